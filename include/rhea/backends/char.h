@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/backends/char.h - character devices: the host side of serial lines, monitors, debug ports.
+ *
+ * A Chardev lives on one loop (the main loop). The device side, a CharPort, may live in any domain: bytes
+ * towards it are delivered with that domain held, by posting; bytes from it go through a bounded ring.
+ */
+#ifndef RHEA_BACKENDS_CHAR_H
+#define RHEA_BACKENDS_CHAR_H
+
+#include "rhea/system/domain.h"
+#include "rhea/util/json.h"
+
+typedef struct Machine Machine;
+typedef struct Chardev Chardev;
+typedef enum CharEvent { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK, CHAR_MUX_IN, CHAR_MUX_OUT } CharEvent;
+
+typedef struct CharHandler { /* called in the port's domain; room == NULL: always takes one byte */
+    size_t (*room)(void *opaque);
+    void (*receive)(void *opaque, const uint8_t *buf, size_t len);
+    void (*event)(void *opaque, CharEvent event);
+} CharHandler;
+
+typedef struct CharPort { /* device side; zero = nothing connected: writes vanish */
+    Chardev *be;
+    const CharHandler *handler;
+    void *opaque;
+    Domain *domain;
+    struct CharPortPrivate *priv;
+} CharPort;
+
+size_t char_write(CharPort *p, const uint8_t *buf, size_t len); /* never blocks; returns what was taken, the rest is dropped or retried by the caller */
+void char_attach(CharPort *p, const CharHandler *h, void *opaque, Domain *domain);
+void char_detach(CharPort *p);
+void char_accept_input(CharPort *p); /* room() grew: deliver what waits */
+bool char_is_open(const CharPort *p);
+/* True when writes have room; else event-free polling: `cb` is called once in the domain when they do. */
+void char_notify_writable(CharPort *p, void (*cb)(void *opaque));
+typedef struct CharSerialParams { unsigned speed; char parity; unsigned data_bits, stop_bits; bool brk; } CharSerialParams;
+void char_set_serial(CharPort *p, const CharSerialParams *params); /* ignored by backends without such a line */
+
+/* Host side; MAIN_LOOP. Registered per machine under an id. */
+Chardev *chardev_find(Machine *m, const char *id);
+bool chardev_connect(Chardev *c, CharPort *port, Error **errp); /* fails when another front end has it, naming it */
+/* `-chardev` text or JSON ("stdio,id=a,mux=on"), and the short forms of -serial/-monitor ("stdio",
+ * "mon:stdio", "file:x", "tcp:...", "pty", "null", "none", "vc" is refused, "chardev:ID"). */
+Chardev *chardev_new_option(Machine *m, const char *text, Error **errp);
+Chardev *chardev_new_legacy(Machine *m, const char *id, const char *text, Error **errp); /* *errp unset and NULL: "none" */
+void chardev_remove_all(Machine *m);        /* flushes with a bounded wait, restores terminals */
+bool chardev_remove(Machine *m, const char *id, Error **errp);
+void chardev_foreach(Machine *m, void (*fn)(Chardev *c, void *opaque), void *opaque);
+const char *chardev_id(const Chardev *c);
+char *chardev_filename(const Chardev *c);   /* "pty:/dev/pts/3", "unix:...,server=on"; g_free */
+void chardev_help(GString *out);
+/* A test's own end: what the device wrote, and bytes for it. */
+Chardev *chardev_new_buffer(Machine *m, const char *id);
+size_t chardev_buffer_take(Chardev *c, uint8_t *buf, size_t len);
+void chardev_buffer_feed(Chardev *c, const uint8_t *buf, size_t len);
+
+/* Registers the PROP_CHARDEV_ binder. Once per process. */
+void chardev_register(void);
+
+#endif

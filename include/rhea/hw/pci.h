@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/hw/pci.h - conventional PCI: functions, BARs, INTx, configuration space (PCI Local Bus 3.0).
+ *
+ * A PCI device is a DeviceType with bus_type = &pci_bus_type and bus_ops = const PciOps *. Its exported
+ * region k is BAR k as PciOps.bar[k] says; exported line 0 is INTA (PciOps.intx_pin). The function's
+ * configuration space is bus data: pci_func(dev).
+ */
+#ifndef RHEA_HW_PCI_H
+#define RHEA_HW_PCI_H
+
+#include "rhea/system/device.h"
+#include "rhea/system/dma.h"
+
+#define PCI_DEVFN(slot, fn) ((slot) << 3 | (fn))
+enum { PCI_CONFIG_SIZE = 256, PCIE_CONFIG_SIZE = 4096, PCI_BARS = 6 };
+
+typedef enum PciBarKind { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEM32, PCI_BAR_MEM64 } PciBarKind;
+typedef struct PciBarDesc {
+    PciBarKind kind;
+    bool prefetch;
+    uint64_t size; /* 0: the exported region's size, rounded up to a power of two */
+} PciBarDesc;
+
+typedef struct PciOps {
+    uint16_t vendor, device, subvendor, subdevice; /* sub*: 0 = the board's default 1af4:1100 */
+    uint32_t class_code; /* 24 bits: class, subclass, prog-if */
+    uint8_t revision, header_type;
+    uint8_t intx_pin;    /* 0 none, 1 INTA ... 4 INTD */
+    bool no_hotplug, express;
+    PciBarDesc bar[PCI_BARS];
+    const char *romfile; /* default option ROM, NULL none */
+    /* After the core handled a write of [off, off+len); config space holds the masked new value. In the
+     * function's domain. May be NULL. */
+    void (*config_written)(Device *dev, unsigned off, unsigned len);
+    void (*config_read)(Device *dev, unsigned off, unsigned len); /* before: refresh live registers */
+} PciOps;
+
+typedef struct PciBus PciBus;
+typedef struct PciFunc { /* Device.bus_data of PCI devices */
+    Device *dev;
+    PciBus *bus;
+    int32_t addr_prop;       /* "addr" property: -1 = next free slot */
+    bool multifunction;      /* property */
+    char *romfile;           /* property */
+    int32_t rombar;          /* property: 1 default */
+    uint8_t devfn;
+    uint8_t *config, *wmask, *w1cmask; /* config_size bytes each */
+    unsigned config_size;
+    struct { MemRegion *region; MemRegion window; PciBarDesc desc; uint64_t size; hwaddr at; bool mapped; } bar[PCI_BARS];
+    MemRegion rom_window; RamBlock *rom_ram; hwaddr rom_at; bool rom_mapped;
+    IrqLine *intx;
+    bool intx_level;
+    bool bus_master;         /* command bit 2, for DmaContext.enabled */
+    DmaContext dma;
+    void *msi, *msix;        /* capability state, added with the first device that has them */
+    uint8_t cap_next;        /* where the next capability goes */
+} PciFunc;
+static inline PciFunc *pci_func(Device *dev) { return dev->bus_data; }
+
+extern const BusType pci_bus_type;
+
+typedef struct PciHostOps { /* how a host bridge routes what its bus collects */
+    void (*set_intx)(void *host, unsigned devfn, unsigned pin /* 0..3 */, bool level);
+} PciHostOps;
+struct PciBus {
+    Bus *bus;
+    Machine *machine;
+    uint8_t number;
+    MemRegion *mem, *io;        /* where BARs are mapped */
+    Device *slot[256];          /* RCU: by devfn */
+    const PciHostOps *host_ops;
+    void *host;
+    uint8_t first_free;         /* lowest slot automatic placement uses */
+};
+/* In the bridge's realize. */
+PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops, void *host);
+
+/* Configuration cycles as a host bridge sees them; resolves under RCU, dispatches in the function's
+ * domain. Absent functions read all-ones. len 1, 2, 4. */
+uint32_t pci_config_read(PciBus *bus, unsigned bdf, unsigned off, unsigned len);
+void pci_config_write(PciBus *bus, unsigned bdf, unsigned off, uint32_t val, unsigned len);
+
+/* For devices, in realize or their own domain. */
+void pci_set_byte(Device *dev, unsigned off, uint8_t v);
+void pci_set_word(Device *dev, unsigned off, uint16_t v);
+void pci_set_long(Device *dev, unsigned off, uint32_t v);
+uint32_t pci_get(Device *dev, unsigned off, unsigned len);
+/* Bits of [off, off+len) the guest may change. */
+void pci_set_wmask(Device *dev, unsigned off, uint32_t mask, unsigned len);
+/* Adds a capability, returns its offset (0: no room). */
+uint8_t pci_add_capability(Device *dev, uint8_t id, uint8_t size);
+void pci_print(PciBus *bus, GString *out); /* `info pci` */
+
+#endif

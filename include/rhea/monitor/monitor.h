@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/monitor/monitor.h - the human monitor. Commands are table rows owned by the folder that owns
+ * the state; programs link the tables, the monitor core knows no subsystem.
+ */
+#ifndef RHEA_MONITOR_MONITOR_H
+#define RHEA_MONITOR_MONITOR_H
+
+#include "rhea/backends/char.h"
+#include "rhea/system/machine.h"
+
+typedef struct Monitor Monitor;
+typedef struct HmpCommand {
+    const char *name;  /* "system_reset"; aliases by '|': "quit|q" */
+    const char *args;  /* for help: "[item]" */
+    const char *help;
+    /* MAIN_LOOP, no domain held. argv[0] is the command. Text goes to out. */
+    void (*run)(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+    const struct HmpCommand *sub; /* `info`: subcommands */
+} HmpCommand;
+
+Monitor *monitor_new(Machine *m, Chardev *c, Error **errp); /* prompt, line editing, history, completion */
+void monitor_free(Monitor *mon);
+/* One command line, as the prompt would run it: for scripts, tests, human-monitor-command. */
+void monitor_run_line(Monitor *mon, Machine *m, const char *line, GString *out);
+/* The command tables to use; ends with NULL; set by the program before the first monitor. */
+void monitor_set_commands(const HmpCommand *const *tables);
+extern const HmpCommand monitor_core_commands[]; /* info status/..., quit, stop, cont, x, xp, log, help */
+int monitor_get_cpu(Monitor *mon);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/system/accel.h - the door to accelerators (tcg, test, later kvm).
+ */
+#ifndef RHEA_SYSTEM_ACCEL_H
+#define RHEA_SYSTEM_ACCEL_H
+
+#include "rhea/system/prop.h"
+#include "rhea/system/vcpu.h"
+
+typedef struct AccelOps {
+    const char *name;    /* "kvm", "tcg", "test" */
+    const char *alias;   /* "qtest" for test */
+    const char *desc;
+    const Prop *props;   /* of `-accel NAME,prop=...`; offsets into a state of props_size bytes */
+    size_t state_size;   /* Machine.accel_state, zeroed, props filled in */
+    /* Can it work here at all? Says why not. Used by priority lists; NULL: always. */
+    bool (*available)(Error **errp);
+    bool (*machine_init)(Machine *m, Error **errp);
+    void (*machine_fini)(Machine *m);
+    /* Topology lock held, any thread: flush what caches translations. as is the memory space only. */
+    void (*memory_changed)(Machine *m, const FlatView *was, const FlatView *now);
+    bool (*vcpu_init)(Vcpu *cpu, Error **errp);
+    void (*vcpu_fini)(Vcpu *cpu);
+    VcpuExit (*run)(Vcpu *cpu);  /* the vCPU's thread, no domain held; returns soon after a kick */
+    void (*kick)(Vcpu *cpu);     /* any thread; exit_request is already set */
+    void (*regs_pull)(Vcpu *cpu), (*regs_push)(Vcpu *cpu); /* accelerator <-> architectural state; own thread */
+    /* A write of [off, off+len) hit pages whose DIRTY_CODE flag is set. Any thread. */
+    void (*code_written)(Machine *m, RamBlock *ram, uint64_t off, uint64_t len);
+    const Clock *(*clock)(Machine *m); /* NULL: a StopClock on the host's time */
+    void (*describe)(Machine *m, GString *out); /* `info jit` */
+} AccelOps;
+
+extern const AccelOps *const accel_table[]; /* linked by programs and tests; ends with NULL */
+const AccelOps *accel_find(const char *name);
+
+#endif

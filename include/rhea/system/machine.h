@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/system/machine.h - a machine: everything hangs off it; several can live in one process.
+ *
+ * Life: machine_new, set options (fields marked "option"), machine_build (board, accelerator, vCPUs),
+ * device_create for -device, machine_start, loop_run, machine_free. MAIN_LOOP unless said otherwise.
+ */
+#ifndef RHEA_SYSTEM_MACHINE_H
+#define RHEA_SYSTEM_MACHINE_H
+
+#include "rhea/system/accel.h"
+#include "rhea/system/device.h"
+#include "rhea/system/target.h"
+
+typedef struct BoardType {
+    const char *name;  /* "pc-0.1" */
+    const char *alias; /* "pc" */
+    const char *desc;
+    bool is_default, deprecated;
+    const TargetOps *target;
+    unsigned max_cpus;
+    uint64_t default_ram, min_ram, max_ram;
+    size_t state_size;       /* Machine.board_state, zeroed, props filled in */
+    const Prop *props;       /* of -machine, offsets into board_state */
+    bool (*init)(Machine *m, Error **errp); /* creates the devices, maps RAM, loads firmware */
+    void (*fini)(Machine *m);               /* what the device tree does not own */
+    bool (*ready)(Machine *m, Error **errp); /* all devices exist: build tables, load kernel; before first reset */
+    void (*reset)(Machine *m, ResetKind kind); /* after all devices' reset_done */
+    Bus *(*default_bus)(Machine *m, const BusType *type); /* for -device without bus= */
+} BoardType;
+
+typedef enum RunState {
+    RUN_PRELAUNCH, /* not started yet (-S) */
+    RUN_RUNNING,
+    RUN_PAUSED,
+    RUN_SHUTDOWN,  /* guest powered off, -no-shutdown */
+    RUN_GUEST_PANICKED,
+    RUN_INTERNAL_ERROR,
+    RUN_DEBUG,
+    RUN_FINISHED,  /* the process is about to end */
+} RunState;
+const char *run_state_name(RunState s); /* QEMU's names: "prelaunch", "running", "paused", ... */
+
+typedef enum ShutdownCause { SHUTDOWN_NONE, SHUTDOWN_GUEST_SHUTDOWN, SHUTDOWN_GUEST_RESET, SHUTDOWN_GUEST_PANIC,
+    SHUTDOWN_HOST_QUIT, SHUTDOWN_HOST_SIGNAL, SHUTDOWN_HOST_RESET, SHUTDOWN_HOST_ERROR, SHUTDOWN_DEBUG_EXIT } ShutdownCause;
+
+typedef struct MachineListener { /* monitor, UI: told on the main loop */
+    void (*state)(void *opaque, RunState was, RunState now);
+    void (*event)(void *opaque, const char *name, const Json *data); /* "RESET", "POWERDOWN", ... */
+    void *opaque;
+} MachineListener;
+
+struct Machine {
+    /* options, set before machine_build() */
+    const BoardType *board;
+    const AccelOps *accel;
+    char *name, *uuid;                     /* -name, -uuid ("" when unset) */
+    char *cpu_text;                        /* -cpu; NULL: the target's default */
+    unsigned n_cpus, max_cpus;             /* -smp */
+    unsigned sockets, dies, cores, threads;
+    uint64_t ram_size;
+    char *kernel, *initrd, *append, *bios; /* -kernel ... */
+    char *boot_order, *boot_once, *boot_splash;
+    bool boot_menu, boot_strict;
+    int boot_menu_timeout_ms;              /* splash-time; -1 unset */
+    int boot_reboot_timeout_ms;            /* -1 unset */
+    GPtrArray *firmware_path;              /* char *: -L first, then the distribution's */
+    GPtrArray *fw_cfg_files;               /* FwCfgFileOption *: -fw_cfg */
+    GPtrArray *globals;                    /* GlobalProp *: -global, and compat */
+    Json *smbios;                          /* array of -smbios objects, or NULL */
+    struct { bool utc; bool localtime; int64_t start_s; int clock; } rtc; /* start_s: INT64_MIN = now; clock: 0 host, 1 rt, 2 vm */
+    struct { bool reboot_is_shutdown, no_shutdown, panic_exit_failure, panic_pause, panic_none; } action;
+    bool no_defaults, vga_none;
+    bool debugger_waits;                   /* -S */
+    bool serial_mode;                      /* one thread runs everything (tests, icount) */
+    const Clock *clock_override;           /* tests: a manual clock */
+
+    /* running parts */
+    void *board_state, *accel_state, *cpu_model;
+    Loop *loop;           /* the main loop */
+    Domain *platform;
+    const Clock *clock;   /* virtual time */
+    StopClock stop_clock; /* what `clock` is, unless the accelerator or a test brings one */
+    Device *root;         /* "/machine" */
+    Device *peripheral, *unattached; /* containers below root */
+    MemRegion sysmem, sysio;
+    AddressSpace as_mem, as_io;
+    MemRegion ram_region;
+    RamBlock *ram;
+    Vcpu **cpus;
+    RunState state;
+    GSList *listeners;    /* MachineListener * */
+    struct MachinePrivate *priv;
+
+    /* x86: the interrupt acknowledge cycle and MSI window, filled in by the board */
+    void (*msi_sink)(void *opaque, MsiMessage msg);
+    void *msi_opaque;
+    hwaddr msi_base, msi_size;
+    GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
+};
+typedef struct GlobalProp { char *driver, *prop, *value; bool used, is_default; } GlobalProp;
+typedef struct FwCfgFileOption { char *name, *file, *string; } FwCfgFileOption;
+
+Machine *machine_new(Loop *loop);
+bool machine_build(Machine *m, Error **errp); /* board->init, vCPUs; not yet running */
+bool machine_ready(Machine *m, Error **errp); /* board->ready, first reset; state prelaunch */
+void machine_free(Machine *m);                /* stops vCPU threads first */
+
+void machine_start(Machine *m);               /* cont */
+void machine_stop(Machine *m, RunState why);  /* stop: returns when every vCPU is parked */
+void machine_reset(Machine *m, ResetKind kind); /* now, with vCPUs parked during it */
+static inline bool machine_running(const Machine *m) { return m->state == RUN_RUNNING; }
+
+/* Any thread: asked for by devices and accelerators, done on the main loop soon after. */
+void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_status);
+void machine_request_reset(Machine *m, ShutdownCause cause);
+void machine_request_powerdown(Machine *m);   /* the ACPI power button */
+void machine_request_stop(Machine *m, RunState why);
+/* The exit status of the process once loop_run() returned because of a shutdown. */
+int machine_exit_status(const Machine *m);
+
+void machine_add_listener(Machine *m, MachineListener *l);
+void machine_remove_listener(Machine *m, MachineListener *l);
+void machine_event(Machine *m, const char *name, Json *data); /* any thread; takes data */
+
+/* Called on the main loop with the platform domain held when the power button is pressed. */
+void machine_on_powerdown(Machine *m, void (*fn)(void *opaque), void *opaque);
+
+/* Finds a firmware or option ROM file by name on m->firmware_path; the error lists the places looked
+ * at and the Debian package that has it. g_free. */
+char *machine_find_firmware(Machine *m, const char *name, Error **errp);
+
+/* Whole-machine state: vCPUs, device tree, RAM when with_ram. vCPUs must be parked. */
+void machine_save(Machine *m, GByteArray *out, bool with_ram);
+bool machine_load(Machine *m, const uint8_t *data, size_t len, Error **errp);
+
+extern const BoardType *const board_table[]; /* linked by programs and tests; ends with NULL */
+const BoardType *board_find(const char *name);
+
+#endif

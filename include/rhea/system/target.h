@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/system/target.h - what the machine core asks of a guest architecture.
+ */
+#ifndef RHEA_SYSTEM_TARGET_H
+#define RHEA_SYSTEM_TARGET_H
+
+#include "rhea/system/device.h"
+#include "rhea/system/vcpu.h"
+
+struct TargetOps {
+    const char *name;      /* "x86_64" */
+    size_t state_size;     /* of the CPU struct whose first member is Vcpu */
+    const VmState *vmstate;
+    const char *default_cpu;
+    /* `-cpu` text ("max,+avx2,check") into a model the machine keeps in m->cpu_model; freed by model_free.
+     * `-cpu help` goes through model_help. */
+    bool (*model_parse)(Machine *m, const char *text, Error **errp);
+    void (*model_free)(Machine *m);
+    void (*model_help)(GString *out);
+    bool (*vcpu_init)(Vcpu *cpu, Error **errp);  /* applies m->cpu_model */
+    void (*vcpu_fini)(Vcpu *cpu);
+    void (*reset)(Vcpu *cpu, ResetKind kind);    /* on its thread, or while it is not running */
+    bool (*irq_ready)(const Vcpu *cpu);          /* would a pending interrupt wake or interrupt it now? */
+    void (*print_regs)(Vcpu *cpu, GString *out); /* `info registers` */
+    void (*print_mem)(Vcpu *cpu, GString *out);  /* `info mem` */
+    void (*print_tlb)(Vcpu *cpu, GString *out);  /* `info tlb` */
+    /* Debug translation without side effects: false when unmapped. */
+    bool (*debug_translate)(Vcpu *cpu, uint64_t va, hwaddr *pa);
+    uint64_t (*pc)(const Vcpu *cpu);             /* linear address of the next instruction */
+};
+
+#endif

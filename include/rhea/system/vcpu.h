@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/system/vcpu.h - virtual CPUs: threads, interrupts requests, the exit loop.
+ */
+#ifndef RHEA_SYSTEM_VCPU_H
+#define RHEA_SYSTEM_VCPU_H
+
+#include "rhea/system/memory.h"
+#include "rhea/util/loop.h"
+
+typedef struct Vcpu Vcpu;
+typedef struct TargetOps TargetOps;
+
+typedef enum ExitReason {
+    EXIT_KICKED,   /* exit_request was seen: look at work, stop, interrupts */
+    EXIT_MMIO,     /* KVM: dispatch and come back */
+    EXIT_PIO,
+    EXIT_HALT,     /* vcpu->halted is set; sleep until irq_ready() */
+    EXIT_SHUTDOWN, /* triple fault or equivalent: the machine resets (or what -action says) */
+    EXIT_DEBUG,    /* breakpoint, single step: the debugger owns it */
+    EXIT_ERROR,    /* the accelerator gave up; already reported */
+} ExitReason;
+typedef struct VcpuExit {
+    ExitReason why;
+    bool write;
+    unsigned size;
+    hwaddr addr;
+    uint8_t *data;
+    unsigned count;
+} VcpuExit;
+
+/* First member of every target's CPU struct. */
+struct Vcpu {
+    Machine *machine;
+    const TargetOps *target;
+    unsigned index;
+    void *accel;              /* the accelerator's own per-vCPU state */
+    /* Atomic, any thread. Bits are the target's (X86_IRQ_*); set by vcpu_interrupt(). */
+    uint32_t irq_pending;
+    uint8_t exit_request;     /* atomic: leave guest code soon; cleared by the vCPU's thread */
+    bool halted;              /* own thread: executed HLT (or awaits SIPI); wakes when irq_ready() */
+    bool parked;              /* own thread: stopped with the machine */
+    bool stop_request;        /* atomic */
+    GThread *thread;
+    GMutex lock;              /* guards the wait below */
+    GCond wake;
+    Task *work;               /* atomic list of vcpu_run_on() tasks */
+};
+
+/* Any thread: atomic OR into irq_pending, then kick if the vCPU may be running or asleep. */
+void vcpu_interrupt(Vcpu *cpu, uint32_t mask);
+void vcpu_interrupt_clear(Vcpu *cpu, uint32_t mask);
+static inline uint32_t vcpu_irq_pending(const Vcpu *cpu) { return __atomic_load_n(&cpu->irq_pending, __ATOMIC_ACQUIRE); }
+/* Any thread: makes it leave guest code (exit_request, AccelOps.kick) or wake from halt. */
+void vcpu_kick(Vcpu *cpu);
+/* Any thread: run on the vCPU's thread between instructions. The _wait form must not be called with a
+ * domain held; on the vCPU's own thread, or while its thread does not run, it calls work->run directly. */
+void vcpu_run_on(Vcpu *cpu, Task *work);
+void vcpu_run_on_wait(Vcpu *cpu, void (*run)(void *opaque), void *opaque);
+Vcpu *vcpu_current(void); /* the vCPU whose thread this is, or NULL */
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/target/x86/cpu.h - architectural state of an x86 CPU and what boards and controllers may do to it.
+ * Models: Intel SDM volumes 1 and 3, AMD APM volume 2.
+ * Threads: the state belongs to the vCPU's thread (or to anybody while it is parked); the functions
+ * marked "any thread" say so.
+ */
+#ifndef RHEA_TARGET_X86_CPU_H
+#define RHEA_TARGET_X86_CPU_H
+
+#include "rhea/accel/tlb.h"
+#include "rhea/system/machine.h"
+#include <setjmp.h>
+
+enum { R_RAX, R_RCX, R_RDX, R_RBX, R_RSP, R_RBP, R_RSI, R_RDI, R_R8, R_R15 = 15,
+       R_NONE = 16,  /* reads as zero: no base or index */
+       R_UNIT = 17,  /* linear-less RIP of the current unit's first byte, for RIP-relative operands */
+       R_COUNT = 18 };
+enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT,
+       SEG_FLAT = 6 /* slot of seg_base[] that is always zero */ };
+
+/* RFLAGS */
+#define FL_CF   0x1u
+#define FL_PF   0x4u
+#define FL_AF   0x10u
+#define FL_ZF   0x40u
+#define FL_SF   0x80u
+#define FL_TF   0x100u
+#define FL_IF   0x200u
+#define FL_DF   0x400u
+#define FL_OF   0x800u
+#define FL_IOPL 0x3000u
+#define FL_NT   0x4000u
+#define FL_RF   0x10000u
+#define FL_VM   0x20000u
+#define FL_AC   0x40000u
+#define FL_VIF  0x80000u
+#define FL_VIP  0x100000u
+#define FL_ID   0x200000u
+#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+
+#define CR0_PE (1u << 0)
+#define CR0_MP (1u << 1)
+#define CR0_EM (1u << 2)
+#define CR0_TS (1u << 3)
+#define CR0_ET (1u << 4)
+#define CR0_NE (1u << 5)
+#define CR0_WP (1u << 16)
+#define CR0_AM (1u << 18)
+#define CR0_NW (1u << 29)
+#define CR0_CD (1u << 30)
+#define CR0_PG (1u << 31)
+#define CR4_VME (1u << 0)
+#define CR4_PVI (1u << 1)
+#define CR4_TSD (1u << 2)
+#define CR4_DE  (1u << 3)
+#define CR4_PSE (1u << 4)
+#define CR4_PAE (1u << 5)
+#define CR4_MCE (1u << 6)
+#define CR4_PGE (1u << 7)
+#define CR4_PCE (1u << 8)
+#define CR4_OSFXSR (1u << 9)
+#define CR4_OSXMMEXCPT (1u << 10)
+#define CR4_UMIP (1u << 11)
+#define CR4_LA57 (1u << 12)
+#define CR4_FSGSBASE (1u << 16)
+#define CR4_PCIDE (1u << 17)
+#define CR4_OSXSAVE (1u << 18)
+#define CR4_SMEP (1u << 20)
+#define CR4_SMAP (1u << 21)
+#define CR4_PKE  (1u << 22)
+#define EFER_SCE (1u << 0)
+#define EFER_LME (1u << 8)
+#define EFER_LMA (1u << 10)
+#define EFER_NXE (1u << 11)
+#define EFER_SVME (1u << 12)
+#define EFER_FFXSR (1u << 14)
+
+enum { EXC_DE, EXC_DB, EXC_NMI, EXC_BP, EXC_OF, EXC_BR, EXC_UD, EXC_NM, EXC_DF, EXC_TS = 10, EXC_NP, EXC_SS,
+       EXC_GP, EXC_PF, EXC_MF = 16, EXC_AC, EXC_MC, EXC_XM };
+
+/* Bits of Vcpu.irq_pending. Level-like bits (INTR, APIC) are kept true by their controller. */
+enum {
+    X86_IRQ_INTR = 1 << 0,  /* the 8259's INT pin, when it goes to the CPU (LINT0 as ExtINT or no APIC) */
+    X86_IRQ_APIC = 1 << 1,  /* the local APIC has something deliverable */
+    X86_IRQ_NMI = 1 << 2,
+    X86_IRQ_INIT = 1 << 3,
+    X86_IRQ_SIPI = 1 << 4,  /* vector in X86Cpu.sipi_vector */
+    X86_IRQ_SMI = 1 << 5,
+    X86_IRQ_MCE = 1 << 6,
+    X86_IRQ_TLB = 1 << 7,   /* internal: somebody asks for a TLB and code-view flush */
+};
+
+/* Mode word: everything that changes how bytes decode or how memory is reached. Part of the key of a
+ * decoded unit; recomputed by x86_update_mode(). */
+enum {
+    MODE_CODE32 = 1 << 0,   /* default operand/address size 32 (CS.D) */
+    MODE_CODE64 = 1 << 1,   /* 64-bit code segment */
+    MODE_LMA = 1 << 2,
+    MODE_PE = 1 << 3,
+    MODE_VM86 = 1 << 4,
+    MODE_SS32 = 1 << 5,     /* stack address size 32 (SS.B); 64 in 64-bit mode */
+    MODE_CPL_SHIFT = 6,     /* two bits */
+    MODE_CPL3 = 3 << 6,
+    MODE_FLAT = 1 << 8,     /* ES, CS, SS, DS: base 0, limit 4 GiB, usable: no checks needed (not FS, GS) */
+    MODE_TF = 1 << 9,       /* single step: units of one instruction */
+    MODE_FPU_TRAP = 1 << 10,  /* CR0.EM or TS: x87 raises #NM */
+    MODE_SSE_TRAP = 1 << 11,  /* SSE raises #NM (TS) or #UD (EM, !OSFXSR): look why at execution */
+    MODE_AVX_OK = 1 << 12,
+    MODE_DEBUG = 1 << 13,   /* an enabled code breakpoint: units of one instruction, checked */
+    MODE_IOPL_SHIFT = 14,   /* two bits; VM86 and sensitive instructions */
+    MODE_SMM = 1 << 16,
+    MODE_USER_MMU_SHIFT = 17, /* two bits: MMU index 0 kernel, 1 user, 2 kernel with SMAP and AC = 0 */
+};
+
+/* Descriptor attributes as in bits 8..23 of a descriptor's high half, shifted down by 8. */
+enum { SA_TYPE = 0xf, SA_ACCESSED = 1, SA_RW = 2, SA_CE = 4, SA_CODE = 8, SA_S = 0x10, SA_DPL = 0x60, SA_DPL_SHIFT = 5,
+       SA_P = 0x80, SA_AVL = 0x1000, SA_L = 0x2000, SA_DB = 0x4000, SA_G = 0x8000,
+       SA_UNUSABLE = 0x10000 /* null selector loaded */ };
+typedef struct X86Seg {
+    uint64_t base;
+    uint32_t limit; /* last valid offset, granularity applied (expand-down: the lower bound) */
+    uint32_t attr;
+    uint16_t sel;
+} X86Seg;
+typedef struct X86Table { uint64_t base; uint16_t limit; } X86Table;
+
+typedef union X86Vec { /* 256 bits; the legacy SSE part is q[0..1] */
+    uint8_t b[32]; uint16_t w[16]; uint32_t d[8]; uint64_t q[4];
+    int8_t sb[32]; int16_t sw[16]; int32_t sd[8]; int64_t sq[4];
+    float f32[8]; double f64[4];
+} X86Vec __attribute__((aligned(32)));
+
+typedef struct X86Fpu {
+    /* Physical registers R0..R7 as 80-bit values in 16-byte slots: significand, then sign and exponent.
+     * ST(i) is r[(top + i) & 7]; MMi is the significand of r[i]. */
+    struct { uint64_t sig; uint16_t se; uint8_t pad[6]; } r[8];
+    uint16_t cw, sw;   /* sw without TOP: see top */
+    uint8_t top;
+    uint8_t tags;      /* one bit a register: 1 = empty (full tag word is computed) */
+    uint16_t fop;      /* 11 bits */
+    uint16_t fcs, fds;
+    uint64_t fip, fdp;
+} X86Fpu;
+
+struct X86Insn;
+struct X86Unit;
+struct X86CpuModel;
+typedef struct X86Cpu X86Cpu;
+
+/* Lazy arithmetic flags: how to compute FL_ARITH from cc_dst, cc_src, cc_src2. CC_FLAGS: they are in
+ * cc_src. The size in the low two bits (0 = 8 ... 3 = 64) of the sized ones. */
+enum CcOp { CC_FLAGS = 0, CC_ADD = 4, CC_ADC = 8, CC_SUB = 12, CC_SBB = 16, CC_LOGIC = 20, CC_INC = 24, CC_DEC = 28,
+            CC_SHL = 32, CC_SAR = 36, CC_MUL = 40, CC_BMILG = 44, CC_COUNT = 48 };
+/* ADD/SUB: dst = result, src = second operand. ADC/SBB: the same, src2 = carry in. LOGIC: dst. INC/DEC: dst,
+ * src = old CF. SHL/SAR: dst = result, src = last-but-one value (CF in its top/bottom bit). MUL: dst = low
+ * result, src = nonzero if CF = OF = 1. */
+
+/* What a local APIC (hw/intc/apic.c) or a board without one gives the CPU. All on the vCPU's thread. */
+typedef struct X86ApicOps {
+    int (*ack)(void *apic);                 /* take the highest deliverable vector, -1: spurious/none */
+    bool (*msr_read)(void *apic, uint32_t msr, uint64_t *val);  /* IA32_APIC_BASE, x2APIC, TSC_DEADLINE; false: #GP */
+    bool (*msr_write)(void *apic, uint32_t msr, uint64_t val);
+    uint8_t (*get_tpr)(void *apic);         /* CR8 = bits 7..4 */
+    void (*set_tpr)(void *apic, uint8_t tpr);
+    void (*init)(void *apic);               /* INIT: APIC state except its ID and base */
+} X86ApicOps;
+
+struct X86Cpu {
+    Vcpu vcpu; /* first */
+
+    /* hot: registers and lazy flags */
+    uint64_t gpr[R_COUNT];
+    uint64_t rip;           /* of the next instruction; inside a unit only slow paths keep it exact */
+    uint64_t cc_dst, cc_src, cc_src2;
+    uint32_t cc_op;
+    uint32_t eflags;        /* all but FL_ARITH; bit 1 set. FL_DF here */
+    uint32_t mode;
+    uint8_t mmu;            /* TLB table for data at the current privilege */
+    uint8_t cpl;
+    bool irq_shadow;        /* STI, MOV SS, POP SS: one instruction without interrupts (and debug traps) */
+    bool nmi_blocked;
+    uint64_t seg_base[7];   /* copy of seg[].base; [SEG_FLAT] = 0 */
+    const struct X86Insn *cur; /* the instruction being executed, when something may fault; see interp.h */
+    struct X86Unit *unit;
+    Tlb *tlb;
+
+    /* system registers */
+    X86Seg seg[SEG_COUNT], ldt, tr;
+    X86Table gdt, idt;
+    uint64_t cr0, cr2, cr3, cr4, cr8_shadow, xcr0, xss;
+    uint64_t dr[8];
+    uint64_t efer, star, lstar, cstar, fmask, kernel_gs_base;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t pat, tsc_offset, tsc_adjust, tsc_aux, misc_enable, spec_ctrl, mtrr_def, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
+    uint64_t mcg_cap, mcg_status, mcg_ctl, mc_bank[4 * 10], smbase, feature_control, bios_sign_id;
+    uint64_t pdpte[4];      /* PAE */
+    uint32_t pkru;
+
+    /* vectors */
+    X86Fpu fpu;
+    X86Vec xmm[16];
+    uint32_t mxcsr;
+
+    /* events */
+    bool exc_in_flight;     /* delivering: for #DF and triple-fault classification */
+    int exc_vector;
+    uint32_t exc_err;
+    uint32_t sipi_vector;   /* atomic */
+    bool wait_sipi;
+    bool in_smm;
+    bool is_bsp;
+
+    /* controllers */
+    const X86ApicOps *apic_ops;
+    void *apic;
+    int (*pic_ack)(void *opaque); /* 8259 interrupt acknowledge, for ExtINT; -1: none (spurious 7 comes as 7) */
+    void *pic_opaque;
+    void (*ferr)(void *opaque, bool level); /* CR0.NE = 0: FERR# to IRQ 13 */
+    void *ferr_opaque;
+    bool a20_gate;          /* true: A20 enabled (normal) */
+
+    /* model */
+    const struct X86CpuModel *model; /* machine-owned, see cpuid.h */
+    uint32_t phys_bits;
+    uint32_t apic_id;
+    uint64_t tsc_hz;
+
+    /* engine */
+    sigjmp_buf fault_jmp;   /* x86_raise() and unit exits land here */
+    struct T0State *t0;     /* unit cache and counters */
+    struct X86SysState *sys; /* private to the system side: fault chain record, last walk */
+    uint64_t insn_count;    /* retired, updated per unit */
+};
+static inline X86Cpu *x86_cpu(Vcpu *v) { return (X86Cpu *)v; }
+
+extern const TargetOps x86_64_target_ops;
+
+/* flags.c: the arithmetic flags, computed; the whole RFLAGS; and setting it. */
+uint32_t x86_arith_flags(const X86Cpu *cpu);
+uint32_t x86_get_eflags(const X86Cpu *cpu);
+void x86_set_eflags_arith(X86Cpu *cpu, uint32_t arith); /* cc_op = CC_FLAGS */
+/* Replaces the bits in mask, arithmetic ones included; updates the mode when TF, VM, AC, IOPL change. */
+void x86_set_eflags(X86Cpu *cpu, uint32_t value, uint32_t mask);
+
+/* Recomputes mode, cpl-derived fields and mmu index from CR0, CR4, EFER, segments, EFLAGS. */
+void x86_update_mode(X86Cpu *cpu);
+/* Own thread. Everything, or one page of every table. */
+void x86_tlb_flush(X86Cpu *cpu, bool keep_global);
+void x86_tlb_flush_page(X86Cpu *cpu, uint64_t lin);
+
+/* Boards and devices. Any thread. */
+void x86_set_a20(X86Cpu *cpu, bool enabled);
+/* On the vCPU's thread or while parked: reset as the BSP or as an AP that waits for SIPI. */
+void x86_cpu_reset(X86Cpu *cpu, ResetKind kind);
+/* For direct kernel boots: flat 32-bit protected mode at eip, as PVH and Multiboot ask. */
+void x86_enter_flat32(X86Cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t eax);
+/* TSC as the guest sees it now. */
+uint64_t x86_read_tsc(X86Cpu *cpu);
+int64_t x86_tsc_to_ns(X86Cpu *cpu, uint64_t tsc); /* virtual time at which the guest's TSC reaches tsc */
+bool x86_has_feature(const X86Cpu *cpu, const char *flag);
+
+#endif
