@@ -44,7 +44,20 @@ enum {
     I_REP = 1 << 7,   /* F3; with a REPNE row the row differs, see decode.h */
 };
 
-#define OP(name) const X86Insn *op_##name(X86Cpu *cpu G_GNUC_UNUSED, const X86Insn *d G_GNUC_UNUSED)
+/* Declares itself, so that a handler may live in any file. */
+#define OP(name) const X86Insn *op_##name(X86Cpu *cpu, const X86Insn *d); \
+    const X86Insn *op_##name(X86Cpu *cpu G_GNUC_UNUSED, const X86Insn *d G_GNUC_UNUSED)
+
+/* Registers by the decoder's numbers. Byte operands hold an offset into gpr[] (AH is 1): insn.def. Writing 32 bits
+ * clears the upper half. */
+_Static_assert(G_BYTE_ORDER == G_LITTLE_ENDIAN, "byte registers are addressed inside gpr[]");
+#define R8(n)  (((uint8_t *)cpu->gpr)[n])
+#define R16(n) (((uint16_t *)cpu->gpr)[(n) * 4])
+#define R32(n) (((uint32_t *)cpu->gpr)[(n) * 2])
+#define R64(n) (cpu->gpr[n])
+static inline unsigned insn_osize(const X86Insn *d) { return d->flags >> I_OSIZE_SHIFT & 3; } /* log2 of bytes */
+static inline unsigned insn_vvvv(const X86Insn *d) { return d->imm >> 8 & 15; } /* VEX rows; Ib is (uint8_t)d->imm */
+static inline bool insn_is_mem(const X86Insn *d) { return d->flags & I_MEM; }
 
 /* Optimised builds chain handlers by tail calls; builds without them (-O0, sanitizers) return the next. */
 #if defined(RHEA_TAIL_CALLS)

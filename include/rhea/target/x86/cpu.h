@@ -14,7 +14,8 @@
 enum { R_RAX, R_RCX, R_RDX, R_RBX, R_RSP, R_RBP, R_RSI, R_RDI, R_R8, R_R15 = 15,
        R_NONE = 16,  /* reads as zero: no base or index */
        R_UNIT = 17,  /* linear-less RIP of the current unit's first byte, for RIP-relative operands */
-       R_COUNT = 18 };
+       R_BIAS = 18, /* 0x10000: lets the decoder express RIP-relative displacements near 2 GiB */
+       R_COUNT = 19 };
 enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT,
        SEG_FLAT = 6 /* slot of seg_base[] that is always zero */ };
 
