@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/hw/timer.h - the PC's timers: 8254 PIT, MC146818 RTC with CMOS RAM, HPET. Platform domain.
+ */
+#ifndef RHEA_HW_TIMER_H
+#define RHEA_HW_TIMER_H
+
+#include "rhea/system/device.h"
+
+/* "isa-pit": ISA device at 40h. Exported line 0 is OUT0; the bus connects it to IRQ 0. A board with an HPET
+ * reconnects it to hpet_legacy_sink pin 0. */
+extern const DeviceType i8254_type;
+enum { PIT_HZ = 1193182 };
+/* For port 61h. In the PIT's domain. */
+void i8254_set_gate(Device *pit, unsigned channel, bool level);
+bool i8254_gate(Device *pit, unsigned channel);
+bool i8254_out(Device *pit, unsigned channel);
+uint64_t i8254_ticks(Device *pit); /* input clock pulses since virtual time 0 */
+
+/* "mc146818rtc": ISA device at 70h, IRQ 8 (with an HPET: hpet_legacy_sink pin 1). Starts at the machine's
+ * -rtc base. The board fills in CMOS RAM before the first reset; these bytes are also what power-on
+ * (RESET_COLD) restores. Time, alarm and status registers (0..0Dh, 32h) are the clock's own. */
+extern const DeviceType mc146818_type;
+void mc146818_set_cmos(Device *rtc, unsigned index, uint8_t val);
+uint8_t mc146818_get_cmos(Device *rtc, unsigned index);
+
+/* "hpet": no bus; properties timers, hpet-intcap, msi. Exported region 0: 1 KiB, usually at FED00000h.
+ * Exported lines: 0..23 I/O APIC inputs (those in hpet-intcap are ever driven), HPET_LINE_IRQ0/8: what
+ * goes to ISA IRQ 0 and 8: the PIT and RTC as fed in through hpet_legacy_sink, or timers 0 and 1 while
+ * legacy replacement is on. */
+extern const DeviceType hpet_type;
+enum { HPET_LINE_IRQ0 = 24, HPET_LINE_IRQ8 = 25, HPET_LINES = 26, HPET_BASE = 0xfed00000 };
+extern const IrqSinkOps hpet_legacy_sink; /* sink = Device *; pin 0: PIT OUT0, pin 1: RTC IRQ */
+
+#endif
