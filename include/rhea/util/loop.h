@@ -16,7 +16,7 @@ Loop *loop_new(const char *name);
 void loop_free(Loop *loop);           /* drops queued tasks; timers and watches must be gone */
 void loop_host_glib(Loop *loop);      /* the main loop only, once */
 void loop_run(Loop *loop);            /* until loop_quit(); the calling thread becomes the loop's own */
-void loop_quit(Loop *loop);           /* any thread */
+void loop_quit(Loop *loop);           /* any thread, signal handlers too; ends the next run if none is going on */
 /* One turn: waits (if may_block and nothing is due), runs what is due. True if anything ran. */
 bool loop_turn(Loop *loop, bool may_block);
 bool loop_is_current(const Loop *loop); /* is the caller the loop's own thread? */
@@ -65,6 +65,7 @@ typedef struct ManualClock {
     int64_t ns;
 } ManualClock;
 void clock_manual_init(ManualClock *c, int64_t ns);
+void clock_manual_set(ManualClock *c, int64_t ns); /* any thread; a loop that waits needs loop_clock_changed() */
 
 /* A clock that can be stopped; its time is kept while stopped (a machine's virtual time on the host). */
 typedef struct StopClock {
@@ -86,7 +87,7 @@ typedef struct TimerGuard {
     void (*unlock)(void *opaque);
     void *opaque;
 } TimerGuard;
-enum { TIMER_OFF = INT64_MAX };
+#define TIMER_OFF INT64_MAX
 typedef struct Timer {
     Loop *loop;
     const Clock *clock;
@@ -95,6 +96,7 @@ typedef struct Timer {
     const TimerGuard *guard; /* may be NULL */
     int64_t expires;         /* TIMER_OFF: not armed; read with timer_expires() */
     unsigned heap_index;     /* private */
+    uint64_t order;          /* private: timers of equal time fire in order of arming */
 } Timer;
 void timer_init(Timer *t, Loop *loop, const Clock *clock, void (*fire)(void *), void *opaque);
 void timer_arm(Timer *t, int64_t expires_ns); /* absolute; a past time fires in the next turn */
@@ -105,7 +107,8 @@ int64_t timer_expires(const Timer *t);
 int64_t loop_deadline(Loop *loop, const Clock *clock);
 /* Call after `clock` was started, stopped or set by hand: the loop looks at its timers again. */
 void loop_clock_changed(Loop *loop, const Clock *clock);
-/* A stopped clock's timers must not be waited for: the loop asks. */
+/* Timers of a paused clock neither fire nor are waited for. A StopClock that is stopped counts as paused
+ * without a call; a ManualClock is never waited for, but its timers fire in the next turn. */
 void loop_clock_pause(Loop *loop, const Clock *clock, bool paused);
 
 #endif

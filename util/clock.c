@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ * util/clock.c - sources of time: the host's, one that can be stopped, one moved by hand.
+ * Threads: any.
+ */
+#include "loop-internal.h"
+
+#include <time.h>
+
+static int64_t clock_read(clockid_t id)
+{
+    struct timespec ts;
+    clock_gettime(id, &ts);
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+static int64_t clock_monotonic_now(const Clock *clock)
+{
+    return clock_read(CLOCK_MONOTONIC);
+}
+
+static int64_t clock_wall_now(const Clock *clock)
+{
+    return clock_read(CLOCK_REALTIME);
+}
+
+const Clock clock_host_monotonic = { .now = clock_monotonic_now };
+const Clock clock_host_wall = { .now = clock_wall_now };
+
+static int64_t clock_manual_now(const Clock *clock)
+{
+    const ManualClock *c = clock->opaque;
+    return __atomic_load_n(&c->ns, __ATOMIC_ACQUIRE);
+}
+
+void clock_manual_init(ManualClock *c, int64_t ns)
+{
+    *c = (ManualClock){ .clock = { .now = clock_manual_now, .opaque = c }, .ns = ns };
+}
+
+void clock_manual_set(ManualClock *c, int64_t ns)
+{
+    __atomic_store_n(&c->ns, ns, __ATOMIC_RELEASE);
+}
+
+static int64_t clock_stop_now_locked(const StopClock *c)
+{
+    return c->base + (c->running ? clock_read(CLOCK_MONOTONIC) : 0);
+}
+
+static int64_t clock_stop_now(const Clock *clock)
+{
+    StopClock *c = clock->opaque;
+    g_mutex_lock(&c->lock);
+    int64_t ns = clock_stop_now_locked(c);
+    g_mutex_unlock(&c->lock);
+    return ns;
+}
+
+void clock_stop_init(StopClock *c)
+{
+    *c = (StopClock){ .clock = { .now = clock_stop_now, .opaque = c } };
+    g_mutex_init(&c->lock);
+}
+
+static void clock_stop_switch(StopClock *c, bool run)
+{
+    g_mutex_lock(&c->lock);
+    if (c->running != run) {
+        int64_t host = clock_read(CLOCK_MONOTONIC);
+        c->base += run ? -host : host;
+        c->running = run;
+    }
+    g_mutex_unlock(&c->lock);
+}
+
+void clock_stop_start(StopClock *c)
+{
+    clock_stop_switch(c, true);
+}
+
+void clock_stop_stop(StopClock *c)
+{
+    clock_stop_switch(c, false);
+}
+
+void clock_stop_set(StopClock *c, int64_t ns)
+{
+    g_mutex_lock(&c->lock);
+    c->base = ns - (c->running ? clock_read(CLOCK_MONOTONIC) : 0);
+    g_mutex_unlock(&c->lock);
+}
+
+ClockPace clock_pace(const Clock *clock)
+{
+    if (clock->now == clock_manual_now) {
+        return CLOCK_STANDS;
+    }
+    if (clock->now != clock_stop_now) {
+        return CLOCK_FLOWS;
+    }
+    StopClock *c = clock->opaque;
+    g_mutex_lock(&c->lock);
+    bool running = c->running;
+    g_mutex_unlock(&c->lock);
+    return running ? CLOCK_FLOWS : CLOCK_FROZEN;
+}
