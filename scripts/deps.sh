@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# scripts/deps.sh - sourced by quickstart and check: which packages are needed, and installing them.
+
+# Debian's names; what each is for stands in docs/devel/dependencies.md.
+deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev libjson-c-dev
+    libcapstone-dev seabios"
+deps_guest="dpkg-dev cpio xz-utils zstd"
+deps_test="clang libclang-rt-14-dev clang-format acpica-tools dmidecode debootstrap"
+deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel seabios-bin"
+deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone seabios"
+
+deps_is_debian() { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; }
+
+# deps_missing PACKAGE... - those that dpkg does not have installed
+deps_missing() {
+    local p
+    for p in "$@"; do
+        dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null | grep -q '^ii' || echo "$p"
+    done
+}
+
+# deps_install PACKAGE... - installs what is missing; quick when nothing is
+deps_install() {
+    local missing
+    missing=$(deps_missing "$@")
+    [ -n "$missing" ] || return 0
+    local sudo=
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || {
+            echo "these packages are missing and need root to install: ${missing//$'\n'/ }" >&2
+            return 1
+        }
+        sudo=sudo
+    fi
+    $sudo apt-get update -qq || return 1
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing \
+        </dev/null >/dev/null
+}
+
+# On other distributions: name the packages and stop.
+deps_explain_elsewhere() {
+    cat >&2 <<TEXT
+this is not Debian or a relative; install these packages and run again with --no-install:
+  apt:    $(echo $deps_build $deps_guest)
+  dnf:    $deps_dnf
+  pacman: $deps_pacman
+and give a kernel with --kernel FILE (the script takes one from Debian's archive otherwise)
+TEXT
+}
