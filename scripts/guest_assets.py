@@ -137,7 +137,7 @@ def memtest():
 
 
 def gnumach():
-    packed = from_package("gnumach-image-1.8-486", "boot/gnumach-1.8-486.gz")
+    packed = from_package("gnumach-image-1.8-486", "boot/gnumach-1.8-486.gz", "i386")
     if not packed.endswith(".gz"):
         return packed
     plain = packed[:-3] + ".elf"

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""Running the emulator from a functional test: start it, wait for text on a stream, check how it ends.
+
+A test is a script that calls plan() steps and prints TAP; it ends by itself within its limits. Guests
+come from scripts/guest_assets.py.
+"""
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+ROOT = os.environ.get("RHEA_SOURCE_ROOT") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("RHEA_BUILD_ROOT") or os.path.join(ROOT, "build")
+BIN = os.environ.get("RHEA_BIN") or os.path.join(BUILD, "tools/system/rhea-system-x86_64")
+# Sanitizer builds are much slower: the build says so.
+SLOW = float(os.environ.get("RHEA_TEST_SLOWDOWN", "1"))
+
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+import guest_assets  # noqa: E402
+
+
+class Skip(Exception):
+    pass
+
+
+class Failure(Exception):
+    pass
+
+
+class Vm:
+    """A running emulator whose stdout (the guest's serial line, usually) is watched."""
+
+    def __init__(self, *args, timeout=120):
+        self.dir = tempfile.mkdtemp(prefix="rhea-func-")
+        self.args = [BIN] + [str(a) for a in args]
+        self.deadline = time.monotonic() + timeout * SLOW
+        self.out = b""
+        self.seen = 0
+        self.err_path = os.path.join(self.dir, "stderr")
+        self.err_file = open(self.err_path, "wb")
+        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err_file)
+        os.set_blocking(self.p.stdout.fileno(), False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        if self.p.poll() is None:
+            self.p.kill()
+        self.p.wait()
+        self.p.stdin.close()
+        self.p.stdout.close()
+        self.err_file.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def err(self):
+        with open(self.err_path, "rb") as f:
+            return f.read().decode("utf-8", "replace")
+
+    def _pump(self, wait):
+        r, _, _ = select.select([self.p.stdout], [], [], wait)
+        if r:
+            data = self.p.stdout.read()
+            if data:
+                self.out += data
+                return True
+            if data == b"":
+                return False
+        return None
+
+    def text(self):
+        return self.out.decode("utf-8", "replace").replace("\r", "")
+
+    def fail(self, what):
+        tail = self.text()[-3000:]
+        raise Failure(f"{what}\n--- command: {' '.join(self.args)}\n--- end of output:\n{tail}\n--- stderr:\n{self.err()[-2000:]}")
+
+    def expect(self, pattern):
+        """Waits until the regular expression occurs in the output not yet consumed; returns the match."""
+        rx = re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
+        while True:
+            m = rx.search(self.out, self.seen)
+            if m:
+                self.seen = m.end()
+                return m
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                self.fail(f"timed out waiting for /{pattern}/")
+            if self._pump(min(left, 1.0)) is False and not rx.search(self.out, self.seen):
+                self.p.wait()
+                self.fail(f"ended with status {self.p.returncode} before /{pattern}/")
+
+    def send(self, text):
+        self.p.stdin.write(text.encode() if isinstance(text, str) else text)
+        self.p.stdin.flush()
+
+    def wait(self, status=0):
+        """Waits for the emulator to end by itself with the given exit status."""
+        while self.p.poll() is None:
+            if time.monotonic() > self.deadline:
+                self.fail("timed out waiting for the emulator to end")
+            if self._pump(0.2) is False:
+                time.sleep(0.05)
+        while self._pump(0):
+            pass
+        if self.p.returncode != status:
+            self.fail(f"exit status {self.p.returncode}, expected {status}")
+
+
+def linux(kernel, initrd, append="", *args, timeout=120, mem="512M"):
+    """A Linux guest with its console on stdout."""
+    return Vm("-nodefaults", "-M", "pc", "-accel", "tcg", "-m", mem, "-display", "none", "-serial", "stdio",
+              "-no-reboot", "-kernel", kernel, "-initrd", initrd,
+              "-append", f"console=ttyS0 panic=-1 {append}".strip(), *args, timeout=timeout)
+
+
+def once(script, tree=None):
+    """An initramfs that runs the script and powers off; the caller's temporary file."""
+    fd, path = tempfile.mkstemp(prefix="rhea-func-", suffix=".cpio")
+    os.close(fd)
+    guest_assets.initramfs(path, script, tree)
+    return path
+
+
+def once_output(vm):
+    """The output of the script of once(), checked to have ended with status 0."""
+    vm.expect(r"@@rhea-begin@@\r?\n")
+    start = vm.seen
+    m = vm.expect(r"@@rhea-end (\d+)@@")
+    text = vm.out[start:m.start()].decode("utf-8", "replace").replace("\r", "")
+    if m.group(1) != b"0":
+        vm.fail(f"the script in the guest ended with status {m.group(1).decode()}")
+    vm.wait(0)
+    return text
+
+
+def asset(fn, *args):
+    """A guest asset, or a skip that says why there is none."""
+    try:
+        return fn(*args)
+    except SystemExit as e:
+        raise Skip(str(e))
+
+
+def main(*tests):
+    """Runs test functions, prints TAP, exits 1 when one failed."""
+    print(f"1..{len(tests)}", flush=True)
+    bad = False
+    for i, t in enumerate(tests, 1):
+        start = time.monotonic()
+        try:
+            note = t()
+            print(f"ok {i} - {t.__name__}", flush=True)
+            print(f"# {time.monotonic() - start:.1f} s{': ' + str(note) if note else ''}", flush=True)
+        except Skip as e:
+            print(f"ok {i} - {t.__name__} # SKIP {e}", flush=True)
+        except Exception as e:  # a failing test must not hide the others
+            bad = True
+            print(f"not ok {i} - {t.__name__}", flush=True)
+            text = str(e) if isinstance(e, Failure) else traceback.format_exc()
+            for line in text.splitlines():
+                print(f"# {line}", flush=True)
+    sys.exit(1 if bad else 0)

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Real programs in the guest give the host's own answers: the same files run in a chroot on the host
+and in a Linux guest, and their output is compared."""
+import os
+import subprocess
+import sys
+
+import rheatest as rt
+from rheatest import guest_assets
+
+PACKAGES = ["openssl", "xz-utils", "zstd", "gzip", "python3", "perl-base", "sqlite3", "tcc", "libc6-dev", "coreutils",
+            "dash", "diffutils"]
+CPU = "qemu64"
+
+
+def userland():
+    tree = rt.asset(guest_assets.rootfs_tree, PACKAGES)
+    script = open(os.path.join(rt.ROOT, "tests/func/userland.sh")).read()
+    with open(os.path.join(tree, "userland.sh"), "w") as f:
+        f.write(script)
+    for d in ("tmp", "dev"):
+        os.makedirs(os.path.join(tree, d), exist_ok=True)
+    open(os.path.join(tree, "dev/null"), "w").close()  # the guest mounts its own over it
+    enter = ["chroot", tree] if os.geteuid() == 0 else ["unshare", "-r", "chroot", tree]
+    shell = "/bin/dash"
+    host = subprocess.run(enter + [shell, "/userland.sh"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          stdin=subprocess.DEVNULL, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    if host.returncode != 0 and "Operation not permitted" in host.stdout:
+        raise rt.Skip("neither root nor user namespaces: no chroot on the host to compare with")
+    if host.returncode != 0:
+        raise rt.Failure(f"the script failed on the host:\n{host.stdout}")
+    initrd = rt.once(f"{shell} /userland.sh", tree)
+    try:
+        with rt.linux(guest_assets.kernel("cloud"), initrd, "quiet", "-cpu", CPU, timeout=900, mem="1536M") as vm:
+            guest = rt.once_output(vm)
+    finally:
+        os.unlink(initrd)
+    if guest.strip() != host.stdout.strip():
+        a, b = host.stdout.strip().splitlines(), guest.strip().splitlines()
+        diff = [f"host:  {x}\nguest: {y}" for x, y in zip(a, b) if x != y] or [f"{len(a)} and {len(b)} lines"]
+        raise rt.Failure("the guest's answers differ:\n" + "\n".join(diff[:10]))
+    return f"{len(guest.splitlines())} lines equal"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        CPU = sys.argv[1]
+    rt.main(userland)
