@@ -2,8 +2,9 @@
  * rhea/hw/pci.h - conventional PCI: functions, BARs, INTx, configuration space (PCI Local Bus 3.0).
  *
  * A PCI device is a DeviceType with bus_type = &pci_bus_type and bus_ops = const PciOps *. Its exported
- * region k is BAR k as PciOps.bar[k] says; exported line 0 is INTA (PciOps.intx_pin). The function's
- * configuration space is bus data: pci_func(dev).
+ * regions go, in order, to the BARs that PciOps.bar[] describes (kind other than PCI_BAR_NONE); exported
+ * line 0 is the interrupt pin PciOps.intx_pin. The function's configuration space is bus data:
+ * pci_func(dev). The bus resets the writable bits of the header; the device resets the rest.
  */
 #ifndef RHEA_HW_PCI_H
 #define RHEA_HW_PCI_H
@@ -44,10 +45,10 @@ typedef struct PciFunc { /* Device.bus_data of PCI devices */
     char *romfile;           /* property */
     int32_t rombar;          /* property: 1 default */
     uint8_t devfn;
-    uint8_t *config, *wmask, *w1cmask; /* config_size bytes each */
-    unsigned config_size;
+    uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE], w1cmask[PCI_CONFIG_SIZE];
     struct { MemRegion *region; MemRegion window; PciBarDesc desc; uint64_t size; hwaddr at; bool mapped; } bar[PCI_BARS];
     MemRegion rom_window; RamBlock *rom_ram; hwaddr rom_at; bool rom_mapped;
+    const PciOps *ops;
     IrqLine *intx;
     bool intx_level;
     bool bus_master;         /* command bit 2, for DmaContext.enabled */
@@ -68,9 +69,11 @@ struct PciBus {
     uint8_t number;
     MemRegion *mem, *io;        /* where BARs are mapped */
     Device *slot[256];          /* RCU: by devfn */
+    const char *no_hotplug;     /* why a place may not change hands now; NULL: it may */
     const PciHostOps *host_ops;
     void *host;
     uint8_t first_free;         /* lowest slot automatic placement uses */
+    uint16_t subvendor, subdevice; /* subsystem ids of devices that name none */
 };
 /* In the bridge's realize. */
 PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops, void *host);

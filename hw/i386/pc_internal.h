@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * hw/i386/pc_internal.h - what the pieces of the i440FX/PIIX board tell each other.
+ */
+#ifndef HW_I386_PC_INTERNAL_H
+#define HW_I386_PC_INTERNAL_H
+
+#include "rhea/hw/isa.h"
+#include "rhea/hw/pci.h"
+#include "rhea/system/machine.h"
+
+#define GIB (UINT64_C(1) << 30)
+#define MIB (UINT64_C(1) << 20)
+#define KIB (UINT64_C(1) << 10)
+
+/* i440fx.c. The host device makes the bus "pci.0"; the function at 00:00.0 owns PAM and SMRAM. */
+extern const DeviceType i440fx_host_type, i440fx_type;
+PciBus *i440fx_host_bus(Device *host);
+MemRegion *i440fx_host_mem(Device *host); /* PCI memory space, below RAM in priority */
+/* Before the first reset: `bios` is what a read without RAM finds; its last 128 KiB are at E0000h. */
+void i440fx_set_bios(Device *i440fx, Device *host, RamBlock *bios);
+
+/* piix3.c */
+extern const DeviceType piix3_type;
+IsaBus *piix3_isa_bus(Device *piix3); /* "isa.0" */
+
+/* piix4pm.c */
+extern const DeviceType piix4_pm_type;
+void piix4_pm_connect_sci(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin);
+/* The I/O base software has chosen: 0 when not enabled yet. The function's domain, or parked vCPUs. */
+uint16_t piix4_pm_base(Device *pm);
+enum { PIIX4_PM_SMI_CMD = 0xb2, PIIX4_ACPI_ENABLE = 0xf1, PIIX4_ACPI_DISABLE = 0xf0, PIIX4_PM_DEFAULT_BASE = 0x600 };
+
+/* e820.c: the memory map that firmware starts from. */
+typedef struct E820Entry { uint64_t addr, len; uint32_t type; } E820Entry;
+enum { E820_RAM = 1, E820_RESERVED = 2 };
+typedef struct PcLayout { uint64_t below_4g, above_4g; } PcLayout;
+bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, PcLayout *out, Error **errp);
+GBytes *pc_e820_table(const PcLayout *l); /* fw_cfg file "etc/e820" */
+
+/* smbios.c */
+bool pc_smbios_build(Machine *m, Device *fw, const PcLayout *l, Error **errp);
+
+/* boot-*.c: put a -kernel file into fw_cfg; pc_boot_kernel tries the formats in turn. */
+bool pc_boot_kernel(Machine *m, Device *fw, const PcLayout *l, bool *bootorder_rom, Error **errp);
+
+#endif

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT
+ * hw/i386/piix4pm.c - the PIIX4 function 3: ACPI fixed hardware, APM ports, SMBus host without slaves.
+ *
+ * Models: Intel 82371AB (PIIX4) data sheet (290562), 7.1 (configuration: PMBA, SMBBA, PMREGMISC,
+ *         SMBHSTCFG, DEVACTB), 7.2 (PMSTS, PMEN, PMCNTRL, PMTMR, GPSTS, GPEN, GLBCTL, ...), 7.3 (SMBus
+ *         host); ACPI 6.3, 4.8.3 (fixed events, PM timer, power button).
+ *         There is no SMM: the two APM commands that switch ACPI on and off, which firmware's SMI handler
+ *         would execute, take effect directly, and DEVACTB reads as "SMI set up already".
+ * Does not model: S3 and S4, clock control, device idle timers, trap events, SMBus slaves.
+ * Threads: everything runs in the device's domain.
+ */
+#include "pc_internal.h"
+#include <string.h>
+
+enum { /* I/O registers, from PMBA */
+    PMSTS = 0x00, PMEN = 0x02, PMCNTRL = 0x04, PMTMR = 0x08, GPSTS = 0x0c, GPEN = 0x0e, PM_IO_SIZE = 0x40,
+    PM_TIMER = 1 << 0, PM_GLOBAL = 1 << 5, PM_POWER_BUTTON = 1 << 8, PM_RTC = 1 << 10, PM_WAKE = 1 << 15,
+    PM_STATUS_BITS = PM_TIMER | 1 << 4 | PM_GLOBAL | PM_POWER_BUTTON | PM_RTC | PM_WAKE,
+    PM_ENABLE_BITS = PM_TIMER | PM_GLOBAL | PM_POWER_BUTTON | PM_RTC,
+    CNT_SCI_ENABLE = 1, CNT_SLEEP_ENABLE = 1 << 13, CNT_BITS = 0x1c03,
+};
+enum { /* configuration */
+    CFG_PMBA = 0x40, CFG_DEVACTB3 = 0x5b, CFG_PMREGMISC = 0x80, CFG_SMBBA = 0x90, CFG_SMBHSTCFG = 0xd2,
+    DEVACTB3_APMC_EN = 1 << 1,
+};
+enum { /* SMBus host, from SMBBA */
+    SMB_STS = 0, SMB_SLV_STS = 1, SMB_CNT = 2, SMB_BLOCK = 7, SMB_SIZE = 16,
+    STS_BUSY = 1, STS_INTR = 2, STS_DEV_ERR = 4, STS_W1C = 0x1e, CNT_START = 0x40,
+};
+#define PM_TIMER_HZ 3579545
+
+typedef struct Piix4Pm {
+    Device dev;
+    bool disable_s3, disable_s4;   /* configuration */
+    MemRegion pm_io, smb_io, apm_io; /* wiring */
+    IrqLine sci;
+    uint16_t sts, en, cnt;         /* guest-visible state */
+    uint16_t gp_sts, gp_en;
+    uint8_t regs[PM_IO_SIZE];      /* the registers from 10h on that are storage */
+    uint8_t smb[SMB_SIZE];
+    uint8_t apm_command, apm_status;
+    int64_t overflow_ns;           /* when bit 23 of the timer toggles next */
+    Timer timer;
+    uint16_t pm_at, smb_at;        /* derived: where the regions are, 0 = unmapped */
+} Piix4Pm;
+
+static int64_t pm_now(Piix4Pm *s)
+{
+    return clock_now(s->dev.machine->clock);
+}
+
+static uint64_t pm_ticks(int64_t ns)
+{
+    return (unsigned __int128)(uint64_t)ns * PM_TIMER_HZ / 1000000000u;
+}
+
+static int64_t pm_ticks_to_ns(uint64_t ticks)
+{
+    return (int64_t)(((unsigned __int128)ticks * 1000000000u + PM_TIMER_HZ - 1) / PM_TIMER_HZ);
+}
+
+static void pm_schedule_overflow(Piix4Pm *s)
+{
+    uint64_t next = (pm_ticks(pm_now(s)) | 0x7fffff) + 1;
+    s->overflow_ns = pm_ticks_to_ns(next);
+}
+
+/* TMR_STS is set by every change of bit 23, whether or not anybody waits for it: so it is worked out
+ * when looked at, and a timer runs only while its interrupt is enabled. */
+static uint16_t pm_status(Piix4Pm *s)
+{
+    if (pm_now(s) >= s->overflow_ns) {
+        s->sts |= PM_TIMER;
+    }
+    return s->sts;
+}
+
+static void pm_update(Piix4Pm *s)
+{
+    bool pending = (pm_status(s) & s->en & PM_ENABLE_BITS) || (s->gp_sts & s->gp_en);
+    irq_set(&s->sci, pending && (s->cnt & CNT_SCI_ENABLE));
+    if ((s->en & PM_TIMER) && !(s->sts & PM_TIMER)) {
+        timer_arm(&s->timer, s->overflow_ns);
+    } else {
+        timer_cancel(&s->timer);
+    }
+}
+
+static void pm_timer_fire(void *opaque)
+{
+    pm_update(opaque);
+}
+
+static void pm_power_button(void *opaque)
+{
+    Piix4Pm *s = opaque;
+    s->sts |= PM_POWER_BUTTON;
+    pm_update(s);
+}
+
+static void pm_write_status(Piix4Pm *s, uint16_t val)
+{
+    uint16_t was = pm_status(s);
+    s->sts = was & ~(val & PM_STATUS_BITS);
+    if (was & val & PM_TIMER) {
+        pm_schedule_overflow(s);
+    }
+}
+
+static void pm_write_control(Piix4Pm *s, uint16_t val)
+{
+    s->cnt = val & CNT_BITS;
+    if (!(val & CNT_SLEEP_ENABLE)) {
+        return;
+    }
+    unsigned type = val >> 10 & 7; /* SUS_TYP; 0 is soft off */
+    if (type == 0) {
+        machine_request_shutdown(s->dev.machine, SHUTDOWN_GUEST_SHUTDOWN, 0);
+    } else {
+        guest_unimp(&s->dev, "sleep type %u: only soft off (0) exists", type);
+    }
+}
+
+static uint64_t pm_read(void *opaque, MemAccess *a)
+{
+    Piix4Pm *s = opaque;
+    uint8_t low[0x10] = { 0 };
+    uint32_t ticks = pm_ticks(pm_now(s)) & 0xffffff;
+    const uint16_t pairs[] = { pm_status(s), s->en, s->cnt, 0, ticks, ticks >> 16, s->gp_sts, s->gp_en };
+    for (unsigned i = 0; i < G_N_ELEMENTS(pairs); i++) {
+        low[2 * i] = pairs[i];
+        low[2 * i + 1] = pairs[i] >> 8;
+    }
+    uint64_t v = 0;
+    for (unsigned i = 0; i < a->size; i++) {
+        unsigned at = a->off + i;
+        v |= (uint64_t)(at < sizeof(low) ? low[at] : s->regs[at & (PM_IO_SIZE - 1)]) << (8 * i);
+    }
+    return v;
+}
+
+/* One 16-bit register; `mask` says which of its bytes the access covers. */
+static void pm_write16(Piix4Pm *s, unsigned reg, uint16_t val, uint16_t mask)
+{
+    switch (reg) {
+    case PMSTS:
+        pm_write_status(s, val & mask);
+        break;
+    case PMEN:
+        s->en = (s->en & ~mask) | (val & mask & PM_ENABLE_BITS);
+        break;
+    case PMCNTRL:
+        pm_write_control(s, (s->cnt & ~mask) | (val & mask));
+        break;
+    case GPSTS:
+        s->gp_sts &= ~(val & mask);
+        break;
+    case GPEN:
+        s->gp_en = (s->gp_en & ~mask) | (val & mask & 0x0f01);
+        break;
+    case PMTMR:
+    case PMTMR + 2:
+        guest_error(&s->dev, "write to the read-only PM timer");
+        break;
+    default:
+        for (unsigned i = 0; i < 2; i++) {
+            if (reg >= 0x10 && (mask >> (8 * i) & 0xff)) {
+                s->regs[reg + i] = val >> (8 * i);
+            }
+        }
+    }
+}
+
+static void pm_write(void *opaque, MemAccess *a, uint64_t val)
+{
+    Piix4Pm *s = opaque;
+    for (unsigned reg = a->off & ~1u; reg < a->off + a->size; reg += 2) {
+        int shift = 8 * ((int)reg - (int)a->off);
+        uint64_t bytes = a->size == 1 ? 0xff : a->size == 2 ? 0xffff : 0xffffffff;
+        uint16_t v = shift < 0 ? val << -shift : val >> shift, mask = shift < 0 ? bytes << -shift : bytes >> shift;
+        pm_write16(s, reg, v, mask);
+    }
+    pm_update(s);
+}
+
+/* 7.3: a command starts when START is written; no slave answers, so every one ends as a device error. */
+static uint64_t smb_read(void *opaque, MemAccess *a)
+{
+    Piix4Pm *s = opaque;
+    return s->smb[a->off & (SMB_SIZE - 1)];
+}
+
+static void smb_write(void *opaque, MemAccess *a, uint64_t val)
+{
+    Piix4Pm *s = opaque;
+    switch (a->off) {
+    case SMB_STS:
+        s->smb[SMB_STS] &= ~(val & STS_W1C);
+        break;
+    case SMB_SLV_STS:
+        break;
+    case SMB_CNT:
+        s->smb[SMB_CNT] = val & ~CNT_START;
+        if (val & CNT_START) {
+            s->smb[SMB_STS] |= STS_DEV_ERR;
+        }
+        break;
+    default:
+        s->smb[a->off & (SMB_SIZE - 1)] = val;
+    }
+}
+
+static uint64_t apm_read(void *opaque, MemAccess *a)
+{
+    Piix4Pm *s = opaque;
+    return a->off == 0 ? s->apm_command : s->apm_status;
+}
+
+static void apm_write(void *opaque, MemAccess *a, uint64_t val)
+{
+    Piix4Pm *s = opaque;
+    if (a->off == 1) {
+        s->apm_status = val;
+        return;
+    }
+    s->apm_command = val;
+    if (val == PIIX4_ACPI_ENABLE) {
+        s->cnt |= CNT_SCI_ENABLE;
+    } else if (val == PIIX4_ACPI_DISABLE) {
+        s->cnt &= ~CNT_SCI_ENABLE;
+    }
+    pm_update(s);
+}
+
+uint16_t piix4_pm_base(Device *pm)
+{
+    return pci_get(pm, CFG_PMREGMISC, 1) & 1 ? pci_get(pm, CFG_PMBA, 2) & 0xffc0 : 0;
+}
+
+static void pm_place(Piix4Pm *s, MemRegion *r, uint16_t at, uint16_t *was)
+{
+    if (*was == at) {
+        return;
+    }
+    if (*was) {
+        region_unmap(r);
+    }
+    if (at) {
+        region_map(&s->dev.machine->sysio, at, r, 1);
+    }
+    *was = at;
+}
+
+static void pm_update_ports(Piix4Pm *s)
+{
+    mem_begin(s->dev.machine);
+    pm_place(s, &s->pm_io, piix4_pm_base(&s->dev), &s->pm_at);
+    bool smb = pci_get(&s->dev, CFG_SMBHSTCFG, 1) & 1;
+    pm_place(s, &s->smb_io, smb ? pci_get(&s->dev, CFG_SMBBA, 2) & 0xfff0 : 0, &s->smb_at);
+    mem_commit(s->dev.machine);
+}
+
+static void pm_config_written(Device *dev, unsigned off G_GNUC_UNUSED, unsigned len G_GNUC_UNUSED)
+{
+    pm_update_ports(dev_as(Piix4Pm, dev));
+}
+
+static const struct { uint8_t reg; uint32_t value, wmask; } pm_config[] = {
+    { CFG_PMBA, 1, 0xffc0 },     { 0x44, 0, 0xffffff },  { 0x48, 0, 0x1ffffff }, { 0x4c, 0, 0xffffff },
+    { 0x50, 0, 0x07ffff },       { 0x54, 0, 0xffffffff }, { 0x58, 0, 0xffffffff }, { 0x5c, 0, 0xffffffff },
+    { 0x60, 0x90000000, 0xfff },{ 0x64, 0, 0xffffffff }, { 0x68, 0, 0x7fffffff }, { 0x6c, 0, 0x1fffff },
+    { 0x70, 0, 0x1fffffff },     { 0x74, 0, 0xffffff },  { 0x78, 0, 0x1fffffff }, { 0x7c, 0, 0x1fffff },
+    { CFG_PMREGMISC, 0, 0x01 },  { CFG_SMBBA, 1, 0xfff0 }, { 0xd0, 0, 0x000f0000 }, { 0xd4, 0, 0xffff },
+};
+
+static bool pm_realize(Device *dev, Error **errp)
+{
+    static const MemOps pm_ops = { .read = pm_read, .write = pm_write, .min = 1, .max = 4, .unaligned = false };
+    static const MemOps smb_ops = { .read = smb_read, .write = smb_write, .min = 1, .max = 1 };
+    static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .min = 1, .max = 1 };
+    Piix4Pm *s = dev_as(Piix4Pm, dev);
+    if (!s->disable_s3 || !s->disable_s4) {
+        error_set(errp, "PIIX4_PM: %s=off: suspend is not supported", s->disable_s3 ? "disable_s4" : "disable_s3");
+        error_hint(errp, "leave disable_s3 and disable_s4 at 1");
+        return false;
+    }
+    region_init_io(&s->pm_io, dev, "piix4-pm", &pm_ops, s, PM_IO_SIZE);
+    region_init_io(&s->smb_io, dev, "piix4-smbus", &smb_ops, s, SMB_SIZE);
+    region_init_io(&s->apm_io, dev, "apm", &apm_ops, s, 2);
+    device_add_region(dev, &s->pm_io);
+    device_add_region(dev, &s->smb_io);
+    device_add_region(dev, &s->apm_io);
+    device_add_timer(dev, &s->timer, pm_timer_fire);
+    if (!device_map_io(dev, &s->apm_io, PIIX4_PM_SMI_CMD, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(pm_config); i++) {
+        pci_set_wmask(dev, pm_config[i].reg, pm_config[i].wmask, 4);
+    }
+    pci_set_wmask(dev, 0x04, 0x0001, 2); /* 7.1.3: only I/O space */
+    machine_on_powerdown(dev->machine, pm_power_button, s);
+    return true;
+}
+
+static void pm_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
+{
+    Piix4Pm *s = dev_as(Piix4Pm, dev);
+    s->sts = s->en = s->cnt = s->gp_sts = s->gp_en = 0;
+    memset(s->regs, 0, sizeof(s->regs));
+    memset(s->smb, 0, sizeof(s->smb));
+    s->apm_command = s->apm_status = 0;
+    for (unsigned i = 0; i < G_N_ELEMENTS(pm_config); i++) {
+        pci_set_long(dev, pm_config[i].reg, pm_config[i].value);
+    }
+    pci_set_byte(dev, CFG_DEVACTB3, DEVACTB3_APMC_EN);
+    pci_set_word(dev, 0x06, 0x0280);
+    pm_schedule_overflow(s);
+}
+
+static void pm_reset_done(Device *dev)
+{
+    Piix4Pm *s = dev_as(Piix4Pm, dev);
+    pm_update_ports(s);
+    pm_update(s);
+}
+
+static bool pm_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
+{
+    Piix4Pm *s = opaque;
+    s->sts &= PM_STATUS_BITS;
+    s->en &= PM_ENABLE_BITS;
+    s->cnt &= CNT_BITS;
+    pm_update_ports(s);
+    pm_update(s);
+    return true;
+}
+
+static const Prop pm_props[] = {
+    PROP_BOOL(Piix4Pm, disable_s3, "disable_s3", true, "Suspend to RAM is not offered"),
+    PROP_BOOL(Piix4Pm, disable_s4, "disable_s4", true, "Suspend to disk is not offered"),
+    { 0 },
+};
+static const VmField pm_fields[] = {
+    VM_U16(Piix4Pm, sts), VM_U16(Piix4Pm, en), VM_U16(Piix4Pm, cnt), VM_U16(Piix4Pm, gp_sts), VM_U16(Piix4Pm, gp_en),
+    VM_U8_ARRAY(Piix4Pm, regs), VM_U8_ARRAY(Piix4Pm, smb), VM_U8(Piix4Pm, apm_command), VM_U8(Piix4Pm, apm_status),
+    VM_I64(Piix4Pm, overflow_ns), VM_TIMER(Piix4Pm, timer), { 0 },
+};
+static const VmState pm_state = {
+    .name = "PIIX4_PM", .version = 1, .oldest = 1, .fields = pm_fields, .post_load = pm_post_load,
+};
+
+static const PciOps pm_ops = {
+    .vendor = 0x8086, .device = 0x7113, .class_code = 0x068000, .revision = 3, .intx_pin = 1, .no_hotplug = true,
+    .config_written = pm_config_written,
+};
+
+const DeviceType piix4_pm_type = {
+    .name = "PIIX4_PM", .desc = "PIIX4 power management", .size = sizeof(Piix4Pm), .category = "Bridge",
+    .internal = true, .bus_type = &pci_bus_type, .bus_ops = &pm_ops, .props = pm_props, .vmstate = &pm_state,
+    .realize = pm_realize, .reset = pm_reset, .reset_done = pm_reset_done,
+};
+
+void piix4_pm_connect_sci(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin)
+{
+    irq_connect(&dev_as(Piix4Pm, pm)->sci, ops, sink, pin);
+}

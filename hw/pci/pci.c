@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT
+ * hw/pci/pci.c - the conventional PCI bus: who sits where, what a function looks like after reset.
+ *
+ * Models: PCI Local Bus Specification 3.0, chapter 6 (type 00h header, capability list, expansion ROM).
+ * Does not model: bridges and further bus numbers, hot-plug, 66 MHz and power states.
+ * Threads: places are given and taken on the main loop; configuration space belongs to the function's
+ * domain; bus->slot[] is published by RCU so that configuration cycles need no bus lock.
+ */
+#include "pci_internal.h"
+#include "rhea/system/machine.h"
+
+static const Prop pci_child_props[] = {
+    PROP_PCI_ADDR(PciFunc, addr_prop, "addr", "Slot and optional function: DEV[.FN], hexadecimal"),
+    PROP_BOOL(PciFunc, multifunction, "multifunction", false, "Slot has several functions; set on function 0"),
+    PROP_STR(PciFunc, romfile, "romfile", NULL, "Option ROM image; empty: none"),
+    PROP_I32(PciFunc, rombar, "rombar", 1, 0, 1, "1: the option ROM is in the ROM BAR; 0: no option ROM"),
+    { 0 },
+};
+
+static const PciOps *pci_ops_of(const DeviceType *t)
+{
+    for (; t; t = t->base) {
+        if (t->bus_ops) {
+            return t->bus_ops;
+        }
+    }
+    return NULL;
+}
+
+static void pci_describe_holder(GString *s, Device *d)
+{
+    g_string_append_printf(s, "'%s'", d->type->name);
+    if (d->id) {
+        g_string_append_printf(s, ", id '%s'", d->id);
+    }
+}
+
+static bool pci_slot_empty(const PciBus *b, unsigned slot)
+{
+    for (unsigned fn = 0; fn < 8; fn++) {
+        if (b->slot[PCI_DEVFN(slot, fn)]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* 3.0, 6.2.1 (header type bit 7): software looks at functions 1..7 only if function 0 says so. */
+static bool pci_check_multifunction(PciBus *b, Device *dev, unsigned devfn, bool multi, Error **errp)
+{
+    unsigned slot = devfn >> 3, fn = devfn & 7;
+    Device *zero = b->slot[PCI_DEVFN(slot, 0)];
+    if (fn != 0) {
+        if (zero && !pci_func(zero)->multifunction) {
+            error_set(errp, "PCI address %02x.%x: '%s' is function 0 of that slot and has multifunction=off",
+                      slot, fn, zero->id ? zero->id : zero->type->name);
+            error_hint(errp, "set multifunction=on on the device at %02x.0", slot);
+            return false;
+        }
+        return true;
+    }
+    if (!multi && !pci_slot_empty(b, slot)) {
+        error_set(errp, "PCI address %02x.0: other functions of that slot are in use, but '%s' has multifunction=off",
+                  slot, device_name(dev));
+        error_hint(errp, "set multifunction=on on '%s'", device_name(dev));
+        return false;
+    }
+    return true;
+}
+
+static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp)
+{
+    PciFunc *f = pci_func(dev);
+    if (f->addr_prop < 0) {
+        for (unsigned slot = b->first_free; slot < 32; slot++) {
+            if (pci_slot_empty(b, slot)) {
+                *devfn = PCI_DEVFN(slot, 0);
+                return true;
+            }
+        }
+        error_set(errp, "no free slot on PCI bus '%s' for '%s'", b->bus->name, device_name(dev));
+        error_hint(errp, "remove a device, or put several into one slot: multifunction=on,addr=SLOT.0, addr=SLOT.1, ...");
+        return false;
+    }
+    *devfn = f->addr_prop;
+    Device *holder = *devfn < 256 ? b->slot[*devfn] : NULL;
+    if (*devfn > 255 || holder) {
+        g_autoptr(GString) who = g_string_new(NULL);
+        if (holder) {
+            pci_describe_holder(who, holder);
+        }
+        return holder ? error_set(errp, "PCI address %02x.%x on bus '%s' is in use by %s", *devfn >> 3, *devfn & 7,
+                                  b->bus->name, who->str)
+                      : error_set(errp, "PCI address 0x%x is beyond slot 1f, function 7", *devfn);
+    }
+    return pci_check_multifunction(b, dev, *devfn, f->multifunction, errp);
+}
+
+static void pci_init_header(PciFunc *f)
+{
+    const PciOps *o = f->ops;
+    uint8_t *c = f->config;
+    pci_put16(c + PCI_VENDOR_ID, o->vendor);
+    pci_put16(c + PCI_DEVICE_ID, o->device);
+    c[PCI_REVISION] = o->revision;
+    c[PCI_CLASS_PROG] = o->class_code;
+    pci_put16(c + PCI_CLASS, o->class_code >> 8);
+    c[PCI_HEADER_TYPE] = o->header_type | (f->multifunction ? PCI_HEADER_MULTI : 0);
+    pci_put16(c + PCI_SUBVENDOR, o->subvendor ? o->subvendor : f->bus->subvendor);
+    pci_put16(c + PCI_SUBDEVICE, o->subvendor ? o->subdevice : f->bus->subdevice);
+    c[PCI_INT_PIN] = o->intx_pin;
+    pci_put16(f->wmask + PCI_COMMAND, PCI_CMD_IO | PCI_CMD_MEM | PCI_CMD_MASTER | PCI_CMD_PARITY | PCI_CMD_SERR |
+                                      PCI_CMD_INTX_OFF);
+    pci_put16(f->w1cmask + PCI_STATUS, PCI_STATUS_W1C);
+    f->wmask[PCI_CACHE_LINE] = 0xff;
+    f->wmask[PCI_LATENCY] = 0xff;
+    f->wmask[PCI_INT_LINE] = 0xff;
+    f->cap_next = PCI_HEADER_END;
+}
+
+static bool pci_prepare(Bus *bus, Device *dev, Error **errp)
+{
+    PciBus *b = bus->impl;
+    PciFunc *f = pci_func(dev);
+    unsigned devfn;
+    f->ops = pci_ops_of(dev->type);
+    if (!f->ops) {
+        return error_set(errp, "'%s' is not a PCI device", dev->type->name);
+    }
+    if (!f->rombar && f->romfile && f->romfile[0]) {
+        error_set(errp, "romfile=%s with rombar=0: the image would be visible nowhere", f->romfile);
+        error_hint(errp, "leave rombar at 1");
+        return false;
+    }
+    if (b->no_hotplug) {
+        return error_set(errp, "cannot add '%s' to PCI bus '%s': %s", device_name(dev), bus->name, b->no_hotplug);
+    }
+    if (!pci_pick_devfn(b, dev, &devfn, errp)) {
+        return false;
+    }
+    f->dev = dev;
+    f->bus = b;
+    f->devfn = devfn;
+    f->dma = (DmaContext){ .as = &dev->machine->as_mem, .requester = b->number << 8 | devfn, .enabled = &f->bus_master };
+    pci_init_header(f);
+    return true;
+}
+
+/* The image becomes read-only memory of the next power of two, at least 2 KiB (3.0, 6.2.5.2). */
+static bool pci_load_rom(PciFunc *f, Error **errp)
+{
+    const char *name = f->romfile ? f->romfile : f->ops->romfile;
+    if (!f->rombar || !name || !name[0]) {
+        return true;
+    }
+    g_autofree char *path = machine_find_firmware(f->dev->machine, name, errp);
+    if (!path) {
+        error_prefix(errp, "option ROM of '%s'", device_name(f->dev));
+        return false;
+    }
+    g_autofree char *data = NULL;
+    gsize len;
+    g_autoptr(GError) gerr = NULL;
+    if (!g_file_get_contents(path, &data, &len, &gerr)) {
+        return error_set(errp, "option ROM of '%s': %s", device_name(f->dev), gerr->message);
+    }
+    if (len == 0 || len > 16 * 1024 * 1024) {
+        return error_set(errp, "option ROM '%s' has %zu bytes; 1 byte to 16 MiB are possible", path, (size_t)len);
+    }
+    uint64_t size = RAM_PAGE_SIZE;
+    while (size < len) {
+        size <<= 1;
+    }
+    g_autofree char *ram_name = g_strdup_printf("%s.rom", f->dev->path ? f->dev->path : f->dev->type->name);
+    f->rom_ram = ram_new(f->dev->machine, ram_name, size, errp);
+    if (!f->rom_ram) {
+        return false;
+    }
+    memcpy(f->rom_ram->host, data, len);
+    ram_written(f->rom_ram, 0, len);
+    region_init_rom(&f->rom_window, f->dev, "option-rom", f->rom_ram);
+    pci_put32(f->wmask + PCI_ROM, (uint32_t)~(size - 1) | PCI_ROM_ENABLE);
+    return true;
+}
+
+static bool pci_attach(Bus *bus, Device *dev, Error **errp)
+{
+    PciBus *b = bus->impl;
+    PciFunc *f = pci_func(dev);
+    if (!pci_bars_setup(f, errp) || !pci_load_rom(f, errp)) {
+        pci_bars_fini(f);
+        return false;
+    }
+    if (f->ops->intx_pin && dev->irqs->len) {
+        f->intx = device_irq(dev, 0);
+        irq_connect(f->intx, &pci_intx_sink, f, f->ops->intx_pin - 1);
+    }
+    rcu_publish(&b->slot[f->devfn], dev);
+    return true;
+}
+
+static void pci_detach(Bus *bus, Device *dev)
+{
+    PciBus *b = bus->impl;
+    PciFunc *f = pci_func(dev);
+    if (b->slot[f->devfn] == dev) {
+        rcu_publish(&b->slot[f->devfn], (Device *)NULL);
+    }
+    f->intx_level = false;
+    pci_intx_update(f);
+    pci_bars_fini(f);
+}
+
+/* 3.0, 2.2.1 (RST#): writable header registers return to zero. Device-specific space is the device's. */
+static void pci_child_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
+{
+    PciFunc *f = pci_func(dev);
+    for (unsigned i = 0; i < PCI_HEADER_END; i++) {
+        f->config[i] &= ~(f->wmask[i] | f->w1cmask[i]);
+    }
+    f->config[PCI_STATUS] &= ~PCI_STATUS_INTX;
+    f->bus_master = false;
+    f->intx_level = false;
+}
+
+static void pci_child_reset_done(Device *dev)
+{
+    PciFunc *f = pci_func(dev);
+    pci_bars_update(f);
+    pci_intx_update(f);
+}
+
+/* What the stream may not change: identity and structure of the header. */
+static bool pci_post_load(void *opaque, Error **errp)
+{
+    PciFunc *f = opaque;
+    const uint8_t *c = f->config;
+    if (pci_le16(c) != f->ops->vendor || pci_le16(c + PCI_DEVICE_ID) != f->ops->device ||
+        (c[PCI_HEADER_TYPE] & 0x7f) != f->ops->header_type || c[PCI_INT_PIN] != f->ops->intx_pin) {
+        return error_set(errp, "saved PCI function %04x:%04x is not this device (%04x:%04x)", pci_le16(c),
+                         pci_le16(c + PCI_DEVICE_ID), f->ops->vendor, f->ops->device);
+    }
+    f->bus_master = c[PCI_COMMAND] & PCI_CMD_MASTER;
+    pci_bars_update(f);
+    pci_intx_update(f);
+    return true;
+}
+
+static const VmField pci_child_fields[] = {
+    VM_U8_ARRAY(PciFunc, config), VM_BOOL(PciFunc, intx_level), { 0 },
+};
+static const VmState pci_child_state = {
+    .name = "pci-function", .version = 1, .oldest = 1, .fields = pci_child_fields, .post_load = pci_post_load,
+};
+
+static void pci_describe_child(Device *dev, GString *out, int indent)
+{
+    PciFunc *f = pci_func(dev);
+    g_string_append_printf(out, "%*sclass %04x, addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)\n", indent, "",
+                           pci_le16(f->config + PCI_CLASS), f->bus->number, f->devfn >> 3, f->devfn & 7,
+                           pci_le16(f->config), pci_le16(f->config + PCI_DEVICE_ID),
+                           pci_le16(f->config + PCI_SUBVENDOR), pci_le16(f->config + PCI_SUBDEVICE));
+}
+
+const BusType pci_bus_type = {
+    .name = "PCI", .child_size = sizeof(PciFunc), .child_props = pci_child_props, .child_vmstate = &pci_child_state,
+    .prepare = pci_prepare, .attach = pci_attach, .detach = pci_detach,
+    .child_reset = pci_child_reset, .child_reset_done = pci_child_reset_done, .describe_child = pci_describe_child,
+};
+
+PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops, void *host)
+{
+    PciBus *b = g_new0(PciBus, 1);
+    device_add_cleanup(bridge, g_free, b);
+    b->machine = bridge->machine;
+    b->mem = mem;
+    b->io = io;
+    b->host_ops = ops;
+    b->host = host;
+    b->subvendor = 0x1af4; /* what drivers of emulated devices look for */
+    b->subdevice = 0x1100;
+    b->bus = bus_new(&pci_bus_type, bridge, name, b);
+    return b;
+}
+
+void pci_set_byte(Device *dev, unsigned off, uint8_t v)
+{
+    pci_func(dev)->config[off] = v;
+}
+
+void pci_set_word(Device *dev, unsigned off, uint16_t v)
+{
+    pci_put16(pci_func(dev)->config + off, v);
+}
+
+void pci_set_long(Device *dev, unsigned off, uint32_t v)
+{
+    pci_put32(pci_func(dev)->config + off, v);
+}
+
+uint32_t pci_get(Device *dev, unsigned off, unsigned len)
+{
+    uint32_t v = 0;
+    for (unsigned i = 0; i < len; i++) {
+        v |= (uint32_t)pci_func(dev)->config[off + i] << (8 * i);
+    }
+    return v;
+}
+
+void pci_set_wmask(Device *dev, unsigned off, uint32_t mask, unsigned len)
+{
+    for (unsigned i = 0; i < len; i++) {
+        pci_func(dev)->wmask[off + i] = mask >> (8 * i);
+    }
+}
+
+uint8_t pci_add_capability(Device *dev, uint8_t id, uint8_t size)
+{
+    PciFunc *f = pci_func(dev);
+    unsigned at = (f->cap_next + 3) & ~3u;
+    if (at + size > PCI_CONFIG_SIZE) {
+        return 0;
+    }
+    f->config[at] = id;
+    f->config[at + 1] = f->config[PCI_CAP_PTR];
+    f->config[PCI_CAP_PTR] = at;
+    f->config[PCI_STATUS] |= PCI_STATUS_CAPS;
+    f->cap_next = at + size;
+    return at;
+}
