@@ -11,7 +11,7 @@
 #include "pc_internal.h"
 #include <string.h>
 
-enum { REG_PIRQ = 0x60, PIRQ_DISABLE = 0x80, PIRQS = 4, ISA_IRQS = 16, VALID_IRQS = 0xdef8 };
+enum { REG_PIRQ = 0x60, PIRQ_DISABLE = 0x80, PIRQS = 4, VALID_IRQS = 0xdef8 };
 
 typedef struct Piix3 {
     Device dev;
@@ -97,7 +97,7 @@ static bool piix3_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     s->isa = isa_bus_new(dev, "isa.0");
     for (unsigned irq = 0; irq < ISA_IRQS; irq++) {
         if (VALID_IRQS >> irq & 1) {
-            irq_connect(&s->out[irq], &irq_or_sink, &s->isa->irq_or[irq], s->isa->irq_users[irq]++);
+            irq_connect(&s->out[irq], &irq_or_sink, &s->isa->irq_or[irq], PC_IRQ_SOURCE_PIRQ);
         }
     }
     bus->host_ops = &host_ops;
