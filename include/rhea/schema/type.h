@@ -32,6 +32,9 @@ typedef struct FieldDesc {
     bool optional;
     const char *def;      /* default in option text; NULL: none */
     uint64_t min, max;    /* both 0: the type's own range. For TYPE_INT they are int64_t in disguise */
+    const char *refused;  /* why the member is not supported (it has no place in the struct); NULL: it is */
+    char unit;            /* TYPE_SIZE: what a number without suffix counts in text; 0: bytes */
+    bool rest;            /* TYPE_ANY: collects all members that the type does not know, as an object */
 } FieldDesc;
 
 struct TypeDesc {
@@ -47,16 +50,24 @@ struct TypeDesc {
     const TypeDesc *element;       /* list */
 };
 
+extern const TypeDesc type_bool, type_int, type_uint, type_size, type_number, type_string, type_any;
+
 /* Decodes and validates completely: unknown member (with the nearest name), missing member, wrong kind,
  * out of range; the message starts with the path ("'drive.cache.direct'"). Text values (from key=value)
- * convert to the field's kind when `from_text`. On failure *out is left zeroed. MAIN_LOOP not required. */
+ * convert to the field's kind when `from_text`. On failure *out is left zeroed. Any thread.
+ * The old content of *out is not freed. */
 bool type_decode(const TypeDesc *t, const Json *in, bool from_text, void *out, Error **errp);
 Json *type_encode(const TypeDesc *t, const void *value);
 void type_clear(const TypeDesc *t, void *value); /* frees what decode allocated, zeroes */
 
+/* The value of a name in an enum's NULL-terminated list, -1 when it is not there. */
+int type_enum_value(const char *const *names, const char *name);
+
 /* "a=b,c.d=e" with ",," for a comma, "x.0=..,x.1=.." for lists, or JSON when the text starts with '{'.
  * implied_key names a first item without "="; a further bare "flag" is "flag=on", "noflag" is
- * "flag=off" (deprecated QEMU forms, still widely used). Sets *from_text for type_decode. */
+ * "flag=off" (deprecated QEMU forms, still widely used). A key given twice: the last one counts. Callers
+ * look for "help" themselves: it arrives as the implied key's value or as a member "help". An object, or
+ * NULL on failure. Sets *from_text for type_decode. */
 Json *keyval_parse(const char *text, const char *implied_key, bool *from_text, Error **errp);
 
 #endif
