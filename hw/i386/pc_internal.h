@@ -13,7 +13,8 @@
 #define KIB (UINT64_C(1) << 10)
 
 /* The board's own sources on the ISA lines (IsaBus.irq_or). */
-enum { PC_IRQ_SOURCE_PIRQ = ISA_SOURCE_BOARD, PC_IRQ_SOURCE_SCI, PC_IRQ_SOURCE_HPET, PC_IRQ_SOURCE_FERR };
+enum { PC_IRQ_SOURCE_PIRQ = ISA_SOURCE_BOARD, PC_IRQ_SOURCE_SCI, PC_IRQ_SOURCE_HPET,
+       PC_IRQ_SOURCE_HPET_LEGACY, PC_IRQ_SOURCE_FERR };
 
 /* i440fx.c. The host device makes the bus "pci.0"; the function at 00:00.0 owns PAM and SMRAM. */
 extern const DeviceType i440fx_host_type, i440fx_type;
@@ -40,10 +41,14 @@ typedef struct PcLayout { uint64_t below_4g, above_4g; } PcLayout;
 bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, PcLayout *out, Error **errp);
 GBytes *pc_e820_table(const PcLayout *l); /* fw_cfg file "etc/e820" */
 
+/* "01234567-89ab-...": sixteen bytes in the order of the text. */
+bool pc_parse_uuid(const char *text, uint8_t out[16]);
+
 /* smbios.c */
 bool pc_smbios_build(Machine *m, Device *fw, const PcLayout *l, Error **errp);
 
-/* boot-*.c: put a -kernel file into fw_cfg; pc_boot_kernel tries the formats in turn. */
-bool pc_boot_kernel(Machine *m, Device *fw, const PcLayout *l, bool *bootorder_rom, Error **errp);
+/* boot-rom.c: puts a -kernel file into fw_cfg; *rom is the fw_cfg file of the ROM that starts it, NULL when
+ * there is no -kernel. */
+bool pc_boot_kernel(Machine *m, Device *fw, const PcLayout *l, const char **rom, Error **errp);
 
 #endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * hw/i386/e820.c - where RAM is, and the map of it that firmware gets.
+ *
+ * Models: the layout of PCs with a hole below 4 GiB for PCI; the fw_cfg file "etc/e820": packed entries of
+ *         address, length, type (ACPI 6.3, 15.1: 1 usable, 2 reserved).
+ * Does not model: holes below 1 MiB, which firmware adds by itself.
+ * Threads: none.
+ */
+#include "pc_internal.h"
+#include "rhea/util/text.h"
+
+/* RAM ends at 3 GiB if it would reach max_below_4g: then what is below and above 4 GiB are whole
+ * gigabytes, which guests map with large pages. */
+bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, PcLayout *out, Error **errp)
+{
+    uint64_t max = max_below_4g ? max_below_4g : 0xe0000000;
+    if (max > 0xe0000000 || max < MIB) {
+        g_autofree char *text = text_from_size(max);
+        return error_set(errp, "max-ram-below-4g=%s is not between 1 MiB and 3.5 GiB", text);
+    }
+    uint64_t low = max;
+    if (ram_size >= max && low > 0xc0000000) {
+        low = 0xc0000000;
+    }
+    out->below_4g = MIN(ram_size, low);
+    out->above_4g = ram_size - out->below_4g;
+    return true;
+}
+
+static void e820_add(GByteArray *out, uint64_t addr, uint64_t len, uint32_t type)
+{
+    struct { uint64_t addr, len; uint32_t type; } __attribute__((packed)) e = {
+        GUINT64_TO_LE(addr), GUINT64_TO_LE(len), GUINT32_TO_LE(type),
+    };
+    g_byte_array_append(out, (uint8_t *)&e, sizeof(e));
+}
+
+GBytes *pc_e820_table(const PcLayout *l)
+{
+    GByteArray *out = g_byte_array_new();
+    e820_add(out, 0, l->below_4g, E820_RAM);
+    if (l->above_4g) {
+        e820_add(out, 4 * GIB, l->above_4g, E820_RAM);
+    }
+    return g_byte_array_free_to_bytes(out);
+}

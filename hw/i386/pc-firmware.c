@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ * hw/i386/pc-firmware.c - the firmware image, and everything the board tells firmware: CMOS, fw_cfg, boot order.
+ *
+ * Models: CMOS bytes of PC firmware: 0Fh shutdown status, 10h floppies, 14h equipment, 15h-18h, 30h-31h memory
+ *         sizes in KiB, 34h-35h memory above 16 MiB and 5Bh-5Dh above 4 GiB in units of 64 KiB, 38h and 3Dh boot
+ *         order, 5Fh number of further CPUs; the fw_cfg items that SeaBIOS and OVMF read.
+ * Does not model: firmware in flash (pflash), NUMA nodes.
+ * Threads: main loop, before the machine runs; the boot order also at reset.
+ */
+#include "pc.h"
+#include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/loader.h"
+#include "rhea/hw/timer.h"
+#include <string.h>
+
+#define PC_DEFAULT_BIOS "bios-256k.bin"
+enum { BIOS_UNIT = 0x10000, BIOS_MAX = 0x1000000, GIB4_TOP = 0 };
+
+bool pc_load_bios(Machine *m, PcBoard *s, Error **errp)
+{
+    const char *name = m->bios && m->bios[0] ? m->bios : PC_DEFAULT_BIOS;
+    g_autofree char *path = machine_find_firmware(m, name, errp);
+    g_autoptr(GBytes) data = path ? loader_read_file("-bios", path, BIOS_MAX, errp) : NULL;
+    if (!data) {
+        return false;
+    }
+    gsize n;
+    const void *p = g_bytes_get_data(data, &n);
+    if (n % BIOS_UNIT) {
+        error_set(errp, "-bios file '%s' has %zu bytes, which is not a multiple of 64 KiB", path, (size_t)n);
+        error_hint(errp, "give a complete firmware image, such as " PC_DEFAULT_BIOS " of the package seabios");
+        return false;
+    }
+    s->bios = ram_new(m, "pc.bios", n, errp);
+    if (!s->bios) {
+        return false;
+    }
+    memcpy(s->bios->host, p, n);
+    ram_written(s->bios, 0, n);
+    region_init_rom(&s->bios_region, NULL, "bios", s->bios);
+    region_map(i440fx_host_mem(s->host), 4 * GIB - n, &s->bios_region, 0);
+    i440fx_set_bios(s->i440fx, s->host, s->bios);
+    return true;
+}
+
+/* ---- boot order ---- */
+
+/* The BIOS's numbers of boot devices. */
+static int pc_boot_nibble(char c)
+{
+    switch (c) {
+    case 'a': case 'b': return 1; /* floppy */
+    case 'c': return 2;           /* hard disk */
+    case 'd': return 3;           /* CD-ROM */
+    case 'n': return 4;           /* network */
+    default: return -1;
+    }
+}
+
+static bool pc_check_order(const char *option, const char *order, Error **errp)
+{
+    if (strlen(order) > 3) {
+        return error_set(errp, "-boot %s=%s: at most three boot devices are possible", option, order);
+    }
+    for (const char *p = order; *p; p++) {
+        if (pc_boot_nibble(*p) < 0) {
+            error_set(errp, "-boot %s=%s: '%c' is not a boot device", option, order, *p);
+            error_hint(errp, "a: floppy, c: hard disk, d: CD-ROM, n: network");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool pc_check_boot_order(PcBoard *s, Machine *m, Error **errp)
+{
+    s->boot_order = g_strdup(m->boot_order && m->boot_order[0] ? m->boot_order : "cad");
+    s->boot_once = m->boot_once && m->boot_once[0] ? g_strdup(m->boot_once) : NULL;
+    return pc_check_order("order", s->boot_order, errp) &&
+           (!s->boot_once || pc_check_order("once", s->boot_once, errp));
+}
+
+void pc_set_boot_order(PcBoard *s, const char *order)
+{
+    int n[3] = { 0 };
+    for (unsigned i = 0; i < 3 && order[i]; i++) {
+        n[i] = pc_boot_nibble(order[i]);
+    }
+    mc146818_set_cmos(s->rtc, 0x3d, n[1] << 4 | n[0]);
+    mc146818_set_cmos(s->rtc, 0x38, n[2] << 4 | (s->fd_bootchk ? 0 : 1));
+}
+
+/* ---- CMOS ---- */
+
+static void pc_cmos16(PcBoard *s, unsigned index, uint64_t v)
+{
+    v = MIN(v, 0xffff);
+    mc146818_set_cmos(s->rtc, index, v);
+    mc146818_set_cmos(s->rtc, index + 1, v >> 8);
+}
+
+static void pc_fill_cmos(Machine *m, PcBoard *s)
+{
+    uint64_t low = s->layout.below_4g, high = s->layout.above_4g / BIOS_UNIT;
+    pc_cmos16(s, 0x15, MIN(low / KIB, 640));
+    pc_cmos16(s, 0x17, low > MIB ? (low - MIB) / KIB : 0);
+    pc_cmos16(s, 0x30, low > MIB ? (low - MIB) / KIB : 0);
+    pc_cmos16(s, 0x34, low > 16 * MIB ? (low - 16 * MIB) / BIOS_UNIT : 0);
+    pc_cmos16(s, 0x5b, high & 0xffff);
+    mc146818_set_cmos(s->rtc, 0x5d, high >> 16);
+    mc146818_set_cmos(s->rtc, 0x5f, m->n_cpus - 1);
+    mc146818_set_cmos(s->rtc, 0x0f, 0);
+    mc146818_set_cmos(s->rtc, 0x10, 0);    /* no floppy drives */
+    mc146818_set_cmos(s->rtc, 0x14, 0x06); /* FPU, PS/2 mouse */
+    mc146818_set_cmos(s->rtc, 0x2d, 0);
+    pc_set_boot_order(s, s->boot_once ? s->boot_once : s->boot_order);
+}
+
+/* ---- fw_cfg ---- */
+
+bool pc_parse_uuid(const char *text, uint8_t out[16])
+{
+    if (strlen(text) != 36) {
+        return false;
+    }
+    unsigned n = 0;
+    for (unsigned i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash) {
+            if (text[i] != '-') {
+                return false;
+            }
+            continue;
+        }
+        int hi = g_ascii_xdigit_value(text[i]), lo = g_ascii_xdigit_value(text[i + 1]);
+        if (hi < 0 || lo < 0) {
+            return false;
+        }
+        out[n++] = hi << 4 | lo;
+        i++;
+    }
+    return n == 16;
+}
+
+static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
+{
+    Device *fw = s->fw;
+    uint8_t uuid[16] = { 0 };
+    if (m->uuid && m->uuid[0] && !pc_parse_uuid(m->uuid, uuid)) {
+        return error_set(errp, "-uuid %s is not a UUID", m->uuid);
+    }
+    unsigned max_cpus = MAX(m->max_cpus, m->n_cpus);
+    fw_cfg_add_bytes(fw, FW_CFG_UUID, uuid, sizeof(uuid));
+    fw_cfg_add_u64(fw, FW_CFG_RAM_SIZE, m->ram_size);
+    fw_cfg_add_u16(fw, FW_CFG_NOGRAPHIC, !s->graphics);
+    fw_cfg_add_u16(fw, FW_CFG_NB_CPUS, m->n_cpus);
+    fw_cfg_add_u16(fw, FW_CFG_MAX_CPUS, max_cpus);
+    fw_cfg_add_u16(fw, FW_CFG_BOOT_DEVICE, s->boot_order[0]);
+    fw_cfg_add_u16(fw, FW_CFG_BOOT_MENU, m->boot_menu);
+    fw_cfg_add_u32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
+    g_autofree uint64_t *numa = g_new0(uint64_t, 1 + max_cpus); /* no nodes: the count and a zero per CPU */
+    fw_cfg_add_bytes(fw, FW_CFG_NUMA, numa, (1 + max_cpus) * sizeof(*numa));
+    return true;
+}
+
+/* Lines of device paths; firmware puts what it does not find here behind. */
+static bool pc_publish_boot(Machine *m, PcBoard *s, const char *kernel_rom, Error **errp)
+{
+    g_autoptr(GString) order = g_string_new(NULL);
+    if (kernel_rom) {
+        g_string_append_printf(order, "/rom@%s\n", kernel_rom);
+    }
+    if (m->boot_strict) {
+        g_string_append(order, "HALT\n");
+    }
+    if (order->len) {
+        g_string_truncate(order, order->len - 1);
+        if (!fw_cfg_add_file_bytes(s->fw, "bootorder", order->str, order->len + 1, errp)) {
+            return false;
+        }
+    }
+    if (m->boot_menu_timeout_ms > 0) {
+        uint16_t wait = GUINT16_TO_LE(MIN(m->boot_menu_timeout_ms, 0xffff));
+        if (!fw_cfg_add_file_bytes(s->fw, "etc/boot-menu-wait", &wait, sizeof(wait), errp)) {
+            return false;
+        }
+    }
+    if (m->boot_reboot_timeout_ms >= 0) {
+        uint32_t wait = GUINT32_TO_LE((uint32_t)m->boot_reboot_timeout_ms);
+        if (!fw_cfg_add_file_bytes(s->fw, "etc/boot-fail-wait", &wait, sizeof(wait), errp)) {
+            return false;
+        }
+    }
+    if (m->boot_splash && m->boot_splash[0]) {
+        g_autofree char *path = machine_find_firmware(m, m->boot_splash, errp);
+        g_autoptr(GBytes) data = path ? loader_read_file("-boot splash", path, 16 * MIB, errp) : NULL;
+        if (!data) {
+            return false;
+        }
+        const uint8_t *p = g_bytes_get_data(data, NULL);
+        bool bmp = g_bytes_get_size(data) > 2 && p[0] == 'B' && p[1] == 'M';
+        return fw_cfg_add_file(s->fw, bmp ? "bootsplash.bmp" : "bootsplash.jpg", data, errp);
+    }
+    return true;
+}
+
+bool pc_publish(Machine *m, PcBoard *s, Error **errp)
+{
+    static const uint8_t states[6] = { 0x80, 0, 0, 0, 0, 0x80 }; /* S0 and S5, both with sleep type 0 */
+    g_autoptr(GBytes) e820 = pc_e820_table(&s->layout);
+    const char *kernel_rom;
+    if (!pc_publish_numbers(m, s, errp) || !fw_cfg_add_file(s->fw, "etc/e820", e820, errp) ||
+        !fw_cfg_add_file_bytes(s->fw, "etc/system-states", states, sizeof(states), errp) ||
+        !pc_smbios_build(m, s->fw, &s->layout, errp) || !pc_boot_kernel(m, s->fw, &s->layout, &kernel_rom, errp) ||
+        !pc_publish_boot(m, s, kernel_rom, errp)) {
+        return false;
+    }
+    if (s->pm && !pc_acpi_publish(&s->tables, s->fw, errp)) {
+        return false;
+    }
+    pc_fill_cmos(m, s);
+    return fw_cfg_add_user_files(s->fw, errp);
+}

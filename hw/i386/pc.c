@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT
+ * hw/i386/pc.c - the board "pc-0.1": 82441FX host bridge, PIIX3, PIIX4 power management, legacy devices.
+ *
+ * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
+ *         (ISA bridge, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports, fw_cfg.
+ * Does not model: IDE, USB, floppy, parallel port, graphics (not there yet), SMM, VMware port.
+ * Threads: main loop.
+ */
+#include "pc.h"
+#include "rhea/backends/char.h"
+#include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/isadma.h"
+#include "rhea/hw/pcmisc.h"
+#include "rhea/target/x86/cpu.h"
+#include <sys/mman.h>
+
+enum { PC_MAX_CPUS = 255, PC_MAX_SERIAL = 4 };
+
+/* ---- options that only have one possible value ---- */
+
+static bool pc_refuse(Error **errp, const char *prop, const char *why, const char *cure)
+{
+    error_set(errp, "-machine %s: %s", prop, why);
+    error_hint(errp, "%s", cure);
+    return false;
+}
+
+static bool pc_check_props(const PcBoard *s, Error **errp)
+{
+    if (s->smm == ON) {
+        return pc_refuse(errp, "smm=on", "system management mode is not emulated", "leave smm out or set smm=off");
+    }
+    if (s->vmport == ON) {
+        return pc_refuse(errp, "vmport=on", "the VMware port is not emulated", "leave vmport out or set vmport=off");
+    }
+    if (s->pic == OFF) {
+        return pc_refuse(errp, "pic=off", "this board always has its 8259s", "leave pic out");
+    }
+    if (s->usb) {
+        return pc_refuse(errp, "usb=on", "there is no USB controller yet", "leave usb out or set usb=off");
+    }
+    if (s->sata) {
+        return pc_refuse(errp, "sata=on", "there is no SATA controller yet", "leave sata out or set sata=off");
+    }
+    if (s->memory_encryption && s->memory_encryption[0]) {
+        return pc_refuse(errp, "memory-encryption", "encrypted guest memory is not available", "leave it out");
+    }
+    return true;
+}
+
+/* ---- devices ---- */
+
+static bool pc_map_ram(Machine *m, PcBoard *s, Error **errp)
+{
+    if (!pc_layout(m->ram_size, s->max_ram_below_4g, &s->layout, errp)) {
+        return false;
+    }
+    m->ram = ram_new(m, "pc.ram", m->ram_size, errp);
+    if (!m->ram) {
+        return false;
+    }
+    if (!s->dump_guest_core) {
+        madvise(m->ram->host, m->ram->size, MADV_DONTDUMP);
+    }
+    if (s->mem_merge) {
+        madvise(m->ram->host, m->ram->size, MADV_MERGEABLE); /* a host without KSM refuses: nothing is lost */
+    }
+    region_init_ram(&m->ram_region, NULL, "pc.ram", m->ram);
+    region_init_alias(&s->ram_low, NULL, "ram-below-4g", &m->ram_region, 0, s->layout.below_4g);
+    region_map(&m->sysmem, 0, &s->ram_low, 0);
+    if (s->layout.above_4g) {
+        region_init_alias(&s->ram_high, NULL, "ram-above-4g", &m->ram_region, s->layout.below_4g, s->layout.above_4g);
+        region_map(&m->sysmem, 4 * GIB, &s->ram_high, 0);
+    }
+    return true;
+}
+
+static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
+{
+    s->host = device_create(m, &i440fx_host_type, m->unattached, NULL, NULL, errp, NULL);
+    if (!s->host) {
+        return false;
+    }
+    s->pci = i440fx_host_bus(s->host);
+    s->i440fx = device_create(m, &i440fx_type, m->unattached, NULL, s->pci->bus, errp, "addr", "0.0", NULL);
+    s->piix3 = s->i440fx ? device_create(m, &piix3_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.0",
+                                         "multifunction", "on", NULL)
+                         : NULL;
+    if (!s->piix3) {
+        return false;
+    }
+    s->isa = piix3_isa_bus(s->piix3);
+    if (s->acpi != OFF) {
+        s->pm = device_create(m, &piix4_pm_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.3", NULL);
+        return s->pm != NULL;
+    }
+    return true;
+}
+
+static bool pc_create_serial(Machine *m, PcBoard *s, Error **errp)
+{
+    GPtrArray *list = m->serial_chardevs;
+    if (list && list->len > PC_MAX_SERIAL) {
+        error_set(errp, "%u serial ports asked for; the board has places for %d", list->len, PC_MAX_SERIAL);
+        error_hint(errp, "use fewer -serial options");
+        return false;
+    }
+    for (guint i = 0; list && i < list->len; i++) {
+        Chardev *c = list->pdata[i];
+        g_autofree char *index = g_strdup_printf("%u", i);
+        if (c && !device_create(m, &isa_serial_type, m->unattached, NULL, s->isa->bus, errp, "index", index, "chardev",
+                                chardev_id(c), NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pc_init(Machine *m, Error **errp)
+{
+    PcBoard *s = m->board_state;
+    if (!pc_check_props(s, errp) || !pc_check_boot_order(s, m, errp) || !pc_map_ram(m, s, errp) ||
+        !pc_create_bridges(m, s, errp) || !pc_load_bios(m, s, errp)) {
+        return false;
+    }
+    s->fw = device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, errp, NULL);
+    return s->fw && pc_glue_wire(m, s, errp) && isa_dma_create_pair(s->isa->bus, m->unattached, errp) &&
+           pc_create_serial(m, s, errp);
+}
+
+static void pc_note_serial(PcBoard *s)
+{
+    GPtrArray *list = s->isa->bus->children;
+    for (guint i = 0; i < list->len; i++) {
+        Device *d = list->pdata[i];
+        PcAcpi *t = &s->tables;
+        if (d->type == &isa_serial_type && t->n_serial < G_N_ELEMENTS(t->serial) && isa_child(d)->irq < ISA_IRQS) {
+            t->serial[t->n_serial].iobase = isa_child(d)->iobase;
+            t->serial[t->n_serial++].irq = isa_child(d)->irq;
+        }
+    }
+}
+
+static bool pc_ready(Machine *m, Error **errp)
+{
+    PcBoard *s = m->board_state;
+    if (!pc_glue_attach_cpus(m, s, errp)) {
+        return false;
+    }
+    pc_note_serial(s);
+    s->tables.layout = s->layout;
+    s->tables.hpet = s->hpet;
+    s->tables.i8042 = s->i8042;
+    s->tables.pit = s->pit != OFF;
+    s->tables.pm_base = PIIX4_PM_DEFAULT_BASE;
+    s->tables.pm = s->pm;
+    s->pci->no_hotplug = "hot-plug is not available on this board";
+    return pc_publish(m, s, errp);
+}
+
+/* -boot once= counts for the first boot only. */
+static void pc_reset(Machine *m, ResetKind kind)
+{
+    PcBoard *s = m->board_state;
+    if (kind != RESET_SNAPSHOT && s->boots++ == 1 && s->boot_once) {
+        bool held = domain_held(m->platform);
+        if (!held) {
+            domain_lock(m->platform);
+        }
+        pc_set_boot_order(s, s->boot_order);
+        if (!held) {
+            domain_unlock(m->platform);
+        }
+    }
+}
+
+static void pc_fini(Machine *m)
+{
+    PcBoard *s = m->board_state;
+    MemRegion *own[] = { &s->ram_low, &s->ram_high, &s->bios_region };
+    for (unsigned i = 0; i < G_N_ELEMENTS(own); i++) {
+        if (own[i]->name) {
+            region_unmap(own[i]);
+            region_fini(own[i]);
+        }
+    }
+    if (s->bios) {
+        ram_unref(s->bios);
+    }
+    g_free(s->tables.apic_id);
+    g_free(s->boot_order);
+    g_free(s->boot_once);
+}
+
+static Bus *pc_default_bus(Machine *m, const BusType *type)
+{
+    PcBoard *s = m->board_state;
+    return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
+}
+
+static const Prop pc_props[] = {
+    PROP_BOOL(PcBoard, hpet, "hpet", true, "High precision event timer"),
+    PROP_BOOL(PcBoard, i8042, "i8042", true, "PS/2 keyboard controller"),
+    PROP_ONOFFAUTO(PcBoard, acpi, "acpi", AUTO, "ACPI hardware and tables"),
+    PROP_ONOFFAUTO(PcBoard, pit, "pit", AUTO, "8254 timer and speaker"),
+    PROP_ONOFFAUTO(PcBoard, pic, "pic", AUTO, "8259 interrupt controllers (always there)"),
+    PROP_ONOFFAUTO(PcBoard, smm, "smm", AUTO, "System management mode (off)"),
+    PROP_ONOFFAUTO(PcBoard, vmport, "vmport", AUTO, "VMware port (off)"),
+    PROP_BOOL(PcBoard, usb, "usb", false, "USB controller (off)"),
+    PROP_BOOL(PcBoard, sata, "sata", false, "SATA controller (off)"),
+    PROP_BOOL(PcBoard, graphics, "graphics", true, "off: firmware uses the serial console"),
+    PROP_BOOL(PcBoard, fd_bootchk, "fd-bootchk", true, "Check the floppy's boot signature"),
+    PROP_BOOL(PcBoard, dump_guest_core, "dump-guest-core", true, "Guest memory is part of a core dump"),
+    PROP_BOOL(PcBoard, mem_merge, "mem-merge", true, "Let the host merge equal pages"),
+    PROP_SIZE(PcBoard, max_ram_below_4g, "max-ram-below-4g", 0, 0, UINT64_MAX, "Most RAM below 4 GiB"),
+    PROP_STR(PcBoard, memory_encryption, "memory-encryption", NULL, "Encrypted guest memory (not available)"),
+    { 0 },
+};
+
+const BoardType pc_board = {
+    .name = "pc-0.1", .alias = "pc", .desc = "Standard PC (i440FX + PIIX, 1996)", .is_default = true,
+    .target = &x86_64_target_ops, .max_cpus = PC_MAX_CPUS, .default_ram = 128 * MIB, .min_ram = MIB,
+    .max_ram = UINT64_C(1) << 40, .state_size = sizeof(PcBoard), .props = pc_props,
+    .init = pc_init, .fini = pc_fini, .ready = pc_ready, .reset = pc_reset, .default_bus = pc_default_bus,
+};
