@@ -66,6 +66,7 @@ struct BusType {
     void (*child_reset)(Device *dev, ResetKind kind); /* bus_data's part of reset, before type->reset */
     void (*child_reset_done)(Device *dev);
     void (*describe_child)(Device *dev, GString *out, int indent);
+    bool hotplug; /* devices may come and go while the machine runs */
 };
 struct Bus {
     const BusType *type;

@@ -96,6 +96,7 @@ struct Machine {
     void *msi_opaque;
     hwaddr msi_base, msi_size;
     GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
+    GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
 };
 typedef struct GlobalProp { char *driver, *prop, *value; bool used, is_default; } GlobalProp;
 typedef struct FwCfgFileOption { char *name, *file, *string; } FwCfgFileOption;
