@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,7 +29,7 @@ const LogItem log_items[] = {
 unsigned log_mask;
 
 static const char *program;      /* borrowed */
-static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
+static GMutex file_lock;
 static int file_fd = STDERR_FILENO;
 
 void log_set_program(const char *name)
@@ -124,10 +123,10 @@ bool log_set_file(const char *path, Error **errp)
             return error_set_errno(errp, errno, "cannot open log file '%s'", name);
         }
     }
-    pthread_mutex_lock(&file_lock);
+    g_mutex_lock(&file_lock);
     int old = file_fd;
     file_fd = fd;
-    pthread_mutex_unlock(&file_lock);
+    g_mutex_unlock(&file_lock);
     if (old != STDERR_FILENO) {
         close(old);
     }
@@ -161,9 +160,9 @@ void log_vprintf(const char *fmt, va_list ap)
     }
     va_end(again);
     if (n > 0) {
-        pthread_mutex_lock(&file_lock);
+        g_mutex_lock(&file_lock);
         log_write_all(file_fd, big ? big : small, n);
-        pthread_mutex_unlock(&file_lock);
+        g_mutex_unlock(&file_lock);
     }
     g_free(big);
 }

@@ -407,6 +407,10 @@ static bool decode_operands(Dec *s, unsigned off)
         }
         d->imm = (d->imm & 0xff) | (uint64_t)s->vvvv << 8;
     }
+    if (row->attrs & RA_X87) { /* the last-instruction opcode, and the segment behind d->seg: x87.h */
+        unsigned def = d->base == R_RSP || d->base == R_RBP ? SEG_SS : SEG_DS;
+        d->imm = (s->opcode & 7u) << 8 | s->modrm | (s->seg >= 0 ? (unsigned)s->seg : def) << 16;
+    }
     d->len = (uint8_t)s->pos;
     if (d->base == R_UNIT) {
         rebase_rip(s, off);

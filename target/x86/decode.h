@@ -26,7 +26,9 @@ typedef struct X86Row {
     const char *name, *operands, *enc;
     uint16_t ops;  /* first of its handlers in x86_ops[]: [form][size] */
     uint32_t attrs;
-    uint8_t osz, imm, reg, rm, memsize, feat;
+    uint8_t osz, imm, reg, rm;
+    uint16_t memsize; /* bytes or MS_* */
+    uint8_t feat;
     const char *exc;
     uint16_t fl_read, fl_written, fl_undef;
     uint8_t map, opcode;

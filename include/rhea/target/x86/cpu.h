@@ -131,10 +131,11 @@ typedef union X86Vec { /* 256 bits; the legacy SSE part is q[0..1] */
     float f32[8]; double f64[4];
 } X86Vec __attribute__((aligned(32)));
 
+typedef struct X86F80 { uint64_t sig; uint16_t se; uint8_t pad[6]; } X86F80;
 typedef struct X86Fpu {
     /* Physical registers R0..R7 as 80-bit values in 16-byte slots: significand, then sign and exponent.
      * ST(i) is r[(top + i) & 7]; MMi is the significand of r[i]. */
-    struct { uint64_t sig; uint16_t se; uint8_t pad[6]; } r[8];
+    X86F80 r[8];
     uint16_t cw, sw;   /* sw without TOP: see top */
     uint8_t top;
     uint8_t tags;      /* one bit a register: 1 = empty (full tag word is computed) */
