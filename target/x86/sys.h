@@ -13,6 +13,7 @@ typedef struct X86Xlat {
     uint64_t page_size; /* of the mapping */
     bool write_ok;      /* a write would succeed now, dirty bit already set */
     bool exec_ok;
+    bool read_ok;       /* false only for a fetch from a user page under SMAP: enter no read tag */
     bool global;
 } X86Xlat;
 
@@ -66,7 +67,10 @@ void x86_push(X86Cpu *cpu, uint64_t val, unsigned osize);
 uint64_t x86_pop(X86Cpu *cpu, unsigned osize);
 
 /* debug registers (system side): called by mem.c for accesses to pages tagged TLB_SLOW_CHECK. */
-void x86_check_data_bp(X86Cpu *cpu, uint64_t lin, unsigned n, bool write);
+void x86_check_data_bp(X86Cpu *cpu, uint64_t lin, unsigned n, bool write); /* hits go to cpu->db_hits; leaves the unit */
+/* Before each unit (of one instruction) while MODE_DEBUG is set: raises #DB when an instruction breakpoint matches
+ * cpu->rip and RF is clear; then clears RF. */
+void x86_debug_unit_begin(X86Cpu *cpu);
 bool x86_page_has_data_bp(const X86Cpu *cpu, uint64_t lin_page);
 /* I/O breakpoints, port permission (IOPL, TSS bitmap) for IN/OUT/INS/OUTS. */
 void x86_check_io(X86Cpu *cpu, uint16_t port, unsigned n);

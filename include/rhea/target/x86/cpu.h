@@ -207,6 +207,8 @@ struct X86Cpu {
     bool exc_in_flight;     /* delivering: for #DF and triple-fault classification */
     int exc_vector;
     uint32_t exc_err;
+    uint64_t db_hits;       /* DR6 bits of data and I/O breakpoints hit by the current instruction: when not zero
+                               after it retired, the run loop calls x86_raise_db_trap(cpu, db_hits) */
     uint32_t sipi_vector;   /* atomic */
     bool wait_sipi;
     bool in_smm;

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/cpuid.h - CPU models and feature bits.
+ * Models:  Intel SDM volume 2 CPUID, AMD APM volume 3 appendix E.
+ * Does not model: anything by itself.
+ * Threads: models are set up before the machine runs and constant afterwards; any thread reads.
+ */
+#ifndef TARGET_X86_CPUID_H
+#define TARGET_X86_CPUID_H
+
+#include "rhea/target/x86/cpu.h"
+
+enum X86FeatWord { FW_1_EDX, FW_1_ECX, FW_7_EBX, FW_7_ECX, FW_7_EDX, FW_81_EDX, FW_81_ECX, FW_87_EDX, FW_88_EBX, FW_D1_EAX,
+                   FW_6_EAX, FW_CAPS /* IA32_ARCH_CAPABILITIES, low half */, FW_COUNT };
+#define FEAT(w, b) ((w) * 32 + (b) + 1)
+enum {
+    X86_FEAT_VME = FEAT(FW_1_EDX, 1), X86_FEAT_DE = FEAT(FW_1_EDX, 2), X86_FEAT_PSE = FEAT(FW_1_EDX, 3), X86_FEAT_TSC = FEAT(FW_1_EDX, 4),
+    X86_FEAT_PAE = FEAT(FW_1_EDX, 6), X86_FEAT_MCE = FEAT(FW_1_EDX, 7), X86_FEAT_APIC = FEAT(FW_1_EDX, 9), X86_FEAT_SEP = FEAT(FW_1_EDX, 11),
+    X86_FEAT_MTRR = FEAT(FW_1_EDX, 12), X86_FEAT_PGE = FEAT(FW_1_EDX, 13), X86_FEAT_MCA = FEAT(FW_1_EDX, 14), X86_FEAT_PAT = FEAT(FW_1_EDX, 16),
+    X86_FEAT_PSE36 = FEAT(FW_1_EDX, 17), X86_FEAT_FXSR = FEAT(FW_1_EDX, 24), X86_FEAT_SSE = FEAT(FW_1_EDX, 25), X86_FEAT_HTT = FEAT(FW_1_EDX, 28),
+    X86_FEAT_MONITOR = FEAT(FW_1_ECX, 3), X86_FEAT_PCID = FEAT(FW_1_ECX, 17), X86_FEAT_X2APIC = FEAT(FW_1_ECX, 21),
+    X86_FEAT_TSC_DEADLINE = FEAT(FW_1_ECX, 24), X86_FEAT_XSAVE = FEAT(FW_1_ECX, 26), X86_FEAT_HYPERVISOR = FEAT(FW_1_ECX, 31),
+    X86_FEAT_FSGSBASE = FEAT(FW_7_EBX, 0), X86_FEAT_TSC_ADJUST = FEAT(FW_7_EBX, 1), X86_FEAT_SMEP = FEAT(FW_7_EBX, 7),
+    X86_FEAT_SMAP = FEAT(FW_7_EBX, 20), X86_FEAT_UMIP = FEAT(FW_7_ECX, 2), X86_FEAT_SPEC_CTRL = FEAT(FW_7_EDX, 26),
+    X86_FEAT_ARCH_CAPABILITIES = FEAT(FW_7_EDX, 29),
+    X86_FEAT_SYSCALL = FEAT(FW_81_EDX, 11), X86_FEAT_NX = FEAT(FW_81_EDX, 20), X86_FEAT_FXSR_OPT = FEAT(FW_81_EDX, 25),
+    X86_FEAT_PDPE1GB = FEAT(FW_81_EDX, 26), X86_FEAT_RDTSCP = FEAT(FW_81_EDX, 27), X86_FEAT_LM = FEAT(FW_81_EDX, 29),
+    X86_FEAT_XSAVES = FEAT(FW_D1_EAX, 3), X86_FEAT_INVTSC = FEAT(FW_87_EDX, 8), X86_FEAT_ARAT = FEAT(FW_6_EAX, 2),
+};
+
+/* m->cpu_model: what -cpu says, checked and masked. Shared by all vCPUs of the machine. */
+typedef struct X86CpuModel {
+    const char *name;
+    char vendor[13], model_id[49];
+    uint32_t family, model, stepping;
+    uint32_t level, xlevel;
+    uint32_t phys_bits;
+    uint64_t tsc_hz;
+    bool tsc_hz_set;     /* asked for: leaf 0x15 may tell it */
+    bool amd;            /* AMD or Hygon rules where the vendors differ */
+    uint32_t words[FW_COUNT];
+} X86CpuModel;
+
+static inline bool x86_has_bit(const X86Cpu *cpu, unsigned feat)
+{
+    return feat == 0 || (cpu->model->words[(feat - 1) / 32] >> ((feat - 1) % 32) & 1);
+}
+static inline bool x86_vendor_is_amd(const X86Cpu *cpu) { return cpu->model->amd; }
+static inline uint64_t x86_arch_capabilities(const X86Cpu *cpu) { return cpu->model->words[FW_CAPS]; }
+
+void x86_cpuid(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4]);
+uint32_t x86_cpuid_signature(const X86Cpu *cpu); /* leaf 1 EAX; EDX after reset */
+
+/* models.c: TargetOps members. */
+bool x86_model_parse(Machine *m, const char *text, Error **errp);
+void x86_model_free(Machine *m);
+void x86_model_help(GString *out);
+/* A feature's number by any of its names, 0: none. */
+unsigned x86_feature_number(const char *name);
+const char *x86_feature_name(unsigned word, unsigned bit); /* NULL: reserved */
+
+#endif

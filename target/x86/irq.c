@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/irq.c - asynchronous events: INIT, SIPI, NMI, maskable interrupts; priorities and masks.
+ * Models:  Intel SDM volume 3 6.7 (NMI blocking), 6.8 (IF, the STI and MOV SS shadow), 6.9 (priorities), 8.4 and
+ *          10.4.7 (INIT, SIPI, wait-for-SIPI).
+ * Does not model: SMI (there is no system-management mode: a request is dropped with a guest error), FRED.
+ * Threads: the vCPU's thread, but x86_irq_ready() only reads and may be called by whoever holds vcpu.lock.
+ */
+#include "sysint.h"
+#include "rhea/util/log.h"
+
+static bool irq_intr_open(const X86Cpu *cpu)
+{
+    return (cpu->eflags & FL_IF) && !cpu->irq_shadow;
+}
+
+bool x86_irq_ready(const Vcpu *v)
+{
+    const X86Cpu *cpu = (const X86Cpu *)v;
+    uint32_t p = vcpu_irq_pending(v);
+    if (p & (X86_IRQ_INIT | X86_IRQ_TLB)) {
+        return true;
+    }
+    if (cpu->wait_sipi) {
+        return p & X86_IRQ_SIPI;
+    }
+    if ((p & X86_IRQ_NMI) && !cpu->nmi_blocked) {
+        return true;
+    }
+    if (p & (X86_IRQ_SMI | X86_IRQ_SIPI)) {
+        return true;
+    }
+    if (p & (X86_IRQ_INTR | X86_IRQ_APIC)) {
+        /* MWAIT with ECX[0] wakes for masked interrupts too. */
+        return (cpu->eflags & FL_IF) || cpu->sys->mwait_any;
+    }
+    return false;
+}
+
+/* The vector of the next maskable interrupt: the APIC's own first, then ExtINT from the 8259. -1: none, after all. */
+static int irq_take_vector(X86Cpu *cpu, uint32_t p)
+{
+    if ((p & X86_IRQ_APIC) && cpu->apic_ops) {
+        int v = cpu->apic_ops->ack(cpu->apic);
+        if (v >= 0) {
+            return v;
+        }
+    }
+    if ((p & X86_IRQ_INTR) && cpu->pic_ack) {
+        return cpu->pic_ack(cpu->pic_opaque);
+    }
+    return -1;
+}
+
+static void irq_wake(X86Cpu *cpu)
+{
+    cpu->vcpu.halted = false;
+    cpu->sys->mwait_any = false;
+}
+
+/* Events that no flag masks. True: the state changed. */
+static bool irq_take_unmaskable(X86Cpu *cpu, uint32_t p)
+{
+    if (p & X86_IRQ_INIT) {
+        vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_INIT | X86_IRQ_SIPI | X86_IRQ_NMI);
+        if (!cpu->wait_sipi) {
+            x86_cpu_init_event(cpu);
+        }
+        return true;
+    }
+    if (p & X86_IRQ_SIPI) {
+        vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_SIPI);
+        if (cpu->wait_sipi) { /* otherwise it is ignored: 10.4.7.3 */
+            x86_cpu_start(cpu, (uint8_t)__atomic_load_n(&cpu->sipi_vector, __ATOMIC_ACQUIRE));
+            return true;
+        }
+    }
+    if (p & X86_IRQ_SMI) {
+        vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_SMI);
+        x86_guest_error(cpu, "system-management interrupt dropped: this CPU has no system-management mode");
+    }
+    return false;
+}
+
+bool x86_take_irq(X86Cpu *cpu)
+{
+    uint32_t p = vcpu_irq_pending(&cpu->vcpu);
+    if (p & X86_IRQ_TLB) {
+        vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_TLB);
+        x86_tlb_flush(cpu, false);
+        x86_units_flush(cpu);
+    }
+    if (irq_take_unmaskable(cpu, p)) {
+        return true;
+    }
+    if (cpu->wait_sipi) {
+        return false;
+    }
+    cpu->cur = NULL;
+    if ((p & X86_IRQ_NMI) && !cpu->nmi_blocked && !cpu->irq_shadow) {
+        vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_NMI);
+        irq_wake(cpu);
+        cpu->nmi_blocked = true;
+        x86_interrupt(cpu, EXC_NMI, INT_HARD, false, 0);
+        return true;
+    }
+    if ((p & (X86_IRQ_INTR | X86_IRQ_APIC)) && irq_intr_open(cpu)) {
+        int vector = irq_take_vector(cpu, p);
+        if (vector >= 0) {
+            irq_wake(cpu);
+            x86_interrupt(cpu, vector, INT_HARD, false, 0);
+            return true;
+        }
+    } else if ((p & (X86_IRQ_INTR | X86_IRQ_APIC)) && cpu->sys->mwait_any) {
+        irq_wake(cpu);
+    }
+    return false;
+}
