@@ -95,7 +95,8 @@ static bool decode_text_fail(const Decoder *d, const Path *path, const TypeDesc 
     return false;
 }
 
-static bool decode_range(const Decoder *d, const Path *path, const FieldDesc *f, const TypeDesc *t, uint64_t v)
+static bool decode_range(const Decoder *d, const Path *path, const FieldDesc *f, const TypeDesc *t,
+                         uint64_t v)
 {
     if (!f || (!f->min && !f->max)) {
         return true;
@@ -186,7 +187,8 @@ static bool decode_list(const Decoder *d, const Path *path, const FieldDesc *f, 
     out->n = n; /* the rest is zero: clearing a half-filled list is fine */
     for (size_t i = 0; i < n; i++) {
         Path part = { .up = path, .index = i };
-        if (!decode_value(d, &part, f, t->element, json_at(in, i), (char *)out->items + i * t->element->size)) {
+        if (!decode_value(d, &part, f, t->element, json_at(in, i),
+                          (char *)out->items + i * t->element->size)) {
             return false;
         }
     }
@@ -248,8 +250,8 @@ static bool decode_unknown(const Decoder *d, const Path *path, const TypeDesc *t
 static bool decode_refused(const Decoder *d, const Path *path, const FieldDesc *f, const Json *value)
 {
     bool on = true;
-    if (f->type->kind == TYPE_BOOL && decode_value(&(Decoder){ d->from_text, NULL }, path, f, f->type, value, &on) &&
-        !on) {
+    if (f->type->kind == TYPE_BOOL &&
+        decode_value(&(Decoder){ d->from_text, NULL }, path, f, f->type, value, &on) && !on) {
         return true;
     }
     return decode_fail(d, path, f->type, "is not supported: %s", f->refused);
@@ -323,7 +325,8 @@ static bool decode_value(const Decoder *d, const Path *path, const FieldDesc *f,
         if (json_kind(in) != JSON_INT) {
             return decode_kind_fail(d, path, t, "an integer", in);
         }
-        return (json_get_int(in, out) || decode_fail(d, path, t, "does not fit in a signed 64-bit integer")) &&
+        return (json_get_int(in, out) ||
+                decode_fail(d, path, t, "does not fit in a signed 64-bit integer")) &&
                decode_range(d, path, f, t, *(int64_t *)out);
     case TYPE_UINT:
     case TYPE_SIZE:
@@ -362,8 +365,9 @@ bool type_decode(const TypeDesc *t, const Json *in, bool from_text, void *out, E
 
 static const TypeDesc *union_branch(const TypeDesc *t, const void *value)
 {
-    return t->kind == TYPE_UNION ? t->branch[*(const int *)((const char *)value + find_field(t, t->tag)->offset)]
-                                 : NULL;
+    return t->kind == TYPE_UNION
+               ? t->branch[*(const int *)((const char *)value + find_field(t, t->tag)->offset)]
+               : NULL;
 }
 
 static void encode_fields(const TypeDesc *t, const void *value, Json *object)

@@ -28,8 +28,8 @@ JsonKind json_kind(const Json *j)
 const char *json_kind_name(JsonKind k)
 {
     static const char *const names[] = {
-        [JSON_NULL] = "null",     [JSON_BOOL] = "boolean",   [JSON_INT] = "integer",  [JSON_DOUBLE] = "number",
-        [JSON_STRING] = "string", [JSON_ARRAY] = "array",    [JSON_OBJECT] = "object",
+        [JSON_NULL] = "null",     [JSON_BOOL] = "boolean", [JSON_INT] = "integer",   [JSON_DOUBLE] = "number",
+        [JSON_STRING] = "string", [JSON_ARRAY] = "array",  [JSON_OBJECT] = "object",
     };
     return names[k];
 }
@@ -144,7 +144,8 @@ size_t json_length(const Json *j)
 
 Json *json_at(const Json *array, size_t i)
 {
-    return i < json_length(array) && json_kind(array) == JSON_ARRAY ? json_object_array_get_idx(array, i) : NULL;
+    return i < json_length(array) && json_kind(array) == JSON_ARRAY ? json_object_array_get_idx(array, i)
+                                                                    : NULL;
 }
 
 Json *json_member(const Json *object, const char *key, bool *found)

@@ -183,7 +183,8 @@ void loop_post(Loop *loop, Task *task)
     Task *head = __atomic_load_n(&loop->inbox, __ATOMIC_RELAXED);
     do {
         task->next = head;
-    } while (!__atomic_compare_exchange_n(&loop->inbox, &head, task, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    } while (
+        !__atomic_compare_exchange_n(&loop->inbox, &head, task, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
     loop_wake_if_waiting(loop); /* the task itself may be gone by now */
 }
 
@@ -399,7 +400,8 @@ static bool loop_wait_glib(Loop *loop, int64_t wait)
     GPollFD *fds = (GPollFD *)loop->glib_fds->data;
     fds[0] = (GPollFD){ .fd = loop->epoll_fd, .events = G_IO_IN };
     struct timespec ts = loop_timespec(wait);
-    G_STATIC_ASSERT(sizeof(GPollFD) == sizeof(struct pollfd)); /* GLib guarantees the layout where poll() exists */
+    G_STATIC_ASSERT(sizeof(GPollFD) ==
+                    sizeof(struct pollfd)); /* GLib guarantees the layout where poll() exists */
     if (ppoll((struct pollfd *)fds, loop->glib_n + 1, wait < 0 ? NULL : &ts, NULL) < 0) {
         for (int i = 0; i <= loop->glib_n; i++) {
             fds[i].revents = 0;

@@ -11,7 +11,15 @@
 
 typedef struct json_object Json;
 
-typedef enum JsonKind { JSON_NULL, JSON_BOOL, JSON_INT, JSON_DOUBLE, JSON_STRING, JSON_ARRAY, JSON_OBJECT } JsonKind;
+typedef enum JsonKind {
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_INT,
+    JSON_DOUBLE,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+} JsonKind;
 
 /* QEMU's dialect: strict JSON, plus strings in single quotes. Depth <= 64. The error names line and
  * column. len < 0: NUL-terminated. NULL on failure. */

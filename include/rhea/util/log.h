@@ -29,7 +29,10 @@ typedef struct LogItem {
 extern const LogItem log_items[]; /* ends with a NULL name */
 
 extern unsigned log_mask; /* read on hot paths with log_on(); written before the machine runs or by `log` */
-static inline bool log_on(unsigned mask) { return G_UNLIKELY(__atomic_load_n(&log_mask, __ATOMIC_RELAXED) & mask); }
+static inline bool log_on(unsigned mask)
+{
+    return G_UNLIKELY(__atomic_load_n(&log_mask, __ATOMIC_RELAXED) & mask);
+}
 
 /* "int,exec", "all", "none", "help" is handled by the caller. Unknown names fail with the nearest one. */
 bool log_set_items(const char *items, Error **errp);

@@ -16,7 +16,8 @@ Loop *loop_new(const char *name);
 void loop_free(Loop *loop);           /* drops queued tasks; timers and watches must be gone */
 void loop_host_glib(Loop *loop);      /* the main loop only, once */
 void loop_run(Loop *loop);            /* until loop_quit(); the calling thread becomes the loop's own */
-void loop_quit(Loop *loop);           /* any thread, signal handlers too; ends the next run if none is going on */
+/* Any thread, signal handlers too. When no run is going on, the next one returns at once. */
+void loop_quit(Loop *loop);
 /* One turn: waits (if may_block and nothing is due), runs what is due. True if anything ran. */
 bool loop_turn(Loop *loop, bool may_block);
 bool loop_is_current(const Loop *loop); /* is the caller the loop's own thread? */
@@ -65,7 +66,8 @@ typedef struct ManualClock {
     int64_t ns;
 } ManualClock;
 void clock_manual_init(ManualClock *c, int64_t ns);
-void clock_manual_set(ManualClock *c, int64_t ns); /* any thread; a loop that waits needs loop_clock_changed() */
+/* Any thread; a loop that waits needs loop_clock_changed(). */
+void clock_manual_set(ManualClock *c, int64_t ns);
 
 /* A clock that can be stopped; its time is kept while stopped (a machine's virtual time on the host). */
 typedef struct StopClock {

@@ -35,7 +35,8 @@ ERRORS = [
     ("union U(t: E) {\n}", 1, "tag type 'E' is not an earlier enum"),
     ("enum E { a }\nunion U(t: E) {\n case b: X\n}", 3, "case 'b' is not a value of the tag"),
     ("enum E { a }\nunion U(t: E) {\n case a: X\n}", 3, "case type 'X' is not an earlier struct"),
-    ("enum E { a }\nstruct S {\n t: int\n}\nunion U(t: E) {\n case a: S\n}", 6, "case 'a' repeats the common member 't'"),
+    ("enum E { a }\nstruct S {\n t: int\n}\nunion U(t: E) {\n case a: S\n}", 6,
+     "case 'a' repeats the common member 't'"),
 ]
 
 

@@ -54,8 +54,9 @@ static void test_chardev(void)
     g_assert_cmpuint(o.u.ringbuf.size, ==, 4096);
     g_autoptr(Json) j = type_encode(&chardev_options_type, &o);
     g_autofree char *text = json_format(j, false);
-    g_assert_cmpstr(text, ==,
-                    "{\"backend\": \"ringbuf\", \"id\": \"r\", \"mux\": false, \"logappend\": false, \"size\": 4096}");
+    g_assert_cmpstr(
+        text, ==,
+        "{\"backend\": \"ringbuf\", \"id\": \"r\", \"mux\": false, \"logappend\": false, \"size\": 4096}");
     type_clear(&chardev_options_type, &o);
     decode_ok(&chardev_options_type, "null,id=n", "backend", &o); /* a value without members */
     type_clear(&chardev_options_type, &o);
@@ -95,8 +96,10 @@ static void test_rest(void)
 static void test_sample(void)
 {
     Sample s;
-    decode_ok(&sample_type, "{\"base\": 1, \"names\": [\"a\", \"b\"], \"points\": [{\"x\": -3}, {\"x\": 4, \"y\": 1.5}],"
-              " \"default\": 7, \"inner\": {\"x\": 2}, \"anything\": [null]}", NULL, &s);
+    decode_ok(&sample_type,
+              "{\"base\": 1, \"names\": [\"a\", \"b\"], \"points\": [{\"x\": -3}, {\"x\": 4, \"y\": 1.5}],"
+              " \"default\": 7, \"inner\": {\"x\": 2}, \"anything\": [null]}",
+              NULL, &s);
     g_assert_cmpuint(s.names.n, ==, 2);
     g_assert_cmpstr(s.names.items[1], ==, "b");
     g_assert_cmpint(s.points.items[0].x, ==, -3);
@@ -119,7 +122,8 @@ static void test_sample(void)
 
 static void test_errors(void)
 {
-    decode_fails(&chardev_options_type, "backend=socket,id=a,hots=b", "'hots' is unknown", "did you mean 'host'?");
+    decode_fails(&chardev_options_type, "backend=socket,id=a,hots=b", "'hots' is unknown",
+                 "did you mean 'host'?");
     decode_fails(&chardev_options_type, "backend=socket,id=a,zzzzzz=b", "'zzzzzz' is unknown", NULL);
     decode_fails(&chardev_options_type, "backend=file,id=a", "'path' is missing", NULL);
     decode_fails(&chardev_options_type, "id=a", "'backend' is missing", NULL);
@@ -129,8 +133,8 @@ static void test_errors(void)
                  "'telnet' is not supported: there is no telnet protocol; use a plain socket", NULL);
     decode_fails(&chardev_options_type, "backend=socket,id=a,tls-creds=t",
                  "'tls-creds' is not supported: there is no TLS; use a UNIX socket and a TLS proxy", NULL);
-    decode_fails(&chardev_options_type, "backend=pty,id=a,mux=maybe", "'mux' is wrong: 'maybe' is not a switch",
-                 "use 'on' or 'off'");
+    decode_fails(&chardev_options_type, "backend=pty,id=a,mux=maybe",
+                 "'mux' is wrong: 'maybe' is not a switch", "use 'on' or 'off'");
     decode_fails(&smp_options_type, "cpus=0", "'cpus' must be between 1 and 4096, not 0", NULL);
     decode_fails(&smp_options_type, "cpus=2x", "'cpus' is wrong: '2x' is not a number", NULL);
     decode_fails(&smp_options_type, "{\"cpus\": \"2\"}", "'cpus' must be an integer, not string", NULL);
@@ -139,22 +143,26 @@ static void test_errors(void)
     decode_fails(&smp_options_type, "{\"cpus\": null}", "'cpus' must be an integer, not null", NULL);
     decode_fails(&chardev_options_type, "backend=ringbuf,id=a,size=1G",
                  "'size' must be between 1 bytes and 64 MiB, not 1 GiB", NULL);
-    decode_fails(&boot_options_type, "reboot-timeout=-2", "'reboot-timeout' must be between -1 and 65535, not -2", NULL);
+    decode_fails(&boot_options_type, "reboot-timeout=-2",
+                 "'reboot-timeout' must be between -1 and 65535, not -2", NULL);
     decode_fails(&boot_options_type, "{\"strict\": 1}", "'strict' must be true or false, not integer", NULL);
     decode_fails(&boot_options_type, "{\"order\": 1}", "'order' must be a string, not integer", NULL);
     decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"points\": [{\"x\": 1}, {\"y\": 1}]}",
                  "'points.1.x' is missing", NULL);
     decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"names\": [\"a\", 2]}",
                  "'names.1' must be a string, not integer", NULL);
-    decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"names\": {}}", "'names' must be a list, not object", NULL);
+    decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"names\": {}}",
+                 "'names' must be a list, not object", NULL);
     decode_fails(&sample_type, "base=1,default=1,names=x",
                  "'names' is a list: give its elements as 'NAME.0=VALUE', not 'x'", NULL);
     decode_fails(&sample_type, "base=1,default=1,inner=x",
                  "'inner' is a group: give its members as 'NAME.MEMBER=VALUE', not 'x'", NULL);
-    decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"inner\": []}", "'inner' must be an object, not array", NULL);
+    decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"inner\": []}",
+                 "'inner' must be an object, not array", NULL);
     decode_fails(&sample_type, "{\"base\": 9223372036854775808, \"default\": 1}",
                  "'base' does not fit in a signed 64-bit integer", NULL);
-    decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"inner\": {\"x\": 1, \"xx\": 1}}", "'inner.xx' is unknown", NULL);
+    decode_fails(&sample_type, "{\"base\": 1, \"default\": 1, \"inner\": {\"x\": 1, \"xx\": 1}}",
+                 "'inner.xx' is unknown", NULL);
 
     Sample s;
     Error *err = NULL;
@@ -213,6 +221,7 @@ static void test_keyval(void)
     bool from_text = true;
     g_autoptr(Json) j = keyval_parse("{\"a\": 1}", "x", &from_text, &error_abort_slot);
     g_assert_false(from_text);
+    g_assert_cmpuint(json_length(j), ==, 1);
 
     GString *deep = g_string_new("a");
     for (int i = 0; i < 10000; i++) {
