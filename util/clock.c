@@ -50,27 +50,27 @@ static int64_t clock_stop_now_locked(const StopClock *c)
 static int64_t clock_stop_now(const Clock *clock)
 {
     StopClock *c = clock->opaque;
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     int64_t ns = clock_stop_now_locked(c);
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     return ns;
 }
 
 void clock_stop_init(StopClock *c)
 {
     *c = (StopClock){ .clock = { .now = clock_stop_now, .opaque = c } };
-    g_mutex_init(&c->lock);
+    pthread_mutex_init(&c->lock, NULL);
 }
 
 static void clock_stop_switch(StopClock *c, bool run)
 {
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     if (c->running != run) {
         int64_t host = clock_read(CLOCK_MONOTONIC);
         c->base += run ? -host : host;
         c->running = run;
     }
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
 }
 
 void clock_stop_start(StopClock *c)
@@ -85,9 +85,9 @@ void clock_stop_stop(StopClock *c)
 
 void clock_stop_set(StopClock *c, int64_t ns)
 {
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     c->base = ns - (c->running ? clock_read(CLOCK_MONOTONIC) : 0);
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
 }
 
 ClockPace clock_pace(const Clock *clock)
@@ -99,8 +99,8 @@ ClockPace clock_pace(const Clock *clock)
         return CLOCK_FLOWS;
     }
     StopClock *c = clock->opaque;
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     bool running = c->running;
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     return running ? CLOCK_FLOWS : CLOCK_FROZEN;
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ const LogItem log_items[] = {
 unsigned log_mask;
 
 static const char *program;      /* borrowed */
-static GMutex file_lock;
+static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
 static int file_fd = STDERR_FILENO;
 
 void log_set_program(const char *name)
@@ -123,10 +124,10 @@ bool log_set_file(const char *path, Error **errp)
             return error_set_errno(errp, errno, "cannot open log file '%s'", name);
         }
     }
-    g_mutex_lock(&file_lock);
+    pthread_mutex_lock(&file_lock);
     int old = file_fd;
     file_fd = fd;
-    g_mutex_unlock(&file_lock);
+    pthread_mutex_unlock(&file_lock);
     if (old != STDERR_FILENO) {
         close(old);
     }
@@ -160,9 +161,9 @@ void log_vprintf(const char *fmt, va_list ap)
     }
     va_end(again);
     if (n > 0) {
-        g_mutex_lock(&file_lock);
+        pthread_mutex_lock(&file_lock);
         log_write_all(file_fd, big ? big : small, n);
-        g_mutex_unlock(&file_lock);
+        pthread_mutex_unlock(&file_lock);
     }
     g_free(big);
 }

@@ -16,7 +16,7 @@ typedef struct ClockQueue {
 } ClockQueue;
 
 typedef struct TimerSet {
-    GMutex lock;       /* leaf: a clock's now() is never called under it */
+    pthread_mutex_t lock;       /* leaf: a clock's now() is never called under it */
     GPtrArray *queues; /* ClockQueue *, never removed, reused when empty */
     GQueue due;        /* Timer *: expired, in firing order, not yet run */
     uint64_t order;

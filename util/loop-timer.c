@@ -11,7 +11,7 @@
 
 void timer_set_init(TimerSet *s)
 {
-    g_mutex_init(&s->lock);
+    pthread_mutex_init(&s->lock, NULL);
     s->queues = g_ptr_array_new();
     g_queue_init(&s->due);
     s->order = 0;
@@ -27,7 +27,7 @@ void timer_set_fini(TimerSet *s)
         g_free(q);
     }
     g_ptr_array_free(s->queues, TRUE);
-    g_mutex_clear(&s->lock);
+    pthread_mutex_destroy(&s->lock);
 }
 
 /* The queue of a clock, or NULL. */
@@ -147,14 +147,14 @@ void timer_arm(Timer *t, int64_t expires_ns)
         return;
     }
     TimerSet *s = loop_timers(t->loop);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     timer_detach_locked(s, t);
     __atomic_store_n(&t->expires, expires_ns, __ATOMIC_RELAXED);
     t->order = s->order++;
     ClockQueue *q = timer_get_queue(s, t->clock);
     heap_insert(q->heap, t);
     bool earlier = q->heap->pdata[0] == t && !q->paused;
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     if (earlier) {
         loop_wake_if_waiting(t->loop);
     }
@@ -166,9 +166,9 @@ void timer_cancel(Timer *t)
         return; /* never initialised */
     }
     TimerSet *s = loop_timers(t->loop);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     timer_detach_locked(s, t);
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 int64_t timer_expires(const Timer *t)
@@ -185,7 +185,7 @@ int64_t loop_deadline(Loop *loop, const Clock *clock)
 {
     TimerSet *s = loop_timers(loop);
     int64_t earliest = TIMER_OFF;
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     ClockQueue *q = timer_find_queue(s, clock);
     if (q && q->heap->len) {
         earliest = ((Timer *)q->heap->pdata[0])->expires;
@@ -196,7 +196,7 @@ int64_t loop_deadline(Loop *loop, const Clock *clock)
             earliest = MIN(earliest, t->expires);
         }
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     return earliest;
 }
 
@@ -208,9 +208,9 @@ void loop_clock_changed(Loop *loop, const Clock *clock)
 void loop_clock_pause(Loop *loop, const Clock *clock, bool paused)
 {
     TimerSet *s = loop_timers(loop);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     timer_get_queue(s, clock)->paused = paused;
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     loop_wake_if_waiting(loop);
 }
 
@@ -218,13 +218,13 @@ void loop_clock_pause(Loop *loop, const Clock *clock, bool paused)
 static const Clock *timer_queue_clock(TimerSet *s, unsigned i, bool *more, ClockPace *pace)
 {
     const Clock *clock = NULL;
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     *more = i < s->queues->len;
     if (*more) {
         ClockQueue *q = s->queues->pdata[i];
         clock = q->heap->len && !q->paused ? q->clock : NULL;
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     if (clock) {
         *pace = clock_pace(clock);
         clock = *pace == CLOCK_FROZEN ? NULL : clock;
@@ -243,10 +243,10 @@ int64_t timer_set_wait(TimerSet *s)
             continue;
         }
         int64_t now = clock_now(clock);
-        g_mutex_lock(&s->lock);
+        pthread_mutex_lock(&s->lock);
         ClockQueue *q = timer_find_queue(s, clock);
         int64_t expires = q && q->heap->len ? ((Timer *)q->heap->pdata[0])->expires : TIMER_OFF;
-        g_mutex_unlock(&s->lock);
+        pthread_mutex_unlock(&s->lock);
         if (expires <= now) {
             return 0;
         }
@@ -268,7 +268,7 @@ static void timer_collect_due(TimerSet *s)
             continue;
         }
         int64_t now = clock_now(clock);
-        g_mutex_lock(&s->lock);
+        pthread_mutex_lock(&s->lock);
         ClockQueue *q = timer_find_queue(s, clock);
         while (q && q->heap->len && ((Timer *)q->heap->pdata[0])->expires <= now) {
             Timer *t = q->heap->pdata[0];
@@ -276,7 +276,7 @@ static void timer_collect_due(TimerSet *s)
             t->heap_index = TIMER_DUE;
             g_queue_push_tail(&s->due, t);
         }
-        g_mutex_unlock(&s->lock);
+        pthread_mutex_unlock(&s->lock);
     }
 }
 
@@ -296,7 +296,7 @@ bool timer_set_run(TimerSet *s)
 {
     bool ran = false;
     timer_collect_due(s);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     while (!g_queue_is_empty(&s->due)) {
         Timer *t = g_queue_peek_head(&s->due);
         if (timer_put_back_locked(s, t)) {
@@ -306,29 +306,29 @@ bool timer_set_run(TimerSet *s)
          * timer, so it counts only if it still is the next one due. */
         const TimerGuard *guard = t->guard;
         if (guard) {
-            g_mutex_unlock(&s->lock);
+            pthread_mutex_unlock(&s->lock);
             guard->lock(guard->opaque);
-            g_mutex_lock(&s->lock);
+            pthread_mutex_lock(&s->lock);
         }
         if (g_queue_peek_head(&s->due) != t || t->guard != guard || timer_put_back_locked(s, t)) {
-            g_mutex_unlock(&s->lock);
+            pthread_mutex_unlock(&s->lock);
             if (guard) {
                 guard->unlock(guard->opaque);
             }
-            g_mutex_lock(&s->lock);
+            pthread_mutex_lock(&s->lock);
             continue;
         }
         timer_detach_locked(s, t);
         void (*fire)(void *) = t->fire;
         void *opaque = t->opaque;
-        g_mutex_unlock(&s->lock);
+        pthread_mutex_unlock(&s->lock);
         fire(opaque);
         if (guard) {
             guard->unlock(guard->opaque);
         }
         ran = true;
-        g_mutex_lock(&s->lock);
+        pthread_mutex_lock(&s->lock);
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     return ran;
 }

@@ -7,11 +7,13 @@
  * enters later does store(seen), full barrier, load(pointer), the reclaimer does (unpublish), full
  * barrier, load(seen); one of the two sees the other's store.
  *
+ * Locks are pthread's, not GLib's: ThreadSanitizer cannot see into those.
  * Threads: any. Readers are wait-free. `registry_lock` is a leaf; rcu_defer() takes no lock.
  */
 #include "rhea/util/rcu.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,7 +33,7 @@ typedef struct RcuDeferred {
 } RcuDeferred;
 
 static uint64_t epoch = 1;
-static GMutex registry_lock;
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static RcuThread *registry;
 static RcuDeferred *inbox; /* a stack, newest first */
 static sem_t work, quiescence;
@@ -60,12 +62,12 @@ static inline void rcu_store_barrier(uint64_t *p, uint64_t v)
 static void rcu_thread_exit(void *opaque)
 {
     RcuThread *t = opaque;
-    g_mutex_lock(&registry_lock);
+    pthread_mutex_lock(&registry_lock);
     *t->link = t->next;
     if (t->next) {
         t->next->link = t->link;
     }
-    g_mutex_unlock(&registry_lock);
+    pthread_mutex_unlock(&registry_lock);
     g_free(t);
     self = NULL;
 }
@@ -79,14 +81,14 @@ void rcu_register_thread(void)
         return;
     }
     RcuThread *t = g_new0(RcuThread, 1);
-    g_mutex_lock(&registry_lock);
+    pthread_mutex_lock(&registry_lock);
     t->next = registry;
     t->link = &registry;
     if (registry) {
         registry->link = &t->next;
     }
     registry = t;
-    g_mutex_unlock(&registry_lock);
+    pthread_mutex_unlock(&registry_lock);
     self = t;
     g_private_set(&thread_key, t);
 }
@@ -145,7 +147,7 @@ void rcu_quiescent(void)
 static bool rcu_readers_remain(uint64_t target)
 {
     bool remain = false;
-    g_mutex_lock(&registry_lock);
+    pthread_mutex_lock(&registry_lock);
     for (RcuThread *t = registry; t; t = t->next) {
         uint64_t seen = __atomic_load_n(&t->seen, __ATOMIC_SEQ_CST);
         if (seen != 0 && seen < target) {
@@ -154,7 +156,7 @@ static bool rcu_readers_remain(uint64_t target)
             remain |= seen != 0 && seen < target;
         }
     }
-    g_mutex_unlock(&registry_lock);
+    pthread_mutex_unlock(&registry_lock);
     return remain;
 }
 
@@ -203,18 +205,15 @@ static gpointer rcu_reclaim(gpointer unused)
 
 static void rcu_start(void)
 {
-    static gsize started;
-    if (g_once_init_enter(&started)) {
-        sem_init(&work, 0, 0);
-        sem_init(&quiescence, 0, 0);
-        g_thread_unref(g_thread_new("rcu", rcu_reclaim, NULL));
-        g_once_init_leave(&started, 1);
-    }
+    sem_init(&work, 0, 0);
+    sem_init(&quiescence, 0, 0);
+    g_thread_unref(g_thread_new("rcu", rcu_reclaim, NULL));
 }
 
 void rcu_defer(void (*fn)(void *opaque), void *opaque)
 {
-    rcu_start();
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, rcu_start);
     RcuDeferred *d = g_new(RcuDeferred, 1);
     d->fn = fn;
     d->opaque = opaque;

@@ -24,13 +24,14 @@ typedef struct CharPort { /* device side; zero = nothing connected: writes vanis
     Chardev *be;
     const CharHandler *handler;
     void *opaque;
-    Domain *domain;
+    Domain *domain; /* NULL: callbacks run on the main loop without one (monitors) */
     struct CharPortPrivate *priv;
 } CharPort;
 
 size_t char_write(CharPort *p, const uint8_t *buf, size_t len); /* never blocks; returns what was taken, the rest is dropped or retried by the caller */
 void char_attach(CharPort *p, const CharHandler *h, void *opaque, Domain *domain);
-void char_detach(CharPort *p);
+void char_detach(CharPort *p); /* MAIN_LOOP */
+void char_port_set_holder(CharPort *p, const char *name); /* for "is already in use by NAME", when no device */
 void char_accept_input(CharPort *p); /* room() grew: deliver what waits */
 bool char_is_open(const CharPort *p);
 /* True when writes have room; else event-free polling: `cb` is called once in the domain when they do. */
@@ -50,6 +51,11 @@ bool chardev_remove(Machine *m, const char *id, Error **errp);
 void chardev_foreach(Machine *m, void (*fn)(Chardev *c, void *opaque), void *opaque);
 const char *chardev_id(const Chardev *c);
 char *chardev_filename(const Chardev *c);   /* "pty:/dev/pts/3", "unix:...,server=on"; g_free */
+bool chardev_is_mux(const Chardev *c);
+bool chardev_frontend_open(const Chardev *c); /* does anybody use it? */
+void char_set_escape(int byte);             /* -echr; 1 = Ctrl-A */
+bool chardev_is_ringbuf(const Chardev *c);
+size_t chardev_ringbuf_read(Chardev *c, uint8_t *buf, size_t len); /* oldest first; removes */
 void chardev_help(GString *out);
 /* A test's own end: what the device wrote, and bytes for it. */
 Chardev *chardev_new_buffer(Machine *m, const char *id);

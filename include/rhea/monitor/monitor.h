@@ -15,7 +15,9 @@ typedef struct HmpCommand {
     const char *help;
     /* MAIN_LOOP, no domain held. argv[0] is the command. Text goes to out. */
     void (*run)(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
-    const struct HmpCommand *sub; /* `info`: subcommands */
+    const struct HmpCommand *sub; /* `info`: subcommands; tables may each bring some under one name */
+    /* Candidates for argument `arg` (1 is the first), g_strdup'ed; the caller filters by what is typed. */
+    void (*complete)(Machine *m, unsigned arg, GPtrArray *out);
 } HmpCommand;
 
 Monitor *monitor_new(Machine *m, Chardev *c, Error **errp); /* prompt, line editing, history, completion */
@@ -25,6 +27,14 @@ void monitor_run_line(Monitor *mon, Machine *m, const char *line, GString *out);
 /* The command tables to use; ends with NULL; set by the program before the first monitor. */
 void monitor_set_commands(const HmpCommand *const *tables);
 extern const HmpCommand monitor_core_commands[]; /* info status/..., quit, stop, cont, x, xp, log, help */
-int monitor_get_cpu(Monitor *mon);
+int monitor_get_cpu(Monitor *mon);      /* mon may be NULL: 0 */
+const char *monitor_history(Monitor *mon, unsigned i); /* 0 is the oldest; NULL behind the end */
+void monitor_help(GString *out, const char *cmd, const char *sub); /* NULL: everything */
+
+/* `-device` and `device_add`: "DRIVER,PROP=VALUE,..." or JSON with "driver". After the machine has started
+ * only on buses that allow hot-plugging. */
+bool device_add_option(Machine *m, const char *text, Error **errp);
+bool device_add_json(Machine *m, const Json *opts, Error **errp);
+bool device_del(Machine *m, const char *id, Error **errp);
 
 #endif

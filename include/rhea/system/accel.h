@@ -21,13 +21,18 @@ typedef struct AccelOps {
     void (*memory_changed)(Machine *m, const FlatView *was, const FlatView *now);
     bool (*vcpu_init)(Vcpu *cpu, Error **errp);
     void (*vcpu_fini)(Vcpu *cpu);
-    VcpuExit (*run)(Vcpu *cpu);  /* the vCPU's thread, no domain held; returns soon after a kick */
+    /* The vCPU's thread, no domain held; returns soon after a kick. NULL: vCPUs have no threads and never run. */
+    VcpuExit (*run)(Vcpu *cpu);
     void (*kick)(Vcpu *cpu);     /* any thread; exit_request is already set */
     void (*regs_pull)(Vcpu *cpu), (*regs_push)(Vcpu *cpu); /* accelerator <-> architectural state; own thread */
     /* A write of [off, off+len) hit pages whose DIRTY_CODE flag is set. Any thread. */
     void (*code_written)(Machine *m, RamBlock *ram, uint64_t off, uint64_t len);
     const Clock *(*clock)(Machine *m); /* NULL: a StopClock on the host's time */
     void (*describe)(Machine *m, GString *out); /* `info jit` */
+    /* Any thread: page_flags bits of this block were set (a dirty client took its bits). An accelerator
+     * whose vCPUs write without looking at page_flags drops such fast paths, and calls ram_written() for
+     * each page that had one. May be NULL. */
+    void (*ram_watched)(Machine *m, RamBlock *ram);
 } AccelOps;
 
 extern const AccelOps *const accel_table[]; /* linked by programs and tests; ends with NULL */

@@ -21,7 +21,9 @@ typedef enum { RESET_COLD, RESET_WARM, RESET_SNAPSHOT } ResetKind;
 typedef struct DeviceType {
     const char *name, *desc;
     size_t size;
-    const struct DeviceType *base; /* single inheritance by embedding; NULL for most devices */
+    const struct DeviceType *base; /* single inheritance by embedding; NULL for most devices. The core calls
+                                    * realize, reset, reset_done of each type, base first (unrealize: last);
+                                    * a derived type does not call its base's. */
     const BusType *bus_type;       /* the kind of bus it plugs into; NULL: wired by a board only */
     const void *bus_ops;           /* e.g. const PciOps *: what this bus asks of its devices */
     const char *category;          /* for `-device help`: "Input", "Misc", "Network", ... */
@@ -50,6 +52,10 @@ struct Device { /* first member of every device struct, named `dev` */
     GSList *resources;           /* private: unwind list */
     unsigned reset_hold;         /* > 0: held in reset */
     bool realized;
+    bool retracted;              /* private: unmapped, about to go */
+    unsigned child_serial;       /* private: names anonymous children */
+    Error *early_error;          /* private: a bad -global, told by device_realize() */
+    struct { int64_t second; unsigned said, lost; } guest_log; /* private, atomic: rate limit */
 };
 #define dev_as(T, d) ((T *)((char *)(d) - offsetof(T, dev)))
 
@@ -62,10 +68,12 @@ struct BusType {
     bool (*prepare)(Bus *bus, Device *dev, Error **errp);
     /* After type->realize: map exported regions, connect exported lines. */
     bool (*attach)(Bus *bus, Device *dev, Error **errp);
-    void (*detach)(Bus *bus, Device *dev); /* undo both; regions are already unmapped */
+    void (*detach)(Bus *bus, Device *dev); /* undo both (attach perhaps never ran); exported regions are
+                                            * already unmapped, bus_data lives until a grace period later */
     void (*child_reset)(Device *dev, ResetKind kind); /* bus_data's part of reset, before type->reset */
     void (*child_reset_done)(Device *dev);
     void (*describe_child)(Device *dev, GString *out, int indent);
+    bool hotplug; /* devices may come and go while the machine runs */
 };
 struct Bus {
     const BusType *type;
@@ -107,6 +115,9 @@ static inline IrqLine *device_irq(Device *d, unsigned k) { return k < d->irqs->l
 /* Two phases over the tree below dev: everybody's reset, then everybody's reset_done. The device's
  * domain is held around each call. */
 void device_reset(Device *dev, ResetKind kind);
+/* Holds the tree in reset (reset now, reset_done when the last hold is released). */
+void device_reset_hold(Device *dev, ResetKind kind);
+void device_reset_release(Device *dev);
 
 bool device_is_a(const Device *dev, const DeviceType *type);
 const char *device_name(const Device *dev); /* id or type name, for messages */

@@ -96,6 +96,7 @@ struct Machine {
     void *msi_opaque;
     hwaddr msi_base, msi_size;
     GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
+    GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
 };
 typedef struct GlobalProp { char *driver, *prop, *value; bool used, is_default; } GlobalProp;
 typedef struct FwCfgFileOption { char *name, *file, *string; } FwCfgFileOption;
@@ -133,6 +134,7 @@ char *machine_find_firmware(Machine *m, const char *name, Error **errp);
 void machine_save(Machine *m, GByteArray *out, bool with_ram);
 bool machine_load(Machine *m, const uint8_t *data, size_t len, Error **errp);
 
+extern const BoardType board_none; /* address spaces and RAM, no CPU: tests, `-machine none` */
 extern const BoardType *const board_table[]; /* linked by programs and tests; ends with NULL */
 const BoardType *board_find(const char *name);
 

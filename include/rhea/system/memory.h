@@ -68,6 +68,8 @@ struct RamBlock {
 };
 /* Anonymous zeroed memory, overcommitted. The name is for info and state ("pc.ram"). */
 RamBlock *ram_new(Machine *m, const char *name, uint64_t size, Error **errp);
+/* The same on a memfd (RamBlock.fd), for other processes to map. */
+RamBlock *ram_new_shared(Machine *m, const char *name, uint64_t size, Error **errp);
 RamBlock *ram_ref(RamBlock *ram);
 void ram_unref(RamBlock *ram); /* the last one unmaps after a grace period */
 
@@ -92,6 +94,7 @@ struct MemRegion { /* embedded in its device; fields private to memory.c */
     int priority;
     bool enabled, readonly, container, rom_device;
     GList *children; /* highest priority first */
+    Machine *machine; /* whose topology lock guards it; NULL until it has an owner or a rooted parent */
 };
 void region_init(MemRegion *r, Device *owner, const char *name, uint64_t size); /* pure container */
 void region_init_io(MemRegion *r, Device *owner, const char *name, const MemOps *ops, void *opaque,

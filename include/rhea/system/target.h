@@ -27,6 +27,10 @@ struct TargetOps {
     /* Debug translation without side effects: false when unmapped. */
     bool (*debug_translate)(Vcpu *cpu, uint64_t va, hwaddr *pa);
     uint64_t (*pc)(const Vcpu *cpu);             /* linear address of the next instruction */
+    /* A register by lower-case name ("eip", "rax", "cr3"), for monitor expressions. May be NULL. */
+    bool (*get_reg)(Vcpu *cpu, const char *name, uint64_t *val);
+    /* One instruction as text in the CPU's current mode; its length, 0: cannot. May be NULL. */
+    size_t (*disassemble)(Vcpu *cpu, uint64_t va, const uint8_t *code, size_t len, GString *out);
 };
 
 #endif

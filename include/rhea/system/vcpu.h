@@ -44,7 +44,10 @@ struct Vcpu {
     GMutex lock;              /* guards the wait below */
     GCond wake;
     Task *work;               /* atomic list of vcpu_run_on() tasks */
+    unsigned budget;          /* > 0 (serial mode): run() returns EXIT_KICKED after about this many instructions */
+    bool target_ready, accel_ready; /* private: what vcpu_fini undoes */
 };
+enum { VCPU_SERIAL_BUDGET = 20000 };
 
 /* Any thread: atomic OR into irq_pending, then kick if the vCPU may be running or asleep. */
 void vcpu_interrupt(Vcpu *cpu, uint32_t mask);

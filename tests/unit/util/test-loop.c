@@ -376,7 +376,7 @@ static void test_timer_wakes(void)
 
 /* The owner, holding the guard, cancels: no fire may follow until it arms again. */
 typedef struct Guarded {
-    GMutex lock;
+    pthread_mutex_t lock;
     TimerGuard guard;
     Timer timer;
     bool allowed; /* under lock */
@@ -386,12 +386,12 @@ typedef struct Guarded {
 
 static void guarded_lock(void *opaque)
 {
-    g_mutex_lock(&((Guarded *)opaque)->lock);
+    pthread_mutex_lock(&((Guarded *)opaque)->lock);
 }
 
 static void guarded_unlock(void *opaque)
 {
-    g_mutex_unlock(&((Guarded *)opaque)->lock);
+    pthread_mutex_unlock(&((Guarded *)opaque)->lock);
 }
 
 static void guarded_fire(void *opaque)
@@ -405,17 +405,17 @@ static gpointer guarded_main(gpointer opaque)
 {
     Guarded *g = opaque;
     for (int i = 0; i < 5000; i++) {
-        g_mutex_lock(&g->lock);
+        pthread_mutex_lock(&g->lock);
         g->allowed = true;
         timer_arm(&g->timer, clock_now(&clock_host_monotonic) + (i % 7) * 1000);
-        g_mutex_unlock(&g->lock);
+        pthread_mutex_unlock(&g->lock);
         if (i % 3 == 0) {
             g_thread_yield();
         }
-        g_mutex_lock(&g->lock);
+        pthread_mutex_lock(&g->lock);
         timer_cancel(&g->timer);
         g->allowed = false;
-        g_mutex_unlock(&g->lock);
+        pthread_mutex_unlock(&g->lock);
     }
     loop_quit(g->loop);
     return NULL;
@@ -424,7 +424,7 @@ static gpointer guarded_main(gpointer opaque)
 static void test_timer_guard_race(void)
 {
     Guarded g = { .loop = loop_new("test") };
-    g_mutex_init(&g.lock);
+    pthread_mutex_init(&g.lock, NULL);
     g.guard = (TimerGuard){ guarded_lock, guarded_unlock, &g };
     timer_init(&g.timer, g.loop, &clock_host_monotonic, guarded_fire, &g);
     g.timer.guard = &g.guard;
@@ -432,7 +432,7 @@ static void test_timer_guard_race(void)
     loop_run(g.loop);
     g_thread_join(thread);
     g_assert_false(timer_armed(&g.timer));
-    g_mutex_clear(&g.lock);
+    pthread_mutex_destroy(&g.lock);
     loop_free(g.loop);
 }
 
@@ -462,7 +462,7 @@ static void test_stop_clock(void)
     g_assert_cmpint(clock_now(&c.clock), ==, now);
     clock_stop_set(&c, 77);
     g_assert_cmpint(clock_now(&c.clock), ==, 77);
-    g_mutex_clear(&c.lock);
+    pthread_mutex_destroy(&c.lock);
     loop_free(loop);
     g_string_free(log, TRUE);
 }

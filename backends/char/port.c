@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT
+ * backends/char/port.c - the front-end side of character devices: bounded rings both ways, delivery by posting.
+ *
+ * Threads: char_write(), char_accept_input() and the callbacks: the port's domain, or the main loop for ports
+ * without one. Connecting and detaching: main loop.
+ */
+#include "char_internal.h"
+#include <string.h>
+
+/* ---- front-end side ---------------------------------------------------------------------------------- */
+
+static void port_private_free(void *opaque)
+{
+    CharPortPrivate *p = opaque;
+    ring_fini(&p->in);
+    g_free(p->holder);
+    g_free(p);
+}
+
+static void port_post_deliver(CharPortPrivate *p)
+{
+    if (p->port->domain) {
+        domain_post(&p->deliver_domain);
+    } else {
+        loop_post(p->chr->loop, &p->deliver_loop);
+    }
+}
+
+void char_port_post_writable(CharPortPrivate *p)
+{
+    if (p->port->domain) {
+        domain_post(&p->writable_domain);
+    } else {
+        loop_post(p->chr->loop, &p->writable_loop);
+    }
+}
+
+/* Takes the next event whose place in the byte stream has been reached; else says how many bytes may go
+ * before the next event. */
+static bool port_next_locked(CharPortPrivate *p, CharEvent *event, size_t *avail)
+{
+    *avail = p->in.used;
+    if (p->n_events) {
+        uint64_t before = p->events[0].at - p->in_taken;
+        if (before == 0) {
+            *event = p->events[0].event;
+            p->n_events--;
+            memmove(p->events, p->events + 1, p->n_events * sizeof(p->events[0]));
+            return true;
+        }
+        *avail = MIN(*avail, before);
+    }
+    return false;
+}
+
+/* In the port's domain: hands over what waits, as far as the front end has room. */
+static void port_deliver(void *opaque)
+{
+    CharPortPrivate *p = opaque;
+    Chardev *c = p->chr;
+    bool took = false;
+    p->running = true;
+    while (!p->dead && p->ready && p->port->handler) {
+        const CharHandler *h = p->port->handler;
+        CharEvent event;
+        size_t avail;
+        g_mutex_lock(&c->lock);
+        bool is_event = port_next_locked(p, &event, &avail);
+        g_mutex_unlock(&c->lock);
+        if (is_event) {
+            if (h->event) {
+                h->event(p->port->opaque, event);
+            }
+            continue;
+        }
+        if (!avail) {
+            break;
+        }
+        uint8_t buf[256];
+        size_t room = h->room ? h->room(p->port->opaque) : 1;
+        size_t want = MIN(MIN(avail, room), sizeof(buf));
+        if (!want) {
+            break;
+        }
+        g_mutex_lock(&c->lock);
+        size_t n = ring_peek(&p->in, 0, buf, want);
+        ring_drop(&p->in, n);
+        p->in_taken += n;
+        g_mutex_unlock(&c->lock);
+        took = true;
+        if (h->receive) {
+            h->receive(p->port->opaque, buf, n);
+        }
+    }
+    p->running = false;
+    if (p->dead) {
+        port_private_free(p); /* a callback detached the port */
+    } else if (took) {
+        loop_post(c->loop, &c->resume);
+    }
+}
+
+static void port_writable(void *opaque)
+{
+    CharPortPrivate *p = opaque;
+    if (p->dead) {
+        return;
+    }
+    void (*cb)(void *) = p->writable_cb;
+    p->writable_cb = NULL;
+    if (cb) {
+        cb(p->port->opaque);
+    }
+}
+
+void char_port_push(CharPortPrivate *p, const uint8_t *buf, size_t len)
+{
+    g_mutex_lock(&p->chr->lock);
+    p->in_pushed += ring_push(&p->in, buf, len);
+    g_mutex_unlock(&p->chr->lock);
+    if (p->ready) {
+        port_post_deliver(p);
+    }
+}
+
+/* Focus that came and went before the front end looked is no event. */
+static bool cancel_mux_in_locked(CharPortPrivate *p)
+{
+    for (unsigned i = 0; i < p->n_events; i++) {
+        if (p->events[i].event == CHAR_MUX_IN) {
+            p->n_events--;
+            memmove(p->events + i, p->events + i + 1, (p->n_events - i) * sizeof(p->events[0]));
+            return true;
+        }
+    }
+    return false;
+}
+
+void char_port_event(CharPortPrivate *p, CharEvent event)
+{
+    g_mutex_lock(&p->chr->lock);
+    if (event == CHAR_MUX_OUT && cancel_mux_in_locked(p)) {
+        /* nothing to say */
+    } else if (p->n_events < CHAR_EVENTS) {
+        p->events[p->n_events].event = event;
+        p->events[p->n_events++].at = p->in_pushed;
+    }
+    g_mutex_unlock(&p->chr->lock);
+    if (p->ready) {
+        port_post_deliver(p);
+    }
+}
+
+size_t char_write(CharPort *p, const uint8_t *buf, size_t len)
+{
+    CharPortPrivate *priv = p->priv;
+    if (!priv) {
+        return len; /* nothing connected: like a line without a cable */
+    }
+    Chardev *c = priv->chr;
+    g_mutex_lock(&c->lock);
+    size_t n = c->mux && c->m.stamps ? mux_push_locked(c, buf, len) : ring_push(&c->out, buf, len);
+    c->out_full |= n < len;
+    g_mutex_unlock(&c->lock);
+    loop_post(c->loop, &c->flush);
+    return n;
+}
+
+void char_notify_writable(CharPort *p, void (*cb)(void *opaque))
+{
+    CharPortPrivate *priv = p->priv;
+    if (!priv) {
+        return;
+    }
+    Chardev *c = priv->chr;
+    priv->writable_cb = cb;
+    g_mutex_lock(&c->lock);
+    bool room = ring_room(&c->out) > 0;
+    c->out_full |= !room;
+    g_mutex_unlock(&c->lock);
+    if (room) {
+        char_port_post_writable(priv);
+    }
+}
+
+void char_attach(CharPort *p, const CharHandler *h, void *opaque, Domain *domain)
+{
+    p->handler = h;
+    p->opaque = opaque;
+    p->domain = domain;
+    CharPortPrivate *priv = p->priv;
+    if (!priv) {
+        return;
+    }
+    if (domain) {
+        domain_task_init(&priv->deliver_domain, domain, port_deliver, priv);
+        domain_task_init(&priv->writable_domain, domain, port_writable, priv);
+    }
+    priv->ready = true;
+    Chardev *c = priv->chr;
+    if (c->mux) {
+        mux_set_focus(c, priv->tag);
+    }
+    if (c->open) {
+        char_port_event(priv, CHAR_OPENED);
+    }
+    port_post_deliver(priv);
+    loop_post(c->loop, &c->resume);
+}
+
+void char_accept_input(CharPort *p)
+{
+    CharPortPrivate *priv = p->priv;
+    if (priv && priv->ready && __atomic_load_n(&priv->in.used, __ATOMIC_RELAXED)) {
+        port_post_deliver(priv);
+    }
+}
+
+bool char_is_open(const CharPort *p)
+{
+    return p->priv && __atomic_load_n(&p->priv->chr->open, __ATOMIC_RELAXED);
+}
+
+void char_set_serial(CharPort *p, const CharSerialParams *params)
+{
+    if (p->priv && p->priv->chr->backend->set_serial) {
+        p->priv->chr->backend->set_serial(p->priv->chr, params);
+    }
+}
+
+void char_port_set_holder(CharPort *p, const char *name)
+{
+    if (p->priv) {
+        g_free(p->priv->holder);
+        p->priv->holder = g_strdup(name);
+    }
+}
+
+/* MAIN_LOOP. Tasks may be queued on another thread's loop: the structure is then freed there, behind them. */
+void char_detach(CharPort *p)
+{
+    CharPortPrivate *priv = p->priv;
+    p->handler = NULL;
+    if (!priv) {
+        return;
+    }
+    Chardev *c = priv->chr;
+    g_mutex_lock(&c->lock);
+    c->fe[priv->tag] = NULL;
+    c->n_fe--;
+    g_mutex_unlock(&c->lock);
+    p->priv = NULL;
+    p->be = NULL;
+    priv->dead = true;
+    Loop *home = p->domain ? domain_loop(p->domain) : c->loop;
+    if (home == c->loop) {
+        loop_unpost(home, &priv->deliver_domain.task);
+        loop_unpost(home, &priv->writable_domain.task);
+        loop_unpost(home, &priv->deliver_loop);
+        loop_unpost(home, &priv->writable_loop);
+        if (!priv->running) {
+            port_private_free(priv);
+        }
+    } else {
+        priv->reap = (Task){ .run = port_private_free, .opaque = priv };
+        loop_post(home, &priv->reap);
+    }
+    if (c->mux && c->focus == priv->tag) {
+        for (unsigned i = 0; i < CHAR_MUX_PORTS; i++) {
+            if (c->fe[i]) {
+                mux_set_focus(c, i);
+                break;
+            }
+        }
+    }
+}
+
+/* ---- connecting -------------------------------------------------------------------------------------- */
+
+static char *find_holder(Device *dev, const CharPort *port)
+{
+    for (const DeviceType *t = dev->type; t; t = t->base) {
+        for (const Prop *p = t->props; p && p->name; p++) {
+            if (p->kind == PROP_CHARDEV_ && (const char *)dev + p->offset == (const char *)port) {
+                return g_strdup_printf("device '%s'", device_name(dev));
+            }
+        }
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        char *found = find_holder(dev->children->pdata[i], port);
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+char *chardev_holder(const Chardev *c)
+{
+    for (unsigned i = 0; i < CHAR_MUX_PORTS; i++) {
+        if (c->fe[i]) {
+            char *found = c->fe[i]->holder ? g_strdup(c->fe[i]->holder)
+                        : c->machine->root ? find_holder(c->machine->root, c->fe[i]->port) : NULL;
+            return found ? found : g_strdup("another device of this command line");
+        }
+    }
+    return NULL;
+}
+
+bool chardev_connect(Chardev *c, CharPort *port, Error **errp)
+{
+    role_assert_main();
+    if (port->priv) {
+        return error_set(errp, "this front end already uses chardev '%s'", port->priv->chr->id);
+    }
+    unsigned limit = c->mux ? CHAR_MUX_PORTS : 1, tag = 0;
+    while (tag < limit && c->fe[tag]) {
+        tag++;
+    }
+    if (tag == limit) {
+        g_autofree char *holder = chardev_holder(c);
+        if (c->mux) {
+            return error_set(errp, "chardev '%s' has %d front ends already, no more can share it", c->id,
+                             CHAR_MUX_PORTS);
+        }
+        error_set(errp, "chardev '%s' is already in use by %s", c->id, holder);
+        error_hint(errp, "mux=on lets up to %d front ends share a chardev", CHAR_MUX_PORTS);
+        return false;
+    }
+    CharPortPrivate *p = g_new0(CharPortPrivate, 1);
+    p->chr = c;
+    p->port = port;
+    p->tag = tag;
+    ring_init(&p->in, CHAR_IN_BYTES);
+    p->deliver_loop = (Task){ .run = port_deliver, .opaque = p };
+    p->writable_loop = (Task){ .run = port_writable, .opaque = p };
+    port->priv = p;
+    port->be = c;
+    g_mutex_lock(&c->lock);
+    c->fe[tag] = p;
+    c->n_fe++;
+    g_mutex_unlock(&c->lock);
+    return true;
+}

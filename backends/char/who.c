@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ * backends/char/who.c - names the process that holds a socket address, as far as /proc tells.
+ *
+ * Models: proc(5): /proc/net/tcp and tcp6 give the inode of a listening socket, /proc/PID/fd its owner;
+ * unix(7): SO_PEERCRED gives the listener's process.
+ * Threads: any.
+ */
+#include "who.h"
+#include <ctype.h>
+#include <stdbool.h>
+#include <glib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static char *describe_pid(long pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%ld/comm", pid);
+    g_autofree char *comm = NULL;
+    if (g_file_get_contents(path, &comm, NULL, NULL)) {
+        return g_strdup_printf("process %ld (%s)", pid, g_strchomp(comm));
+    }
+    return g_strdup_printf("process %ld", pid);
+}
+
+static unsigned long listening_inode(const char *table, unsigned port)
+{
+    g_autofree char *text = NULL;
+    if (!g_file_get_contents(table, &text, NULL, NULL)) {
+        return 0;
+    }
+    enum { TCP_STATE_LISTEN = 10 };
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        unsigned local_port, state;
+        unsigned long inode;
+        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local_port, &state,
+                   &inode) == 3 && local_port == port && state == TCP_STATE_LISTEN) {
+            return inode;
+        }
+    }
+    return 0;
+}
+
+static bool process_has(const char *pid, const char *link)
+{
+    g_autofree char *dir_path = g_strdup_printf("/proc/%s/fd", pid);
+    g_autoptr(GDir) dir = g_dir_open(dir_path, 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(dir_path, name, NULL);
+        char target[64];
+        ssize_t n = readlink(path, target, sizeof(target) - 1);
+        if (n > 0) {
+            target[n] = 0;
+            if (g_str_equal(target, link)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+char *who_listens_tcp(unsigned port)
+{
+    unsigned long inode = listening_inode("/proc/net/tcp", port);
+    if (!inode) {
+        inode = listening_inode("/proc/net/tcp6", port);
+    }
+    if (!inode) {
+        return NULL;
+    }
+    g_autofree char *link = g_strdup_printf("socket:[%lu]", inode);
+    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        if (isdigit((unsigned char)name[0]) && process_has(name, link)) {
+            return describe_pid(atol(name));
+        }
+    }
+    return g_strdup("a process of another user");
+}
+
+char *who_is_peer(int fd)
+{
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.pid <= 0) {
+        return g_strdup("another process");
+    }
+    return describe_pid(cred.pid);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ * monitor/core.c - commands about running, logging, devices and chardevs.
+ *
+ * Models: QEMU's monitor commands of the same names.
+ * Threads: main loop, no domain held.
+ */
+#include "monitor_internal.h"
+#include "rhea/schema/type.h"
+#include "rhea/util/log.h"
+#include "rhea/util/text.h"
+#include <string.h>
+
+static bool want_args(GString *out, int argc, char **argv, int n, const char *what)
+{
+    if (argc == n + 1) {
+        return true;
+    }
+    g_string_append_printf(out, "%s: %s expected\n", argv[0], what);
+    return false;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------- */
+
+static void hmp_help(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    monitor_help(out, argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL);
+}
+
+static void hmp_quit(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    machine_request_shutdown(m, SHUTDOWN_HOST_QUIT, 0);
+}
+
+static void hmp_stop(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (machine_running(m)) {
+        machine_stop(m, RUN_PAUSED);
+    }
+}
+
+static void hmp_cont(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR || m->state == RUN_GUEST_PANICKED) {
+        g_string_append(out, "Error: the machine must be reset first (system_reset)\n");
+    } else if (!machine_running(m)) {
+        machine_start(m);
+    }
+}
+
+static void hmp_system_reset(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    machine_request_reset(m, SHUTDOWN_HOST_RESET);
+}
+
+static void hmp_system_powerdown(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    machine_request_powerdown(m);
+}
+
+static void hmp_cpu(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    uint64_t i;
+    if (!want_args(out, argc, argv, 1, "a CPU number is")) {
+        return;
+    }
+    if (!text_to_u64(argv[1], &i, NULL) || !m->cpus || i >= m->n_cpus) {
+        g_string_append(out, "invalid CPU index\n");
+    } else if (mon) {
+        mon->cpu = i;
+    }
+}
+
+/* ---- logging ------------------------------------------------------------------------------------------- */
+
+static void log_help(GString *out)
+{
+    g_string_append(out, "Log items (comma separated):\nnone            no logs\n");
+    for (const LogItem *i = log_items; i->name; i++) {
+        g_string_append_printf(out, "%-15s %s\n", i->name, i->help);
+    }
+}
+
+static void hmp_log(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (!want_args(out, argc, argv, 1, "a list of items (or 'none', 'help') is")) {
+        return;
+    }
+    if (g_str_equal(argv[1], "help") || g_str_equal(argv[1], "?")) {
+        log_help(out);
+    } else if (!log_set_items(argv[1], &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+static void complete_log(Machine *m, unsigned arg, GPtrArray *out)
+{
+    for (const LogItem *i = log_items; arg == 1 && i->name; i++) {
+        g_ptr_array_add(out, g_strdup(i->name));
+    }
+}
+
+static void hmp_logfile(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (want_args(out, argc, argv, 1, "a file name is") && !log_set_file(argv[1], &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+/* ---- devices and chardevs ------------------------------------------------------------------------------ */
+
+static void hmp_chardev_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (want_args(out, argc, argv, 1, "BACKEND,id=ID,... is") && !chardev_new_option(m, argv[1], &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+static void hmp_chardev_remove(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (want_args(out, argc, argv, 1, "an id is") && !chardev_remove(m, argv[1], &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+static void add_chardev_id(Chardev *c, void *opaque)
+{
+    g_ptr_array_add(opaque, g_strdup(chardev_id(c)));
+}
+
+static void complete_chardev(Machine *m, unsigned arg, GPtrArray *out)
+{
+    if (arg == 1) {
+        chardev_foreach(m, add_chardev_id, out);
+    }
+}
+
+static void hmp_ringbuf_read(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    uint64_t size;
+    if (!want_args(out, argc, argv, 2, "a ringbuf chardev and a size are")) {
+        return;
+    }
+    Chardev *c = chardev_find(m, argv[1]);
+    if (!c || !chardev_is_ringbuf(c)) {
+        g_string_append_printf(out, "Error: '%s' is not a ringbuf chardev\n", argv[1]);
+        return;
+    }
+    if (!text_to_u64(argv[2], &size, NULL) || size > 1 << 20) {
+        g_string_append(out, "Error: the size is a number up to 1048576\n");
+        return;
+    }
+    g_autofree uint8_t *buf = g_malloc(size + 1);
+    size_t n = chardev_ringbuf_read(c, buf, size);
+    for (size_t i = 0; i < n; i++) {
+        if (buf[i] == '\\') {
+            g_string_append(out, "\\\\");
+        } else if ((buf[i] < 32 && buf[i] != '\n') || buf[i] == 127) {
+            g_string_append_printf(out, "\\u%04X", buf[i]);
+        } else {
+            g_string_append_c(out, buf[i]);
+        }
+    }
+    g_string_append_c(out, '\n');
+}
+
+static void hmp_device_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (!want_args(out, argc, argv, 1, "DRIVER,PROP=VALUE,... is")) {
+        return;
+    }
+    if (!device_add_option(m, argv[1], &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+static void hmp_device_del(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (want_args(out, argc, argv, 1, "a device id is") && !device_del(m, argv[1], &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+static void complete_device_type(Machine *m, unsigned arg, GPtrArray *out)
+{
+    for (const DeviceType *const *t = device_table; arg == 1 && *t; t++) {
+        if (!(*t)->internal) {
+            g_ptr_array_add(out, g_strdup((*t)->name));
+        }
+    }
+}
+
+static void complete_device_id(Machine *m, unsigned arg, GPtrArray *out)
+{
+    for (guint i = 0; arg == 1 && m->peripheral && i < m->peripheral->children->len; i++) {
+        Device *d = m->peripheral->children->pdata[i];
+        if (d->id) {
+            g_ptr_array_add(out, g_strdup(d->id));
+        }
+    }
+}
+
+const HmpCommand monitor_core_commands[] = {
+    { "chardev-add", "BACKEND,id=ID,...", "add a character device", hmp_chardev_add },
+    { "chardev-remove", "ID", "remove a character device", hmp_chardev_remove, NULL, complete_chardev },
+    { "cont|c", "", "let the machine run", hmp_cont },
+    { "cpu", "N", "make CPU N the one other commands look at", hmp_cpu },
+    { "device_add", "DRIVER,PROP=VALUE,...", "add a device", hmp_device_add, NULL, complete_device_type },
+    { "device_del", "ID", "remove a device", hmp_device_del, NULL, complete_device_id },
+    { "gva2gpa", "ADDR", "show the physical address of a virtual one", hmp_gva2gpa },
+    { "help|?", "[COMMAND]", "show the commands, or one of them", hmp_help },
+    { "i", "/fmt ADDR", "read an I/O port", hmp_in },
+    { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, monitor_info_commands },
+    { "log", "ITEM[,...]", "write these items to the log ('none': nothing, 'help': list)", hmp_log, NULL, complete_log },
+    { "logfile", "FILE", "write the log to this file", hmp_logfile },
+    { "o", "/fmt ADDR VALUE", "write an I/O port", hmp_out },
+    { "print|p", "/fmt EXPR", "show the value of an expression ($reg is a register)", hmp_print },
+    { "quit|q", "", "end the emulator", hmp_quit },
+    { "ringbuf_read", "ID SIZE", "take bytes from a ringbuf character device", hmp_ringbuf_read, NULL, complete_chardev },
+    { "stop|s", "", "stop the machine", hmp_stop },
+    { "system_powerdown", "", "press the power button", hmp_system_powerdown },
+    { "system_reset", "", "reset the machine", hmp_system_reset },
+    { "x", "/fmt ADDR", "dump virtual memory", hmp_x },
+    { "xp", "/fmt ADDR", "dump physical memory", hmp_xp },
+    { 0 },
+};

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT
+ * monitor/device_add.c - `device_add`: from option text or JSON to a realized device; one path for the command
+ * line and the monitor.
+ *
+ * Does not model: buses are found by name anywhere in the tree, not by path.
+ * Threads: main loop, no domain held.
+ */
+#include "rhea/monitor/monitor.h"
+#include "rhea/schema/type.h"
+#include "rhea/util/text.h"
+#include <string.h>
+
+static Bus *bus_named(Device *dev, const char *name)
+{
+    for (guint i = 0; dev->buses && i < dev->buses->len; i++) {
+        Bus *b = dev->buses->pdata[i];
+        if (g_str_equal(b->name, name)) {
+            return b;
+        }
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        Bus *b = bus_named(dev->children->pdata[i], name);
+        if (b) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static Device *device_with_id(Device *dev, const char *id)
+{
+    if (dev->id && g_str_equal(dev->id, id)) {
+        return dev;
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        Device *d = device_with_id(dev->children->pdata[i], id);
+        if (d) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static const DeviceType *type_for_option(const char *driver, Error **errp)
+{
+    const DeviceType *type = device_type_find(driver);
+    if (type && !type->internal) {
+        return type;
+    }
+    if (type) {
+        error_set(errp, "device '%s' is part of the board and cannot be added", driver);
+        return NULL;
+    }
+    error_set(errp, "'%s' is not a device this emulator has", driver);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (const DeviceType *const *t = device_table; *t; t++) {
+        if (!(*t)->internal) {
+            g_ptr_array_add(names, (gpointer)(*t)->name);
+        }
+    }
+    g_ptr_array_add(names, NULL);
+    error_hint_nearest(errp, driver, (const char *const *)names->pdata);
+    error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
+    return NULL;
+}
+
+/* Takes what is left of the option once driver, id and bus are known. */
+static bool set_props(Device *dev, const Json *opts, Error **errp)
+{
+    json_object_object_foreach((Json *)opts, key, value)
+    {
+        if (strcmp(key, "driver") && strcmp(key, "id") && strcmp(key, "bus") &&
+            !device_set_json(dev, key, value, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static Bus *choose_bus(Machine *m, const DeviceType *type, const char *name, Error **errp)
+{
+    Bus *bus = name ? bus_named(m->root, name)
+             : type->bus_type && m->board->default_bus ? m->board->default_bus(m, type->bus_type) : NULL;
+    if (bus && bus->type == type->bus_type) {
+        return bus;
+    }
+    if (name) {
+        error_set(errp, bus ? "bus '%s' is no place for device '%s'" : "there is no bus '%s' for device '%s'", name,
+                  type->name);
+    } else {
+        error_set(errp, "board '%s' has no %s bus for device '%s'", m->board->name,
+                  type->bus_type ? type->bus_type->name : "pluggable", type->name);
+    }
+    error_hint(errp, "'info qtree' in the monitor lists the buses of a machine");
+    return NULL;
+}
+
+bool device_add_json(Machine *m, const Json *opts, Error **errp)
+{
+    const char *driver = json_get_string(json_member(opts, "driver", NULL));
+    const char *id = json_get_string(json_member(opts, "id", NULL));
+    const char *busname = json_get_string(json_member(opts, "bus", NULL));
+    if (!driver) {
+        return error_set(errp, "'driver' is missing: which device?");
+    }
+    const DeviceType *type = type_for_option(driver, errp);
+    if (!type) {
+        return false;
+    }
+    if (id && device_with_id(m->root, id)) {
+        return error_set(errp, "there is already a device with id '%s'", id);
+    }
+    Bus *bus = choose_bus(m, type, busname, errp);
+    if (!bus) {
+        return false;
+    }
+    if (m->state != RUN_PRELAUNCH && !bus->type->hotplug) {
+        error_set(errp, "bus '%s' does not support hot-plugging", bus->name);
+        error_hint(errp, "use -device on the command line");
+        return false;
+    }
+    Device *dev = device_new(m, type, m->peripheral, id);
+    if (!set_props(dev, opts, errp) || !device_realize(dev, bus, errp)) {
+        device_remove(dev);
+        return false;
+    }
+    return true;
+}
+
+bool device_add_option(Machine *m, const char *text, Error **errp)
+{
+    bool from_text;
+    g_autoptr(Json) opts = keyval_parse(text, "driver", &from_text, errp);
+    return opts && device_add_json(m, opts, errp);
+}
+
+bool device_del(Machine *m, const char *id, Error **errp)
+{
+    Device *dev = m->peripheral ? device_with_id(m->peripheral, id) : NULL;
+    if (!dev) {
+        error_set(errp, "there is no device with id '%s'", id);
+        error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
+        return false;
+    }
+    if (!dev->bus || !dev->bus->type->hotplug) {
+        return error_set(errp, "bus '%s' does not support hot-unplugging", dev->bus ? dev->bus->name : "(none)");
+    }
+    Json *data = json_put(json_put(json_new_object(), "device", json_new_string(id)), "path",
+                          json_new_string(dev->path));
+    device_remove(dev);
+    machine_event(m, "DEVICE_DELETED", data);
+    return true;
+}

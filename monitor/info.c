@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT
+ * monitor/info.c - `info` subcommands about the machine core: run state, CPUs, memory, devices, chardevs.
+ *
+ * Models: the texts of QEMU's monitor where scripts read them (status, name, uuid, cpus, chardev, registers).
+ * Does not model: what belongs to boards; programs add those (`info pci`, `info pic`).
+ * Threads: main loop; CPU state is read on the vCPU between instructions.
+ */
+#include "config.h"
+#include "monitor_internal.h"
+#include "rhea/util/text.h"
+#include <inttypes.h>
+#include <string.h>
+
+static void info_status(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    g_string_append_printf(out, "VM status: %s", machine_running(m) ? "running" : "paused");
+    if (m->state != RUN_RUNNING && m->state != RUN_PAUSED) {
+        g_string_append_printf(out, " (%s)", run_state_name(m->state));
+    }
+    g_string_append_c(out, '\n');
+}
+
+static void info_version(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    g_string_append(out, RHEA_VERSION "\n");
+}
+
+static void info_name(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (m->name && *m->name) {
+        g_string_append_printf(out, "%s\n", m->name);
+    }
+}
+
+static void info_uuid(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    bool set = m->uuid && *m->uuid;
+    g_string_append_printf(out, "%s\n", set ? m->uuid : "00000000-0000-0000-0000-000000000000");
+}
+
+/* ---- CPUs ---------------------------------------------------------------------------------------------- */
+
+typedef struct CpuRead {
+    Vcpu *cpu;
+    GString *out;
+    void (*print)(Vcpu *cpu, GString *out);
+    uint64_t pc;
+    bool halted;
+} CpuRead;
+
+static void read_pc(void *opaque)
+{
+    CpuRead *r = opaque;
+    r->pc = r->cpu->target->pc ? r->cpu->target->pc(r->cpu) : 0;
+    r->halted = r->cpu->halted;
+}
+
+static void info_cpus(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        CpuRead r = { .cpu = m->cpus[i] };
+        vcpu_run_on_wait(r.cpu, read_pc, &r);
+        g_string_append_printf(out, "%c CPU #%u: pc=0x%016" PRIx64 "%s\n", (int)i == monitor_get_cpu(mon) ? '*' : ' ', i,
+                               r.pc, r.halted ? " (halted)" : "");
+    }
+}
+
+static void print_on_cpu(void *opaque)
+{
+    CpuRead *r = opaque;
+    r->print(r->cpu, r->out);
+}
+
+static void on_cpu(Vcpu *cpu, void (*print)(Vcpu *, GString *), GString *out)
+{
+    CpuRead r = { .cpu = cpu, .out = out, .print = print };
+    if (!cpu || !print) {
+        g_string_append(out, cpu ? "this CPU has nothing to show here\n" : "this machine has no CPU\n");
+        return;
+    }
+    vcpu_run_on_wait(cpu, print_on_cpu, &r);
+}
+
+static void info_registers(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    bool all = argc > 1 && g_str_equal(argv[1], "-a");
+    if (argc > (all ? 2 : 1)) {
+        g_string_append(out, "info registers takes -a (all CPUs) only\n");
+        return;
+    }
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        if (all || (int)i == monitor_get_cpu(mon)) {
+            g_string_append_printf(out, "\nCPU#%u\n", i);
+            on_cpu(m->cpus[i], m->cpus[i]->target->print_regs, out);
+        }
+    }
+    if (!m->cpus) {
+        on_cpu(NULL, NULL, out);
+    }
+}
+
+static void info_mem(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Vcpu *cpu = monitor_cpu(mon, m);
+    on_cpu(cpu, cpu ? cpu->target->print_mem : NULL, out);
+}
+
+static void info_tlb(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Vcpu *cpu = monitor_cpu(mon, m);
+    on_cpu(cpu, cpu ? cpu->target->print_tlb : NULL, out);
+}
+
+static void info_jit(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (m->accel && m->accel->describe) {
+        m->accel->describe(m, out);
+    } else {
+        g_string_append_printf(out, "accelerator %s translates no code\n", m->accel ? m->accel->name : "(none)");
+    }
+}
+
+static void info_kvm(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    g_string_append(out, m->accel && g_str_equal(m->accel->name, "kvm") ? "kvm support: enabled\n"
+                         : accel_find("kvm") ? "kvm support: disabled\n" : "kvm support: not compiled\n");
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------- */
+
+static void info_mtree(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    bool flat = argc > 1 && g_str_equal(argv[1], "-f");
+    if (argc > (flat ? 2 : 1)) {
+        g_string_append(out, "info mtree takes -f (as the CPU sees it) only\n");
+        return;
+    }
+    as_print(&m->as_mem, out, flat);
+    g_string_append_c(out, '\n');
+    as_print(&m->as_io, out, flat);
+}
+
+/* What the CPU sees as read-only memory: firmware and option ROMs. */
+static void info_roms(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    rcu_read_lock();
+    const FlatView *v = as_view(&m->as_mem);
+    for (uint32_t i = 0; v && i < v->n; i++) {
+        const FlatRange *r = &v->r[i];
+        if (r->host && r->readonly) {
+            g_string_append_printf(out, "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=%s name=\"%s\"\n", r->start,
+                                   r->size, r->region->rom_device ? "flash" : "rom",
+                                   r->ram && r->ram->name ? r->ram->name : r->region->name);
+        }
+    }
+    rcu_read_unlock();
+}
+
+/* ---- devices ------------------------------------------------------------------------------------------- */
+
+static void append_props(const Prop *table, const void *base, int indent, GString *out)
+{
+    for (const Prop *p = table; p && p->name; p++) {
+        g_autoptr(Json) v = prop_get(p, base);
+        g_autofree char *text = json_format(v, false);
+        g_string_append_printf(out, "%*s%s = %s\n", indent, "", p->name, text);
+    }
+}
+
+static void tree_bus(Bus *bus, int indent, GString *out);
+
+static void tree_device(Device *dev, int indent, GString *out)
+{
+    g_string_append_printf(out, "%*sdev: %s, id \"%s\"\n", indent, "", dev->type->name, dev->id ? dev->id : "");
+    for (const DeviceType *t = dev->type; t; t = t->base) {
+        append_props(t->props, dev, indent + 2, out);
+    }
+    if (dev->bus && dev->bus->type->child_props && dev->bus_data) {
+        append_props(dev->bus->type->child_props, dev->bus_data, indent + 2, out);
+    }
+    if (dev->bus && dev->bus->type->describe_child) {
+        dev->bus->type->describe_child(dev, out, indent + 2);
+    }
+    if (dev->type->describe) {
+        dev->type->describe(dev, out, indent + 2);
+    }
+    for (guint i = 0; dev->buses && i < dev->buses->len; i++) {
+        tree_bus(dev->buses->pdata[i], indent + 2, out);
+    }
+}
+
+static void tree_bus(Bus *bus, int indent, GString *out)
+{
+    g_string_append_printf(out, "%*sbus: %s\n%*stype %s\n", indent, "", bus->name, indent + 2, "", bus->type->name);
+    for (guint i = 0; bus->children && i < bus->children->len; i++) {
+        tree_device(bus->children->pdata[i], indent + 2, out);
+    }
+}
+
+/* Devices without a bus stand at the top; the others below their bus. */
+static void tree_walk(Device *dev, GString *out)
+{
+    bool container = !dev->type->realize && !dev->type->props;
+    if (!dev->bus && !container) {
+        tree_device(dev, 2, out);
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        tree_walk(dev->children->pdata[i], out);
+    }
+}
+
+static void info_qtree(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    g_string_append(out, "bus: main-system-bus\n  type System\n");
+    if (m->root) {
+        tree_walk(m->root, out);
+    }
+}
+
+static void qom_walk(Device *dev, int indent, GString *out)
+{
+    const char *slash = dev->path ? strrchr(dev->path, '/') : NULL;
+    g_string_append_printf(out, "%*s/%s (%s)\n", indent, "", slash ? slash + 1 : device_name(dev), dev->type->name);
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        qom_walk(dev->children->pdata[i], indent + 2, out);
+    }
+}
+
+static void info_qom_tree(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (m->root) {
+        qom_walk(m->root, 0, out);
+    }
+}
+
+static void chardev_line(Chardev *c, void *opaque)
+{
+    g_autofree char *file = chardev_filename(c);
+    g_string_append_printf(opaque, "%s: filename=%s\n", chardev_id(c), file);
+}
+
+static void info_chardev(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    chardev_foreach(m, chardev_line, out);
+}
+
+void hmp_info_history(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    const char *line;
+    for (unsigned i = 0; (line = monitor_history(mon, i)); i++) {
+        g_string_append_printf(out, "%u: '%s'\n", i, line);
+    }
+}
+
+const HmpCommand monitor_info_commands[] = {
+    { "chardev", "", "show the character devices", info_chardev },
+    { "cpus", "", "show each CPU: where it is, whether it is halted", info_cpus },
+    { "history", "", "show the command line history", hmp_info_history },
+    { "jit", "", "show what the code translator has done", info_jit },
+    { "kvm", "", "show whether KVM is used", info_kvm },
+    { "mem", "", "show the virtual memory mappings of the current CPU", info_mem },
+    { "mtree", "[-f]", "show the memory tree (-f: flat, as the CPU sees it)", info_mtree },
+    { "name", "", "show the guest's name", info_name },
+    { "qom-tree", "", "show the objects of the machine", info_qom_tree },
+    { "qtree", "", "show the device tree with properties", info_qtree },
+    { "registers", "[-a]", "show the registers of the current CPU (-a: all CPUs)", info_registers },
+    { "roms", "", "show firmware and option ROMs in guest memory", info_roms },
+    { "status", "", "show whether the machine runs", info_status },
+    { "tlb", "", "show the page translations of the current CPU", info_tlb },
+    { "uuid", "", "show the machine's UUID", info_uuid },
+    { "version", "", "show the version of the emulator", info_version },
+    { 0 },
+};

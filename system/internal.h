@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ * system/internal.h - what the files of the machine core share and nobody else sees.
+ * Threads: each group of members names its lock.
+ */
+#ifndef RHEA_SYSTEM_INTERNAL_H
+#define RHEA_SYSTEM_INTERNAL_H
+
+#include "rhea/system/dma.h"
+#include "rhea/system/machine.h"
+
+/* What a guest may have queued at most by pointing DMA at registers; more is dropped and logged. */
+enum { POSTED_WRITES_MAX = 4096 };
+
+typedef struct PostedWrite {
+    DomainTask task;
+    MemRegion *region; /* NULL: withdrawn, the region went away */
+    Machine *machine;
+    hwaddr off;
+    unsigned size;
+    uint64_t val;
+    MemAttrs attrs;
+    GList link;
+} PostedWrite;
+
+struct MachinePrivate {
+    /* Region trees and address spaces: the topology lock (order 2). */
+    GRecMutex topology;
+    unsigned topology_depth;
+    bool topology_dirty;
+    GSList *spaces; /* AddressSpace * */
+    uint32_t view_generation;
+
+    /* Leaf lock `lock`: the rest of this group. */
+    GMutex lock;
+    GList *ram_blocks; /* RamBlock *, in order of creation; not references */
+    GQueue posted;     /* PostedWrite.link */
+    GQueue events;     /* QueuedEvent *, see machine_request.c */
+    struct {
+        ShutdownCause shutdown, reset;
+        int exit_status;
+        bool powerdown, stop;
+        RunState stop_why;
+    } wanted;
+
+    /* Main loop only. */
+    Task request_task;
+    bool built, ready, vcpus_made, accel_up;
+    bool quitting;
+    int exit_status;
+    unsigned unattached_serial;
+    GPtrArray *loops;             /* Loop *: where this machine's timers live */
+    GSList *powerdown_hooks;      /* PowerdownHook * */
+
+    /* vCPU threads: park_lock. */
+    GMutex park_lock;
+    GCond parked;
+    bool vcpu_quit;               /* atomic */
+    Task serial_task;             /* serial mode: one round of all vCPUs */
+};
+
+/* access.c */
+MemResult mmio_read(MemRegion *r, hwaddr off, unsigned size, uint64_t *val, MemAttrs attrs);
+MemResult mmio_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemAttrs attrs);
+/* Queues a register write in the owner's domain; false (and a guest error) when the queue is full. */
+bool mmio_post_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemAttrs attrs);
+/* Withdraws what is queued for a region, or (r == NULL, main loop) frees everything queued. */
+void mmio_posted_withdraw(Machine *m, MemRegion *r);
+/* Largest aligned power of two <= 8 that starts at addr and does not exceed len. */
+unsigned access_piece(hwaddr addr, size_t len);
+
+/* ram.c */
+void ram_store_bytes(RamBlock *ram, uint8_t *host, uint64_t ram_off, const void *buf, size_t len);
+
+/* device.c */
+void device_free_tree(Device *dev); /* like device_remove(), for roots */
+/* Every realized device below and including dev, parents before children, each once. */
+GPtrArray *device_collect(Device *dev);
+/* Calls into each type of the inheritance chain, base first. */
+unsigned device_type_chain(const DeviceType *type, const DeviceType *chain[static 8]);
+
+/* vcpu.c; main loop */
+bool vcpus_create(Machine *m, Error **errp);
+void vcpus_destroy(Machine *m); /* threads end; target and accelerator let go; structs stay */
+void vcpus_free(Machine *m);
+void vcpus_pause(Machine *m);  /* returns when all are parked */
+void vcpus_resume(Machine *m);
+void vcpus_reset(Machine *m, ResetKind kind); /* all parked */
+
+/* machine.c, machine_request.c */
+void machine_free_options(Machine *m);
+void machine_set_state(Machine *m, RunState now);
+void machine_requests_init(Machine *m);
+void machine_requests_fini(Machine *m);
+void machine_watch_loop(Machine *m, Loop *loop); /* the loop has timers on m->clock */
+void machine_clock_pause(Machine *m, bool paused);
+const char *shutdown_reason(ShutdownCause c);
+bool shutdown_by_guest(ShutdownCause c);
+
+/* vmstate.c */
+uint32_t vmstate_crc32(uint32_t crc, const void *data, size_t len);
+
+#endif

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT
+ * system/vcpu.c - virtual CPUs: their threads, the exit loop, sleeping and waking, stopping them all.
+ * Models: docs/devel/threads.md, "vCPUs".
+ * Threads: Vcpu.lock guards only sleep and wake-up; what a sleeper looks at is atomic or its own. A
+ *   waker first makes the reason visible, then takes the lock and signals; the sleeper looks at every
+ *   reason with the lock held. So no wake-up is lost. park_lock (leaf) guards the parked flags.
+ */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static __thread Vcpu *current;
+
+Vcpu *vcpu_current(void)
+{
+    return current;
+}
+
+/* ---- asking ---- */
+
+void vcpu_kick(Vcpu *cpu)
+{
+    Machine *m = cpu->machine;
+    __atomic_store_n(&cpu->exit_request, 1, __ATOMIC_SEQ_CST);
+    g_mutex_lock(&cpu->lock);
+    g_cond_signal(&cpu->wake);
+    g_mutex_unlock(&cpu->lock);
+    if (current != cpu && m->accel && m->accel->kick) {
+        m->accel->kick(cpu);
+    }
+    if (m->priv->serial_task.run) {
+        loop_post(m->loop, &m->priv->serial_task);
+    }
+}
+
+void vcpu_interrupt(Vcpu *cpu, uint32_t mask)
+{
+    __atomic_fetch_or(&cpu->irq_pending, mask, __ATOMIC_SEQ_CST);
+    vcpu_kick(cpu);
+}
+
+void vcpu_interrupt_clear(Vcpu *cpu, uint32_t mask)
+{
+    __atomic_fetch_and(&cpu->irq_pending, ~mask, __ATOMIC_SEQ_CST);
+}
+
+void vcpu_run_on(Vcpu *cpu, Task *work)
+{
+    if (__atomic_exchange_n(&work->queued, 1, __ATOMIC_ACQ_REL)) {
+        return;
+    }
+    work->next = __atomic_load_n(&cpu->work, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&cpu->work, &work->next, work, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
+    vcpu_kick(cpu);
+}
+
+typedef struct WorkWait {
+    Task task;
+    void (*run)(void *opaque);
+    void *opaque;
+    GMutex lock;
+    GCond done;
+    bool finished;
+} WorkWait;
+
+static void work_wait_run(void *opaque)
+{
+    WorkWait *w = opaque;
+    w->run(w->opaque);
+    g_mutex_lock(&w->lock);
+    w->finished = true;
+    g_cond_signal(&w->done);
+    g_mutex_unlock(&w->lock);
+}
+
+void vcpu_run_on_wait(Vcpu *cpu, void (*run)(void *opaque), void *opaque)
+{
+    if (!cpu->thread || current == cpu) {
+        run(opaque);
+        return;
+    }
+    g_assert(!domain_current());
+    WorkWait w = { .run = run, .opaque = opaque };
+    w.task = (Task){ .run = work_wait_run, .opaque = &w };
+    g_mutex_init(&w.lock);
+    g_cond_init(&w.done);
+    vcpu_run_on(cpu, &w.task);
+    g_mutex_lock(&w.lock);
+    while (!w.finished) {
+        g_cond_wait(&w.done, &w.lock);
+    }
+    g_mutex_unlock(&w.lock);
+    g_cond_clear(&w.done);
+    g_mutex_clear(&w.lock);
+}
+
+/* ---- the vCPU's side ---- */
+
+/* The list is a stack, newest first: turned round, so that work runs in order of arrival. */
+static void run_work(Vcpu *cpu)
+{
+    Task *newest = __atomic_exchange_n(&cpu->work, NULL, __ATOMIC_SEQ_CST), *oldest = NULL;
+    while (newest) {
+        Task *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        Task *t = oldest;
+        oldest = t->next;
+        __atomic_store_n(&t->queued, 0, __ATOMIC_RELEASE);
+        t->run(t->opaque);
+    }
+}
+
+static inline bool has_work(const Vcpu *cpu)
+{
+    return __atomic_load_n(&cpu->work, __ATOMIC_SEQ_CST) != NULL;
+}
+
+static inline bool must_park(const Vcpu *cpu)
+{
+    return __atomic_load_n(&cpu->stop_request, __ATOMIC_SEQ_CST);
+}
+
+static inline bool must_quit(const Vcpu *cpu)
+{
+    return __atomic_load_n(&cpu->machine->priv->vcpu_quit, __ATOMIC_SEQ_CST);
+}
+
+static bool wants_to_run(const Vcpu *cpu)
+{
+    if (!cpu->machine->accel->run) {
+        return false; /* accel/test: there is no CPU, only its outline */
+    }
+    return !cpu->halted || !cpu->target || cpu->target->irq_ready(cpu);
+}
+
+static void set_parked(Vcpu *cpu, bool parked)
+{
+    struct MachinePrivate *p = cpu->machine->priv;
+    g_mutex_lock(&p->park_lock);
+    cpu->parked = parked;
+    g_cond_broadcast(&p->parked);
+    g_mutex_unlock(&p->park_lock);
+}
+
+/* Sleeps until there is work, the end, or (awake == NULL: a parked CPU) no reason to be parked. */
+static void sleep_until(Vcpu *cpu, bool parked)
+{
+    g_mutex_lock(&cpu->lock);
+    while (!has_work(cpu) && !must_quit(cpu) && (parked ? must_park(cpu) : !must_park(cpu) && !wants_to_run(cpu))) {
+        g_cond_wait(&cpu->wake, &cpu->lock);
+    }
+    g_mutex_unlock(&cpu->lock);
+}
+
+/* This vCPU cannot go on by itself: it parks as if the machine had been stopped, until a reset or cont. */
+static void stop_self(Vcpu *cpu)
+{
+    __atomic_store_n(&cpu->stop_request, true, __ATOMIC_SEQ_CST);
+}
+
+static void dispatch_access(Vcpu *cpu, const VcpuExit *e)
+{
+    Machine *m = cpu->machine;
+    AddressSpace *as = e->why == EXIT_PIO ? &m->as_io : &m->as_mem;
+    MemAttrs attrs = { .cpu = true, .requester = cpu->index };
+    uint8_t *p = e->data;
+    for (unsigned i = 0; i < (e->count ? e->count : 1); i++, p += e->size) {
+        uint64_t v = 0;
+        if (e->write) {
+            memcpy(&v, p, e->size);
+            as_store(as, e->addr, e->size, GUINT64_FROM_LE(v), attrs);
+        } else {
+            as_load(as, e->addr, e->size, &v, attrs);
+            v = GUINT64_TO_LE(v);
+            memcpy(p, &v, e->size);
+        }
+    }
+}
+
+static void handle_exit(Vcpu *cpu, const VcpuExit *e)
+{
+    Machine *m = cpu->machine;
+    switch (e->why) {
+    case EXIT_KICKED:
+    case EXIT_HALT: /* cpu->halted is set: the loop sleeps */
+        break;
+    case EXIT_MMIO:
+    case EXIT_PIO: dispatch_access(cpu, e); break;
+    case EXIT_SHUTDOWN:
+        stop_self(cpu);
+        machine_request_reset(m, SHUTDOWN_GUEST_RESET);
+        break;
+    case EXIT_DEBUG:
+        stop_self(cpu);
+        machine_request_stop(m, RUN_DEBUG);
+        break;
+    case EXIT_ERROR:
+        stop_self(cpu);
+        machine_request_stop(m, RUN_INTERNAL_ERROR);
+        break;
+    }
+}
+
+/* One round: what was asked for, then guest code if there is any to run. exit_request is cleared before
+ * anything is looked at: whatever is asked later makes run() return again. */
+static void vcpu_round(Vcpu *cpu)
+{
+    __atomic_exchange_n(&cpu->exit_request, 0, __ATOMIC_SEQ_CST);
+    if (has_work(cpu)) {
+        run_work(cpu);
+    }
+    if (must_park(cpu) || must_quit(cpu) || !wants_to_run(cpu)) {
+        return;
+    }
+    VcpuExit e = cpu->machine->accel->run(cpu);
+    handle_exit(cpu, &e);
+}
+
+static void *vcpu_thread(void *opaque)
+{
+    Vcpu *cpu = opaque;
+    current = cpu;
+    rcu_register_thread();
+    set_parked(cpu, must_park(cpu));
+    while (!must_quit(cpu)) {
+        vcpu_round(cpu);
+        if (must_park(cpu)) {
+            set_parked(cpu, true);
+            while (must_park(cpu) && !must_quit(cpu)) {
+                sleep_until(cpu, true);
+                run_work(cpu);
+            }
+            set_parked(cpu, false);
+        } else if (cpu->halted) {
+            sleep_until(cpu, false);
+        }
+    }
+    run_work(cpu);
+    set_parked(cpu, true);
+    rcu_unregister_thread();
+    return NULL;
+}
+
+/* ---- serial mode, and accelerators without CPU: the loop's thread is every vCPU's thread in turn ---- */
+
+static void serial_round(void *opaque)
+{
+    Machine *m = opaque;
+    struct MachinePrivate *p = m->priv;
+    bool again = false;
+    for (unsigned i = 0; i < m->n_cpus && m->cpus; i++) {
+        Vcpu *cpu = m->cpus[i];
+        current = cpu;
+        vcpu_round(cpu);
+        current = NULL;
+        again |= has_work(cpu) || (!must_park(cpu) && wants_to_run(cpu));
+    }
+    if (again && !must_quit(m->cpus[0])) {
+        loop_post(m->loop, &p->serial_task);
+    }
+}
+
+/* ---- all of them; main loop ---- */
+
+static bool vcpu_create(Machine *m, unsigned index, Error **errp)
+{
+    const TargetOps *t = m->board->target;
+    size_t size = (MAX(t->state_size, sizeof(Vcpu)) + 63) & ~(size_t)63;
+    Vcpu *cpu = aligned_alloc(64, size);
+    if (!cpu) {
+        return error_set(errp, "no memory for vCPU %u", index);
+    }
+    memset(cpu, 0, size);
+    cpu->machine = m;
+    cpu->target = t;
+    cpu->index = index;
+    cpu->stop_request = true;
+    cpu->parked = true;
+    cpu->budget = m->serial_mode ? VCPU_SERIAL_BUDGET : 0;
+    g_mutex_init(&cpu->lock);
+    g_cond_init(&cpu->wake);
+    m->cpus[index] = cpu;
+    if (t->vcpu_init && !t->vcpu_init(cpu, errp)) {
+        return false;
+    }
+    cpu->target_ready = true;
+    if (m->accel->vcpu_init && !m->accel->vcpu_init(cpu, errp)) {
+        return false;
+    }
+    cpu->accel_ready = true;
+    return true;
+}
+
+bool vcpus_create(Machine *m, Error **errp)
+{
+    struct MachinePrivate *p = m->priv;
+    if (!m->board->target) {
+        m->n_cpus = 0;
+        p->vcpus_made = true;
+        return true;
+    }
+    m->cpus = g_new0(Vcpu *, m->n_cpus);
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        if (!vcpu_create(m, i, errp)) {
+            return false;
+        }
+    }
+    mem_begin(m); /* memory_changed is not called before this, and always after */
+    p->vcpus_made = true;
+    mem_commit(m);
+    if (m->serial_mode || !m->accel->run) {
+        p->serial_task = (Task){ .run = serial_round, .opaque = m };
+        return true;
+    }
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        g_autofree char *name = g_strdup_printf("vcpu%u", i);
+        GError *gerr = NULL;
+        m->cpus[i]->thread = g_thread_try_new(name, vcpu_thread, m->cpus[i], &gerr);
+        if (!m->cpus[i]->thread) {
+            error_set(errp, "no thread for vCPU %u: %s", i, gerr->message);
+            g_error_free(gerr);
+            return false;
+        }
+    }
+    return true;
+}
+
+void vcpus_destroy(Machine *m)
+{
+    struct MachinePrivate *p = m->priv;
+    if (!m->cpus) {
+        return;
+    }
+    g_assert(!domain_current());
+    __atomic_store_n(&p->vcpu_quit, true, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        if (m->cpus[i] && m->cpus[i]->thread) {
+            vcpu_kick(m->cpus[i]);
+            g_thread_join(m->cpus[i]->thread);
+            m->cpus[i]->thread = NULL;
+        }
+    }
+    if (p->serial_task.run) {
+        loop_unpost(m->loop, &p->serial_task);
+    }
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        Vcpu *cpu = m->cpus[i];
+        if (!cpu) {
+            continue;
+        }
+        if (cpu->accel_ready && m->accel->vcpu_fini) {
+            m->accel->vcpu_fini(cpu);
+        }
+        if (cpu->target_ready && cpu->target->vcpu_fini) {
+            cpu->target->vcpu_fini(cpu);
+        }
+    }
+}
+
+void vcpus_free(Machine *m)
+{
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        Vcpu *cpu = m->cpus[i];
+        if (cpu) {
+            g_mutex_clear(&cpu->lock);
+            g_cond_clear(&cpu->wake);
+            free(cpu);
+        }
+    }
+    g_clear_pointer(&m->cpus, g_free);
+}
+
+void vcpus_pause(Machine *m)
+{
+    struct MachinePrivate *p = m->priv;
+    g_assert(!domain_current()); /* a vCPU may be waiting for it */
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        Vcpu *cpu = m->cpus[i];
+        __atomic_store_n(&cpu->stop_request, true, __ATOMIC_SEQ_CST);
+        vcpu_kick(cpu);
+    }
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        Vcpu *cpu = m->cpus[i];
+        g_mutex_lock(&p->park_lock);
+        while (cpu->thread && !cpu->parked) {
+            g_cond_wait(&p->parked, &p->park_lock);
+        }
+        g_mutex_unlock(&p->park_lock);
+    }
+}
+
+void vcpus_resume(Machine *m)
+{
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        Vcpu *cpu = m->cpus[i];
+        __atomic_store_n(&cpu->stop_request, false, __ATOMIC_SEQ_CST);
+        vcpu_kick(cpu);
+    }
+}
+
+typedef struct ResetCall {
+    Vcpu *cpu;
+    ResetKind kind;
+} ResetCall;
+
+static void reset_vcpu(void *opaque)
+{
+    ResetCall *c = opaque;
+    Machine *m = c->cpu->machine;
+    if (c->cpu->target->reset) {
+        c->cpu->target->reset(c->cpu, c->kind);
+    }
+    if (m->accel->regs_push) {
+        m->accel->regs_push(c->cpu);
+    }
+}
+
+void vcpus_reset(Machine *m, ResetKind kind)
+{
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        ResetCall c = { .cpu = m->cpus[i], .kind = kind };
+        vcpu_run_on_wait(m->cpus[i], reset_vcpu, &c);
+    }
+}
