@@ -7,25 +7,23 @@
 #ifndef RHEA_ACCEL_TEST_H
 #define RHEA_ACCEL_TEST_H
 
-#include "rhea/backends/char.h"
 #include "rhea/system/machine.h"
 
 extern const AccelOps accel_test_ops;
 ManualClock *accel_test_clock(Machine *m); /* NULL: the machine has another accelerator */
-/* The next expiry on virtual time in (now, limit], or limit. The caller sets the clock, then lets the loop turn. */
+/* The next expiry on virtual time in (now, limit], or limit. The caller sets the clock, then lets the loop
+ * turn. */
 int64_t accel_test_next(Machine *m, int64_t limit);
 void accel_test_set_clock(Machine *m, int64_t ns);
 
 /* The protocol: one command a line in, replies ("OK ...", "FAIL ...") and events ("IRQ raise N") out. */
 typedef struct Qtest Qtest;
 Qtest *qtest_new(Machine *m, void (*send)(void *opaque, const char *line), void *opaque);
-void qtest_line(Qtest *q, const char *line);  /* without the newline; answers at once, clock_step when time has passed */
-void qtest_input(Qtest *q, const uint8_t *buf, size_t len); /* any split into pieces; lines longer than 64 MiB are refused */
+/* One line without its newline; answered at once, clock_step when its time has passed. */
+void qtest_line(Qtest *q, const char *line);
+/* Bytes as they come, in any pieces; a line longer than QTEST_LINE_MAX is refused. */
+enum { QTEST_LINE_MAX = 64 << 20 };
+void qtest_input(Qtest *q, const uint8_t *buf, size_t len);
 void qtest_free(Qtest *q);
-
-/* `-qtest CHARDEV`: the protocol over a character device. */
-typedef struct QtestServer QtestServer;
-QtestServer *qtest_server_new(Machine *m, Chardev *c, Error **errp);
-void qtest_server_free(QtestServer *s);
 
 #endif
