@@ -81,7 +81,9 @@ MemResult dma_copy(DmaContext *dma, hwaddr addr, void *buf, size_t len, bool to_
                                            (MsiMessage){ .addr = addr, .data = GUINT32_FROM_LE(data) });
             } else {
                 one = MEM_DECODE_ERROR;
-                *p = to_guest ? *p : 0xff;
+                if (!to_guest) { /* towards the guest the buffer may be constant */
+                    *p = 0xff;
+                }
             }
         } else {
             uint64_t room = r->size - (addr - r->start);

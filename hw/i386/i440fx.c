@@ -131,6 +131,7 @@ typedef struct I440fx {
     MemRegion shadow;      /* reads `behind`, writes RAM */
     PamSegment pam[PAM_SEGMENTS];
     MemRegion vga_window;  /* A0000h-BFFFFh to PCI unless SMRAM is open */
+    MemRegion vga_nobody;  /* what answers there when no graphics card does: RAM must not show through */
 } I440fx;
 
 static hwaddr pam_base(unsigned k)
@@ -204,9 +205,23 @@ static uint64_t shadow_read(void *opaque, MemAccess *a)
     return v;
 }
 
+static uint64_t nobody_read(void *opaque G_GNUC_UNUSED, MemAccess *a)
+{
+    a->result = MEM_DECODE_ERROR;
+    return UINT64_MAX;
+}
+
+static void nobody_write(void *opaque G_GNUC_UNUSED, MemAccess *a, uint64_t val G_GNUC_UNUSED)
+{
+    a->result = MEM_DECODE_ERROR;
+}
+
 static void i440fx_cleanup(void *opaque)
 {
     I440fx *s = opaque;
+    region_unmap(&s->behind_rom);
+    region_unmap(&s->vga_nobody);
+    region_fini(&s->vga_nobody);
     region_fini(&s->ram_rom);
     region_fini(&s->shadow);
     region_fini(&s->behind_rom);
@@ -215,6 +230,7 @@ static void i440fx_cleanup(void *opaque)
 
 static bool i440fx_realize(Device *dev, Error **errp)
 {
+    static const MemOps nobody_ops = { .read = nobody_read, .write = nobody_write, .lockless = true };
     static const MemOps shadow_ops = { .read = shadow_read, .write = shadow_write, .min = 1, .max = 8 };
     I440fx *s = dev_as(I440fx, dev);
     Machine *m = dev->machine;
@@ -227,8 +243,11 @@ static bool i440fx_realize(Device *dev, Error **errp)
     region_init_rom(&s->ram_rom, dev, "ram-read-only", m->ram);
     region_init_rom_device(&s->shadow, dev, "shadow-write", &shadow_ops, s, s->behind);
     region_init_rom(&s->behind_rom, dev, "bios-behind-ram", s->behind);
+    region_init_io(&s->vga_nobody, dev, "vga-nobody", &nobody_ops, s, VGA_SIZE);
     device_add_cleanup(dev, i440fx_cleanup, s);
     mem_begin(m);
+    region_map(pci_mem, SHADOW_BASE, &s->behind_rom, 0);
+    region_map(pci_mem, VGA_BASE, &s->vga_nobody, -1);
     for (unsigned k = 0; k < PAM_SEGMENTS; k++) {
         PamSegment *p = &s->pam[k];
         hwaddr at = pam_base(k);
@@ -256,13 +275,12 @@ static bool i440fx_realize(Device *dev, Error **errp)
     return true;
 }
 
-void i440fx_set_bios(Device *i440fx, Device *host, RamBlock *bios)
+void i440fx_set_bios(Device *i440fx, RamBlock *bios)
 {
     I440fx *s = dev_as(I440fx, i440fx);
     uint64_t n = MIN(bios->size, 0x20000);
     memcpy(s->behind->host + SHADOW_SIZE - n, bios->host + bios->size - n, n);
     ram_written(s->behind, 0, SHADOW_SIZE);
-    region_map(i440fx_host_mem(host), SHADOW_BASE, &s->behind_rom, 0);
 }
 
 /* Defaults of section 3.2. */

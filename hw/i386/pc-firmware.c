@@ -39,7 +39,7 @@ bool pc_load_bios(Machine *m, PcBoard *s, Error **errp)
     ram_written(s->bios, 0, n);
     region_init_rom(&s->bios_region, NULL, "bios", s->bios);
     region_map(i440fx_host_mem(s->host), 4 * GIB - n, &s->bios_region, 0);
-    i440fx_set_bios(s->i440fx, s->host, s->bios);
+    i440fx_set_bios(s->i440fx, s->bios);
     return true;
 }
 
@@ -117,30 +117,6 @@ static void pc_fill_cmos(Machine *m, PcBoard *s)
 }
 
 /* ---- fw_cfg ---- */
-
-bool pc_parse_uuid(const char *text, uint8_t out[16])
-{
-    if (strlen(text) != 36) {
-        return false;
-    }
-    unsigned n = 0;
-    for (unsigned i = 0; i < 36; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash) {
-            if (text[i] != '-') {
-                return false;
-            }
-            continue;
-        }
-        int hi = g_ascii_xdigit_value(text[i]), lo = g_ascii_xdigit_value(text[i + 1]);
-        if (hi < 0 || lo < 0) {
-            return false;
-        }
-        out[n++] = hi << 4 | lo;
-        i++;
-    }
-    return n == 16;
-}
 
 static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
 {

@@ -125,7 +125,7 @@ static bool pc_init(Machine *m, Error **errp)
     }
     s->fw = device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, errp, NULL);
     return s->fw && pc_glue_wire(m, s, errp) && isa_dma_create_pair(s->isa->bus, m->unattached, errp) &&
-           pc_create_serial(m, s, errp);
+           pc_create_serial(m, s, errp) && pc_glue_attach_cpus(m, s, errp);
 }
 
 static void pc_note_serial(PcBoard *s)
@@ -144,9 +144,6 @@ static void pc_note_serial(PcBoard *s)
 static bool pc_ready(Machine *m, Error **errp)
 {
     PcBoard *s = m->board_state;
-    if (!pc_glue_attach_cpus(m, s, errp)) {
-        return false;
-    }
     pc_note_serial(s);
     s->tables.layout = s->layout;
     s->tables.hpet = s->hpet;

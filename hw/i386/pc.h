@@ -30,7 +30,7 @@ typedef struct PcBoard { /* Machine.board_state */
 /* pc-glue.c: the device "pc-glue" owns lines that belong to no chip: GSI fan-out, A20, FERR#, INTR. */
 extern const DeviceType pc_glue_type;
 bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp);
-/* vCPUs exist: give them their local APICs and pins. */
+/* The vCPUs exist before the board: gives them their local APICs and pins. */
 bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp);
 
 /* pc-firmware.c */

@@ -21,7 +21,7 @@ extern const DeviceType i440fx_host_type, i440fx_type;
 PciBus *i440fx_host_bus(Device *host);
 MemRegion *i440fx_host_mem(Device *host); /* PCI memory space, below RAM in priority */
 /* Before the first reset: `bios` is what a read without RAM finds; its last 128 KiB are at E0000h. */
-void i440fx_set_bios(Device *i440fx, Device *host, RamBlock *bios);
+void i440fx_set_bios(Device *i440fx, RamBlock *bios);
 
 /* piix3.c */
 extern const DeviceType piix3_type;

@@ -194,6 +194,30 @@ static bool smbios_bios(Smbios *s, Error **errp)
     return true;
 }
 
+bool pc_parse_uuid(const char *text, uint8_t out[16])
+{
+    if (strlen(text) != 36) {
+        return false;
+    }
+    unsigned n = 0;
+    for (unsigned i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash) {
+            if (text[i] != '-') {
+                return false;
+            }
+            continue;
+        }
+        int hi = g_ascii_xdigit_value(text[i]), lo = g_ascii_xdigit_value(text[i + 1]);
+        if (hi < 0 || lo < 0) {
+            return false;
+        }
+        out[n++] = hi << 4 | lo;
+        i++;
+    }
+    return n == 16;
+}
+
 /* The first three fields are little-endian since 2.6 (7.2.1). */
 static bool smbios_put_uuid(Smbios *s, Error **errp)
 {
