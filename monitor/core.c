@@ -29,6 +29,9 @@ static void hmp_help(Monitor *mon, Machine *m, int argc, char **argv, GString *o
 static void hmp_quit(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     machine_request_shutdown(m, SHUTDOWN_HOST_QUIT, 0);
+    if (mon) {
+        mon->ending = true; /* no further prompt */
+    }
 }
 
 static void hmp_stop(Monitor *mon, Machine *m, int argc, char **argv, GString *out)

@@ -293,7 +293,9 @@ static void monitor_line(void *opaque, const char *line)
     monitor_run_line(mon, mon->machine, line, out);
     monitor_put(mon, out->str, out->len);
     g_string_free(out, TRUE);
-    readline_show(mon->line);
+    if (!mon->ending) {
+        readline_show(mon->line);
+    }
 }
 
 static void add_matching(GPtrArray *out, char **names, const char *prefix)
@@ -349,7 +351,7 @@ static size_t monitor_room(void *opaque)
 static void monitor_receive(void *opaque, const uint8_t *buf, size_t len)
 {
     Monitor *mon = opaque;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len && !mon->ending; i++) {
         readline_input(mon->line, buf[i]);
     }
 }

@@ -12,7 +12,7 @@ struct Monitor {
     CharPort port;
     Readline *line;
     GString *pending;     /* what the host did not take yet */
-    bool greeted, focused;
+    bool greeted, focused, ending;
     unsigned cpu;         /* of `cpu N` */
     char dump_format;     /* remembered by x and xp */
     unsigned dump_size;

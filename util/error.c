@@ -157,8 +157,9 @@ void error_report(Error *err)
         return;
     }
     /* One write, so that lines of several threads do not mix. */
-    g_autofree char *out = err->hint ? g_strdup_printf("%s: %s\n%s\n", log_program(), err->text, err->hint)
-                                     : g_strdup_printf("%s: %s\n", log_program(), err->text);
+    g_autofree char *prefix = log_prefix();
+    g_autofree char *out = err->hint ? g_strdup_printf("%s%s\n%s\n", prefix, err->text, err->hint)
+                                     : g_strdup_printf("%s%s\n", prefix, err->text);
     fputs(out, stderr);
     fflush(stderr);
     error_free(err);

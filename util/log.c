@@ -176,10 +176,37 @@ void log_printf(const char *fmt, ...)
     va_end(ap);
 }
 
+static bool timestamps;
+static char *guest_name; /* set before other threads exist */
+
+void log_set_timestamps(bool on)
+{
+    timestamps = on;
+}
+
+void log_set_guest_name(const char *name)
+{
+    g_free(guest_name);
+    guest_name = g_strdup(name);
+}
+
+char *log_prefix(void)
+{
+    g_autofree char *stamp = NULL;
+    if (timestamps) {
+        g_autoptr(GDateTime) now = g_date_time_new_now_utc();
+        g_autofree char *seconds = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S");
+        stamp = g_strdup_printf("%s.%06dZ ", seconds, g_date_time_get_microsecond(now));
+    }
+    return g_strdup_printf("%s%s%s%s: ", stamp ? stamp : "", guest_name ? guest_name : "", guest_name ? " " : "",
+                           log_program());
+}
+
 static void log_say(const char *kind, const char *fmt, va_list ap)
 {
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
-    g_autofree char *out = g_strdup_printf("%s: %s: %s\n", log_program(), kind, text);
+    g_autofree char *prefix = log_prefix();
+    g_autofree char *out = g_strdup_printf("%s%s: %s\n", prefix, kind, text);
     fputs(out, stderr);
     fflush(stderr);
 }

@@ -134,7 +134,6 @@ void char_port_post_writable(CharPortPrivate *p);
 
 /* options.c. True: refused, with the reason. */
 bool char_refuse_kind(const char *kind, Error **errp);
-Chardev *chardev_new_json(Machine *m, const Json *json, bool from_text, Error **errp);
 void chardev_id_hint(Machine *m, const char *id, Error **errp); /* the nearest id */
 char *chardev_holder(const Chardev *c); /* "device 'serial0'", "the monitor"; NULL: nobody */
 

@@ -45,6 +45,7 @@ bool chardev_connect(Chardev *c, CharPort *port, Error **errp); /* fails when an
 /* `-chardev` text or JSON ("stdio,id=a,mux=on"), and the short forms of -serial/-monitor ("stdio",
  * "mon:stdio", "file:x", "tcp:...", "pty", "null", "none", "vc" is refused, "chardev:ID"). */
 Chardev *chardev_new_option(Machine *m, const char *text, Error **errp);
+Chardev *chardev_new_json(Machine *m, const Json *opts, bool from_text, Error **errp);
 Chardev *chardev_new_legacy(Machine *m, const char *id, const char *text, Error **errp); /* *errp unset and NULL: "none" */
 void chardev_remove_all(Machine *m);        /* flushes with a bounded wait, restores terminals */
 bool chardev_remove(Machine *m, const char *id, Error **errp);

@@ -49,5 +49,9 @@ void log_warn_once(bool *said, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 void log_set_program(const char *name); /* borrowed, default g_get_prgname() */
 const char *log_program(void);
+/* -msg: what messages for the operator begin with. Before other threads exist. */
+void log_set_timestamps(bool on);
+void log_set_guest_name(const char *name); /* NULL: none */
+char *log_prefix(void);                    /* "TIME GUEST PROGRAM: "; g_free */
 
 #endif

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/build.c - from the collected options to a machine that is ready to run, and back.
+ *
+ * Order: accelerator and board, chardevs, monitors, the machine, its devices. Chardevs come first so that a
+ * path that cannot be opened is told before anything is built.
+ * Threads: main loop.
+ */
+#include "cli.h"
+#include "tables.h"
+#include "rhea/util/log.h"
+#include "rhea/util/text.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static bool fail_at(Error **errp, Error *err, const Item *item)
+{
+    error_prefix(&err, "%s", item->where);
+    return error_propagate(errp, err);
+}
+
+/* ---- board and accelerator ------------------------------------------------------------------------------ */
+
+static bool choose_board(Cli *cli, Error **errp)
+{
+    if (cli->machine_type) {
+        cli->m->board = board_find(cli->machine_type);
+        return true; /* checked when it was parsed */
+    }
+    for (const BoardType *const *b = board_table; *b; b++) {
+        if ((*b)->is_default) {
+            cli->m->board = *b;
+            return true;
+        }
+    }
+    error_set(errp, "no machine type is given, and there is no default");
+    error_hint(errp, "-machine help lists the types");
+    return false;
+}
+
+static bool set_props(Machine *m, const Prop *table, void *state, const Json *props, const char *owner, Error **errp)
+{
+    if (!props) {
+        return true;
+    }
+    json_object_object_foreach((Json *)props, key, value)
+    {
+        const Prop *p = prop_find(table, key);
+        if (!p) {
+            error_set(errp, "%s has no property '%s'", owner, key);
+            g_autoptr(GPtrArray) names = g_ptr_array_new();
+            for (p = table; p && p->name; p++) {
+                g_ptr_array_add(names, (gpointer)p->name);
+            }
+            g_ptr_array_add(names, NULL);
+            error_hint_nearest(errp, key, (const char *const *)names->pdata);
+            return false;
+        }
+        if (!prop_set_json(m, p, state, value, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void *new_state(const Prop *props, size_t size)
+{
+    void *s = g_malloc0(size ? size : 1);
+    props_init(props, s);
+    return s;
+}
+
+/* QEMU's spellings that libvirt always gives and that mean "as it is" are taken by every board. */
+static bool set_machine_props(Cli *cli, Error **errp)
+{
+    Machine *m = cli->m;
+    Error *err = NULL;
+    g_autofree char *owner = g_strdup_printf("machine type '%s'", m->board->name);
+    m->board_state = new_state(m->board->props, m->board->state_size);
+    if (!set_props(m, m->board->props, m->board_state, cli->machine_props, owner, &err)) {
+        error_prefix(&err, "-machine");
+        return error_propagate(errp, err);
+    }
+    return true;
+}
+
+static const struct { const char *name, *reason; } known_accels[] = {
+    { "kvm", "KVM is not there yet" }, { "xen", "there is no Xen support" }, { "hax", "it needs macOS or Windows" },
+    { "hvf", "it needs macOS" }, { "nvmm", "it needs NetBSD" }, { "whpx", "it needs Windows" },
+    { "mshv", "Hyper-V is not supported as a host" }, { NULL, NULL },
+};
+
+static const AccelOps *try_accel(const char *name, Error **errp)
+{
+    const AccelOps *a = accel_find(name);
+    if (a) {
+        return !a->available || a->available(errp) ? a : NULL;
+    }
+    for (size_t i = 0; known_accels[i].name; i++) {
+        if (g_str_equal(known_accels[i].name, name)) {
+            error_set(errp, "accelerator '%s' is not available: %s", name, known_accels[i].reason);
+            error_hint(errp, "use -accel tcg");
+            return NULL;
+        }
+    }
+    error_set(errp, "unknown accelerator '%s'", name);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (const AccelOps *const *t = accel_table; *t; t++) {
+        g_ptr_array_add(names, (gpointer)(*t)->name);
+    }
+    g_ptr_array_add(names, NULL);
+    if (text_nearest(name, (const char *const *)names->pdata)) {
+        error_hint_nearest(errp, name, (const char *const *)names->pdata);
+    } else {
+        error_hint(errp, "-accel help lists them");
+    }
+    return NULL;
+}
+
+static bool take_accel(Machine *m, const AccelOps *a, const Item *item, Error **errp)
+{
+    Error *err = NULL;
+    g_autofree char *owner = g_strdup_printf("accelerator '%s'", a->name);
+    m->accel = a;
+    m->accel_state = new_state(a->props, a->state_size);
+    Json *props = item ? json_member(item->opts, "props", NULL) : NULL;
+    g_autoptr(Json) own = NULL;
+    if (item && !props) { /* @rest members stand beside "accel" once encoded */
+        own = json_new_object();
+        json_object_object_foreach(item->opts, key, value)
+        {
+            if (strcmp(key, "accel")) {
+                json_put(own, key, json_ref(value));
+            }
+        }
+        props = own;
+    }
+    if (!set_props(m, a->props, m->accel_state, props, owner, &err)) {
+        return fail_at(errp, err, item);
+    }
+    return true;
+}
+
+/* The first that works; what did not is told in one line when another one follows. */
+static bool choose_accel(Cli *cli, Error **errp)
+{
+    for (guint i = 0; i < cli->accels->len; i++) {
+        Item *item = cli->accels->pdata[i];
+        Error *err = NULL;
+        const AccelOps *a = try_accel(json_get_string(json_member(item->opts, "accel", NULL)), &err);
+        if (a) {
+            return take_accel(cli->m, a, item, errp);
+        }
+        if (i + 1 == cli->accels->len) {
+            return fail_at(errp, err, item);
+        }
+        Item *next = cli->accels->pdata[i + 1];
+        log_info("%s; trying '%s'", error_text(err), json_get_string(json_member(next->opts, "accel", NULL)));
+        error_free(err);
+    }
+    const AccelOps *a = cli->qtests->len ? accel_find("test") : accel_find("tcg");
+    a = a ? a : accel_table[0];
+    return a ? take_accel(cli->m, a, NULL, errp) : error_set(errp, "this program has no accelerator");
+}
+
+static bool check_cpus(Machine *m, Error **errp)
+{
+    if (m->n_cpus > 1 && m->board->target && g_str_equal(m->accel->name, "tcg")) {
+        error_set(errp, "-smp %u: running more than one vCPU under tcg comes with the re-emitter", m->n_cpus);
+        error_hint(errp, "use -smp 1");
+        return false;
+    }
+    return true;
+}
+
+/* ---- chardevs ------------------------------------------------------------------------------------------- */
+
+static bool make_chardevs(Cli *cli, Error **errp)
+{
+    for (guint i = 0; i < cli->chardevs->len; i++) {
+        Item *item = cli->chardevs->pdata[i];
+        Error *err = NULL;
+        if (!chardev_new_json(cli->m, item->opts, item->from_text, &err)) {
+            return fail_at(errp, err, item);
+        }
+    }
+    return true;
+}
+
+static bool add_monitor(Cli *cli, Chardev *c, Error **errp)
+{
+    Monitor *mon = monitor_new(cli->m, c, errp);
+    if (mon) {
+        g_ptr_array_add(cli->monitor_list, mon);
+    }
+    return mon != NULL;
+}
+
+static bool uses_stdio(const char *text)
+{
+    return g_str_has_prefix(text, "stdio") || g_str_has_prefix(text, "mon:stdio");
+}
+
+static bool daemon_check(const Cli *cli, const char *where, const char *text, Error **errp)
+{
+    if (cli->daemonize && uses_stdio(text)) {
+        error_set(errp, "%s: -daemonize leaves no terminal for stdio", where);
+        error_hint(errp, "use a pty, file or socket");
+        return false;
+    }
+    return true;
+}
+
+/* NULL with *errp unset: "none". */
+static Chardev *legacy_chardev(Cli *cli, const Item *item, const char *id, Error **errp)
+{
+    Error *err = NULL;
+    if (!daemon_check(cli, item->where, item->text, errp)) {
+        return NULL;
+    }
+    Chardev *c = chardev_new_legacy(cli->m, id, item->text, &err);
+    if (err) {
+        fail_at(errp, err, item);
+    }
+    return c;
+}
+
+static bool make_serials(Cli *cli, Error **errp)
+{
+    for (guint i = 0; i < cli->serials->len; i++) {
+        Item *item = cli->serials->pdata[i];
+        Error *err = NULL;
+        g_autofree char *id = g_strdup_printf("serial%u", i);
+        Chardev *c = legacy_chardev(cli, item, id, &err);
+        if (err) {
+            return error_propagate(errp, err);
+        }
+        g_ptr_array_add(cli->m->serial_chardevs, c);
+        if (c && g_str_has_prefix(item->text, "mon:")) {
+            cli->serial_is_monitor = true;
+            if (!add_monitor(cli, c, &err)) {
+                return fail_at(errp, err, item);
+            }
+        }
+    }
+    return true;
+}
+
+static bool make_monitors(Cli *cli, Error **errp)
+{
+    for (guint i = 0; i < cli->monitors->len; i++) {
+        Item *item = cli->monitors->pdata[i];
+        Error *err = NULL;
+        g_autofree char *id = g_strdup_printf("compat_monitor%u", i);
+        Chardev *c = legacy_chardev(cli, item, id, &err);
+        if (err) {
+            return error_propagate(errp, err);
+        }
+        if (c && !add_monitor(cli, c, &err)) {
+            return fail_at(errp, err, item);
+        }
+    }
+    for (guint i = 0; i < cli->mons->len; i++) {
+        Item *item = cli->mons->pdata[i];
+        Error *err = NULL;
+        Chardev *c = chardev_find(cli->m, item->text);
+        if (!c) {
+            error_set(&err, "there is no chardev with id '%s'", item->text);
+        }
+        if (!c || !add_monitor(cli, c, &err)) {
+            return fail_at(errp, err, item);
+        }
+    }
+    return true;
+}
+
+static void add_default(GPtrArray *list, const char *option, const char *text)
+{
+    g_ptr_array_add(list, item_new(option_find(option), text, NULL, true));
+}
+
+/* What -nographic and the absence of -nodefaults add. A PC has a serial port; without a display its default
+ * place, a window, is nowhere. */
+static void add_defaults(Cli *cli)
+{
+    bool mon_prefix = false;
+    for (guint i = 0; i < cli->serials->len; i++) {
+        mon_prefix |= g_str_has_prefix(((Item *)cli->serials->pdata[i])->text, "mon:");
+    }
+    bool serial = !cli->serials->len && !cli->m->no_defaults;
+    bool monitor = !cli->monitors->len && !cli->mons->len && !mon_prefix && !cli->m->no_defaults;
+    for (guint i = 0; i < cli->devices->len; i++) { /* a serial device of the user's replaces the default */
+        const Json *opts = ((Item *)cli->devices->pdata[i])->opts;
+        serial = serial && g_strcmp0(json_get_string(json_member(opts, "driver", NULL)), "isa-serial") != 0;
+    }
+    if (cli->nographic && cli->daemonize) {
+        return; /* nothing to show it on */
+    }
+    if (cli->nographic && serial && monitor) {
+        add_default(cli->serials, "serial", "mon:stdio");
+    } else if (cli->nographic && serial) {
+        add_default(cli->serials, "serial", "stdio");
+    } else if (cli->nographic && monitor) {
+        add_default(cli->monitors, "monitor", "stdio");
+    } else if (serial) {
+        add_default(cli->serials, "serial", "null");
+        if (!cli->display_none && isatty(STDERR_FILENO)) {
+            log_info("there is no display yet: -nographic shows the serial port here");
+        }
+    }
+}
+
+static bool make_debugcons(Cli *cli, Error **errp)
+{
+    for (guint i = 0; i < cli->debugcons->len; i++) {
+        Item *item = cli->debugcons->pdata[i];
+        Error *err = NULL;
+        g_autofree char *id = g_strdup_printf("debugcon%u", i);
+        Chardev *c = legacy_chardev(cli, item, id, &err);
+        if (err) {
+            return error_propagate(errp, err);
+        }
+        if (c) {
+            g_autofree char *text = g_strdup_printf("isa-debugcon,iobase=0xe9,chardev=%s", chardev_id(c));
+            bool from_text;
+            Json *opts = keyval_parse(text, "driver", &from_text, NULL);
+            Item *dev = item_new(option_find("device"), text, opts, true);
+            g_free(dev->where);
+            dev->where = g_strdup(item->where);
+            g_ptr_array_add(cli->devices, dev);
+        }
+    }
+    return true;
+}
+
+static bool make_qtests(Cli *cli, Error **errp)
+{
+    for (guint i = 0; i < cli->qtests->len; i++) {
+        Item *item = cli->qtests->pdata[i];
+        Error *err = NULL;
+        if (cli->m->accel != accel_find("test")) {
+            error_set(&err, "the qtest protocol drives -accel test only, not '%s'", cli->m->accel->name);
+            return fail_at(errp, err, item);
+        }
+        g_autofree char *id = g_strdup_printf("qtest%u", i);
+        Chardev *c = legacy_chardev(cli, item, id, &err);
+        if (err) {
+            return error_propagate(errp, err);
+        }
+        QtestServer *s = NULL;
+#if HAVE_QTEST
+        s = c ? qtest_server_new(cli->m, c, &err) : NULL;
+#endif
+        if (c && !s) {
+            return fail_at(errp, err, item);
+        }
+        if (s) {
+            g_ptr_array_add(cli->qtest_list, s);
+        }
+    }
+    return true;
+}
+
+/* ---- devices -------------------------------------------------------------------------------------------- */
+
+static bool make_devices(Cli *cli, Error **errp)
+{
+    for (guint i = 0; i < cli->devices->len; i++) {
+        Item *item = cli->devices->pdata[i];
+        Error *err = NULL;
+        if (!device_add_json(cli->m, item->opts, &err)) {
+            return fail_at(errp, err, item);
+        }
+    }
+    return true;
+}
+
+static bool check_kernel_options(const Machine *m, Error **errp)
+{
+    const char *lone = m->kernel ? NULL : m->initrd ? "-initrd" : m->append ? "-append" : NULL;
+    return !lone || error_set(errp, "%s goes with -kernel only", lone);
+}
+
+static bool lock_memory(const Cli *cli, Error **errp)
+{
+    if (cli->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
+        error_set_errno(errp, errno, "-overcommit mem-lock=on: could not lock memory");
+        error_hint(errp, "raise the limit (ulimit -l) above the guest's memory");
+        return false;
+    }
+    return true;
+}
+
+bool cli_build(Cli *cli, Error **errp)
+{
+    Machine *m = cli->m;
+    if (!check_kernel_options(m, errp) || !choose_board(cli, errp) || !set_machine_props(cli, errp) ||
+        !choose_accel(cli, errp) || !check_cpus(m, errp)) {
+        return false;
+    }
+    add_defaults(cli);
+    return make_chardevs(cli, errp) && make_serials(cli, errp) && make_monitors(cli, errp) &&
+           make_debugcons(cli, errp) && make_qtests(cli, errp) && machine_build(m, errp) && make_devices(cli, errp) &&
+           machine_ready(m, errp) && lock_memory(cli, errp);
+}
+
+void cli_teardown(Cli *cli)
+{
+    Machine *m = cli->m;
+    if (m->board && m->root) {
+        machine_stop(m, RUN_FINISHED);
+    }
+    g_ptr_array_free(cli->qtest_list, TRUE);
+    chardev_remove_all(m); /* vCPUs are parked: nobody writes any more */
+    g_ptr_array_free(cli->monitor_list, TRUE);
+    machine_free(m);
+    GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
+                           cli->devices, cli->qtests };
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        g_ptr_array_free(lists[i], TRUE);
+    }
+    json_unref(cli->config);
+    json_unref(cli->machine_props);
+    g_free(cli->machine_type);
+    g_free(cli->pidfile);
+    g_free(cli->chroot_dir);
+    g_free(cli->run_as);
+    g_free(cli->memory_where);
+}

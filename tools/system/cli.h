@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/cli.h - the command line of rhea-system: its table, what it collects, how it acts.
+ *
+ * Every option goes: text -> keyval or JSON -> type_decode -> typed struct -> action. Options are read in
+ * order; what needs other objects (chardevs, monitors, devices) waits in lists until all are read.
+ */
+#ifndef TOOLS_SYSTEM_CLI_H
+#define TOOLS_SYSTEM_CLI_H
+
+#include "rhea/accel/test.h"
+#include "rhea/monitor/monitor.h"
+#include "rhea/schema/type.h"
+
+typedef struct Cli Cli;
+typedef struct Option Option;
+
+typedef enum OptionGroup {
+    GROUP_STANDARD, GROUP_BLOCK, GROUP_USB, GROUP_DISPLAY, GROUP_I386, GROUP_NETWORK, GROUP_CHARDEV, GROUP_TPM,
+    GROUP_BOOT, GROUP_DEBUG, GROUP_OBJECT, GROUP_COUNT
+} OptionGroup;
+
+struct Option {
+    const char *name; /* without dashes; aliases by '|': "h|help" */
+    const char *args; /* for help; NULL: takes no argument */
+    OptionGroup group;
+    const char *help; /* lines by '\n' */
+    bool (*run)(Cli *cli, const Option *o, const char *arg, Error **errp);
+    const char *reason, *instead; /* run == NULL: known, but refused; why and what to use */
+};
+extern const Option option_table[]; /* ends with a NULL name */
+extern const char *const option_group_titles[GROUP_COUNT];
+
+/* An option kept for later: acted on when everything it may refer to exists. */
+typedef struct Item {
+    char *where;    /* "-device isa-serial,...": the prefix of its errors */
+    char *text;
+    Json *opts;     /* parsed, so that -set can change it; or NULL */
+    bool from_text;
+} Item;
+
+struct Cli {
+    Machine *m;
+    Json *config;       /* canonical form of all options, for -dump-config */
+    bool done;          /* help or version was printed: end with status 0 */
+
+    Json *machine_props; /* -machine, and sugar such as -no-hpet */
+    char *machine_type;
+    GPtrArray *accels;  /* Item *; in order of priority */
+    GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests; /* Item * */
+    bool nographic, display_none, dump_config, daemonize, no_user_config, mem_lock, msg_guest_name;
+    char *pidfile, *chroot_dir, *run_as;
+    char *memory_where;
+
+    GPtrArray *monitor_list; /* Monitor * */
+    GPtrArray *qtest_list;   /* QtestServer * */
+    bool serial_is_monitor;  /* mon: was used, or -nographic muxes */
+};
+
+/* options.c */
+bool cli_parse(Cli *cli, int argc, char **argv, Error **errp);
+void cli_help(GString *out);
+const Option *option_find(const char *name);
+
+/* sugar*.c: the run functions of the table */
+#define OPTION_RUN(name) bool name(Cli *cli, const Option *o, const char *arg, Error **errp)
+OPTION_RUN(opt_help); OPTION_RUN(opt_version); OPTION_RUN(opt_machine); OPTION_RUN(opt_accel);
+OPTION_RUN(opt_cpu); OPTION_RUN(opt_smp); OPTION_RUN(opt_memory); OPTION_RUN(opt_kernel); OPTION_RUN(opt_firmware_dir);
+OPTION_RUN(opt_boot); OPTION_RUN(opt_name); OPTION_RUN(opt_uuid); OPTION_RUN(opt_rtc); OPTION_RUN(opt_action);
+OPTION_RUN(opt_flag); OPTION_RUN(opt_path); OPTION_RUN(opt_machine_flag);
+OPTION_RUN(opt_later); OPTION_RUN(opt_chardev); OPTION_RUN(opt_device); OPTION_RUN(opt_mon);
+OPTION_RUN(opt_display); OPTION_RUN(opt_vga); OPTION_RUN(opt_nic); OPTION_RUN(opt_parallel);
+OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_RUN(opt_global); OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios);
+OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
+
+/* sugar.c: shared by them */
+bool cli_decode(Cli *cli, const Option *o, const TypeDesc *t, const char *implied, const char *arg, void *out,
+                Error **errp);               /* parses, decodes, records the canonical form */
+void cli_record(Cli *cli, const char *option, Json *value); /* takes value */
+Item *item_new(const Option *o, const char *arg, Json *opts, bool from_text); /* takes opts */
+void item_free(void *item);
+bool cli_is_help(const char *arg);
+bool cli_refuse(Error **errp, const char *what, const char *reason, const char *instead);
+
+/* build.c: from collected options to a machine that is ready to run */
+bool cli_build(Cli *cli, Error **errp);
+void cli_teardown(Cli *cli);
+
+/* process.c: daemon, pid file, signals, users */
+bool process_daemonize(Error **errp);        /* the parent waits here and never returns on success */
+bool process_daemon_ready(Error **errp);     /* tells the parent, lets go of the terminal */
+bool process_pidfile(const char *path, Error **errp);
+void process_cleanup(void);                  /* removes the pid file */
+void process_block_signals(void);
+bool process_watch_signals(Machine *m, Error **errp);
+void process_unwatch_signals(void);
+bool process_drop(const char *chroot_dir, const char *user, Error **errp);
+
+extern const HmpCommand hmp_board_commands[];
+
+#endif

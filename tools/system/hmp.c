@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/hmp.c - monitor commands about PC hardware: interrupt controllers, PCI, NMI.
+ *
+ * Models: QEMU's commands of these names; the texts come from the devices.
+ * Threads: main loop; a device is described with its domain held.
+ */
+#include "cli.h"
+#include "rhea/hw/pci.h"
+#include "rhea/target/x86/cpu.h"
+#include <string.h>
+
+/* Describes every device whose type name is in the list. */
+static unsigned describe_types(Device *dev, const char *const *types, GString *out)
+{
+    unsigned n = 0;
+    if (g_strv_contains(types, dev->type->name) && dev->type->describe) {
+        g_string_append_printf(out, "%s\n", device_name(dev));
+        domain_lock(dev->domain);
+        dev->type->describe(dev, out, 2);
+        domain_unlock(dev->domain);
+        n++;
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        n += describe_types(dev->children->pdata[i], types, out);
+    }
+    return n;
+}
+
+static void info_pic(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    static const char *const types[] = { "isa-i8259", "i8259", "isa-pic", "ioapic", NULL };
+    if (!describe_types(m->root, types, out)) {
+        g_string_append(out, "this machine has no interrupt controllers\n");
+    }
+}
+
+static void info_lapic(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    static const char *const types[] = { "apic", NULL };
+    if (!describe_types(m->root, types, out)) {
+        g_string_append(out, "this machine has no local APIC\n");
+    }
+}
+
+static void print_pci(Device *dev, GString *out, bool *found)
+{
+    for (guint i = 0; dev->buses && i < dev->buses->len; i++) {
+        Bus *b = dev->buses->pdata[i];
+        if (b->type == &pci_bus_type) {
+            pci_print(b->impl, out);
+            *found = true;
+        }
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        print_pci(dev->children->pdata[i], out, found);
+    }
+}
+
+static void info_pci(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    bool found = false;
+    print_pci(m->root, out, &found);
+    if (!found) {
+        g_string_append(out, "PCI devices not supported\n");
+    }
+}
+
+static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    unsigned cpu = monitor_get_cpu(mon);
+    if (!m->cpus || cpu >= m->n_cpus) {
+        g_string_append(out, "this machine has no CPU\n");
+        return;
+    }
+    vcpu_interrupt(m->cpus[cpu], X86_IRQ_NMI);
+}
+
+static const HmpCommand board_info[] = {
+    { "lapic", "", "show the local APICs", info_lapic },
+    { "pci", "", "show the PCI functions", info_pci },
+    { "pic", "", "show the interrupt controllers", info_pic },
+    { 0 },
+};
+
+const HmpCommand hmp_board_commands[] = {
+    { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, board_info },
+    { "nmi", "", "send the current CPU a non-maskable interrupt", hmp_nmi },
+    { 0 },
+};

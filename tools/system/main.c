@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/main.c - rhea-system: one machine from the command line.
+ *
+ * Life: options, background, machine, loop, end. Status 0: the guest or the operator ended it; 1: an error, told
+ * in one line; isa-debug-exit gives its own.
+ * Threads: this is the main loop's thread.
+ */
+#include "cli.h"
+#include "tables.h"
+#include "rhea/util/log.h"
+#include <stdlib.h>
+#include <string.h>
+
+static GPtrArray *items(void)
+{
+    return g_ptr_array_new_with_free_func(item_free);
+}
+
+static void free_monitor(void *mon)
+{
+    monitor_free(mon);
+}
+
+static void free_qtest(void *server)
+{
+#if HAVE_QTEST
+    qtest_server_free(server);
+#endif
+}
+
+static void cli_init(Cli *cli, Machine *m)
+{
+    *cli = (Cli){ .m = m, .config = json_new_object(), .machine_props = json_new_object() };
+    cli->accels = items();
+    cli->chardevs = items();
+    cli->mons = items();
+    cli->serials = items();
+    cli->monitors = items();
+    cli->debugcons = items();
+    cli->devices = items();
+    cli->qtests = items();
+    cli->monitor_list = g_ptr_array_new_with_free_func(free_monitor);
+    cli->qtest_list = g_ptr_array_new_with_free_func(free_qtest);
+}
+
+static void dump_config(const Cli *cli)
+{
+    g_autofree char *text = json_format(cli->config, true);
+    puts(text);
+}
+
+/* Unknown types are no error: management programs set them for hardware that is not there. */
+static void check_globals(const Machine *m)
+{
+    for (guint i = 0; i < m->globals->len; i++) {
+        const GlobalProp *g = m->globals->pdata[i];
+        if (!device_type_find(g->driver)) {
+            log_warn("-global %s.%s: this emulator has no device '%s'", g->driver, g->prop, g->driver);
+        }
+    }
+}
+
+static bool run(Cli *cli, Error **errp)
+{
+    Machine *m = cli->m;
+    if (cli->daemonize && !process_daemonize(errp)) {
+        return false;
+    }
+    if (cli->pidfile && !process_pidfile(cli->pidfile, errp)) {
+        return false;
+    }
+    check_globals(m);
+    if (!cli_build(cli, errp) || !process_watch_signals(m, errp) ||
+        !process_drop(cli->chroot_dir, cli->run_as, errp) || !process_daemon_ready(errp)) {
+        return false;
+    }
+    if (!m->debugger_waits) {
+        machine_start(m);
+    }
+    loop_run(m->loop);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands, NULL };
+    Error *err = NULL;
+    Cli cli;
+    g_autofree char *name = g_path_get_basename(argv[0]);
+    log_set_program(name);
+    role_become_main();
+    rcu_register_thread();
+    process_block_signals();
+    chardev_register();
+    monitor_set_commands(commands);
+    Loop *loop = loop_new("main");
+    loop_host_glib(loop);
+    cli_init(&cli, machine_new(loop));
+
+    bool ok = cli_parse(&cli, argc, argv, &err);
+    if (ok && cli.msg_guest_name) {
+        log_set_guest_name(cli.m->name);
+    }
+    if (ok && !cli.done && cli.dump_config) {
+        dump_config(&cli);
+        cli.done = true;
+    }
+    bool ran = ok && !cli.done && run(&cli, &err);
+    int status = ok && (cli.done || ran) ? (ran ? machine_exit_status(cli.m) : 0) : 1;
+    if (err) {
+        error_report(err);
+    }
+    process_unwatch_signals();
+    cli_teardown(&cli);
+    process_cleanup();
+    loop_free(loop);
+    return fflush(stdout) == 0 ? status : 1;
+}

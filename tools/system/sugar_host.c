@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/sugar_host.c - options about devices, host resources, logs and the process.
+ *
+ * Threads: main thread, before anything else runs.
+ */
+#include "cli.h"
+#include "rhea/util/log.h"
+#include "rhea/util/text.h"
+#include "schema/options.h"
+#include "schema/smbios.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool help_done(Cli *cli, GString *text)
+{
+    fputs(text->str, stdout);
+    g_string_free(text, TRUE);
+    cli->done = true;
+    return true;
+}
+
+/* ---- devices and chardevs ------------------------------------------------------------------------------ */
+
+static int by_category(gconstpointer a, gconstpointer b)
+{
+    const DeviceType *x = *(const DeviceType *const *)a, *y = *(const DeviceType *const *)b;
+    int c = g_strcmp0(x->category, y->category);
+    return c ? c : strcmp(x->name, y->name);
+}
+
+static bool device_help(Cli *cli)
+{
+    GString *s = g_string_new(NULL);
+    g_autoptr(GPtrArray) list = g_ptr_array_new();
+    for (const DeviceType *const *t = device_table; *t; t++) {
+        if (!(*t)->internal && (*t)->bus_type) {
+            g_ptr_array_add(list, (gpointer)*t);
+        }
+    }
+    g_ptr_array_sort(list, by_category);
+    const char *category = NULL;
+    for (guint i = 0; i < list->len; i++) {
+        const DeviceType *t = list->pdata[i];
+        if (!i || g_strcmp0(category, t->category)) {
+            category = t->category;
+            g_string_append_printf(s, "%s%s devices:\n", i ? "\n" : "", category ? category : "Misc");
+        }
+        g_string_append_printf(s, "name \"%s\", bus %s, desc \"%s\"\n", t->name, t->bus_type->name, t->desc);
+    }
+    return help_done(cli, s);
+}
+
+static void props_help(GString *s, const Prop *p)
+{
+    for (; p && p->name; p++) {
+        g_autofree char *type = prop_type_name(p);
+        g_string_append_printf(s, "  %s=<%s>%*s - %s\n", p->name, type,
+                               (int)MAX(0, 24 - (int)strlen(p->name) - (int)strlen(type)), "", p->doc ? p->doc : "");
+    }
+}
+
+static bool device_props_help(Cli *cli, const char *driver, Error **errp)
+{
+    const DeviceType *type = device_type_find(driver);
+    if (!type) {
+        return error_set(errp, "'%s' is not a device this emulator has", driver);
+    }
+    GString *s = g_string_new(NULL);
+    g_string_append_printf(s, "%s options:\n", type->name);
+    for (const DeviceType *t = type; t; t = t->base) {
+        props_help(s, t->props);
+    }
+    if (type->bus_type) {
+        props_help(s, type->bus_type->child_props);
+    }
+    return help_done(cli, s);
+}
+
+OPTION_RUN(opt_device)
+{
+    if (cli_is_help(arg)) {
+        return device_help(cli);
+    }
+    bool from_text;
+    Json *j = keyval_parse(arg, "driver", &from_text, errp);
+    if (!j) {
+        return false;
+    }
+    const char *driver = json_get_string(json_member(j, "driver", NULL));
+    if (driver && (json_member(j, "help", NULL) || json_member(j, "?", NULL))) {
+        bool ok = device_props_help(cli, driver, errp);
+        json_unref(j);
+        return ok;
+    }
+    cli_record(cli, "device", json_ref(j));
+    g_ptr_array_add(cli->devices, item_new(o, arg, j, from_text));
+    return true;
+}
+
+OPTION_RUN(opt_chardev)
+{
+    if (cli_is_help(arg)) {
+        GString *s = g_string_new(NULL);
+        chardev_help(s);
+        return help_done(cli, s);
+    }
+    bool from_text;
+    Json *j = keyval_parse(arg, "backend", &from_text, errp);
+    if (!j) {
+        return false;
+    }
+    cli_record(cli, "chardev", json_ref(j));
+    g_ptr_array_add(cli->chardevs, item_new(o, arg, j, from_text));
+    return true;
+}
+
+OPTION_RUN(opt_mon)
+{
+    MonOptions v;
+    bool ok = true;
+    if (!cli_decode(cli, o, &mon_options_type, "chardev", arg, &v, errp)) {
+        return false;
+    }
+    if (v.mode == MONITOR_MODE_CONTROL) {
+        ok = error_set(errp, "mode=control is not supported yet: there is no QMP");
+        error_hint(errp, "use mode=readline, the human monitor");
+    } else if (v.pretty) {
+        ok = error_set(errp, "'pretty' goes with mode=control only");
+    } else {
+        g_ptr_array_add(cli->mons, item_new(o, v.chardev, NULL, false));
+    }
+    type_clear(&mon_options_type, &v);
+    return ok;
+}
+
+/* Checks GROUP.ID.ARG=VALUE and applies it at once: -set follows what it changes. */
+static bool apply_set(Cli *cli, const char *arg, Error **errp)
+{
+    const char *dot1 = strchr(arg, '.'), *equal = strchr(arg, '=');
+    const char *dot2 = dot1 ? strchr(dot1 + 1, '.') : NULL;
+    if (!dot2 || !equal || dot2 > equal || dot2 == dot1 + 1 || equal == dot2 + 1) {
+        error_set(errp, "'%s' is not GROUP.ID.ARG=VALUE", arg);
+        return false;
+    }
+    g_autofree char *group = g_strndup(arg, dot1 - arg);
+    g_autofree char *id = g_strndup(dot1 + 1, dot2 - dot1 - 1);
+    g_autofree char *key = g_strndup(dot2 + 1, equal - dot2 - 1);
+    GPtrArray *list = g_str_equal(group, "device") ? cli->devices : g_str_equal(group, "chardev") ? cli->chardevs : NULL;
+    if (!list) {
+        error_set(errp, "group '%s' is not one that -set can change", group);
+        error_hint(errp, "the groups are device and chardev");
+        return false;
+    }
+    for (guint i = 0; i < list->len; i++) {
+        Item *item = list->pdata[i];
+        if (!g_strcmp0(json_get_string(json_member(item->opts, "id", NULL)), id)) {
+            json_put(item->opts, key, json_new_string(equal + 1));
+            item->from_text = true;
+            return true;
+        }
+    }
+    return error_set(errp, "there is no -%s with id '%s' before it", group, id);
+}
+
+OPTION_RUN(opt_later)
+{
+    if (g_str_equal(o->name, "set")) {
+        return apply_set(cli, arg, errp);
+    }
+    const struct { const char *name; GPtrArray *list; } lists[] = {
+        { "serial", cli->serials }, { "monitor", cli->monitors }, { "debugcon", cli->debugcons }, { "qtest", cli->qtests },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        if (g_str_equal(lists[i].name, o->name)) {
+            g_ptr_array_add(lists[i].list, item_new(o, arg, NULL, true));
+        }
+    }
+    cli_record(cli, o->name, json_new_string(arg));
+    return true;
+}
+
+/* ---- what a display would be ---------------------------------------------------------------------------- */
+
+OPTION_RUN(opt_display)
+{
+    if (cli_is_help(arg)) {
+        return help_done(cli, g_string_new("Available display backend types:\nnone\n"));
+    }
+    static const char *const known[] = { "sdl", "gtk", "vnc", "curses", "egl-headless", "dbus", "spice-app", "cocoa", NULL };
+    g_autofree char *kind = g_strndup(arg, strcspn(arg, ",="));
+    if (g_str_equal(arg, "none")) {
+        cli->display_none = true;
+        cli_record(cli, "display", json_new_string("none"));
+        return true;
+    }
+    if (g_strv_contains(known, kind)) {
+        error_set(errp, "display '%s' is not supported yet: there is no display", kind);
+        error_hint(errp, "use -display none, or -nographic for a serial console here");
+    } else {
+        error_set(errp, "unknown display '%s'", kind);
+        error_hint(errp, "the only one is none");
+    }
+    return false;
+}
+
+OPTION_RUN(opt_vga)
+{
+    static const char *const known[] = { "std", "cirrus", "vmware", "qxl", "virtio", "xenfb", "tcx", "cg3", NULL };
+    if (cli_is_help(arg)) {
+        return help_done(cli, g_string_new("none                 no graphics card\n"));
+    }
+    if (g_str_equal(arg, "none")) {
+        cli->m->vga_none = true;
+        cli_record(cli, "vga", json_new_string("none"));
+        return true;
+    }
+    error_set(errp, g_strv_contains(known, arg) ? "graphics card '%s' is not supported yet: there is no display"
+                                                : "unknown graphics card '%s'", arg);
+    error_hint(errp, "use -vga none");
+    return false;
+}
+
+OPTION_RUN(opt_nic)
+{
+    if (g_str_equal(arg, "none")) {
+        cli_record(cli, o->name, json_new_string("none"));
+        return true; /* the board has no card of its own */
+    }
+    error_set(errp, "network '%s' is not supported yet: there is no network", arg);
+    error_hint(errp, "use -%s none", o->name);
+    return false;
+}
+
+OPTION_RUN(opt_parallel)
+{
+    if (g_str_equal(arg, "none")) {
+        cli_record(cli, "parallel", json_new_string("none"));
+        return true; /* the board has no parallel port */
+    }
+    error_set(errp, "parallel port '%s' is not supported yet: there is no parallel port", arg);
+    error_hint(errp, "use -parallel none, or -serial");
+    return false;
+}
+
+/* ---- logs and messages ---------------------------------------------------------------------------------- */
+
+OPTION_RUN(opt_log)
+{
+    if (cli_is_help(arg)) {
+        GString *s = g_string_new("Log items (comma separated):\n");
+        for (const LogItem *i = log_items; i->name; i++) {
+            g_string_append_printf(s, "%-15s %s\n", i->name, i->help);
+        }
+        return help_done(cli, s);
+    }
+    cli_record(cli, "d", json_new_string(arg));
+    return log_set_items(arg, errp);
+}
+
+OPTION_RUN(opt_logfile)
+{
+    cli_record(cli, "D", json_new_string(arg));
+    return log_set_file(arg, errp);
+}
+
+OPTION_RUN(opt_qtest_log)
+{
+    if (g_str_equal(arg, "none") || g_str_equal(arg, "/dev/null")) {
+        cli_record(cli, "qtest-log", json_new_string("none"));
+        return true;
+    }
+    error_set(errp, "the qtest protocol is not logged");
+    error_hint(errp, "use none, and log at the client");
+    return false;
+}
+
+OPTION_RUN(opt_msg)
+{
+    bool from_text;
+    g_autoptr(Json) j = keyval_parse(arg, NULL, &from_text, errp);
+    if (!j) {
+        return false;
+    }
+    static const char *const keys[] = { "timestamp", "guest-name", NULL };
+    json_object_object_foreach(j, key, value)
+    {
+        bool on;
+        const char *text = json_get_string(value);
+        if (!g_strv_contains(keys, key)) {
+            error_set(errp, "'%s' is not a member of -msg", key);
+            error_hint_nearest(errp, key, keys);
+            return false;
+        }
+        if (!(text ? text_to_bool(text, &on, errp) : json_get_bool(value, &on))) {
+            error_prefix(errp, "'%s'", key);
+            return false;
+        }
+        if (g_str_equal(key, "timestamp")) {
+            log_set_timestamps(on);
+        } else {
+            cli->msg_guest_name = on;
+        }
+    }
+    cli_record(cli, "msg", json_ref(j));
+    return true;
+}
+
+OPTION_RUN(opt_echr)
+{
+    uint64_t code;
+    if (!text_to_u64(arg, &code, NULL) || code > 255) {
+        error_set(errp, "'%s' is not the code of a byte (0 to 255)", arg);
+        error_hint(errp, "1 is Ctrl-A, 20 is Ctrl-T");
+        return false;
+    }
+    char_set_escape(code);
+    cli_record(cli, "echr", json_new_uint(code));
+    return true;
+}
+
+OPTION_RUN(opt_seed)
+{
+    uint64_t seed;
+    if (!text_to_u64(arg, &seed, errp)) {
+        return false;
+    }
+    g_random_set_seed(seed ^ seed >> 32);
+    cli_record(cli, "seed", json_new_uint(seed));
+    return true;
+}
+
+/* ---- -global, -fw_cfg, -smbios --------------------------------------------------------------------------- */
+
+OPTION_RUN(opt_global)
+{
+    GlobalProp *g = g_new0(GlobalProp, 1);
+    const char *dot = strchr(arg, '.'), *equal = strchr(arg, '=');
+    if (dot && equal && dot < equal && dot > arg && !g_str_has_prefix(arg, "driver=")) {
+        g->driver = g_strndup(arg, dot - arg);
+        g->prop = g_strndup(dot + 1, equal - dot - 1);
+        g->value = g_strdup(equal + 1);
+        Json *j = json_put(json_new_object(), "driver", json_new_string(g->driver));
+        json_put(j, "property", json_new_string(g->prop));
+        cli_record(cli, "global", json_put(j, "value", json_new_string(g->value)));
+    } else if (!strchr(arg, ',') || !equal) {
+        error_set(errp, "'%s' is not DRIVER.PROPERTY=VALUE", arg);
+        g_free(g);
+        return false;
+    } else {
+        GlobalOptions v;
+        if (!cli_decode(cli, o, &global_options_type, NULL, arg, &v, errp)) {
+            g_free(g);
+            return false;
+        }
+        g->driver = g_steal_pointer(&v.driver);
+        g->prop = g_steal_pointer(&v.property);
+        g->value = g_steal_pointer(&v.value);
+        type_clear(&global_options_type, &v);
+    }
+    g_ptr_array_add(cli->m->globals, g);
+    return true;
+}
+
+OPTION_RUN(opt_fw_cfg)
+{
+    FwCfgOptions v;
+    if (!cli_decode(cli, o, &fw_cfg_options_type, "name", arg, &v, errp)) {
+        return false;
+    }
+    bool ok = true;
+    if (!v.file == !v.string) {
+        ok = error_set(errp, "exactly one of file= and string= is needed");
+    } else if (strlen(v.name) > 55) {
+        ok = error_set(errp, "name '%s' is longer than 55 bytes", v.name);
+    } else if (v.file && access(v.file, R_OK) < 0) {
+        ok = error_set_errno(errp, errno, "could not read '%s'", v.file);
+    } else {
+        if (!g_str_has_prefix(v.name, "opt/")) {
+            log_warn("-fw_cfg %s: names by users begin with \"opt/\"; others belong to the machine", v.name);
+        }
+        FwCfgFileOption *f = g_new0(FwCfgFileOption, 1);
+        f->name = g_steal_pointer(&v.name);
+        f->file = g_steal_pointer(&v.file);
+        f->string = g_steal_pointer(&v.string);
+        g_ptr_array_add(cli->m->fw_cfg_files, f);
+    }
+    type_clear(&fw_cfg_options_type, &v);
+    return ok;
+}
+
+/* "value=a,value=b" may be repeated: becomes "value.0=a,value.1=b". ",," is a comma inside a value. */
+static char *number_repeats(const char *arg)
+{
+    GString *out = g_string_new(NULL);
+    unsigned values = 0, paths = 0;
+    while (*arg) {
+        const char *end = arg;
+        while (*end && (*end != ',' || end[1] == ',')) {
+            end += *end == ',' ? 2 : 1;
+        }
+        if (g_str_has_prefix(arg, "value=")) {
+            g_string_append_printf(out, "value.%u", values++);
+            arg += strlen("value");
+        } else if (g_str_has_prefix(arg, "path=")) {
+            g_string_append_printf(out, "path.%u", paths++);
+            arg += strlen("path");
+        }
+        g_string_append_len(out, arg, end - arg);
+        if (*end) {
+            g_string_append_c(out, ',');
+            end++;
+        }
+        arg = end;
+    }
+    return g_string_free(out, FALSE);
+}
+
+OPTION_RUN(opt_smbios)
+{
+    Machine *m = cli->m;
+    g_autofree char *text = *arg == '{' ? g_strdup(arg) : number_repeats(arg);
+    union { SmbiosOptions fields; SmbiosFile file; } v;
+    bool whole = g_str_has_prefix(arg, "file=");
+    const TypeDesc *t = whole ? &smbios_file_type : &smbios_options_type;
+    if (!cli_decode(cli, o, t, NULL, text, &v, errp)) {
+        return false;
+    }
+    m->smbios = m->smbios ? m->smbios : json_new_array();
+    json_append(m->smbios, type_encode(t, &v));
+    type_clear(t, &v);
+    return true;
+}
+
+/* ---- the process ----------------------------------------------------------------------------------------- */
+
+OPTION_RUN(opt_path)
+{
+    char **slot = g_str_equal(o->name, "pidfile") ? &cli->pidfile : g_str_equal(o->name, "chroot") ? &cli->chroot_dir
+                                                                                                 : &cli->run_as;
+    g_free(*slot);
+    *slot = g_strdup(arg);
+    cli_record(cli, o->name, json_new_string(arg));
+    return true;
+}
+
+OPTION_RUN(opt_overcommit)
+{
+    bool from_text;
+    g_autoptr(Json) j = keyval_parse(arg, NULL, &from_text, errp);
+    if (!j) {
+        return false;
+    }
+    static const char *const keys[] = { "mem-lock", "cpu-pm", NULL };
+    json_object_object_foreach(j, key, value)
+    {
+        bool on;
+        const char *text = json_get_string(value);
+        if (!g_strv_contains(keys, key)) {
+            error_set(errp, "'%s' is not a member of -overcommit", key);
+            error_hint_nearest(errp, key, keys);
+            return false;
+        }
+        if (!(text ? text_to_bool(text, &on, errp) : json_get_bool(value, &on))) {
+            error_prefix(errp, "'%s'", key);
+            return false;
+        }
+        if (g_str_equal(key, "mem-lock")) {
+            cli->mem_lock = on;
+        } else if (on) {
+            error_set(errp, "cpu-pm=on is not supported yet: it hands the host's idle states to a KVM guest");
+            error_hint(errp, "use cpu-pm=off");
+            return false;
+        }
+    }
+    cli_record(cli, "overcommit", json_ref(j));
+    return true;
+}
