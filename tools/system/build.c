@@ -6,6 +6,7 @@
  * Threads: main loop.
  */
 #include "cli.h"
+#include "qtest.h"
 #include "tables.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"

@@ -6,6 +6,7 @@
  * Threads: this is the main loop's thread.
  */
 #include "cli.h"
+#include "qtest.h"
 #include "tables.h"
 #include "rhea/util/log.h"
 #include <stdlib.h>
