@@ -198,8 +198,8 @@ char *log_prefix(void)
         g_autofree char *seconds = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S");
         stamp = g_strdup_printf("%s.%06dZ ", seconds, g_date_time_get_microsecond(now));
     }
-    return g_strdup_printf("%s%s%s%s: ", stamp ? stamp : "", guest_name ? guest_name : "", guest_name ? " " : "",
-                           log_program());
+    return g_strdup_printf("%s%s%s%s: ", stamp ? stamp : "", guest_name ? guest_name : "",
+                           guest_name ? " " : "", log_program());
 }
 
 static void log_say(const char *kind, const char *fmt, va_list ap)
