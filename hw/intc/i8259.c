@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * hw/intc/i8259.c - 8259A programmable interrupt controller and the PC's pair of them.
- * Models:         Intel 8259A data sheet (231468): ICW1-4, OCW1-3, fully and special fully nested modes, rotation,
- *                 special mask, poll, automatic EOI, edge and level sense, spurious IR7; PIIX3 data sheet, edge/level
- *                 control registers 4D0h/4D1h.
- * Does not model: MCS-80/85 mode (ICW4 bit 0 clear answers like 8086 mode), buffered mode. An edge request stays
- *                 latched when its input falls before INTA: a virtual CPU may be late by any time, and the real
- *                 chip's answer, a spurious interrupt, would lose timer ticks.
- * Threads:        a leaf object: `lock` guards everything, registers are dispatched without a domain. The lock order is
- *                 slave, master, then the sink of INT.
+ * Models:         Intel 8259A data sheet (231468): ICW1-4, OCW1-3, fully and special fully nested modes,
+ *                 rotation, special mask, poll, automatic EOI, edge and level sense, spurious IR7; PIIX3
+ *                 data sheet, edge/level control registers 4D0h/4D1h.
+ * Does not model: MCS-80/85 mode (ICW4 bit 0 clear answers like 8086 mode), buffered mode. An edge request
+ *                 stays latched when its input falls before INTA: a virtual CPU may be late by any time,
+ *                 and the real chip's answer, a spurious interrupt, would lose timer ticks.
+ * Threads:        a leaf object: `lock` guards everything, registers are dispatched without a domain. The
+ *                 lock order is slave, master, then the sink of INT.
  */
 #include "rhea/hw/intc.h"
 #include "rhea/hw/isa.h"
@@ -30,13 +30,13 @@ typedef struct Pic {
     struct Pic *slave; /* of the master, set once by the board */
     GMutex lock;
     /* guest-visible state */
-    uint8_t pins;   /* input levels */
-    uint8_t latch;  /* edges seen and not yet acknowledged */
+    uint8_t pins;  /* input levels */
+    uint8_t latch; /* edges seen and not yet acknowledged */
     uint8_t isr, imr, elcr;
     uint8_t lowest; /* the level of lowest priority; 7 unless rotated */
     uint8_t base;   /* ICW2 bits 7:3 */
     uint8_t icw1, icw3, icw4;
-    uint8_t step;   /* the ICW that comes next: 2, 3, 4; 0: initialised, 1: never initialised */
+    uint8_t step; /* the ICW that comes next: 2, 3, 4; 0: initialised, 1: never initialised */
     bool read_isr, poll, special_mask, rotate_aeoi;
 } Pic;
 
@@ -199,16 +199,15 @@ static void pic_write_ocw2(Pic *p, uint8_t val)
 {
     unsigned level = val & 7;
     int highest = -1;
-    uint8_t service = p->special_mask ? p->isr & ~p->imr : p->isr; /* masked ISR bits survive a non-specific EOI */
+    uint8_t service =
+        p->special_mask ? p->isr & ~p->imr : p->isr; /* masked ISR bits survive a non-specific EOI */
     for (unsigned i = 1; i <= 8 && highest < 0; i++) {
         unsigned n = (p->lowest + i) & 7;
         highest = service & (1 << n) ? (int)n : -1;
     }
     switch (val >> 5) {
     case 0: /* rotate in automatic EOI mode: clear, set */
-    case 4:
-        p->rotate_aeoi = val & 0x80;
-        break;
+    case 4: p->rotate_aeoi = val & 0x80; break;
     case 1: /* non-specific EOI, with rotation */
     case 5:
         if (highest >= 0) {
@@ -221,11 +220,8 @@ static void pic_write_ocw2(Pic *p, uint8_t val)
         p->isr &= ~(1 << level);
         p->lowest = val & 0x80 ? level : p->lowest;
         break;
-    case 6: /* set priority */
-        p->lowest = level;
-        break;
-    default: /* 2: no operation */
-        break;
+    case 6: /* set priority */ p->lowest = level; break;
+    default: /* 2: no operation */ break;
     }
 }
 
@@ -264,7 +260,8 @@ static uint64_t pic_read(void *opaque, MemAccess *a)
     Pic *p = opaque;
     uint8_t val;
     g_mutex_lock(&p->lock);
-    if (p->poll && !a->attrs.debug) { /* "Poll Command": the next read is treated as an interrupt acknowledge */
+    if (p->poll &&
+        !a->attrs.debug) { /* "Poll Command": the next read is treated as an interrupt acknowledge */
         int n = pic_pending(p);
         if (n >= 0) {
             pic_accept(p, n);
@@ -301,10 +298,20 @@ static void pic_elcr_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t va
 
 static bool pic_realize(Device *dev, Error **errp)
 {
-    static const MemOps ops = { .read = pic_read, .write = pic_write, .min = 1, .max = 1, .impl_min = 1,
-                                .impl_max = 1, .lockless = true };
-    static const MemOps elcr_ops = { .read = pic_elcr_read, .write = pic_elcr_write, .min = 1, .max = 1,
-                                     .impl_min = 1, .impl_max = 1, .lockless = true };
+    static const MemOps ops = { .read = pic_read,
+                                .write = pic_write,
+                                .min = 1,
+                                .max = 1,
+                                .impl_min = 1,
+                                .impl_max = 1,
+                                .lockless = true };
+    static const MemOps elcr_ops = { .read = pic_elcr_read,
+                                     .write = pic_elcr_write,
+                                     .min = 1,
+                                     .max = 1,
+                                     .impl_min = 1,
+                                     .impl_max = 1,
+                                     .lockless = true };
     Pic *p = dev_as(Pic, dev);
     g_mutex_init(&p->lock);
     if (p->elcr_mask == PIC_ELCR_AUTO) {
@@ -352,9 +359,10 @@ static void pic_describe(Device *dev, GString *out, int indent)
 {
     Pic *p = dev_as(Pic, dev);
     g_mutex_lock(&p->lock);
-    g_string_append_printf(out, "%*spic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%d elcr=%02x fnm=%d\n",
-                           indent, "", !p->master, pic_irr(p), p->imr, p->isr, (p->lowest + 1) & 7, p->base,
-                           p->read_isr, p->elcr, (p->icw4 & ICW4_SFNM) != 0);
+    g_string_append_printf(
+        out, "%*spic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%d elcr=%02x fnm=%d\n",
+        indent, "", !p->master, pic_irr(p), p->imr, p->isr, (p->lowest + 1) & 7, p->base, p->read_isr,
+        p->elcr, (p->icw4 & ICW4_SFNM) != 0);
     g_mutex_unlock(&p->lock);
 }
 
@@ -362,7 +370,8 @@ Device *i8259_create_pair(Bus *isa, Device *parent, Error **errp)
 {
     Machine *m = isa->owner->machine;
     Device *master = device_create(m, &i8259_type, parent, NULL, isa, errp, "master", "on", NULL);
-    Device *slave = master ? device_create(m, &i8259_type, parent, NULL, isa, errp, "master", "off", NULL) : NULL;
+    Device *slave =
+        master ? device_create(m, &i8259_type, parent, NULL, isa, errp, "master", "off", NULL) : NULL;
     if (!slave) {
         return NULL;
     }
@@ -375,21 +384,33 @@ static const uint16_t pic_iobase[] = { 0x20, 0xa0 };
 static const IsaOps pic_isa = { .iobase = { 0x20 }, .irq = -1, .iobase_n = pic_iobase, .n = 2 };
 static const Prop pic_props[] = {
     PROP_BOOL(Pic, master, "master", false, "Interrupts the CPU; else a slave of another 8259"),
-    PROP_U32(Pic, elcr_addr, "elcr_addr", UINT32_MAX, 0, UINT32_MAX, "Port of the edge/level register (unset: by place)"),
-    PROP_U32(Pic, elcr_mask, "elcr_mask", PIC_ELCR_AUTO, 0, PIC_ELCR_AUTO, "Inputs that may be level-triggered (256: by place)"),
+    PROP_U32(Pic, elcr_addr, "elcr_addr", UINT32_MAX, 0, UINT32_MAX,
+             "Port of the edge/level register (unset: by place)"),
+    PROP_U32(Pic, elcr_mask, "elcr_mask", PIC_ELCR_AUTO, 0, PIC_ELCR_AUTO,
+             "Inputs that may be level-triggered (256: by place)"),
     { 0 },
 };
 static const VmField pic_fields[] = {
-    VM_U8(Pic, pins), VM_U8(Pic, latch), VM_U8(Pic, isr), VM_U8(Pic, imr), VM_U8(Pic, elcr),
-    VM_U8_MAX(Pic, lowest, 7), VM_U8(Pic, base), VM_U8(Pic, icw1), VM_U8(Pic, icw3), VM_U8(Pic, icw4),
-    VM_U8_MAX(Pic, step, 4), VM_BOOL(Pic, read_isr), VM_BOOL(Pic, poll), VM_BOOL(Pic, special_mask),
-    VM_BOOL(Pic, rotate_aeoi), { 0 },
+    VM_U8(Pic, pins),   VM_U8(Pic, latch),          VM_U8(Pic, isr),           VM_U8(Pic, imr),
+    VM_U8(Pic, elcr),   VM_U8_MAX(Pic, lowest, 7),  VM_U8(Pic, base),          VM_U8(Pic, icw1),
+    VM_U8(Pic, icw3),   VM_U8(Pic, icw4),           VM_U8_MAX(Pic, step, 4),   VM_BOOL(Pic, read_isr),
+    VM_BOOL(Pic, poll), VM_BOOL(Pic, special_mask), VM_BOOL(Pic, rotate_aeoi), { 0 },
 };
-static const VmState pic_state = { .name = "i8259", .version = 1, .oldest = 1, .fields = pic_fields,
-                                   .post_load = pic_post_load };
+static const VmState pic_state = {
+    .name = "i8259", .version = 1, .oldest = 1, .fields = pic_fields, .post_load = pic_post_load
+};
 
 const DeviceType i8259_type = {
-    .name = "isa-i8259", .desc = "8259A interrupt controller", .size = sizeof(Pic), .bus_type = &isa_bus_type,
-    .bus_ops = &pic_isa, .internal = true, .props = pic_props, .vmstate = &pic_state, .realize = pic_realize,
-    .reset = pic_reset, .reset_done = pic_reset_done, .describe = pic_describe,
+    .name = "isa-i8259",
+    .desc = "8259A interrupt controller",
+    .size = sizeof(Pic),
+    .bus_type = &isa_bus_type,
+    .bus_ops = &pic_isa,
+    .internal = true,
+    .props = pic_props,
+    .vmstate = &pic_state,
+    .realize = pic_realize,
+    .reset = pic_reset,
+    .reset_done = pic_reset_done,
+    .describe = pic_describe,
 };

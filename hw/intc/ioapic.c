@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * hw/intc/ioapic.c - 82093AA I/O APIC: 24 inputs redirected to local APICs as messages.
- * Models:         82093AA data sheet (290566), sections 3.1-3.2 (registers), 3.4 (redirection); version 20h adds the
- *                 EOI register of the ICH data sheets. Messages: Intel SDM vol. 3, 11.11 "Message Signalled Interrupts".
- * Does not model: the serial APIC bus and its arbitration (the arbitration register follows the id), input polarity
- *                 (drivers of lines speak of asserted, not of high), delivery status (delivery is immediate).
- * Threads:        a leaf object: `lock` guards everything, registers are dispatched without a domain; msi_send() is
- *                 called with the lock held.
+ * Models:         82093AA data sheet (290566), sections 3.1-3.2 (registers), 3.4 (redirection); version 20h
+ *                 adds the EOI register of the ICH data sheets. Messages: Intel SDM vol. 3, 11.11 "Message
+ *                 Signalled Interrupts".
+ * Does not model: the serial APIC bus and its arbitration (the arbitration register follows the id), input
+ *                 polarity (drivers of lines speak of asserted, not of high), delivery status (delivery is
+ *                 immediate).
+ * Threads:        a leaf object: `lock` guards everything, registers are dispatched without a domain;
+ *                 msi_send() is called with the lock held.
  */
 #include "rhea/hw/intc.h"
 
@@ -19,7 +21,8 @@ enum { MODE_FIXED, MODE_LOWEST, MODE_SMI, MODE_NMI = 4, MODE_INIT, MODE_EXTINT =
 #define RTE_REMOTE_IRR UINT64_C(0x4000)
 #define RTE_LEVEL      UINT64_C(0x8000)
 #define RTE_MASKED     UINT64_C(0x10000)
-#define RTE_WRITABLE   (UINT64_C(0xff000000000000ff) | 0x1af00) /* destination; mask, trigger, polarity, modes, vector */
+#define RTE_WRITABLE                                                                                         \
+    (UINT64_C(0xff000000000000ff) | 0x1af00) /* destination; mask, trigger, polarity, modes, vector */
 
 typedef struct Ioapic {
     Device dev;
@@ -35,7 +38,8 @@ typedef struct Ioapic {
 static void ioapic_send(Ioapic *s, uint64_t rte)
 {
     MsiMessage msg = {
-        .addr = 0xfee00000 | (rte >> 56) << 12 | (RTE_MODE(rte) == MODE_LOWEST) << 3 | (rte & RTE_LOGICAL ? 4 : 0),
+        .addr = 0xfee00000 | (rte >> 56) << 12 | (RTE_MODE(rte) == MODE_LOWEST) << 3 |
+                (rte & RTE_LOGICAL ? 4 : 0),
         .data = (rte & RTE_VECTOR) | RTE_MODE(rte) << 8 | (rte & RTE_LEVEL ? 0xc000 : 0),
     };
     msi_send(s->dev.machine, msg);
@@ -46,7 +50,8 @@ static void ioapic_send(Ioapic *s, uint64_t rte)
 static void ioapic_service_level(Ioapic *s, unsigned n)
 {
     uint64_t rte = s->rte[n];
-    if (rte & RTE_LEVEL && !(rte & (RTE_MASKED | RTE_REMOTE_IRR)) && s->pins >> n & 1 && RTE_MODE(rte) <= MODE_LOWEST) {
+    if (rte & RTE_LEVEL && !(rte & (RTE_MASKED | RTE_REMOTE_IRR)) && s->pins >> n & 1 &&
+        RTE_MODE(rte) <= MODE_LOWEST) {
         s->rte[n] |= RTE_REMOTE_IRR;
         ioapic_send(s, rte);
     }
@@ -75,7 +80,8 @@ const IrqSinkOps ioapic_sink = { .set = ioapic_set_pin };
 static void ioapic_eoi_locked(Ioapic *s, uint8_t vector)
 {
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
-        if ((s->rte[n] & (RTE_VECTOR | RTE_LEVEL | RTE_REMOTE_IRR)) == (vector | RTE_LEVEL | RTE_REMOTE_IRR)) {
+        if ((s->rte[n] & (RTE_VECTOR | RTE_LEVEL | RTE_REMOTE_IRR)) ==
+            (vector | RTE_LEVEL | RTE_REMOTE_IRR)) {
             s->rte[n] &= ~RTE_REMOTE_IRR;
             ioapic_service_level(s, n);
         }
@@ -98,12 +104,9 @@ static uint32_t ioapic_read_reg(const Ioapic *s)
     }
     switch (s->select) {
     case REG_ID:
-    case REG_ARB:
-        return (uint32_t)s->id << 24;
-    case REG_VERSION:
-        return s->version | (IOAPIC_PINS - 1) << 16;
-    default:
-        return 0;
+    case REG_ARB: return (uint32_t)s->id << 24;
+    case REG_VERSION: return s->version | (IOAPIC_PINS - 1) << 16;
+    default: return 0;
     }
 }
 
@@ -134,12 +137,8 @@ static uint64_t ioapic_read(void *opaque, MemAccess *a)
     uint32_t val = 0;
     g_mutex_lock(&s->lock);
     switch (a->off & 0xff) { /* the data sheet decodes FEC0xy00h and FEC0xy10h */
-    case R_SELECT:
-        val = s->select;
-        break;
-    case R_WINDOW:
-        val = ioapic_read_reg(s);
-        break;
+    case R_SELECT: val = s->select; break;
+    case R_WINDOW: val = ioapic_read_reg(s); break;
     }
     g_mutex_unlock(&s->lock);
     return val;
@@ -150,29 +149,28 @@ static void ioapic_write(void *opaque, MemAccess *a, uint64_t val)
     Ioapic *s = opaque;
     g_mutex_lock(&s->lock);
     switch (a->off & 0xff) {
-    case R_SELECT:
-        s->select = val;
-        break;
-    case R_WINDOW:
-        ioapic_write_reg(s, val);
-        break;
+    case R_SELECT: s->select = val; break;
+    case R_WINDOW: ioapic_write_reg(s, val); break;
     case R_EOI:
         if (s->version >= 0x20) {
             ioapic_eoi_locked(s, val);
             break;
         }
         /* fall through */
-    default:
-        guest_error(&s->dev, "write to I/O APIC offset %03x, where nothing is", (unsigned)a->off);
-        break;
+    default: guest_error(&s->dev, "write to I/O APIC offset %03x, where nothing is", (unsigned)a->off); break;
     }
     g_mutex_unlock(&s->lock);
 }
 
 static bool ioapic_realize(Device *dev, Error **errp)
 {
-    static const MemOps ops = { .read = ioapic_read, .write = ioapic_write, .min = 1, .max = 4, .impl_min = 4,
-                                .impl_max = 4, .lockless = true };
+    static const MemOps ops = { .read = ioapic_read,
+                                .write = ioapic_write,
+                                .min = 1,
+                                .max = 4,
+                                .impl_min = 4,
+                                .impl_max = 4,
+                                .lockless = true };
     Ioapic *s = dev_as(Ioapic, dev);
     if (s->version != 0x11 && s->version != 0x20) {
         return error_set(errp, "ioapic version 0x%x does not exist, 0x11 and 0x20 do", s->version);
@@ -199,7 +197,8 @@ static bool ioapic_post_load(void *opaque, Error **errp)
     Ioapic *s = opaque;
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
         if (s->rte[n] & ~(RTE_WRITABLE | RTE_REMOTE_IRR)) {
-            return error_set(errp, "redirection entry %u is 0x%" PRIx64 ", reserved bits are set", n, s->rte[n]);
+            return error_set(errp, "redirection entry %u is 0x%" PRIx64 ", reserved bits are set", n,
+                             s->rte[n]);
         }
     }
     return true;
@@ -207,15 +206,18 @@ static bool ioapic_post_load(void *opaque, Error **errp)
 
 static void ioapic_describe(Device *dev, GString *out, int indent)
 {
-    static const char *const modes[] = { "fixed", "lowest", "smi", "reserved", "nmi", "init", "reserved", "extint" };
+    static const char *const modes[] = { "fixed", "lowest", "smi",      "reserved",
+                                         "nmi",   "init",   "reserved", "extint" };
     Ioapic *s = dev_as(Ioapic, dev);
     g_mutex_lock(&s->lock);
-    g_string_append_printf(out, "%*sioapic: id=%u select=0x%02x pins=0x%06x\n", indent, "", s->id, s->select, s->pins);
+    g_string_append_printf(out, "%*sioapic: id=%u select=0x%02x pins=0x%06x\n", indent, "", s->id, s->select,
+                           s->pins);
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
         uint64_t rte = s->rte[n];
-        g_string_append_printf(out, "%*s  pin %2u 0x%016" PRIx64 " dest=%u vec=%u %s %s%s%s%s\n", indent, "", n, rte,
-                               (unsigned)(rte >> 56), (unsigned)(rte & RTE_VECTOR), modes[RTE_MODE(rte)],
-                               rte & RTE_LEVEL ? "level" : "edge", rte & RTE_LOGICAL ? " logical" : " physical",
+        g_string_append_printf(out, "%*s  pin %2u 0x%016" PRIx64 " dest=%u vec=%u %s %s%s%s%s\n", indent, "",
+                               n, rte, (unsigned)(rte >> 56), (unsigned)(rte & RTE_VECTOR),
+                               modes[RTE_MODE(rte)], rte & RTE_LEVEL ? "level" : "edge",
+                               rte & RTE_LOGICAL ? " logical" : " physical",
                                rte & RTE_MASKED ? " masked" : "", rte & RTE_REMOTE_IRR ? " remote-irr" : "");
     }
     g_mutex_unlock(&s->lock);
@@ -226,12 +228,24 @@ static const Prop ioapic_props[] = {
     { 0 },
 };
 static const VmField ioapic_fields[] = {
-    VM_U8_MAX(Ioapic, id, 15), VM_U8(Ioapic, select), VM_U32_MAX(Ioapic, pins, 0xffffff), VM_U64_ARRAY(Ioapic, rte), { 0 },
+    VM_U8_MAX(Ioapic, id, 15),
+    VM_U8(Ioapic, select),
+    VM_U32_MAX(Ioapic, pins, 0xffffff),
+    VM_U64_ARRAY(Ioapic, rte),
+    { 0 },
 };
-static const VmState ioapic_state = { .name = "ioapic", .version = 1, .oldest = 1, .fields = ioapic_fields,
-                                      .post_load = ioapic_post_load };
+static const VmState ioapic_state = {
+    .name = "ioapic", .version = 1, .oldest = 1, .fields = ioapic_fields, .post_load = ioapic_post_load
+};
 
 const DeviceType ioapic_type = {
-    .name = "ioapic", .desc = "82093AA I/O APIC", .size = sizeof(Ioapic), .internal = true, .props = ioapic_props,
-    .vmstate = &ioapic_state, .realize = ioapic_realize, .reset = ioapic_reset, .describe = ioapic_describe,
+    .name = "ioapic",
+    .desc = "82093AA I/O APIC",
+    .size = sizeof(Ioapic),
+    .internal = true,
+    .props = ioapic_props,
+    .vmstate = &ioapic_state,
+    .realize = ioapic_realize,
+    .reset = ioapic_reset,
+    .describe = ioapic_describe,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * hw/isa/isa.c - the ISA bus: where its devices sit and who owns which line.
- * Models:         IEEE P996 draft: fixed I/O ports, interrupt lines 0-15; one OR gate per line, since a UART's
- *                 tri-state driver lets several share one.
+ * Models:         IEEE P996 draft: fixed I/O ports, interrupt lines 0-15; one OR gate per line, since a
+ *                 UART's tri-state driver lets several share one.
  * Does not model: bus timing, ISA memory windows, Plug and Play isolation.
  * Threads:        the main loop; lines are driven by the devices' domain.
  */
@@ -10,7 +10,8 @@
 static const Prop isa_child_props[] = {
     PROP_U32(IsaChild, iobase, "iobase", UINT32_MAX, 0, UINT32_MAX, "First I/O port (unset: the usual one)"),
     PROP_U32(IsaChild, irq, "irq", UINT32_MAX, 0, UINT32_MAX, "Interrupt line (unset: the usual one)"),
-    PROP_U32(IsaChild, index, "index", UINT32_MAX, 0, UINT32_MAX, "Which of several of its type (unset: next)"),
+    PROP_U32(IsaChild, index, "index", UINT32_MAX, 0, UINT32_MAX,
+             "Which of several of its type (unset: next)"),
     { 0 },
 };
 
@@ -56,8 +57,8 @@ static bool isa_pick_index(Bus *bus, Device *dev, const IsaOps *ops, Error **err
             return false;
         }
     } else if (child->index >= ops->n) {
-        return error_set(errp, "index %u of %s is out of range, the last is %u", child->index, dev->type->name,
-                         ops->n - 1);
+        return error_set(errp, "index %u of %s is out of range, the last is %u", child->index,
+                         dev->type->name, ops->n - 1);
     } else if (isa_index_taken(bus, dev, child->index)) {
         return error_set(errp, "index %u of %s is taken by another device", child->index, dev->type->name);
     }
@@ -84,7 +85,8 @@ static bool isa_prepare(Bus *bus, Device *dev, Error **errp)
     if (child->irq == UINT32_MAX) {
         child->irq = line < 0 ? UINT32_MAX : (uint32_t)line;
     } else if (line < 0) {
-        return error_set(errp, "%s has no 'irq': it does not interrupt through this property", dev->type->name);
+        return error_set(errp, "%s has no 'irq': it does not interrupt through this property",
+                         dev->type->name);
     }
     return true;
 }
@@ -100,7 +102,8 @@ static bool isa_attach(Bus *bus G_GNUC_UNUSED, Device *dev, Error **errp)
         }
         uint32_t port = child->iobase + (k ? ops->iobase[k] - ops->iobase[0] : 0);
         if (port + region->size > 0x10000) {
-            return error_set(errp, "ports 0x%x and up of %s do not fit below 0x10000", port, device_name(dev));
+            return error_set(errp, "ports 0x%x and up of %s do not fit below 0x10000", port,
+                             device_name(dev));
         }
         if (!device_map_io(dev, region, port, errp)) {
             return false;
@@ -126,8 +129,13 @@ static void isa_describe_child(Device *dev, GString *out, int indent)
 }
 
 const BusType isa_bus_type = {
-    .name = "ISA", .child_size = sizeof(IsaChild), .child_props = isa_child_props,
-    .prepare = isa_prepare, .attach = isa_attach, .detach = isa_detach, .describe_child = isa_describe_child,
+    .name = "ISA",
+    .child_size = sizeof(IsaChild),
+    .child_props = isa_child_props,
+    .prepare = isa_prepare,
+    .attach = isa_attach,
+    .detach = isa_detach,
+    .describe_child = isa_describe_child,
 };
 
 static void isa_release_irq(void *opaque)
@@ -163,8 +171,8 @@ bool isa_connect_irq(Device *dev, IrqLine *line, unsigned irq, bool shared, Erro
         if (!pin->user[i].line) {
             slot = MIN(slot, i);
         } else if (!shared || !pin->user[i].shared) {
-            error_set(errp, "irq %u of %s is taken by %s, and ISA lines are edge-triggered", irq, device_name(dev),
-                      device_name(pin->user[i].dev));
+            error_set(errp, "irq %u of %s is taken by %s, and ISA lines are edge-triggered", irq,
+                      device_name(dev), device_name(pin->user[i].dev));
             error_hint(errp, "give one of them another line with irq=");
             return false;
         }
