@@ -62,9 +62,11 @@ typedef struct Rtc {
     int64_t offset_s;        /* RTC second = (ref ns + phase_ns) / 1 s + offset_s, unless it stands still */
     uint32_t phase_ns;
     bool standing;
-    uint64_t seen_pulse; /* periodic pulses up to here are in PF */
-    int64_t seen_second; /* seconds up to here are in UF and AF */
-    uint32_t lost;       /* periodic interrupts owed (lost_tick_policy=slew) */
+    uint64_t seen_pulse;    /* periodic pulses up to here are in PF */
+    int64_t seen_second;    /* seconds up to here are in UF and AF */
+    uint64_t pulses_behind; /* in a saved state: how far seen_* were behind */
+    int64_t seconds_behind;
+    uint32_t lost; /* periodic interrupts owed (lost_tick_policy=slew) */
 } Rtc;
 
 static int64_t rtc_virtual(const Rtc *r)
@@ -85,7 +87,7 @@ static int64_t rtc_second(const Rtc *r, int64_t *frac)
     return second + r->offset_s;
 }
 
-/* Length of a period in 32768 Hz pulses (data sheet, table 5: RS 1 and 2 are slower than the row suggests). */
+/* Length of a period in 32768 Hz pulses (data sheet, table 5: RS 1 and 2 are out of the row). */
 static uint32_t rtc_period(const Rtc *r)
 {
     unsigned rs = r->cmos[R_A] & A_RS;
@@ -299,8 +301,12 @@ static void rtc_refresh(Rtc *r)
 static void rtc_adopt(Rtc *r)
 {
     int64_t frac;
-    r->offset_s += rtc_load_time(r) - rtc_second(r, &frac);
+    int64_t step = rtc_load_time(r) - rtc_second(r, &frac);
+    r->offset_s += step;
     r->seen_second = rtc_second(r, &frac);
+    if (!step) {
+        return;
+    }
     int64_t expected = (floor_div(clock_now(r->ref) + r->first_phase_ns, NS)) + r->first_offset_s;
     Json *data = json_new_object();
     json_put(data, "offset", json_new_int(r->seen_second - expected));
@@ -317,7 +323,7 @@ static void rtc_write_control(Rtc *r, unsigned reg, uint8_t val)
         r->cmos[R_A] = val & ~A_UIP;
         r->seen_pulse = rtc_pulse(rtc_virtual(r));
     } else {
-        /* SET inhibits the update and clears UIE (data sheet, register B). A change of format does not convert. */
+        /* SET inhibits the update and clears UIE (data sheet, register B); a new format converts nothing. */
         r->cmos[R_B] = val & B_SET ? val & ~B_UIE : val;
         r->lost = val & B_PIE ? r->lost : 0;
     }
@@ -424,7 +430,7 @@ static void rtc_find_base(Rtc *r)
     const Clock *const clocks[] = { &clock_host_wall, &clock_host_monotonic, m->clock };
     r->ref = clocks[CLAMP(m->rtc.clock, 0, 2)];
     int64_t base = clock_now(&clock_host_wall);
-    if (m->rtc.start_s != INT64_MIN && !m->rtc.utc && !m->rtc.localtime) {
+    if (m->rtc.start_s != INT64_MIN) {
         base = m->rtc.start_s * NS;
     } else if (m->rtc.localtime) {
         time_t seconds = base / NS;
@@ -478,10 +484,13 @@ static void rtc_reset_done(Device *dev)
     rtc_update_irq(dev_as(Rtc, dev));
 }
 
-/* Bytes that are only a cache of the time are not state. */
+/* Bytes that are only a cache of the time are not state, and what was seen is kept relative to now. */
 static void rtc_pre_save(void *opaque)
 {
     Rtc *r = opaque;
+    int64_t frac;
+    r->pulses_behind = MAX(rtc_pulse(rtc_virtual(r)), r->seen_pulse) - r->seen_pulse;
+    r->seconds_behind = r->standing ? 0 : MAX(rtc_second(r, &frac) - r->seen_second, 0);
     if (!r->standing) {
         for (unsigned reg = 0; reg < CMOS_SIZE; reg++) {
             r->cmos[reg] = rtc_is_time(reg) ? 0 : r->cmos[reg];
@@ -500,6 +509,10 @@ static bool rtc_post_load(void *opaque, Error **errp)
         return error_set(errp, "registers A %02x and B %02x contradict the state of the clock", r->cmos[R_A],
                          r->cmos[R_B]);
     }
+    uint64_t pulse = rtc_pulse(rtc_virtual(r));
+    int64_t frac;
+    r->seen_pulse = pulse - MIN(pulse, r->pulses_behind);
+    r->seen_second = rtc_second(r, &frac) - CLAMP(r->seconds_behind, 0, INT64_C(1) << 40);
     rtc_update_irq(r);
     return true;
 }
@@ -517,8 +530,8 @@ static const VmField rtc_fields[] = {
     VM_I64(Rtc, offset_s),
     VM_U32_MAX(Rtc, phase_ns, NS - 1),
     VM_BOOL(Rtc, standing),
-    VM_U64(Rtc, seen_pulse),
-    VM_I64(Rtc, seen_second),
+    VM_U64(Rtc, pulses_behind),
+    VM_I64(Rtc, seconds_behind),
     VM_U32_MAX(Rtc, lost, LOST_MAX),
     VM_TIMER(Rtc, timer),
     { 0 },
