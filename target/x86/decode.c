@@ -244,7 +244,7 @@ static void set_segment(Dec *s, unsigned def)
     unsigned seg = s->seg >= 0 ? (unsigned)s->seg : def;
     if (s->mode & MODE_CODE64) {
         d->seg = (uint8_t)(seg >= SEG_FS ? seg : (unsigned)SEG_FLAT);
-    } else if (s->mode & MODE_FLAT && seg < SEG_FS) {
+    } else if (s->mode & MODE_FLAT && seg < SEG_FS && seg != SEG_CS) { /* writes through CS fault */
         d->seg = SEG_FLAT;
     } else {
         d->seg = (uint8_t)seg;

@@ -59,8 +59,10 @@ static inline unsigned insn_osize(const X86Insn *d) { return d->flags >> I_OSIZE
 static inline unsigned insn_vvvv(const X86Insn *d) { return d->imm >> 8 & 15; } /* VEX rows; Ib is (uint8_t)d->imm */
 static inline bool insn_is_mem(const X86Insn *d) { return d->flags & I_MEM; }
 
-/* Optimised builds chain handlers by tail calls; builds without them (-O0, sanitizers) return the next. */
-#if defined(RHEA_TAIL_CALLS)
+/* A handler returns the instruction to go on with; the loop around it calls that. Files that define T0_TAIL_NEXT (before
+ * including this) chain by tail calls instead in optimised builds: in them no handler may take the address of a local
+ * variable or use alloca, or the call would grow the stack. Both kinds mix. */
+#if defined(RHEA_TAIL_CALLS) && defined(T0_TAIL_NEXT)
 #define NEXT return d[1].op(cpu, d + 1)
 #else
 #define NEXT return d + 1
@@ -92,10 +94,9 @@ static inline uint64_t ea_off(const X86Cpu *cpu, const X86Insn *d)
 }
 /* Non-flat segments: checks limit and rights of an access of n bytes, returns the linear address. */
 uint64_t seg_linear(X86Cpu *cpu, unsigned seg, uint64_t off, unsigned n, bool write);
-/* Linear address of the memory operand for an access of n bytes. */
-static inline uint64_t ea_lin(X86Cpu *cpu, const X86Insn *d, unsigned n, bool write)
+/* Linear address of offset off in the segment of the memory operand, for an access of n bytes. */
+static inline uint64_t ea_lin_off(X86Cpu *cpu, const X86Insn *d, uint64_t off, unsigned n, bool write)
 {
-    uint64_t off = ea_off(cpu, d);
     if (G_UNLIKELY(d->flags & I_SEGCHECK)) {
         SYNC(d);
         return seg_linear(cpu, d->seg, off, n, write);
@@ -103,6 +104,17 @@ static inline uint64_t ea_lin(X86Cpu *cpu, const X86Insn *d, unsigned n, bool wr
     off += cpu->seg_base[d->seg];
     return (d->flags & I_ASIZE) == 3 || (cpu->mode & MODE_CODE64) ? off : (uint32_t)off;
 }
+/* Linear address of the memory operand for an access of n bytes. */
+static inline uint64_t ea_lin(X86Cpu *cpu, const X86Insn *d, unsigned n, bool write)
+{
+    return ea_lin_off(cpu, d, ea_off(cpu, d), n, write);
+}
+/* The memory form _f (attribute "fast"): 64-bit addresses, no segment check. */
+static inline uint64_t ea_fast(const X86Cpu *cpu, const X86Insn *d)
+{
+    return cpu->gpr[d->base] + (cpu->gpr[d->index] << d->scale) + (uint64_t)(int64_t)d->disp + cpu->seg_base[d->seg];
+}
+#define EA_F() ea_fast(cpu, d)
 
 /* Linear memory at the current privilege. The slow forms walk, split pages, dispatch MMIO, check
  * canonical addresses and alignment (AC), data breakpoints and self-modification; they raise through
@@ -161,6 +173,10 @@ static inline void st_n(X86Cpu *cpu, const X86Insn *d, uint64_t lin, const void 
 /* A host pointer for a locked or read-modify-write access of n bytes at lin, checked for writing; NULL
  * when it must go the slow way (MMIO, page crossing, watched page: then load, compute, x86_st_slow). */
 void *x86_rmw_ptr(X86Cpu *cpu, uint64_t lin, unsigned n);
+/* For locked accesses: also for watched pages, then call x86_lock_done() after the access. NULL: MMIO or a page crossing. */
+void *x86_lock_ptr(X86Cpu *cpu, uint64_t lin, unsigned n);
+void x86_lock_done(X86Cpu *cpu, uint64_t lin, unsigned n);
+void x86_ram_stored(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu);
 
 /* Checks that a write of n bytes would succeed, raises if not: for instructions that must not fault half
  * way (PUSHA, ENTER, XSAVE, CALL far). */

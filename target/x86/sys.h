@@ -33,6 +33,10 @@ void x86_phys_st(X86Cpu *cpu, hwaddr pa, unsigned n, uint64_t v);
 /* Compare-and-swap on a page-table entry in RAM; true if it was `was` (or the entry is not in RAM). */
 bool x86_phys_cas(X86Cpu *cpu, hwaddr pa, unsigned n, uint64_t was, uint64_t now);
 
+/* Host pointer to the bytes from lin to the end of its page when they are plain RAM (no watch, no MMIO); raises when the
+ * access is not allowed. NULL: go element by element. */
+void *x86_block_ptr(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned *room);
+
 /* exception.c (system side). x86_raise*() (interp.h) store {vector, err} and long-jump to the run loop,
  * which calls x86_deliver_pending(). That never long-jumps out: faults while delivering become #DF or a
  * triple fault. False: triple fault (the run loop returns EXIT_SHUTDOWN). */

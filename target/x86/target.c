@@ -5,6 +5,7 @@
  * Threads: init and fini on the main loop, the rest as target.h says.
  */
 #include "sysint.h"
+#include "t0.h"
 #include "cpuid.h"
 #include "print.h"
 
@@ -88,4 +89,5 @@ const TargetOps x86_64_target_ops = {
     .print_tlb = x86_print_tlb,
     .debug_translate = target_debug_translate,
     .pc = target_pc,
+    .tcg = &x86_tcg_ops,
 };

@@ -31,6 +31,7 @@ struct TargetOps {
     bool (*get_reg)(Vcpu *cpu, const char *name, uint64_t *val);
     /* One instruction as text in the CPU's current mode; its length, 0: cannot. May be NULL. */
     size_t (*disassemble)(Vcpu *cpu, uint64_t va, const uint8_t *code, size_t len, GString *out);
+    const struct TcgTargetOps *tcg;              /* accel/tcg.h; NULL: no software acceleration for this guest */
 };
 
 #endif

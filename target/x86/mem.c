@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/mem.c - guest memory for the interpreter: TLB fills and flushes, and every access the TLB does not hit.
+ * Models: SDM vol. 3 4.10 (what may be cached, INVLPG), 6.15 #AC, 8.1.2 (locked accesses to RAM), vol. 1 3.3.7.1.
+ * Does not model: memory types; atomicity of locked accesses that cross a page or hit MMIO.
+ * Threads: the vCPU's thread.
+ */
+#include "t0.h"
+#include "rhea/util/log.h"
+
+static inline bool tag_is(uint64_t tag, uint64_t page) { return (tag ^ page) <= 7; }
+
+static MemAttrs cpu_attrs(const X86Cpu *cpu)
+{
+    return (MemAttrs){ .requester = (uint16_t)cpu->vcpu.index, .cpu = true, .user = cpu->cpl == 3, .smm = cpu->in_smm };
+}
+
+/* --- flushes --- */
+
+void tlb_new_generation(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    if (++t->generation == 0) { /* 2^32 flushes: an old entry must not come back to life */
+        memset(t->jc, 0xff, sizeof(t->jc));
+        t->generation = 1;
+    }
+    if (t->gen != GEN_NEVER) {
+        t->gen = (uint64_t)t->generation << 32 | cpu->mode;
+    }
+    t->link_from = NULL;
+}
+
+static void tlb_drop(Tlb *tlb, unsigned mmu, unsigned i)
+{
+    tlb->e[mmu][i] = (TlbEntry){ TLB_NO_TAG, TLB_NO_TAG, TLB_NO_TAG, 0 };
+}
+
+void x86_tlb_flush(X86Cpu *cpu, bool keep_global)
+{
+    T0State *t = cpu->t0;
+    if (!t) {
+        return;
+    }
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
+        for (unsigned w = 0; w < TLB_SIZE / 32; w++) {
+            uint32_t used = t->tlb_used[m][w], kept = 0;
+            for (uint32_t u = used; u; u &= u - 1) {
+                unsigned b = (unsigned)__builtin_ctz(u), i = w * 32 + b;
+                if (keep_global && cpu->tlb->aux[m][i].global) {
+                    kept |= 1u << b;
+                } else {
+                    tlb_drop(cpu->tlb, m, i);
+                }
+            }
+            t->tlb_used[m][w] = kept;
+        }
+    }
+    t->stats.tlb_flushes++;
+    tlb_new_generation(cpu);
+}
+
+/* An entry made from a large page goes when any address of that page is invalidated (SDM 4.10.4.1). */
+void x86_tlb_flush_page(X86Cpu *cpu, uint64_t lin)
+{
+    T0State *t = cpu->t0;
+    if (!t) {
+        return;
+    }
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
+        for (unsigned w = 0; w < TLB_SIZE / 32; w++) {
+            for (uint32_t u = t->tlb_used[m][w]; u; u &= u - 1) {
+                unsigned b = (unsigned)__builtin_ctz(u), i = w * 32 + b;
+                const TlbEntry *e = &cpu->tlb->e[m][i];
+                uint64_t size = cpu->tlb->aux[m][i].page_size;
+                uint64_t tag = e->rtag != TLB_NO_TAG ? e->rtag : e->wtag != TLB_NO_TAG ? e->wtag : e->xtag;
+                if (((tag ^ lin) & ~(size - 1)) == 0) {
+                    tlb_drop(cpu->tlb, m, i);
+                    t->tlb_used[m][w] &= ~(1u << b);
+                }
+            }
+        }
+    }
+    t->stats.page_flushes++;
+    tlb_new_generation(cpu);
+}
+
+void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page)
+{
+    T0State *t = cpu->t0;
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
+        for (unsigned w = 0; w < TLB_SIZE / 32; w++) {
+            for (uint32_t u = t->tlb_used[m][w]; u; u &= u - 1) {
+                TlbEntry *e = &cpu->tlb->e[m][w * 32 + (unsigned)__builtin_ctz(u)];
+                if (e->wtag != TLB_NO_TAG && !(e->wtag & TLB_SLOW_IO) && (e->wtag & TLB_PAGE_MASK) + e->delta == host_page) {
+                    e->wtag |= TLB_SLOW_WATCH;
+                }
+            }
+        }
+    }
+}
+
+/* The memory map the TLB was filled from must be the current one before anything runs. */
+void mem_begin_run(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    const FlatView *v = as_view(&cpu->vcpu.machine->as_mem);
+    if (v != t->view || v->generation != t->view_generation) {
+        t->view = v;
+        t->view_generation = v->generation;
+        t->hint = NULL;
+        x86_tlb_flush(cpu, false);
+    }
+}
+
+static bool ac_checked(const X86Cpu *cpu)
+{
+    return (cpu->cr0 & CR0_AM) && (cpu->eflags & FL_AC) && cpu->cpl == 3;
+}
+
+/* Alignment checks need every access of user mode to come here: entries of the two kinds do not mix. */
+void mem_mode_changed(X86Cpu *cpu)
+{
+    bool on = ac_checked(cpu);
+    if (on != cpu->t0->ac_on) {
+        cpu->t0->ac_on = on;
+        x86_tlb_flush(cpu, false);
+    }
+}
+
+/* --- fills --- */
+
+static const FlatRange *find_range(X86Cpu *cpu, hwaddr pa)
+{
+    return flatview_find(cpu->t0->view, pa, &cpu->t0->hint);
+}
+
+static bool range_covers_page(const FlatRange *r, hwaddr page)
+{
+    return r && page >= r->start && page - r->start + 4096 <= r->size && page - r->start + 4096 >= 4096;
+}
+
+static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
+{
+    X86Xlat x;
+    uint32_t err;
+    if (!x86_translate(cpu, lin, acc, mmu, &x, &err)) {
+        x86_raise_pf(cpu, lin, err);
+    }
+    uint64_t page = lin & TLB_PAGE_MASK;
+    unsigned i = tlb_index(lin);
+    hwaddr phys = x.phys & TLB_PAGE_MASK;
+    const FlatRange *r = find_range(cpu, phys);
+    bool whole = range_covers_page(r, phys);
+    uint64_t slow_r = TLB_SLOW_IO, slow_w = TLB_SLOW_IO;
+    uintptr_t delta = 0;
+    if (whole && r->host) {
+        uint64_t ram_page = (r->ram_off + (phys - r->start)) >> RAM_PAGE_BITS;
+        bool aligned = ((uintptr_t)(r->host + (phys - r->start)) & 4095) == 0;
+        if (aligned) {
+            delta = (uintptr_t)(r->host + (phys - r->start)) - page;
+            slow_r = 0;
+            slow_w = r->readonly ? TLB_SLOW_IO
+                     : __atomic_load_n(&r->ram->page_flags[ram_page], __ATOMIC_ACQUIRE) ? TLB_SLOW_WATCH : 0;
+        }
+    }
+    uint64_t check = x86_page_has_data_bp(cpu, page) || (cpu->t0->ac_on && mmu == 1) ? TLB_SLOW_CHECK : 0;
+    cpu->tlb->e[mmu][i] = (TlbEntry){
+        .rtag = x.read_ok ? page | slow_r | check : TLB_NO_TAG,
+        .wtag = x.write_ok ? page | slow_w | check : TLB_NO_TAG,
+        .xtag = x.exec_ok ? page | slow_r : TLB_NO_TAG,
+        .delta = delta,
+    };
+    cpu->tlb->aux[mmu][i] = (TlbAux){ phys, whole ? r : NULL, x.page_size < 4096 ? 4096 : x.page_size, x.global };
+    cpu->t0->tlb_used[mmu][i / 32] |= 1u << (i % 32);
+    cpu->t0->stats.tlb_fills++;
+}
+
+static TlbEntry *entry_for(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
+{
+    TlbEntry *e = &cpu->tlb->e[mmu][tlb_index(lin)];
+    uint64_t page = lin & TLB_PAGE_MASK;
+    uint64_t tag = acc == ACC_READ ? e->rtag : acc == ACC_WRITE ? e->wtag : e->xtag;
+    if (!tag_is(tag, page)) {
+        tlb_fill(cpu, lin, acc, mmu);
+    }
+    return e;
+}
+
+const TlbEntry *tlb_fetch(X86Cpu *cpu, uint64_t lin)
+{
+    return entry_for(cpu, lin, ACC_EXEC, cpu->mmu);
+}
+
+/* --- physical --- */
+
+static void io_read(X86Cpu *cpu, hwaddr pa, const FlatRange *r, uint8_t *buf, unsigned n)
+{
+    while (n) {
+        unsigned step = n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+        uint64_t v = UINT64_MAX;
+        if (r) {
+            range_load(r, pa, step, &v, cpu_attrs(cpu));
+        } else {
+            as_load(&cpu->vcpu.machine->as_mem, pa, step, &v, cpu_attrs(cpu));
+        }
+        memcpy(buf, &v, step);
+        buf += step;
+        pa += step;
+        n -= step;
+    }
+}
+
+static void io_write(X86Cpu *cpu, hwaddr pa, const FlatRange *r, const uint8_t *buf, unsigned n)
+{
+    while (n) {
+        unsigned step = n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+        uint64_t v = 0;
+        memcpy(&v, buf, step);
+        if (r) {
+            range_store(r, pa, step, v, cpu_attrs(cpu));
+        } else {
+            as_store(&cpu->vcpu.machine->as_mem, pa, step, v, cpu_attrs(cpu));
+        }
+        buf += step;
+        pa += step;
+        n -= step;
+    }
+}
+
+/* The view of a run, or the newest one when the caller is the monitor. Inside a read section. */
+static const FlatRange *phys_range(X86Cpu *cpu, hwaddr pa)
+{
+    if (cpu->t0 && cpu->t0->running) {
+        return find_range(cpu, pa);
+    }
+    return flatview_find(as_view(&cpu->vcpu.machine->as_mem), pa, NULL);
+}
+
+uint64_t x86_phys_ld(X86Cpu *cpu, hwaddr pa, unsigned n)
+{
+    uint64_t v = 0;
+    rcu_read_lock();
+    const FlatRange *r = phys_range(cpu, pa);
+    if (G_LIKELY(r && r->host && pa - r->start + n <= r->size)) {
+        memcpy(&v, r->host + (pa - r->start), n);
+    } else {
+        as_load(&cpu->vcpu.machine->as_mem, pa, n, &v, cpu_attrs(cpu));
+    }
+    rcu_read_unlock();
+    return v;
+}
+
+void x86_phys_st(X86Cpu *cpu, hwaddr pa, unsigned n, uint64_t v)
+{
+    as_store(&cpu->vcpu.machine->as_mem, pa, n, v, cpu_attrs(cpu));
+}
+
+bool x86_phys_cas(X86Cpu *cpu, hwaddr pa, unsigned n, uint64_t was, uint64_t now)
+{
+    bool ok = true;
+    rcu_read_lock();
+    const FlatRange *r = phys_range(cpu, pa);
+    if (r && r->host && !r->readonly && pa - r->start + n <= r->size) {
+        uint8_t *p = r->host + (pa - r->start);
+        if (n == 8) {
+            ok = __atomic_compare_exchange_n((uint64_t *)p, &was, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        } else {
+            uint32_t w = (uint32_t)was;
+            ok = __atomic_compare_exchange_n((uint32_t *)p, &w, (uint32_t)now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        }
+        if (ok) {
+            ram_written(r->ram, r->ram_off + (pa - r->start), n);
+        }
+    }
+    rcu_read_unlock();
+    return ok;
+}
+
+/* --- slow accesses --- */
+
+/* SDM vol. 3 6.15: a non-canonical stack reference is #SS. Through SS: a base of RSP or RBP without FS or GS, or
+ * an implied stack access. */
+bool x86_stack_fault(const X86Cpu *cpu, uint64_t lin)
+{
+    const X86Insn *d = cpu->cur;
+    if (!d || !(cpu->mode & MODE_CODE64) || d->row == 0) {
+        return false;
+    }
+    bool stack_op = x86_rows[d->row].attrs & (RA_D64 | RA_F64);
+    if (d->flags & I_MEM) {
+        if (d->seg == SEG_FLAT && (d->base == R_RSP || d->base == R_RBP)) {
+            return true;
+        }
+        return stack_op && lin - (cpu->gpr[R_RSP] - 8) <= 8;
+    }
+    return stack_op;
+}
+
+/* First byte, last byte and alignment; returns the address cut to 32 bits outside long mode. */
+static uint64_t check_linear(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
+{
+    if (!(cpu->mode & MODE_LMA)) {
+        lin = (uint32_t)lin;
+    } else if (!x86_canonical(cpu, lin) || !x86_canonical(cpu, lin + n - 1)) {
+        x86_raise_err(cpu, x86_stack_fault(cpu, lin) ? EXC_SS : EXC_GP, 0);
+    }
+    if (G_UNLIKELY(cpu->t0->ac_on) && mmu == 1 && n <= 8 && (lin & (n - 1)) && (n & (n - 1)) == 0) {
+        x86_raise_err(cpu, EXC_AC, 0);
+    }
+    return lin;
+}
+
+static uint64_t next_page(const X86Cpu *cpu, uint64_t lin)
+{
+    uint64_t p = (lin & TLB_PAGE_MASK) + 4096;
+    return cpu->mode & MODE_LMA ? p : (uint32_t)p;
+}
+
+static void page_read(X86Cpu *cpu, uint64_t lin, uint8_t *buf, unsigned n, unsigned mmu)
+{
+    const TlbEntry *e = entry_for(cpu, lin, ACC_READ, mmu);
+    if (G_LIKELY(!(e->rtag & TLB_SLOW_IO))) {
+        memcpy(buf, (const void *)(lin + e->delta), n);
+        return;
+    }
+    const TlbAux *a = &cpu->tlb->aux[mmu][tlb_index(lin)];
+    io_read(cpu, a->phys | (lin & 4095), a->range, buf, n);
+}
+
+static void page_write(X86Cpu *cpu, uint64_t lin, const uint8_t *buf, unsigned n, unsigned mmu)
+{
+    TlbEntry *e = entry_for(cpu, lin, ACC_WRITE, mmu);
+    const TlbAux *a = &cpu->tlb->aux[mmu][tlb_index(lin)];
+    if (G_UNLIKELY(e->wtag & TLB_SLOW_IO)) {
+        io_write(cpu, a->phys | (lin & 4095), a->range, buf, n);
+        return;
+    }
+    memcpy((void *)(lin + e->delta), buf, n);
+    if (e->wtag & TLB_SLOW_WATCH) {
+        x86_ram_stored(cpu, lin, n, mmu);
+    }
+}
+
+/* After a store of n bytes to RAM through the entry of lin, which watches its page. */
+void x86_ram_stored(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
+{
+    TlbEntry *e = &cpu->tlb->e[mmu][tlb_index(lin)];
+    const TlbAux *a = &cpu->tlb->aux[mmu][tlb_index(lin)];
+    const FlatRange *r = a->range;
+    uint64_t off = r->ram_off + ((a->phys | (lin & 4095)) - r->start);
+    RamBlock *ram = r->ram;
+    cpu->t0->stats.write_checks++;
+    ram_written(ram, off, n);
+    if (!__atomic_load_n(&ram->page_flags[off >> RAM_PAGE_BITS], __ATOMIC_ACQUIRE) && tag_is(e->wtag, lin & TLB_PAGE_MASK)) {
+        e->wtag &= ~(uint64_t)TLB_SLOW_WATCH;
+    }
+}
+
+static bool page_checked(const X86Cpu *cpu, uint64_t lin, unsigned mmu)
+{
+    const TlbEntry *e = &cpu->tlb->e[mmu][tlb_index(lin)];
+    uint64_t page = lin & TLB_PAGE_MASK;
+    return (tag_is(e->rtag, page) && e->rtag & TLB_SLOW_CHECK) || (tag_is(e->wtag, page) && e->wtag & TLB_SLOW_CHECK);
+}
+
+void x86_ld_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, void *buf, unsigned mmu)
+{
+    lin = check_linear(cpu, lin, n, mmu);
+    unsigned first = 4096 - (unsigned)(lin & 4095);
+    cpu->t0->stats.slow_loads++;
+    if (G_LIKELY(n <= first)) {
+        page_read(cpu, lin, buf, n, mmu);
+    } else {
+        entry_for(cpu, lin, ACC_READ, mmu);
+        entry_for(cpu, next_page(cpu, lin), ACC_READ, mmu);
+        page_read(cpu, lin, buf, first, mmu);
+        page_read(cpu, next_page(cpu, lin), (uint8_t *)buf + first, n - first, mmu);
+    }
+    if (G_UNLIKELY(page_checked(cpu, lin, mmu))) {
+        x86_check_data_bp(cpu, lin, n, false);
+    }
+}
+
+void x86_st_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, const void *buf, unsigned mmu)
+{
+    lin = check_linear(cpu, lin, n, mmu);
+    unsigned first = 4096 - (unsigned)(lin & 4095);
+    cpu->t0->stats.slow_stores++;
+    if (G_LIKELY(n <= first)) {
+        page_write(cpu, lin, buf, n, mmu);
+    } else {
+        entry_for(cpu, lin, ACC_WRITE, mmu);
+        entry_for(cpu, next_page(cpu, lin), ACC_WRITE, mmu);
+        page_write(cpu, lin, buf, first, mmu);
+        page_write(cpu, next_page(cpu, lin), (const uint8_t *)buf + first, n - first, mmu);
+    }
+    if (G_UNLIKELY(page_checked(cpu, lin, mmu))) {
+        x86_check_data_bp(cpu, lin, n, true);
+    }
+}
+
+uint64_t x86_ld_slow(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
+{
+    uint64_t v = 0;
+    x86_ld_slow_n(cpu, lin, n, &v, mmu);
+    return v;
+}
+
+void x86_st_slow(X86Cpu *cpu, uint64_t lin, unsigned n, uint64_t val, unsigned mmu)
+{
+    x86_st_slow_n(cpu, lin, n, &val, mmu);
+}
+
+/* --- probes and pointers --- */
+
+static void probe(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu, X86Access acc)
+{
+    if (!n) {
+        return;
+    }
+    lin = check_linear(cpu, lin, n, mmu);
+    uint64_t last = lin + n - 1;
+    for (;;) {
+        entry_for(cpu, lin, acc, mmu);
+        if (((lin ^ last) & TLB_PAGE_MASK) == 0) {
+            return;
+        }
+        uint64_t p = next_page(cpu, lin);
+        last = p < lin ? (uint32_t)last : last;
+        lin = p;
+    }
+}
+
+void x86_probe_write(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
+{
+    probe(cpu, lin, n, mmu, ACC_WRITE);
+}
+
+void x86_probe_read(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
+{
+    probe(cpu, lin, n, mmu, ACC_READ);
+}
+
+void *x86_rmw_ptr(X86Cpu *cpu, uint64_t lin, unsigned n)
+{
+    probe(cpu, lin, n, cpu->mmu, ACC_WRITE);
+    if (!(cpu->mode & MODE_LMA)) {
+        lin = (uint32_t)lin;
+    }
+    const TlbEntry *e = &cpu->tlb->e[cpu->mmu][tlb_index(lin)];
+    return tlb_hit(e->wtag, lin, n) ? (void *)(lin + e->delta) : NULL;
+}
+
+void *x86_lock_ptr(X86Cpu *cpu, uint64_t lin, unsigned n)
+{
+    probe(cpu, lin, n, cpu->mmu, ACC_WRITE);
+    if (!(cpu->mode & MODE_LMA)) {
+        lin = (uint32_t)lin;
+    }
+    const TlbEntry *e = &cpu->tlb->e[cpu->mmu][tlb_index(lin)];
+    return tlb_hit(e->wtag & ~(uint64_t)(TLB_SLOW_WATCH | TLB_SLOW_CHECK), lin, n) ? (void *)(lin + e->delta) : NULL;
+}
+
+void x86_lock_done(X86Cpu *cpu, uint64_t lin, unsigned n)
+{
+    if (!(cpu->mode & MODE_LMA)) {
+        lin = (uint32_t)lin;
+    }
+    const TlbEntry *e = &cpu->tlb->e[cpu->mmu][tlb_index(lin)];
+    bool check = e->wtag & TLB_SLOW_CHECK;
+    if (e->wtag & TLB_SLOW_WATCH) {
+        x86_ram_stored(cpu, lin, n, cpu->mmu);
+    }
+    if (check) {
+        x86_check_data_bp(cpu, lin, n, true);
+    }
+}
+
+/* Host pointer to [lin, end of its page) for block operations, when all of it is plain RAM; *room: bytes. NULL:
+ * go element by element. Raises when the first byte is not accessible. */
+void *x86_block_ptr(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned *room)
+{
+    if (cpu->mode & MODE_LMA && !x86_canonical(cpu, lin)) {
+        return NULL;
+    }
+    const TlbEntry *e = entry_for(cpu, lin, acc, cpu->mmu);
+    uint64_t tag = acc == ACC_READ ? e->rtag : e->wtag;
+    *room = 4096 - (unsigned)(lin & 4095);
+    return tag == (lin & TLB_PAGE_MASK) ? (void *)(lin + e->delta) : NULL;
+}
+
+/* Up to n bytes of code from a page that is not RAM; stays inside the page. */
+unsigned tlb_fetch_io(X86Cpu *cpu, uint64_t lin, uint8_t *buf, unsigned n)
+{
+    entry_for(cpu, lin, ACC_EXEC, cpu->mmu);
+    const TlbAux *a = &cpu->tlb->aux[cpu->mmu][tlb_index(lin)];
+    n = MIN(n, 4096 - (unsigned)(lin & 4095));
+    for (unsigned i = 0; i < n; i++) {
+        io_read(cpu, (a->phys | (lin & 4095)) + i, a->range, buf + i, 1);
+    }
+    return n;
+}

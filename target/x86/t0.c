@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t0.c - the interpreter's run loop: events between units, entering units, leaving them.
+ * Models: SDM vol. 3 6.8.3 (interrupt shadow), 6.9 (priorities at instruction boundaries), 17.3.1.4 (single step).
+ * Does not model: timing.
+ * Threads: the vCPU's thread, but for the functions that say so.
+ */
+#define T0_TAIL_NEXT
+#include "t0.h"
+#include "flags.h"
+#include "rhea/util/log.h"
+
+enum { DR6_BS = 1 << 14 };
+
+OP(raise_ud) { RAISE(EXC_UD); }
+OP(raise_gp) { RAISE_ERR(EXC_GP, 0); }
+
+/* The unit is done without a jump: go on behind it. */
+OP(unit_end)
+{
+    JUMP(insn_rip(cpu, d), 0);
+}
+
+/* The same for units of one instruction: the run loop looks at debug traps and interrupts. */
+OP(unit_stop)
+{
+    cpu->rip = insn_rip(cpu, d);
+    END_UNIT;
+}
+
+/* Stands for the instruction after one that called x86_unit_leave(). */
+static const X86Insn *op_leave(X86Cpu *cpu, const X86Insn *d)
+{
+    const X86Unit *u = cpu->unit;
+    cpu->rip = insn_rip(cpu, d);
+    cpu->insn_count -= u->n - (uint64_t)(d - u->insn);
+    END_UNIT;
+}
+
+void x86_unit_leave(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    if (!t) {
+        return;
+    }
+    __atomic_fetch_or(&cpu->vcpu.exit_request, EXIT_SELF, __ATOMIC_RELAXED);
+    X86Insn *next = (X86Insn *)cpu->cur + 1;
+    if (!cpu->cur || !t->in_unit || t->patched == next) {
+        return;
+    }
+    if (t->patched) {
+        t->patched->op = t->patched_op;
+    }
+    t->patched = next;
+    t->patched_op = next->op;
+    next->op = op_leave;
+}
+
+static void t0_unpatch(T0State *t)
+{
+    if (G_UNLIKELY(t->patched)) {
+        t->patched->op = t->patched_op;
+        t->patched = NULL;
+    }
+}
+
+/* --- requests from other threads --- */
+
+static void request(Vcpu *v, uint32_t what)
+{
+    T0State *t = x86_cpu(v)->t0;
+    __atomic_fetch_or(&t->wanted, what, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&v->exit_request, EXIT_SELF, __ATOMIC_SEQ_CST);
+}
+
+static void t0_request_flush(Vcpu *v, unsigned what)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    if (!cpu->t0) {
+        return;
+    }
+    request(v, what);
+    if (vcpu_current() == v && cpu->t0->running) { /* our own instruction changed the map: now, and a new view */
+        if (what & TCG_FLUSH_TLB) {
+            mem_begin_run(cpu);
+            x86_tlb_flush(cpu, false);
+        }
+        x86_unit_leave(cpu);
+    }
+}
+
+static void t0_code_written(Vcpu *v, RamBlock *ram, uint64_t off, uint64_t len)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    T0State *t = cpu->t0;
+    if (!t) {
+        return;
+    }
+    if (vcpu_current() == v || !v->thread) {
+        unit_code_written(cpu, ram, off, len);
+        return;
+    }
+    g_mutex_lock(&t->lock);
+    if (t->n_inbox < INBOX_MAX) {
+        t->inbox[t->n_inbox++] = (CodeWrite){ ram, off, len };
+        request(v, WANT_INBOX);
+    } else {
+        request(v, TCG_FLUSH_UNITS);
+    }
+    g_mutex_unlock(&t->lock);
+}
+
+/* Pages that became code elsewhere while this vCPU could still store to them without being seen: report them. */
+static void report_write_tags(X86Cpu *cpu)
+{
+    if (cpu->vcpu.machine->n_cpus < 2) {
+        return;
+    }
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            const TlbEntry *e = &cpu->tlb->e[m][i];
+            const TlbAux *a = &cpu->tlb->aux[m][i];
+            if (e->wtag == TLB_NO_TAG || e->wtag & 3 || !a->range || !a->range->ram) {
+                continue;
+            }
+            uint64_t off = a->range->ram_off + (a->phys - a->range->start);
+            if (__atomic_load_n(&a->range->ram->page_flags[off >> RAM_PAGE_BITS], __ATOMIC_ACQUIRE)) {
+                ram_written(a->range->ram, off, RAM_PAGE_SIZE);
+            }
+        }
+    }
+}
+
+void t0_take_requests(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    uint32_t what = __atomic_exchange_n(&t->wanted, 0, __ATOMIC_SEQ_CST);
+    if (what & WANT_INBOX) {
+        CodeWrite in[INBOX_MAX];
+        g_mutex_lock(&t->lock);
+        unsigned n = t->n_inbox;
+        memcpy(in, t->inbox, n * sizeof(in[0]));
+        t->n_inbox = 0;
+        g_mutex_unlock(&t->lock);
+        for (unsigned i = 0; i < n; i++) {
+            unit_code_written(cpu, in[i].ram, in[i].off, in[i].len);
+        }
+    }
+    if (what & TCG_FLUSH_TLB) {
+        report_write_tags(cpu);
+        mem_begin_run(cpu);
+        x86_tlb_flush(cpu, false);
+    }
+    if (what & TCG_FLUSH_UNITS) {
+        units_drop_all(cpu);
+    }
+}
+
+/* --- the loop --- */
+
+/* A fault left the unit in the middle: take back what had been counted and did not retire. */
+static void t0_settle(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    if (t->in_unit && cpu->unit) {
+        const X86Unit *u = cpu->unit;
+        uint64_t off = cpu->rip - cpu->gpr[R_UNIT];
+        unsigned done = u->n;
+        for (unsigned i = 0; i < u->n; i++) {
+            if (u->insn[i].off == off) {
+                done = i;
+                break;
+            }
+        }
+        cpu->insn_count -= u->n - done;
+    }
+    t->in_unit = false;
+}
+
+/* A code segment with another base or limit ends what the jump cache knows. */
+static void cs_check(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    uint32_t limit = cpu->mode & MODE_FLAT ? UINT32_MAX : cpu->seg[SEG_CS].limit;
+    if (G_UNLIKELY(t->cs_base != cpu->seg_base[SEG_CS] || t->cs_limit != limit)) {
+        t->cs_base = cpu->seg_base[SEG_CS];
+        t->cs_limit = limit;
+        tlb_new_generation(cpu);
+    }
+}
+
+static X86Unit *next_unit(X86Cpu *cpu, uint32_t mode)
+{
+    T0State *t = cpu->t0;
+    X86Unit *from = t->link_rip == cpu->rip ? t->link_from : NULL;
+    JumpEntry *e = &t->jc[jc_index(cpu->rip)];
+    X86Unit *u;
+    t->link_from = NULL;
+    if (e->rip == cpu->rip && e->gen == t->gen) {
+        u = e->unit;
+    } else {
+        u = unit_find(cpu, mode);
+        if (t->gen != GEN_NEVER && !u->loose) {
+            *e = (JumpEntry){ .rip = cpu->rip, .gen = t->gen, .unit = u };
+        }
+    }
+    if (from && !from->dead && !u->loose && !from->key2 && !u->key2 && from->mode == mode && u->mode == mode &&
+        (from->key ^ u->key) < 4096 && t->gen != GEN_NEVER) {
+        from->link[t->link_slot] = u;
+    }
+    return u;
+}
+
+static bool insn_is_sti(const X86Unit *u)
+{
+    const X86Row *r = &x86_rows[u->insn[0].row];
+    return r->map == 0 && r->opcode == 0xfb;
+}
+
+/* Debug traps after the one instruction of u. */
+static void debug_traps(X86Cpu *cpu, const X86Unit *u, bool single_step)
+{
+    bool stack_shadow = cpu->irq_shadow && !(u && insn_is_sti(u)); /* MOV SS, POP SS hold them back (SDM 6.8.3) */
+    if (stack_shadow) {
+        return;
+    }
+    uint64_t bits = cpu->db_hits;
+    if (single_step && u && !(x86_rows[u->insn[0].row].attrs & RA_NOSTEP)) {
+        bits |= DR6_BS;
+    }
+    cpu->db_hits = 0;
+    if (bits) {
+        x86_raise_db_trap(cpu, bits);
+    }
+}
+
+static void run_unit(X86Cpu *cpu, X86Unit *u)
+{
+    T0State *t = cpu->t0;
+    cpu->unit = u;
+    cpu->gpr[R_UNIT] = cpu->rip;
+    cpu->insn_count += u->n;
+    t->in_unit = true;
+    for (const X86Insn *d = u->insn; d; ) {
+        d = d->op(cpu, d);
+    }
+    t->in_unit = false;
+}
+
+/* Events before the next unit. True: leave the loop with *why. */
+static bool before_unit(X86Cpu *cpu, ExitReason *why)
+{
+    Vcpu *v = &cpu->vcpu;
+    T0State *t = cpu->t0;
+    for (;;) {
+        t0_unpatch(t);
+        cpu->cur = NULL;
+        cpu->unit = NULL;
+        unit_reap(t);
+        uint8_t exit = __atomic_load_n(&v->exit_request, __ATOMIC_ACQUIRE);
+        if (G_UNLIKELY(exit & EXIT_SELF)) {
+            __atomic_fetch_and(&v->exit_request, (uint8_t)~EXIT_SELF, __ATOMIC_ACQ_REL);
+        }
+        if (G_UNLIKELY(__atomic_load_n(&t->wanted, __ATOMIC_ACQUIRE))) {
+            t0_take_requests(cpu);
+        }
+        if (exit & EXIT_CORE) {
+            __atomic_fetch_and(&v->exit_request, (uint8_t)~EXIT_CORE, __ATOMIC_ACQ_REL);
+            *why = EXIT_KICKED;
+            return true;
+        }
+        if (G_UNLIKELY(vcpu_irq_pending(v)) && x86_take_irq(cpu)) {
+            cpu->irq_shadow = false;
+            continue;
+        }
+        if (v->halted) {
+            *why = EXIT_HALT;
+            return true;
+        }
+        return false;
+    }
+}
+
+static ExitReason t0_loop(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    if (sigsetjmp(cpu->fault_jmp, 0)) {
+        t0_settle(cpu);
+        t0_unpatch(t);
+        cpu->irq_shadow = false;
+        if (!x86_deliver_pending(cpu)) {
+            return EXIT_SHUTDOWN;
+        }
+    }
+    for (;;) {
+        ExitReason why;
+        if (before_unit(cpu, &why)) {
+            return why;
+        }
+        bool shadow = cpu->irq_shadow;
+        cpu->irq_shadow = false;
+        uint32_t mode = cpu->mode | (shadow || cpu->insn_limit ? MODE_ONE : 0);
+        cpu->eflags &= mode & MODE_DEBUG ? UINT32_MAX : ~FL_RF; /* nobody else looks at RF */
+        if (cpu->insn_limit && cpu->insn_count >= cpu->insn_limit) {
+            cpu->irq_shadow = shadow;
+            return EXIT_DEBUG;
+        }
+        bool alone = mode & (MODE_ONE | MODE_TF | MODE_DEBUG) || log_on(LOG_EXEC | LOG_CPU | LOG_NOCHAIN);
+        t->gen = alone ? GEN_NEVER : (uint64_t)t->generation << 32 | mode;
+        cs_check(cpu);
+        mem_mode_changed(cpu);
+        if (G_UNLIKELY(mode & MODE_DEBUG)) {
+            x86_debug_unit_begin(cpu);
+        }
+        X86Unit *u = next_unit(cpu, mode);
+        if (log_on(LOG_EXEC | LOG_CPU)) {
+            t0_log_enter(cpu, u, cpu->rip);
+        }
+        run_unit(cpu, u);
+        if (G_UNLIKELY(mode & MODE_TF || cpu->db_hits)) {
+            debug_traps(cpu, mode & (MODE_ONE | MODE_TF | MODE_DEBUG) ? u : NULL, mode & MODE_TF);
+        }
+    }
+}
+
+static VcpuExit t0_run(Vcpu *v)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    VcpuExit exit = { 0 };
+    rcu_read_lock();
+    cpu->t0->running = true;
+    cpu->gpr[R_NONE] = 0;
+    cpu->gpr[R_BIAS] = 0x10000;
+    cpu->seg_base[SEG_FLAT] = 0;
+    x86_update_mode(cpu); /* reset, a debugger or a loaded state may have changed what it follows from */
+    mem_begin_run(cpu);
+    exit.why = t0_loop(cpu);
+    cpu->t0->running = false;
+    cpu->t0->hint = NULL;
+    rcu_read_unlock();
+    return exit;
+}
+
+static bool t0_vcpu_init(Vcpu *v, Error **errp)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    T0State *t = g_try_new0(T0State, 1);
+    Tlb *tlb = t ? g_try_new(Tlb, 1) : NULL;
+    if (!tlb) {
+        g_free(t);
+        return error_set(errp, "vCPU %u: no memory for the interpreter's tables", v->index);
+    }
+    memset(tlb, 0xff, sizeof(*tlb));
+    memset(t->jc, 0xff, sizeof(t->jc));
+    t->generation = 1;
+    t->gen = GEN_NEVER;
+    g_mutex_init(&t->lock);
+    for (unsigned i = 1; i <= x86_n_features; i++) {
+        if (x86_has_feature(cpu, x86_feature_names[i])) {
+            t->feat.bit[i >> 6] |= 1ull << (i & 63);
+        }
+    }
+    cpu->tlb = tlb;
+    cpu->t0 = t;
+    return true;
+}
+
+static void t0_vcpu_fini(Vcpu *v)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    if (!cpu->t0) {
+        return;
+    }
+    units_drop_all(cpu);
+    unit_reap(cpu->t0);
+    g_mutex_clear(&cpu->t0->lock);
+    g_free(cpu->t0);
+    g_free(cpu->tlb);
+    cpu->t0 = NULL;
+    cpu->tlb = NULL;
+}
+
+static void t0_stats(Vcpu *v, TcgStats *out)
+{
+    const X86Cpu *cpu = x86_cpu(v);
+    *out = (TcgStats){ 0 };
+    if (cpu->t0) {
+        *out = cpu->t0->stats;
+        out->insns = cpu->insn_count;
+        out->unit_bytes = cpu->t0->unit_memory;
+    }
+}
+
+const TcgTargetOps x86_tcg_ops = {
+    .vcpu_init = t0_vcpu_init,
+    .vcpu_fini = t0_vcpu_fini,
+    .run = t0_run,
+    .request_flush = t0_request_flush,
+    .code_written = t0_code_written,
+    .stats = t0_stats,
+};

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t0.h - the interpreter's private state: decoded units, how they are found and chained.
+ *
+ * A unit is a run of decoded instructions inside one page, keyed by the host address of its first byte, the mode word and
+ * the page offset of the code segment's base (so that physical aliases and processes share it). A virtual RIP
+ * finds it through the jump cache, whose entries hold for one generation: TLB flushes begin a new one. Links between units
+ * of the same page need no check: the page that holds one holds the other.
+ * Threads: the vCPU's thread, but for `inbox`.
+ */
+#ifndef TARGET_X86_T0_H
+#define TARGET_X86_T0_H
+
+#include "decode.h"
+#include "rhea/accel/tcg.h"
+#include "sys.h"
+
+enum {
+    UNIT_MAX = 64,
+    UNIT_HASH = 1 << 15,
+    JC_BITS = 12, JC_SIZE = 1 << JC_BITS,
+    PAGE_HASH = 1 << 12,
+    GRANULE_BITS = 6,
+    INBOX_MAX = 64,
+    EXIT_CORE = 1, EXIT_SELF = 2, /* bits of Vcpu.exit_request: from the core; from this thread, to leave the unit */
+};
+#define GEN_NEVER UINT64_MAX /* jump-cache generation that no entry has */
+/* Bits of a unit's key above the mode word's own. */
+#define MODE_ONE (1u << 31)  /* decode one instruction only */
+
+typedef struct X86Unit X86Unit;
+typedef struct CodePage CodePage;
+struct X86Unit {
+    X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
+    X86Unit *hash_next;
+    CodePage *page[2];    /* [1]: of the second page, when an instruction crosses */
+    X86Unit *page_next[2];
+    uintptr_t key, key2;  /* host address of the first byte; of the second page */
+    uint32_t mode;
+    uint16_t cs_off, bytes, n;
+    bool dead, loose;     /* loose: never cached (code in MMIO) */
+    X86Insn insn[];       /* n, then one that leads to the next unit */
+};
+
+struct CodePage { /* a page of RAM that units were decoded from */
+    CodePage *next;
+    uintptr_t host;
+    RamBlock *ram;
+    uint64_t ram_off;
+    uint64_t granules;    /* bit g: bytes g*64.. belong to some unit */
+    X86Unit *units;
+    uint32_t invalidated;
+};
+
+typedef struct JumpEntry {
+    uint64_t rip, gen;
+    X86Unit *unit;
+    uint64_t pad;
+} JumpEntry;
+
+typedef struct CodeWrite { RamBlock *ram; uint64_t off, len; } CodeWrite;
+
+typedef struct T0State {
+    JumpEntry jc[JC_SIZE];
+    uint64_t gen;         /* what jump-cache entries of now carry: generation << 32 | mode */
+    uint32_t generation;
+    X86Unit *hash[UNIT_HASH];
+    CodePage *pages[PAGE_HASH];
+    X86Unit *grave;       /* dead; freed when none can be running. Linked by hash_next */
+    X86Unit *link_from;   /* the run loop may link it to what it finds next */
+    unsigned link_slot;
+    uint64_t link_rip;
+    uint64_t cs_base;     /* what the jump cache of this generation assumes */
+    uint32_t cs_limit;
+    X86Insn *patched;     /* x86_unit_leave() replaced its op */
+    X86Op patched_op;
+    X86Features feat;
+    const FlatView *view; /* the TLB was filled from */
+    uint32_t view_generation;
+    const FlatRange *hint;
+    bool ac_on;           /* #AC is possible: user entries take the slow path */
+    bool running;         /* inside run(): the thread holds a read section, view is current */
+    bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
+    size_t unit_memory;
+    uint32_t tlb_used[TLB_MMUS][TLB_SIZE / 32]; /* entries to clear at a flush */
+    TcgStats stats;
+    GMutex lock;          /* inbox */
+    CodeWrite inbox[INBOX_MAX];
+    unsigned n_inbox;
+    uint32_t wanted;      /* atomic: TCG_FLUSH_*, and INBOX_FULL */
+} T0State;
+enum { WANT_INBOX = 1 << 8 };
+
+/* int-branch.c: a handler that does a and the Jcc behind it at once, or NULL */
+X86Op t0_fuse(const X86Insn *a, const X86Insn *jcc);
+
+extern const TcgTargetOps x86_tcg_ops;
+OP(unit_end);
+OP(unit_stop);
+
+/* unit.c */
+X86Unit *unit_find(X86Cpu *cpu, uint32_t mode);    /* at cpu->rip; decodes when needed; may raise */
+void unit_reap(T0State *t);                        /* frees what is in the grave */
+void unit_code_written(X86Cpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
+bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host);
+void units_drop_all(X86Cpu *cpu);
+
+/* mem.c */
+void tlb_new_generation(X86Cpu *cpu);
+void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page); /* stores there take the slow path from now on */
+/* The entry for fetching from lin; raises. */
+const TlbEntry *tlb_fetch(X86Cpu *cpu, uint64_t lin);
+unsigned tlb_fetch_io(X86Cpu *cpu, uint64_t lin, uint8_t *buf, unsigned n);
+void mem_begin_run(X86Cpu *cpu);
+void mem_mode_changed(X86Cpu *cpu);
+void t0_take_requests(X86Cpu *cpu);
+/* The current instruction's linear memory fault beyond the canonical range: #SS or #GP. */
+bool x86_stack_fault(const X86Cpu *cpu, uint64_t lin);
+
+/* log.c */
+void t0_log_unit(X86Cpu *cpu, const X86Unit *u, uint64_t rip);
+void t0_log_enter(X86Cpu *cpu, const X86Unit *u, uint64_t rip);
+
+static inline unsigned jc_index(uint64_t rip) { return (unsigned)(rip ^ rip >> JC_BITS) & (JC_SIZE - 1); }
+
+#if defined(RHEA_TAIL_CALLS) && defined(T0_TAIL_NEXT)
+#define ENTER_UNIT(u) return (u)->insn[0].op(cpu, (u)->insn)
+#else
+#define ENTER_UNIT(u) return (u)->insn
+#endif
+
+/* Continues at rip, which is in range and canonical: `JUMP(rip, slot)`; slot 0 for the fall-through, 1 for the target of a direct
+ * branch. Leaves to the run loop when somebody asked for it or nothing is cached. */
+#define JUMP(where, slot)                                                                                   \
+    do {                                                                                                    \
+        uint64_t to_ = (where);                                                                             \
+        X86Unit *next_ = cpu->unit->link[slot];                                                             \
+        if (G_LIKELY(!__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED))) {                        \
+            if (G_UNLIKELY(!next_)) {                                                                       \
+                const JumpEntry *e_ = &cpu->t0->jc[jc_index(to_)];                                          \
+                if (e_->rip == to_ && e_->gen == cpu->t0->gen) {                                            \
+                    next_ = e_->unit;                                                                       \
+                }                                                                                           \
+            }                                                                                               \
+            if (G_LIKELY(next_)) {                                                                          \
+                cpu->unit = next_;                                                                          \
+                cpu->gpr[R_UNIT] = to_;                                                                     \
+                cpu->insn_count += next_->n;                                                                \
+                ENTER_UNIT(next_);                                                                          \
+            }                                                                                               \
+            cpu->t0->link_from = cpu->unit;                                                                 \
+            cpu->t0->link_slot = (slot), cpu->t0->link_rip = to_;                                                                    \
+        }                                                                                                   \
+        cpu->rip = to_;                                                                                     \
+        END_UNIT;                                                                                           \
+    } while (0)
+/* The same for computed targets: no link. True in the jump cache means canonical and inside the limit. */
+#define JC_FIND(where)                                                                                      \
+    ({                                                                                                      \
+        const JumpEntry *e_ = &cpu->t0->jc[jc_index(where)];                                                \
+        e_->rip == (where) && e_->gen == cpu->t0->gen &&                                                    \
+            !__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) ? e_->unit : NULL;                  \
+    })
+#define JUMP_UNIT(u, where)                                                                                 \
+    do {                                                                                                    \
+        X86Unit *next_ = (u);                                                                               \
+        cpu->unit = next_;                                                                                  \
+        cpu->gpr[R_UNIT] = (where);                                                                         \
+        cpu->insn_count += next_->n;                                                                        \
+        ENTER_UNIT(next_);                                                                                  \
+    } while (0)
+
+#endif
