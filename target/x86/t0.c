@@ -79,7 +79,7 @@ static void t0_request_flush(Vcpu *v, unsigned what)
         return;
     }
     request(v, what);
-    if (vcpu_current() == v && cpu->t0->running) { /* our own instruction changed the map: now, and a new view */
+    if ((vcpu_current() == v || !v->thread) && cpu->t0->running) { /* our own instruction changed the map: now, and a new view */
         if (what & TCG_FLUSH_TLB) {
             mem_begin_run(cpu);
             x86_tlb_flush(cpu, false);
@@ -283,10 +283,14 @@ static bool before_unit(X86Cpu *cpu, ExitReason *why)
 static ExitReason t0_loop(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
+    const uint64_t stop = cpu->vcpu.budget ? cpu->insn_count + cpu->vcpu.budget : UINT64_MAX;
     if (sigsetjmp(cpu->fault_jmp, 0)) {
         t0_settle(cpu);
         t0_unpatch(t);
         cpu->irq_shadow = false;
+        if (cpu->exc_stop) {
+            return EXIT_DEBUG;
+        }
         if (!x86_deliver_pending(cpu)) {
             return EXIT_SHUTDOWN;
         }
@@ -304,7 +308,11 @@ static ExitReason t0_loop(X86Cpu *cpu)
             cpu->irq_shadow = shadow;
             return EXIT_DEBUG;
         }
-        bool alone = mode & (MODE_ONE | MODE_TF | MODE_DEBUG) || log_on(LOG_EXEC | LOG_CPU | LOG_NOCHAIN);
+        if (cpu->insn_count >= stop) {
+            cpu->irq_shadow = shadow;
+            return EXIT_KICKED;
+        }
+        bool alone = mode & (MODE_ONE | MODE_TF | MODE_DEBUG) || cpu->vcpu.budget || log_on(LOG_EXEC | LOG_CPU | LOG_NOCHAIN);
         t->gen = alone ? GEN_NEVER : (uint64_t)t->generation << 32 | mode;
         cs_check(cpu);
         mem_mode_changed(cpu);

@@ -234,6 +234,7 @@ struct X86Cpu {
     struct T0State *t0;     /* unit cache and counters */
     struct X86SysState *sys; /* private to the system side: fault chain record, last walk */
     uint64_t insn_count;    /* retired, updated per unit */
+    bool exc_stop;          /* tests: run() returns EXIT_DEBUG at an exception instead of delivering it; see exc_vector */
     uint64_t insn_limit;    /* nonzero: run() returns EXIT_DEBUG once insn_count is there; one instruction a unit */
 };
 static inline X86Cpu *x86_cpu(Vcpu *v) { return (X86Cpu *)v; }
