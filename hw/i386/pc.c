@@ -8,6 +8,7 @@
  */
 #include "pc.h"
 #include "rhea/backends/char.h"
+#include "rhea/hw/pc.h"
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/isadma.h"
 #include "rhea/hw/pcmisc.h"

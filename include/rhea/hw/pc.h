@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/hw/pc.h - the PC boards, for the programs' board tables.
+ */
+#ifndef RHEA_HW_PC_H
+#define RHEA_HW_PC_H
+
+#include "rhea/system/machine.h"
+
+extern const BoardType pc_board; /* "pc-0.1", alias "pc": i440FX and PIIX */
+
+#endif
