@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT
+ * tests/device/test-generic.c - what every device type must stand: realized and removed again and again,
+ * reset to the state it was born with, saved and loaded without a difference, hit at random.
+ * The build's own device_table is the list, so the suite grows with it. RHEA_STORM=N: accesses per type.
+ * Threads: main.
+ */
+#include "tests/device/statedump.h"
+#include "tests/lib/testmachine.h"
+
+#include "rhea/hw/isa.h"
+#include "rhea/hw/pci.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- a place for any device: an ISA and a PCI bus on an empty board ---- */
+
+typedef struct TestBridge {
+    Device dev;
+    IsaBus *isa;
+    PciBus *pci;
+} TestBridge;
+
+static bool bridge_realize(Device *dev, Error **errp G_GNUC_UNUSED)
+{
+    TestBridge *b = dev_as(TestBridge, dev);
+    Machine *m = dev->machine;
+    b->isa = isa_bus_new(dev, "isa.0");
+    b->pci = pci_bus_new(dev, "pci.0", &m->sysmem, &m->sysio, NULL, NULL);
+    return true;
+}
+
+static const DeviceType bridge_type = {
+    .name = "test-bridge", .size = sizeof(TestBridge), .internal = true, .realize = bridge_realize,
+};
+
+typedef struct Place {
+    TestMachine *tm;
+    TestBridge *bridge;
+    Device *dev;
+} Place;
+
+/* State that a cold reset keeps on purpose, as "section/field". */
+static const char *const keeps[] = {
+    NULL,
+};
+
+static Bus *bus_for(Place *p, const DeviceType *type)
+{
+    const DeviceType *t = type;
+    while (t && !t->bus_type) {
+        t = t->base;
+    }
+    if (!t) {
+        return NULL;
+    }
+    return t->bus_type == &isa_bus_type ? p->bridge->isa->bus : t->bus_type == &pci_bus_type ? p->bridge->pci->bus : NULL;
+}
+
+static void place_open(Place *p)
+{
+    p->tm = tm_new(16 << 20);
+    p->tm->m->action.no_shutdown = true;
+    p->bridge = dev_as(TestBridge, device_create(p->tm->m, &bridge_type, p->tm->m->unattached, "test-bridge", NULL,
+                                                 &error_abort_slot, NULL));
+    p->dev = NULL;
+    for (unsigned i = 0; i < ISA_IRQS; i++) {
+        irq_connect(&p->bridge->isa->irq_in[i], &tm_irq_sink, p->tm, i);
+    }
+}
+
+static bool place_device(Place *p, const DeviceType *type, Error **errp)
+{
+    p->dev = device_create(p->tm->m, type, p->tm->m->peripheral, "dut", bus_for(p, type), errp, NULL);
+    for (guint i = 0; p->dev && i < p->dev->irqs->len; i++) {
+        IrqLine *line = p->dev->irqs->pdata[i];
+        if (!line->ops) {
+            irq_connect(line, &tm_irq_sink, p->tm, 32 + i % 32);
+        }
+    }
+    return p->dev != NULL;
+}
+
+static void place_close(Place *p)
+{
+    tm_free(p->tm);
+}
+
+/* ---- the storm ---- */
+
+typedef struct Target {
+    MemRegion *region;
+    MemRegion window; /* an alias of it in a space of its own, so that it needs not be mapped */
+} Target;
+typedef struct Storm {
+    Place *p;
+    GRand *rand;
+    MemRegion root;
+    AddressSpace as;
+    Target targets[64];
+    unsigned n;
+} Storm;
+
+static void storm_add(Storm *s, MemRegion *r)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        if (s->targets[i].region == r) {
+            return;
+        }
+    }
+    if (s->n == G_N_ELEMENTS(s->targets) || !r->size || r->size > (UINT64_C(1) << 40)) {
+        return;
+    }
+    Target *t = &s->targets[s->n];
+    t->region = r;
+    region_init_alias(&t->window, NULL, "storm", r, 0, r->size);
+    region_map(&s->root, (hwaddr)s->n++ << 44, &t->window, 0);
+}
+
+static bool belongs(const Device *owner, const Device *dev)
+{
+    for (; owner; owner = owner->parent) {
+        if (owner == dev) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the device mapped by itself is found in the views. */
+static void storm_add_mapped(Storm *s, AddressSpace *as)
+{
+    rcu_read_lock();
+    const FlatView *v = as_view(as);
+    for (uint32_t i = 0; i < v->n; i++) {
+        if (belongs(v->r[i].region->owner, s->p->dev)) {
+            storm_add(s, v->r[i].region);
+        }
+    }
+    rcu_read_unlock();
+}
+
+static void storm_open(Storm *s, Place *p, GRand *rand)
+{
+    memset(s, 0, sizeof(*s));
+    s->p = p;
+    s->rand = rand;
+    region_init(&s->root, NULL, "storm", UINT64_MAX);
+    as_init(&s->as, p->tm->m, "storm", &s->root);
+    mem_begin(p->tm->m);
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    g_ptr_array_add(all, p->dev);
+    for (guint i = 0; i < all->len; i++) {
+        Device *d = all->pdata[i];
+        for (guint k = 0; k < d->regions->len; k++) {
+            storm_add(s, d->regions->pdata[k]);
+        }
+        for (guint k = 0; k < d->children->len; k++) {
+            g_ptr_array_add(all, d->children->pdata[k]);
+        }
+    }
+    storm_add_mapped(s, &p->tm->m->as_mem);
+    storm_add_mapped(s, &p->tm->m->as_io);
+    mem_commit(p->tm->m);
+}
+
+static void storm_close(Storm *s)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        region_unmap(&s->targets[i].window);
+        region_fini(&s->targets[i].window);
+    }
+    as_fini(&s->as);
+    region_fini(&s->root);
+}
+
+static uint64_t storm_value(Storm *s)
+{
+    uint64_t v = (uint64_t)g_rand_int(s->rand) << 32 | g_rand_int(s->rand);
+    switch (g_rand_int_range(s->rand, 0, 6)) {
+    case 0: return 0;
+    case 1: return UINT64_MAX;
+    case 2: return v & 0xff;
+    case 3: return UINT64_C(1) << (v & 63);
+    case 4: return v & 0xfffffc; /* an address in RAM, for what takes one */
+    default: return v;
+    }
+}
+
+/* One access of one of the device's regions, or of its configuration space. */
+static void storm_access(Storm *s)
+{
+    unsigned size = 1u << g_rand_int_range(s->rand, 0, 4), pick = (unsigned)g_rand_int_range(s->rand, 0, (int)s->n + 1);
+    bool write = g_rand_boolean(s->rand);
+    uint64_t v;
+    if (pick == s->n) {
+        if (s->p->dev->bus && s->p->dev->bus->type == &pci_bus_type) {
+            PciFunc *f = pci_func(s->p->dev);
+            unsigned len = size > 4 ? 4 : size, off = (unsigned)g_rand_int_range(s->rand, 0, PCI_CONFIG_SIZE) & ~(len - 1);
+            write ? pci_config_write(f->bus, f->devfn, off, (uint32_t)storm_value(s), len)
+                  : (void)pci_config_read(f->bus, f->devfn, off, len);
+        }
+        return;
+    }
+    MemRegion *r = s->targets[pick].region;
+    uint64_t near = r->size < 256 || g_rand_boolean(s->rand) ? (r->size < 256 ? r->size : 256) : r->size;
+    hwaddr off = ((uint64_t)g_rand_int(s->rand) << 8 ^ g_rand_int(s->rand)) % near;
+    hwaddr at = ((hwaddr)pick << 44) + off;
+    if (write) {
+        as_store(&s->as, at, size, storm_value(s), (MemAttrs){ .cpu = true });
+    } else {
+        as_load(&s->as, at, size, &v, (MemAttrs){ .cpu = true });
+    }
+}
+
+static void storm_turns(Storm *s)
+{
+    for (unsigned i = 0; i < 50 && loop_turn(s->p->tm->loop, false); i++) {
+    }
+    if (!machine_running(s->p->tm->m)) {
+        machine_start(s->p->tm->m);
+    }
+}
+
+/* Lets a little time pass, at most so many timers of it: registers can ask for nanosecond periods. */
+static void storm_time(Storm *s)
+{
+    TestMachine *tm = s->p->tm;
+    int64_t target = tm_now(tm) + g_rand_int_range(s->rand, 1, 100000);
+    for (unsigned i = 0; i < 20 && tm_now(tm) < target; i++) {
+        accel_test_set_clock(tm->m, i == 19 ? target : accel_test_next(tm->m, target));
+        storm_turns(s);
+    }
+}
+
+static void storm_run(Storm *s, unsigned n, bool time)
+{
+    for (unsigned i = 1; i <= n; i++) {
+        storm_access(s);
+        if (i % 32 == 0) {
+            storm_turns(s);
+        }
+        if (time && i % 64 == 0) {
+            storm_time(s);
+        }
+    }
+    storm_turns(s);
+}
+
+static GByteArray *save(Place *p)
+{
+    GByteArray *out = g_byte_array_new();
+    device_tree_save(p->dev, out);
+    return out;
+}
+
+static void check_same(const char *what, const DeviceType *type, GByteArray *a, GByteArray *b, const char *const *except)
+{
+    g_autofree char *diff = statedump_diff(a, b, except);
+    if (diff) {
+        g_test_message("%s: %s: %s", type->name, what, diff);
+        g_test_fail();
+    }
+    g_byte_array_free(a, TRUE);
+    g_byte_array_free(b, TRUE);
+}
+
+/* ---- the tests; each type is a test case of its own ---- */
+
+static bool can_be_made(Place *p, const DeviceType *type)
+{
+    Error *err = NULL;
+    place_open(p);
+    if (place_device(p, type, &err)) {
+        return true;
+    }
+    g_autofree char *why = g_strdup_printf("cannot be made alone: %s", error_text(err));
+    g_test_skip(why);
+    error_free(err);
+    place_close(p);
+    return false;
+}
+
+static void test_life(const void *data)
+{
+    Place p;
+    if (!can_be_made(&p, data)) {
+        return;
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        if (i) {
+            g_assert_true(place_device(&p, data, &error_abort_slot));
+        }
+        device_remove(p.dev);
+        tm_turns(p.tm);
+    }
+    place_close(&p);
+}
+
+static void test_reset(const void *data)
+{
+    Place p;
+    if (!can_be_made(&p, data)) {
+        return;
+    }
+    GRand *rand = g_rand_new_with_seed((guint32)g_test_rand_int());
+    GByteArray *fresh = save(&p);
+    Storm s;
+    storm_open(&s, &p, rand);
+    storm_run(&s, 500, false); /* no time passes: counters that run would differ */
+    storm_close(&s);
+    device_reset(p.dev, RESET_COLD);
+    storm_turns(&s);
+    check_same("after reset it is not as new", data, fresh, save(&p), keeps);
+    g_rand_free(rand);
+    place_close(&p);
+}
+
+static void check_round_trip(Place *p, const DeviceType *type)
+{
+    GByteArray *first = save(p);
+    Place q;
+    place_open(&q);
+    place_device(&q, type, &error_abort_slot);
+    accel_test_set_clock(q.tm->m, tm_now(p->tm));
+    const uint8_t *at = first->data;
+    Error *err = NULL;
+    if (!device_tree_load(q.dev, &at, first->data + first->len, &err)) {
+        g_test_message("%s: its own state is refused: %s", type->name, error_text(err));
+        g_test_fail();
+        error_free(err);
+        g_byte_array_free(first, TRUE);
+    } else {
+        check_same("save, load, save", type, first, save(&q), NULL);
+    }
+    place_close(&q);
+}
+
+static void test_state(const void *data)
+{
+    Place p;
+    if (!can_be_made(&p, data)) {
+        return;
+    }
+    check_round_trip(&p, data);
+    GRand *rand = g_rand_new_with_seed((guint32)g_test_rand_int());
+    for (unsigned i = 0; i < 4; i++) {
+        Storm s;
+        storm_open(&s, &p, rand);
+        storm_run(&s, 200, true);
+        storm_close(&s);
+        check_round_trip(&p, data);
+    }
+    g_rand_free(rand);
+    place_close(&p);
+}
+
+/* Damaged state, checksums made right, must be refused or be good to run on. */
+static void test_hostile_state(const void *data)
+{
+    Place p;
+    if (!can_be_made(&p, data)) {
+        return;
+    }
+    GRand *rand = g_rand_new_with_seed((guint32)g_test_rand_int());
+    GByteArray *good = save(&p);
+    Storm s;
+    for (unsigned i = 0; i < 60; i++) {
+        GByteArray *bad = g_byte_array_new();
+        g_byte_array_append(bad, good->data, good->len);
+        for (int k = g_rand_int_range(rand, 1, 8); k; k--) {
+            bad->data[g_rand_int_range(rand, 0, (int)bad->len)] = (uint8_t)g_rand_int(rand);
+        }
+        statedump_fix_checksums(bad);
+        const uint8_t *at = bad->data;
+        Error *err = NULL;
+        device_tree_load(p.dev, &at, bad->data + bad->len, &err);
+        error_free(err);
+        g_byte_array_free(bad, TRUE);
+        storm_open(&s, &p, rand);
+        storm_run(&s, 40, true);
+        storm_close(&s);
+    }
+    g_byte_array_free(good, TRUE);
+    g_rand_free(rand);
+    place_close(&p);
+}
+
+static void test_storm(const void *data)
+{
+    Place p;
+    if (!can_be_made(&p, data)) {
+        return;
+    }
+    const char *env = g_getenv("RHEA_STORM");
+    unsigned n = env ? (unsigned)strtoul(env, NULL, 0) : 20000;
+    GRand *rand = g_rand_new_with_seed((guint32)g_test_rand_int());
+    for (unsigned done = 0; done < n;) {
+        unsigned part = MIN(n - done, 4000);
+        Storm s;
+        storm_open(&s, &p, rand);
+        storm_run(&s, part, true);
+        storm_close(&s);
+        done += part;
+        device_reset(p.dev, g_rand_boolean(rand) ? RESET_COLD : RESET_WARM);
+        storm_turns(&s);
+    }
+    g_rand_free(rand);
+    place_close(&p);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        GTestDataFunc fn;
+    } tests[] = { { "life", test_life }, { "reset", test_reset }, { "state", test_state },
+                  { "hostile-state", test_hostile_state }, { "storm", test_storm } };
+    g_test_init(&argc, &argv, NULL);
+    role_become_main();
+    for (unsigned t = 0; device_table[t]; t++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
+            g_autofree char *path = g_strdup_printf("/device/%s/%s", device_table[t]->name, tests[i].name);
+            g_test_add_data_func(path, device_table[t], tests[i].fn);
+        }
+    }
+    return g_test_run();
+}
