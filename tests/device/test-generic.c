@@ -17,6 +17,7 @@
 
 typedef struct TestBridge {
     Device dev;
+    MemRegion pci_mem;
     IsaBus *isa;
     PciBus *pci;
 } TestBridge;
@@ -26,7 +27,9 @@ static bool bridge_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     TestBridge *b = dev_as(TestBridge, dev);
     Machine *m = dev->machine;
     b->isa = isa_bus_new(dev, "isa.0");
-    b->pci = pci_bus_new(dev, "pci.0", &m->sysmem, &m->sysio, NULL, NULL);
+    region_init(&b->pci_mem, dev, "pci", UINT64_MAX); /* as on a board: chipsets alias into it */
+    device_map_mem(dev, &b->pci_mem, 0, -1);
+    b->pci = pci_bus_new(dev, "pci.0", &b->pci_mem, &m->sysio, NULL, NULL);
     return true;
 }
 
@@ -108,7 +111,7 @@ static void storm_add(Storm *s, MemRegion *r)
             return;
         }
     }
-    if (s->n == G_N_ELEMENTS(s->targets) || !r->size || r->size > (UINT64_C(1) << 40)) {
+    if (s->n == G_N_ELEMENTS(s->targets) || r->container || r->alias || !r->size || r->size > (UINT64_C(1) << 40)) {
         return;
     }
     Target *t = &s->targets[s->n];
