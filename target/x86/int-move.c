@@ -107,8 +107,7 @@ OP(lea_f64) { R64(d->reg) = LEA_F; NEXT; }
         CMPX_FL(bits);                                                                                      \
         if (was == acc) {                                                                                   \
             WR##bits##_(d->rm, R##bits(d->reg));                                                            \
-        } else {                                                                                            \
-            WR##bits##_(d->rm, was);                                                                        \
+        } else { /* the destination is not written: its upper half stays, as Intel CPUs do */               \
             WR##bits##_(0, was);                                                                            \
         }                                                                                                   \
         NEXT;                                                                                               \

@@ -69,10 +69,10 @@ static inline __attribute__((always_inline)) Shifted shift(const X86Cpu *cpu, Ki
         c = v >> (n - 1) & 1;
         return (Shifted){ r, CC_FLAGS, rotate_flags(cpu, c, (r >> top ^ r >> (top - 1)) & 1) };
     }
-    case K_SHLD: { /* 16-bit operands and counts above 16: undefined by the SDM, rotates in the operand itself as CPUs do */
+    case K_SHLD: { /* 16-bit operands and counts above 16: undefined by the SDM; Intel CPUs shift the source in twice */
         uint64_t last;
         if (bits == 16) {
-            uint64_t wide = v << 32 | (fill & 0xffff) << 16 | v;
+            uint64_t wide = v << 32 | (fill & 0xffff) << 16 | (fill & 0xffff);
             last = (wide << (n - 1)) >> 32 & 0xffff;
             r = (wide << n) >> 32 & 0xffff;
         } else {
@@ -84,7 +84,7 @@ static inline __attribute__((always_inline)) Shifted shift(const X86Cpu *cpu, Ki
     default: {
         uint64_t last;
         if (bits == 16) {
-            uint64_t wide = v << 32 | (fill & 0xffff) << 16 | v;
+            uint64_t wide = (fill & 0xffff) << 32 | (fill & 0xffff) << 16 | v;
             last = wide >> (n - 1) & 0xffff;
             r = wide >> n & 0xffff;
         } else {
