@@ -44,7 +44,6 @@ static void sysinsn_halt(X86Cpu *cpu)
 {
     cpu->irq_shadow = false; /* HLT is the one instruction the shadow covered */
     cpu->vcpu.halted = true;
-    __atomic_store_n(&cpu->vcpu.exit_request, 1, __ATOMIC_RELEASE);
 }
 
 OP(hlt)
