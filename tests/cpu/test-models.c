@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ * tests/cpu/test-models.c - the text of -cpu, and what CPUID makes of it.
+ */
+#include "tests/cpu/sysguest.h"
+#include "target/x86/cpuid.h"
+
+static void check_fails(Machine *m, const char *text, const char *error, const char *hint)
+{
+    Error *err = NULL;
+    g_assert_false(x86_model_parse(m, text, &err));
+    g_assert_nonnull(strstr(error_text(err), error));
+    if (hint) {
+        g_assert_nonnull(error_hint_text(err));
+        g_assert_nonnull(strstr(error_hint_text(err), hint));
+    }
+    error_free(err);
+}
+
+static void test_errors(void)
+{
+    role_become_main();
+    Loop *loop = loop_new("main");
+    Machine *m = machine_new(loop);
+    check_fails(m, "Nehalm", "unknown CPU model 'Nehalm'", "Nehalem");
+    check_fails(m, "qemu64,+sse4.3", "'sse4.3'", "sse4.");
+    check_fails(m, "qemu64,family=xx", "family", NULL);
+    check_fails(m, "qemu64,vendor=short", "12 characters", NULL);
+    check_fails(m, "qemu64,pae=maybe", "pae", NULL);
+    check_fails(m, "host", "'host'", "-cpu max");
+    check_fails(m, "Haswell,enforce", "avx2", "enforce");
+    check_fails(m, "qemu64,tsc-frequency=5", "tsc-frequency", NULL);
+    g_autoptr(GString) help = g_string_new(NULL);
+    x86_model_help(help);
+    g_assert_nonnull(strstr(help->str, "x86 qemu64"));
+    g_assert_nonnull(strstr(help->str, "tsc-deadline"));
+    machine_free(m);
+    loop_free(loop);
+}
+
+static void test_options(void)
+{
+    Guest *g = guest_new("Westmere,-aes,sse4_2=off,+x2apic,vendor=AuthenticAMD,family=21,model=18,stepping=3,model-id=Some CPU,"
+                         "phys-bits=36,tsc-frequency=2.5G,level=5,-hypervisor,check=off");
+    uint32_t r[4];
+    x86_cpuid(g->cpu, 0, 0, r);
+    g_assert_cmphex(r[0], ==, 5);
+    g_assert_cmpmem(&r[1], 4, "Auth", 4);
+    g_assert_cmpmem(&r[3], 4, "enti", 4);
+    g_assert_cmpmem(&r[2], 4, "cAMD", 4);
+    x86_cpuid(g->cpu, 1, 0, r);
+    g_assert_cmphex(r[0], ==, 0x610f23); /* family 21 = 15 + 6, model 12h, stepping 3 */
+    g_assert_cmphex(r[2] & (1u << 25 | 1u << 20 | 1u << 31), ==, 0);
+    g_assert_false(x86_has_feature(g->cpu, "aes"));
+    g_assert_true(x86_has_feature(g->cpu, "x2apic"));
+    g_assert_true(x86_has_feature(g->cpu, "sse3")); /* an alias of pni */
+    x86_cpuid(g->cpu, 0x80000002, 0, r);
+    g_assert_cmpmem(r, 8, "Some CPU", 8);
+    x86_cpuid(g->cpu, 0x80000008, 0, r);
+    g_assert_cmphex(r[0] & 0xff, ==, 36);
+    x86_cpuid(g->cpu, 0x40000000, 0, r);
+    g_assert_cmphex(r[1], ==, 0);
+    g_assert_cmpuint(g->cpu->tsc_hz, ==, 2500000000u);
+    guest_free(g);
+
+    g = guest_new("qemu64,fsgsbase"); /* the level follows the feature; the hypervisor leaf is there */
+    x86_cpuid(g->cpu, 7, 0, r);
+    g_assert_cmphex(r[1], ==, 1);
+    x86_cpuid(g->cpu, 0x40000000, 0, r);
+    g_assert_cmpmem(&r[1], 12, "RheaRheaRhea", 12);
+    x86_cpuid(g->cpu, 0x12345678, 0, r);
+    g_assert_cmphex(r[0] | r[1] | r[2] | r[3], ==, 0);
+    guest_free(g);
+
+    g = guest_new("486");
+    x86_cpuid(g->cpu, 1, 0, r);
+    g_assert_cmphex(r[0], ==, 0x480);
+    g_assert_cmphex(r[3], ==, 0xb);
+    g_assert_false(x86_has_feature(g->cpu, "cmov"));
+    guest_free(g);
+}
+
+/* max must be self-consistent with what guests may then use. */
+static void test_max(void)
+{
+    Guest *g = guest_new("max");
+    static const char *const wanted[] = { "fpu", "sse2", "sse4.2", "cx16", "lm", "nx", "syscall", "x2apic", "pcid", "smep", "smap",
+                                          "fsgsbase", "xsave", "movbe", "popcnt", "rdrand", "invpcid", "umip", "arch-capabilities" };
+    static const char *const absent[] = { "avx", "avx2", "vmx", "svm", "la57", "pku", "avx512f", "monitor" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(wanted); i++) {
+        g_test_message("%s", wanted[i]);
+        g_assert_true(x86_has_feature(g->cpu, wanted[i]));
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(absent); i++) {
+        g_assert_false(x86_has_feature(g->cpu, absent[i]));
+    }
+    guest_free(g);
+}
+
+/* Every model can be made, with all warnings off. */
+static void test_all_models(void)
+{
+    g_autoptr(GString) help = g_string_new(NULL);
+    x86_model_help(help);
+    g_auto(GStrv) lines = g_strsplit(help->str, "\n", -1);
+    unsigned n = 0;
+    for (unsigned i = 1; lines[i] && g_str_has_prefix(lines[i], "x86 "); i++, n++) {
+        g_autofree char *name = g_strndup(lines[i] + 4, strcspn(lines[i] + 4, " "));
+        g_autofree char *text = g_strconcat(name, ",check=off", NULL);
+        Guest *g = guest_new(text);
+        uint32_t r[4];
+        x86_cpuid(g->cpu, 0, 0, r);
+        g_assert_cmphex(r[0], <=, 0x20);
+        guest_free(g);
+    }
+    g_assert_cmpuint(n, >, 40);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cpu/models/errors", test_errors);
+    g_test_add_func("/cpu/models/options", test_options);
+    g_test_add_func("/cpu/models/max", test_max);
+    g_test_add_func("/cpu/models/all", test_all_models);
+    return g_test_run();
+}
