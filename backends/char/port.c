@@ -245,8 +245,9 @@ void char_detach(CharPort *p)
         return;
     }
     Chardev *c = priv->chr;
+    unsigned tag = priv->tag;
     g_mutex_lock(&c->lock);
-    c->fe[priv->tag] = NULL;
+    c->fe[tag] = NULL;
     c->n_fe--;
     g_mutex_unlock(&c->lock);
     p->priv = NULL;
@@ -265,7 +266,7 @@ void char_detach(CharPort *p)
         priv->reap = (Task){ .run = port_private_free, .opaque = priv };
         loop_post(home, &priv->reap);
     }
-    if (c->mux && c->focus == priv->tag) {
+    if (c->mux && c->focus == tag) {
         for (unsigned i = 0; i < CHAR_MUX_PORTS; i++) {
             if (c->fe[i]) {
                 mux_set_focus(c, i);

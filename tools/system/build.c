@@ -7,7 +7,6 @@
  */
 #include "cli.h"
 #include "qtest.h"
-#include "tables.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <errno.h>
@@ -349,10 +348,7 @@ static bool make_qtests(Cli *cli, Error **errp)
         if (err) {
             return error_propagate(errp, err);
         }
-        QtestServer *s = NULL;
-#if HAVE_QTEST
-        s = c ? qtest_server_new(cli->m, c, &err) : NULL;
-#endif
+        QtestServer *s = c ? qtest_server_new(cli->m, c, &err) : NULL;
         if (c && !s) {
             return fail_at(errp, err, item);
         }

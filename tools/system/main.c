@@ -7,7 +7,6 @@
  */
 #include "cli.h"
 #include "qtest.h"
-#include "tables.h"
 #include "rhea/util/log.h"
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +23,7 @@ static void free_monitor(void *mon)
 
 static void free_qtest(void *server)
 {
-#if HAVE_QTEST
     qtest_server_free(server);
-#endif
 }
 
 static void cli_init(Cli *cli, Machine *m)

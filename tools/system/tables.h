@@ -4,8 +4,10 @@
 #ifndef TOOLS_SYSTEM_TABLES_H
 #define TOOLS_SYSTEM_TABLES_H
 
-#define ACCELERATORS
-#define BOARDS
-#define HAVE_QTEST 0
+#include "rhea/accel/tcg.h"
+#include "rhea/hw/pc.h"
+
+#define ACCELERATORS &accel_tcg_ops,
+#define BOARDS &pc_board,
 
 #endif
