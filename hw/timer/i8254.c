@@ -172,8 +172,14 @@ static uint64_t pit_next_rise(const PitCounter *c, uint64_t now)
         }
         rise = c->mode == 3 && c->low_first ? pit_first_half(c) : 0;
         rise += c->start + (e / period) * period;
-        rise += rise <= now ? period : 0;
-        return c->reload && c->switch_at < rise ? c->switch_at : rise;
+        /* Counting begins with OUT high already: the load itself is no edge. */
+        rise += rise <= now || rise == c->start ? period : 0;
+        if (c->reload && c->switch_at < rise) {
+            PitCounter next = *c;
+            pit_sync(&next, c->switch_at);
+            return next.mode == 3 && next.low_first ? c->switch_at + pit_first_half(&next) : c->switch_at;
+        }
+        return rise;
     default: return e <= period ? c->start + period + 1 : 0;
     }
 }

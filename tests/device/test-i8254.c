@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT
+ * tests/device/test-i8254.c - the interval timer and port 61h, by data sheet section.
+ * Threads: main.
+ */
+#include "rhea/hw/pcmisc.h"
+#include "rhea/hw/timer.h"
+#include "tests/device/isatest.h"
+
+static IsaTest *setup(void)
+{
+    IsaTest *t = isatest_new();
+    isatest_add(t, &i8254_type);
+    isatest_add(t, &pcspk_type);
+    return t;
+}
+
+/* To the time just after clock pulse n. */
+static void to_pulse(IsaTest *t, uint64_t n)
+{
+    int64_t at = ((unsigned __int128)n * 1000000000 + PIT_HZ - 1) / PIT_HZ;
+    g_assert_cmpint(at, >=, tm_now(t->tm));
+    tm_step(t->tm, at - tm_now(t->tm));
+}
+
+static uint64_t pulse(IsaTest *t)
+{
+    return (unsigned __int128)tm_now(t->tm) * PIT_HZ / 1000000000;
+}
+
+static void program(IsaTest *t, unsigned counter, unsigned mode, uint16_t count, bool bcd)
+{
+    outb(t, 0x43, counter << 6 | 0x30 | mode << 1 | bcd);
+    outb(t, 0x40 + counter, count & 0xff);
+    outb(t, 0x40 + counter, count >> 8);
+}
+
+static uint16_t count(IsaTest *t, unsigned counter)
+{
+    outb(t, 0x43, counter << 6);
+    uint8_t low = inb(t, 0x40 + counter);
+    return low | inb(t, 0x40 + counter) << 8;
+}
+
+static uint8_t status(IsaTest *t, unsigned counter)
+{
+    outb(t, 0x43, 0xe0 | 2 << counter);
+    return inb(t, 0x40 + counter);
+}
+
+static bool out(IsaTest *t, unsigned counter)
+{
+    return status(t, counter) & 0x80;
+}
+
+static void gate2(IsaTest *t, bool level)
+{
+    outb(t, 0x61, level);
+}
+
+static void test_mode0(void)
+{
+    IsaTest *t = setup();
+    program(t, 0, 0, 100, false);
+    uint64_t p = pulse(t);
+    g_assert_false(out(t, 0));
+    g_assert_cmphex(status(t, 0) & 0x7f, ==, 0x70); /* null count until the next pulse */
+    to_pulse(t, p + 1);
+    g_assert_cmphex(status(t, 0) & 0x7f, ==, 0x30);
+    g_assert_cmpuint(count(t, 0), ==, 100);
+    to_pulse(t, p + 100);
+    g_assert_cmpuint(count(t, 0), ==, 1);
+    g_assert_false(t->tm->level[0]);
+    to_pulse(t, p + 101); /* N + 1 pulses after the write */
+    g_assert_true(out(t, 0));
+    g_assert_true(t->tm->level[0]);
+    to_pulse(t, p + 103);
+    g_assert_cmphex(count(t, 0), ==, 0xfffe); /* wraps and goes on */
+    outb(t, 0x40, 5); /* the first byte stops and lowers OUT */
+    g_assert_false(out(t, 0));
+    outb(t, 0x40, 0);
+    p = pulse(t);
+    to_pulse(t, p + 6);
+    g_assert_cmpuint(t->tm->rises[0], ==, 2);
+    isatest_free(t);
+}
+
+static void test_mode1(void)
+{
+    IsaTest *t = setup();
+    program(t, 2, 1, 20, false);
+    g_assert_true(out(t, 2));
+    to_pulse(t, pulse(t) + 50);
+    g_assert_true(out(t, 2)); /* waits for the trigger */
+    gate2(t, true);
+    uint64_t p = pulse(t);
+    g_assert_true(out(t, 2));
+    to_pulse(t, p + 1);
+    g_assert_false(out(t, 2));
+    to_pulse(t, p + 20);
+    g_assert_false(out(t, 2));
+    to_pulse(t, p + 21);
+    g_assert_true(out(t, 2));
+    gate2(t, false);
+    gate2(t, true);
+    p = pulse(t);
+    to_pulse(t, p + 10);
+    gate2(t, false);
+    gate2(t, true); /* retriggered: 20 more */
+    to_pulse(t, p + 30);
+    g_assert_false(out(t, 2));
+    to_pulse(t, p + 31);
+    g_assert_true(out(t, 2));
+    isatest_free(t);
+}
+
+static void test_mode2(void)
+{
+    IsaTest *t = setup();
+    program(t, 0, 2, 1000, false);
+    uint64_t p = pulse(t);
+    to_pulse(t, p + 1);
+    g_assert_true(out(t, 0));
+    g_assert_cmpuint(count(t, 0), ==, 1000);
+    to_pulse(t, p + 1000);
+    g_assert_false(out(t, 0)); /* low for the pulse at count 1 */
+    g_assert_cmpuint(count(t, 0), ==, 1);
+    to_pulse(t, p + 1001);
+    g_assert_true(out(t, 0));
+    unsigned rises = t->tm->rises[0];
+    to_pulse(t, p + 1 + 10 * 1000);
+    g_assert_cmpuint(t->tm->rises[0] - rises, ==, 9);
+    /* A new count takes over at the end of the period. */
+    to_pulse(t, p + 1 + 10 * 1000 + 300);
+    outb(t, 0x40, 200);
+    outb(t, 0x40, 0);
+    g_assert_cmpuint(count(t, 0), ==, 700);
+    g_assert_cmphex(status(t, 0) & 0x40, ==, 0x40);
+    to_pulse(t, p + 1 + 11 * 1000);
+    g_assert_cmpuint(count(t, 0), ==, 200);
+    rises = t->tm->rises[0];
+    to_pulse(t, p + 1 + 11 * 1000 + 1000);
+    g_assert_cmpuint(t->tm->rises[0] - rises, ==, 5);
+    isatest_free(t);
+}
+
+static void test_mode3(void)
+{
+    IsaTest *t = setup();
+    gate2(t, true);
+    program(t, 2, 3, 10, false);
+    uint64_t p = pulse(t) + 1;
+    static const uint8_t even[] = { 10, 8, 6, 4, 2, 10, 8, 6, 4, 2 };
+    for (unsigned i = 0; i < 20; i++) {
+        to_pulse(t, p + i);
+        g_assert_cmpuint(count(t, 2), ==, even[i % 10]);
+        g_assert_cmpint(out(t, 2), ==, i % 10 < 5);
+    }
+    gate2(t, false); /* OUT high at once, a rise starts over */
+    g_assert_true(out(t, 2));
+    program(t, 2, 3, 5, false);
+    to_pulse(t, pulse(t) + 3);
+    gate2(t, true);
+    p = pulse(t) + 1;
+    static const uint8_t odd[] = { 4, 2, 0, 4, 2 };
+    for (unsigned i = 0; i < 10; i++) {
+        to_pulse(t, p + i);
+        g_assert_cmpuint(count(t, 2), ==, odd[i % 5]);
+        g_assert_cmpint(out(t, 2), ==, i % 5 < 3);
+    }
+    isatest_free(t);
+
+    t = setup(); /* the usual 18.2 Hz, and 1000 Hz */
+    program(t, 0, 3, 0, false);
+    tm_step(t->tm, 1000000000);
+    g_assert_cmpuint(t->tm->rises[0], ==, 18 + 1); /* one for OUT going high with the control word */
+    program(t, 0, 3, 1193, false);
+    unsigned rises = t->tm->rises[0];
+    tm_step(t->tm, 1000000000);
+    g_assert_cmpuint(t->tm->rises[0] - rises, ==, 1000);
+    isatest_free(t);
+}
+
+static void test_modes4_5(void)
+{
+    IsaTest *t = setup();
+    program(t, 0, 4, 30, false);
+    uint64_t p = pulse(t);
+    g_assert_true(out(t, 0));
+    to_pulse(t, p + 31);
+    g_assert_false(out(t, 0)); /* the strobe */
+    unsigned rises = t->tm->rises[0];
+    to_pulse(t, p + 32);
+    g_assert_true(out(t, 0));
+    g_assert_cmpuint(t->tm->rises[0] - rises, ==, 1);
+    program(t, 2, 5, 12, false);
+    to_pulse(t, pulse(t) + 40);
+    g_assert_true(out(t, 2));
+    gate2(t, true);
+    p = pulse(t);
+    to_pulse(t, p + 12);
+    g_assert_true(out(t, 2));
+    to_pulse(t, p + 13);
+    g_assert_false(out(t, 2));
+    to_pulse(t, p + 14);
+    g_assert_true(out(t, 2));
+    isatest_free(t);
+}
+
+static void test_access(void)
+{
+    IsaTest *t = setup();
+    gate2(t, true);
+    program(t, 2, 0, 0x1234, true); /* BCD 1234 */
+    uint64_t p = pulse(t);
+    to_pulse(t, p + 1 + 35);
+    g_assert_cmphex(count(t, 2), ==, 0x1199);
+    /* A latched count waits for its read; a second latch is ignored. */
+    outb(t, 0x43, 0x80);
+    to_pulse(t, p + 1 + 235);
+    outb(t, 0x43, 0x80);
+    g_assert_cmphex(inb(t, 0x42), ==, 0x99);
+    g_assert_cmphex(inb(t, 0x42), ==, 0x11);
+    g_assert_cmphex(inb(t, 0x42), ==, 0x99);
+    g_assert_cmphex(inb(t, 0x42), ==, 0x09);
+    /* Read-back of both: status first, then count. */
+    outb(t, 0x43, 0xc8);
+    g_assert_cmphex(inb(t, 0x42), ==, 0x31);
+    g_assert_cmphex(inb(t, 0x42), ==, 0x99);
+    g_assert_cmphex(inb(t, 0x42), ==, 0x09);
+    /* LSB only, MSB only. */
+    outb(t, 0x43, 0x90 | 0);
+    outb(t, 0x42, 200);
+    p = pulse(t);
+    to_pulse(t, p + 1 + 50);
+    g_assert_cmpuint(inb(t, 0x42), ==, 150);
+    outb(t, 0x43, 0xa0);
+    outb(t, 0x42, 2);
+    p = pulse(t);
+    to_pulse(t, p + 1 + 256);
+    g_assert_cmpuint(inb(t, 0x42), ==, 1);
+    g_assert_cmphex(inb(t, 0x43), ==, 0xff);
+    /* Gate low holds mode 0. */
+    gate2(t, false);
+    to_pulse(t, pulse(t) + 1000);
+    g_assert_cmpuint(inb(t, 0x42), ==, 1);
+    isatest_free(t);
+}
+
+static void test_port61(void)
+{
+    IsaTest *t = setup();
+    outb(t, 0x61, 0xff);
+    g_assert_cmphex(inb(t, 0x61) & 0xcf, ==, 0x0f);
+    program(t, 2, 0, 50, false);
+    g_assert_cmphex(inb(t, 0x61) & 0x20, ==, 0);
+    to_pulse(t, pulse(t) + 60);
+    g_assert_cmphex(inb(t, 0x61) & 0x20, ==, 0x20);
+    unsigned toggles = 0;
+    uint8_t was = inb(t, 0x61) & 0x10;
+    for (unsigned i = 0; i < 1000; i++) { /* 1 ms: a toggle each 15.085 us */
+        tm_step(t->tm, 1000);
+        toggles += (inb(t, 0x61) & 0x10) != was;
+        was = inb(t, 0x61) & 0x10;
+    }
+    g_assert_cmpuint(toggles, >=, 65);
+    g_assert_cmpuint(toggles, <=, 67);
+    g_assert_true(isatest_refuses(t, &pcspk_type, "audiodev", "snd0", "snd0"));
+    isatest_free(t);
+}
+
+static void test_fast_counter(void)
+{
+    IsaTest *t = setup(); /* a hostile rate does not make a timer per pulse */
+    program(t, 0, 2, 2, false);
+    unsigned rises = t->tm->rises[0];
+    tm_step(t->tm, 10000000);
+    g_assert_cmpuint(t->tm->rises[0] - rises, <=, 510);
+    g_assert_cmpuint(t->tm->rises[0] - rises, >=, 400);
+    isatest_free(t);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/i8254/mode0", test_mode0);
+    g_test_add_func("/i8254/mode1", test_mode1);
+    g_test_add_func("/i8254/mode2", test_mode2);
+    g_test_add_func("/i8254/mode3", test_mode3);
+    g_test_add_func("/i8254/modes4-5", test_modes4_5);
+    g_test_add_func("/i8254/access", test_access);
+    g_test_add_func("/i8254/port61", test_port61);
+    g_test_add_func("/i8254/fast-counter", test_fast_counter);
+    return g_test_run();
+}
