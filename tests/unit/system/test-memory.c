@@ -471,15 +471,12 @@ static uint64_t race_read(void *opaque, MemAccess *a G_GNUC_UNUSED)
 static void *race_reader(void *opaque)
 {
     Race *r = opaque;
-    uint64_t n = 0;
     rcu_register_thread();
-    while (!__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE)) {
+    do { /* at least once: a busy host may start this thread after the race is over */
         uint64_t v = tm_read(r->tm, 0x8000, 1);
         g_assert_true(v == 1 || v == 2 || v == 0xff);
-        n++;
-    }
+    } while (!__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE));
     rcu_unregister_thread();
-    g_assert_cmpuint(n, >, 0);
     return NULL;
 }
 
