@@ -294,6 +294,7 @@ OP(extrq_imm)
 {
     X86Vec *a = &cpu->xmm[d->rm];
     a->q[0] = extract_field(a->q[0], d->imm & 63, d->imm >> 8 & 63);
+    a->q[1] = 0; /* undefined in the APM; CPUs clear it */
     NEXT;
 }
 OP(extrq)
@@ -301,12 +302,14 @@ OP(extrq)
     X86Vec *a = &cpu->xmm[d->reg];
     uint64_t c = cpu->xmm[d->rm].q[0];
     a->q[0] = extract_field(a->q[0], c & 63, c >> 8 & 63);
+    a->q[1] = 0; /* undefined in the APM; CPUs clear it */
     NEXT;
 }
 OP(insertq_imm)
 {
     X86Vec *a = &cpu->xmm[d->reg];
     a->q[0] = insert_field(a->q[0], cpu->xmm[d->rm].q[0], d->imm & 63, d->imm >> 8 & 63);
+    a->q[1] = 0; /* undefined in the APM; CPUs clear it */
     NEXT;
 }
 OP(insertq)
@@ -314,5 +317,6 @@ OP(insertq)
     X86Vec *a = &cpu->xmm[d->reg];
     X86Vec b = cpu->xmm[d->rm];
     a->q[0] = insert_field(a->q[0], b.q[0], b.q[1] & 63, b.q[1] >> 8 & 63);
+    a->q[1] = 0; /* undefined in the APM; CPUs clear it */
     NEXT;
 }

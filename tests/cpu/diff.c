@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ * tests/cpu/diff.c - every user-mode row of insn.def, with random operands, on the host CPU and in the interpreter.
+ *
+ *   cpu-diff                 a short run over all rows (RHEA_DIFF_CASES sets the number of cases)
+ *   cpu-diff --row NAME      only rows of that name
+ *   cpu-diff --replay ROW 64|32 SEED   one case, in full
+ *
+ * A difference is printed as a line that --replay takes. Prints the cases per group at the end.
+ */
+#include "diff.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const reg_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+
+static bool has_error_code(int trap)
+{
+    return trap == EXC_PF || trap == EXC_GP || trap == EXC_SS || trap == EXC_AC;
+}
+
+static bool st_is_empty(const DiffFx *fx, unsigned i)
+{
+    return !(fx->ftw >> ((i + (fx->fsw >> 11)) & 7) & 1);
+}
+
+/* Appends what differs; empty when nothing does. */
+static void compare(const DiffCase *c, const DiffResult *h, const DiffResult *t, GString *out)
+{
+    const X86Row *row = &x86_rows[c->row];
+    if (h->trap != t->trap) {
+        g_string_append_printf(out, " trap %d/%d", h->trap, t->trap);
+        return;
+    }
+    if (has_error_code(h->trap) && h->err != t->err) {
+        g_string_append_printf(out, " err %x/%x", h->err, t->err);
+    }
+    if (h->trap == EXC_PF && h->cr2 != t->cr2) {
+        g_string_append_printf(out, " cr2 %lx/%lx", (long)h->cr2, (long)t->cr2);
+    }
+    for (int i = 0; i < (c->code64 ? 16 : 8); i++) {
+        if (h->out.gpr[i] != t->out.gpr[i]) {
+            g_string_append_printf(out, " %s %lx/%lx", reg_names[i], (long)h->out.gpr[i], (long)t->out.gpr[i]);
+        }
+    }
+    if (h->out.rip != t->out.rip) {
+        g_string_append_printf(out, " rip %lx/%lx", (long)h->out.rip, (long)t->out.rip);
+    }
+    uint32_t ignore = h->trap < 0 ? c->rflags_ignore : 0;
+    uint32_t mask = (FL_ARITH | FL_DF) & ~ignore;
+    if ((h->out.rflags ^ t->out.rflags) & mask) {
+        g_string_append_printf(out, " flags %x/%x mask %x", h->out.rflags & mask, t->out.rflags & mask, mask);
+    }
+    const DiffFx *a = &h->out.fx, *b = &t->out.fx;
+    if (a->mxcsr != b->mxcsr) {
+        g_string_append_printf(out, " mxcsr %x/%x", a->mxcsr, b->mxcsr);
+    }
+    for (int i = 0; i < (c->code64 ? 16 : 8); i++) {
+        if (memcmp(a->xmm[i], b->xmm[i], 16)) {
+            const uint64_t *x = (const void *)a->xmm[i], *y = (const void *)b->xmm[i];
+            g_string_append_printf(out, " xmm%d %016lx_%016lx/%016lx_%016lx", i, (long)x[1], (long)x[0], (long)y[1], (long)y[0]);
+        }
+    }
+    if (a->fcw != b->fcw || a->fsw != b->fsw || a->ftw != b->ftw) {
+        g_string_append_printf(out, " fcw %x/%x fsw %x/%x ftw %x/%x", a->fcw, b->fcw, a->fsw, b->fsw, a->ftw, b->ftw);
+    }
+    if (a->fop && a->fop != b->fop && (row->attrs & RA_X87)) {
+        g_string_append_printf(out, " fop %x/%x", a->fop, b->fop);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        if (memcmp(a->st[i], b->st[i], 10)) {
+            const uint64_t *x = (const void *)a->st[i], *y = (const void *)b->st[i];
+            g_string_append_printf(out, " st%u%s %04x:%016lx/%04x:%016lx", i, st_is_empty(a, i) ? "(empty)" : "",
+                                   (unsigned)(x[1] & 0xffff), (long)x[0], (unsigned)(y[1] & 0xffff), (long)y[0]);
+        }
+    }
+    for (unsigned i = 0; i < DIFF_DATA_SIZE; i++) {
+        if (h->data[i] != t->data[i]) {
+            g_string_append_printf(out, " mem[%x] %02x/%02x", DIFF_DATA + i, h->data[i], t->data[i]);
+            break;
+        }
+    }
+}
+
+/* What hardware is known to do otherwise, each with its reason; the case does not count. */
+static void settle_known(const DiffCase *c, const DiffResult *h, DiffResult *t)
+{
+    const X86Row *row = &x86_rows[c->row];
+    if (!strcmp(row->name, "PUSHF") && h->trap < 0) { /* the host's copy has TF, the test's own single step */
+        unsigned at = (unsigned)(t->out.gpr[R_RSP] - DIFF_DATA) + 1;
+        if (at < DIFF_DATA_SIZE) {
+            t->data[at] |= FL_TF >> 8;
+        }
+    }
+    if (!strcmp(row->name, "FXSAVE") && h->trap < 0) { /* AMD leaves the error pointers' place alone without a pending error */
+        for (unsigned i = 0; i + 512 <= DIFF_DATA_SIZE; i += 16) {
+            if (!memcmp(h->data + i + 24, t->data + i + 24, 392) && memcmp(h->data + i, c->data + i, 6)) {
+                memcpy(t->data + i + 6, h->data + i + 6, 18);
+            }
+        }
+    }
+    if (row->memsize > 64 && row->memsize < 0xf0) {
+        t->cr2 = h->cr2; /* which of several pages is looked at first is the CPU's business */
+    }
+    if (h->trap == EXC_XM && t->trap == EXC_XM) { /* with an unmasked exception AMD leaves PE as it was */
+        t->out.fx.mxcsr = (t->out.fx.mxcsr & ~0x20u) | (h->out.fx.mxcsr & 0x20);
+        if (row->attrs & RA_MMX || row->reg == RK_MMX || row->rm == RK_MMX) { /* and has left x87 mode already */
+            t->out.fx.fsw = h->out.fx.fsw;
+            t->out.fx.ftw = h->out.fx.ftw;
+            memcpy(t->out.fx.st, h->out.fx.st, sizeof(t->out.fx.st));
+        }
+    }
+    if (!strcmp(row->name, "POPA") && h->trap >= 0) { /* a fault half way: the SDM does not say what is already popped */
+        memcpy(t->out.gpr, h->out.gpr, sizeof(t->out.gpr));
+    }
+    if (h->trap == EXC_PF && t->trap == EXC_PF && h->cr2 - 0x200000 >= 0x200000) {
+        t->err = (t->err & ~1u) | (h->err & 1); /* somewhere in the test's own process or the kernel: present there */
+    }
+}
+
+typedef struct Progress { /* shared with the child that runs the cases */
+    uint64_t cases, differences, groups[16], faults;
+    unsigned row;
+    bool code64;
+    uint64_t seed;
+    uint8_t reached[4096];
+} Progress;
+static Progress *progress;
+
+static const char *const group_names[] = { "integer", "branch", "string", "bmi", "x87", "mmx", "sse", "system" };
+
+static unsigned group_of(unsigned row)
+{
+    const char *g = diff_row_group(row);
+    for (unsigned i = 0; i < G_N_ELEMENTS(group_names); i++) {
+        if (!strcmp(g, group_names[i])) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static void print_case(const DiffCase *c, const DiffResult *h, const DiffResult *t)
+{
+    printf("# in:");
+    for (int i = 0; i < 16; i++) {
+        printf(" %s=%lx", reg_names[i], (long)c->in.gpr[i]);
+    }
+    printf(" flags=%x fcw=%x fsw=%x ftw=%x mxcsr=%x\n", c->in.rflags, c->in.fx.fcw, c->in.fx.fsw, c->in.fx.ftw, c->in.fx.mxcsr);
+    for (int i = 0; i < 16; i++) {
+        const uint64_t *x = (const void *)c->in.fx.xmm[i];
+        printf("# xmm%d=%016lx_%016lx", i, (long)x[1], (long)x[0]);
+        if (i < 8) {
+            const uint64_t *st = (const void *)c->in.fx.st[i];
+            printf("  st%d=%04x:%016lx", i, (unsigned)(st[1] & 0xffff), (long)st[0]);
+        }
+        printf("\n");
+    }
+    printf("# host: trap %d err %x cr2 %lx rip %lx flags %x; t0: trap %d err %x cr2 %lx rip %lx flags %x\n", h->trap, h->err,
+           (long)h->cr2, (long)h->out.rip, h->out.rflags, t->trap, t->err, (long)t->cr2, (long)t->out.rip, t->out.rflags);
+}
+
+static bool one_case(unsigned row, bool code64, uint64_t seed, bool verbose)
+{
+    static DiffCase c;
+    static DiffResult h, t;
+    const char *why = NULL;
+    progress->row = row;
+    progress->code64 = code64;
+    progress->seed = seed;
+    if (!diff_generate(row, code64, seed, &c, &why)) {
+        return true;
+    }
+    diff_native_run(&c, &h);
+    diff_t0_run(&c, &t);
+    settle_known(&c, &h, &t);
+    g_autoptr(GString) text = g_string_new(NULL);
+    compare(&c, &h, &t, text);
+    progress->cases++;
+    progress->groups[group_of(row)]++;
+    progress->faults += h.trap >= 0;
+    progress->reached[row & 4095] |= h.trap < 0 ? 2 : 1;
+    if (text->len || verbose) {
+        printf("# %s %s: --replay %u %d %lu bytes", x86_rows[row].name, x86_rows[row].operands, row, code64 ? 64 : 32, (long)seed);
+        for (unsigned i = 0; i < c.len; i++) {
+            printf(" %02x", c.bytes[i]);
+        }
+        printf(" host/t0:%s\n", text->str);
+    }
+    if (verbose) {
+        print_case(&c, &h, &t);
+    }
+    progress->differences += text->len != 0;
+    return text->len == 0;
+}
+
+static bool row_runs(unsigned row, const char *only)
+{
+    const X86Row *r = &x86_rows[row];
+    if (only && strcmp(r->name, only)) {
+        return false;
+    }
+    return !diff_row_excluded(row) && (!r->feat || diff_native_has_feature(x86_feature_names[r->feat]));
+}
+
+/* In a child: a case that kills the process is reported by the parent. */
+static void run_cases(uint64_t total, const char *only, uint64_t seed)
+{
+    unsigned rows = 0, per_row_shown[4096] = { 0 };
+    for (unsigned i = 1; i < x86_n_rows; i++) {
+        rows += row_runs(i, only);
+    }
+    uint64_t each = MAX(1, total / (MAX(rows, 1) * 2));
+    for (unsigned i = 1; i < x86_n_rows; i++) {
+        if (!row_runs(i, only)) {
+            continue;
+        }
+        for (uint64_t k = 0; k < 2 * each; k++) {
+            if (!one_case(i, k & 1, seed + k / 2, false) && ++per_row_shown[i & 4095] >= 3) {
+                break; /* three examples of a row are enough */
+            }
+        }
+    }
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    const char *env = getenv("RHEA_DIFF_CASES"), *only = NULL;
+    uint64_t total = env ? strtoull(env, NULL, 0) : 60000, seed = 1;
+    diff_gen_init();
+    progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    g_autoptr(GString) why = g_string_new(NULL);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!diff_native_init(why)) {
+        printf("1..0 # SKIP %s\n", why->str);
+        return 0;
+    }
+    diff_t0_init();
+    if (argc == 5 && !strcmp(argv[1], "--replay")) {
+        return one_case((unsigned)atoi(argv[2]), atoi(argv[3]) == 64, strtoull(argv[4], NULL, 0), true) ? 0 : 1;
+    }
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "--row")) {
+            only = argv[i + 1];
+        } else if (!strcmp(argv[i], "--seed")) {
+            seed = strtoull(argv[i + 1], NULL, 0);
+        }
+    }
+    printf("1..2\n");
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        run_cases(total, only, seed);
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!ok) {
+        printf("# the child died (status %x) in %s: --replay %u %d %lu\n", status, x86_rows[progress->row].name, progress->row,
+               progress->code64 ? 64 : 32, (long)progress->seed);
+    }
+    printf("%sok 1 - no unexplained difference\n", ok && progress->differences == 0 ? "" : "not ");
+    unsigned missed = 0, left_out = 0;
+    for (unsigned i = 1; i < x86_n_rows; i++) {
+        if (!row_runs(i, only)) {
+            left_out++;
+        } else if (!progress->reached[i & 4095]) {
+            missed++;
+            printf("# row never reached: %u %s %s (%s)\n", i, x86_rows[i].name, x86_rows[i].operands, x86_rows[i].enc);
+        }
+    }
+    printf("%sok 2 - every row was reached\n", missed ? "not " : "");
+    printf("# %lu cases (%lu faults), %lu differences; rows left to other tests: %u\n#", (long)progress->cases,
+           (long)progress->faults, (long)progress->differences, left_out);
+    for (unsigned i = 0; i < G_N_ELEMENTS(group_names); i++) {
+        printf(" %s %lu", group_names[i], (long)progress->groups[i]);
+    }
+    printf("\n");
+    return 0;
+}
