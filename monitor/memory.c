@@ -28,7 +28,8 @@ static bool parse_format(const char *text, const char *letters, Format *f, GStri
     if (isdigit((unsigned char)*p)) {
         f->count = 0;
         while (isdigit((unsigned char)*p)) {
-            f->count = MIN(f->count * 10 + (*p++ - '0'), DUMP_MAX);
+            f->count = MIN(f->count * 10 + (*p - '0'), DUMP_MAX);
+            p++;
         }
     }
     for (; *p; p++) {

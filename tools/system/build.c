@@ -77,6 +77,9 @@ static bool set_machine_props(Cli *cli, Error **errp)
     Machine *m = cli->m;
     Error *err = NULL;
     g_autofree char *owner = g_strdup_printf("machine type '%s'", m->board->name);
+    if (cli->nographic && prop_find(m->board->props, "graphics") && !json_member(cli->machine_props, "graphics", NULL)) {
+        json_put(cli->machine_props, "graphics", json_new_bool(false)); /* firmware talks to the serial port */
+    }
     m->board_state = new_state(m->board->props, m->board->state_size);
     if (!set_props(m, m->board->props, m->board_state, cli->machine_props, owner, &err)) {
         error_prefix(&err, "-machine");
