@@ -23,12 +23,12 @@
 #define DO_MEM(EA, PRE, CALC, FL)                                                                           \
     {                                                                                                       \
         uint64_t lin = (EA);                                                                                \
-        T *p = rmw_ptr(cpu, d, lin, BYTES);                                                                 \
+        void *p = rmw_ptr(cpu, d, lin, BYTES);                                                                 \
         PRE;                                                                                                \
         if (G_LIKELY(p)) {                                                                                  \
-            a = *p;                                                                                         \
+            a = CAT(host_ld, BITS)(p);                                                                                         \
             CALC;                                                                                           \
-            *p = r;                                                                                         \
+            CAT(host_st, BITS)(p, r);                                                                                         \
         } else {                                                                                            \
             a = (T)x86_ld_slow(cpu, lin, BYTES, cpu->mmu);                                                  \
             CALC;                                                                                           \
@@ -41,14 +41,14 @@
     {                                                                                                       \
         uint64_t lin = ea_lin(cpu, d, BYTES, true);                                                         \
         SYNC(d);                                                                                            \
-        T *p = x86_lock_ptr(cpu, lin, BYTES);                                                               \
+        void *p = x86_lock_ptr(cpu, lin, BYTES);                                                               \
         PRE;                                                                                                \
         if (G_LIKELY(p)) {                                                                                  \
-            T was = *(volatile T *)p;                                                                       \
+            T was = CAT(host_ld, BITS)(p);                                                                       \
             do {                                                                                            \
                 a = was;                                                                                    \
                 CALC;                                                                                       \
-                was = __sync_val_compare_and_swap(p, a, r);                                                 \
+                was = CAT(host_cas, BITS)(p, a, r);                                                 \
             } while (G_UNLIKELY(was != a));                                                                 \
             x86_lock_done(cpu, lin, BYTES);                                                                 \
         } else {                                                                                            \

@@ -74,12 +74,13 @@ BT_READ(16) BT_READ(32) BT_READ(64)
         uint64_t lin = lin_;                                                                                \
         uint##bits##_t m = (uint##bits##_t)1 << ((bit_) & (bits - 1)), old;                                 \
         SYNC(d);                                                                                            \
-        uint##bits##_t *p = x86_lock_ptr(cpu, lin, bits / 8);                                               \
+        void *p = x86_lock_ptr(cpu, lin, bits / 8);                                                         \
         if (p) {                                                                                            \
-            old = __atomic_load_n(p, __ATOMIC_RELAXED);                                                     \
-            while (!__atomic_compare_exchange_n(p, &old, (uint##bits##_t)VALUE(old, m), false, __ATOMIC_SEQ_CST, \
-                                                __ATOMIC_RELAXED)) {                                        \
-            }                                                                                               \
+            uint##bits##_t seen = host_ld##bits(p);                                                         \
+            do {                                                                                            \
+                old = seen;                                                                                 \
+                seen = host_cas##bits(p, old, (uint##bits##_t)VALUE(old, m));                               \
+            } while (seen != old);                                                                          \
             x86_lock_done(cpu, lin, bits / 8);                                                              \
         } else {                                                                                            \
             void *q;                                                                                        \

@@ -101,10 +101,6 @@ CC_OPS(s, 8) CC_OPS(ns, 9) CC_OPS(p, 10) CC_OPS(np, 11) CC_OPS(l, 12) CC_OPS(nl,
         cpu->cc_op = CC_LOGIC + LOG2_##bits;                                                                \
         FUSED_END(COND)                                                                                     \
     }
-#define LOG2_8  0
-#define LOG2_16 1
-#define LOG2_32 2
-#define LOG2_64 3
 #define CMP_FORMS(cc, COND)                                                                                 \
     FUSED_CMP(cc, eg_r, 32, R32(d->rm), R32(d->reg), COND)                                                  \
     FUSED_CMP(cc, eg_r, 64, R64(d->rm), R64(d->reg), COND)                                                  \

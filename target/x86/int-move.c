@@ -52,12 +52,12 @@ OP(lea_f64) { R64(d->reg) = LEA_F; NEXT; }
         uint64_t lin = ea_lin(cpu, d, bits / 8, true);                                                      \
         uint##bits##_t was, old;                                                                            \
         SYNC(d);                                                                                            \
-        uint##bits##_t *p = x86_lock_ptr(cpu, lin, bits / 8);                                               \
+        void *p = x86_lock_ptr(cpu, lin, bits / 8);                                                         \
         if (G_LIKELY(p)) {                                                                                  \
-            was = *(volatile uint##bits##_t *)p;                                                            \
+            was = host_ld##bits(p);                                                            \
             do {                                                                                            \
                 old = was;                                                                                  \
-                was = __sync_val_compare_and_swap(p, old, (uint##bits##_t)(NEW));                           \
+                was = host_cas##bits(p, old, (uint##bits##_t)(NEW));                           \
             } while (G_UNLIKELY(was != old));                                                               \
             x86_lock_done(cpu, lin, bits / 8);                                                              \
         } else {                                                                                            \
@@ -67,10 +67,6 @@ OP(lea_f64) { R64(d->reg) = LEA_F; NEXT; }
         AFTER;                                                                                              \
         NEXT;                                                                                               \
     }
-#define LOG2_8  0
-#define LOG2_16 1
-#define LOG2_32 2
-#define LOG2_64 3
 #define XADD_FL(bits) SET_CC(CC_ADD + LOG2_##bits, (uint##bits##_t)(was + add), add)
 #define CMPX_FL(bits) SET_CC(CC_SUB + LOG2_##bits, (uint##bits##_t)(acc - was), was)
 #define EXCHANGES(bits)                                                                                     \
@@ -144,9 +140,9 @@ static void cmpxchg8b(X86Cpu *cpu, const X86Insn *d)
     uint64_t lin = ea_lin(cpu, d, 8, true), want = (uint32_t)R64(R_RAX) | R64(R_RDX) << 32;
     uint64_t put = (uint32_t)R64(R_RBX) | R64(R_RCX) << 32, was;
     SYNC(d);
-    uint64_t *p = x86_lock_ptr(cpu, lin, 8);
+    void *p = x86_lock_ptr(cpu, lin, 8);
     if (p) {
-        was = __sync_val_compare_and_swap(p, want, put);
+        was = host_cas64(p, want, put);
         x86_lock_done(cpu, lin, 8);
     } else {
         was = x86_ld_slow(cpu, lin, 8, cpu->mmu);

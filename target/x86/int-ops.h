@@ -20,6 +20,23 @@
 #define LOG2_32 2
 #define LOG2_64 3
 
+/* Atomic compare-and-swap on guest memory, which may be misaligned: x86 hosts do that in hardware. Returns what was there. */
+#define HOST_CAS(bits)                                                                                      \
+    static inline __attribute__((no_sanitize("alignment"))) uint##bits##_t host_cas##bits(void *p, uint##bits##_t was, \
+                                                                                          uint##bits##_t now) \
+    {                                                                                                       \
+        return __sync_val_compare_and_swap((uint##bits##_t *)p, was, now);                                  \
+    }                                                                                                       \
+    static inline uint##bits##_t host_ld##bits(const void *p)                                               \
+    {                                                                                                       \
+        uint##bits##_t v;                                                                                   \
+        memcpy(&v, p, sizeof(v));                                                                           \
+        return v;                                                                                           \
+    }                                                                                                       \
+    static inline void host_st##bits(void *p, uint##bits##_t v) { memcpy(p, &v, sizeof(v)); }
+HOST_CAS(8) HOST_CAS(16) HOST_CAS(32) HOST_CAS(64)
+#undef HOST_CAS
+
 /* Loads for a read-modify-write: faults as the write it is. *p is where to store, NULL: the slow way. */
 #define RMW(bits)                                                                                           \
     static inline uint##bits##_t rmw_ld##bits(X86Cpu *cpu, const X86Insn *d, uint64_t lin, void **p)        \

@@ -7,6 +7,7 @@
 #define T0_TAIL_NEXT
 #include "t0.h"
 #include "flags.h"
+#include "int-ops.h"
 
 #define CAT2(a, b) a##b
 #define CAT(a, b)  CAT2(a, b)
