@@ -211,10 +211,10 @@ static void posted_run(void *opaque)
     PostedWrite *w = opaque;
     struct MachinePrivate *p = w->machine->priv;
     rcu_read_lock(); /* whoever withdraws and then waits for a grace period waits for this write, too */
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     g_queue_unlink(&p->posted, &w->link);
     MemRegion *r = w->region;
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     if (r) {
         mmio_write(r, w->off, w->size, w->val, w->attrs);
     }
@@ -230,7 +230,7 @@ bool mmio_post_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemA
         return false;
     }
     struct MachinePrivate *p = m->priv;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     bool room = p->posted.length < POSTED_WRITES_MAX;
     if (room) {
         PostedWrite *w = g_new0(PostedWrite, 1);
@@ -245,7 +245,7 @@ bool mmio_post_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemA
         g_queue_push_tail_link(&p->posted, &w->link);
         domain_post(&w->task); /* inside the lock: the queue's order is the order of the writes */
     }
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     if (!room) {
         guest_error(r->owner, "%s: too many posted writes, one is dropped", r->name);
     }
@@ -255,7 +255,7 @@ bool mmio_post_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemA
 void mmio_posted_withdraw(Machine *m, MemRegion *r)
 {
     struct MachinePrivate *p = m->priv;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     for (GList *l = p->posted.head; l;) {
         PostedWrite *w = l->data;
         l = l->next;
@@ -267,7 +267,7 @@ void mmio_posted_withdraw(Machine *m, MemRegion *r)
             w->region = NULL;
         }
     }
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* ---- ranges ---- */

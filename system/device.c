@@ -252,8 +252,8 @@ void device_map_mem(Device *dev, MemRegion *r, hwaddr at, int priority)
 typedef struct HomeCall {
     Task task;
     Resource *res;
-    GMutex lock;
-    GCond done;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
     bool finished;
 } HomeCall;
 
@@ -271,10 +271,10 @@ static void home_call_run(void *opaque)
 {
     HomeCall *c = opaque;
     stop_timer_or_task(c->res);
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     c->finished = true;
-    g_cond_signal(&c->done);
-    g_mutex_unlock(&c->lock);
+    pthread_cond_signal(&c->done);
+    pthread_mutex_unlock(&c->lock);
 }
 
 /* A timer or task ends on its home loop, so that the loop is not inside it. */
@@ -287,16 +287,16 @@ static void end_on_home_loop(Device *dev, Resource *r)
     }
     HomeCall c = { .res = r };
     c.task = (Task){ .run = home_call_run, .opaque = &c };
-    g_mutex_init(&c.lock);
-    g_cond_init(&c.done);
+    pthread_mutex_init(&c.lock, NULL);
+    pthread_cond_init(&c.done, NULL);
     loop_post(home, &c.task);
-    g_mutex_lock(&c.lock);
+    pthread_mutex_lock(&c.lock);
     while (!c.finished) {
-        g_cond_wait(&c.done, &c.lock);
+        pthread_cond_wait(&c.done, &c.lock);
     }
-    g_mutex_unlock(&c.lock);
-    g_cond_clear(&c.done);
-    g_mutex_clear(&c.lock);
+    pthread_mutex_unlock(&c.lock);
+    pthread_cond_destroy(&c.done);
+    pthread_mutex_destroy(&c.lock);
 }
 
 static void release_resource(Device *dev, Resource *r)

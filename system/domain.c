@@ -5,10 +5,12 @@
  */
 #include "rhea/system/domain.h"
 
+#include <pthread.h>
+
 struct Domain {
     char *name;
     Loop *home;
-    GMutex lock;
+    pthread_mutex_t lock;
     TimerGuard guard;
 };
 
@@ -29,7 +31,7 @@ Domain *domain_new(const char *name, Loop *home)
     Domain *d = g_new0(Domain, 1);
     d->name = g_strdup(name);
     d->home = home;
-    g_mutex_init(&d->lock);
+    pthread_mutex_init(&d->lock, NULL);
     d->guard = (TimerGuard){ .lock = domain_guard_lock, .unlock = domain_guard_unlock, .opaque = d };
     return d;
 }
@@ -40,7 +42,7 @@ void domain_free(Domain *d)
         return;
     }
     g_assert(held != d);
-    g_mutex_clear(&d->lock);
+    pthread_mutex_destroy(&d->lock);
     g_free(d->name);
     g_free(d);
 }
@@ -51,7 +53,7 @@ void domain_lock(Domain *d) TSA_NO_ANALYSIS
         g_error("domain '%s' locked by a thread that holds domain '%s': work for another domain is posted",
                 d->name, held->name);
     }
-    g_mutex_lock(&d->lock);
+    pthread_mutex_lock(&d->lock);
     held = d;
 }
 
@@ -59,7 +61,7 @@ void domain_unlock(Domain *d) TSA_NO_ANALYSIS
 {
     g_assert(held == d);
     held = NULL;
-    g_mutex_unlock(&d->lock);
+    pthread_mutex_unlock(&d->lock);
 }
 
 bool domain_held(const Domain *d)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * system/internal.h - what the files of the machine core share and nobody else sees.
- * Threads: each group of members names its lock.
+ * Threads: each group of members names its lock. Locks are pthread's: ThreadSanitizer follows those.
  */
 #ifndef RHEA_SYSTEM_INTERNAL_H
 #define RHEA_SYSTEM_INTERNAL_H
@@ -24,14 +24,14 @@ typedef struct PostedWrite {
 
 struct MachinePrivate {
     /* Region trees and address spaces: the topology lock (order 2). */
-    GRecMutex topology;
+    pthread_mutex_t topology; /* recursive */
     unsigned topology_depth;
     bool topology_dirty;
     GSList *spaces; /* AddressSpace * */
     uint32_t view_generation;
 
     /* Leaf lock `lock`: the rest of this group. */
-    GMutex lock;
+    pthread_mutex_t lock;
     GList *ram_blocks; /* RamBlock *, in order of creation; not references */
     GQueue posted;     /* PostedWrite.link */
     GQueue events;     /* QueuedEvent *, see machine_request.c */
@@ -52,8 +52,8 @@ struct MachinePrivate {
     GSList *powerdown_hooks;      /* PowerdownHook * */
 
     /* vCPU threads: park_lock. */
-    GMutex park_lock;
-    GCond parked;
+    pthread_mutex_t park_lock;
+    pthread_cond_t parked;
     bool vcpu_quit;               /* atomic */
     Task serial_task;             /* serial mode: one round of all vCPUs */
 };

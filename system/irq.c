@@ -34,7 +34,7 @@ void irq_set(IrqLine *line, bool level)
 void irq_or_init(IrqOr *g)
 {
     memset(g, 0, sizeof(*g));
-    g_mutex_init(&g->lock);
+    pthread_mutex_init(&g->lock, NULL);
 }
 
 /* The lock is taken only when the output may change. Whoever gets it last recomputes the output from the
@@ -49,9 +49,9 @@ static void irq_or_set(void *sink, unsigned pin, bool level)
     if (!was == !now) {
         return;
     }
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     irq_set(&g->out, __atomic_load_n(&g->level, __ATOMIC_ACQUIRE) != 0);
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
 }
 
 const IrqSinkOps irq_or_sink = { .set = irq_or_set };

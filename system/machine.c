@@ -66,10 +66,14 @@ Machine *machine_new(Loop *loop)
     role_assert_main();
     Machine *m = g_new0(Machine, 1);
     struct MachinePrivate *p = m->priv = g_new0(struct MachinePrivate, 1);
-    g_rec_mutex_init(&p->topology);
-    g_mutex_init(&p->lock);
-    g_mutex_init(&p->park_lock);
-    g_cond_init(&p->parked);
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&p->topology, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->park_lock, NULL);
+    pthread_cond_init(&p->parked, NULL);
     g_queue_init(&p->posted);
     g_queue_init(&p->events);
     p->loops = g_ptr_array_new();
@@ -225,10 +229,10 @@ void machine_free(Machine *m)
     machine_free_options(m);
     g_list_free(p->ram_blocks);
     g_ptr_array_free(p->loops, TRUE);
-    g_cond_clear(&p->parked);
-    g_mutex_clear(&p->park_lock);
-    g_mutex_clear(&p->lock);
-    g_rec_mutex_clear(&p->topology);
+    pthread_cond_destroy(&p->parked);
+    pthread_mutex_destroy(&p->park_lock);
+    pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->topology);
     g_free(p);
     g_free(m);
 }

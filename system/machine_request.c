@@ -54,9 +54,9 @@ static void deliver_queued(Machine *m)
 {
     struct MachinePrivate *p = m->priv;
     for (;;) {
-        g_mutex_lock(&p->lock);
+        pthread_mutex_lock(&p->lock);
         QueuedEvent *e = g_queue_pop_head(&p->events);
-        g_mutex_unlock(&p->lock);
+        pthread_mutex_unlock(&p->lock);
         if (!e) {
             return;
         }
@@ -74,12 +74,12 @@ void machine_event(Machine *m, const char *name, Json *data)
     struct MachinePrivate *p = m->priv;
     QueuedEvent *e = g_new(QueuedEvent, 1);
     *e = (QueuedEvent){ .name = name, .data = data };
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     bool room = p->events.length < EVENTS_MAX;
     if (room) {
         g_queue_push_tail(&p->events, e);
     }
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     if (!room) {
         json_unref(data);
         g_free(e);
@@ -114,40 +114,40 @@ static Json *reason_data(ShutdownCause c)
 void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_status)
 {
     struct MachinePrivate *p = m->priv;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     if (!p->wanted.shutdown) { /* the first cause is the one that is told */
         p->wanted.shutdown = cause;
         p->wanted.exit_status = exit_status;
     }
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     loop_post(m->loop, &p->request_task);
 }
 
 void machine_request_reset(Machine *m, ShutdownCause cause)
 {
     struct MachinePrivate *p = m->priv;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     p->wanted.reset = cause;
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     loop_post(m->loop, &p->request_task);
 }
 
 void machine_request_powerdown(Machine *m)
 {
     struct MachinePrivate *p = m->priv;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     p->wanted.powerdown = true;
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     loop_post(m->loop, &p->request_task);
 }
 
 void machine_request_stop(Machine *m, RunState why)
 {
     struct MachinePrivate *p = m->priv;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     p->wanted.stop = true;
     p->wanted.stop_why = why;
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     loop_post(m->loop, &p->request_task);
 }
 
@@ -219,10 +219,10 @@ static void run_requests(void *opaque)
 {
     Machine *m = opaque;
     struct MachinePrivate *p = m->priv;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     __typeof__(p->wanted) w = p->wanted;
     p->wanted = (__typeof__(w)){ 0 };
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     deliver_queued(m);
     if (p->quitting) {
         return;

@@ -134,11 +134,11 @@ static bool load_block(In *in, RamBlock *ram)
 static GPtrArray *blocks_of(Machine *m)
 {
     GPtrArray *a = g_ptr_array_new();
-    g_mutex_lock(&m->priv->lock);
+    pthread_mutex_lock(&m->priv->lock);
     for (GList *l = m->priv->ram_blocks; l; l = l->next) {
         g_ptr_array_add(a, l->data);
     }
-    g_mutex_unlock(&m->priv->lock);
+    pthread_mutex_unlock(&m->priv->lock);
     return a;
 }
 

@@ -52,9 +52,9 @@ static RamBlock *ram_map(Machine *m, const char *name, uint64_t size, bool share
     ram->fd = fd;
     ram->page_flags = g_malloc0(bytes >> RAM_PAGE_BITS);
     if (m) {
-        g_mutex_lock(&m->priv->lock);
+        pthread_mutex_lock(&m->priv->lock);
         m->priv->ram_blocks = g_list_append(m->priv->ram_blocks, ram);
-        g_mutex_unlock(&m->priv->lock);
+        pthread_mutex_unlock(&m->priv->lock);
     }
     return ram;
 }
@@ -99,9 +99,9 @@ void ram_unref(RamBlock *ram)
     }
     Machine *m = ram->machine;
     if (m) {
-        g_mutex_lock(&m->priv->lock);
+        pthread_mutex_lock(&m->priv->lock);
         m->priv->ram_blocks = g_list_remove(m->priv->ram_blocks, ram);
-        g_mutex_unlock(&m->priv->lock);
+        pthread_mutex_unlock(&m->priv->lock);
     }
     rcu_defer(ram_release, ram);
 }

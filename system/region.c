@@ -342,7 +342,7 @@ static void as_update(AddressSpace *as)
 
 void mem_begin(Machine *m)
 {
-    g_rec_mutex_lock(&m->priv->topology);
+    pthread_mutex_lock(&m->priv->topology);
     m->priv->topology_depth++;
 }
 
@@ -357,7 +357,7 @@ void mem_commit(Machine *m)
         }
     }
     p->topology_depth--;
-    g_rec_mutex_unlock(&p->topology);
+    pthread_mutex_unlock(&p->topology);
 }
 
 /* ---- address spaces ---- */

@@ -23,9 +23,9 @@ void vcpu_kick(Vcpu *cpu)
 {
     Machine *m = cpu->machine;
     __atomic_store_n(&cpu->exit_request, 1, __ATOMIC_SEQ_CST);
-    g_mutex_lock(&cpu->lock);
-    g_cond_signal(&cpu->wake);
-    g_mutex_unlock(&cpu->lock);
+    pthread_mutex_lock(&cpu->lock);
+    pthread_cond_signal(&cpu->wake);
+    pthread_mutex_unlock(&cpu->lock);
     if (current != cpu && m->accel && m->accel->kick) {
         m->accel->kick(cpu);
     }
@@ -60,8 +60,8 @@ typedef struct WorkWait {
     Task task;
     void (*run)(void *opaque);
     void *opaque;
-    GMutex lock;
-    GCond done;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
     bool finished;
 } WorkWait;
 
@@ -69,10 +69,10 @@ static void work_wait_run(void *opaque)
 {
     WorkWait *w = opaque;
     w->run(w->opaque);
-    g_mutex_lock(&w->lock);
+    pthread_mutex_lock(&w->lock);
     w->finished = true;
-    g_cond_signal(&w->done);
-    g_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->done);
+    pthread_mutex_unlock(&w->lock);
 }
 
 void vcpu_run_on_wait(Vcpu *cpu, void (*run)(void *opaque), void *opaque)
@@ -84,16 +84,16 @@ void vcpu_run_on_wait(Vcpu *cpu, void (*run)(void *opaque), void *opaque)
     g_assert(!domain_current());
     WorkWait w = { .run = run, .opaque = opaque };
     w.task = (Task){ .run = work_wait_run, .opaque = &w };
-    g_mutex_init(&w.lock);
-    g_cond_init(&w.done);
+    pthread_mutex_init(&w.lock, NULL);
+    pthread_cond_init(&w.done, NULL);
     vcpu_run_on(cpu, &w.task);
-    g_mutex_lock(&w.lock);
+    pthread_mutex_lock(&w.lock);
     while (!w.finished) {
-        g_cond_wait(&w.done, &w.lock);
+        pthread_cond_wait(&w.done, &w.lock);
     }
-    g_mutex_unlock(&w.lock);
-    g_cond_clear(&w.done);
-    g_mutex_clear(&w.lock);
+    pthread_mutex_unlock(&w.lock);
+    pthread_cond_destroy(&w.done);
+    pthread_mutex_destroy(&w.lock);
 }
 
 /* ---- the vCPU's side ---- */
@@ -142,20 +142,20 @@ static bool wants_to_run(const Vcpu *cpu)
 static void set_parked(Vcpu *cpu, bool parked)
 {
     struct MachinePrivate *p = cpu->machine->priv;
-    g_mutex_lock(&p->park_lock);
+    pthread_mutex_lock(&p->park_lock);
     cpu->parked = parked;
-    g_cond_broadcast(&p->parked);
-    g_mutex_unlock(&p->park_lock);
+    pthread_cond_broadcast(&p->parked);
+    pthread_mutex_unlock(&p->park_lock);
 }
 
 /* Sleeps until there is work, the end, or (awake == NULL: a parked CPU) no reason to be parked. */
 static void sleep_until(Vcpu *cpu, bool parked)
 {
-    g_mutex_lock(&cpu->lock);
+    pthread_mutex_lock(&cpu->lock);
     while (!has_work(cpu) && !must_quit(cpu) && (parked ? must_park(cpu) : !must_park(cpu) && !wants_to_run(cpu))) {
-        g_cond_wait(&cpu->wake, &cpu->lock);
+        pthread_cond_wait(&cpu->wake, &cpu->lock);
     }
-    g_mutex_unlock(&cpu->lock);
+    pthread_mutex_unlock(&cpu->lock);
 }
 
 /* This vCPU cannot go on by itself: it parks as if the machine had been stopped, until a reset or cont. */
@@ -283,8 +283,8 @@ static bool vcpu_create(Machine *m, unsigned index, Error **errp)
     cpu->stop_request = true;
     cpu->parked = true;
     cpu->budget = m->serial_mode ? VCPU_SERIAL_BUDGET : 0;
-    g_mutex_init(&cpu->lock);
-    g_cond_init(&cpu->wake);
+    pthread_mutex_init(&cpu->lock, NULL);
+    pthread_cond_init(&cpu->wake, NULL);
     m->cpus[index] = cpu;
     if (t->vcpu_init && !t->vcpu_init(cpu, errp)) {
         return false;
@@ -368,8 +368,8 @@ void vcpus_free(Machine *m)
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         Vcpu *cpu = m->cpus[i];
         if (cpu) {
-            g_mutex_clear(&cpu->lock);
-            g_cond_clear(&cpu->wake);
+            pthread_mutex_destroy(&cpu->lock);
+            pthread_cond_destroy(&cpu->wake);
             free(cpu);
         }
     }
@@ -387,11 +387,11 @@ void vcpus_pause(Machine *m)
     }
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         Vcpu *cpu = m->cpus[i];
-        g_mutex_lock(&p->park_lock);
+        pthread_mutex_lock(&p->park_lock);
         while (cpu->thread && !cpu->parked) {
-            g_cond_wait(&p->parked, &p->park_lock);
+            pthread_cond_wait(&p->parked, &p->park_lock);
         }
-        g_mutex_unlock(&p->park_lock);
+        pthread_mutex_unlock(&p->park_lock);
     }
 }
 

@@ -282,7 +282,7 @@ static StreamDict *load_dictionary(In *in, const VmState *s, uint16_t version, u
     if (!get(in, 2, &n)) {
         return NULL;
     }
-    if (n > VM_FIELDS_MAX || depth > VM_DEPTH_MAX) {
+    if (n > VM_FIELDS_MAX || n > (uint64_t)(in->end - in->p) / 6 || depth > VM_DEPTH_MAX) {
         error_set(in->errp, "state section '%s' has an impossible dictionary", in->section);
         return NULL;
     }

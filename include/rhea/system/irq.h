@@ -8,6 +8,7 @@
 #define RHEA_SYSTEM_IRQ_H
 
 #include "rhea/util/error.h"
+#include <pthread.h>
 #include <stdint.h>
 
 typedef struct Machine Machine;
@@ -34,7 +35,7 @@ static inline void irq_pulse(IrqLine *line) { irq_set(line, true); irq_set(line,
 typedef struct IrqOr {
     IrqLine out;
     uint64_t level; /* atomic */
-    GMutex lock;
+    pthread_mutex_t lock;
 } IrqOr;
 extern const IrqSinkOps irq_or_sink; /* sink = IrqOr *, pin = source number */
 void irq_or_init(IrqOr *g);

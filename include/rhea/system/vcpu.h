@@ -41,8 +41,8 @@ struct Vcpu {
     bool parked;              /* own thread: stopped with the machine */
     bool stop_request;        /* atomic */
     GThread *thread;
-    GMutex lock;              /* guards the wait below */
-    GCond wake;
+    pthread_mutex_t lock;     /* guards the wait below */
+    pthread_cond_t wake;
     Task *work;               /* atomic list of vcpu_run_on() tasks */
     unsigned budget;          /* > 0 (serial mode): run() returns EXIT_KICKED after about this many instructions */
     bool target_ready, accel_ready; /* private: what vcpu_fini undoes */
