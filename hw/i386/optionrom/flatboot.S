@@ -15,7 +15,7 @@
 #define FB_KIND      (FB + 12)  /* 0: Multiboot map entries, 1: PVH's */
 #define FB_MAP       (FB + 16)  /* where the map goes */
 #define FB_MAP_LEN   (FB + 20)  /* where its length goes */
-#define FB_MEM_LOWER (FB + 24)  /* where INT 12h's answer goes, 0: nowhere */
+#define FB_MEM_LOWER (FB + 24)  /* where the sizes of lower and upper memory go, 0: nowhere */
 #define FB_IMAGE     (FB + 28)
 #define FB_IMAGE_LEN (FB + 32)
 #define FB_EXTRA     (FB + 36)
@@ -135,6 +135,24 @@ flat:
     jz 1f
     movl WORK + LOWER_KB, %eax
     movl %eax, (%edi)
+    /* The upper memory size follows it: what the map has from 1 MiB on, without the firmware's own. */
+    movl WORK + MAP_COUNT, %ecx
+    movl $WORK + MAP + 4, %esi
+2:  jecxz 1f
+    cmpl $0x100000, (%esi)
+    jne 3f
+    cmpl $0, 4(%esi)
+    jne 3f
+    cmpl $1, 16(%esi)
+    jne 3f
+    movl 8(%esi), %eax
+    movl 12(%esi), %edx
+    shrdl $10, %edx, %eax
+    movl %eax, 4(%edi)
+    jmp 1f
+3:  addl $MAP_ENTRY, %esi
+    decl %ecx
+    jmp 2b
 1:  movl WORK + FB_EAX, %eax
     movl WORK + FB_EBX, %ebx
     movl WORK + FB_ENTRY, %ecx
