@@ -199,7 +199,8 @@ OP(pclmulqdq)
     NEXT;
 }
 
-/* ---- SHA, FIPS 180-4; word 3 of a register is the earliest ---- */
+/* ---- SHA, FIPS 180-4; word 3 of a register is the earliest. Operands in memory need no
+ * alignment, as on AMD's processors; Intel's raise #GP. ---- */
 
 static inline uint32_t rol(uint32_t v, unsigned n) { return v << n | v >> (32 - n); }
 static inline uint32_t ror(uint32_t v, unsigned n) { return v >> n | v << (32 - n); }
@@ -210,7 +211,7 @@ OP(sha1rnds4)
 {
     static const uint32_t k[4] = { 0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6 };
     X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec w = *sse_src16(cpu, d, &tmp);
+    X86Vec w = *sse_src16u(cpu, d, &tmp);
     unsigned f = d->imm & 3;
     uint32_t a = v->d[3], b = v->d[2], c = v->d[1], dd = v->d[0], e = 0;
     for (unsigned i = 0; i < 4; i++) { /* E is already in the first word, by SHA1NEXTE */
@@ -229,7 +230,7 @@ OP(sha1rnds4)
 OP(sha1nexte)
 {
     X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec b = *sse_src16(cpu, d, &tmp);
+    X86Vec b = *sse_src16u(cpu, d, &tmp);
     uint32_t e = rol(v->d[3], 30);
     v->q[0] = b.q[0];
     v->q[1] = b.q[1];
@@ -240,7 +241,7 @@ OP(sha1nexte)
 OP(sha1msg1)
 {
     X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec b = *sse_src16(cpu, d, &tmp), a = *v;
+    X86Vec b = *sse_src16u(cpu, d, &tmp), a = *v;
     v->d[3] = a.d[1] ^ a.d[3];
     v->d[2] = a.d[0] ^ a.d[2];
     v->d[1] = b.d[3] ^ a.d[1];
@@ -251,7 +252,7 @@ OP(sha1msg1)
 OP(sha1msg2)
 {
     X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec b = *sse_src16(cpu, d, &tmp), a = *v;
+    X86Vec b = *sse_src16u(cpu, d, &tmp), a = *v;
     uint32_t w16 = rol(a.d[3] ^ b.d[2], 1);
     v->d[3] = w16;
     v->d[2] = rol(a.d[2] ^ b.d[1], 1);
@@ -263,7 +264,7 @@ OP(sha1msg2)
 OP(sha256rnds2)
 {
     X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec s = *sse_src16(cpu, d, &tmp), wk = cpu->xmm[0], cur = *v;
+    X86Vec s = *sse_src16u(cpu, d, &tmp), wk = cpu->xmm[0], cur = *v;
     uint32_t a = s.d[3], b = s.d[2], c = cur.d[3], dd = cur.d[2];
     uint32_t e = s.d[1], f = s.d[0], g = cur.d[1], h = cur.d[0];
     for (unsigned i = 0; i < 2; i++) {
@@ -284,7 +285,7 @@ static inline uint32_t small1(uint32_t x) { return ror(x, 17) ^ ror(x, 19) ^ x >
 OP(sha256msg1)
 {
     X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec b = *sse_src16(cpu, d, &tmp), a = *v;
+    X86Vec b = *sse_src16u(cpu, d, &tmp), a = *v;
     for (unsigned i = 0; i < 4; i++) {
         v->d[i] = a.d[i] + small0(i < 3 ? a.d[i + 1] : b.d[0]);
     }
@@ -294,7 +295,7 @@ OP(sha256msg1)
 OP(sha256msg2)
 {
     X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec b = *sse_src16(cpu, d, &tmp), a = *v;
+    X86Vec b = *sse_src16u(cpu, d, &tmp), a = *v;
     uint32_t w16 = a.d[0] + small1(b.d[2]), w17 = a.d[1] + small1(b.d[3]);
     v->d[0] = w16;
     v->d[1] = w17;

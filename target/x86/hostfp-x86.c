@@ -14,7 +14,8 @@
 /* After the instruction: the status word, and FNCLEX when an unmasked exception is pending. */
 #define TAIL "\n\tfnstsw %%ax\n\tmovw %%ax, %[sw]\n\ttestb $0x80, %%al\n\tjz 1f\n\tfnclex\n1:\n\t"
 
-static inline void x87_begin(uint32_t env)
+/* Returns the host's TOP, so that what an instruction did to the stack can be told afterwards. */
+static inline unsigned x87_begin(uint32_t env)
 {
     uint16_t sw, cw = (uint16_t)env;
     asm volatile("fnstsw %0" : "=a"(sw));
@@ -24,7 +25,10 @@ static inline void x87_begin(uint32_t env)
     if (cw != X87_CW_INIT) {
         asm volatile("fldcw %0" ::"m"(cw));
     }
+    return sw >> 11 & 7;
 }
+/* Registers in use beyond those of `top`. */
+static inline unsigned x87_depth(unsigned top, uint16_t sw) { return (top - (sw >> 11)) & 7; }
 
 static inline uint16_t x87_end(uint32_t env, uint16_t sw)
 {
@@ -32,9 +36,8 @@ static inline uint16_t x87_end(uint32_t env, uint16_t sw)
     if ((uint16_t)env != X87_CW_INIT) {
         asm volatile("fldcw %0" ::"m"(init));
     }
-    return sw;
+    return sw & (uint16_t)~X87_TOP;
 }
-#define UNMASKED(env, sw) ((sw) & ~(env) & X87_EXC)
 
 /* dst = dst OP value in memory of a type; the 80-bit form has it in ST(1). */
 #define BIN_MEM(name, type, insn)                                                                           \
@@ -88,51 +91,54 @@ UNARY(2xm1, "f2xm1")
 UNARY(sin, "fsin")
 UNARY(cos, "fcos")
 
-/* The host pops unless the instruction was refused. */
+/* Which exceptions refuse a push or a pop differs between processors (FLD of a denormal with DE unmasked loads on AMD's),
+ * so that the host is asked. */
 #define POPPING(name, insn)                                                                                 \
     uint16_t hostfp_##name(X86F80 *st1, const void *st0, uint32_t env)                                      \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                                     \
         asm volatile("fldt %[d]\n\tfldt %[s]\n\t" insn TAIL                                                 \
                      : [sw] "=m"(sw) : [s] "m"(*(const X86F80 *)st0), [d] "m"(*st1) : CLOBBERS);            \
-        if (UNMASKED(env, sw) & X87_PRE) {                                                                  \
+        if (x87_depth(top, sw) != 1) {                                                                  \
             asm volatile("fstp %%st(0)\n\tfstp %%st(0)" ::: CLOBBERS);                                      \
-        } else {                                                                                            \
-            asm volatile("fstpt %0" : "=m"(*st1)::CLOBBERS);                                                \
+            return x87_end(env, sw) | X87_REFUSED;                                                          \
         }                                                                                                   \
+        asm volatile("fstpt %0" : "=m"(*st1)::CLOBBERS);                                                    \
         return x87_end(env, sw);                                                                            \
     }
 POPPING(patan, "fpatan")
 POPPING(yl2x, "fyl2x")
 POPPING(yl2xp1, "fyl2xp1")
 
-#define PUSHING(name, insn, unless)                                                                         \
+#define PUSHING(name, insn)                                                                         \
     uint16_t hostfp_##name(X86F80 *st0, X86F80 *pushed, uint32_t env)                                       \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                                     \
         asm volatile("fldt %[d]\n\t" insn TAIL : [sw] "=m"(sw) : [d] "m"(*st0) : CLOBBERS);                 \
-        if (!(UNMASKED(env, sw) & X87_PRE) && !(sw & (unless))) {                                           \
+        bool pushes = x87_depth(top, sw) == 2;                                                              \
+        if (pushes) {                                           \
             asm volatile("fstpt %0" : "=m"(*pushed)::CLOBBERS);                                             \
         }                                                                                                   \
         asm volatile("fstpt %0" : "=m"(*st0)::CLOBBERS);                                                    \
-        return x87_end(env, sw);                                                                            \
+        return x87_end(env, sw) | (pushes ? 0 : X87_REFUSED);                                                                            \
     }
-PUSHING(ptan, "fptan", X87_C2)
-PUSHING(sincos, "fsincos", X87_C2)
-PUSHING(xtract, "fxtract", 0)
+PUSHING(ptan, "fptan")
+PUSHING(sincos, "fsincos")
+PUSHING(xtract, "fxtract")
 
 /* A refused load pushes nothing. */
 #define LOAD(name, type, insn)                                                                              \
     uint16_t hostfp_from_##name(X86F80 *dst, const void *src, uint32_t env)                                 \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                                     \
         asm volatile(insn " %[s]" TAIL : [sw] "=m"(sw) : [s] "m"(*(const type *)src) : CLOBBERS);           \
-        if (!(UNMASKED(env, sw) & X87_PRE)) {                                                               \
-            asm volatile("fstpt %0" : "=m"(*dst)::CLOBBERS);                                                \
+        if (x87_depth(top, sw) != 1) {                                                                      \
+            return x87_end(env, sw) | X87_REFUSED;                                                               \
         }                                                                                                   \
+        asm volatile("fstpt %0" : "=m"(*dst)::CLOBBERS);                                                    \
         return x87_end(env, sw);                                                                            \
     }
 typedef struct Bytes10 { uint8_t b[10]; } Bytes10;
@@ -147,11 +153,12 @@ LOAD(bcd, Bytes10, "fbld")
     uint16_t hostfp_to_##name(void *dst, const X86F80 *src, uint32_t env)                                   \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                                     \
         asm volatile("fldt %[s]\n\t" insn " %[d]" TAIL                                                      \
                      : [sw] "=m"(sw), [d] "+m"(*(type *)dst) : [s] "m"(*src) : CLOBBERS);                   \
-        if (UNMASKED(env, sw) & ~X87_PE) {                                                                  \
+        if (x87_depth(top, sw) != 0) {                                                                  \
             asm volatile("fstp %%st(0)" ::: CLOBBERS);                                                      \
+            return x87_end(env, sw) | X87_REFUSED;                                                          \
         }                                                                                                   \
         return x87_end(env, sw);                                                                            \
     }

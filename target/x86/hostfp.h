@@ -17,6 +17,7 @@
 enum {
     X87_IE = 1, X87_DE = 2, X87_ZE = 4, X87_OE = 8, X87_UE = 16, X87_PE = 32, X87_EXC = 63, X87_SF = 64,
     X87_ES = 128, X87_C0 = 0x100, X87_C1 = 0x200, X87_C2 = 0x400, X87_C3 = 0x4000, X87_B = 0x8000,
+    X87_TOP = 0x3800, X87_REFUSED = 0x800 /* result words have no TOP, but this: no push, pop or store was done */,
     X87_CC = X87_C0 | X87_C1 | X87_C2 | X87_C3,
     X87_PRE = X87_IE | X87_DE | X87_ZE, /* when unmasked, the operation is not done */
     X87_CW_INIT = 0x37f,
@@ -51,7 +52,7 @@ uint16_t hostfp_rndint(X86F80 *dst, uint32_t env);
 uint16_t hostfp_2xm1(X86F80 *dst, uint32_t env);
 uint16_t hostfp_sin(X86F80 *dst, uint32_t env);
 uint16_t hostfp_cos(X86F80 *dst, uint32_t env);
-/* st1 = f(st1, st0), for the instructions that pop. Unmasked X87_PRE: st1 unchanged. */
+/* st1 = f(st1, st0), for the instructions that pop. X87_REFUSED: st1 unchanged. */
 uint16_t hostfp_patan(X86F80 *st1, const void *st0, uint32_t env);
 uint16_t hostfp_yl2x(X86F80 *st1, const void *st0, uint32_t env);
 uint16_t hostfp_yl2xp1(X86F80 *st1, const void *st0, uint32_t env);
@@ -59,11 +60,11 @@ uint16_t hostfp_yl2xp1(X86F80 *st1, const void *st0, uint32_t env);
 uint16_t hostfp_prem(X86F80 *st0, const void *st1, uint32_t env);
 uint16_t hostfp_prem1(X86F80 *st0, const void *st1, uint32_t env);
 uint16_t hostfp_scale(X86F80 *st0, const void *st1, uint32_t env);
-/* st0 = f(st0) and a second result to push, unless C2 (ptan, sincos) or an unmasked X87_PRE. */
+/* st0 = f(st0) and a second result to push unless X87_REFUSED (C2 of ptan and sincos, or an unmasked exception). */
 uint16_t hostfp_ptan(X86F80 *st0, X86F80 *pushed, uint32_t env);
 uint16_t hostfp_sincos(X86F80 *st0, X86F80 *pushed, uint32_t env);
 uint16_t hostfp_xtract(X86F80 *st0, X86F80 *pushed, uint32_t env);
-/* Conversions. Unmasked exceptions but PE: *dst unchanged. */
+/* Conversions. X87_REFUSED: *dst unchanged. */
 uint16_t hostfp_from_f32(X86F80 *dst, const void *src, uint32_t env);
 uint16_t hostfp_from_f64(X86F80 *dst, const void *src, uint32_t env);
 uint16_t hostfp_from_i16(X86F80 *dst, const void *src, uint32_t env);

@@ -20,7 +20,7 @@ void tlb_new_generation(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
     if (++t->generation == 0) { /* 2^32 flushes: an old entry must not come back to life */
-        memset(t->jc, 0xff, sizeof(t->jc));
+        memset(t->jc, 0, sizeof(t->jc));
         t->generation = 1;
     }
     if (t->gen != GEN_NEVER) {

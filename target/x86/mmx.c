@@ -75,13 +75,11 @@ OP(maskmovq)
     X86Vec v, m;
     v.q[0] = mmx_read(cpu, d->reg);
     m.q[0] = mmx_read(cpu, d->rm);
-    if (m.q[0] & 0x8080808080808080u) {
-        uint64_t lin = sse_rdi_lin(cpu, d, 8);
-        x86_probe_write(cpu, lin, 8, cpu->mmu);
-        for (unsigned i = 0; i < 8; i++) {
-            if (m.b[i] & 0x80) {
-                st8(cpu, d, lin + i, v.b[i]);
-            }
+    uint64_t lin = sse_rdi_lin(cpu, d, 8);
+    x86_probe_write(cpu, lin, 8, cpu->mmu); /* faults without a byte selected, too: AMD */
+    for (unsigned i = 0; i < 8; i++) {
+        if (m.b[i] & 0x80) {
+            st8(cpu, d, lin + i, v.b[i]);
         }
     }
     mmx_begin(cpu);

@@ -167,32 +167,29 @@ FP_TO_GPR(cvttsd2si, cvtsd2si, sse_src8, true)
 
 /* ---- conversions with MMX registers ---- */
 
-/* From memory CVTPI2PD does not touch the x87 state; CVTPI2PS always does (SDM volume 2A). */
-OP(cvtpi2ps)
-{
-    MMX_ENTER;
-    X86Vec b = { .q = { mmx_src(cpu, d) } }, r = b;
-    uint32_t fl = hostsse_cvtdq2ps(&r, &b, sse_control(cpu));
-    sse_retire(cpu, d, fl, &r, 4, 0);
-    mmx_begin(cpu);
-    cpu->xmm[d->reg].q[0] = r.q[0];
-    NEXT;
-}
-OP(cvtpi2pd)
-{
-    if (!(d->flags & I_MEM)) {
-        MMX_ENTER;
+/* From memory they neither touch the x87 state nor wait for its errors: SDM volume 2A for CVTPI2PD, AMD's processors for
+ * CVTPI2PS too. */
+#define FP_FROM_MMX(name, fn, whole)                                                                        \
+    OP(name)                                                                                                \
+    {                                                                                                       \
+        bool reg = !(d->flags & I_MEM);                                                                     \
+        if (reg) {                                                                                          \
+            MMX_ENTER;                                                                                      \
+        }                                                                                                   \
+        X86Vec b = { .q = { mmx_src(cpu, d) } }, r = b;                                                     \
+        uint32_t fl = hostsse_##fn(&r, &b, sse_control(cpu));                                               \
+        sse_retire(cpu, d, fl, &r, 4, 0);                                                                   \
+        if (reg) {                                                                                          \
+            mmx_begin(cpu);                                                                                 \
+        }                                                                                                   \
+        cpu->xmm[d->reg].q[0] = r.q[0];                                                                     \
+        if (whole) {                                                                                        \
+            cpu->xmm[d->reg].q[1] = r.q[1];                                                                 \
+        }                                                                                                   \
+        NEXT;                                                                                               \
     }
-    X86Vec b = { .q = { mmx_src(cpu, d) } }, r = b;
-    uint32_t fl = hostsse_cvtdq2pd(&r, &b, sse_control(cpu));
-    sse_retire(cpu, d, fl, &r, 4, 0);
-    if (!(d->flags & I_MEM)) {
-        mmx_begin(cpu);
-    }
-    cpu->xmm[d->reg].q[0] = r.q[0];
-    cpu->xmm[d->reg].q[1] = r.q[1];
-    NEXT;
-}
+FP_FROM_MMX(cvtpi2ps, cvtdq2ps, false)
+FP_FROM_MMX(cvtpi2pd, cvtdq2pd, true)
 /* The upper lanes of a single-precision source are no operands: zero them. */
 #define FP_TO_MMX(name, fn, src_fn, single)                                                                 \
     OP(name)                                                                                                \

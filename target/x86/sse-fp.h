@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/sse-fp.h - MXCSR control and exception handling around hostfp.h, for sse-fp.c and sse4.c.
  * Models: Intel SDM volume 1, 11.5.
- * Does not model: -
+ * Does not model: PE beside an unmasked underflow as of a result of unbounded exponent (it is that of the denormal).
  * Threads: the vCPU's.
  */
 #ifndef TARGET_X86_SSE_FP_H

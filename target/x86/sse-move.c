@@ -195,17 +195,16 @@ OP(movmskpd)
     NEXT;
 }
 
-/* Only the selected bytes are written, each on its own; none selected: nothing happens, not even a fault. */
+/* Only the selected bytes are written, each on its own; addresses fault without any selected, too (AMD; the manuals leave
+ * it open). */
 OP(maskmovdqu)
 {
     const X86Vec *v = &cpu->xmm[d->reg], *m = &cpu->xmm[d->rm];
-    if ((m->q[0] | m->q[1]) & 0x8080808080808080u) {
-        uint64_t lin = sse_rdi_lin(cpu, d, 16);
-        x86_probe_write(cpu, lin, 16, cpu->mmu);
-        for (unsigned i = 0; i < 16; i++) {
-            if (m->b[i] & 0x80) {
-                st8(cpu, d, lin + i, v->b[i]);
-            }
+    uint64_t lin = sse_rdi_lin(cpu, d, 16);
+    x86_probe_write(cpu, lin, 16, cpu->mmu);
+    for (unsigned i = 0; i < 16; i++) {
+        if (m->b[i] & 0x80) {
+            st8(cpu, d, lin + i, v->b[i]);
         }
     }
     NEXT;

@@ -358,7 +358,7 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
         return error_set(errp, "vCPU %u: no memory for the interpreter's tables", v->index);
     }
     memset(tlb, 0xff, sizeof(*tlb));
-    memset(t->jc, 0xff, sizeof(t->jc));
+    memset(t->jc, 0, sizeof(t->jc));
     t->generation = 1;
     t->gen = GEN_NEVER;
     g_mutex_init(&t->lock);

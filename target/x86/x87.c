@@ -49,7 +49,8 @@ bool x87_stack_fault(X86Cpu *cpu, bool overflow)
 static void push_loaded(X86Cpu *cpu, const X86F80 *v, uint16_t sw)
 {
     cpu->fpu.sw &= (uint16_t)~X87_C1;
-    if (!(x87_merge(cpu, sw, 0) & X87_PRE)) {
+    x87_merge(cpu, sw, 0);
+    if (!(sw & X87_REFUSED)) {
         x87_push(cpu);
         *x87_st(cpu, 0) = *v;
     }
@@ -146,6 +147,13 @@ OP(fld_const)
 
 /* ---- stores ---- */
 
+/* A store that an unmasked exception refuses still faults on its address. */
+static void probe_store(X86Cpu *cpu, const X86Insn *d, uint64_t lin, unsigned n)
+{
+    SYNC(d);
+    x86_probe_write(cpu, lin, n, cpu->mmu);
+}
+
 /* FST, FIST and their popping forms; the value is computed first, then stored, then the flags change, so
  * that a fault on the store leaves everything as it was. */
 #define FP_STORE(name, bits, conv, empty_value, pops, trunc)                                                \
@@ -157,6 +165,8 @@ OP(fld_const)
         if (G_UNLIKELY(x87_is_empty(cpu, 0))) {                                                             \
             if (cpu->fpu.cw & X87_IE) {                                                                     \
                 st##bits(cpu, d, lin, m);                                                                   \
+            } else {                                                                                        \
+                probe_store(cpu, d, lin, bits / 8);                                                         \
             }                                                                                               \
             x87_note_mem(cpu, d, off);                                                                      \
             if (x87_stack_fault(cpu, false) && (pops)) {                                                    \
@@ -165,9 +175,11 @@ OP(fld_const)
             NEXT;                                                                                           \
         }                                                                                                   \
         uint16_t sw = hostfp_to_##conv(&m, x87_st(cpu, 0), x87_env(cpu) | ((trunc) ? 0xc00 : 0));           \
-        bool refused = sw & ~cpu->fpu.cw & (X87_EXC & ~X87_PE);                                             \
+        bool refused = sw & X87_REFUSED;                                                                    \
         if (G_LIKELY(!refused)) {                                                                           \
             st##bits(cpu, d, lin, m);                                                                       \
+        } else {                                                                                            \
+            probe_store(cpu, d, lin, bits / 8);                                                             \
         }                                                                                                   \
         x87_note_mem(cpu, d, off);                                                                          \
         x87_merge(cpu, sw, X87_C1);                                                                         \
@@ -200,6 +212,8 @@ OP(fstp_m80)
     }
     if (!empty || (cpu->fpu.cw & X87_IE)) {
         st_n(cpu, d, lin, &v, 10);
+    } else {
+        probe_store(cpu, d, lin, 10);
     }
     x87_note_mem(cpu, d, off);
     cpu->fpu.sw &= (uint16_t)~X87_C1;
@@ -215,10 +229,12 @@ OP(fbstp)
     uint64_t off, lin = x87_ea(cpu, d, 10, true, &off);
     uint8_t m[10] = { 0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff }; /* packed BCD indefinite */
     bool empty = x87_is_empty(cpu, 0);
-    uint16_t sw = empty ? X87_IE | X87_SF : hostfp_to_bcd(m, x87_st(cpu, 0), x87_env(cpu));
-    bool refused = sw & ~cpu->fpu.cw & (X87_EXC & ~X87_PE);
+    uint16_t sw = empty ? 0 : hostfp_to_bcd(m, x87_st(cpu, 0), x87_env(cpu));
+    bool refused = empty ? !(cpu->fpu.cw & X87_IE) : sw & X87_REFUSED;
     if (!refused) {
         st_n(cpu, d, lin, m, 10);
+    } else {
+        probe_store(cpu, d, lin, 10);
     }
     x87_note_mem(cpu, d, off);
     if (empty) {
@@ -252,6 +268,20 @@ static void store_reg(X86Cpu *cpu, const X86Insn *d, bool pops)
 }
 OP(fst_sti) { X87_ENTER; store_reg(cpu, d, false); NEXT; }
 OP(fstp_sti) { X87_ENTER; store_reg(cpu, d, true); NEXT; }
+
+/* D9 D8+i: of the aliases the one that does not complain about an empty register; it only pops it. */
+OP(fstp1)
+{
+    X87_ENTER;
+    if (x87_is_empty(cpu, 0)) {
+        x87_note(cpu, d);
+        cpu->fpu.sw &= (uint16_t)~X87_C1;
+        x87_pop(cpu);
+    } else {
+        store_reg(cpu, d, true);
+    }
+    NEXT;
+}
 
 OP(fxch)
 {
@@ -292,7 +322,6 @@ static void fcmov(X86Cpu *cpu, const X86Insn *d, bool taken)
         }
         return;
     }
-    cpu->fpu.sw &= (uint16_t)~X87_C1;
     if (taken) {
         *x87_st(cpu, 0) = *x87_st(cpu, d->rm & 7);
     }
@@ -365,25 +394,18 @@ HOSTFP_ARITH(FP_ARITH_FORMS)
 
 /* ---- comparisons ---- */
 
-enum { COM_CC = X87_CC };
-/* Masked underflow: unordered. */
+/* Underflow compares as unordered. The condition codes change even when the exception is unmasked (seen on AMD's Zen 4;
+ * the manuals leave it open); only the pop is left out. */
 static bool compare_underflow(X86Cpu *cpu)
 {
     bool masked = x87_stack_fault(cpu, false);
-    if (masked) {
-        cpu->fpu.sw |= X87_C0 | X87_C2 | X87_C3;
-    }
+    cpu->fpu.sw |= X87_C0 | X87_C2 | X87_C3;
     return masked;
 }
 static bool compare_done(X86Cpu *cpu, uint16_t sw)
 {
-    unsigned unmasked = x87_merge(cpu, sw, 0);
-    if (unmasked & X87_PRE) {
-        cpu->fpu.sw &= (uint16_t)~X87_C1;
-        return false;
-    }
-    cpu->fpu.sw = (uint16_t)((cpu->fpu.sw & ~COM_CC) | (sw & (COM_CC & ~X87_C1)));
-    return true;
+    unsigned unmasked = x87_merge(cpu, sw & ~X87_C1, X87_CC);
+    return !(unmasked & X87_PRE);
 }
 #define FP_MEM_COM(name, bits, fn, pops)                                                                    \
     OP(name)                                                                                                \
@@ -430,26 +452,23 @@ OP(fucom) { X87_ENTER; compare_regs(cpu, d, d->rm & 7, 0, true); NEXT; }
 OP(fucomp) { X87_ENTER; compare_regs(cpu, d, d->rm & 7, 1, true); NEXT; }
 OP(fucompp) { X87_ENTER; compare_regs(cpu, d, 1, 2, true); NEXT; }
 
-/* FCOMI and kin: the relation goes to ZF, PF, CF; OF, SF, AF become 0. */
+/* FCOMI and kin: the relation goes to ZF, PF, CF; OF, SF, AF become 0. C1 stays as on AMD's processors; Intel's manual
+ * clears it. */
 static void compare_eflags(X86Cpu *cpu, const X86Insn *d, bool pops, bool unordered)
 {
     x87_note(cpu, d);
     unsigned i = d->rm & 7;
     uint16_t sw = X87_C0 | X87_C2 | X87_C3;
+    bool done;
     if (G_UNLIKELY(x87_is_empty(cpu, 0) || x87_is_empty(cpu, i))) {
-        if (!x87_stack_fault(cpu, false)) {
-            return;
-        }
+        done = x87_stack_fault(cpu, false);
     } else {
         X86F80 *a = x87_st(cpu, 0), *b = x87_st(cpu, i);
         sw = unordered ? hostfp_ucom(a, b, x87_env(cpu)) : hostfp_com(a, b, x87_env(cpu));
-        cpu->fpu.sw &= (uint16_t)~X87_C1;
-        if (x87_merge(cpu, sw, 0) & X87_PRE) {
-            return;
-        }
+        done = !(x87_merge(cpu, sw, 0) & X87_PRE);
     }
     x86_set_eflags_arith(cpu, (sw & X87_C0 ? FL_CF : 0) | (sw & X87_C2 ? FL_PF : 0) | (sw & X87_C3 ? FL_ZF : 0));
-    if (pops) {
+    if (pops && done) {
         x87_pop(cpu);
     }
 }
@@ -510,6 +529,7 @@ OP(fabs)
     NEXT;
 }
 
+/* cc with C2: the instruction reports "not done" in C2; a stack fault clears it. */
 #define FP_UNARY(name, fn, cc)                                                                              \
     OP(name)                                                                                                \
     {                                                                                                       \
@@ -517,6 +537,7 @@ OP(fabs)
         x87_note(cpu, d);                                                                                   \
         if (G_UNLIKELY(x87_is_empty(cpu, 0))) {                                                             \
             underflow_to(cpu, 0);                                                                           \
+            cpu->fpu.sw &= (uint16_t)~((cc) & X87_C2);                                                      \
         } else {                                                                                            \
             x87_merge(cpu, hostfp_##fn(x87_st(cpu, 0), x87_env(cpu)), cc);                                  \
         }                                                                                                   \
@@ -530,21 +551,50 @@ FP_UNARY(fcos, cos, X87_C1 | X87_C2)
 
 /* ---- two operands, ST(0) and ST(1) ---- */
 
-#define FP_TO_ST0(name, fn, cc)                                                                             \
-    OP(name)                                                                                                \
+/* FPREM has a quotient: a finite dividend, a divisor that is not 0, nor a NaN, nor an encoding that is no number (SDM
+ * volume 1, table 8-3). */
+static bool has_quotient(const X86F80 *a, const X86F80 *b)
+{
+    unsigned ea = a->se & 0x7fff, eb = b->se & 0x7fff;
+    return ea != 0x7fff && (!ea || a->sig >> 63) && (!eb || b->sig >> 63) && (eb || b->sig) &&
+           (eb != 0x7fff || b->sig == (uint64_t)1 << 63);
+}
+
+/* Without one, or refused by an unmasked exception, C0 and C3 stay as they were and C2 becomes 0. */
+#define FP_REMAINDER(name)                                                                                  \
+    OP(f##name)                                                                                             \
     {                                                                                                       \
         X87_ENTER;                                                                                          \
         x87_note(cpu, d);                                                                                   \
         if (G_UNLIKELY(x87_is_empty(cpu, 0) || x87_is_empty(cpu, 1))) {                                     \
             underflow_to(cpu, 0);                                                                           \
+            cpu->fpu.sw &= (uint16_t)~X87_C2;                                                               \
+            NEXT;                                                                                           \
+        }                                                                                                   \
+        X86F80 *a = x87_st(cpu, 0), *b = x87_st(cpu, 1);                                                    \
+        bool quotient = has_quotient(a, b);                                                                 \
+        uint16_t sw = hostfp_##name(a, b, x87_env(cpu));                                                    \
+        if (quotient && !(sw & ~cpu->fpu.cw & X87_PRE)) {                                                   \
+            x87_merge(cpu, sw, X87_CC);                                                                     \
         } else {                                                                                            \
-            x87_merge(cpu, hostfp_##fn(x87_st(cpu, 0), x87_st(cpu, 1), x87_env(cpu)), cc);                  \
+            x87_merge(cpu, sw & ~X87_CC, X87_C1 | X87_C2);                                                  \
         }                                                                                                   \
         NEXT;                                                                                               \
     }
-FP_TO_ST0(fprem, prem, X87_CC)
-FP_TO_ST0(fprem1, prem1, X87_CC)
-FP_TO_ST0(fscale, scale, X87_C1)
+FP_REMAINDER(prem)
+FP_REMAINDER(prem1)
+
+OP(fscale)
+{
+    X87_ENTER;
+    x87_note(cpu, d);
+    if (G_UNLIKELY(x87_is_empty(cpu, 0) || x87_is_empty(cpu, 1))) {
+        underflow_to(cpu, 0);
+    } else {
+        x87_merge(cpu, hostfp_scale(x87_st(cpu, 0), x87_st(cpu, 1), x87_env(cpu)), X87_C1);
+    }
+    NEXT;
+}
 
 FP_REG_ARITH(fpatan, patan, 1, 0, true)
 FP_REG_ARITH(fyl2x, yl2x, 1, 0, true)
@@ -572,8 +622,8 @@ static void two_results(X86Cpu *cpu, const X86Insn *d, PushingFn *fn, bool c2)
     }
     X86F80 second = { 0 };
     uint16_t sw = fn(x87_st(cpu, 0), &second, x87_env(cpu));
-    unsigned unmasked = x87_merge(cpu, sw, X87_C1 | (c2 ? X87_C2 : 0));
-    if (!(unmasked & X87_PRE) && !(c2 && (sw & X87_C2))) {
+    x87_merge(cpu, sw, X87_C1 | (c2 ? X87_C2 : 0));
+    if (!(sw & X87_REFUSED)) {
         x87_push(cpu);
         *x87_st(cpu, 0) = second;
     }
@@ -607,6 +657,7 @@ OP(ffree)
     X87_ENTER;
     x87_note(cpu, d);
     x87_set_empty(cpu, d->rm & 7);
+    cpu->fpu.sw &= (uint16_t)~X87_C1;
     NEXT;
 }
 
@@ -615,6 +666,7 @@ OP(ffreep)
     X87_ENTER;
     x87_note(cpu, d);
     x87_set_empty(cpu, d->rm & 7);
+    cpu->fpu.sw &= (uint16_t)~X87_C1;
     x87_pop(cpu);
     NEXT;
 }

@@ -118,9 +118,7 @@ static void env_apply(X86Cpu *cpu, const uint8_t *p, bool wide)
     } else {
         f->fip = wide ? w[3] : w[3] & 0xffff;
         f->fcs = w[4] & 0xffff;
-        if (wide) {
-            f->fop = w[4] >> 16 & 0x7ff;
-        }
+        f->fop = wide ? w[4] >> 16 & 0x7ff : 0;
         f->fdp = wide ? w[5] : w[5] & 0xffff;
         f->fds = w[6] & 0xffff;
     }

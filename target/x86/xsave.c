@@ -57,6 +57,8 @@ static void build_x87(X86Cpu *cpu, const X86Insn *d, uint8_t *p)
         memcpy(p + AT_ST + 16 * i, x87_st(cpu, i), 10);
     }
 }
+/* Processors keep 57 bits of the pointers and show them sign-extended. */
+static uint64_t address(uint64_t v) { return (uint64_t)((int64_t)(v << 7) >> 7); }
 static void apply_x87(X86Cpu *cpu, const X86Insn *d, const uint8_t *p)
 {
     X86Fpu *f = &cpu->fpu;
@@ -64,8 +66,8 @@ static void apply_x87(X86Cpu *cpu, const X86Insn *d, const uint8_t *p)
     f->tags = (uint8_t)~p[4];
     f->fop = get(p + 6, 2) & 0x7ff;
     if ((cpu->mode & MODE_CODE64) && insn_osize(d) == 3) {
-        f->fip = get(p + 8, 8);
-        f->fdp = get(p + 16, 8);
+        f->fip = address(get(p + 8, 8));
+        f->fdp = address(get(p + 16, 8));
         f->fcs = f->fds = 0;
     } else {
         f->fip = get(p + 8, 4);
