@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * hw/intc/apic.c - local APIC in xAPIC and x2APIC mode, interrupt messages, timer.
- * Models:         Intel SDM volume 3 chapter 10: registers (10.4), LVT and timer (10.5), IPIs (10.6), delivery and priority
- *                 (10.8), spurious vector (10.9), messages (10.11), x2APIC (10.12). The timer counts at 1 GHz before its
- *                 divider.
- * Does not model: bus arbitration, delivery status (messages arrive at once), focus processors, EOI-broadcast
- *                 suppression, CMCI, ExtINT as a message (only through LINT0), different register pages per CPU: a
- *                 write to one CPU's APIC base moves the page for all.
- * Threads:        a leaf object: ApicBus.lock guards every local APIC of a machine; registers are dispatched without a
- *                 domain. Under the lock only vcpu_interrupt() and timers are called; EOI messages go out after it.
+ * Models:         Intel SDM volume 3 chapter 10: registers (10.4), LVT and timer (10.5), IPIs (10.6),
+ * delivery and priority (10.8), spurious vector (10.9), messages (10.11), x2APIC (10.12). The timer counts at
+ * 1 GHz before its divider.
+ * Does not model: bus arbitration, delivery status (messages arrive at once), focus
+ * processors, EOI-broadcast suppression, CMCI, ExtINT as a message (only through LINT0), different register
+ * pages per CPU: a write to one CPU's APIC base moves the page for all.
+ * Threads:        a leaf object:
+ * ApicBus.lock guards every local APIC of a machine; registers are dispatched without a domain. Under the
+ * lock only vcpu_interrupt() and timers are called; EOI messages go out after it.
  */
 #include "rhea/hw/apic.h"
 #include "rhea/hw/intc.h"
@@ -17,13 +18,38 @@
 
 enum { BASE_BSP = 1 << 8, BASE_EXTD = 1 << 10, BASE_EN = 1 << 11 };
 enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
-enum { LVT_MASKED = 1 << 16, LVT_LEVEL = 1 << 15, LVT_REMOTE = 1 << 14, LVT_PERIODIC = 1 << 17, LVT_DEADLINE = 1 << 18 };
+enum {
+    LVT_MASKED = 1 << 16,
+    LVT_LEVEL = 1 << 15,
+    LVT_REMOTE = 1 << 14,
+    LVT_PERIODIC = 1 << 17,
+    LVT_DEADLINE = 1 << 18
+};
 enum { MODE_FIXED, MODE_LOWEST, MODE_SMI, MODE_NMI = 4, MODE_INIT, MODE_SIPI, MODE_EXTINT };
 enum { ESR_SEND_VECTOR = 1 << 5, ESR_RECV_VECTOR = 1 << 6, ESR_REGISTER = 1 << 7 };
 enum { SVR_ENABLE = 1 << 8, APIC_VERSION = 0x14 | (LVT_COUNT - 1) << 16 };
 enum { /* register numbers: offset / 16, and MSR - 800h */
-    R_ID = 0x02, R_VERSION, R_TPR = 0x08, R_APR, R_PPR, R_EOI, R_RRD, R_LDR, R_DFR, R_SVR, R_ISR = 0x10, R_TMR = 0x18,
-    R_IRR = 0x20, R_ESR = 0x28, R_ICR = 0x30, R_ICR_HIGH, R_LVT = 0x32, R_TMICT = 0x38, R_TMCCT, R_TDCR = 0x3e, R_SELF = 0x3f,
+       R_ID = 0x02,
+       R_VERSION,
+       R_TPR = 0x08,
+       R_APR,
+       R_PPR,
+       R_EOI,
+       R_RRD,
+       R_LDR,
+       R_DFR,
+       R_SVR,
+       R_ISR = 0x10,
+       R_TMR = 0x18,
+       R_IRR = 0x20,
+       R_ESR = 0x28,
+       R_ICR = 0x30,
+       R_ICR_HIGH,
+       R_LVT = 0x32,
+       R_TMICT = 0x38,
+       R_TMCCT,
+       R_TDCR = 0x3e,
+       R_SELF = 0x3f,
 };
 enum { MIN_PERIOD_NS = 20000 }; /* a periodic timer does not fire more often, however fast it counts */
 
@@ -100,7 +126,8 @@ static void apic_update(Apic *a)
 {
     uint32_t l0 = a->lvt[LVT_LINT0];
     bool extint = !apic_on(a) || (!(l0 & LVT_MASKED) && (l0 >> 8 & 7) == MODE_EXTINT);
-    /* A disabled APIC is transparent on the bootstrap processor only: the others' LINT0 is not wired to INTR. */
+    /* A disabled APIC is transparent on the bootstrap processor only: the others' LINT0 is not wired to INTR.
+     */
     apic_pin(a, X86_IRQ_INTR, a->lint[0] && extint && (apic_on(a) || a->cpu->is_bsp));
     apic_pin(a, X86_IRQ_APIC, apic_deliverable(a) >= 0);
 }
@@ -166,7 +193,8 @@ static void apic_error(Apic *a, uint32_t bit)
 static void apic_lint_level(Apic *a, unsigned pin)
 {
     uint32_t *lvt = &a->lvt[LVT_LINT0 + pin];
-    if (a->lint[pin] && (*lvt & (LVT_LEVEL | LVT_MASKED | LVT_REMOTE | 0x700)) == LVT_LEVEL && apic_soft_on(a)) {
+    if (a->lint[pin] && (*lvt & (LVT_LEVEL | LVT_MASKED | LVT_REMOTE | 0x700)) == LVT_LEVEL &&
+        apic_soft_on(a)) {
         *lvt |= LVT_REMOTE;
         apic_accept(a, (uint8_t)*lvt, true);
     }
@@ -221,7 +249,8 @@ static void bus_lowest(ApicBus *bus, uint32_t dest, bool logical, bool wide, uin
     Apic *best = NULL;
     for (unsigned k = 0; k < bus->n; k++) {
         Apic *a = bus->apics[(bus->next + k) % bus->n];
-        if (a && apic_soft_on(a) && apic_addressed(a, dest, logical, wide) && (!best || apic_ppr(a) < apic_ppr(best))) {
+        if (a && apic_soft_on(a) && apic_addressed(a, dest, logical, wide) &&
+            (!best || apic_ppr(a) < apic_ppr(best))) {
             best = a;
         }
     }
@@ -232,7 +261,8 @@ static void bus_lowest(ApicBus *bus, uint32_t dest, bool logical, bool wide, uin
 }
 
 /* Lock held. */
-static void bus_send(ApicBus *bus, uint32_t dest, bool logical, bool wide, unsigned mode, uint8_t vector, bool level)
+static void bus_send(ApicBus *bus, uint32_t dest, bool logical, bool wide, unsigned mode, uint8_t vector,
+                     bool level)
 {
     if (mode == MODE_LOWEST) {
         bus_lowest(bus, dest, logical, wide, vector, level);
@@ -316,7 +346,10 @@ static unsigned timer_shift(const Apic *a)
     return (((a->tdcr & 3) | (a->tdcr >> 1 & 4)) + 1) & 7;
 }
 static int64_t timer_now(const Apic *a) { return clock_now(a->dev.machine->clock); }
-static bool timer_is_deadline(const Apic *a) { return (a->lvt[LVT_TIMER] & (LVT_PERIODIC | LVT_DEADLINE)) == LVT_DEADLINE; }
+static bool timer_is_deadline(const Apic *a)
+{
+    return (a->lvt[LVT_TIMER] & (LVT_PERIODIC | LVT_DEADLINE)) == LVT_DEADLINE;
+}
 
 static int64_t timer_period(const Apic *a) { return (int64_t)((uint64_t)a->tmict << timer_shift(a)); }
 
@@ -568,7 +601,8 @@ static void page_write(void *opaque, MemAccess *acc, uint64_t val)
     }
     g_mutex_unlock(&bus->lock);
     if (bad) {
-        guest_error(&a->dev, "write of 0x%" PRIx64 " to offset 0x%" PRIx64 ": no such register", val, acc->off);
+        guest_error(&a->dev, "write of 0x%" PRIx64 " to offset 0x%" PRIx64 ": no such register", val,
+                    acc->off);
     }
     apic_tell_eoi(a, eoi);
 }
@@ -717,8 +751,12 @@ static void op_init(void *opaque)
     g_mutex_unlock(&a->bus->lock);
 }
 
-static const X86ApicOps apic_cpu_ops = { .ack = op_ack, .msr_read = op_msr_read, .msr_write = op_msr_write, .get_tpr = op_get_tpr,
-                                         .set_tpr = op_set_tpr, .init = op_init };
+static const X86ApicOps apic_cpu_ops = { .ack = op_ack,
+                                         .msr_read = op_msr_read,
+                                         .msr_write = op_msr_write,
+                                         .get_tpr = op_get_tpr,
+                                         .set_tpr = op_set_tpr,
+                                         .init = op_init };
 
 /* --- the device --- */
 
@@ -753,8 +791,14 @@ static ApicBus *bus_of(Machine *m)
 
 static ApicBus *bus_new_for(Machine *m)
 {
-    static const MemOps ops = { .read = page_read, .write = page_write, .min = 1, .max = 8, .impl_min = 4, .impl_max = 4,
-                                .unaligned = true, .lockless = true };
+    static const MemOps ops = { .read = page_read,
+                                .write = page_write,
+                                .min = 1,
+                                .max = 8,
+                                .impl_min = 4,
+                                .impl_max = 4,
+                                .unaligned = true,
+                                .lockless = true };
     ApicBus *bus = g_new0(ApicBus, 1);
     bus->machine = m;
     bus->n = MAX(m->n_cpus, m->max_cpus);
@@ -818,8 +862,10 @@ static void apic_reset_done(Device *dev)
 static bool apic_post_load(void *opaque, Error **errp)
 {
     Apic *a = opaque;
-    if ((a->base & (BASE_EXTD | BASE_EN)) == BASE_EXTD || a->base >> a->cpu->phys_bits || a->id != a->cpu->apic_id) {
-        return error_set(errp, "local APIC of CPU %u: base 0x%" PRIx64 ", id %u are not possible", a->cpu->vcpu.index, a->base, a->id);
+    if ((a->base & (BASE_EXTD | BASE_EN)) == BASE_EXTD || a->base >> a->cpu->phys_bits ||
+        a->id != a->cpu->apic_id) {
+        return error_set(errp, "local APIC of CPU %u: base 0x%" PRIx64 ", id %u are not possible",
+                         a->cpu->vcpu.index, a->base, a->id);
     }
     a->tpr &= 0xff;
     a->svr &= 0x3ff;
@@ -848,15 +894,26 @@ static void apic_text(Apic *a, GString *out)
     g_mutex_lock(&a->bus->lock);
     for (unsigned i = 0; i < LVT_COUNT; i++) {
         uint32_t l = a->lvt[i];
-        g_string_append_printf(out, "%-8s 0x%08x %-8s %-6s %s%s (vec %u)\n", names[i], l, l & LVT_LEVEL ? "active-hi level" : "active-hi edge",
-                               l & LVT_MASKED ? "masked" : "", i == LVT_TIMER ? (l & LVT_DEADLINE ? "tsc-deadline " : l & LVT_PERIODIC ? "periodic " : "one-shot ") : "",
+        g_string_append_printf(out, "%-8s 0x%08x %-8s %-6s %s%s (vec %u)\n", names[i], l,
+                               l & LVT_LEVEL ? "active-hi level" : "active-hi edge",
+                               l & LVT_MASKED ? "masked" : "",
+                               i == LVT_TIMER ? (l & LVT_DEADLINE   ? "tsc-deadline "
+                                                 : l & LVT_PERIODIC ? "periodic "
+                                                                    : "one-shot ")
+                                              : "",
                                modes[i == LVT_TIMER || i == LVT_ERROR ? 0 : l >> 8 & 7], l & 0xff);
     }
-    g_string_append_printf(out, "TIMER    DCR=0x%x (divide by %u) initial_count = %u current_count = %u\n", a->tdcr, 1u << timer_shift(a), a->tmict,
-                           timer_count(a));
-    g_string_append_printf(out, "SPIV     0x%08x APIC %s, spurious vec %u\n", a->svr, a->svr & SVR_ENABLE ? "enabled" : "disabled", a->svr & 0xff);
-    g_string_append_printf(out, "BASE     0x%" PRIx64 " %s%s\n", a->base, apic_x2(a) ? "x2apic" : apic_on(a) ? "xapic" : "off", a->base & BASE_BSP ? " bsp" : "");
-    g_string_append_printf(out, "ICR      0x%08x%08x\nESR      0x%08x\n", (uint32_t)(a->icr >> 32), (uint32_t)a->icr, a->esr);
+    g_string_append_printf(out, "TIMER    DCR=0x%x (divide by %u) initial_count = %u current_count = %u\n",
+                           a->tdcr, 1u << timer_shift(a), a->tmict, timer_count(a));
+    g_string_append_printf(out, "SPIV     0x%08x APIC %s, spurious vec %u\n", a->svr,
+                           a->svr & SVR_ENABLE ? "enabled" : "disabled", a->svr & 0xff);
+    g_string_append_printf(out, "BASE     0x%" PRIx64 " %s%s\n", a->base,
+                           apic_x2(a)   ? "x2apic"
+                           : apic_on(a) ? "xapic"
+                                        : "off",
+                           a->base & BASE_BSP ? " bsp" : "");
+    g_string_append_printf(out, "ICR      0x%08x%08x\nESR      0x%08x\n", (uint32_t)(a->icr >> 32),
+                           (uint32_t)a->icr, a->esr);
     const struct { const char *name; const uint32_t *r; } sets[] = { { "ISR", a->isr }, { "IRR", a->irr } };
     for (unsigned k = 0; k < 2; k++) {
         g_string_append_printf(out, "%-8s", sets[k].name);
@@ -867,7 +924,8 @@ static void apic_text(Apic *a, GString *out)
         }
         g_string_append(out, bits_highest(sets[k].r) < 0 ? " (none)\n" : "\n");
     }
-    g_string_append_printf(out, "\nAPR 0x%02x TPR 0x%02x DFR 0x%02x LDR 0x%02x PPR 0x%02x\n", apic_ppr(a), a->tpr, a->dfr >> 28, a->ldr >> 24, apic_ppr(a));
+    g_string_append_printf(out, "\nAPR 0x%02x TPR 0x%02x DFR 0x%02x LDR 0x%02x PPR 0x%02x\n", apic_ppr(a),
+                           a->tpr, a->dfr >> 28, a->ldr >> 24, apic_ppr(a));
     g_mutex_unlock(&a->bus->lock);
 }
 
@@ -908,16 +966,41 @@ void apic_set_eoi_target(Machine *m, Device *ioapic)
 }
 
 static const VmField apic_fields[] = {
-    VM_U64(Apic, base), VM_U64(Apic, icr), VM_U64(Apic, tsc_deadline), VM_U32(Apic, id), VM_U32(Apic, ldr), VM_U32(Apic, dfr),
-    VM_U32(Apic, svr), VM_U32(Apic, esr), VM_U32(Apic, esr_next), VM_U32(Apic, tpr), VM_U32_ARRAY(Apic, lvt), VM_U32(Apic, tmict),
-    VM_U32(Apic, tdcr), VM_U32_ARRAY(Apic, irr), VM_U32_ARRAY(Apic, isr), VM_U32_ARRAY(Apic, tmr), VM_I64(Apic, timer_start),
+    VM_U64(Apic, base),
+    VM_U64(Apic, icr),
+    VM_U64(Apic, tsc_deadline),
+    VM_U32(Apic, id),
+    VM_U32(Apic, ldr),
+    VM_U32(Apic, dfr),
+    VM_U32(Apic, svr),
+    VM_U32(Apic, esr),
+    VM_U32(Apic, esr_next),
+    VM_U32(Apic, tpr),
+    VM_U32_ARRAY(Apic, lvt),
+    VM_U32(Apic, tmict),
+    VM_U32(Apic, tdcr),
+    VM_U32_ARRAY(Apic, irr),
+    VM_U32_ARRAY(Apic, isr),
+    VM_U32_ARRAY(Apic, tmr),
+    VM_I64(Apic, timer_start),
     { .name = "lint0", .kind = VM_BOOL_, .offset = offsetof(Apic, lint[0]), .max = 1 },
     { .name = "lint1", .kind = VM_BOOL_, .offset = offsetof(Apic, lint[1]), .max = 1 },
-    VM_TIMER(Apic, timer), { 0 },
+    VM_TIMER(Apic, timer),
+    { 0 },
 };
-static const VmState apic_state = { .name = "apic", .version = 1, .oldest = 1, .fields = apic_fields, .post_load = apic_post_load };
+static const VmState apic_state = {
+    .name = "apic", .version = 1, .oldest = 1, .fields = apic_fields, .post_load = apic_post_load
+};
 
 const DeviceType apic_type = {
-    .name = "apic", .desc = "Local APIC", .size = sizeof(Apic), .category = "Misc", .internal = true, .vmstate = &apic_state,
-    .realize = apic_realize, .reset = apic_reset, .reset_done = apic_reset_done, .describe = apic_describe,
+    .name = "apic",
+    .desc = "Local APIC",
+    .size = sizeof(Apic),
+    .category = "Misc",
+    .internal = true,
+    .vmstate = &apic_state,
+    .realize = apic_realize,
+    .reset = apic_reset,
+    .reset_done = apic_reset_done,
+    .describe = apic_describe,
 };

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/control.c - control registers, EFER, and the instructions that write them.
- * Models:  Intel SDM volume 3 2.5 (control registers, reserved bits), 4.1-4.4 (mode changes, PDPTE loads), 4.10.4
- *          (what each write invalidates), 10.8.6 (CR8); volume 2 MOV CR, LMSW, SMSW, CLTS.
- * Does not model: 5-level paging, protection keys, CET, VMX and SVM enables (those bits are reserved).
- * Threads: the vCPU's thread.
+ * Models:  Intel SDM volume 3 2.5 (control registers, reserved bits), 4.1-4.4 (mode changes, PDPTE
+ * loads), 4.10.4 (what each write invalidates), 10.8.6 (CR8); volume 2 MOV CR, LMSW, SMSW, CLTS. Does not
+ * model: 5-level paging, protection keys, CET, VMX and SVM enables (those bits are reserved).
+ * Threads: the
+ * vCPU's thread.
  */
 #include "sysint.h"
 #include "cpuid.h"
 #include "rhea/util/log.h"
 
-#define CR0_KNOWN (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_KNOWN                                                                                            \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 /* 4.4.1. False: a reserved bit is set; the registers keep what they had. */
 bool x86_load_pdptes(X86Cpu *cpu, uint64_t cr3)
@@ -89,11 +91,22 @@ bool x86_set_cr3(X86Cpu *cpu, uint64_t val)
 
 static uint64_t cr4_allowed(const X86Cpu *cpu)
 {
-    static const struct { uint32_t bit; uint16_t feat; } map[] = {
-        { CR4_VME | CR4_PVI, X86_FEAT_VME }, { CR4_TSD, X86_FEAT_TSC }, { CR4_DE, X86_FEAT_DE }, { CR4_PSE, X86_FEAT_PSE },
-        { CR4_PAE, X86_FEAT_PAE }, { CR4_MCE, X86_FEAT_MCE }, { CR4_PGE, X86_FEAT_PGE }, { CR4_OSFXSR, X86_FEAT_FXSR },
-        { CR4_OSXMMEXCPT, X86_FEAT_SSE }, { CR4_UMIP, X86_FEAT_UMIP }, { CR4_FSGSBASE, X86_FEAT_FSGSBASE },
-        { CR4_PCIDE, X86_FEAT_PCID }, { CR4_OSXSAVE, X86_FEAT_XSAVE }, { CR4_SMEP, X86_FEAT_SMEP },
+    static const struct { uint32_t bit; uint16_t feat;
+    } map[] = {
+        { CR4_VME | CR4_PVI, X86_FEAT_VME },
+        { CR4_TSD, X86_FEAT_TSC },
+        { CR4_DE, X86_FEAT_DE },
+        { CR4_PSE, X86_FEAT_PSE },
+        { CR4_PAE, X86_FEAT_PAE },
+        { CR4_MCE, X86_FEAT_MCE },
+        { CR4_PGE, X86_FEAT_PGE },
+        { CR4_OSFXSR, X86_FEAT_FXSR },
+        { CR4_OSXMMEXCPT, X86_FEAT_SSE },
+        { CR4_UMIP, X86_FEAT_UMIP },
+        { CR4_FSGSBASE, X86_FEAT_FSGSBASE },
+        { CR4_PCIDE, X86_FEAT_PCID },
+        { CR4_OSXSAVE, X86_FEAT_XSAVE },
+        { CR4_SMEP, X86_FEAT_SMEP },
         { CR4_SMAP, X86_FEAT_SMAP },
     };
     uint64_t ok = CR4_PCE;

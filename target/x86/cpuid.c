@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/cpuid.c - the CPUID instruction's leaves.
- * Models:  Intel SDM volume 2 CPUID (leaves 0-0xD, 0x15, 0x16), AMD APM volume 3 appendix E (0x80000000-0x8000001E).
- *          Leaf 0x40000000: EAX = 0x40000001, EBX ECX EDX = "RheaRheaRhea"; 0x40000001 is all zero: no paravirtual
- *          interface exists.
- * Does not model: leaves of absent features (all zero), cache sizes of the machines the models are named after.
+ * Models:  Intel SDM volume 2 CPUID (leaves 0-0xD, 0x15, 0x16), AMD APM volume 3 appendix E
+ * (0x80000000-0x8000001E). Leaf 0x40000000: EAX = 0x40000001, EBX ECX EDX = "RheaRheaRhea"; 0x40000001 is all
+ * zero: no paravirtual interface exists.
+ * Does not model: leaves of absent features (all zero), cache sizes of
+ * the machines the models are named after.
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"
@@ -20,8 +21,14 @@ static unsigned log2_up(unsigned n)
 
 /* Widths of the APIC id's fields (SDM 8.9.1). */
 static unsigned topo_smt_bits(const Machine *m) { return log2_up(MAX(m->threads, 1u)); }
-static unsigned topo_pkg_bits(const Machine *m) { return topo_smt_bits(m) + log2_up(MAX(m->cores, 1u)) + log2_up(MAX(m->dies, 1u)); }
-static unsigned topo_per_pkg(const Machine *m) { return MAX(m->threads, 1u) * MAX(m->cores, 1u) * MAX(m->dies, 1u); }
+static unsigned topo_pkg_bits(const Machine *m)
+{
+    return topo_smt_bits(m) + log2_up(MAX(m->cores, 1u)) + log2_up(MAX(m->dies, 1u));
+}
+static unsigned topo_per_pkg(const Machine *m)
+{
+    return MAX(m->threads, 1u) * MAX(m->cores, 1u) * MAX(m->dies, 1u);
+}
 
 uint32_t x86_cpuid_signature(const X86Cpu *cpu)
 {
@@ -50,7 +57,8 @@ static void leaf_1(X86Cpu *cpu, uint32_t r[4])
     const Machine *mc = cpu->vcpu.machine;
     unsigned n = topo_per_pkg(mc);
     r[0] = x86_cpuid_signature(cpu);
-    r[1] = cpu->apic_id << 24 | MIN(n > 1 ? 1u << topo_pkg_bits(mc) : 1u, 255u) << 16 | 8 << 8 /* CLFLUSH line: 64 */;
+    r[1] = cpu->apic_id << 24 | MIN(n > 1 ? 1u << topo_pkg_bits(mc) : 1u, 255u) << 16 |
+           8 << 8 /* CLFLUSH line: 64 */;
     r[2] = m->words[FW_1_ECX] & ~(1u << 27);
     r[2] |= cpu->cr4 & CR4_OSXSAVE ? 1u << 27 : 0;
     r[3] = m->words[FW_1_EDX];
@@ -213,7 +221,8 @@ static void leaf_extended(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4
     case 0x8000001e:
         if (m->words[FW_81_ECX] >> 22 & 1) {
             r[0] = cpu->apic_id;
-            r[1] = ((cpu->apic_id & ((1u << topo_pkg_bits(mc)) - 1)) >> topo_smt_bits(mc)) | (MAX(mc->threads, 1u) - 1) << 8;
+            r[1] = ((cpu->apic_id & ((1u << topo_pkg_bits(mc)) - 1)) >> topo_smt_bits(mc)) |
+                   (MAX(mc->threads, 1u) - 1) << 8;
             r[2] = cpu->apic_id >> topo_pkg_bits(mc);
         }
         break;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/debugreg.c - debug registers: instruction, data and I/O breakpoints, MOV DR; port access checks.
- * Models:  Intel SDM volume 3 17.2 (DR0-DR7, GD, LEN, R/W), 17.3.1; volume 1 19.5 (IOPL, I/O permission bit map).
+ * Models:  Intel SDM volume 3 17.2 (DR0-DR7, GD, LEN, R/W), 17.3.1; volume 1 19.5 (IOPL, I/O permission bit
+ * map).
  * Does not model: RTM debugging (DR6.16, DR7.11 read as fixed bits), last-branch records.
- * Threads: the vCPU's thread.
+ * Threads: the
+ * vCPU's thread.
  */
 #include "sysint.h"
 

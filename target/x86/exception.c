@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/exception.c - exceptions and interrupts: raising, classifying, delivering.
- * Models:  Intel SDM volume 3 chapter 6: IVT, 16/32/64-bit IDT, error codes (6.13), EXT, IST (6.14.5), contributory
- *          classes and #DF (table 6-5), shutdown; 17.3.1.1 (RF in the pushed image); 20.2-20.3 (VM86, VME).
+ * Models:  Intel SDM volume 3 chapter 6: IVT, 16/32/64-bit IDT, error codes (6.13), EXT, IST (6.14.5),
+ * contributory classes and #DF (table 6-5), shutdown; 17.3.1.1 (RF in the pushed image); 20.2-20.3 (VM86,
+ * VME).
  * Does not model: machine-check delivery by hardware events, #VE, #CP.
  * Threads: the vCPU's thread.
  */
@@ -18,10 +19,26 @@ bool x86_has_errcode(int vector)
 const char *x86_vector_name(int vector)
 {
     static const char *const names[] = {
-        "#DE divide error", "#DB debug", "NMI", "#BP breakpoint", "#OF overflow", "#BR bound range", "#UD invalid opcode",
-        "#NM device not available", "#DF double fault", "coprocessor overrun", "#TS invalid TSS", "#NP segment not present",
-        "#SS stack fault", "#GP general protection", "#PF page fault", "vector 15", "#MF x87 error", "#AC alignment check",
-        "#MC machine check", "#XM SIMD error",
+        "#DE divide error",
+        "#DB debug",
+        "NMI",
+        "#BP breakpoint",
+        "#OF overflow",
+        "#BR bound range",
+        "#UD invalid opcode",
+        "#NM device not available",
+        "#DF double fault",
+        "coprocessor overrun",
+        "#TS invalid TSS",
+        "#NP segment not present",
+        "#SS stack fault",
+        "#GP general protection",
+        "#PF page fault",
+        "vector 15",
+        "#MF x87 error",
+        "#AC alignment check",
+        "#MC machine check",
+        "#XM SIMD error",
     };
     return vector >= 0 && vector < (int)G_N_ELEMENTS(names) ? names[vector] : "interrupt";
 }
@@ -157,15 +174,17 @@ static void int_log(X86Cpu *cpu, int vector, X86IntKind kind, bool has_err, uint
 {
     static const char *const kinds[] = { "hardware", "exception", "software", "icebp" };
     g_autoptr(GString) t = g_string_new(NULL);
-    g_string_append_printf(t, "int: cpu %u vector 0x%02x %s", cpu->vcpu.index, (unsigned)vector & 0xff, kinds[kind]);
+    g_string_append_printf(t, "int: cpu %u vector 0x%02x %s", cpu->vcpu.index, (unsigned)vector & 0xff,
+                           kinds[kind]);
     if (kind == INT_EXCEPTION) {
         g_string_append_printf(t, " (%s)", x86_vector_name(vector));
     }
     if (has_err) {
         g_string_append_printf(t, " error 0x%04x", err);
     }
-    g_string_append_printf(t, " at %04x:%016" PRIx64 " cpl %u ss:rsp %04x:%016" PRIx64 " flags %08x", cpu->seg[SEG_CS].sel,
-                           cpu->rip, cpu->cpl, cpu->seg[SEG_SS].sel, cpu->gpr[R_RSP], x86_get_eflags(cpu));
+    g_string_append_printf(t, " at %04x:%016" PRIx64 " cpl %u ss:rsp %04x:%016" PRIx64 " flags %08x",
+                           cpu->seg[SEG_CS].sel, cpu->rip, cpu->cpl, cpu->seg[SEG_SS].sel, cpu->gpr[R_RSP],
+                           x86_get_eflags(cpu));
     if (vector == EXC_PF && kind == INT_EXCEPTION) {
         g_string_append_printf(t, " cr2 0x%" PRIx64, cpu->cr2);
     }
@@ -325,7 +344,8 @@ static void int_protected(X86Cpu *cpu, int vector, X86IntKind kind, bool has_err
     raw = sys_ld(cpu, lng ? at : (uint32_t)at, 8);
     X86Desc d = { .lo = (uint32_t)raw, .hi = (uint32_t)(raw >> 32) };
     unsigned type = desc_s(&d) ? 0 : desc_type(&d);
-    bool ok = type == DT_INT32 || type == DT_TRAP32 || (!lng && (type == DT_TASK || type == DT_INT16 || type == DT_TRAP16));
+    bool ok = type == DT_INT32 || type == DT_TRAP32 ||
+              (!lng && (type == DT_TASK || type == DT_INT16 || type == DT_TRAP16));
     if (!ok || (kind == INT_SOFT && desc_dpl(&d) < cpu->cpl)) {
         x86_raise_err(cpu, EXC_GP, idt_err);
     }
@@ -336,8 +356,15 @@ static void int_protected(X86Cpu *cpu, int vector, X86IntKind kind, bool has_err
         int_task_gate(cpu, &d, ext, has_err, err);
         return;
     }
-    IntGate g = { .vector = vector, .kind = kind, .ext = ext, .has_err = has_err, .err = err, .trap = type & 1,
-                  .sel = (uint16_t)(d.lo >> 16), .off = d.lo & 0xffff, .bytes = type & 8 ? 4 : 2 };
+    IntGate g = { .vector = vector,
+                  .kind = kind,
+                  .ext = ext,
+                  .has_err = has_err,
+                  .err = err,
+                  .trap = type & 1,
+                  .sel = (uint16_t)(d.lo >> 16),
+                  .off = d.lo & 0xffff,
+                  .bytes = type & 8 ? 4 : 2 };
     if (type & 8) {
         g.off |= d.hi & 0xffff0000;
     }

@@ -2,7 +2,9 @@
  * target/x86/far.c - far JMP, CALL, RET and IRET.
  * Models:  Intel SDM volume 2 (CALL, JMP, RET, IRET operation sections, in their order of checks),
  *          volume 3 5.8 (gates, stack switching), 20.2-20.3 (VM86), 7 (task gates, through task.c).
+ *
  * Does not model: shadow stacks (CET).
+ *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"
@@ -159,8 +161,9 @@ static void far_read_target(X86Cpu *cpu, uint16_t sel, X86Desc *d)
 static unsigned far_system_type(X86Cpu *cpu, uint16_t sel, const X86Desc *d)
 {
     unsigned t = desc_type(d);
-    bool ok = in_long(cpu) ? t == DT_CALL32
-                           : t == DT_CALL16 || t == DT_CALL32 || t == DT_TASK || t == DT_TSS16 || t == DT_TSS32;
+    bool ok = in_long(cpu)
+                  ? t == DT_CALL32
+                  : t == DT_CALL16 || t == DT_CALL32 || t == DT_TASK || t == DT_TSS16 || t == DT_TSS32;
     if (!ok) {
         x86_raise_err(cpu, EXC_GP, ERR(sel));
     }
@@ -444,7 +447,8 @@ void x86_far_ret(X86Cpu *cpu, unsigned osize, unsigned pop_bytes)
     uint16_t sel = (uint16_t)x86_stack_pop(&s, bytes);
     ret_check_cs(cpu, sel, &d);
     unsigned rpl = sel & 3;
-    s.sp = s.mask == 0xffff ? (s.sp & ~0xffffull) | ((s.sp + pop_bytes) & 0xffff) : (s.sp + pop_bytes) & s.mask;
+    s.sp =
+        s.mask == 0xffff ? (s.sp & ~0xffffull) | ((s.sp + pop_bytes) & 0xffff) : (s.sp + pop_bytes) & s.mask;
     if (rpl == cpu->cpl) {
         far_check_target(cpu, &d, rip, 0);
         x86_desc_mark_accessed(cpu, &d);

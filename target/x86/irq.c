@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/irq.c - asynchronous events: INIT, SIPI, NMI, maskable interrupts; priorities and masks.
- * Models:  Intel SDM volume 3 6.7 (NMI blocking), 6.8 (IF, the STI and MOV SS shadow), 6.9 (priorities), 8.4 and
- *          10.4.7 (INIT, SIPI, wait-for-SIPI).
- * Does not model: SMI (there is no system-management mode: a request is dropped with a guest error), FRED.
- * Threads: the vCPU's thread, but x86_irq_ready() only reads and may be called by whoever holds vcpu.lock.
+ * Models:  Intel SDM volume 3 6.7 (NMI blocking), 6.8 (IF, the STI and MOV SS shadow), 6.9 (priorities), 8.4
+ * and 10.4.7 (INIT, SIPI, wait-for-SIPI).
+ * Does not model: SMI (there is no system-management mode: a request
+ * is dropped with a guest error), FRED.
+ * Threads: the vCPU's thread, but x86_irq_ready() only reads and may be
+ * called by whoever holds vcpu.lock.
  */
 #include "sysint.h"
 #include "rhea/util/log.h"
@@ -36,7 +38,8 @@ bool x86_irq_ready(const Vcpu *v)
     return false;
 }
 
-/* The vector of the next maskable interrupt: the APIC's own first, then ExtINT from the 8259. -1: none, after all. */
+/* The vector of the next maskable interrupt: the APIC's own first, then ExtINT from the 8259. -1: none, after
+ * all. */
 static int irq_take_vector(X86Cpu *cpu, uint32_t p)
 {
     if ((p & X86_IRQ_APIC) && cpu->apic_ops) {

@@ -2,9 +2,12 @@
  * target/x86/mmu.c - linear to physical: the guest's page tables.
  * Models:  Intel SDM volume 3 chapter 4: no paging, 32-bit (PSE, PSE-36), PAE, 4-level with 2 MiB and 1 GiB
  *          pages; NX, WP, SMEP, SMAP, reserved bits, accessed and dirty flags (4.8), error codes (4.7).
+ *
  * Does not model: 5-level paging and protection keys (not offered by any CPU model), PCID tags: a TLB holds
- *          one address space, so every change of CR3 drops its non-global part, which the SDM allows (4.10.4.1).
- * Threads: the vCPU's thread; entries are updated with compare-and-swap because other vCPUs walk them too.
+ *          one address space, so every change of CR3 drops its non-global part, which the SDM allows
+ * (4.10.4.1).
+ * Threads: the vCPU's thread; entries are updated with compare-and-swap because other vCPUs walk
+ * them too.
  */
 #include "sysint.h"
 #include "cpuid.h"
@@ -286,16 +289,18 @@ void x86_mmu_name_walk(const X86Walk *w, GString *out)
     if (!w->valid) {
         return;
     }
-    g_string_append_printf(out, "last page walk: linear 0x%" PRIx64 ", #PF error code 0x%x (%s%s, %s, %s%s)\n", w->lin,
-                           w->err, w->err & PF_P ? "protection" : "not present",
-                           w->err & PF_RSVD ? ", reserved bit set" : "",
-                           w->err & PF_I ? "fetch" : w->err & PF_W ? "write" : "read",
-                           w->err & PF_U ? "user" : "supervisor", w->n ? "" : ", no entry read");
+    g_string_append_printf(
+        out, "last page walk: linear 0x%" PRIx64 ", #PF error code 0x%x (%s%s, %s, %s%s)\n", w->lin, w->err,
+        w->err & PF_P ? "protection" : "not present", w->err & PF_RSVD ? ", reserved bit set" : "",
+        w->err & PF_I   ? "fetch"
+        : w->err & PF_W ? "write"
+                        : "read",
+        w->err & PF_U ? "user" : "supervisor", w->n ? "" : ", no entry read");
     for (unsigned i = 0; i < w->n; i++) {
         uint64_t e = w->e[i].entry;
-        g_string_append_printf(out, "  %-5s at 0x%09" PRIx64 ": 0x%016" PRIx64 " %s%s%s%s%s\n", w->e[i].name, w->e[i].pa, e,
-                               e & PTE_P ? "P" : "-", e & PTE_W ? "W" : "-", e & PTE_U ? "U" : "-",
-                               e & PTE_PS ? "S" : "-", e & PTE_NX ? "X" : "-");
+        g_string_append_printf(out, "  %-5s at 0x%09" PRIx64 ": 0x%016" PRIx64 " %s%s%s%s%s\n", w->e[i].name,
+                               w->e[i].pa, e, e & PTE_P ? "P" : "-", e & PTE_W ? "W" : "-",
+                               e & PTE_U ? "U" : "-", e & PTE_PS ? "S" : "-", e & PTE_NX ? "X" : "-");
     }
 }
 
@@ -323,8 +328,10 @@ unsigned x86_mmu_for(const X86Cpu *cpu, unsigned cpl)
 
 static bool seg_is_flat(const X86Seg *s)
 {
-    /* Writable (or, for CS, anything): reads and writes through it never fault. Expand-down has an inner limit. */
-    return s->base == 0 && s->limit == 0xffffffff && !(s->attr & SA_UNUSABLE) && !(!(s->attr & SA_CODE) && (s->attr & SA_CE));
+    /* Writable (or, for CS, anything): reads and writes through it never fault. Expand-down has an inner
+     * limit. */
+    return s->base == 0 && s->limit == 0xffffffff && !(s->attr & SA_UNUSABLE) &&
+           !(!(s->attr & SA_CODE) && (s->attr & SA_CE));
 }
 
 static bool mode_flat(const X86Cpu *cpu)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/models.c - named CPU models, feature names, and the text of -cpu.
- * Models:  feature lists of the processors named, with the names of QEMU 7.2; feature bits of Intel SDM volume 2
- *          CPUID and AMD APM volume 3 appendix E.
- * Does not model: features no engine here has (AVX and later, VMX, SVM): a model's missing features are reported
- *          (check) or refused (enforce); "-vN" versions but v1.
+ * Models:  feature lists of the processors named, with the names of QEMU 7.2; feature bits of Intel SDM
+ * volume 2 CPUID and AMD APM volume 3 appendix E.
+ * Does not model: features no engine here has (AVX and later,
+ * VMX, SVM): a model's missing features are reported (check) or refused (enforce); "-vN" versions but v1.
+ *
  * Threads: main loop, before the machine runs.
  */
 #include "cpuid.h"
@@ -78,24 +79,30 @@ static const char *const feature_names[FW_COUNT][32] = {
     },
 };
 static const char *const word_names[FW_COUNT] = {
-    "CPUID.01H:EDX", "CPUID.01H:ECX", "CPUID.07H:EBX", "CPUID.07H:ECX", "CPUID.07H:EDX", "CPUID.80000001H:EDX",
-    "CPUID.80000001H:ECX", "CPUID.80000007H:EDX", "CPUID.80000008H:EBX", "CPUID.0DH.1:EAX", "CPUID.06H:EAX",
-    "MSR 10AH",
+    "CPUID.01H:EDX",       "CPUID.01H:ECX",       "CPUID.07H:EBX",       "CPUID.07H:ECX",
+    "CPUID.07H:EDX",       "CPUID.80000001H:EDX", "CPUID.80000001H:ECX", "CPUID.80000007H:EDX",
+    "CPUID.80000008H:EBX", "CPUID.0DH.1:EAX",     "CPUID.06H:EAX",       "MSR 10AH",
 };
 
-static const struct { const char *alias, *name; } feature_aliases[] = {
-    { "sse3", "pni" }, { "sse4-1", "sse4.1" }, { "sse4-2", "sse4.2" }, { "lzcnt", "abm" }, { "i64", "lm" }, { "xd", "nx" },
-    { "pclmuldq", "pclmulqdq" }, { "pclmul", "pclmulqdq" }, { "tsc_adjust", "tsc-adjust" }, { "ffxsr", "fxsr-opt" },
-    { "sse4.1", "sse4.1" }, { "sse41", "sse4.1" }, { "sse42", "sse4.2" }, { "lahf", "lahf-lm" }, { "sha", "sha-ni" },
+static const struct { const char *alias, *name;
+} feature_aliases[] = {
+    { "sse3", "pni" },           { "sse4-1", "sse4.1" },    { "sse4-2", "sse4.2" },
+    { "lzcnt", "abm" },          { "i64", "lm" },           { "xd", "nx" },
+    { "pclmuldq", "pclmulqdq" }, { "pclmul", "pclmulqdq" }, { "tsc_adjust", "tsc-adjust" },
+    { "ffxsr", "fxsr-opt" },     { "sse4.1", "sse4.1" },    { "sse41", "sse4.1" },
+    { "sse42", "sse4.2" },       { "lahf", "lahf-lm" },     { "sha", "sha-ni" },
     { "rdrnd", "rdrand" },
 };
 
 /* What every engine here does besides instructions named by a feat= of insn.def. */
 static const char engine_features[] =
-    "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush acpi mmx fxsr sse sse2 ss ht "
+    "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush acpi mmx fxsr sse sse2 "
+    "ss ht "
     "pcid x2apic tsc-deadline hypervisor tsc-adjust smep erms smap umip fsrm md-clear spec-ctrl stibp ssbd "
-    "arch-capabilities syscall nx pdpe1gb lm cmp-legacy cr8legacy 3dnowprefetch osvw topoext invtsc ibpb arat "
-    "rdctl-no ibrs-all skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no sbdr-ssdp-no fbsdp-no psdp-no bhi-no pbrsb-no";
+    "arch-capabilities syscall nx pdpe1gb lm cmp-legacy cr8legacy 3dnowprefetch osvw topoext invtsc ibpb "
+    "arat "
+    "rdctl-no ibrs-all skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no sbdr-ssdp-no fbsdp-no psdp-no "
+    "bhi-no pbrsb-no";
 
 typedef struct ModelDef {
     const char *name, *base; /* features, numbers and brand that are not given come from the base */
@@ -112,51 +119,96 @@ typedef struct ModelDef {
 #define CORE PPRO "vme clflush pse36 mca mtrr "
 static const ModelDef models[] = {
     { "486", NULL, INTEL, 4, 8, 0, 1, 0, "", "fpu vme pse", NULL },
-    { "Broadwell", "Haswell", INTEL, 6, 61, 2, 0xd, 0x80000008, "Intel Core Processor (Broadwell)", "rdseed adx smap 3dnowprefetch", NULL },
-    { "Broadwell-IBRS", "Broadwell", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Broadwell, IBRS)", "spec-ctrl", NULL },
-    { "Broadwell-noTSX", "Broadwell", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Broadwell, no TSX)", NULL, "hle rtm" },
-    { "Broadwell-noTSX-IBRS", "Broadwell", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Broadwell, no TSX, IBRS)", "spec-ctrl", "hle rtm" },
-    { "Cascadelake-Server", "Skylake-Server", INTEL, 6, 85, 6, 0xd, 0x80000008, "Intel Xeon Processor (Cascadelake)", "avx512vnni spec-ctrl ssbd clflushopt", NULL },
-    { "Conroe", NULL, INTEL, 6, 15, 3, 10, 0x80000008, "Intel Celeron_4x0 (Conroe/Merom Class Core 2)", CORE "ssse3 pni lm nx syscall lahf-lm", NULL },
-    { "EPYC", NULL, AMD, 23, 1, 2, 0xd, 0x8000001e, "AMD EPYC Processor", CORE "rdrand f16c avx xsave aes popcnt movbe sse4.2 sse4.1 cx16 fma ssse3 monitor pclmulqdq pni lm rdtscp pdpe1gb fxsr-opt mmxext nx syscall osvw 3dnowprefetch misalignsse sse4a abm cr8legacy lahf-lm topoext fsgsbase bmi1 avx2 smep bmi2 rdseed adx smap clflushopt sha-ni xsaveopt xsavec xgetbv1 arat", NULL },
+    { "Broadwell", "Haswell", INTEL, 6, 61, 2, 0xd, 0x80000008, "Intel Core Processor (Broadwell)",
+      "rdseed adx smap 3dnowprefetch", NULL },
+    { "Broadwell-IBRS", "Broadwell", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Broadwell, IBRS)",
+      "spec-ctrl", NULL },
+    { "Broadwell-noTSX", "Broadwell", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Broadwell, no TSX)", NULL,
+      "hle rtm" },
+    { "Broadwell-noTSX-IBRS", "Broadwell", NULL, 0, 0, 0, 0, 0,
+      "Intel Core Processor (Broadwell, no TSX, IBRS)", "spec-ctrl", "hle rtm" },
+    { "Cascadelake-Server", "Skylake-Server", INTEL, 6, 85, 6, 0xd, 0x80000008,
+      "Intel Xeon Processor (Cascadelake)", "avx512vnni spec-ctrl ssbd clflushopt", NULL },
+    { "Conroe", NULL, INTEL, 6, 15, 3, 10, 0x80000008, "Intel Celeron_4x0 (Conroe/Merom Class Core 2)",
+      CORE "ssse3 pni lm nx syscall lahf-lm", NULL },
+    { "EPYC", NULL, AMD, 23, 1, 2, 0xd, 0x8000001e, "AMD EPYC Processor",
+      CORE
+      "rdrand f16c avx xsave aes popcnt movbe sse4.2 sse4.1 cx16 fma ssse3 monitor pclmulqdq pni lm rdtscp "
+      "pdpe1gb fxsr-opt mmxext nx syscall osvw 3dnowprefetch misalignsse sse4a abm cr8legacy lahf-lm topoext "
+      "fsgsbase bmi1 avx2 smep bmi2 rdseed adx smap clflushopt sha-ni xsaveopt xsavec xgetbv1 arat",
+      NULL },
     { "EPYC-IBPB", "EPYC", NULL, 0, 0, 0, 0, 0, "AMD EPYC Processor (with IBPB)", "ibpb", NULL },
-    { "EPYC-Rome", "EPYC", AMD, 23, 49, 0, 0xd, 0x8000001e, "AMD EPYC-Rome Processor", "ibpb amd-stibp clzero xsaveerptr wbnoinvd clwb umip rdpid xsaves perfctr-core", NULL },
-    { "Haswell", "IvyBridge", INTEL, 6, 60, 4, 0xd, 0x80000008, "Intel Core Processor (Haswell)", "fma pcid movbe bmi1 hle avx2 bmi2 invpcid rtm abm", NULL },
-    { "Haswell-IBRS", "Haswell", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Haswell, IBRS)", "spec-ctrl", NULL },
-    { "Haswell-noTSX", "Haswell", INTEL, 6, 60, 1, 0xd, 0x80000008, "Intel Core Processor (Haswell, no TSX)", NULL, "hle rtm" },
-    { "Haswell-noTSX-IBRS", "Haswell-noTSX", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Haswell, no TSX, IBRS)", "spec-ctrl", NULL },
-    { "IvyBridge", "SandyBridge", INTEL, 6, 58, 9, 0xd, 0x80000008, "Intel Xeon E3-12xx v2 (Ivy Bridge)", "f16c rdrand fsgsbase smep erms", NULL },
-    { "IvyBridge-IBRS", "IvyBridge", NULL, 0, 0, 0, 0, 0, "Intel Xeon E3-12xx v2 (Ivy Bridge, IBRS)", "spec-ctrl", NULL },
-    { "Nehalem", "Penryn", INTEL, 6, 26, 3, 11, 0x80000008, "Intel Core i7 9xx (Nehalem Class Core i7)", "popcnt sse4.2", NULL },
-    { "Nehalem-IBRS", "Nehalem", NULL, 0, 0, 0, 0, 0, "Intel Core i7 9xx (Nehalem Core i7, IBRS update)", "spec-ctrl", NULL },
-    { "Opteron_G1", NULL, AMD, 15, 6, 1, 5, 0x80000008, "AMD Opteron 240 (Gen 1 Class Opteron)", CORE "pni lm nx syscall", NULL },
-    { "Opteron_G2", "Opteron_G1", AMD, 15, 6, 1, 5, 0x80000008, "AMD Opteron 22xx (Gen 2 Class Opteron)", "cx16 lahf-lm", NULL },
-    { "Opteron_G3", "Opteron_G2", AMD, 16, 2, 3, 5, 0x80000008, "AMD Opteron 23xx (Gen 3 Class Opteron)", "popcnt monitor rdtscp misalignsse sse4a abm", NULL },
-    { "Opteron_G4", "Opteron_G3", AMD, 21, 1, 2, 0xd, 0x8000001a, "AMD Opteron 62xx class CPU", "avx xsave aes sse4.2 sse4.1 ssse3 pclmulqdq pdpe1gb fma4 xop 3dnowprefetch", "monitor" },
-    { "Opteron_G5", "Opteron_G4", AMD, 21, 2, 0, 0xd, 0x8000001a, "AMD Opteron 63xx class CPU", "f16c fma tbm", NULL },
-    { "Penryn", "Conroe", INTEL, 6, 23, 3, 10, 0x80000008, "Intel Core 2 Duo P9xxx (Penryn Class Core 2)", "sse4.1 cx16", NULL },
-    { "SandyBridge", "Westmere", INTEL, 6, 42, 1, 0xd, 0x80000008, "Intel Xeon E312xx (Sandy Bridge)", "avx xsave tsc-deadline x2apic rdtscp xsaveopt", NULL },
-    { "SandyBridge-IBRS", "SandyBridge", NULL, 0, 0, 0, 0, 0, "Intel Xeon E312xx (Sandy Bridge, IBRS update)", "spec-ctrl", NULL },
-    { "Skylake-Client", "Broadwell", INTEL, 6, 94, 3, 0xd, 0x80000008, "Intel Core Processor (Skylake)", "xsavec xgetbv1", NULL },
-    { "Skylake-Client-IBRS", "Skylake-Client", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Skylake, IBRS)", "spec-ctrl", NULL },
-    { "Skylake-Client-noTSX-IBRS", "Skylake-Client", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Skylake, IBRS, no TSX)", "spec-ctrl", "hle rtm" },
-    { "Skylake-Server", "Skylake-Client", INTEL, 6, 85, 4, 0xd, 0x80000008, "Intel Xeon Processor (Skylake)", "pdpe1gb clwb avx512f avx512dq avx512bw avx512cd avx512vl pku", NULL },
-    { "Skylake-Server-IBRS", "Skylake-Server", NULL, 0, 0, 0, 0, 0, "Intel Xeon Processor (Skylake, IBRS)", "spec-ctrl", NULL },
-    { "Skylake-Server-noTSX-IBRS", "Skylake-Server", NULL, 0, 0, 0, 0, 0, "Intel Xeon Processor (Skylake, IBRS, no TSX)", "spec-ctrl", "hle rtm" },
-    { "Westmere", "Nehalem", INTEL, 6, 44, 1, 11, 0x80000008, "Westmere E56xx/L56xx/X56xx (Nehalem-C)", "aes pclmulqdq arat", NULL },
-    { "Westmere-IBRS", "Westmere", NULL, 0, 0, 0, 0, 0, "Westmere E56xx/L56xx/X56xx (IBRS update)", "spec-ctrl", NULL },
-    { "athlon", NULL, AMD, 6, 2, 3, 2, 0x80000008, "Rhea Virtual CPU", PPRO "pse36 vme mtrr mca mmxext 3dnow 3dnowext", NULL },
-    { "core2duo", NULL, INTEL, 6, 15, 11, 10, 0x80000008, "Intel(R) Core(TM)2 Duo CPU     T7700  @ 2.40GHz", CORE "acpi ss pni ssse3 cx16 monitor lm syscall nx lahf-lm", NULL },
-    { "coreduo", NULL, INTEL, 6, 14, 8, 10, 0x80000008, "Genuine Intel(R) CPU           T2600  @ 2.16GHz", PPRO "vme mtrr clflush mca acpi ss pni monitor nx", NULL },
+    { "EPYC-Rome", "EPYC", AMD, 23, 49, 0, 0xd, 0x8000001e, "AMD EPYC-Rome Processor",
+      "ibpb amd-stibp clzero xsaveerptr wbnoinvd clwb umip rdpid xsaves perfctr-core", NULL },
+    { "Haswell", "IvyBridge", INTEL, 6, 60, 4, 0xd, 0x80000008, "Intel Core Processor (Haswell)",
+      "fma pcid movbe bmi1 hle avx2 bmi2 invpcid rtm abm", NULL },
+    { "Haswell-IBRS", "Haswell", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Haswell, IBRS)", "spec-ctrl",
+      NULL },
+    { "Haswell-noTSX", "Haswell", INTEL, 6, 60, 1, 0xd, 0x80000008, "Intel Core Processor (Haswell, no TSX)",
+      NULL, "hle rtm" },
+    { "Haswell-noTSX-IBRS", "Haswell-noTSX", NULL, 0, 0, 0, 0, 0,
+      "Intel Core Processor (Haswell, no TSX, IBRS)", "spec-ctrl", NULL },
+    { "IvyBridge", "SandyBridge", INTEL, 6, 58, 9, 0xd, 0x80000008, "Intel Xeon E3-12xx v2 (Ivy Bridge)",
+      "f16c rdrand fsgsbase smep erms", NULL },
+    { "IvyBridge-IBRS", "IvyBridge", NULL, 0, 0, 0, 0, 0, "Intel Xeon E3-12xx v2 (Ivy Bridge, IBRS)",
+      "spec-ctrl", NULL },
+    { "Nehalem", "Penryn", INTEL, 6, 26, 3, 11, 0x80000008, "Intel Core i7 9xx (Nehalem Class Core i7)",
+      "popcnt sse4.2", NULL },
+    { "Nehalem-IBRS", "Nehalem", NULL, 0, 0, 0, 0, 0, "Intel Core i7 9xx (Nehalem Core i7, IBRS update)",
+      "spec-ctrl", NULL },
+    { "Opteron_G1", NULL, AMD, 15, 6, 1, 5, 0x80000008, "AMD Opteron 240 (Gen 1 Class Opteron)",
+      CORE "pni lm nx syscall", NULL },
+    { "Opteron_G2", "Opteron_G1", AMD, 15, 6, 1, 5, 0x80000008, "AMD Opteron 22xx (Gen 2 Class Opteron)",
+      "cx16 lahf-lm", NULL },
+    { "Opteron_G3", "Opteron_G2", AMD, 16, 2, 3, 5, 0x80000008, "AMD Opteron 23xx (Gen 3 Class Opteron)",
+      "popcnt monitor rdtscp misalignsse sse4a abm", NULL },
+    { "Opteron_G4", "Opteron_G3", AMD, 21, 1, 2, 0xd, 0x8000001a, "AMD Opteron 62xx class CPU",
+      "avx xsave aes sse4.2 sse4.1 ssse3 pclmulqdq pdpe1gb fma4 xop 3dnowprefetch", "monitor" },
+    { "Opteron_G5", "Opteron_G4", AMD, 21, 2, 0, 0xd, 0x8000001a, "AMD Opteron 63xx class CPU",
+      "f16c fma tbm", NULL },
+    { "Penryn", "Conroe", INTEL, 6, 23, 3, 10, 0x80000008, "Intel Core 2 Duo P9xxx (Penryn Class Core 2)",
+      "sse4.1 cx16", NULL },
+    { "SandyBridge", "Westmere", INTEL, 6, 42, 1, 0xd, 0x80000008, "Intel Xeon E312xx (Sandy Bridge)",
+      "avx xsave tsc-deadline x2apic rdtscp xsaveopt", NULL },
+    { "SandyBridge-IBRS", "SandyBridge", NULL, 0, 0, 0, 0, 0, "Intel Xeon E312xx (Sandy Bridge, IBRS update)",
+      "spec-ctrl", NULL },
+    { "Skylake-Client", "Broadwell", INTEL, 6, 94, 3, 0xd, 0x80000008, "Intel Core Processor (Skylake)",
+      "xsavec xgetbv1", NULL },
+    { "Skylake-Client-IBRS", "Skylake-Client", NULL, 0, 0, 0, 0, 0, "Intel Core Processor (Skylake, IBRS)",
+      "spec-ctrl", NULL },
+    { "Skylake-Client-noTSX-IBRS", "Skylake-Client", NULL, 0, 0, 0, 0, 0,
+      "Intel Core Processor (Skylake, IBRS, no TSX)", "spec-ctrl", "hle rtm" },
+    { "Skylake-Server", "Skylake-Client", INTEL, 6, 85, 4, 0xd, 0x80000008, "Intel Xeon Processor (Skylake)",
+      "pdpe1gb clwb avx512f avx512dq avx512bw avx512cd avx512vl pku", NULL },
+    { "Skylake-Server-IBRS", "Skylake-Server", NULL, 0, 0, 0, 0, 0, "Intel Xeon Processor (Skylake, IBRS)",
+      "spec-ctrl", NULL },
+    { "Skylake-Server-noTSX-IBRS", "Skylake-Server", NULL, 0, 0, 0, 0, 0,
+      "Intel Xeon Processor (Skylake, IBRS, no TSX)", "spec-ctrl", "hle rtm" },
+    { "Westmere", "Nehalem", INTEL, 6, 44, 1, 11, 0x80000008, "Westmere E56xx/L56xx/X56xx (Nehalem-C)",
+      "aes pclmulqdq arat", NULL },
+    { "Westmere-IBRS", "Westmere", NULL, 0, 0, 0, 0, 0, "Westmere E56xx/L56xx/X56xx (IBRS update)",
+      "spec-ctrl", NULL },
+    { "athlon", NULL, AMD, 6, 2, 3, 2, 0x80000008, "Rhea Virtual CPU",
+      PPRO "pse36 vme mtrr mca mmxext 3dnow 3dnowext", NULL },
+    { "core2duo", NULL, INTEL, 6, 15, 11, 10, 0x80000008, "Intel(R) Core(TM)2 Duo CPU     T7700  @ 2.40GHz",
+      CORE "acpi ss pni ssse3 cx16 monitor lm syscall nx lahf-lm", NULL },
+    { "coreduo", NULL, INTEL, 6, 14, 8, 10, 0x80000008, "Genuine Intel(R) CPU           T2600  @ 2.16GHz",
+      PPRO "vme mtrr clflush mca acpi ss pni monitor nx", NULL },
     { "kvm32", NULL, INTEL, 15, 6, 1, 5, 0x80000008, "Common 32-bit KVM processor", CORE "pni", NULL },
-    { "kvm64", NULL, INTEL, 15, 6, 1, 0xd, 0x80000008, "Common KVM processor", CORE "pni cx16 lm syscall nx", NULL },
-    { "n270", NULL, INTEL, 6, 28, 2, 10, 0x80000008, "Intel(R) Atom(TM) CPU N270   @ 1.60GHz", PPRO "vme mtrr clflush mca acpi ss pni ssse3 movbe monitor nx lahf-lm", NULL },
+    { "kvm64", NULL, INTEL, 15, 6, 1, 0xd, 0x80000008, "Common KVM processor", CORE "pni cx16 lm syscall nx",
+      NULL },
+    { "n270", NULL, INTEL, 6, 28, 2, 10, 0x80000008, "Intel(R) Atom(TM) CPU N270   @ 1.60GHz",
+      PPRO "vme mtrr clflush mca acpi ss pni ssse3 movbe monitor nx lahf-lm", NULL },
     { "pentium", NULL, INTEL, 5, 4, 3, 1, 0, "", "fpu vme pse de tsc msr mce cx8 mmx apic", NULL },
     { "pentium2", "pentium", INTEL, 6, 5, 2, 2, 0, "", "pae sep mtrr pge mca cmov pat pse36 fxsr", NULL },
     { "pentium3", "pentium2", INTEL, 6, 7, 3, 3, 0, "", "sse", NULL },
-    { "phenom", NULL, AMD, 16, 2, 3, 5, 0x8000001a, "AMD Phenom(tm) 9550 Quad-Core Processor", CORE "pni monitor cx16 popcnt lm syscall nx mmxext 3dnow 3dnowext fxsr-opt pdpe1gb rdtscp lahf-lm abm sse4a", NULL },
+    { "phenom", NULL, AMD, 16, 2, 3, 5, 0x8000001a, "AMD Phenom(tm) 9550 Quad-Core Processor",
+      CORE
+      "pni monitor cx16 popcnt lm syscall nx mmxext 3dnow 3dnowext fxsr-opt pdpe1gb rdtscp lahf-lm abm sse4a",
+      NULL },
     { "qemu32", NULL, INTEL, 6, 6, 3, 4, 0x80000004, "Rhea Virtual CPU", PPRO "pni", NULL },
-    { "qemu64", NULL, AMD, 15, 107, 1, 0xd, 0x8000000a, "Rhea Virtual CPU", CORE "pni cx16 lm syscall nx lahf-lm", NULL },
+    { "qemu64", NULL, AMD, 15, 107, 1, 0xd, 0x8000000a, "Rhea Virtual CPU",
+      CORE "pni cx16 lm syscall nx lahf-lm", NULL },
     { "base", NULL, INTEL, 0, 0, 0, 0, 0, "", NULL, NULL },
     { "max", NULL, AMD, 15, 107, 1, 0xd, 0x8000001e, "Rhea Virtual CPU (max)", NULL, NULL },
 };
@@ -289,13 +341,15 @@ static bool option_hz(const char *val, uint64_t *out, Error **errp)
     double v = g_ascii_strtod(val, &end);
     double scale = *end == 'k' || *end == 'K' ? 1e3 : *end == 'M' ? 1e6 : *end == 'G' ? 1e9 : 1;
     if (end == val || (*end && (scale == 1 || end[1])) || !(v * scale >= 1e6 && v * scale <= 1e11)) {
-        return error_set(errp, "-cpu property 'tsc-frequency': '%s' is not a frequency from 1M to 100G (in Hz)", val);
+        return error_set(
+            errp, "-cpu property 'tsc-frequency': '%s' is not a frequency from 1M to 100G (in Hz)", val);
     }
     *out = (uint64_t)(v * scale + 0.5);
     return true;
 }
 
-static const char *const option_names[] = { "check", "enforce", "vendor", "family", "model", "stepping", "model-id", "level",
+static const char *const option_names[] = { "check",  "enforce",   "vendor",        "family",
+                                            "model",  "stepping",  "model-id",      "level",
                                             "xlevel", "phys-bits", "tsc-frequency", NULL };
 
 /* Unknown names: *known = false. */
@@ -415,7 +469,8 @@ static bool model_mask(ModelParse *p, Error **errp)
         for (unsigned b = 0; b < 32; b++) {
             if (lack >> b & 1) {
                 const char *n = x86_feature_name(w, b);
-                g_string_append_printf(missing, "%s%s [%s bit %u]", missing->len ? ", " : "", n ? n : "?", word_names[w], b);
+                g_string_append_printf(missing, "%s%s [%s bit %u]", missing->len ? ", " : "", n ? n : "?",
+                                       word_names[w], b);
             }
         }
         m->words[w] &= p->avail[w];
@@ -438,9 +493,12 @@ static bool model_mask(ModelParse *p, Error **errp)
 static void model_levels(ModelParse *p)
 {
     X86CpuModel *m = p->m;
-    static const struct { unsigned word; uint32_t level; } need[] = {
-        { FW_1_EDX, 1 }, { FW_1_ECX, 1 }, { FW_6_EAX, 6 }, { FW_7_EBX, 7 }, { FW_7_ECX, 7 }, { FW_7_EDX, 7 }, { FW_D1_EAX, 0xd },
-        { FW_81_EDX, 0x80000001 }, { FW_81_ECX, 0x80000001 }, { FW_87_EDX, 0x80000007 }, { FW_88_EBX, 0x80000008 },
+    static const struct { unsigned word; uint32_t level;
+    } need[] = {
+        { FW_1_EDX, 1 },           { FW_1_ECX, 1 },           { FW_6_EAX, 6 },
+        { FW_7_EBX, 7 },           { FW_7_ECX, 7 },           { FW_7_EDX, 7 },
+        { FW_D1_EAX, 0xd },        { FW_81_EDX, 0x80000001 }, { FW_81_ECX, 0x80000001 },
+        { FW_87_EDX, 0x80000007 }, { FW_88_EBX, 0x80000008 },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(need); i++) {
         bool x = need[i].level >> 31;
@@ -457,7 +515,8 @@ static void model_levels(ModelParse *p)
 static void model_defaults(X86CpuModel *m)
 {
     if (!m->phys_bits) {
-        bool lm = m->words[FW_81_EDX] >> 29 & 1, pse36 = m->words[FW_1_EDX] >> 17 & 1, pae = m->words[FW_1_EDX] >> 6 & 1;
+        bool lm = m->words[FW_81_EDX] >> 29 & 1, pse36 = m->words[FW_1_EDX] >> 17 & 1,
+             pae = m->words[FW_1_EDX] >> 6 & 1;
         m->phys_bits = lm ? 40 : pse36 || pae ? 36 : 32;
     }
     if (!m->tsc_hz) {
@@ -470,7 +529,8 @@ static void model_max(ModelParse *p)
 {
     X86CpuModel *m = p->m;
     memcpy(m->words, p->avail, sizeof(m->words));
-    /* Store-triggered wake-up does not exist here, so MWAIT would only burn time; real topology decides on HT. */
+    /* Store-triggered wake-up does not exist here, so MWAIT would only burn time; real topology decides on
+     * HT. */
     words_apply(m->words, "monitor ht cmp-legacy", false);
 }
 
@@ -531,9 +591,11 @@ void x86_model_help(GString *out)
     g_string_append(out, "Available CPUs:\n");
     for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
         const char *brand = models[i].brand;
-        g_string_append_printf(out, "x86 %-26s %s\n", models[i].name,
-                               !strcmp(models[i].name, "max") ? "Enables all features supported by the accelerator"
-                               : !strcmp(models[i].name, "base") ? "base CPU model type with no features enabled" : brand);
+        g_string_append_printf(
+            out, "x86 %-26s %s\n", models[i].name,
+            !strcmp(models[i].name, "max")    ? "Enables all features supported by the accelerator"
+            : !strcmp(models[i].name, "base") ? "base CPU model type with no features enabled"
+                                              : brand);
     }
     g_string_append(out, "\nRecognized CPUID flags:\n");
     unsigned col = 0;

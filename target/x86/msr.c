@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/msr.c - model-specific registers and the time-stamp counter.
- * Models:  Intel SDM volume 4 (architectural MSRs), volume 3 11.11 (MTRR), 11.12 (PAT), 15.3 (machine check), 17.17
- *          (TSC, TSC_ADJUST); AMD PPR for the few AMD registers that operating systems touch.
- * Does not model: the effect of memory types (all memory is coherent), performance counters, microcode updates
- *          (a load is accepted and changes nothing), last-branch records, thermal sensors (they read as cool).
- * Threads: the vCPU's thread.
+ * Models:  Intel SDM volume 4 (architectural MSRs), volume 3 11.11 (MTRR), 11.12 (PAT), 15.3 (machine
+ * check), 17.17 (TSC, TSC_ADJUST); AMD PPR for the few AMD registers that operating systems touch. Does not
+ * model: the effect of memory types (all memory is coherent), performance counters, microcode updates (a load
+ * is accepted and changes nothing), last-branch records, thermal sensors (they read as cool).
+ * Threads: the
+ * vCPU's thread.
  */
 #include "sysint.h"
 #include "cpuid.h"
@@ -18,7 +19,8 @@ void x86_guest_error(X86Cpu *cpu, const char *fmt, ...)
         va_start(ap, fmt);
         g_autofree char *text = g_strdup_vprintf(fmt, ap);
         va_end(ap);
-        log_printf("cpu %u at 0x%" PRIx64 ": %s\n", cpu->vcpu.index, cpu->cur ? insn_rip(cpu, cpu->cur) : cpu->rip, text);
+        log_printf("cpu %u at 0x%" PRIx64 ": %s\n", cpu->vcpu.index,
+                   cpu->cur ? insn_rip(cpu, cpu->cur) : cpu->rip, text);
     }
 }
 
@@ -51,22 +53,82 @@ int64_t x86_tsc_to_ns(X86Cpu *cpu, uint64_t tsc)
 /* --- the table --- */
 
 enum {
-    MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17, MSR_APIC_BASE = 0x1b, MSR_EBL_CR_POWERON = 0x2a, MSR_FEATURE_CONTROL = 0x3a,
-    MSR_TSC_ADJUST = 0x3b, MSR_SPEC_CTRL = 0x48, MSR_PRED_CMD = 0x49, MSR_BIOS_UPDT_TRIG = 0x79, MSR_BIOS_SIGN_ID = 0x8b,
-    MSR_SMBASE = 0x9e, MSR_FSB_FREQ = 0xcd, MSR_PLATFORM_INFO = 0xce, MSR_MTRRCAP = 0xfe, MSR_ARCH_CAP = 0x10a, MSR_FLUSH_CMD = 0x10b,
-    MSR_BBL_CR_CTL3 = 0x11e, MSR_MISC_FEATURES = 0x140, MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176,
-    MSR_MCG_CAP = 0x179, MSR_MCG_STATUS = 0x17a, MSR_MCG_CTL = 0x17b, MSR_PERF_STATUS = 0x198, MSR_PERF_CTL = 0x199,
-    MSR_THERM_INTERRUPT = 0x19b, MSR_THERM_STATUS = 0x19c, MSR_MISC_ENABLE = 0x1a0, MSR_TEMP_TARGET = 0x1a2, MSR_ENERGY_BIAS = 0x1b0,
-    MSR_DEBUGCTL = 0x1d9, MSR_MTRR_BASE0 = 0x200, MSR_MTRR_LAST = 0x20f, MSR_MTRR_64K = 0x250, MSR_MTRR_16K = 0x258,
-    MSR_MTRR_4K = 0x268, MSR_PAT = 0x277, MSR_MC_CTL2 = 0x280, MSR_MTRR_DEF = 0x2ff, MSR_MC0_CTL = 0x400, MSR_RAPL_UNIT = 0x606,
-    MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC = 0x800, MSR_X2APIC_LAST = 0x8ff, MSR_XSS = 0xda0, MSR_TSX_CTRL = 0x122,
+    MSR_TSC = 0x10,
+    MSR_PLATFORM_ID = 0x17,
+    MSR_APIC_BASE = 0x1b,
+    MSR_EBL_CR_POWERON = 0x2a,
+    MSR_SMI_COUNT = 0x34,
+    MSR_FEATURE_CONTROL = 0x3a,
+    MSR_TSC_ADJUST = 0x3b,
+    MSR_SPEC_CTRL = 0x48,
+    MSR_PRED_CMD = 0x49,
+    MSR_BIOS_UPDT_TRIG = 0x79,
+    MSR_BIOS_SIGN_ID = 0x8b,
+    MSR_SMBASE = 0x9e,
+    MSR_FSB_FREQ = 0xcd,
+    MSR_PLATFORM_INFO = 0xce,
+    MSR_MTRRCAP = 0xfe,
+    MSR_ARCH_CAP = 0x10a,
+    MSR_FLUSH_CMD = 0x10b,
+    MSR_BBL_CR_CTL3 = 0x11e,
+    MSR_MISC_FEATURES = 0x140,
+    MSR_SYSENTER_CS = 0x174,
+    MSR_SYSENTER_ESP = 0x175,
+    MSR_SYSENTER_EIP = 0x176,
+    MSR_MCG_CAP = 0x179,
+    MSR_MCG_STATUS = 0x17a,
+    MSR_MCG_CTL = 0x17b,
+    MSR_PERF_STATUS = 0x198,
+    MSR_PERF_CTL = 0x199,
+    MSR_THERM_INTERRUPT = 0x19b,
+    MSR_THERM_STATUS = 0x19c,
+    MSR_MISC_ENABLE = 0x1a0,
+    MSR_TEMP_TARGET = 0x1a2,
+    MSR_ENERGY_BIAS = 0x1b0,
+    MSR_DEBUGCTL = 0x1d9,
+    MSR_MTRR_BASE0 = 0x200,
+    MSR_MTRR_LAST = 0x20f,
+    MSR_MTRR_64K = 0x250,
+    MSR_MTRR_16K = 0x258,
+    MSR_MTRR_4K = 0x268,
+    MSR_PAT = 0x277,
+    MSR_MC_CTL2 = 0x280,
+    MSR_MTRR_DEF = 0x2ff,
+    MSR_MC0_CTL = 0x400,
+    MSR_RAPL_UNIT = 0x606,
+    MSR_TSC_DEADLINE = 0x6e0,
+    MSR_X2APIC = 0x800,
+    MSR_X2APIC_LAST = 0x8ff,
+    MSR_XSS = 0xda0,
+    MSR_TSX_CTRL = 0x122,
 };
 enum {
-    MSR_EFER = 0xc0000080, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_FMASK, MSR_FS_BASE = 0xc0000100, MSR_GS_BASE,
-    MSR_KERNEL_GS_BASE, MSR_TSC_AUX, MSR_AMD_SYSCFG = 0xc0010010, MSR_AMD_HWCR = 0xc0010015, MSR_AMD_IORR0 = 0xc0010016,
-    MSR_AMD_TOP_MEM = 0xc001001a, MSR_AMD_TOP_MEM2 = 0xc001001d, MSR_AMD_NB_CFG = 0xc001001f, MSR_AMD_PATCH_LOADER = 0xc0010020,
-    MSR_AMD_OSVW_LEN = 0xc0010140, MSR_AMD_OSVW_STATUS, MSR_AMD_INT_PENDING = 0xc0010055, MSR_AMD_VM_CR = 0xc0010114,
-    MSR_AMD_LS_CFG = 0xc0011020, MSR_AMD_IC_CFG, MSR_AMD_DC_CFG, MSR_AMD_BU_CFG2 = 0xc001102a, MSR_AMD_DE_CFG = 0xc0011029,
+    MSR_EFER = 0xc0000080,
+    MSR_STAR,
+    MSR_LSTAR,
+    MSR_CSTAR,
+    MSR_FMASK,
+    MSR_FS_BASE = 0xc0000100,
+    MSR_GS_BASE,
+    MSR_KERNEL_GS_BASE,
+    MSR_TSC_AUX,
+    MSR_AMD_EVNTSEL = 0xc0010000,
+    MSR_AMD_SYSCFG = 0xc0010010,
+    MSR_AMD_HWCR = 0xc0010015,
+    MSR_AMD_IORR0 = 0xc0010016,
+    MSR_AMD_TOP_MEM = 0xc001001a,
+    MSR_AMD_TOP_MEM2 = 0xc001001d,
+    MSR_AMD_NB_CFG = 0xc001001f,
+    MSR_AMD_PATCH_LOADER = 0xc0010020,
+    MSR_AMD_OSVW_LEN = 0xc0010140,
+    MSR_AMD_OSVW_STATUS,
+    MSR_AMD_INT_PENDING = 0xc0010055,
+    MSR_AMD_VM_CR = 0xc0010114,
+    MSR_AMD_LS_CFG = 0xc0011020,
+    MSR_AMD_IC_CFG,
+    MSR_AMD_DC_CFG,
+    MSR_AMD_BU_CFG2 = 0xc001102a,
+    MSR_AMD_DE_CFG = 0xc0011029,
 };
 
 enum { MCG_BANKS = 10 };
@@ -118,11 +180,13 @@ typedef struct MsrFixed {
     enum { MSR_ANY, MSR_INTEL, MSR_AMD } vendor;
     uint16_t feat;
     uint64_t val;
+    unsigned more; /* registers behind it that behave the same */
 } MsrFixed;
 static const MsrFixed msr_fixed[] = {
     { MSR_PLATFORM_ID, MSR_RO, MSR_INTEL, 0, 0 },
     { MSR_EBL_CR_POWERON, MSR_DROP, MSR_INTEL, 0, 0 },
     { MSR_BIOS_UPDT_TRIG, MSR_WO, MSR_ANY, 0, 0 },
+    { MSR_SMI_COUNT, MSR_RO, MSR_INTEL, 0, 0 },
     { MSR_FSB_FREQ, MSR_RO, MSR_INTEL, 0, 3 },
     { MSR_PRED_CMD, MSR_WO, MSR_ANY, X86_FEAT_SPEC_CTRL, 1 },
     { MSR_FLUSH_CMD, MSR_WO, MSR_ANY, 0, 1 },
@@ -137,6 +201,7 @@ static const MsrFixed msr_fixed[] = {
     { MSR_ENERGY_BIAS, MSR_DROP, MSR_INTEL, 0, 6 },
     { MSR_DEBUGCTL, MSR_DROP, MSR_ANY, 0, 0 },
     { MSR_RAPL_UNIT, MSR_RO, MSR_INTEL, 0, 0 },
+    { MSR_AMD_EVNTSEL, MSR_DROP, MSR_AMD, 0, 0, 7 }, /* no event is ever counted */
     { MSR_AMD_SYSCFG, MSR_DROP, MSR_AMD, 0, 0 },
     { MSR_AMD_HWCR, MSR_DROP, MSR_AMD, 0, 1 << 24 /* TscFreqSel */ },
     { MSR_AMD_TOP_MEM, MSR_DROP, MSR_AMD, 0, 0 },
@@ -158,7 +223,7 @@ static const MsrFixed *msr_fixed_find(X86Cpu *cpu, uint32_t msr)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(msr_fixed); i++) {
         const MsrFixed *f = &msr_fixed[i];
-        if (f->msr == msr && (f->feat == 0 || x86_has_bit(cpu, f->feat)) &&
+        if (msr - f->msr <= f->more && (f->feat == 0 || x86_has_bit(cpu, f->feat)) &&
             (f->vendor == MSR_ANY || (f->vendor == MSR_AMD) == x86_vendor_is_amd(cpu))) {
             return f;
         }
@@ -252,7 +317,10 @@ bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val)
     case MSR_MCG_CAP: *val = MCG_CAP_VALUE; return x86_has_bit(cpu, X86_FEAT_MCA);
     case MSR_MCG_CTL: *val = cpu->mcg_ctl; return x86_has_bit(cpu, X86_FEAT_MCA);
     case MSR_PAT: *val = cpu->pat; return x86_has_bit(cpu, X86_FEAT_PAT);
-    case MSR_EFER: *val = cpu->efer; return x86_has_bit(cpu, X86_FEAT_LM) || x86_has_bit(cpu, X86_FEAT_SYSCALL) || x86_has_bit(cpu, X86_FEAT_NX);
+    case MSR_EFER:
+        *val = cpu->efer;
+        return x86_has_bit(cpu, X86_FEAT_LM) || x86_has_bit(cpu, X86_FEAT_SYSCALL) ||
+               x86_has_bit(cpu, X86_FEAT_NX);
     case MSR_FS_BASE: *val = cpu->seg[SEG_FS].base; return x86_has_bit(cpu, X86_FEAT_LM);
     case MSR_GS_BASE: *val = cpu->seg[SEG_GS].base; return x86_has_bit(cpu, X86_FEAT_LM);
     case MSR_XSS: *val = cpu->xss; return x86_has_bit(cpu, X86_FEAT_XSAVES);
@@ -297,7 +365,9 @@ static bool msr_write_special(X86Cpu *cpu, uint32_t msr, uint64_t val, bool *ok)
         cpu->pat = *ok ? val : cpu->pat;
         break;
     case MSR_EFER:
-        *ok = (x86_has_bit(cpu, X86_FEAT_LM) || x86_has_bit(cpu, X86_FEAT_SYSCALL) || x86_has_bit(cpu, X86_FEAT_NX)) && x86_set_efer(cpu, val);
+        *ok = (x86_has_bit(cpu, X86_FEAT_LM) || x86_has_bit(cpu, X86_FEAT_SYSCALL) ||
+               x86_has_bit(cpu, X86_FEAT_NX)) &&
+              x86_set_efer(cpu, val);
         break;
     case MSR_FS_BASE:
     case MSR_GS_BASE: {
@@ -339,7 +409,8 @@ bool x86_msr_write(X86Cpu *cpu, uint32_t msr, uint64_t val)
         ok = f && (f->kind == MSR_DROP || (f->kind == MSR_WO && (f->val == 0 || !(val & ~f->val))));
     }
     if (!ok) {
-        x86_guest_error(cpu, "wrmsr 0x%x, 0x%" PRIx64 ": no such register, or a value it does not take", msr, val);
+        x86_guest_error(cpu, "wrmsr 0x%x, 0x%" PRIx64 ": no such register, or a value it does not take", msr,
+                        val);
     }
     return ok;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/print.c - info registers, info mem, info tlb.
  * Models:  nothing; the layout follows QEMU's, which scripts read.
+ *
  * Does not model: -
+ *
  * Threads: the vCPU's thread, or anybody while it is parked.
  */
 #include "sysint.h"
@@ -14,9 +16,11 @@ static void print_segment(const X86Cpu *cpu, const char *name, const X86Seg *s, 
     uint32_t limit = s->attr & SA_G ? s->limit >> 12 : s->limit;
     uint32_t hi = s->attr & SA_UNUSABLE ? 0 : (s->attr & 0xf0ff) << 8 | (limit & 0xf0000);
     if (wide) {
-        g_string_append_printf(out, "%-3s=%04x %016" PRIx64 " %08x %08x", name, s->sel, s->base, s->limit, hi);
+        g_string_append_printf(out, "%-3s=%04x %016" PRIx64 " %08x %08x", name, s->sel, s->base, s->limit,
+                               hi);
     } else {
-        g_string_append_printf(out, "%-3s=%04x %08x %08x %08x", name, s->sel, (uint32_t)s->base, s->limit, hi);
+        g_string_append_printf(out, "%-3s=%04x %08x %08x %08x", name, s->sel, (uint32_t)s->base, s->limit,
+                               hi);
     }
     if (in_real(cpu) || !(s->attr & SA_P) || (s->attr & SA_UNUSABLE)) {
         g_string_append_c(out, '\n');
@@ -28,18 +32,20 @@ static void print_segment(const X86Cpu *cpu, const char *name, const X86Seg *s, 
             g_string_append_printf(out, "CS%s [%c%c", s->attr & SA_L ? "64" : s->attr & SA_DB ? "32" : "16",
                                    s->attr & SA_CE ? 'C' : '-', s->attr & SA_RW ? 'R' : '-');
         } else {
-            g_string_append_printf(out, "DS%s [%c%c", s->attr & SA_DB || wide ? "  " : "16", s->attr & SA_CE ? 'E' : '-',
-                                   s->attr & SA_RW ? 'W' : '-');
+            g_string_append_printf(out, "DS%s [%c%c", s->attr & SA_DB || wide ? "  " : "16",
+                                   s->attr & SA_CE ? 'E' : '-', s->attr & SA_RW ? 'W' : '-');
         }
         g_string_append_printf(out, "%c]", s->attr & SA_ACCESSED ? 'A' : '-');
     } else {
         static const char *const legacy[] = {
-            "Reserved", "TSS16-avl", "LDT", "TSS16-busy", "CallGate16", "TaskGate", "IntGate16", "TrapGate16",
-            "Reserved", "TSS32-avl", "Reserved", "TSS32-busy", "CallGate32", "Reserved", "IntGate32", "TrapGate32",
+            "Reserved",   "TSS16-avl",  "LDT",       "TSS16-busy", "CallGate16", "TaskGate",
+            "IntGate16",  "TrapGate16", "Reserved",  "TSS32-avl",  "Reserved",   "TSS32-busy",
+            "CallGate32", "Reserved",   "IntGate32", "TrapGate32",
         };
         static const char *const lng[] = {
-            "<hiword>", "Reserved", "LDT", "Reserved", "Reserved", "Reserved", "Reserved", "Reserved",
-            "Reserved", "TSS64-avl", "Reserved", "TSS64-busy", "CallGate64", "Reserved", "IntGate64", "TrapGate64",
+            "<hiword>",   "Reserved", "LDT",       "Reserved",   "Reserved", "Reserved",
+            "Reserved",   "Reserved", "Reserved",  "TSS64-avl",  "Reserved", "TSS64-busy",
+            "CallGate64", "Reserved", "IntGate64", "TrapGate64",
         };
         g_string_append(out, (in_long(cpu) ? lng : legacy)[s->attr & SA_TYPE]);
     }
@@ -52,9 +58,11 @@ static void print_gprs(const X86Cpu *cpu, bool wide, GString *out)
     static const unsigned order[] = { R_RAX, R_RBX, R_RCX, R_RDX, R_RSI, R_RDI, R_RBP, R_RSP };
     for (unsigned i = 0; i < 8; i++) {
         if (wide) {
-            g_string_append_printf(out, "R%s=%016" PRIx64 "%c", names[i], cpu->gpr[order[i]], i % 4 == 3 ? '\n' : ' ');
+            g_string_append_printf(out, "R%s=%016" PRIx64 "%c", names[i], cpu->gpr[order[i]],
+                                   i % 4 == 3 ? '\n' : ' ');
         } else {
-            g_string_append_printf(out, "E%s=%08x%c", names[i], (uint32_t)cpu->gpr[order[i]], i % 4 == 3 ? '\n' : ' ');
+            g_string_append_printf(out, "E%s=%08x%c", names[i], (uint32_t)cpu->gpr[order[i]],
+                                   i % 4 == 3 ? '\n' : ' ');
         }
     }
     for (unsigned i = 8; wide && i < 16; i++) {
@@ -66,13 +74,15 @@ static void print_fpu(const X86Cpu *cpu, GString *out)
 {
     const X86Fpu *f = &cpu->fpu;
     bool code64 = in_code64(cpu);
-    g_string_append_printf(out, "FCW=%04x FSW=%04x [ST=%u] FTW=%02x MXCSR=%08x\n", f->cw, (f->sw & ~0x3800) | (f->top & 7) << 11,
-                           f->top & 7, (uint8_t)~f->tags, cpu->mxcsr);
+    g_string_append_printf(out, "FCW=%04x FSW=%04x [ST=%u] FTW=%02x MXCSR=%08x\n", f->cw,
+                           (f->sw & ~0x3800) | (f->top & 7) << 11, f->top & 7, (uint8_t)~f->tags, cpu->mxcsr);
     for (unsigned i = 0; i < 8; i++) {
-        g_string_append_printf(out, "FPR%u=%016" PRIx64 " %04x%c", i, f->r[i].sig, f->r[i].se, i & 1 ? '\n' : ' ');
+        g_string_append_printf(out, "FPR%u=%016" PRIx64 " %04x%c", i, f->r[i].sig, f->r[i].se,
+                               i & 1 ? '\n' : ' ');
     }
     for (unsigned i = 0; i < (code64 ? 16u : 8u); i++) {
-        g_string_append_printf(out, "XMM%02u=%016" PRIx64 "%016" PRIx64 "%c", i, cpu->xmm[i].q[1], cpu->xmm[i].q[0], i & 1 ? '\n' : ' ');
+        g_string_append_printf(out, "XMM%02u=%016" PRIx64 "%016" PRIx64 "%c", i, cpu->xmm[i].q[1],
+                               cpu->xmm[i].q[0], i & 1 ? '\n' : ' ');
     }
 }
 
@@ -83,10 +93,13 @@ void x86_print_regs(Vcpu *v, GString *out)
     bool wide = in_code64(cpu), lng = in_long(cpu);
     uint32_t fl = x86_get_eflags(cpu);
     print_gprs(cpu, wide, out);
-    g_string_append_printf(out, wide ? "RIP=%016" PRIx64 " RFL=%08x" : "EIP=%08" PRIx64 " EFL=%08x", cpu->rip, fl);
-    g_string_append_printf(out, " [%c%c%c%c%c%c%c] CPL=%u II=%u A20=%u SMM=%u HLT=%u\n", fl & FL_DF ? 'D' : '-', fl & FL_OF ? 'O' : '-',
-                           fl & FL_SF ? 'S' : '-', fl & FL_ZF ? 'Z' : '-', fl & FL_AF ? 'A' : '-', fl & FL_PF ? 'P' : '-',
-                           fl & FL_CF ? 'C' : '-', cpu->cpl, cpu->irq_shadow, cpu->a20_gate, cpu->in_smm, v->halted);
+    g_string_append_printf(out, wide ? "RIP=%016" PRIx64 " RFL=%08x" : "EIP=%08" PRIx64 " EFL=%08x", cpu->rip,
+                           fl);
+    g_string_append_printf(out, " [%c%c%c%c%c%c%c] CPL=%u II=%u A20=%u SMM=%u HLT=%u\n",
+                           fl & FL_DF ? 'D' : '-', fl & FL_OF ? 'O' : '-', fl & FL_SF ? 'S' : '-',
+                           fl & FL_ZF ? 'Z' : '-', fl & FL_AF ? 'A' : '-', fl & FL_PF ? 'P' : '-',
+                           fl & FL_CF ? 'C' : '-', cpu->cpl, cpu->irq_shadow, cpu->a20_gate, cpu->in_smm,
+                           v->halted);
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         print_segment(cpu, seg_names[i], &cpu->seg[i], lng, out);
     }
@@ -94,17 +107,19 @@ void x86_print_regs(Vcpu *v, GString *out)
     print_segment(cpu, "TR", &cpu->tr, lng, out);
     const X86Table *tables[] = { &cpu->gdt, &cpu->idt };
     for (unsigned i = 0; i < 2; i++) {
-        g_string_append_printf(out, lng ? "%s=     %016" PRIx64 " %08x\n" : "%s=     %08" PRIx64 " %08x\n", i ? "IDT" : "GDT",
-                               tables[i]->base, tables[i]->limit);
+        g_string_append_printf(out, lng ? "%s=     %016" PRIx64 " %08x\n" : "%s=     %08" PRIx64 " %08x\n",
+                               i ? "IDT" : "GDT", tables[i]->base, tables[i]->limit);
     }
     g_string_append_printf(out, lng ? "CR0=%08x CR2=%016" PRIx64 " CR3=%016" PRIx64 " CR4=%08x\n"
                                     : "CR0=%08x CR2=%08" PRIx64 " CR3=%08" PRIx64 " CR4=%08x\n",
                            (uint32_t)cpu->cr0, cpu->cr2, cpu->cr3, (uint32_t)cpu->cr4);
     for (unsigned i = 0; i < 4; i++) {
-        g_string_append_printf(out, lng ? "DR%u=%016" PRIx64 "%c" : "DR%u=%08" PRIx64 "%c", i, cpu->dr[i], i == 3 ? '\n' : ' ');
+        g_string_append_printf(out, lng ? "DR%u=%016" PRIx64 "%c" : "DR%u=%08" PRIx64 "%c", i, cpu->dr[i],
+                               i == 3 ? '\n' : ' ');
     }
-    g_string_append_printf(out, lng ? "DR6=%016" PRIx64 " DR7=%016" PRIx64 "\n" : "DR6=%08" PRIx64 " DR7=%08" PRIx64 "\n", cpu->dr[6],
-                           cpu->dr[7]);
+    g_string_append_printf(
+        out, lng ? "DR6=%016" PRIx64 " DR7=%016" PRIx64 "\n" : "DR6=%08" PRIx64 " DR7=%08" PRIx64 "\n",
+        cpu->dr[6], cpu->dr[7]);
     g_string_append_printf(out, "EFER=%016" PRIx64 "\n", cpu->efer);
     print_fpu(cpu, out);
 }
@@ -131,8 +146,9 @@ static void dump_close(Dump *d)
         uint64_t mask = lng ? 0xffffffffffffull : 0xffffffffull;
         unsigned w = lng ? 16 : 8;
         /* QEMU prints 48-bit addresses without their sign here. */
-        g_string_append_printf(d->out, "%0*" PRIx64 "-%0*" PRIx64 " %0*" PRIx64 " %c%c%c\n", w, d->start & mask, w,
-                               ((d->end - 1) & mask) + 1, w, d->end - d->start, d->prot & P_U ? 'u' : '-', 'r', d->prot & P_W ? 'w' : '-');
+        g_string_append_printf(d->out, "%0*" PRIx64 "-%0*" PRIx64 " %0*" PRIx64 " %c%c%c\n", w,
+                               d->start & mask, w, ((d->end - 1) & mask) + 1, w, d->end - d->start,
+                               d->prot & P_U ? 'u' : '-', 'r', d->prot & P_W ? 'w' : '-');
         d->lines++;
     }
     d->prot = 0;
@@ -140,8 +156,10 @@ static void dump_close(Dump *d)
 
 static void dump_page(Dump *d, uint64_t lin, uint64_t size, uint64_t leaf, unsigned rights, uint64_t frame)
 {
-    static const struct { char c; uint64_t bit; } flags[] = {
-        { 'X', 1ull << 63 }, { 'G', 0x100 }, { 'P', P_PS }, { 'D', 0x40 }, { 'A', 0x20 }, { 'C', 0x10 }, { 'T', 8 }, { 'U', 4 }, { 'W', 2 },
+    static const struct { char c; uint64_t bit;
+    } flags[] = {
+        { 'X', 1ull << 63 }, { 'G', 0x100 }, { 'P', P_PS }, { 'D', 0x40 }, { 'A', 0x20 },
+        { 'C', 0x10 },       { 'T', 8 },     { 'U', 4 },    { 'W', 2 },
     };
     if (!d->tlb) {
         if (d->prot != rights || d->end != lin) {
@@ -165,7 +183,8 @@ static void dump_page(Dump *d, uint64_t lin, uint64_t size, uint64_t leaf, unsig
 }
 
 /* One table: shift is the number of address bits below its entries' index. */
-static void dump_table(Dump *d, hwaddr table, uint64_t lin, unsigned shift, unsigned width, unsigned n, unsigned rights)
+static void dump_table(Dump *d, hwaddr table, uint64_t lin, unsigned shift, unsigned width, unsigned n,
+                       unsigned rights)
 {
     X86Cpu *cpu = d->cpu;
     const uint64_t frame = width == 8 ? 0x000ffffffffff000ull : 0xfffff000;
@@ -182,7 +201,8 @@ static void dump_table(Dump *d, hwaddr table, uint64_t lin, unsigned shift, unsi
         if (width == 8 && shift == 30 && n == 4) {
             r = rights; /* a PAE PDPTE has no rights */
         }
-        bool big = (e & P_PS) && (shift == 21 || (shift == 22 && (cpu->cr4 & CR4_PSE)) || (shift == 30 && n == 512));
+        bool big =
+            (e & P_PS) && (shift == 21 || (shift == 22 && (cpu->cr4 & CR4_PSE)) || (shift == 30 && n == 512));
         if (shift == 12 || big) {
             uint64_t f = e & frame & ~((1ull << shift) - 1);
             if (width == 4 && big) {

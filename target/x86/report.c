@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/report.c - why the CPU shut down: the text printed before a triple fault resets the machine.
  * Models:  nothing; it reads the records kept by exception.c and mmu.c.
+ *
  * Does not model: -
+ *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"
@@ -36,26 +38,29 @@ static void report_gate(X86Cpu *cpu, int vector, GString *out)
     uint64_t at = cpu->idt.base + (uint64_t)vector * size;
     uint64_t w[2] = { 0 };
     if ((unsigned)vector * size + size - 1 > cpu->idt.limit) {
-        g_string_append_printf(out, "IDT entry 0x%02x lies beyond the limit 0x%x\n", (unsigned)vector, cpu->idt.limit);
+        g_string_append_printf(out, "IDT entry 0x%02x lies beyond the limit 0x%x\n", (unsigned)vector,
+                               cpu->idt.limit);
         return;
     }
     for (unsigned i = 0; i < size; i++) {
         hwaddr pa;
         if (!x86_translate_debug(cpu, lng ? at + i : (uint32_t)(at + i), &pa)) {
-            g_string_append_printf(out, "IDT entry 0x%02x at 0x%" PRIx64 " is not mapped\n", (unsigned)vector, at);
+            g_string_append_printf(out, "IDT entry 0x%02x at 0x%" PRIx64 " is not mapped\n", (unsigned)vector,
+                                   at);
             return;
         }
         w[i / 8] |= x86_phys_ld(cpu, pa, 1) << (i % 8 * 8);
     }
     if (real) {
-        g_string_append_printf(out, "IVT entry 0x%02x: %04x:%04x\n", (unsigned)vector, (unsigned)(w[0] >> 16) & 0xffff,
-                               (unsigned)w[0] & 0xffff);
+        g_string_append_printf(out, "IVT entry 0x%02x: %04x:%04x\n", (unsigned)vector,
+                               (unsigned)(w[0] >> 16) & 0xffff, (unsigned)w[0] & 0xffff);
         return;
     }
     uint64_t off = (w[0] & 0xffff) | (w[0] >> 32 & 0xffff0000) | (lng ? w[1] << 32 : 0);
-    g_string_append_printf(out, "IDT entry 0x%02x: selector 0x%04x, offset 0x%" PRIx64 ", type %u, DPL %u, %s\n",
-                           (unsigned)vector, (unsigned)(w[0] >> 16) & 0xffff, off, (unsigned)(w[0] >> 40) & 15,
-                           (unsigned)(w[0] >> 45) & 3, w[0] >> 47 & 1 ? "present" : "NOT PRESENT");
+    g_string_append_printf(
+        out, "IDT entry 0x%02x: selector 0x%04x, offset 0x%" PRIx64 ", type %u, DPL %u, %s\n",
+        (unsigned)vector, (unsigned)(w[0] >> 16) & 0xffff, off, (unsigned)(w[0] >> 40) & 15,
+        (unsigned)(w[0] >> 45) & 3, w[0] >> 47 & 1 ? "present" : "NOT PRESENT");
 }
 
 void x86_explain_shutdown(X86Cpu *cpu, GString *out)

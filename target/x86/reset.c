@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/reset.c - RESET, INIT, start-up IPI, and the entry states of direct boots.
  * Models:  Intel SDM volume 3 9.1, table 9-1 (register values after power-up, reset and INIT), 8.4.
+ *
  * Does not model: BIST (EAX is 0), the difference between power-up and RESET# for the caches.
+ *
  * Threads: the vCPU's thread, or anybody while it is parked.
  */
 #include "sysint.h"
@@ -91,12 +93,15 @@ void x86_cpu_start(X86Cpu *cpu, uint8_t vector)
     x86_update_mode(cpu);
 }
 
-/* Multiboot 3.2 "machine state" and the PVH start-info ABI: protected mode, no paging, flat segments, interrupts off. */
+/* Multiboot 3.2 "machine state" and the PVH start-info ABI: protected mode, no paging, flat segments,
+ * interrupts off. */
 void x86_enter_flat32(X86Cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t eax)
 {
     static const X86Seg code = { .limit = 0xffffffff, .sel = 0x08,
                                  .attr = SA_P | SA_S | SA_CODE | SA_RW | SA_ACCESSED | SA_DB | SA_G };
-    static const X86Seg data = { .limit = 0xffffffff, .sel = 0x10, .attr = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_DB | SA_G };
+    static const X86Seg data = { .limit = 0xffffffff,
+                                 .sel = 0x10,
+                                 .attr = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_DB | SA_G };
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         cpu->seg[i] = i == SEG_CS ? code : data;
     }

@@ -2,7 +2,9 @@
  * target/x86/seg.c - segment registers, descriptors, limit checks, the stack.
  * Models:  Intel SDM volume 3 chapters 3 and 5 (descriptors, 5.2-5.5 checks), 20.1 (real mode), 20.2 (VM86);
  *          volume 2 MOV, POP, LDS, LLDT. AMD APM volume 2 chapter 4 where the vendors agree.
+ *
  * Does not model: the stale bases AMD keeps behind null FS and GS selectors (a null load clears the base).
+ *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"
@@ -50,7 +52,8 @@ void x86_desc_mark_accessed(X86Cpu *cpu, X86Desc *d)
 
 X86Seg x86_seg_from_desc(uint16_t sel, const X86Desc *d)
 {
-    return (X86Seg){ .base = desc_base(d), .limit = desc_limit(d), .attr = (d->hi >> 8) & 0xf0ff, .sel = sel };
+    return (
+        X86Seg){ .base = desc_base(d), .limit = desc_limit(d), .attr = (d->hi >> 8) & 0xf0ff, .sel = sel };
 }
 
 X86Seg x86_seg_real(uint16_t sel, unsigned dpl)
@@ -265,7 +268,9 @@ X86Stack x86_stack_here(X86Cpu *cpu)
 
 X86Stack x86_stack_new(X86Cpu *cpu, const X86Seg *ss, uint64_t sp, unsigned cpl, uint32_t err)
 {
-    X86Stack s = { .cpu = cpu, .sp = sp, .mask = UINT64_MAX, .seg = ss, .mmu = x86_mmu_for(cpu, cpl), .err = err };
+    X86Stack s = {
+        .cpu = cpu, .sp = sp, .mask = UINT64_MAX, .seg = ss, .mmu = x86_mmu_for(cpu, cpl), .err = err
+    };
     if (ss) {
         s.base = ss->base;
         s.mask = ss->attr & SA_DB ? 0xffffffff : 0xffff;

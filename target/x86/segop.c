@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/segop.c - instructions on segments: MOV/PUSH/POP Sreg, LDS.., far transfers, INT, LAR, LSL, VERR, ARPL,
- * descriptor-table registers.
- * Models:  Intel SDM volume 2, the instruction pages named; volume 3 20.3 (INT n with VME), 5.10 (pointer checks).
+ * target/x86/segop.c - instructions on segments: MOV/PUSH/POP Sreg, LDS.., far transfers, INT, LAR, LSL,
+ * VERR, ARPL, descriptor-table registers. Models:  Intel SDM volume 2, the instruction pages named; volume
+ * 3 20.3 (INT n with VME), 5.10 (pointer checks).
  * Does not model: -
  * Threads: the vCPU's thread.
  */

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/syscall.c - SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, FS/GS base.
- * Models:  Intel SDM volume 2 (64-bit SYSCALL only, SYSENTER everywhere) and AMD APM volume 3 (SYSCALL in legacy
- *          and compatibility mode too, SYSENTER #UD in long mode), chosen by the CPU model's vendor.
- * Does not model: AMD's SYSRET leaving the old SS attributes behind (they become flat, as Intel's do).
- * Threads: the vCPU's thread.
+ * Models:  Intel SDM volume 2 (64-bit SYSCALL only, SYSENTER everywhere) and AMD APM volume 3 (SYSCALL in
+ * legacy and compatibility mode too, SYSENTER #UD in long mode), chosen by the CPU model's vendor. Does not
+ * model: AMD's SYSRET leaving the old SS attributes behind (they become flat, as Intel's do).
+ * Threads: the
+ * vCPU's thread.
  */
 #include "sysint.h"
 #include "cpuid.h"
 
-enum { FLAT_CODE = SA_P | SA_S | SA_CODE | SA_RW | SA_ACCESSED | SA_G, FLAT_DATA = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_DB | SA_G };
+enum {
+    FLAT_CODE = SA_P | SA_S | SA_CODE | SA_RW | SA_ACCESSED | SA_G,
+    FLAT_DATA = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_DB | SA_G
+};
 
 static void sys_flat(X86Cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool code64)
 {
@@ -20,8 +24,8 @@ static void sys_flat(X86Cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool c
     cpu->cpl = (uint8_t)cpl;
 }
 
-static const uint32_t flags_all = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF |
-                                  FL_VIP | FL_ID;
+static const uint32_t flags_all =
+    FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID;
 
 /* Where SYSCALL and SYSRET exist at all. */
 static bool syscall_exists(const X86Cpu *cpu)
@@ -109,7 +113,8 @@ OP(sysexit)
     uint16_t cs = (uint16_t)cpu->sysenter_cs & 0xfffc;
     bool to64 = in_code64(cpu) && insn_osize(d) == 3;
     uint64_t rip = cpu->gpr[R_RDX], rsp = cpu->gpr[R_RCX];
-    if (cs == 0 || in_real(cpu) || cpu->cpl != 0 || (to64 && (!x86_canonical(cpu, rip) || !x86_canonical(cpu, rsp)))) {
+    if (cs == 0 || in_real(cpu) || cpu->cpl != 0 ||
+        (to64 && (!x86_canonical(cpu, rip) || !x86_canonical(cpu, rsp)))) {
         RAISE_ERR(EXC_GP, 0);
     }
     unsigned at = to64 ? 32 : 16;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/sysinsn.c - the other privileged and system instructions: CLI/STI, HLT, CPUID, TSC, MSRs, random
  * numbers, cache and TLB invalidation, MONITOR/MWAIT, CLAC/STAC.
- * Models:  Intel SDM volume 2, the instruction pages; volume 3 2.3 and 20.3-20.4 (VIF, VIP, PVI), 4.10.4.1 (INVPCID).
- * Does not model: performance counters (RDPMC: #GP, CPUID leaf 0xA is empty), store-triggered wake-up from MWAIT: on
- *          a machine with several CPUs it returns at once, which the SDM allows.
- * Threads: the vCPU's thread.
+ * Models:  Intel SDM volume 2, the instruction pages; volume 3 2.3 and 20.3-20.4 (VIF, VIP, PVI), 4.10.4.1
+ * (INVPCID).
+ * Does not model: performance counters (RDPMC: #GP, CPUID leaf 0xA is empty), store-triggered
+ * wake-up from MWAIT: on a machine with several CPUs it returns at once, which the SDM allows.
+ * Threads: the
+ * vCPU's thread.
  */
 #include "sysint.h"
 #include "cpuid.h"
@@ -15,7 +17,8 @@ OP(cli)
 {
     if (!(cpu->mode & MODE_PE) || cpu->cpl <= iopl(cpu)) {
         cpu->eflags &= ~FL_IF;
-    } else if ((in_vm86(cpu) && (cpu->cr4 & CR4_VME)) || (!in_vm86(cpu) && cpu->cpl == 3 && (cpu->cr4 & CR4_PVI))) {
+    } else if ((in_vm86(cpu) && (cpu->cr4 & CR4_VME)) ||
+               (!in_vm86(cpu) && cpu->cpl == 3 && (cpu->cr4 & CR4_PVI))) {
         cpu->eflags &= ~FL_VIF;
     } else {
         RAISE_ERR(EXC_GP, 0);
@@ -30,7 +33,8 @@ OP(sti)
             cpu->irq_shadow = true;
         }
         cpu->eflags |= FL_IF;
-    } else if (((in_vm86(cpu) && (cpu->cr4 & CR4_VME)) || (!in_vm86(cpu) && cpu->cpl == 3 && (cpu->cr4 & CR4_PVI))) &&
+    } else if (((in_vm86(cpu) && (cpu->cr4 & CR4_VME)) ||
+                (!in_vm86(cpu) && cpu->cpl == 3 && (cpu->cr4 & CR4_PVI))) &&
                !(cpu->eflags & FL_VIP)) {
         cpu->eflags |= FL_VIF;
     } else {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/sysint.h - what the files of the system side share: descriptors, task switches, delivery.
  * Models: the vocabulary of Intel SDM volume 3, chapters 3, 5, 6 and 8.
+ *
  * Does not model: anything by itself.
+ *
  * Threads: the vCPU's thread.
  */
 #ifndef TARGET_X86_SYSINT_H
@@ -111,7 +113,8 @@ X86Stack x86_stack_new(X86Cpu *cpu, const X86Seg *ss, uint64_t sp, unsigned cpl,
 void x86_stack_push(X86Stack *s, uint64_t val, unsigned bytes);
 uint64_t x86_stack_pop(X86Stack *s, unsigned bytes);
 void x86_stack_commit(X86Cpu *cpu, const X86Stack *s);
-/* SS:ESP of an inner privilege level from the TSS, checked as SDM 6.12.1 says; ext is or-ed into error codes. */
+/* SS:ESP of an inner privilege level from the TSS, checked as SDM 6.12.1 says; ext is or-ed into error codes.
+ */
 void x86_tss_stack32(X86Cpu *cpu, unsigned dpl, unsigned ext, X86Seg *ss, X86Desc *d, uint32_t *esp);
 uint64_t x86_tss_stack64(X86Cpu *cpu, unsigned slot_offset, unsigned ext);
 unsigned x86_mmu_for(const X86Cpu *cpu, unsigned cpl);

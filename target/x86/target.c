@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/target.c - TargetOps of x86-64: set-up of a vCPU and the doors to the other files.
  * Models:  APIC id layout of Intel SDM volume 3 8.9.1.
+ *
  * Does not model: -
+ *
  * Threads: init and fini on the main loop, the rest as target.h says.
  */
 #include "sysint.h"
@@ -23,14 +25,16 @@ static uint32_t target_apic_id(const Machine *m, unsigned index)
 {
     unsigned t = MAX(m->threads, 1u), c = MAX(m->cores, 1u), d = MAX(m->dies, 1u);
     unsigned tb = field_bits(t), cb = field_bits(c), db = field_bits(d);
-    return index % t | (index / t % c) << tb | (index / t / c % d) << (tb + cb) | (index / t / c / d) << (tb + cb + db);
+    return index % t | (index / t % c) << tb | (index / t / c % d) << (tb + cb) |
+           (index / t / c / d) << (tb + cb + db);
 }
 
 static bool target_vcpu_init(Vcpu *v, Error **errp)
 {
     X86Cpu *cpu = x86_cpu(v);
     Machine *m = v->machine;
-    if (!m->cpu_model && !x86_model_parse(m, m->cpu_text ? m->cpu_text : x86_64_target_ops.default_cpu, errp)) {
+    if (!m->cpu_model &&
+        !x86_model_parse(m, m->cpu_text ? m->cpu_text : x86_64_target_ops.default_cpu, errp)) {
         return false;
     }
     cpu->model = m->cpu_model;

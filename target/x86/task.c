@@ -2,7 +2,9 @@
  * target/x86/task.c - hardware task switches.
  * Models:  Intel SDM volume 3 chapter 7: 16-bit and 32-bit TSSs, 7.3 (order of steps and exceptions),
  *          table 7-2 (busy flag, NT, link field).
+ *
  * Does not model: task switches in IA-32e mode, which do not exist (7.7).
+ *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"
@@ -151,8 +153,8 @@ static void task_commit(X86Cpu *cpu, const Tss *t, bool is32)
     if (!is32) {
         fl = (fl & 0xffff) | (cpu->eflags & 0xffff0000 & ~(FL_RF | FL_VM));
     }
-    const uint32_t all = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP |
-                         FL_ID;
+    const uint32_t all =
+        FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID;
     x86_set_eflags(cpu, fl, all);
 }
 

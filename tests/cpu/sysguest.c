@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/sysguest.c - see sysguest.h.
+ *
  * Threads: main.
  */
 #include "tests/cpu/sysguest.h"
@@ -16,7 +17,11 @@ static bool guest_board_init(Machine *m, Error **errp)
 }
 
 static const BoardType guest_board = {
-    .name = "x86-test", .target = &x86_64_target_ops, .max_cpus = 4, .max_ram = 1 << 30, .init = guest_board_init,
+    .name = "x86-test",
+    .target = &x86_64_target_ops,
+    .max_cpus = 4,
+    .max_ram = 1 << 30,
+    .init = guest_board_init,
 };
 
 Guest *guest_new(const char *cpu_model)
@@ -70,7 +75,8 @@ void guest_desc(Guest *g, uint16_t sel, uint32_t base, uint32_t limit, unsigned 
 
 void guest_gate32(Guest *g, hwaddr at, uint16_t sel, uint32_t off, unsigned access)
 {
-    guest_st(g, at, 8, (off & 0xffff) | (uint64_t)sel << 16 | (uint64_t)access << 40 | (uint64_t)(off >> 16) << 48);
+    guest_st(g, at, 8,
+             (off & 0xffff) | (uint64_t)sel << 16 | (uint64_t)access << 40 | (uint64_t)(off >> 16) << 48);
 }
 
 void guest_gate64(Guest *g, hwaddr at, uint16_t sel, uint64_t off, unsigned access, unsigned ist)

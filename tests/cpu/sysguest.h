@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * tests/cpu/sysguest.h - a bare x86 CPU with RAM, driven step by step: the test writes descriptor tables, page tables and
- * code, runs to the next HLT and looks at registers and memory.
- * Threads: main. Any number of guests at once.
+ * tests/cpu/sysguest.h - a bare x86 CPU with RAM, driven step by step: the test writes descriptor tables,
+ * page tables and code, runs to the next HLT and looks at registers and memory.
+ * Threads: main. Any number of
+ * guests at once.
  */
 #ifndef TESTS_CPU_SYSGUEST_H
 #define TESTS_CPU_SYSGUEST_H
@@ -10,12 +11,29 @@
 #include "rhea/target/x86/cpu.h"
 
 enum { /* the guest's memory map */
-    G_IDT = 0x1000, G_GDT = 0x2000, G_TSS = 0x3000, G_TSS2 = 0x3800, G_LDT = 0x3c00, G_STACK0 = 0x8000, G_STACK3 = 0xa000,
-    G_IST = 0xb000, G_CODE = 0x10000, G_DATA = 0x18000, G_HANDLERS = 0x20000, G_PT = 0x100000, G_RAM = 0x800000,
+       G_IDT = 0x1000,
+       G_GDT = 0x2000,
+       G_TSS = 0x3000,
+       G_TSS2 = 0x3800,
+       G_LDT = 0x3c00,
+       G_STACK0 = 0x8000,
+       G_STACK3 = 0xa000,
+       G_IST = 0xb000,
+       G_CODE = 0x10000,
+       G_DATA = 0x18000,
+       G_HANDLERS = 0x20000,
+       G_PT = 0x100000,
+       G_RAM = 0x800000,
 };
 enum { /* selectors of the default GDT */
-    S_CODE0 = 0x08, S_DATA0 = 0x10, S_CODE3 = 0x1b, S_DATA3 = 0x23, S_TSS = 0x28, S_CODE64 = 0x38, S_CODE64_3 = 0x4b,
-    S_FREE = 0x58, /* from here on for the test */
+       S_CODE0 = 0x08,
+       S_DATA0 = 0x10,
+       S_CODE3 = 0x1b,
+       S_DATA3 = 0x23,
+       S_TSS = 0x28,
+       S_CODE64 = 0x38,
+       S_CODE64_3 = 0x4b,
+       S_FREE = 0x58, /* from here on for the test */
 };
 
 typedef struct Guest {
@@ -38,7 +56,8 @@ void guest_desc(Guest *g, uint16_t sel, uint32_t base, uint32_t limit, unsigned 
 void guest_gate32(Guest *g, hwaddr at, uint16_t sel, uint32_t off, unsigned access);
 void guest_gate64(Guest *g, hwaddr at, uint16_t sel, uint64_t off, unsigned access, unsigned ist);
 
-/* Flat protected mode, CPL 0, default GDT, 32-bit TSS, an IDT whose every vector leads to a HLT of its own. */
+/* Flat protected mode, CPL 0, default GDT, 32-bit TSS, an IDT whose every vector leads to a HLT of its own.
+ */
 void guest_pm32(Guest *g);
 /* The same in 64-bit mode; identity map of 8 MiB with 2 MiB user pages at G_PT. */
 void guest_long(Guest *g);
@@ -64,7 +83,8 @@ uint64_t guest_frame(Guest *g, unsigned k);
 
 /* Guest code, assembled by the compiler's assembler: GUEST_CODE(name, 32, "text"). */
 #define GUEST_CODE(name, bits, text)                                                                         \
-    __asm__(".pushsection .rodata\n.code" #bits "\n" #name ":\n" text "\nhlt\n" #name "_end:\n.code64\n.popsection\n"); \
+    __asm__(".pushsection .rodata\n.code" #bits "\n" #name ":\n" text "\nhlt\n" #name                        \
+            "_end:\n.code64\n.popsection\n");                                                                \
     extern const uint8_t name[], name##_end[]
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/cpu/test-long.c - 64-bit mode: interrupt frames, IST, IRETQ, SYSCALL, SYSENTER, bases, page faults, MSRs.
+ * tests/cpu/test-long.c - 64-bit mode: interrupt frames, IST, IRETQ, SYSCALL, SYSENTER, bases, page faults,
+ * MSRs.
  */
 #include "tests/cpu/sysguest.h"
 #include "target/x86/sysint.h"
@@ -54,10 +55,17 @@ static void test_pages(void)
 {
     Guest *g = guest_new(NULL);
     const hwaddr pde = G_PT + 0x2000 + 8 * 2; /* 4..6 MiB */
-    const struct { uint64_t pde; bool user; int code; int err; } cases[] = {
-        { 0x400083, false, 1, -1 }, { 0x400081, false, 1, 3 }, { 0x400000, false, 0, 0 }, { 0x400083, true, 0, 5 },
-        { 0x400085, true, 1, 7 }, { 0x402087, false, 0, 9 } /* reserved bit */, { 0x400087 | 1ull << 45, false, 0, 9 },
-        { 0x400083 | 1ull << 63, false, 2, 0x11 } /* NX */, { 0x400083, true, 2, 0x15 },
+    const struct { uint64_t pde; bool user; int code; int err;
+    } cases[] = {
+        { 0x400083, false, 1, -1 },
+        { 0x400081, false, 1, 3 },
+        { 0x400000, false, 0, 0 },
+        { 0x400083, true, 0, 5 },
+        { 0x400085, true, 1, 7 },
+        { 0x402087, false, 0, 9 } /* reserved bit */,
+        { 0x400087 | 1ull << 45, false, 0, 9 },
+        { 0x400083 | 1ull << 63, false, 2, 0x11 } /* NX */,
+        { 0x400083, true, 2, 0x15 },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         guest_long(g);

@@ -39,7 +39,8 @@ static void test_errors(void)
 
 static void test_options(void)
 {
-    Guest *g = guest_new("Westmere,-aes,sse4_2=off,+x2apic,vendor=AuthenticAMD,family=21,model=18,stepping=3,model-id=Some CPU,"
+    Guest *g = guest_new("Westmere,-aes,sse4_2=off,+x2apic,vendor=AuthenticAMD,family=21,model=18,stepping=3,"
+                         "model-id=Some CPU,"
                          "phys-bits=36,tsc-frequency=2.5G,level=5,-hypervisor,check=off");
     uint32_t r[4];
     x86_cpuid(g->cpu, 0, 0, r);
@@ -83,8 +84,25 @@ static void test_options(void)
 static void test_max(void)
 {
     Guest *g = guest_new("max");
-    static const char *const wanted[] = { "fpu", "sse2", "sse4.2", "cx16", "lm", "nx", "syscall", "x2apic", "pcid", "smep", "smap",
-                                          "fsgsbase", "xsave", "movbe", "popcnt", "rdrand", "invpcid", "umip", "arch-capabilities" };
+    static const char *const wanted[] = { "fpu",
+                                          "sse2",
+                                          "sse4.2",
+                                          "cx16",
+                                          "lm",
+                                          "nx",
+                                          "syscall",
+                                          "x2apic",
+                                          "pcid",
+                                          "smep",
+                                          "smap",
+                                          "fsgsbase",
+                                          "xsave",
+                                          "movbe",
+                                          "popcnt",
+                                          "rdrand",
+                                          "invpcid",
+                                          "umip",
+                                          "arch-capabilities" };
     static const char *const absent[] = { "avx", "avx2", "vmx", "svm", "la57", "pku", "avx512f", "monitor" };
     for (unsigned i = 0; i < G_N_ELEMENTS(wanted); i++) {
         g_test_message("%s", wanted[i]);

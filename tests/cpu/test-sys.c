@@ -108,7 +108,8 @@ static void test_inner_interrupt(void)
     guest_free(g);
 }
 
-GUEST_CODE(code_callgate, 32, "pushl $0x11111111\n pushl $0x22222222\n lcall $0x5b, $0\n mov %esp, %esi\n mov $7, %edi");
+GUEST_CODE(code_callgate, 32,
+           "pushl $0x11111111\n pushl $0x22222222\n lcall $0x5b, $0\n mov %esp, %esi\n mov $7, %edi");
 GUEST_CODE(code_gate_target, 32, "mov 8(%esp), %eax\n mov 12(%esp), %ebx\n mov %cs, %ecx\n lret $8");
 
 static void test_call_gate(void)
@@ -305,7 +306,8 @@ static void test_single_step(void)
     guest_run(g, code_step);
     g_assert_cmpint(guest_vector(g), ==, EXC_DB);
     unsigned nop = (unsigned)(code_step_end - code_step) - 3;
-    g_assert_cmphex(guest_frame(g, 0), ==, G_CODE + nop + 1); /* after the first NOP: POPF itself does not trap */
+    g_assert_cmphex(guest_frame(g, 0), ==,
+                    G_CODE + nop + 1); /* after the first NOP: POPF itself does not trap */
     g_assert_false(guest_frame(g, 2) & FL_RF);
     g_assert_true(g->cpu->dr[6] & DR6_BS);
     g_assert_false(g->cpu->eflags & FL_TF);
@@ -419,7 +421,9 @@ static void test_init_sipi(void)
     guest_free(g);
 }
 
-GUEST_CODE(code_enter_vm86, 32, "push $0\n push $0\n push $0\n push $0x1800\n push $0x900\n push $0xff0\n push %eax\n push $0x1800\n push $0\n iret");
+GUEST_CODE(code_enter_vm86, 32,
+           "push $0\n push $0\n push $0\n push $0x1800\n push $0x900\n push $0xff0\n push %eax\n push "
+           "$0x1800\n push $0\n iret");
 GUEST_CODE(code_vm86_int, 16, "mov $0x1234, %ax\n int $0x21\n mov $0x55, %bx");
 
 static void vm86_run(Guest *g, uint32_t flags)

@@ -6,8 +6,28 @@
 #include "rhea/hw/intc.h"
 #include "rhea/target/x86/cpu.h"
 
-enum { ID = 0x20, TPR = 0x80, PPR = 0xa0, EOI = 0xb0, LDR = 0xd0, DFR = 0xe0, SVR = 0xf0, ISR = 0x100, TMR = 0x180, IRR = 0x200, ESR = 0x280,
-       ICR = 0x300, ICR_HIGH = 0x310, LVTT = 0x320, LVT0 = 0x350, LVT1 = 0x360, LVTE = 0x370, TMICT = 0x380, TMCCT = 0x390, TDCR = 0x3e0 };
+enum {
+    ID = 0x20,
+    TPR = 0x80,
+    PPR = 0xa0,
+    EOI = 0xb0,
+    LDR = 0xd0,
+    DFR = 0xe0,
+    SVR = 0xf0,
+    ISR = 0x100,
+    TMR = 0x180,
+    IRR = 0x200,
+    ESR = 0x280,
+    ICR = 0x300,
+    ICR_HIGH = 0x310,
+    LVTT = 0x320,
+    LVT0 = 0x350,
+    LVT1 = 0x360,
+    LVTE = 0x370,
+    TMICT = 0x380,
+    TMCCT = 0x390,
+    TDCR = 0x3e0
+};
 enum { N_CPUS = 3 };
 
 static bool board_ready(Machine *m, Error **errp)
@@ -22,7 +42,9 @@ static bool board_ready(Machine *m, Error **errp)
     apic_set_eoi_target(m, ioapic);
     return true;
 }
-static const BoardType board = { .name = "apic-test", .target = &x86_64_target_ops, .max_cpus = 8, .ready = board_ready };
+static const BoardType board = {
+    .name = "apic-test", .target = &x86_64_target_ops, .max_cpus = 8, .ready = board_ready
+};
 
 static TestMachine *start(void)
 {
@@ -35,18 +57,23 @@ static TestMachine *start(void)
 }
 static X86Cpu *cpu(TestMachine *tm, unsigned i) { return x86_cpu(tm->m->cpus[i]); }
 static void *apic(TestMachine *tm, unsigned i) { return cpu(tm, i)->apic; }
-static bool pending(TestMachine *tm, unsigned i, uint32_t bit) { return vcpu_irq_pending(tm->m->cpus[i]) & bit; }
+static bool pending(TestMachine *tm, unsigned i, uint32_t bit)
+{
+    return vcpu_irq_pending(tm->m->cpus[i]) & bit;
+}
 static int ack(TestMachine *tm, unsigned i) { return cpu(tm, i)->apic_ops->ack(apic(tm, i)); }
 
 static uint32_t rd(TestMachine *tm, unsigned i, unsigned reg)
 {
     uint64_t v;
-    as_load(&tm->m->as_mem, APIC_DEFAULT_BASE + reg, 4, &v, (MemAttrs){ .cpu = true, .requester = (uint16_t)i });
+    as_load(&tm->m->as_mem, APIC_DEFAULT_BASE + reg, 4, &v,
+            (MemAttrs){ .cpu = true, .requester = (uint16_t)i });
     return (uint32_t)v;
 }
 static void wr(TestMachine *tm, unsigned i, unsigned reg, uint32_t v)
 {
-    as_store(&tm->m->as_mem, APIC_DEFAULT_BASE + reg, 4, v, (MemAttrs){ .cpu = true, .requester = (uint16_t)i });
+    as_store(&tm->m->as_mem, APIC_DEFAULT_BASE + reg, 4, v,
+             (MemAttrs){ .cpu = true, .requester = (uint16_t)i });
 }
 static void enable_all(TestMachine *tm)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * rhea/hw/apic.h - local APICs: one device per vCPU, one bus per machine that carries messages between them.
  *
- * Leaf objects: one lock per machine guards all local APICs; under it only vcpu_interrupt() is called. Never call
- * anything here while holding a lock that msi_send() may need to be called under in reverse: I/O APIC, then local APIC.
+ * Leaf objects: one lock per machine guards all local APICs; under it only vcpu_interrupt() is called. Never
+ * call anything here while holding a lock that msi_send() may need to be called under in reverse: I/O APIC,
+ * then local APIC.
  */
 #ifndef RHEA_HW_APIC_H
 #define RHEA_HW_APIC_H
@@ -13,8 +14,8 @@
 extern const DeviceType apic_type; /* "apic": created by boards only */
 enum { APIC_DEFAULT_BASE = 0xfee00000 };
 
-/* MAIN_LOOP. Gives an x86 vCPU its local APIC (X86Cpu.apic, apic_ops). The first one maps the register page, and
- * becomes the machine's MSI sink (Machine.msi_sink, window FEE00000h-FEEFFFFFh). */
+/* MAIN_LOOP. Gives an x86 vCPU its local APIC (X86Cpu.apic, apic_ops). The first one maps the register page,
+ * and becomes the machine's MSI sink (Machine.msi_sink, window FEE00000h-FEEFFFFFh). */
 Device *apic_create(Machine *m, Vcpu *cpu, Device *parent, Error **errp);
 /* Where end-of-interrupt messages of level-triggered vectors go; NULL: nowhere. Before the machine runs. */
 void apic_set_eoi_target(Machine *m, Device *ioapic);
