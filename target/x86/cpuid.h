@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/cpuid.h - CPU models and feature bits.
  * Models:  Intel SDM volume 2 CPUID, AMD APM volume 3 appendix E.
- *
  * Does not model: anything by itself.
- *
  * Threads: models are set up before the machine runs and constant afterwards; any thread reads.
  */
 #ifndef TARGET_X86_CPUID_H

@@ -2,9 +2,7 @@
  * target/x86/far.c - far JMP, CALL, RET and IRET.
  * Models:  Intel SDM volume 2 (CALL, JMP, RET, IRET operation sections, in their order of checks),
  *          volume 3 5.8 (gates, stack switching), 20.2-20.3 (VM86), 7 (task gates, through task.c).
- *
  * Does not model: shadow stacks (CET).
- *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"

@@ -2,7 +2,6 @@
  * target/x86/mmu.c - linear to physical: the guest's page tables.
  * Models:  Intel SDM volume 3 chapter 4: no paging, 32-bit (PSE, PSE-36), PAE, 4-level with 2 MiB and 1 GiB
  *          pages; NX, WP, SMEP, SMAP, reserved bits, accessed and dirty flags (4.8), error codes (4.7).
- *
  * Does not model: 5-level paging and protection keys (not offered by any CPU model), PCID tags: a TLB holds
  *          one address space, so every change of CR3 drops its non-global part, which the SDM allows
  * (4.10.4.1).

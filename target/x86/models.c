@@ -4,7 +4,6 @@
  * volume 2 CPUID and AMD APM volume 3 appendix E.
  * Does not model: features no engine here has (AVX and later,
  * VMX, SVM): a model's missing features are reported (check) or refused (enforce); "-vN" versions but v1.
- *
  * Threads: main loop, before the machine runs.
  */
 #include "cpuid.h"

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/print.c - info registers, info mem, info tlb.
  * Models:  nothing; the layout follows QEMU's, which scripts read.
- *
  * Does not model: -
- *
  * Threads: the vCPU's thread, or anybody while it is parked.
  */
 #include "sysint.h"

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/report.c - why the CPU shut down: the text printed before a triple fault resets the machine.
  * Models:  nothing; it reads the records kept by exception.c and mmu.c.
- *
  * Does not model: -
- *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/reset.c - RESET, INIT, start-up IPI, and the entry states of direct boots.
  * Models:  Intel SDM volume 3 9.1, table 9-1 (register values after power-up, reset and INIT), 8.4.
- *
  * Does not model: BIST (EAX is 0), the difference between power-up and RESET# for the caches.
- *
  * Threads: the vCPU's thread, or anybody while it is parked.
  */
 #include "sysint.h"

@@ -2,9 +2,7 @@
  * target/x86/seg.c - segment registers, descriptors, limit checks, the stack.
  * Models:  Intel SDM volume 3 chapters 3 and 5 (descriptors, 5.2-5.5 checks), 20.1 (real mode), 20.2 (VM86);
  *          volume 2 MOV, POP, LDS, LLDT. AMD APM volume 2 chapter 4 where the vendors agree.
- *
  * Does not model: the stale bases AMD keeps behind null FS and GS selectors (a null load clears the base).
- *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/sysint.h - what the files of the system side share: descriptors, task switches, delivery.
  * Models: the vocabulary of Intel SDM volume 3, chapters 3, 5, 6 and 8.
- *
  * Does not model: anything by itself.
- *
  * Threads: the vCPU's thread.
  */
 #ifndef TARGET_X86_SYSINT_H

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/target.c - TargetOps of x86-64: set-up of a vCPU and the doors to the other files.
  * Models:  APIC id layout of Intel SDM volume 3 8.9.1.
- *
  * Does not model: -
- *
  * Threads: init and fini on the main loop, the rest as target.h says.
  */
 #include "sysint.h"

@@ -2,9 +2,7 @@
  * target/x86/task.c - hardware task switches.
  * Models:  Intel SDM volume 3 chapter 7: 16-bit and 32-bit TSSs, 7.3 (order of steps and exceptions),
  *          table 7-2 (busy flag, NT, link field).
- *
  * Does not model: task switches in IA-32e mode, which do not exist (7.7).
- *
  * Threads: the vCPU's thread.
  */
 #include "sysint.h"

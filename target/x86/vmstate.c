@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/vmstate.c - saved state of an x86 CPU.
  * Models:  every register a guest can see; the lazy flags are computed before saving.
- *
  * Does not model: caches of translations (dropped on load).
- *
  * Threads: any, while the vCPU is parked.
  */
 #include "sysint.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/sysguest.c - see sysguest.h.
- *
  * Threads: main.
  */
 #include "tests/cpu/sysguest.h"

@@ -5,6 +5,7 @@
  * Threads: main loop; a device is described with its domain held.
  */
 #include "cli.h"
+#include "rhea/hw/apic.h"
 #include "rhea/hw/pci.h"
 #include "rhea/target/x86/cpu.h"
 #include <string.h>
@@ -36,10 +37,12 @@ static void info_pic(Monitor *mon, Machine *m, int argc, char **argv, GString *o
 
 static void info_lapic(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    static const char *const types[] = { "apic", NULL };
-    if (!describe_types(m->root, types, out)) {
-        g_string_append(out, "this machine has no local APIC\n");
+    int cpu = monitor_get_cpu(mon);
+    if (!m->cpus || cpu < 0 || (unsigned)cpu >= m->n_cpus) {
+        g_string_append(out, "this machine has no such CPU\n");
+        return;
     }
+    apic_print(m->cpus[cpu], out);
 }
 
 static void print_pci(Device *dev, GString *out, bool *found)
@@ -76,7 +79,7 @@ static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
 }
 
 static const HmpCommand board_info[] = {
-    { "lapic", "", "show the local APICs", info_lapic },
+    { "lapic", "", "show the local APIC of the current CPU", info_lapic },
     { "pci", "", "show the PCI functions", info_pci },
     { "pic", "", "show the interrupt controllers", info_pic },
     { 0 },
