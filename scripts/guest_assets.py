@@ -148,8 +148,8 @@ def gnumach():
     return plain
 
 
-def busybox():
-    return from_package("busybox-static", "bin/busybox")
+def busybox(arch="amd64"):
+    return from_package("busybox-static", "bin/busybox", arch)
 
 
 class Cpio:
@@ -229,10 +229,10 @@ sleep 60
 """
 
 
-def initramfs(out, once=None, tree=None):
+def initramfs(out, once=None, tree=None, arch="amd64"):
     """A busybox userland; `once` is a shell script to run before powering off; `tree` is added to it."""
-    bb = busybox()
-    applets = subprocess.run([bb, "--list"], stdout=subprocess.PIPE, text=True).stdout.split()
+    bb = busybox(arch)
+    applets = subprocess.run([busybox(), "--list"], stdout=subprocess.PIPE, text=True).stdout.split()
     tmp = out + ".part"
     with open(tmp, "wb") as f:
         c = Cpio(f)

@@ -10,7 +10,7 @@ from rheatest import guest_assets
 
 def boot(flavour, cpu, script="uname -rm; cat /proc/cpuinfo /proc/interrupts", timeout=180):
     kernel = rt.asset(guest_assets.kernel, flavour)
-    initrd = rt.once(script)
+    initrd = rt.once(script, arch="i386" if flavour == "i686" else "amd64")
     try:
         with rt.linux(kernel, initrd, "quiet", "-cpu", cpu, timeout=timeout) as vm:
             return rt.once_output(vm)

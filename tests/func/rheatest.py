@@ -119,11 +119,11 @@ def linux(kernel, initrd, append="", *args, timeout=120, mem="512M"):
               "-append", f"console=ttyS0 panic=-1 {append}".strip(), *args, timeout=timeout)
 
 
-def once(script, tree=None):
+def once(script, tree=None, arch="amd64"):
     """An initramfs that runs the script and powers off; the caller's temporary file."""
     fd, path = tempfile.mkstemp(prefix="rhea-func-", suffix=".cpio")
     os.close(fd)
-    guest_assets.initramfs(path, script, tree)
+    guest_assets.initramfs(path, script, tree, arch)
     return path
 
 
