@@ -28,7 +28,7 @@ static const TcgTargetOps *tcg_of(const Vcpu *cpu) { return cpu->target->tcg; }
 static bool tcg_machine_init(Machine *m, Error **errp)
 {
     const TcgState *s = m->accel_state;
-    if (!m->board->target->tcg) {
+    if (m->board->target && !m->board->target->tcg) { /* board "none" has no CPU to run */
         return error_set(errp, "accelerator 'tcg' has no interpreter for guest architecture '%s'", m->board->target->name);
     }
     if (s->tb_size) {

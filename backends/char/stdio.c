@@ -47,6 +47,13 @@ static void on_fatal(int sig)
     raise(sig);
 }
 
+static void tty_raw_again(void)
+{
+    if (tty.changed && tcgetpgrp(STDIN_FILENO) == getpgrp()) {
+        tcsetattr(STDIN_FILENO, TCSANOW, &tty.raw);
+    }
+}
+
 /* kill -TSTP, or the suspend key with signal=on: stop with a usable terminal. */
 static void on_suspend(int sig)
 {
@@ -64,15 +71,14 @@ static void on_suspend(int sig)
     pthread_sigmask(SIG_UNBLOCK, &set, &old); /* stops here */
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     sigaction(sig, &was, NULL);
+    tty_raw_again(); /* also when the kernel ignored the stop, as it does for an orphaned process group */
     errno = saved;
 }
 
 static void on_continue(int sig G_GNUC_UNUSED)
 {
     int saved = errno;
-    if (tty.changed && tcgetpgrp(STDIN_FILENO) == getpgrp()) {
-        tcsetattr(STDIN_FILENO, TCSANOW, &tty.raw);
-    }
+    tty_raw_again();
     errno = saved;
 }
 

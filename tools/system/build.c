@@ -382,6 +382,26 @@ static bool check_kernel_options(const Machine *m, Error **errp)
     return !lone || error_set(errp, "%s goes with -kernel only", lone);
 }
 
+/* Errors of the board about these would not name the option. */
+static bool check_board_options(Cli *cli, Error **errp)
+{
+    Machine *m = cli->m;
+    const BoardType *b = m->board;
+    Error *err = NULL;
+    if (m->ram_size && (m->ram_size < b->min_ram || (b->max_ram && m->ram_size > b->max_ram))) {
+        return error_set(errp, "%s: machine type '%s' takes %" G_GUINT64_FORMAT " MiB to %" G_GUINT64_FORMAT " MiB",
+                         cli->memory_where, b->name, b->min_ram >> 20, b->max_ram >> 20);
+    }
+    if (m->bios) {
+        g_autofree char *found = machine_find_firmware(m, m->bios, &err);
+        if (!found) {
+            error_prefix(&err, "-bios %s", m->bios);
+            return error_propagate(errp, err);
+        }
+    }
+    return true;
+}
+
 static bool lock_memory(const Cli *cli, Error **errp)
 {
     if (cli->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
@@ -396,7 +416,7 @@ bool cli_build(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
     if (!check_kernel_options(m, errp) || !choose_board(cli, errp) || !set_machine_props(cli, errp) ||
-        !choose_accel(cli, errp) || !check_cpus(m, errp)) {
+        !choose_accel(cli, errp) || !check_cpus(m, errp) || !check_board_options(cli, errp)) {
         return false;
     }
     add_defaults(cli);

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""gen-manpage.py PROGRAM OUTPUT: the manual page of rhea-system, from its own -help and -version."""
+import re
+import subprocess
+import sys
+
+NAME = "rhea-system-x86_64"
+INTRO = """
+.SH NAME
+{name} \\- machine emulator
+.SH SYNOPSIS
+.B {name}
+.RI [ options ]
+.SH DESCRIPTION
+Rhea emulates a PC and runs the operating system that the options name. Its command line is that of
+QEMU; an option that is known but not supported ends the program with a message that names the
+reason and what to use instead.
+.PP
+Text of the form key=value is separated by commas; a comma inside a value is written twice. Where
+key=value items are taken, a JSON object is taken too.
+"""
+OUTRO = """
+.SH KEYS
+With
+.B \\-nographic
+or a serial port on
+.B mon:stdio
+the escape key Ctrl-A begins a command: h help, x end the emulator, c next of serial port and
+monitor, b send a break, t time stamps, s write disk data, Ctrl-A send Ctrl-A.
+.SH EXIT STATUS
+0 when the guest powered off or the operator ended the program, also by SIGINT, SIGTERM or SIGHUP; 1
+after an error, which is told on the standard error; the device isa-debug-exit ends it with twice
+the value written plus one.
+.SH EXAMPLES
+.nf
+{name} \\-m 512M \\-nographic \\-kernel vmlinuz \\-initrd initrd.img \\-append console=ttyS0
+{name} \\-m 1G \\-display none \\-serial file:serial.log \\-monitor unix:monitor,server=on,wait=off
+.fi
+"""
+
+
+def roff(text):
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^([.'])", r"\\&\1", text)
+
+
+def output(program, option):
+    return subprocess.run([program, option], stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def sections(text):
+    """(title, [(option, [line...])...]) of each part of -help."""
+    for part in text.split("\n\n")[1:]:
+        lines = part.splitlines()
+        if not lines[0].endswith(":"):
+            continue
+        entries = []
+        for line in lines[1:]:
+            if line.startswith("-") and lines[0].startswith("Known"):
+                option, _, reason = line.partition(" ")
+                entries.append((option, [reason.strip()]))
+            elif line.startswith("-") and "  " in line[:17]:  # up to 14 columns: padded, the help follows
+                entries.append((line[:15].rstrip(), [line[16:]]))
+            elif line.startswith("-"):
+                entries.append((line, []))
+            else:
+                entries[-1][1].append(line.strip())
+        yield lines[0][:-1], entries
+
+
+def main():
+    program, target = sys.argv[1:]
+    version = output(program, "-version").split()[-1]
+    page = [f'.TH {NAME.upper()} 1 "" "Rhea {version}" "User commands"',
+            ".nh", ".ad l", INTRO.strip().format(name=roff(NAME))]
+    for title, entries in sections(output(program, "-help")):
+        page.append(f'.SH {title.upper()}')
+        for option, lines in entries:
+            page.append(".TP")
+            page.append(f".B {roff(option)}")
+            for n, line in enumerate(lines):
+                page += ([".br"] if n else []) + [roff(line)]
+    page.append(OUTRO.strip().format(name=roff(NAME)))
+    with open(target, "w", encoding="utf-8") as f:
+        f.write("\n".join(page) + "\n")
+
+
+main()

@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""How the program starts, runs and ends: help, signals, background, pid file, terminal, monitor, qtest."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import traceback
+
+BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
+BIN = os.path.abspath(os.environ.get("RHEA_BIN") or os.path.join(BUILD, "tools/system/rhea-system-x86_64"))
+NAME = os.path.basename(BIN)
+LIMIT = 10 * float(os.environ.get("RHEA_TEST_SLOWDOWN", "1"))
+BASE = [BIN, "-display", "none", "-M", "none", "-accel", "test"]
+
+
+def run(*args, stdin=b"", base=BASE):
+    p = subprocess.run(base + list(args), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT)
+    return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+
+def start(*args, base=BASE, **kw):
+    return subprocess.Popen(base + list(args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, **kw)
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, f"no {what} in {LIMIT} s"
+        time.sleep(0.01)
+
+
+def finish(p):
+    out, err = p.communicate(timeout=LIMIT)
+    return p.returncode, out.decode(), err.decode()
+
+
+def read_until(fd, text):
+    got = b""
+    end = time.monotonic() + LIMIT
+    while text not in got:
+        left = end - time.monotonic()
+        assert left > 0, f"no {text!r} in {got!r}"
+        if select.select([fd], [], [], left)[0]:
+            chunk = os.read(fd, 4096)
+            assert chunk, f"end of file before {text!r} in {got!r}"
+            got += chunk
+    return got.decode(errors="replace")
+
+
+def test_help_is_complete(d):
+    status, text, err = run("-help", base=[BIN])
+    assert (status, err) == (0, "")
+    source = open(os.path.join(os.environ.get("RHEA_SOURCE_ROOT", "."), "tools/system/table.c")).read()
+    rows = re.findall(r'^    \{ "([^"]+)", ', source, re.M)
+    assert len(rows) > 100
+    for row in rows:
+        for name in row.split("|"):
+            assert re.search(rf"(^| )(-| or -|){re.escape(name)}( |$)", text, re.M), f"-{name} is not in -help"
+    assert run("-h", base=[BIN]) == run("--help", base=[BIN]) == (0, text, "")
+
+
+def test_known_to_qemu(d):
+    """Each option of QEMU 7.2's -help is known."""
+    options = """h version machine cpu accel smp numa add-fd set global boot m mem-path mem-prealloc k audio-help audio
+        audiodev device name uuid fda fdb hda hdb hdc hdd cdrom blockdev drive mtdblock sd snapshot fsdev virtfs iscsi
+        usb usbdevice display nographic spice portrait rotate vga full-screen vnc win2k-hack no-fd-bootchk no-acpi
+        no-hpet acpitable smbios netdev nic net chardev tpmdev bios pflash kernel append initrd dtb compat fw_cfg serial
+        parallel monitor qmp qmp-pretty mon debugcon pidfile singlestep preconfig S overcommit gdb s d D dfilter seed L
+        enable-kvm xen-domid xen-attach xen-domid-restrict no-reboot no-shutdown action loadvm daemonize option-rom rtc
+        icount watchdog-action echr incoming only-migratable nodefaults chroot runas sandbox readconfig no-user-config
+        trace plugin async-teardown msg dump-vmstate enable-sync-profile object""".split()
+    text = run("-help", base=[BIN])[1]
+    for name in options:
+        assert re.search(rf"^-{re.escape(name)}( |$)| or -{re.escape(name)}( |$)", text, re.M), name
+
+
+def test_lists(d):
+    assert run("-version", base=[BIN])[1].startswith("Rhea emulator version 0.")
+    assert "none " in run("-M", "help", base=[BIN])[1]
+    assert "hpet=<bool>" in run("-M", "pc,help", base=[BIN])[1]
+    assert "tcg " in run("-accel", "help", base=[BIN])[1]
+    assert "qemu64" in run("-cpu", "help", base=[BIN])[1]
+    assert 'name "isa-serial", bus ISA' in run("-device", "help", base=[BIN])[1]
+    assert "chardev=<str>" in run("-device", "isa-serial,help", base=[BIN])[1]
+    assert "iobase=<" in run("-device", "isa-serial,help", base=[BIN])[1]
+    assert "socket" in run("-chardev", "help", base=[BIN])[1]
+    assert "guest_errors" in run("-d", "help", base=[BIN])[1]
+    assert run("-L", d, "-L", "help", base=[BIN])[1].splitlines()[0] == d
+
+
+def test_dump_config(d):
+    status, out, err = run("-m", "1G", "-smp", "1", "-name", "vm,debug-threads=on", "-no-hpet", "-device",
+                           "isa-serial,index=2", "-chardev", "null,id=a", "-set", "chardev.a.mux=on", "-dump-config", base=[BIN])
+    assert (status, err) == (0, "")
+    config = json.loads(out)
+    assert config["m"]["size"] == 1 << 30
+    assert config["name"] == {"guest": "vm", "debug-threads": True, "process": None} or config["name"]["guest"] == "vm"
+    assert config["machine"]["hpet"] is False
+    assert config["device"] == [{"driver": "isa-serial", "index": "2"}]
+    assert config["chardev"] == [{"backend": "null", "id": "a", "mux": "on"}]
+
+
+def test_signals(d):
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        path = os.path.join(d, "sock")
+        p = start("-monitor", f"unix:{path},server=on,wait=off")
+        wait_for(lambda: os.path.exists(path), "socket")
+        p.send_signal(sig)
+        status, out, err = finish(p)
+        comm = open("/proc/self/comm").read().strip()
+        assert status == 0, (status, err)
+        assert err == f"{NAME}: terminating on signal {int(sig)} from pid {os.getpid()} ({comm})\n", err
+        assert not os.path.exists(path), "the socket stays behind"
+
+
+def test_signal_while_waiting(d):
+    path = os.path.join(d, "sock")
+    p = start("-serial", f"unix:{path},server=on")
+    wait_for(lambda: os.path.exists(path), "socket")
+    p.send_signal(signal.SIGTERM)
+    status, out, err = finish(p)
+    assert status == 1 and "ended by a signal while waiting for a connection on unix:" in err, err
+    assert not os.path.exists(path)
+
+
+def test_monitor_stdio(d):
+    status, out, err = run("-name", "tester", "-monitor", "stdio", stdin=b"info status\ninfo name\nstop\ninfo status\nquit\n")
+    assert (status, err) == (0, "")
+    assert "VM status: running\n" in out.replace("\r", "") and "tester" in out and "VM status: paused\n" in out.replace("\r", "")
+    status, out, err = run("-S", "-monitor", "stdio", stdin=b"info status\nc\ninfo status\nq\n")
+    assert "paused (prelaunch)" in out and "VM status: running" in out and status == 0
+
+
+def test_monitor_socket(d):
+    path = os.path.join(d, "mon")
+    p = start("-chardev", f"socket,id=m,path={path},server=on,wait=off", "-mon", "m")
+    wait_for(lambda: os.path.exists(path), "socket")
+    for _ in range(2):  # a second client is greeted as the first
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(path)
+        assert "monitor - type 'help'" in read_until(s.fileno(), b"(qemu) ")
+        s.sendall(b"print 6*7\n")
+        assert "0x2a" in read_until(s.fileno(), b"0x2a\r\n(qemu) ")
+        s.close()
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    s.sendall(b"quit\n")
+    assert finish(p)[0] == 0
+    s.close()
+
+
+def test_pidfile(d):
+    path = os.path.join(d, "pid")
+    p = start("-pidfile", path)
+    wait_for(lambda: os.path.exists(path) and open(path).read().endswith("\n"), "pid file")
+    assert int(open(path).read()) == p.pid
+    status, out, err = run("-pidfile", path)
+    assert status == 1 and err == f"{NAME}: -pidfile {path}: it is locked by process {p.pid}\nend that process, or use another file\n", err
+    assert os.path.exists(path)
+    p.terminate()
+    finish(p)
+    assert not os.path.exists(path)
+    assert run("-pidfile", path, "-device", "nonsense")[0] == 1
+    assert not os.path.exists(path), "an error leaves the pid file behind"
+
+
+def test_daemonize(d):
+    pid_path, log = os.path.join(d, "pid"), os.path.join(d, "mon")
+    status, out, err = run("-daemonize", "-pidfile", pid_path, "-monitor", f"unix:{log},server=on,wait=off")
+    assert (status, out, err) == (0, "", ""), (status, out, err)
+    pid = int(open(pid_path).read())
+    assert os.getsid(pid) == pid and os.readlink(f"/proc/{pid}/fd/2") == "/dev/null"
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(log)
+    s.sendall(b"quit\n")
+    wait_for(lambda: not os.path.exists(pid_path), "end of the daemon")
+    s.close()
+    status, out, err = run("-daemonize", "-pidfile", pid_path, "-device", "nonsense")
+    assert status == 1 and "'nonsense' is not a device" in err
+    assert not os.path.exists(pid_path)
+
+
+def test_accel_fallback(d):
+    base = [BIN, "-display", "none", "-M", "none,accel=kvm:tcg", "-monitor", "stdio"]
+    status, out, err = run(base=base, stdin=b"quit\n")
+    assert status == 0 and err == f"{NAME}: info: accelerator 'kvm' is not available: KVM is not there yet; trying 'tcg'\n", err
+    status, out, err = run(base=[BIN, "-display", "none", "-M", "none", "-accel", "kvm", "-accel", "xen"])
+    assert status == 1 and err.splitlines()[-2].startswith(f"{NAME}: -accel xen: "), err
+
+
+def test_messages(d):
+    status, out, err = run("-name", "vm1", "-msg", "timestamp=on,guest-name=on", "-device", "nonsense")
+    assert re.match(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{6}}Z vm1 {NAME}: -device nonsense: ", err), err
+
+
+def test_qtest(d):
+    base = [BIN, "-display", "none", "-accel", "test", "-qtest", "stdio", "-device", "isa-debug-exit,iobase=0x501"]
+    status, out, err = run(base=base, stdin=b"writel 0x1000 0x12345678\nreadl 0x1000\noutb 0x501 3\n")
+    lines = out.split("\n")
+    assert "OK 0x0000000012345678" in lines, lines
+    assert status == 7, (status, err)  # isa-debug-exit: (value << 1) | 1
+
+
+def on_terminal(*args):
+    """Starts the program in the foreground of a new terminal; the session's leader, a shell so to say, waits."""
+    fd, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    tell, told = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        for n in range(3):
+            os.dup2(slave, n)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            os.execv(BIN, [BIN, *args])
+        os.write(told, b"%d\n" % child)
+        while True:
+            _, status = os.waitpid(child, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                os._exit(0)
+    os.close(told)
+    pid = int(os.read(tell, 20))
+    os.close(tell)
+    return pid, fd, slave, before
+
+
+def gone(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_terminal(d):
+    """-nographic on a terminal: raw while it runs, Ctrl-A keys, restored whatever ends it."""
+    for how in ("key", "signal", "kill"):
+        pid, fd, slave, before = on_terminal("-M", "none", "-accel", "test", "-serial", "mon:stdio")
+        wait_for(lambda: not termios.tcgetattr(fd)[3] & termios.ICANON, "raw mode")
+        assert not termios.tcgetattr(fd)[3] & termios.ISIG, "Ctrl-C must go to the guest"
+        if how == "key":
+            os.write(fd, b"\x03")  # does not end it
+            os.write(fd, b"\x01h")
+            read_until(fd, b"C-a x    end the emulator")
+            os.write(fd, b"\x01x")
+            read_until(fd, b"terminated")
+        elif how == "signal":
+            os.kill(pid, signal.SIGTERM)
+        else:
+            os.kill(pid, signal.SIGSEGV)
+        end = time.monotonic() + LIMIT
+        while not gone(pid):  # drain, or it may wait for us
+            assert time.monotonic() < end
+            if select.select([fd], [], [], 0.01)[0]:
+                os.read(fd, 4096)
+        after = termios.tcgetattr(slave)
+        assert after[3] == before[3] and after[0] == before[0], how
+        os.close(slave)
+        os.close(fd)
+
+
+def stopped(pid):
+    return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] in "Tt"
+
+
+def raw(fd):
+    return not termios.tcgetattr(fd)[3] & termios.ICANON
+
+
+def test_suspend(d):
+    """kill -TSTP: stops with a usable terminal, continues with a raw one."""
+    pid, fd, slave, before = on_terminal("-M", "none", "-accel", "test", "-serial", "mon:stdio")
+    wait_for(lambda: raw(fd), "raw mode")
+    os.kill(pid, signal.SIGTSTP)
+    wait_for(lambda: stopped(pid), "stop")
+    assert not raw(fd)
+    os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: raw(fd) and not stopped(pid), "raw mode after SIGCONT")
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: gone(pid), "end")
+    assert termios.tcgetattr(slave)[3] == before[3]
+    os.close(slave)
+    os.close(fd)
+
+
+def test_stdout_stays_blocking(d):
+    """Other processes share our standard output: its flags are as before."""
+    r, w = os.pipe()
+    p = subprocess.Popen(BASE + ["-monitor", "stdio"], stdin=subprocess.PIPE, stdout=w)
+    read_until(r, b"(qemu) ")
+    assert not fcntl.fcntl(w, fcntl.F_GETFL) & os.O_NONBLOCK
+    p.communicate(b"quit\n", timeout=LIMIT)
+    assert p.returncode == 0 and not fcntl.fcntl(w, fcntl.F_GETFL) & os.O_NONBLOCK
+    os.close(r)
+    os.close(w)
+
+
+def test_nodefaults(d):
+    out = run("-monitor", "stdio", stdin=b"info chardev\nquit\n")[1]
+    assert "serial0: filename=null" in out
+    out = run("-nodefaults", "-monitor", "stdio", stdin=b"info chardev\nquit\n")[1]
+    assert "serial0" not in out
+
+
+def main():
+    tests = [(n[5:], f) for n, f in globals().items() if n.startswith("test_")]
+    print(f"1..{len(tests)}")
+    bad = 0
+    for i, (name, fn) in enumerate(tests, 1):
+        d = tempfile.mkdtemp(prefix="rhea-cli-")
+        try:
+            fn(d)
+            print(f"ok {i} - {name}", flush=True)
+        except Exception:
+            bad += 1
+            print(f"not ok {i} - {name}")
+            print("".join("# " + line + "\n" for line in traceback.format_exc().splitlines()), flush=True)
+        finally:
+            shutil.rmtree(d, ignore_errors=True)
+    return 1 if bad else 0
+
+
+sys.exit(main())

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Wrong command lines: each ends with status 1 and says on stderr what is wrong, with nothing on stdout.
+
+A row is a command line and a pattern (fnmatch) for the whole of stderr without the program's name; lines
+are joined by ' | '. Every refused option of -help is tried too.
+"""
+import fnmatch
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
+BIN = os.environ.get("RHEA_BIN") or os.path.join(BUILD, "tools/system/rhea-system-x86_64")
+NAME = os.path.basename(BIN)
+SLOW = float(os.environ.get("RHEA_TEST_SLOWDOWN", "1"))
+
+ROWS = r"""
+-foo                                => unknown option '-foo' | -help lists all options
+-mashine pc                         => unknown option '-mashine' | did you mean '-machine'?
+--nograpic                          => unknown option '--nograpic' | did you mean '-nographic'?
+-m                                  => option '-m' needs an argument | usage: -m [[]size=[]]MEGS
+disk.img                            => option 'disk.img' is not supported yet: a bare file name is a disk image, and there are no disks yet; use -kernel FILE to boot a kernel
+-m abc                              => -m abc: 'size' is wrong: 'abc' is not a size | a size is a number with an optional suffix k, M, G, T, P or E
+-m 0                                => -m 0: 'size' must be between *, not 0 bytes
+-m -5                               => -m -5: 'size'*
+-m 16P                              => -m 16P: machine type 'pc-0.1' takes 1 MiB to 1048576 MiB
+-m 1G,slots=2,maxmem=2G             => -m 1G,slots=2,maxmem=2G: memory cannot be plugged in yet | leave out slots= and maxmem=
+-smp 0                              => -smp 0: 'cpus' must be between 1 and 4096, not 0
+-smp 2                              => -smp 2: running more than one vCPU under tcg comes with the re-emitter | use -smp 1
+-smp 2,sockets=3                    => -smp 2,sockets=3: 3 sockets * 1 dies * 1 cores * 1 threads is not the number of CPUs, 2
+-smp 1,maxcpus=2                    => -smp 1,maxcpus=2: maxcpus=2 above cpus=1: CPUs cannot be plugged in yet | use -smp 1
+-smp cpu=1                          => -smp cpu=1: 'cpu' is unknown | did you mean 'cpus'?
+-cpu foo                            => *unknown CPU model 'foo'*
+-cpu qemu64,+nosuch                 => *unknown feature or property 'nosuch'*
+-M foo                              => -M foo: unknown machine type 'foo' | -machine help lists the types
+-M none1                            => -M none1: unknown machine type 'none1' | did you mean 'none'?
+-M q35                              => -M q35: machine type 'q35' is not supported yet: the Q35 chipset comes later | use -machine pc
+-M microvm                          => -M microvm: machine type 'microvm' is not supported yet: it comes with virtio | use -machine pc
+-M pc,foo=1                         => -machine: machine type 'pc-0.1' has no property 'foo'
+-M pc,hpte=on                       => -machine: machine type 'pc-0.1' has no property 'hpte' | did you mean 'hpet'?
+-M pc,hpet=maybe                    => -machine: *hpet*maybe*
+-M none -no-hpet                    => -machine: machine type 'none' has no property 'hpet'
+-M none -cpu max                    => machine 'none' has no CPU, so -cpu max has no meaning
+-accel foo                          => -accel foo: unknown accelerator 'foo' | -accel help lists them
+-accel tgc                          => -accel tgc: unknown accelerator 'tgc' | did you mean 'tcg'?
+-accel kvm                          => -accel kvm: accelerator 'kvm' is not available: KVM is not there yet | use -accel tcg
+-M pc,accel=hvf                     => -machine hvf: accelerator 'hvf' is not available: it needs macOS | use -accel tcg
+-accel tcg,foo=1                    => -accel tcg,foo=1: accelerator 'tcg' has no property 'foo'*
+-enable-kvm                         => option '-enable-kvm' is not supported yet: KVM is not there yet; use -accel tcg
+-device foo                         => -device foo: 'foo' is not a device this emulator has
+-device isa-serail                  => -device isa-serail: 'isa-serail' is not a device this emulator has | did you mean 'isa-serial'?
+-device isa-serial,foo=1            => -device isa-serial,foo=1: device 'isa-serial' has no property 'foo' | -device isa-serial,help lists its properties
+-device isa-serial,chardev=zz       => -device isa-serial,chardev=zz: there is no chardev with id 'zz'
+-device isa-serial,irq=99           => -device isa-serial,irq=99: *irq 99*0 to 15
+-device isa-serial,bus=pci.0        => -device isa-serial,bus=pci.0: bus 'pci.0' is no place for device 'isa-serial'*
+-device isa-serial,bus=isa.7        => -device isa-serial,bus=isa.7: there is no bus 'isa.7' for device 'isa-serial'*
+-M none -accel test -device isa-serial => -device isa-serial: board 'none' has no ISA bus for device 'isa-serial'*
+-device isa-debug-exit,id=a -device isa-serial,id=a => -device isa-serial,id=a: there is already a device with id 'a'
+-device '{"driver":1}'              => -device {"driver":1}: 'driver' is missing: which device?
+-device '{bad'                      => -device {bad: invalid JSON at line 1 column 2*
+-serial foo                         => -serial foo: 'backend' must be one of *, not 'foo'*
+-serial vc                          => -serial vc: chardev backend 'vc' is not supported: there is no display yet that could show it | use stdio, pty or socket
+-serial file:/nonexistent/x         => -serial file:/nonexistent/x: could not open '/nonexistent/x' for writing: No such file or directory
+-serial chardev:x                   => -serial chardev:x: there is no chardev with id 'x'
+-serial tcp:nowhere                 => -serial tcp:nowhere: 'nowhere' is not HOST:PORT
+-serial telnet::4444,server         => -serial telnet::4444,server: 'telnet::4444,server': neither telnet nor websocket is supported*
+-serial stdio -monitor stdio        => -monitor stdio: stdio is already used by chardev 'serial0' | share it: -chardev stdio,id=ID,mux=on and chardev:ID, or mon:stdio
+-serial null -serial null -serial null -serial null -serial null => 5 serial ports asked for; the board has places for 4 | use fewer -serial options
+-chardev null,id=a -serial chardev:a -monitor chardev:a => *chardev 'a' is already in use by a monitor*mux=on*
+-chardev null,id=a -monitor chardev:a -serial chardev:a => *chardev 'a' is already in use by a monitor*mux=on*
+-chardev stdio                      => -chardev stdio: 'id' is missing
+-chardev socket,id=a                => -chardev socket,id=a: 'path' (unix), 'port' (TCP) or 'fd' is missing
+-chardev foo,id=a                   => -chardev foo,id=a: 'backend' must be one of *, not 'foo'*
+-chardev udp,id=a,port=1            => -chardev udp,id=a,port=1: chardev backend 'udp' is not supported: there are no datagram chardevs yet | use socket
+-chardev null,id=a -chardev null,id=a => -chardev null,id=a: there is already a chardev with id 'a'
+-chardev null,id=a,lgfile=x         => -chardev null,id=a,lgfile=x: 'lgfile' is unknown | did you mean 'logfile'?
+-monitor chardev:x                  => -monitor chardev:x: there is no chardev with id 'x'
+-mon nope                           => -mon nope: there is no chardev with id 'nope'
+-mon chardev=a,mode=control         => -mon chardev=a,mode=control: mode=control is not supported yet: there is no QMP | use mode=readline, the human monitor
+-qmp stdio                          => option '-qmp' is not supported yet: there is no QMP yet; use -monitor DEV (the human monitor)
+-debugcon chardev:zz                => -debugcon chardev:zz: there is no chardev with id 'zz'
+-accel tcg -qtest null              => -qtest null: the qtest protocol drives -accel test only, not 'tcg'
+-qtest-log x                        => -qtest-log x: the qtest protocol is not logged | use none, and log at the client
+-parallel stdio                     => -parallel stdio: parallel port 'stdio' is not supported yet: there is no parallel port | use -parallel none, or -serial
+-kernel /nonexistent                => *-kernel*/nonexistent*No such file*
+-initrd /x                          => -initrd goes with -kernel only
+-append x                           => -append goes with -kernel only
+-bios nope.bin                      => -bios nope.bin: firmware file 'nope.bin' not found in *
+-display foo                        => -display foo: unknown display 'foo' | the only one is none
+-display sdl                        => -display sdl: display 'sdl' is not supported yet: there is no display | use -display none, or -nographic for a serial console here
+-vga foo                            => -vga foo: unknown graphics card 'foo' | use -vga none
+-vga std                            => -vga std: graphics card 'std' is not supported yet: there is no display | use -vga none
+-net user                           => -net user: network 'user' is not supported yet: there is no network | use -net none
+-nic tap                            => -nic tap: network 'tap' is not supported yet: there is no network | use -nic none
+-d foo                              => -d foo: unknown log item 'foo' | '-d help' lists the log items
+-d guest_error                      => -d guest_error: unknown log item 'guest_error' | did you mean 'guest_errors'?*
+-D /nonexistent/x                   => -D /nonexistent/x: cannot open log file '/nonexistent/x': No such file or directory
+-boot foo=1                         => -boot foo=1: 'foo' is unknown*
+-boot order=q                       => -boot order=q: 'q' is not a boot drive (a to p)
+-boot order=cc                      => -boot order=cc: boot drive 'c' is given twice
+-boot menu=2                        => -boot menu=2: 'menu'*2*
+-rtc base=x                         => -rtc base=x: 'base' does not take 'x' | utc, localtime, 2006-06-17T16:01:21 or 2006-06-17
+-rtc driftfix=slew                  => -rtc driftfix=slew: driftfix=slew is not supported yet: *
+-uuid x                             => -uuid x: 'x' is not a UUID | it looks like *
+-global foo                         => -global foo: 'foo' is not DRIVER.PROPERTY=VALUE
+-set foo                            => -set foo: 'foo' is not GROUP.ID.ARG=VALUE
+-set device.a.b=c                   => -set device.a.b=c: there is no -device with id 'a' before it
+-set drive.a.b=c                    => -set drive.a.b=c: group 'drive' is not one that -set can change | the groups are device and chardev
+-name a,b=c                         => -name a,b=c: 'b' is unknown*
+-fw_cfg foo                         => -fw_cfg foo: exactly one of file= and string= is needed
+-fw_cfg opt/a,file=/nonexistent     => -fw_cfg opt/a,file=/nonexistent: could not read '/nonexistent': No such file or directory
+-smbios type=99                     => -smbios type=99: 'type' must be one of *, not '99'
+-smbios type=1,foo=2                => -smbios type=1,foo=2: 'foo' is unknown*
+-smbios file=/nonexistent           => *-smbios*/nonexistent*No such file*
+-action foo                         => -action foo: 'foo' is unknown*
+-action reboot=foo                  => -action reboot=foo: 'reboot' must be one of 'reset', 'shutdown', not 'foo'
+-action watchdog=reset              => -action watchdog=reset: watchdog=reset is not supported yet: there is no watchdog | leave it out
+-echr 300                           => -echr 300: '300' is not the code of a byte (0 to 255)*
+-seed x                             => -seed x: 'x' is not a non-negative number
+-overcommit cpu-pm=on               => -overcommit cpu-pm=on: cpu-pm=on is not supported yet: * | use cpu-pm=off
+-overcommit foo=on                  => -overcommit foo=on: 'foo' is not a member of -overcommit
+-msg timestap=on                    => -msg timestap=on: 'timestap' is not a member of -msg | did you mean 'timestamp'?
+-pidfile /nonexistent/x             => -pidfile /nonexistent/x: could not create it: No such file or directory
+-runas nosuchuser                   => -runas nosuchuser: there is no such user, and it is not UID:GID
+-chroot /nonexistent                => -chroot /nonexistent: could not change the root directory: *
+-daemonize -serial stdio            => -serial stdio: -daemonize leaves no terminal for stdio | use a pty, file or socket
+"""
+
+
+def run(args):
+    p = subprocess.run([BIN, "-display", "none", "-S"] + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=10 * SLOW)
+    err = p.stderr.decode(errors="replace")
+    err = " | ".join(err[len(NAME) + 2:].splitlines() if err.startswith(NAME + ": ") else ["(no name) " + err])
+    return p.returncode, p.stdout.decode(errors="replace"), err
+
+
+def refused():
+    """The options of the last part of -help, with what it says of them."""
+    text = subprocess.run([BIN, "-help"], stdout=subprocess.PIPE, timeout=10 * SLOW).stdout.decode()
+    part = text.split("\nKnown, but not supported yet:\n")[1].split("\n\n")[0]
+    for line in part.splitlines():
+        m = re.match(r"-(\S+) +(.+)", line)
+        yield m.group(1), m.group(2)
+
+
+def main():
+    rows = [r.split("=>", 1) for r in ROWS.strip().splitlines()]
+    rows = [(shlex.split(a), p.strip()) for a, p in rows]
+    n = bad = 0
+    if len(rows) < 60:
+        print("Bail out! the table has shrunk")
+        return 1
+    for args, pattern in rows:
+        n += 1
+        status, out, err = run(args)
+        if status != 1 or out or not fnmatch.fnmatchcase(err, pattern):
+            bad += 1
+            print(f"not ok {n} - {shlex.join(args)}\n# status {status}\n# stdout {out!r}\n# stderr {err!r}\n# wanted {pattern!r}")
+        else:
+            print(f"ok {n} - {shlex.join(args)}")
+    for name, reason in refused():
+        n += 1
+        status, out, err = run(["-" + name])
+        cause = reason.split("; use ")[0]
+        wanted = f"option '-{name}' is not supported yet: {cause}; "
+        ok = status == 1 and not out and err.startswith(wanted)
+        bad += not ok
+        print(f"{'ok' if ok else 'not ok'} {n} - -{name} is refused" + ("" if ok else f"\n# {status} {err!r}"))
+    print(f"1..{n}")
+    return 1 if bad else 0
+
+
+sys.exit(main())
