@@ -4,6 +4,8 @@
  * Does not model: -
  * Threads: init and fini on the main loop, the rest as target.h says.
  */
+#include "config.h"
+#include "debug.h"
 #include "sysint.h"
 #include "t0.h"
 #include "cpuid.h"
@@ -91,5 +93,9 @@ const TargetOps x86_64_target_ops = {
     .print_tlb = x86_print_tlb,
     .debug_translate = target_debug_translate,
     .pc = target_pc,
+    .get_reg = x86_get_reg,
+#ifdef HAVE_CAPSTONE
+    .disassemble = x86_disassemble,
+#endif
     .tcg = &x86_tcg_ops,
 };

@@ -311,6 +311,19 @@ def test_stdout_stays_blocking(d):
     os.close(w)
 
 
+def test_cpu_in_monitor(d):
+    """A PC that has not started: the reset state of Intel SDM volume 3, table 9-1."""
+    lines = b"print $cs\np $eip\np $pc\np $cs_base\np $eflags\np $al\nx/1i $pc\nx/2xb $pc\np $nope\ninfo cpus\nquit\n"
+    status, out, err = run("-S", "-monitor", "stdio", stdin=lines, base=[BIN, "-display", "none"])
+    answers = [l for l in out.replace("\r", "").split("\n") if not l.startswith("(qemu)")][1:]
+    assert status == 0 and answers[:6] == ["0xf000", "0xfff0", "0xfffffff0", "0xffff0000", "0x2", "0"], answers
+    if "no disassembler" not in answers[6]:
+        assert "ljmp 0xf000:" in answers[6], answers
+    assert answers[7].startswith("00000000fffffff0: 0xea "), answers
+    assert answers[8] == "Error: unknown register '$nope'", answers
+    assert answers[9] == "* CPU #0: pc=0x00000000fffffff0", answers
+
+
 def test_nodefaults(d):
     out = run("-monitor", "stdio", stdin=b"info chardev\nquit\n")[1]
     assert "serial0: filename=null" in out
