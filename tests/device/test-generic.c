@@ -7,9 +7,12 @@
 #include "tests/device/statedump.h"
 #include "tests/lib/testmachine.h"
 
+#include "rhea/backends/char.h"
 #include "rhea/hw/isa.h"
+#include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
 
+#include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +44,11 @@ typedef struct Place {
     TestMachine *tm;
     TestBridge *bridge;
     Device *dev;
+    Chardev *chardev; /* what a serial line is plugged into */
+    bool on_board;    /* the pc board's own device, not one made for the test */
 } Place;
+
+static char *firmware; /* 64 KiB of HLT for the board */
 
 /* State that a cold reset keeps on purpose, as "section/field". */
 static const char *const keeps[] = {
@@ -60,32 +67,85 @@ static Bus *bus_for(Place *p, const DeviceType *type)
     return t->bus_type == &isa_bus_type ? p->bridge->isa->bus : t->bus_type == &pci_bus_type ? p->bridge->pci->bus : NULL;
 }
 
-static void place_open(Place *p)
+/* What must be there first, by name. */
+static const struct {
+    const char *type, *before;
+} companions[] = { { "isa-pcspk", "isa-pit" } };
+
+static void place_open(Place *p, bool on_board)
 {
-    p->tm = tm_new(16 << 20);
-    p->tm->m->action.no_shutdown = true;
-    p->bridge = dev_as(TestBridge, device_create(p->tm->m, &bridge_type, p->tm->m->unattached, "test-bridge", NULL,
-                                                 &error_abort_slot, NULL));
+    p->on_board = on_board;
+    p->bridge = NULL;
     p->dev = NULL;
+    p->tm = tm_prepare(on_board ? &pc_board : &board_none);
+    Machine *m = p->tm->m;
+    m->ram_size = on_board ? 64 << 20 : 16 << 20;
+    m->bios = on_board ? g_strdup(firmware) : NULL;
+    m->action.no_shutdown = true;
+    m->rtc.clock = 2; /* virtual time: the host's would make copies differ */
+    m->rtc.start_s = 1000000000;
+    tm_build(p->tm);
+    p->chardev = chardev_new_buffer(m, "dut-chardev");
+    if (on_board) {
+        return;
+    }
+    p->bridge = dev_as(TestBridge, device_create(m, &bridge_type, m->unattached, "test-bridge", NULL, &error_abort_slot,
+                                                 NULL));
     for (unsigned i = 0; i < ISA_IRQS; i++) {
         irq_connect(&p->bridge->isa->irq_in[i], &tm_irq_sink, p->tm, i);
     }
 }
 
+static Device *find_type(Device *dev, const DeviceType *type)
+{
+    if (dev->type == type) {
+        return dev;
+    }
+    for (guint i = 0; i < dev->children->len; i++) {
+        Device *found = find_type(dev->children->pdata[i], type);
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+/* On the empty board: a device made for this. On the pc board: the one that is there. */
 static bool place_device(Place *p, const DeviceType *type, Error **errp)
 {
-    p->dev = device_create(p->tm->m, type, p->tm->m->peripheral, "dut", bus_for(p, type), errp, NULL);
-    for (guint i = 0; p->dev && i < p->dev->irqs->len; i++) {
-        IrqLine *line = p->dev->irqs->pdata[i];
+    Machine *m = p->tm->m;
+    if (p->on_board) {
+        p->dev = find_type(m->root, type);
+        return p->dev || error_set(errp, "the pc board has none");
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(companions); i++) {
+        const DeviceType *t = device_type_find(companions[i].before);
+        if (!strcmp(type->name, companions[i].type) && !find_type(m->root, t)) {
+            device_create(m, t, m->unattached, NULL, bus_for(p, t), &error_abort_slot, NULL);
+        }
+    }
+    Device *dev = device_new(m, type, m->peripheral, "dut");
+    void *base;
+    const Prop *chr = device_find_prop(dev, "chardev", &base);
+    if ((chr && chr->kind == PROP_CHARDEV_ && !device_set(dev, "chardev", "dut-chardev", errp)) ||
+        !device_realize(dev, bus_for(p, type), errp)) {
+        device_remove(dev);
+        return false;
+    }
+    p->dev = dev;
+    for (guint i = 0; i < dev->irqs->len; i++) {
+        IrqLine *line = dev->irqs->pdata[i];
         if (!line->ops) {
             irq_connect(line, &tm_irq_sink, p->tm, 32 + i % 32);
         }
     }
-    return p->dev != NULL;
+    return true;
 }
 
 static void place_close(Place *p)
 {
+    machine_stop(p->tm->m, RUN_PAUSED);
+    chardev_remove_all(p->tm->m);
     tm_free(p->tm);
 }
 
@@ -102,6 +162,8 @@ typedef struct Storm {
     AddressSpace as;
     Target targets[64];
     unsigned n;
+    bool feed;             /* input comes from outside, too */
+    const MemRegion *last; /* what the last access hit; NULL: configuration space */
 } Storm;
 
 static void storm_add(Storm *s, MemRegion *r)
@@ -190,22 +252,35 @@ static uint64_t storm_value(Storm *s)
     }
 }
 
-/* One access of one of the device's regions, or of its configuration space. */
-static void storm_access(Storm *s)
+/* One access of one of the device's regions, or of its configuration space. Returns what was read. */
+static uint64_t storm_access(Storm *s)
 {
-    unsigned size = 1u << g_rand_int_range(s->rand, 0, 4), pick = (unsigned)g_rand_int_range(s->rand, 0, (int)s->n + 1);
+    if (s->feed && g_rand_int_range(s->rand, 0, 16) == 0) { /* the other end of a serial line has something to say */
+        uint32_t bytes = g_rand_int(s->rand);
+        chardev_buffer_feed(s->p->chardev, (const uint8_t *)&bytes, 1 + bytes % 4);
+    }
+    unsigned size = 1u << g_rand_int_range(s->rand, 0, 4), pick;
+    bool pci = s->p->dev->bus && s->p->dev->bus->type == &pci_bus_type;
     bool write = g_rand_boolean(s->rand);
-    uint64_t v;
+    uint64_t v = 0;
+    if (!s->n && !pci) {
+        return 0; /* a device without registers: resets and time are all it can be given */
+    }
+    pick = (unsigned)g_rand_int_range(s->rand, 0, (int)s->n + pci);
+    s->last = NULL;
     if (pick == s->n) {
-        if (s->p->dev->bus && s->p->dev->bus->type == &pci_bus_type) {
-            PciFunc *f = pci_func(s->p->dev);
-            unsigned len = size > 4 ? 4 : size, off = (unsigned)g_rand_int_range(s->rand, 0, PCI_CONFIG_SIZE) & ~(len - 1);
-            write ? pci_config_write(f->bus, f->devfn, off, (uint32_t)storm_value(s), len)
-                  : (void)pci_config_read(f->bus, f->devfn, off, len);
+        PciFunc *f = pci_func(s->p->dev);
+        unsigned len = size > 4 ? 4 : size;
+        unsigned off = (unsigned)g_rand_int_range(s->rand, 0, PCI_CONFIG_SIZE) & ~(len - 1);
+        if (write) {
+            pci_config_write(f->bus, f->devfn, off, (uint32_t)storm_value(s), len);
+        } else {
+            v = pci_config_read(f->bus, f->devfn, off, len);
         }
-        return;
+        return v;
     }
     MemRegion *r = s->targets[pick].region;
+    s->last = r;
     uint64_t near = r->size < 256 || g_rand_boolean(s->rand) ? (r->size < 256 ? r->size : 256) : r->size;
     hwaddr off = ((uint64_t)g_rand_int(s->rand) << 8 ^ g_rand_int(s->rand)) % near;
     hwaddr at = ((hwaddr)pick << 44) + off;
@@ -214,10 +289,14 @@ static void storm_access(Storm *s)
     } else {
         as_load(&s->as, at, size, &v, (MemAttrs){ .cpu = true });
     }
+    return v;
 }
 
 static void storm_turns(Storm *s)
 {
+    uint8_t sink[256];
+    while (chardev_buffer_take(s->p->chardev, sink, sizeof(sink))) {
+    }
     for (unsigned i = 0; i < 50 && loop_turn(s->p->tm->loop, false); i++) {
     }
     if (!machine_running(s->p->tm->m)) {
@@ -272,15 +351,22 @@ static void check_same(const char *what, const DeviceType *type, GByteArray *a, 
 
 static bool can_be_made(Place *p, const DeviceType *type)
 {
-    Error *err = NULL;
-    place_open(p);
-    if (place_device(p, type, &err)) {
+    Error *alone = NULL, *board = NULL;
+    place_open(p, false);
+    if (place_device(p, type, &alone)) {
         return true;
     }
-    g_autofree char *why = g_strdup_printf("cannot be made alone: %s", error_text(err));
-    g_test_skip(why);
-    error_free(err);
     place_close(p);
+    place_open(p, true);
+    if (place_device(p, type, &board)) {
+        error_free(alone);
+        return true;
+    }
+    place_close(p);
+    g_autofree char *why = g_strdup_printf("cannot be made alone (%s), and %s", error_text(alone), error_text(board));
+    g_test_skip(why);
+    error_free(alone);
+    error_free(board);
     return false;
 }
 
@@ -290,7 +376,7 @@ static void test_life(const void *data)
     if (!can_be_made(&p, data)) {
         return;
     }
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 5 && !p.on_board; i++) {
         if (i) {
             g_assert_true(place_device(&p, data, &error_abort_slot));
         }
@@ -323,7 +409,7 @@ static void check_round_trip(Place *p, const DeviceType *type)
 {
     GByteArray *first = save(p);
     Place q;
-    place_open(&q);
+    place_open(&q, p->on_board);
     place_device(&q, type, &error_abort_slot);
     accel_test_set_clock(q.tm->m, tm_now(p->tm));
     const uint8_t *at = first->data;
@@ -358,6 +444,66 @@ static void test_state(const void *data)
     place_close(&p);
 }
 
+/* A copy made by saving and loading must answer like the original from then on: what the tables forget
+ * shows here, and only here. */
+static void check_twin(Place *p, const DeviceType *type, guint32 seed)
+{
+    Place q;
+    Storm s[2];
+    place_open(&q, p->on_board);
+    place_device(&q, type, &error_abort_slot);
+    accel_test_set_clock(q.tm->m, tm_now(p->tm));
+    memcpy(q.tm->m->ram->host, p->tm->m->ram->host, p->tm->m->ram->size);
+    GByteArray *state = save(p);
+    const uint8_t *at = state->data;
+    device_tree_load(q.dev, &at, state->data + state->len, &error_abort_slot);
+    g_byte_array_free(state, TRUE);
+    storm_open(&s[0], p, g_rand_new_with_seed(seed));
+    storm_open(&s[1], &q, g_rand_new_with_seed(seed));
+    bool same = true;
+    for (unsigned i = 1; i <= 400 && same; i++) {
+        uint64_t a = storm_access(&s[0]), b = storm_access(&s[1]);
+        same = a == b;
+        if (!same) {
+            g_test_message("%s: access %u after save and load reads 0x%" G_GINT64_MODIFIER "x, not 0x%" G_GINT64_MODIFIER
+                           "x (region %s, seed %u)", type->name, i, b, a, s[0].last ? s[0].last->name : "config", seed);
+            g_test_fail();
+        }
+        for (unsigned k = 0; k < 2; k++) {
+            storm_turns(&s[k]);
+            if (i % 16 == 0) {
+                storm_time(&s[k]);
+            }
+        }
+    }
+    for (unsigned k = 0; k < 2; k++) {
+        g_rand_free(s[k].rand);
+        storm_close(&s[k]);
+    }
+    if (same) {
+        check_same("a loaded copy went another way", type, save(p), save(&q), NULL);
+    }
+    place_close(&q);
+}
+
+static void test_twin(const void *data)
+{
+    Place p;
+    if (!can_be_made(&p, data)) {
+        return;
+    }
+    GRand *rand = g_rand_new_with_seed((guint32)g_test_rand_int());
+    for (unsigned i = 0; i < 10 && !g_test_failed(); i++) {
+        Storm s;
+        storm_open(&s, &p, rand);
+        storm_run(&s, 200, true);
+        storm_close(&s);
+        check_twin(&p, data, (guint32)g_test_rand_int());
+    }
+    g_rand_free(rand);
+    place_close(&p);
+}
+
 /* Damaged state, checksums made right, must be refused or be good to run on. */
 static void test_hostile_state(const void *data)
 {
@@ -381,6 +527,7 @@ static void test_hostile_state(const void *data)
         error_free(err);
         g_byte_array_free(bad, TRUE);
         storm_open(&s, &p, rand);
+        s.feed = true;
         storm_run(&s, 40, true);
         storm_close(&s);
     }
@@ -402,6 +549,7 @@ static void test_storm(const void *data)
         unsigned part = MIN(n - done, 4000);
         Storm s;
         storm_open(&s, &p, rand);
+        s.feed = true;
         storm_run(&s, part, true);
         storm_close(&s);
         done += part;
@@ -417,15 +565,24 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         GTestDataFunc fn;
-    } tests[] = { { "life", test_life }, { "reset", test_reset }, { "state", test_state },
+    } tests[] = { { "life", test_life }, { "reset", test_reset }, { "state", test_state }, { "twin", test_twin },
                   { "hostile-state", test_hostile_state }, { "storm", test_storm } };
     g_test_init(&argc, &argv, NULL);
     role_become_main();
+    chardev_register();
+    g_autofree char *dir = g_dir_make_tmp("rhea-generic-XXXXXX", NULL);
+    g_autofree char *halts = g_strnfill(64 << 10, (char)0xf4);
+    firmware = g_build_filename(dir, "firmware", NULL);
+    g_file_set_contents(firmware, halts, 64 << 10, NULL);
     for (unsigned t = 0; device_table[t]; t++) {
         for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
             g_autofree char *path = g_strdup_printf("/device/%s/%s", device_table[t]->name, tests[i].name);
             g_test_add_data_func(path, device_table[t], tests[i].fn);
         }
     }
-    return g_test_run();
+    int rc = g_test_run();
+    g_unlink(firmware);
+    g_rmdir(dir);
+    g_free(firmware);
+    return rc;
 }
