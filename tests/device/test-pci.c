@@ -297,6 +297,79 @@ static void test_pm(void)
     pctest_free(t);
 }
 
+typedef struct SciProbe { bool level; unsigned rises; } SciProbe;
+
+static void sci_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
+{
+    SciProbe *p = sink;
+    p->rises += level && !p->level;
+    p->level = level;
+}
+
+/* ACPI 4.8.2.2: the button sets its status bit; the SCI follows status and enable, as a level. */
+static void test_power_button(void)
+{
+    static const IrqSinkOps ops = { .set = sci_set };
+    PcTest *t = pctest_new(16 * MIB, use_manual_clock);
+    SciProbe sci = { 0 };
+    piix4_pm_connect_sci(t->pm, &ops, &sci, 0);
+    pctest_config_write(t, PM, 0x40, 0x601, 4);
+    pctest_config_write(t, PM, 0x80, 1, 1);
+    machine_start(t->m);
+    machine_request_powerdown(t->m);
+    while (loop_turn(t->loop, false)) {
+    }
+    g_assert_cmphex(pctest_in(t, 0x600, 2), ==, 0x100);
+    g_assert_false(sci.level);
+    pctest_out(t, 0x602, 0x100, 2);
+    g_assert_false(sci.level);
+    pctest_out(t, 0xb2, 0xf1, 1);
+    g_assert_true(sci.level);
+    pctest_out(t, 0x600, 0x100, 2);
+    g_assert_false(sci.level);
+    /* the PM timer's carry: enabled, it interrupts when bit 23 changes, once per acknowledgement */
+    pctest_out(t, 0x602, 0x001, 2);
+    manual.ns = 2500000000;
+    loop_clock_changed(t->loop, t->m->clock);
+    while (loop_turn(t->loop, false)) {
+    }
+    g_assert_true(sci.level);
+    g_assert_cmpuint(sci.rises, ==, 2);
+    pctest_out(t, 0x600, 0x001, 2);
+    g_assert_false(sci.level);
+    machine_reset(t->m, RESET_COLD);
+    g_assert_false(sci.level);
+    /* soft off */
+    pctest_config_write(t, PM, 0x40, 0x601, 4);
+    pctest_config_write(t, PM, 0x80, 1, 1);
+    g_assert_cmpint(t->m->state, ==, RUN_RUNNING);
+    pctest_out(t, 0x604, 0x0401, 2); /* type alone does nothing */
+    pctest_out(t, 0x604, 0x3401, 2); /* a sleep that does not exist: logged */
+    pctest_out(t, 0x604, 0x2001, 2);
+    while (loop_turn(t->loop, false)) {
+    }
+    g_assert_cmpint(t->m->state, !=, RUN_RUNNING);
+    pctest_free(t);
+}
+
+/* CF9h: a reset when bit 2 rises, not while it stays. */
+static void test_reset_control(void)
+{
+    PcTest *t = pctest_new(16 * MIB, NULL);
+    pctest_config_write(t, HOST, 0x59, 0x30, 1);
+    pctest_out(t, 0xcf9, 0x02, 1);
+    while (loop_turn(t->loop, false)) {
+    }
+    g_assert_cmphex(pctest_config_read(t, HOST, 0x59, 1), ==, 0x30);
+    g_assert_cmphex(pctest_in(t, 0xcf9, 1), ==, 0x02);
+    pctest_out(t, 0xcf9, 0x06, 1);
+    while (loop_turn(t->loop, false)) {
+    }
+    g_assert_cmphex(pctest_config_read(t, HOST, 0x59, 1), ==, 0);
+    g_assert_cmphex(pctest_in(t, 0xcf9, 1), ==, 0);
+    pctest_free(t);
+}
+
 static void test_random_config(void)
 {
     PcTest *t = pctest_new(16 * MIB, NULL);
@@ -339,6 +412,8 @@ int main(int argc, char **argv)
     g_test_add_func("/pci/pam", test_pam);
     g_test_add_func("/pci/smram", test_smram);
     g_test_add_func("/pci/pm", test_pm);
+    g_test_add_func("/pci/power-button", test_power_button);
+    g_test_add_func("/pci/reset-control", test_reset_control);
     g_test_add_func("/pci/random", test_random_config);
     return g_test_run();
 }
