@@ -278,6 +278,7 @@ static void test_acpi(void)
 static void smbios_options(Machine *m)
 {
     m->n_cpus = 1;
+    g_free(m->uuid);
     m->uuid = g_strdup("00112233-4455-6677-8899-aabbccddeeff");
     m->smbios = json_parse("[{\"type\":\"1\",\"manufacturer\":\"ACME\",\"serial\":\"ds=nocloud\"},"
                            "{\"type\":\"11\",\"value\":[\"one\",\"two\"]},{\"type\":\"0\",\"release\":\"1.2\"},"
