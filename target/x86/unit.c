@@ -361,7 +361,7 @@ static X86Unit *unit_new(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, un
     uintptr_t key = (uintptr_t)f->bytes;
     CodePage *p = page_get(cpu, key & ~(uintptr_t)4095, range); /* watched before its bytes are read */
     X86Unit *u = unit_build(cpu, f, mode, left);
-    if (f->io) {
+    if (f->io || f->page2 == p) { /* one physical page behind two linear ones: too rare to cache */
         unit_make_loose(t, u);
         page_drop_if_empty(cpu, p);
         return u;
