@@ -84,7 +84,8 @@ static inline uint64_t call_read(MemRegion *r, hwaddr off, unsigned size, MemAtt
     return r->ops->big_endian ? swap_bytes(v, size) : v;
 }
 
-static inline void call_write(MemRegion *r, hwaddr off, unsigned size, uint64_t v, MemAttrs attrs, MemResult *res)
+static inline void call_write(MemRegion *r, hwaddr off, unsigned size, uint64_t v, MemAttrs attrs,
+                              MemResult *res)
 {
     MemAccess a = { .off = off, .size = size, .attrs = attrs, .result = MEM_OK };
     v &= ones(size);
@@ -93,7 +94,8 @@ static inline void call_write(MemRegion *r, hwaddr off, unsigned size, uint64_t 
 }
 
 /* Pieces no larger than step; below impl_min the addressed bytes of an aligned unit. */
-static MemResult read_pieces(MemRegion *r, const Sizes *s, hwaddr off, unsigned size, uint64_t *val, MemAttrs attrs)
+static MemResult read_pieces(MemRegion *r, const Sizes *s, hwaddr off, unsigned size, uint64_t *val,
+                             MemAttrs attrs)
 {
     MemResult res = MEM_OK;
     uint64_t v = 0;
@@ -116,7 +118,8 @@ static MemResult read_pieces(MemRegion *r, const Sizes *s, hwaddr off, unsigned 
     return res;
 }
 
-static MemResult write_pieces(MemRegion *r, const Sizes *s, hwaddr off, unsigned size, uint64_t val, MemAttrs attrs)
+static MemResult write_pieces(MemRegion *r, const Sizes *s, hwaddr off, unsigned size, uint64_t val,
+                              MemAttrs attrs)
 {
     MemResult res = MEM_OK;
     for (unsigned done = 0; done < size;) {
@@ -252,6 +255,26 @@ bool mmio_post_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemA
     return room;
 }
 
+bool mmio_posted_flush(Machine *m) TSA_NO_ANALYSIS
+{
+    struct MachinePrivate *p = m->priv;
+    bool any = false;
+    for (;;) {
+        pthread_mutex_lock(&p->lock);
+        PostedWrite *w = g_queue_peek_head(&p->posted);
+        pthread_mutex_unlock(&p->lock);
+        if (!w || domain_loop(w->task.domain) != m->loop) {
+            return any;
+        }
+        loop_unpost(m->loop, &w->task.task);
+        Domain *d = w->task.domain;
+        domain_lock(d);
+        posted_run(w);
+        domain_unlock(d);
+        any = true;
+    }
+}
+
 void mmio_posted_withdraw(Machine *m, MemRegion *r)
 {
     struct MachinePrivate *p = m->priv;
@@ -347,7 +370,8 @@ unsigned access_piece(hwaddr addr, size_t len)
 }
 
 /* One piece of an arbitrary access: n bytes inside r. */
-static MemResult range_copy(const FlatRange *r, hwaddr addr, uint8_t *buf, size_t n, bool write, MemAttrs attrs)
+static MemResult range_copy(const FlatRange *r, hwaddr addr, uint8_t *buf, size_t n, bool write,
+                            MemAttrs attrs)
 {
     uint64_t o = addr - r->start;
     if (r->host && (!write || !r->readonly || attrs.debug)) {

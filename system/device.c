@@ -222,7 +222,8 @@ bool device_map_io(Device *dev, MemRegion *r, uint16_t port, Error **errp)
 {
     Machine *m = dev->machine;
     if (port + r->size > 0x10000) {
-        return error_set(errp, "%s: ports 0x%x..0x%" PRIx64 " do not exist", device_name(dev), port, port + r->size - 1);
+        return error_set(errp, "%s: ports 0x%x..0x%" PRIx64 " do not exist", device_name(dev), port,
+                         port + r->size - 1);
     }
     mem_begin(m);
     MemRegion *holder = find_overlap(&m->sysio, 0, port, r->size, 0);
@@ -248,6 +249,26 @@ void device_map_mem(Device *dev, MemRegion *r, hwaddr at, int priority)
 }
 
 /* ---- removal ---- */
+
+/* Tasks of the tree that wait on the machine's loop run now. True if any did. */
+bool device_run_tasks(Device *dev)
+{
+    bool any = false;
+    for (GSList *l = dev->resources; l; l = l->next) {
+        Resource *r = l->data;
+        DomainTask *t = r->what;
+        if (r->kind == RES_TASK && domain_loop(t->domain) == dev->machine->loop &&
+            __atomic_load_n(&t->task.queued, __ATOMIC_ACQUIRE)) {
+            loop_unpost(dev->machine->loop, &t->task);
+            t->task.run(t->task.opaque); /* takes the domain */
+            any = true;
+        }
+    }
+    for (guint i = 0; i < dev->children->len; i++) {
+        any |= device_run_tasks(dev->children->pdata[i]);
+    }
+    return any;
+}
 
 typedef struct HomeCall {
     Task task;
@@ -489,7 +510,8 @@ bool device_realize(Device *dev, Bus *bus, Error **errp)
     dev->bus = bus;
     Error *err = NULL;
     bool prepared = !bus || !bus->type->prepare || bus->type->prepare(bus, dev, &err);
-    bool ok = prepared && call_realize(dev, &err) && (!bus || !bus->type->attach || bus->type->attach(bus, dev, &err));
+    bool ok = prepared && call_realize(dev, &err) &&
+              (!bus || !bus->type->attach || bus->type->attach(bus, dev, &err));
     if (!ok) {
         retract(dev, prepared);
         rcu_barrier();
@@ -514,7 +536,8 @@ bool device_realize(Device *dev, Bus *bus, Error **errp)
     return true;
 }
 
-Device *device_create(Machine *m, const DeviceType *type, Device *parent, const char *id, Bus *bus, Error **errp, ...)
+Device *device_create(Machine *m, const DeviceType *type, Device *parent, const char *id, Bus *bus,
+                      Error **errp, ...)
 {
     Device *dev = device_new(m, type, parent, id);
     Error *err = NULL;

@@ -35,7 +35,8 @@ static const Prop *need_prop(Device *dev, const char *name, void **base, Error *
 static const Prop *writable_prop(Device *dev, const char *name, void **base, Error **errp)
 {
     if (dev->realized) {
-        error_set(errp, "property '%s' of device '%s' cannot be changed once it is plugged in", name, device_name(dev));
+        error_set(errp, "property '%s' of device '%s' cannot be changed once it is plugged in", name,
+                  device_name(dev));
         return NULL;
     }
     return need_prop(dev, name, base, errp);

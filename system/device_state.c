@@ -224,7 +224,8 @@ static bool load_lines(Device *dev, const uint8_t **p, const uint8_t *end, Error
             return false;
         }
         if (level > 1) {
-            return error_set(errp, "state of device '%s' has an interrupt line that is neither high nor low", dev->path);
+            return error_set(errp, "state of device '%s' has an interrupt line that is neither high nor low",
+                             dev->path);
         }
         irq_set(dev->irqs->pdata[i], level);
     }
@@ -264,8 +265,10 @@ static bool load_one(GHashTable *waiting, const uint8_t **p, const uint8_t *end,
     if (!dev || strcmp(dev->type->name, type)) {
         g_autofree char *shown = g_strescape(path, NULL);
         g_autofree char *shown_type = g_strescape(type, NULL);
-        error_set(errp, "the state is of a machine with a device '%s' of type '%s' (or has it twice); this one is not",
-                  shown, shown_type);
+        error_set(
+            errp,
+            "the state is of a machine with a device '%s' of type '%s' (or has it twice); this one is not",
+            shown, shown_type);
         error_hint(errp, "start with the devices of the machine that was saved, in the same order");
         return false;
     }

@@ -26,8 +26,8 @@ static bool dma_is_msi(AddressSpace *as, hwaddr addr, size_t n)
 }
 
 /* n bytes inside r, which is not RAM for this direction. Returns how many were dealt with. */
-static size_t dma_to_device(DmaContext *dma, const FlatRange *r, hwaddr addr, uint8_t *buf, size_t n, bool to_guest,
-                            MemResult *res)
+static size_t dma_to_device(DmaContext *dma, const FlatRange *r, hwaddr addr, uint8_t *buf, size_t n,
+                            bool to_guest, MemResult *res)
 {
     if (!to_guest) {
         memset(buf, 0xff, n);

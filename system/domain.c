@@ -95,7 +95,9 @@ static void domain_run_task(void *opaque) TSA_NO_ANALYSIS
 
 void domain_task_init(DomainTask *t, Domain *d, void (*run)(void *opaque), void *opaque)
 {
-    *t = (DomainTask){ .task = { .run = domain_run_task, .opaque = t }, .domain = d, .run = run, .opaque = opaque };
+    *t = (DomainTask){
+        .task = { .run = domain_run_task, .opaque = t }, .domain = d, .run = run, .opaque = opaque
+    };
 }
 
 void domain_post(DomainTask *t)

@@ -36,7 +36,8 @@ char *machine_find_firmware(Machine *m, const char *name, Error **errp)
     error_set(errp, "firmware file '%s' not found%s%s", name, places->len ? " in " : "", places->str);
     for (unsigned i = 0; i < G_N_ELEMENTS(packages); i++) {
         if (g_str_has_prefix(name, packages[i].prefix)) {
-            error_hint(errp, "Debian's package '%s' has it; -L DIR names another directory", packages[i].package);
+            error_hint(errp, "Debian's package '%s' has it; -L DIR names another directory",
+                       packages[i].package);
             return NULL;
         }
     }

@@ -56,7 +56,8 @@ static uint64_t last_of(hwaddr at, uint64_t size)
 static void print_tree(const MemRegion *r, hwaddr base, GString *out, unsigned depth)
 {
     g_string_append_printf(out, "%*s%016" PRIx64 "-%016" PRIx64 " (prio %d, %s): ", 2 * depth, "", base,
-                           last_of(base, r->size), r->priority, r->alias ? region_kind(r->alias) : region_kind(r));
+                           last_of(base, r->size), r->priority,
+                           r->alias ? region_kind(r->alias) : region_kind(r));
     if (r->alias) {
         g_string_append_printf(out, "alias %s @%s %016" PRIx64 "-%016" PRIx64, r->name, r->alias->name,
                                r->alias_off, last_of(r->alias_off, r->size));

@@ -63,6 +63,8 @@ MemResult mmio_read(MemRegion *r, hwaddr off, unsigned size, uint64_t *val, MemA
 MemResult mmio_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemAttrs attrs);
 /* Queues a register write in the owner's domain; false (and a guest error) when the queue is full. */
 bool mmio_post_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemAttrs attrs);
+/* Main loop: does what is queued there now, in order. True if there was anything. */
+bool mmio_posted_flush(Machine *m);
 /* Withdraws what is queued for a region, or (r == NULL, main loop) frees everything queued. */
 void mmio_posted_withdraw(Machine *m, MemRegion *r);
 /* Largest aligned power of two <= 8 that starts at addr and does not exceed len. */
@@ -73,6 +75,7 @@ void ram_store_bytes(RamBlock *ram, uint8_t *host, uint64_t ram_off, const void 
 
 /* device.c */
 void device_free_tree(Device *dev); /* like device_remove(), for roots */
+bool device_run_tasks(Device *dev);
 /* Every realized device below and including dev, parents before children, each once. */
 GPtrArray *device_collect(Device *dev);
 /* Calls into each type of the inheritance chain, base first. */

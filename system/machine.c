@@ -8,8 +8,9 @@
 
 #include <string.h>
 
-static const DeviceType container_type = { .name = "container", .desc = "node of the device tree", .size = sizeof(Device),
-                                           .internal = true };
+static const DeviceType container_type = {
+    .name = "container", .desc = "node of the device tree", .size = sizeof(Device), .internal = true
+};
 
 static Device *add_container(Machine *m, Device *parent, const char *id)
 {
@@ -104,14 +105,17 @@ static bool check_options(Machine *m, Error **errp)
         return error_set(errp, "a machine needs a board and an accelerator");
     }
     if (b->max_cpus && m->n_cpus > b->max_cpus) {
-        return error_set(errp, "machine '%s' takes at most %u CPUs, %u are asked for", b->name, b->max_cpus, m->n_cpus);
+        return error_set(errp, "machine '%s' takes at most %u CPUs, %u are asked for", b->name, b->max_cpus,
+                         m->n_cpus);
     }
     if (!m->ram_size) {
         m->ram_size = b->default_ram;
     }
     if (m->ram_size < b->min_ram || (b->max_ram && m->ram_size > b->max_ram)) {
-        return error_set(errp, "machine '%s' takes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " MiB of memory, not %"
-                         G_GUINT64_FORMAT " bytes", b->name, b->min_ram >> 20, b->max_ram >> 20, m->ram_size);
+        return error_set(errp,
+                         "machine '%s' takes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                         " MiB of memory, not %" G_GUINT64_FORMAT " bytes",
+                         b->name, b->min_ram >> 20, b->max_ram >> 20, m->ram_size);
     }
     return true;
 }
@@ -155,7 +159,8 @@ bool machine_build(Machine *m, Error **errp)
     const TargetOps *t = m->board->target;
     const char *cpu = m->cpu_text ? m->cpu_text : t ? t->default_cpu : NULL;
     if (!t && m->cpu_text) {
-        return error_set(errp, "machine '%s' has no CPU, so -cpu %s has no meaning", m->board->name, m->cpu_text);
+        return error_set(errp, "machine '%s' has no CPU, so -cpu %s has no meaning", m->board->name,
+                         m->cpu_text);
     }
     if (t && t->model_parse && !t->model_parse(m, cpu, errp)) {
         return false;
@@ -239,8 +244,8 @@ void machine_free(Machine *m)
 
 void machine_free_options(Machine *m)
 {
-    char **texts[] = { &m->name, &m->uuid, &m->cpu_text, &m->kernel, &m->initrd, &m->append, &m->bios, &m->boot_order,
-                       &m->boot_once, &m->boot_splash };
+    char **texts[] = { &m->name,   &m->uuid, &m->cpu_text,   &m->kernel,    &m->initrd,
+                       &m->append, &m->bios, &m->boot_order, &m->boot_once, &m->boot_splash };
     for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
         g_free(*texts[i]);
     }
@@ -310,6 +315,18 @@ void machine_start(Machine *m)
     vcpus_resume(m);
 }
 
+/* Posted work is no part of saved state: it is done before the machine counts as stopped. Devices that post
+ * to each other without end are cut off; time stands still, so nothing they wait for can come. */
+static void drain(Machine *m)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        bool writes = mmio_posted_flush(m);
+        if (!device_run_tasks(m->root) && !writes) {
+            return;
+        }
+    }
+}
+
 void machine_stop(Machine *m, RunState why)
 {
     role_assert_main();
@@ -317,6 +334,7 @@ void machine_stop(Machine *m, RunState why)
     if (was_running) {
         vcpus_pause(m);
         machine_clock_pause(m, true);
+        drain(m);
     }
     machine_set_state(m, why);
     if (was_running) {

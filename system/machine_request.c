@@ -185,8 +185,8 @@ static void do_shutdown(Machine *m, ShutdownCause cause, int exit_status)
         exit_status = m->action.panic_exit_failure ? 1 : exit_status;
     }
     machine_event(m, "SHUTDOWN", reason_data(cause));
-    bool stays = m->action.no_shutdown && (cause == SHUTDOWN_GUEST_SHUTDOWN || cause == SHUTDOWN_GUEST_RESET ||
-                                           cause == SHUTDOWN_HOST_RESET);
+    bool stays = m->action.no_shutdown && (cause == SHUTDOWN_GUEST_SHUTDOWN ||
+                                           cause == SHUTDOWN_GUEST_RESET || cause == SHUTDOWN_HOST_RESET);
     machine_stop(m, stays ? RUN_SHUTDOWN : RUN_FINISHED);
     if (!stays) {
         p->exit_status = exit_status;

@@ -110,7 +110,8 @@ static bool load_block(In *in, RamBlock *ram)
         first = last ? pages : first;
         if (first < next || first > pages || n > pages - first || n > RUN_PAGES_MAX ||
             (uint64_t)(in->end - in->p) >> RAM_PAGE_BITS < n) {
-            return error_set(in->errp, "memory block '%s' has impossible pages in the saved state", ram->name);
+            return error_set(in->errp, "memory block '%s' has impossible pages in the saved state",
+                             ram->name);
         }
         for (uint64_t p = next; p < first; p++) { /* do not touch what is zero already */
             uint8_t *host = ram->host + (p << RAM_PAGE_BITS);
@@ -216,7 +217,8 @@ static bool load_ram(Machine *m, In *in)
     }
     g_autoptr(GPtrArray) blocks = blocks_of(m);
     if (n != blocks->len) {
-        return error_set(in->errp, "the state has %" G_GUINT64_FORMAT " memory blocks, this machine has %u", n, blocks->len);
+        return error_set(in->errp, "the state has %" G_GUINT64_FORMAT " memory blocks, this machine has %u",
+                         n, blocks->len);
     }
     for (guint i = 0; i < blocks->len; i++) {
         if (!load_block(in, blocks->pdata[i])) {
@@ -229,7 +231,8 @@ static bool load_ram(Machine *m, In *in)
 static bool load_all(Machine *m, In *in)
 {
     uint64_t n, now = 0, with_ram;
-    if (!get_text_is(in, m->board->name, "machine type") || !get(in, 4, &n) || !get(in, 8, &now) || !get(in, 1, &with_ram)) {
+    if (!get_text_is(in, m->board->name, "machine type") || !get(in, 4, &n) || !get(in, 8, &now) ||
+        !get(in, 1, &with_ram)) {
         return false;
     }
     if (n != (m->cpus ? m->n_cpus : 0)) {
@@ -238,7 +241,8 @@ static bool load_all(Machine *m, In *in)
     if (m->clock == &m->stop_clock.clock) {
         clock_stop_set(&m->stop_clock, (int64_t)now);
     }
-    if (!load_vcpus(m, in) || !device_tree_load(m->root, &in->p, in->end, in->errp) || (with_ram && !load_ram(m, in))) {
+    if (!load_vcpus(m, in) || !device_tree_load(m->root, &in->p, in->end, in->errp) ||
+        (with_ram && !load_ram(m, in))) {
         return false;
     }
     return in->p == in->end || error_set(in->errp, "the machine state has bytes left over");

@@ -97,8 +97,9 @@ static bool set_int(const Prop *p, void *slot, int64_t v, Error **errp)
 {
     int64_t lo = (int64_t)p->min, hi = (int64_t)p->max;
     if (v < lo || v > hi) {
-        return error_set(errp, "property '%s' does not accept %" PRId64 ": the range is %" PRId64 " to %" PRId64, p->name,
-                         v, lo, hi);
+        return error_set(errp,
+                         "property '%s' does not accept %" PRId64 ": the range is %" PRId64 " to %" PRId64,
+                         p->name, v, lo, hi);
     }
     *(int32_t *)slot = (int32_t)v;
     return true;
@@ -108,8 +109,9 @@ static bool set_uint(const Prop *p, void *slot, uint64_t v, Error **errp)
 {
     uint64_t hi = p->max;
     if (v < p->min || v > hi) {
-        return error_set(errp, "property '%s' does not accept %" PRIu64 ": the range is %" PRIu64 " to %" PRIu64, p->name,
-                         v, p->min, hi);
+        return error_set(errp,
+                         "property '%s' does not accept %" PRIu64 ": the range is %" PRIu64 " to %" PRIu64,
+                         p->name, v, p->min, hi);
     }
     slot_set_uint(p, slot, v);
     return true;
@@ -235,8 +237,8 @@ bool prop_set_json(Machine *m, const Prop *p, void *base, const Json *value, Err
     default: break;
     }
     g_autofree char *type = prop_type_name(p);
-    return error_set(errp, "property '%s' is of type %s and does not accept a JSON value of kind %s", p->name, type,
-                     json_kind_name(json_kind(value)));
+    return error_set(errp, "property '%s' is of type %s and does not accept a JSON value of kind %s", p->name,
+                     type, json_kind_name(json_kind(value)));
 }
 
 Json *prop_get(const Prop *p, const void *base)

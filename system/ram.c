@@ -23,7 +23,8 @@ static RamBlock *ram_map(Machine *m, const char *name, uint64_t size, bool share
     if (shared) {
         fd = memfd_create(name, MFD_CLOEXEC);
         if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0) {
-            error_set_errno(errp, errno, "shared memory of %" G_GUINT64_FORMAT " bytes for '%s' failed", bytes, name);
+            error_set_errno(errp, errno, "shared memory of %" G_GUINT64_FORMAT " bytes for '%s' failed",
+                            bytes, name);
             if (fd >= 0) {
                 close(fd);
             }

@@ -33,7 +33,8 @@ void region_init(MemRegion *r, Device *owner, const char *name, uint64_t size)
                       .machine = owner ? owner->machine : NULL };
 }
 
-void region_init_io(MemRegion *r, Device *owner, const char *name, const MemOps *ops, void *opaque, uint64_t size)
+void region_init_io(MemRegion *r, Device *owner, const char *name, const MemOps *ops, void *opaque,
+                    uint64_t size)
 {
     region_init(r, owner, name, size);
     r->container = false;
@@ -63,7 +64,8 @@ void region_init_rom_device(MemRegion *r, Device *owner, const char *name, const
     r->opaque = opaque;
 }
 
-void region_init_alias(MemRegion *r, Device *owner, const char *name, MemRegion *of, hwaddr off, uint64_t size)
+void region_init_alias(MemRegion *r, Device *owner, const char *name, MemRegion *of, hwaddr off,
+                       uint64_t size)
 {
     region_init(r, owner, name, size);
     r->container = false;

@@ -26,7 +26,7 @@ void vcpu_kick(Vcpu *cpu)
     pthread_mutex_lock(&cpu->lock);
     pthread_cond_signal(&cpu->wake);
     pthread_mutex_unlock(&cpu->lock);
-    if (current != cpu && m->accel && m->accel->kick) {
+    if (current != cpu && cpu->accel_ready && m->accel->kick) {
         m->accel->kick(cpu);
     }
     if (m->priv->serial_task.run) {
@@ -51,7 +51,8 @@ void vcpu_run_on(Vcpu *cpu, Task *work)
         return;
     }
     work->next = __atomic_load_n(&cpu->work, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&cpu->work, &work->next, work, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    while (!__atomic_compare_exchange_n(&cpu->work, &work->next, work, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
     }
     vcpu_kick(cpu);
 }
@@ -152,7 +153,8 @@ static void set_parked(Vcpu *cpu, bool parked)
 static void sleep_until(Vcpu *cpu, bool parked)
 {
     pthread_mutex_lock(&cpu->lock);
-    while (!has_work(cpu) && !must_quit(cpu) && (parked ? must_park(cpu) : !must_park(cpu) && !wants_to_run(cpu))) {
+    while (!has_work(cpu) && !must_quit(cpu) &&
+           (parked ? must_park(cpu) : !must_park(cpu) && !wants_to_run(cpu))) {
         pthread_cond_wait(&cpu->wake, &cpu->lock);
     }
     pthread_mutex_unlock(&cpu->lock);
@@ -348,6 +350,7 @@ void vcpus_destroy(Machine *m)
     }
     if (p->serial_task.run) {
         loop_unpost(m->loop, &p->serial_task);
+        p->serial_task.run = NULL; /* devices that go later may still interrupt */
     }
     for (unsigned i = 0; i < m->n_cpus; i++) {
         Vcpu *cpu = m->cpus[i];
@@ -357,6 +360,7 @@ void vcpus_destroy(Machine *m)
         if (cpu->accel_ready && m->accel->vcpu_fini) {
             m->accel->vcpu_fini(cpu);
         }
+        cpu->accel_ready = false;
         if (cpu->target_ready && cpu->target->vcpu_fini) {
             cpu->target->vcpu_fini(cpu);
         }

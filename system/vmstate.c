@@ -246,7 +246,8 @@ static bool load_dict_entry(In *in, const VmState *s, StreamDict *d, uint16_t ve
         return error_set(in->errp, "state section '%s' has an unknown field '%s'", in->section, name);
     }
     if (kind != f->kind || count != field_count(f)) {
-        return error_set(in->errp, "field '%s' of state section '%s' is of another kind or size", name, in->section);
+        return error_set(in->errp, "field '%s' of state section '%s' is of another kind or size", name,
+                         in->section);
     }
     for (unsigned i = 0; i < d->n; i++) {
         if (d->fields[i].f == f) {
@@ -308,7 +309,8 @@ static bool load_fifo(In *in, const VmField *f, Fifo8 *q)
         return false;
     }
     if (used > q->capacity) {
-        return error_set(in->errp, "field '%s' of state section '%s' holds more than its capacity", f->name, in->section);
+        return error_set(in->errp, "field '%s' of state section '%s' holds more than its capacity", f->name,
+                         in->section);
     }
     if (!get_bytes(in, used, &at)) {
         return false;
@@ -346,7 +348,8 @@ static bool load_element(In *in, const StreamField *e, uint8_t *at, size_t i)
         return false;
     }
     if (f->kind != VM_TIMER_ && v > f->max) {
-        return error_set(in->errp, "field '%s' of state section '%s' is out of range: 0x%" G_GINT64_MODIFIER "x",
+        return error_set(in->errp,
+                         "field '%s' of state section '%s' is out of range: 0x%" G_GINT64_MODIFIER "x",
                          f->name, in->section, v);
     }
     switch (f->kind) {
@@ -413,7 +416,8 @@ static bool load_optional(In *in, const VmState *s, void *opaque, unsigned depth
             k++;
         }
         if (!s->optional || !s->optional[k] || (seen >> (k & 63) & 1)) {
-            return error_set(in->errp, "state section '%s' has an unknown or repeated subsection '%s'", in->section, name);
+            return error_set(in->errp, "state section '%s' has an unknown or repeated subsection '%s'",
+                             in->section, name);
         }
         seen |= UINT64_C(1) << (k & 63);
         if (!load_section(s->optional[k], opaque, &in->p, in->end, in->errp, depth + 1)) {
@@ -441,15 +445,16 @@ static bool load_header(In *in, const VmState *s, uint64_t *version)
     if (strcmp(name, s->name)) {
         return error_set(in->errp, "state section '%s' where '%s' is expected", name, s->name);
     }
-    if (!get(in, 2, version) || !get(in, 4, &length) || !get_bytes(in, length, &content) || !get(in, 4, &crc)) {
+    if (!get(in, 2, version) || !get(in, 4, &length) || !get_bytes(in, length, &content) ||
+        !get(in, 4, &crc)) {
         return false;
     }
     if (crc != vmstate_crc32(0, start, (size_t)(content + length - start))) {
         return error_set(in->errp, "state section '%s' is damaged: its checksum is wrong", s->name);
     }
     if (*version > s->version || *version < s->oldest) {
-        error_set(in->errp, "state section '%s' has version %u, this build loads %u to %u", s->name, (unsigned)*version,
-                  s->oldest, s->version);
+        error_set(in->errp, "state section '%s' has version %u, this build loads %u to %u", s->name,
+                  (unsigned)*version, s->oldest, s->version);
         error_hint(in->errp, "load it with the release that wrote it");
         return false;
     }

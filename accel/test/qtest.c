@@ -162,7 +162,8 @@ static void do_write(Qtest *q, char **w)
     g_autofree uint8_t *buf = g_malloc0(len + 1);
     const char *digits = w[3] + 2;
     for (uint64_t i = 0, n = strlen(digits) / 2; i < len && i < n; i++) {
-        buf[i] = (uint8_t)(g_ascii_xdigit_value(digits[2 * i]) << 4 | g_ascii_xdigit_value(digits[2 * i + 1]));
+        buf[i] =
+            (uint8_t)(g_ascii_xdigit_value(digits[2 * i]) << 4 | g_ascii_xdigit_value(digits[2 * i + 1]));
     }
     as_access(&q->m->as_mem, addr, buf, len, true, as_cpu);
     reply(q, "OK");
@@ -290,7 +291,8 @@ static void watch_line(Qtest *q, IrqLine *line, unsigned index)
 }
 
 /* Every exported line in the machine that leads to `to` itself. */
-static void foreach_line_to(Qtest *q, Device *at, Device *to, void (*fn)(Qtest *q, IrqLine *line, unsigned pin))
+static void foreach_line_to(Qtest *q, Device *at, Device *to,
+                            void (*fn)(Qtest *q, IrqLine *line, unsigned pin))
 {
     for (guint i = 0; i < at->irqs->len; i++) {
         IrqLine *line = at->irqs->pdata[i];
@@ -357,12 +359,30 @@ static const struct {
     const char *name;
     void (*run)(Qtest *q, char **w);
 } commands[] = {
-    { "inb", do_in }, { "inw", do_in }, { "inl", do_in }, { "outb", do_out }, { "outw", do_out }, { "outl", do_out },
-    { "readb", do_readx }, { "readw", do_readx }, { "readl", do_readx }, { "readq", do_readx },
-    { "writeb", do_writex }, { "writew", do_writex }, { "writel", do_writex }, { "writeq", do_writex },
-    { "read", do_read }, { "write", do_write }, { "b64read", do_b64read }, { "b64write", do_b64write },
-    { "memset", do_memset }, { "clock_step", do_clock_step }, { "clock_set", do_clock_set },
-    { "irq_intercept_in", do_intercept }, { "irq_intercept_out", do_intercept }, { "set_irq_in", do_set_irq_in },
+    { "inb", do_in },
+    { "inw", do_in },
+    { "inl", do_in },
+    { "outb", do_out },
+    { "outw", do_out },
+    { "outl", do_out },
+    { "readb", do_readx },
+    { "readw", do_readx },
+    { "readl", do_readx },
+    { "readq", do_readx },
+    { "writeb", do_writex },
+    { "writew", do_writex },
+    { "writel", do_writex },
+    { "writeq", do_writex },
+    { "read", do_read },
+    { "write", do_write },
+    { "b64read", do_b64read },
+    { "b64write", do_b64write },
+    { "memset", do_memset },
+    { "clock_step", do_clock_step },
+    { "clock_set", do_clock_set },
+    { "irq_intercept_in", do_intercept },
+    { "irq_intercept_out", do_intercept },
+    { "set_irq_in", do_set_irq_in },
     { "endianness", do_endianness },
 };
 
@@ -370,7 +390,8 @@ static void run_line(Qtest *q, char *line)
 {
     char *words[WORDS_MAX + 1] = { NULL };
     unsigned n = 0;
-    for (char *save = NULL, *t = strtok_r(line, " \t\r", &save); t && n < WORDS_MAX; t = strtok_r(NULL, " \t\r", &save)) {
+    for (char *save = NULL, *t = strtok_r(line, " \t\r", &save); t && n < WORDS_MAX;
+         t = strtok_r(NULL, " \t\r", &save)) {
         words[n++] = t;
     }
     if (!n) {

@@ -80,14 +80,16 @@ static GPtrArray *read_dictionary(Reader *r)
 static void add_item(Reader *r, const char *key, uint64_t i, uint64_t val)
 {
     Item *it = g_new(Item, 1);
-    *it = (Item){ .name = g_strdup_printf("%s: %s[%" G_GUINT64_FORMAT "]", r->device, key, i), .key = g_strdup(key), .val = val };
+    *it = (Item){ .name = g_strdup_printf("%s: %s[%" G_GUINT64_FORMAT "]", r->device, key, i),
+                  .key = g_strdup(key),
+                  .val = val };
     g_ptr_array_add(r->items, it);
 }
 
 static void read_values(Reader *r, GPtrArray *dict, const char *prefix)
 {
-    static const unsigned sizes[] = { [VM_U8_] = 1, [VM_U16_] = 2, [VM_U32_] = 4, [VM_U64_] = 8, [VM_BOOL_] = 1,
-                                      [VM_BYTES_] = 1, [VM_TIMER_] = 8 };
+    static const unsigned sizes[] = { [VM_U8_] = 1,   [VM_U16_] = 2,   [VM_U32_] = 4,  [VM_U64_] = 8,
+                                      [VM_BOOL_] = 1, [VM_BYTES_] = 1, [VM_TIMER_] = 8 };
     for (guint k = 0; k < dict->len && !r->bad; k++) {
         const Entry *e = dict->pdata[k];
         g_autofree char *key = g_strdup_printf("%s/%s", prefix, e->name);
@@ -135,7 +137,9 @@ static void item_free(void *opaque)
 
 static GPtrArray *read_tree(const GByteArray *tree)
 {
-    Reader r = { .p = tree->data, .end = tree->data + tree->len, .items = g_ptr_array_new_with_free_func(item_free) };
+    Reader r = { .p = tree->data,
+                 .end = tree->data + tree->len,
+                 .items = g_ptr_array_new_with_free_func(item_free) };
     for (uint64_t n = take(&r, 4); n && !r.bad; n--) {
         g_autofree char *path = take_text(&r, 2), *type = take_text(&r, 2);
         uint64_t length = take(&r, 4);
@@ -169,7 +173,8 @@ char *statedump_diff(const GByteArray *was, const GByteArray *now, const char *c
             return g_strdup_printf("%s is where %s was", y->name, x->name);
         }
         if (x->val != y->val) {
-            return g_strdup_printf("%s is 0x%" G_GINT64_MODIFIER "x, not 0x%" G_GINT64_MODIFIER "x", x->name, y->val, x->val);
+            return g_strdup_printf("%s is 0x%" G_GINT64_MODIFIER "x, not 0x%" G_GINT64_MODIFIER "x", x->name,
+                                   y->val, x->val);
         }
     }
     return a->len == b->len ? NULL : g_strdup("there is more or less of it");
@@ -177,7 +182,8 @@ char *statedump_diff(const GByteArray *was, const GByteArray *now, const char *c
 
 void statedump_fix_checksums(GByteArray *tree)
 {
-    for (guint i = tree->len; i-- > 0;) { /* sections start before those inside them: backwards is innermost first */
+    for (guint i = tree->len;
+         i-- > 0;) { /* sections start before those inside them: backwards is innermost first */
         Reader r = { .p = tree->data + i, .end = tree->data + tree->len };
         if (take(&r, 4) != SECTION_MAGIC || r.bad) {
             continue;

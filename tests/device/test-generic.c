@@ -64,7 +64,9 @@ static Bus *bus_for(Place *p, const DeviceType *type)
     if (!t) {
         return NULL;
     }
-    return t->bus_type == &isa_bus_type ? p->bridge->isa->bus : t->bus_type == &pci_bus_type ? p->bridge->pci->bus : NULL;
+    return t->bus_type == &isa_bus_type   ? p->bridge->isa->bus
+           : t->bus_type == &pci_bus_type ? p->bridge->pci->bus
+                                          : NULL;
 }
 
 /* What must be there first, by name. */
@@ -89,8 +91,8 @@ static void place_open(Place *p, bool on_board)
     if (on_board) {
         return;
     }
-    p->bridge = dev_as(TestBridge, device_create(m, &bridge_type, m->unattached, "test-bridge", NULL, &error_abort_slot,
-                                                 NULL));
+    p->bridge = dev_as(TestBridge, device_create(m, &bridge_type, m->unattached, "test-bridge", NULL,
+                                                 &error_abort_slot, NULL));
     for (unsigned i = 0; i < ISA_IRQS; i++) {
         irq_connect(&p->bridge->isa->irq_in[i], &tm_irq_sink, p->tm, i);
     }
@@ -173,7 +175,8 @@ static void storm_add(Storm *s, MemRegion *r)
             return;
         }
     }
-    if (s->n == G_N_ELEMENTS(s->targets) || r->container || r->alias || !r->size || r->size > (UINT64_C(1) << 40)) {
+    if (s->n == G_N_ELEMENTS(s->targets) || r->container || r->alias || !r->size ||
+        r->size > (UINT64_C(1) << 40)) {
         return;
     }
     Target *t = &s->targets[s->n];
@@ -255,7 +258,8 @@ static uint64_t storm_value(Storm *s)
 /* One access of one of the device's regions, or of its configuration space. Returns what was read. */
 static uint64_t storm_access(Storm *s)
 {
-    if (s->feed && g_rand_int_range(s->rand, 0, 16) == 0) { /* the other end of a serial line has something to say */
+    if (s->feed &&
+        g_rand_int_range(s->rand, 0, 16) == 0) { /* the other end of a serial line has something to say */
         uint32_t bytes = g_rand_int(s->rand);
         chardev_buffer_feed(s->p->chardev, (const uint8_t *)&bytes, 1 + bytes % 4);
     }
@@ -336,7 +340,8 @@ static GByteArray *save(Place *p)
     return out;
 }
 
-static void check_same(const char *what, const DeviceType *type, GByteArray *a, GByteArray *b, const char *const *except)
+static void check_same(const char *what, const DeviceType *type, GByteArray *a, GByteArray *b,
+                       const char *const *except)
 {
     g_autofree char *diff = statedump_diff(a, b, except);
     if (diff) {
@@ -363,7 +368,8 @@ static bool can_be_made(Place *p, const DeviceType *type)
         return true;
     }
     place_close(p);
-    g_autofree char *why = g_strdup_printf("cannot be made alone (%s), and %s", error_text(alone), error_text(board));
+    g_autofree char *why =
+        g_strdup_printf("cannot be made alone (%s), and %s", error_text(alone), error_text(board));
     g_test_skip(why);
     error_free(alone);
     error_free(board);
@@ -465,8 +471,9 @@ static void check_twin(Place *p, const DeviceType *type, guint32 seed)
         uint64_t a = storm_access(&s[0]), b = storm_access(&s[1]);
         same = a == b;
         if (!same) {
-            g_test_message("%s: access %u after save and load reads 0x%" G_GINT64_MODIFIER "x, not 0x%" G_GINT64_MODIFIER
-                           "x (region %s, seed %u)", type->name, i, b, a, s[0].last ? s[0].last->name : "config", seed);
+            g_test_message("%s: access %u after save and load reads 0x%" G_GINT64_MODIFIER
+                           "x, not 0x%" G_GINT64_MODIFIER "x (region %s, seed %u)",
+                           type->name, i, b, a, s[0].last ? s[0].last->name : "config", seed);
             g_test_fail();
         }
         for (unsigned k = 0; k < 2; k++) {
@@ -565,8 +572,12 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         GTestDataFunc fn;
-    } tests[] = { { "life", test_life }, { "reset", test_reset }, { "state", test_state }, { "twin", test_twin },
-                  { "hostile-state", test_hostile_state }, { "storm", test_storm } };
+    } tests[] = { { "life", test_life },
+                  { "reset", test_reset },
+                  { "state", test_state },
+                  { "twin", test_twin },
+                  { "hostile-state", test_hostile_state },
+                  { "storm", test_storm } };
     g_test_init(&argc, &argv, NULL);
     role_become_main();
     chardev_register();

@@ -42,7 +42,7 @@ void tm_step(TestMachine *tm, int64_t ns);
 void tm_turns(TestMachine *tm); /* loop turns until nothing is left to do (bounded) */
 int64_t tm_now(TestMachine *tm);
 
-GByteArray *tm_save(TestMachine *tm);                    /* the whole machine with RAM; stops and restarts it */
+GByteArray *tm_save(TestMachine *tm); /* the whole machine with RAM; stops and restarts it */
 bool tm_load(TestMachine *tm, GByteArray *state, Error **errp);
 void tm_reset(TestMachine *tm);
 

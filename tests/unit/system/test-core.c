@@ -105,11 +105,19 @@ static const Prop probe_props[] = {
     PROP_STR(Probe, label, "label", "none", "A text"),
     { 0 },
 };
-static const VmField probe_fields[] = { VM_U32(Probe, value), VM_FIFO8(Probe, fifo), VM_TIMER(Probe, timer), { 0 } };
+static const VmField probe_fields[] = {
+    VM_U32(Probe, value), VM_FIFO8(Probe, fifo), VM_TIMER(Probe, timer), { 0 }
+};
 static const VmState probe_state = { .name = "probe", .version = 1, .oldest = 1, .fields = probe_fields };
 static const DeviceType probe_type = {
-    .name = "probe", .size = sizeof(Probe), .props = probe_props, .vmstate = &probe_state, .realize = probe_realize,
-    .unrealize = probe_unrealize, .reset = probe_reset, .reset_done = probe_reset_done,
+    .name = "probe",
+    .size = sizeof(Probe),
+    .props = probe_props,
+    .vmstate = &probe_state,
+    .realize = probe_realize,
+    .unrealize = probe_unrealize,
+    .reset = probe_reset,
+    .reset_done = probe_reset_done,
 };
 
 static void test_device_life(void)
@@ -129,6 +137,14 @@ static void test_device_life(void)
     g_assert_cmpuint(p->tasks, ==, 1);
     tm_step(tm, 1);
     g_assert_cmpuint(p->fires, ==, 1);
+
+    /* what is posted is done when the machine stops */
+    tm_out(tm, 0x300, 4, 4);
+    machine_stop(tm->m, RUN_PAUSED);
+    g_assert_cmpuint(p->tasks, ==, 2);
+    machine_start(tm->m);
+    tm_turns(tm);
+    g_assert_cmpuint(p->tasks, ==, 2);
 
     /* a second one wants the same ports: refused by name, undone */
     Error *err = NULL;
@@ -156,13 +172,15 @@ static void test_device_fail(void)
     cleanups = 0;
     for (unsigned i = 0; i < 3; i++) {
         Error *err = NULL;
-        g_assert_null(device_create(tm->m, &probe_type, tm->m->peripheral, "p", NULL, &err, "fail-at", "1", NULL));
+        g_assert_null(
+            device_create(tm->m, &probe_type, tm->m->peripheral, "p", NULL, &err, "fail-at", "1", NULL));
         g_assert_cmpstr(error_text(err), ==, "device 'p': asked to fail");
         error_free(err);
     }
     g_assert_cmpint(cleanups, ==, 3);
     Error *err = NULL;
-    g_assert_null(device_create(tm->m, &probe_type, tm->m->peripheral, "p", NULL, &err, "fail_at", "10", NULL));
+    g_assert_null(
+        device_create(tm->m, &probe_type, tm->m->peripheral, "p", NULL, &err, "fail_at", "10", NULL));
     error_free(err);
     tm_free(tm);
 }
@@ -269,7 +287,8 @@ static void test_requests(void)
     tm->m->action.no_shutdown = true;
     machine_request_shutdown(tm->m, SHUTDOWN_GUEST_SHUTDOWN, 0);
     tm_turns(tm);
-    g_assert_cmpstr(h.text->str, ==, "SHUTDOWN{\"guest\": true, \"reason\": \"guest-shutdown\"} running>shutdown STOP ");
+    g_assert_cmpstr(h.text->str, ==,
+                    "SHUTDOWN{\"guest\": true, \"reason\": \"guest-shutdown\"} running>shutdown STOP ");
     g_string_truncate(h.text, 0);
     machine_request_shutdown(tm->m, SHUTDOWN_DEBUG_EXIT, 33);
     loop_run(tm->loop);

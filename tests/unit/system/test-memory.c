@@ -85,7 +85,8 @@ static void random_edit(MemRegion *r, unsigned n, MemRegion *root)
         }
         MemRegion *to = root;
         unsigned self = (unsigned)(x - r);
-        if (self > 0 && g_test_rand_bit()) { /* parents come before children: the tree stays a tree, also by aliases */
+        if (self > 0 &&
+            g_test_rand_bit()) { /* parents come before children: the tree stays a tree, also by aliases */
             MemRegion *c = &r[g_test_rand_int_range(0, (int)self)];
             to = c->container && !is_above(x, c) ? c : root;
         }
@@ -109,7 +110,8 @@ static void test_random_trees(void)
             } else if (i < 10) {
                 region_init_io(&r[i], NULL, "io", &id_ops, GUINT_TO_POINTER(i), size);
             } else { /* of leaves only: an alias of a box could come to hold itself */
-                region_init_alias(&r[i], NULL, "alias", &r[g_test_rand_int_range(4, (int)i)], g_test_rand_int_range(0, 32), size);
+                region_init_alias(&r[i], NULL, "alias", &r[g_test_rand_int_range(4, (int)i)],
+                                  g_test_rand_int_range(0, 32), size);
             }
         }
         for (unsigned i = 0; i < 60; i++) {
@@ -136,7 +138,8 @@ static void test_alias_of_container(void)
 {
     TestMachine *tm = tm_new(0x10000);
     MemRegion low, hole;
-    region_init_alias(&low, NULL, "low", &tm->m->sysmem, 0x1000, 0x1000); /* shows part of its own container */
+    region_init_alias(&low, NULL, "low", &tm->m->sysmem, 0x1000,
+                      0x1000); /* shows part of its own container */
     region_map(&tm->m->sysmem, 0x100000, &low, 1);
     tm_write(tm, 0x1008, 4, 0x11223344);
     g_assert_cmphex(tm_read(tm, 0x100008, 4), ==, 0x11223344);
@@ -198,7 +201,13 @@ typedef struct SizeCase {
 
 static const SizeCase size_cases[] = {
     { { RW }, 0, 4, MEM_OK, 0xa3a2a1a0, "r4@0 ", "w4@0=44332211 " },
-    { { RW, .max = 1 }, 0, 4, MEM_OK, 0xa3a2a1a0, "r1@0 r1@1 r1@2 r1@3 ", "w1@0=11 w1@1=22 w1@2=33 w1@3=44 " },
+    { { RW, .max = 1 },
+      0,
+      4,
+      MEM_OK,
+      0xa3a2a1a0,
+      "r1@0 r1@1 r1@2 r1@3 ",
+      "w1@0=11 w1@1=22 w1@2=33 w1@3=44 " },
     { { RW, .max = 1 }, 1, 2, MEM_OK, 0xa2a1, "r1@1 r1@2 ", "w1@1=11 w1@2=22 " },
     { { RW, .max = 2 }, 0, 4, MEM_OK, 0xa3a2a1a0, "r2@0 r2@2 ", "w2@0=2211 w2@2=4433 " },
     { { RW, .max = 2 }, 1, 2, MEM_DECODE_ERROR, 0xffff, "", "" },
@@ -207,7 +216,13 @@ static const SizeCase size_cases[] = {
     { { RW, .max = 4, .impl_max = 2 }, 4, 4, MEM_OK, 0xa7a6a5a4, "r2@4 r2@6 ", "w2@4=2211 w2@6=4433 " },
     { { RW, .impl_min = 4 }, 1, 1, MEM_OK, 0xa1, "r4@0 ", "w4@0=1100 " },
     { { RW, .impl_min = 4 }, 6, 2, MEM_OK, 0xa7a6, "r4@4 ", "w4@4=22110000 " },
-    { { RW, .impl_min = 4, .unaligned = true }, 3, 2, MEM_OK, 0xa4a3, "r4@0 r4@4 ", "w4@0=11000000 w4@4=22 " },
+    { { RW, .impl_min = 4, .unaligned = true },
+      3,
+      2,
+      MEM_OK,
+      0xa4a3,
+      "r4@0 r4@4 ",
+      "w4@0=11000000 w4@4=22 " },
     { { RW, .big_endian = true }, 0, 4, MEM_OK, 0xa0a1a2a3, "r4@0 ", "w4@0=11223344 " },
     { { RW, .max = 2, .big_endian = true }, 0, 4, MEM_OK, 0xa2a3a0a1, "r2@0 r2@2 ", "w2@0=1122 w2@2=3344 " },
     { { .write = log_write }, 0, 1, MEM_DECODE_ERROR, 0xff, "", NULL },
@@ -229,7 +244,8 @@ static void test_sizes(void)
         g_assert_cmpstr(calls->str, ==, c->reads);
         g_string_truncate(calls, 0);
         if (c->writes) {
-            g_assert_cmpint(as_store(&tm->m->as_io, 0x100 + c->off, c->size, 0x44332211, MEM_ATTRS_NONE), ==, c->res);
+            g_assert_cmpint(as_store(&tm->m->as_io, 0x100 + c->off, c->size, 0x44332211, MEM_ATTRS_NONE), ==,
+                            c->res);
             g_assert_cmpstr(calls->str, ==, c->writes);
         }
         region_unmap(&r);
@@ -417,6 +433,11 @@ static void test_dma(void)
     tm_turns(tm);
     g_assert_cmpuint(p->writes, ==, 5);
     g_assert_cmpuint(p->last, ==, 5);
+
+    tm_write(tm, 0x100000, 4, 1);
+    machine_stop(tm->m, RUN_PAUSED); /* drains, in order, without a loop turn */
+    g_assert_cmpuint(p->writes, ==, 10);
+    machine_start(tm->m);
 
     DmaMap map;
     g_assert_true(dma_map(&p->dma, 0x1000, 0x2000, true, &map));

@@ -47,7 +47,8 @@ static void toy_fire(void *opaque)
     Toy *t = opaque;
     irq_pulse(&t->irq);
     if (--t->again) {
-        timer_arm(&t->timer, timer_expires(&t->timer) == TIMER_OFF ? clock_now(t->dev.machine->clock) + 1000 : 0);
+        timer_arm(&t->timer,
+                  timer_expires(&t->timer) == TIMER_OFF ? clock_now(t->dev.machine->clock) + 1000 : 0);
     }
 }
 
@@ -127,7 +128,8 @@ static void test_bad(void)
     say(&t, "write 0 1 zz", "FAIL the data must be 0x and hexadecimal digits\n");
     say(&t, "b64write 0 9 AQKg", "FAIL 3 bytes of data where 9 are announced\n");
     say(&t, "irq_intercept_in nowhere", "FAIL no device 'nowhere'\n");
-    say(&t, "irq_intercept_in /machine/unattached", "FAIL device '/machine/unattached' has no line that can be intercepted there\n");
+    say(&t, "irq_intercept_in /machine/unattached",
+        "FAIL device '/machine/unattached' has no line that can be intercepted there\n");
     say(&t, "clock_set 5", "OK 5\n");
     say(&t, "clock_set 4", "FAIL time does not run backwards\n");
     g_string_truncate(t.heard, 0);

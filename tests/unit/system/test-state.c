@@ -46,14 +46,31 @@ static bool state_post_load(void *opaque, Error **errp)
 static const VmField sub_fields[] = { VM_U8(Sub, a), VM_U16_ARRAY(Sub, b), { 0 } };
 static const VmState sub_state = { .name = "sub", .version = 1, .fields = sub_fields };
 static const VmField extra_fields[] = { VM_U32(State, extra), { 0 } };
-static const VmState extra_state = { .name = "state/extra", .version = 1, .oldest = 1, .fields = extra_fields, .needed = extra_needed };
+static const VmState extra_state = {
+    .name = "state/extra", .version = 1, .oldest = 1, .fields = extra_fields, .needed = extra_needed
+};
 static const VmState *const optional[] = { &extra_state, NULL };
 static const VmField fields[] = {
-    VM_U8(State, u8), VM_U16(State, u16), VM_U32(State, u32), VM_U64(State, u64), VM_I64(State, i64), VM_BOOL(State, flag),
-    VM_U8_MAX(State, small, 7), VM_U8_ARRAY(State, bytes), VM_U32_ARRAY(State, words), VM_STRUCT(State, one, sub_state),
-    VM_STRUCT_ARRAY(State, many, sub_state), VM_FIFO8(State, fifo), VM_TIMER(State, timer), { 0 },
+    VM_U8(State, u8),
+    VM_U16(State, u16),
+    VM_U32(State, u32),
+    VM_U64(State, u64),
+    VM_I64(State, i64),
+    VM_BOOL(State, flag),
+    VM_U8_MAX(State, small, 7),
+    VM_U8_ARRAY(State, bytes),
+    VM_U32_ARRAY(State, words),
+    VM_STRUCT(State, one, sub_state),
+    VM_STRUCT_ARRAY(State, many, sub_state),
+    VM_FIFO8(State, fifo),
+    VM_TIMER(State, timer),
+    { 0 },
 };
-static const VmState state = { .name = "state", .version = 2, .oldest = 1, .fields = fields, .optional = optional,
+static const VmState state = { .name = "state",
+                               .version = 2,
+                               .oldest = 1,
+                               .fields = fields,
+                               .optional = optional,
                                .post_load = state_post_load };
 
 static Loop *loop;
@@ -261,23 +278,52 @@ typedef struct Props {
     int colour, auto_;
 } Props;
 static const Prop props[] = {
-    PROP_BOOL(Props, b, "b", true, ""), PROP_U8(Props, u8, "u8", 3, 1, 200, ""), PROP_U16(Props, u16, "u16", 4, 0, UINT16_MAX, ""),
-    PROP_U32(Props, u32, "u32", 5, 0, UINT32_MAX, ""), PROP_U64(Props, u64, "u64", 6, 0, UINT64_MAX, ""),
-    PROP_SIZE(Props, size, "size", 4096, 512, UINT64_C(1) << 40, ""), PROP_I32(Props, i32, "i32", -1, -10, 10, ""),
-    PROP_STR(Props, str, "a-str", "dflt", ""), PROP_ENUM(Props, colour, "colour", 1, colours, ""),
-    PROP_ONOFFAUTO(Props, auto_, "auto", AUTO, ""), PROP_PCI_ADDR(Props, addr, "addr", ""), { 0 },
+    PROP_BOOL(Props, b, "b", true, ""),
+    PROP_U8(Props, u8, "u8", 3, 1, 200, ""),
+    PROP_U16(Props, u16, "u16", 4, 0, UINT16_MAX, ""),
+    PROP_U32(Props, u32, "u32", 5, 0, UINT32_MAX, ""),
+    PROP_U64(Props, u64, "u64", 6, 0, UINT64_MAX, ""),
+    PROP_SIZE(Props, size, "size", 4096, 512, UINT64_C(1) << 40, ""),
+    PROP_I32(Props, i32, "i32", -1, -10, 10, ""),
+    PROP_STR(Props, str, "a-str", "dflt", ""),
+    PROP_ENUM(Props, colour, "colour", 1, colours, ""),
+    PROP_ONOFFAUTO(Props, auto_, "auto", AUTO, ""),
+    PROP_PCI_ADDR(Props, addr, "addr", ""),
+    { 0 },
 };
 
 static const struct {
     const char *name, *text, *json; /* json NULL: refused */
 } prop_cases[] = {
-    { "b", "off", "false" }, { "b", "maybe", NULL }, { "u8", "0xc8", "200" }, { "u8", "201", NULL }, { "u8", "0", NULL },
-    { "u8", "-1", NULL }, { "u8", "5x", NULL }, { "u8", "", NULL }, { "u16", "65536", NULL }, { "u32", "4294967295", "4294967295" },
-    { "u64", "18446744073709551615", "18446744073709551615" }, { "u64", "18446744073709551616", NULL }, { "size", "1M", "1048576" },
-    { "size", "511", NULL }, { "i32", "-10", "-10" }, { "i32", "-11", NULL }, { "i32", "11", NULL }, { "a_str", "x", "\"x\"" },
-    { "colour", "red", "\"red\"" }, { "colour", "blue", NULL }, { "auto", "on", "\"on\"" }, { "auto", "1", NULL },
-    { "addr", "1f.7", "\"1f.7\"" }, { "addr", "3", "\"03.0\"" }, { "addr", "20", NULL }, { "addr", "3.8", NULL },
-    { "addr", "3.", NULL }, { "addr", "-1", NULL }, { "addr", "3.0x", NULL },
+    { "b", "off", "false" },
+    { "b", "maybe", NULL },
+    { "u8", "0xc8", "200" },
+    { "u8", "201", NULL },
+    { "u8", "0", NULL },
+    { "u8", "-1", NULL },
+    { "u8", "5x", NULL },
+    { "u8", "", NULL },
+    { "u16", "65536", NULL },
+    { "u32", "4294967295", "4294967295" },
+    { "u64", "18446744073709551615", "18446744073709551615" },
+    { "u64", "18446744073709551616", NULL },
+    { "size", "1M", "1048576" },
+    { "size", "511", NULL },
+    { "i32", "-10", "-10" },
+    { "i32", "-11", NULL },
+    { "i32", "11", NULL },
+    { "a_str", "x", "\"x\"" },
+    { "colour", "red", "\"red\"" },
+    { "colour", "blue", NULL },
+    { "auto", "on", "\"on\"" },
+    { "auto", "1", NULL },
+    { "addr", "1f.7", "\"1f.7\"" },
+    { "addr", "3", "\"03.0\"" },
+    { "addr", "20", NULL },
+    { "addr", "3.8", NULL },
+    { "addr", "3.", NULL },
+    { "addr", "-1", NULL },
+    { "addr", "3.0x", NULL },
 };
 
 static void test_props(void)
@@ -309,7 +355,8 @@ static void test_props(void)
     g_assert_true(prop_set_json(NULL, prop_find(props, "i32"), &s, n, NULL));
     g_assert_cmpint(s.i32, ==, -3);
     g_assert_false(prop_set_json(NULL, prop_find(props, "u32"), &s, n, &err));
-    g_assert_cmpstr(error_text(err), ==, "property 'u32' is of type uint32 and does not accept a JSON value of kind integer");
+    g_assert_cmpstr(error_text(err), ==,
+                    "property 'u32' is of type uint32 and does not accept a JSON value of kind integer");
     error_free(err);
     g_assert_false(prop_set_json(NULL, prop_find(props, "a-str"), &s, list, NULL));
     props_fini(props, &s);

@@ -34,7 +34,11 @@ static void toy_reset(Vcpu *v, ResetKind kind G_GNUC_UNUSED)
 static const VmField toy_fields[] = { VM_U64(ToyCpu, value), { 0 } };
 static const VmState toy_state = { .name = "toy-cpu", .version = 1, .oldest = 1, .fields = toy_fields };
 static const TargetOps toy_target = {
-    .name = "toy", .state_size = sizeof(ToyCpu), .vmstate = &toy_state, .reset = toy_reset, .irq_ready = toy_irq_ready,
+    .name = "toy",
+    .state_size = sizeof(ToyCpu),
+    .vmstate = &toy_state,
+    .reset = toy_reset,
+    .irq_ready = toy_irq_ready,
 };
 
 static VcpuExit toy_run(Vcpu *v)
@@ -65,13 +69,16 @@ static VcpuExit toy_run(Vcpu *v)
 }
 
 static unsigned memory_changes;
-static void toy_memory_changed(Machine *m G_GNUC_UNUSED, const FlatView *was G_GNUC_UNUSED, const FlatView *now G_GNUC_UNUSED)
+static void toy_memory_changed(Machine *m G_GNUC_UNUSED, const FlatView *was G_GNUC_UNUSED,
+                               const FlatView *now G_GNUC_UNUSED)
 {
     memory_changes++;
 }
 
 static const AccelOps toy_accel = { .name = "toy", .run = toy_run, .memory_changed = toy_memory_changed };
-static const BoardType toy_board = { .name = "toy", .target = &toy_target, .max_cpus = 4, .max_ram = 1 << 30 };
+static const BoardType toy_board = {
+    .name = "toy", .target = &toy_target, .max_cpus = 4, .max_ram = 1 << 30
+};
 
 static TestMachine *toy_new(unsigned cpus, bool serial)
 {
@@ -135,7 +142,8 @@ static void test_wake_while_stopping(void)
         machine_stop(tm->m, RUN_PAUSED);
         uint64_t was = __atomic_load_n(&toy(tm, 0)->rounds, __ATOMIC_ACQUIRE);
         g_thread_yield();
-        g_assert_cmpuint(__atomic_load_n(&toy(tm, 0)->rounds, __ATOMIC_ACQUIRE), ==, was); /* parked means parked */
+        g_assert_cmpuint(__atomic_load_n(&toy(tm, 0)->rounds, __ATOMIC_ACQUIRE), ==,
+                         was); /* parked means parked */
         machine_start(tm->m);
     }
     for (unsigned i = 0; i < 2; i++) {
