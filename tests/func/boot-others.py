@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Other real software: firmware alone, the Debian installer, memtest86+, GNU Mach."""
 import os
+import re
 import sys
+import tempfile
 
 import rheatest as rt
 from rheatest import guest_assets
@@ -32,15 +34,36 @@ def memtest():
         vm.expect(r"Pass|Test #|Testing")
 
 
+def mach(image, *args):
+    return rt.Vm("-nodefaults", "-M", "pc", "-accel", "tcg", "-display", "none", "-m", "256M", "-serial", "stdio",
+                 "-no-reboot", "-kernel", image, "-append", "console=com0", *args, timeout=120)
+
+
 def gnumach():
-    """GNU Mach, loaded by Multiboot, prints its banner and the memory it found."""
-    image = rt.asset(guest_assets.gnumach)
-    with rt.Vm("-nodefaults", "-M", "pc", "-accel", "tcg", "-display", "none", "-m", "256M", "-serial", "stdio",
-               "-no-reboot", "-kernel", image, "-append", "console=com0", timeout=120) as vm:
+    """GNU Mach, loaded by Multiboot, prints its banner, the memory it found, and that nothing else was loaded."""
+    with mach(rt.asset(guest_assets.gnumach)) as vm:
         vm.expect("GNU Mach")
+        vm.expect(r"biosmem: physical memory map:")
+        vm.expect(r"biosmem: 0+:0*9f000, available")
+        vm.expect(r"biosmem: 0*100000:0*ff[0-9a-f]+000, available")
+        vm.expect("No bootstrap code loaded with the kernel")
 
 
-ALL = [seabios, installer, memtest, gnumach]
+def gnumach_modules():
+    """Multiboot modules of -initrd reach the kernel, each with its command line."""
+    with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
+        one, two = os.path.join(d, "one"), os.path.join(d, "two")
+        for path, text in ((one, "no program"), (two, "nor this" * 1000)):
+            with open(path, "w") as f:
+                f.write(text)
+        with mach(rt.asset(guest_assets.gnumach), "-initrd", f"{one} first $(task-create),{two} second") as vm:
+            vm.expect(re.escape(f"module 0: {one} first $(task-create)"))
+            vm.expect(re.escape(f"module 1: {two} second"))
+            vm.expect("2 multiboot modules")
+            vm.expect("Cannot load user executable module")
+
+
+ALL = [seabios, installer, memtest, gnumach, gnumach_modules]
 if __name__ == "__main__":
     chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     rt.main(*chosen)
