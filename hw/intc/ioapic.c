@@ -147,17 +147,16 @@ static uint64_t ioapic_read(void *opaque, MemAccess *a)
 static void ioapic_write(void *opaque, MemAccess *a, uint64_t val)
 {
     Ioapic *s = opaque;
+    unsigned off = a->off & 0xff;
     g_mutex_lock(&s->lock);
-    switch (a->off & 0xff) {
-    case R_SELECT: s->select = val; break;
-    case R_WINDOW: ioapic_write_reg(s, val); break;
-    case R_EOI:
-        if (s->version >= 0x20) {
-            ioapic_eoi_locked(s, val);
-            break;
-        }
-        /* fall through */
-    default: guest_error(&s->dev, "write to I/O APIC offset %03x, where nothing is", (unsigned)a->off); break;
+    if (off == R_SELECT) {
+        s->select = val;
+    } else if (off == R_WINDOW) {
+        ioapic_write_reg(s, val);
+    } else if (off == R_EOI && s->version >= 0x20) {
+        ioapic_eoi_locked(s, val);
+    } else {
+        guest_error(&s->dev, "write to I/O APIC offset %03x, where nothing is", (unsigned)a->off);
     }
     g_mutex_unlock(&s->lock);
 }
