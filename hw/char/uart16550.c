@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * hw/char/uart16550.c - 16550A UART on the ISA bus.
+ * hw/char/uart16550.c - 16550A UART, on the ISA bus and as a PCI function.
  * Models:         PC16550D data sheet: registers, FIFO mode with trigger levels and character time-out,
  *                 interrupt sources and their priority, loopback, modem lines and their deltas, break,
  *                 overrun.
@@ -10,6 +10,7 @@
  */
 #include "rhea/backends/char.h"
 #include "rhea/hw/isa.h"
+#include "rhea/hw/pci.h"
 #include "rhea/hw/pcmisc.h"
 #include "rhea/system/machine.h"
 
@@ -450,12 +451,37 @@ static const IsaOps serial_isa = {
     .iobase = { 0x3f8 }, .irq = 4, .iobase_n = serial_iobase, .irq_n = serial_irq, .n = 4, .irq_shared = true
 };
 
+/* The identity that guests know as a 16550 behind one I/O BAR. */
+static const PciOps serial_pci = {
+    .vendor = 0x1b36,
+    .device = 0x0002,
+    .class_code = 0x070002,
+    .revision = 1,
+    .intx_pin = 1,
+    .bar = { { .kind = PCI_BAR_IO } },
+};
+
 const DeviceType isa_serial_type = {
     .name = "isa-serial",
     .desc = "16550A serial port",
     .size = sizeof(Uart),
     .bus_type = &isa_bus_type,
     .bus_ops = &serial_isa,
+    .category = "Input",
+    .props = uart_props,
+    .vmstate = &uart_state,
+    .realize = uart_realize,
+    .unrealize = uart_unrealize,
+    .reset = uart_reset,
+    .reset_done = uart_reset_done,
+};
+
+const DeviceType pci_serial_type = {
+    .name = "pci-serial",
+    .desc = "16550A serial port on PCI",
+    .size = sizeof(Uart),
+    .bus_type = &pci_bus_type,
+    .bus_ops = &serial_pci,
     .category = "Input",
     .props = uart_props,
     .vmstate = &uart_state,

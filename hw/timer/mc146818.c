@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * hw/timer/mc146818.c - MC146818A real-time clock with 128 bytes of CMOS RAM.
+ * hw/timer/mc146818.c - MC146818A real-time clock with two banks of 128 bytes of CMOS RAM.
  * Models:         Motorola MC146818A data sheet: time, calendar and alarm bytes in binary or BCD, 12 or 24
  *                 hours, update cycle with UIP, SET, divider reset, periodic, alarm and update-ended
- *                 interrupts; the AT's ports 70h/71h and century byte 32h.
+ *                 interrupts; the AT's ports 70h/71h and century byte 32h, the second bank at 72h/73h that
+ *                 chipsets added.
  * Does not model: daylight saving (bit DSE is only stored), the square wave output, 4 and 1 MHz time bases
  *                 (the clock stands still, as with a 32 kHz crystal it nearly would), NMI masking by port
  *                 70h bit 7.
@@ -57,7 +58,8 @@ typedef struct Rtc {
     IrqLine irq;
     Timer timer;
     /* guest-visible state */
-    uint8_t index;
+    uint8_t index, ext_index;
+    uint8_t ext[CMOS_SIZE];  /* second bank: RAM only */
     uint8_t cmos[CMOS_SIZE]; /* time bytes are fresh only after rtc_refresh(), or while the clock stands */
     int64_t offset_s;        /* RTC second = (ref ns + phase_ns) / 1 s + offset_s, unless it stands still */
     uint32_t phase_ns;
@@ -397,16 +399,21 @@ static uint8_t rtc_read_reg(Rtc *r, unsigned reg, bool debug)
 static uint64_t rtc_read(void *opaque, MemAccess *a)
 {
     Rtc *r = opaque;
-    return a->off == 0 ? 0xff : rtc_read_reg(r, r->index, a->attrs.debug);
+    switch (a->off) {
+    case 1: return rtc_read_reg(r, r->index, a->attrs.debug);
+    case 3: return r->ext[r->ext_index];
+    default: return 0xff; /* index registers are write-only */
+    }
 }
 
 static void rtc_write(void *opaque, MemAccess *a, uint64_t val)
 {
     Rtc *r = opaque;
-    if (a->off == 0) {
-        r->index = val & (CMOS_SIZE - 1);
-    } else {
-        rtc_write_reg(r, r->index, val);
+    switch (a->off) {
+    case 0: r->index = val & (CMOS_SIZE - 1); break;
+    case 1: rtc_write_reg(r, r->index, val); break;
+    case 2: r->ext_index = val & (CMOS_SIZE - 1); break;
+    default: r->ext[r->ext_index] = val; break;
     }
 }
 
@@ -449,7 +456,7 @@ static bool rtc_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     };
     Rtc *r = dev_as(Rtc, dev);
     rtc_find_base(r);
-    region_init_io(&r->regs, dev, "rtc", &ops, r, 2);
+    region_init_io(&r->regs, dev, "rtc", &ops, r, 4);
     device_add_region(dev, &r->regs);
     device_add_irq(dev, &r->irq);
     device_add_timer(dev, &r->timer, rtc_fire);
@@ -465,6 +472,7 @@ static void rtc_reset(Device *dev, ResetKind kind)
         rtc_write_control(r, R_B, r->cmos[R_B] & ~(B_PIE | B_AIE | B_UIE | B_SQWE));
     } else {
         memcpy(r->cmos, r->first_cmos, sizeof(r->cmos));
+        memset(r->ext, 0, sizeof(r->ext));
         r->cmos[R_A] = A_DV_RUN | 6;
         r->cmos[R_B] = B_24H;
         r->offset_s = r->first_offset_s;
@@ -472,7 +480,7 @@ static void rtc_reset(Device *dev, ResetKind kind)
         r->standing = false;
     }
     r->cmos[R_C] = 0;
-    r->index = 0;
+    r->index = r->ext_index = 0;
     r->lost = 0;
     r->seen_pulse = rtc_pulse(rtc_virtual(r));
     r->seen_second = rtc_second(r, &frac);
@@ -526,6 +534,8 @@ static const Prop rtc_props[] = {
 };
 static const VmField rtc_fields[] = {
     VM_U8_MAX(Rtc, index, CMOS_SIZE - 1),
+    VM_U8_MAX(Rtc, ext_index, CMOS_SIZE - 1),
+    VM_U8_ARRAY(Rtc, ext),
     VM_U8_ARRAY(Rtc, cmos),
     VM_I64(Rtc, offset_s),
     VM_U32_MAX(Rtc, phase_ns, NS - 1),

@@ -52,7 +52,8 @@ void isatest_free(IsaTest *t)
     g_free(t);
 }
 
-bool isatest_refuses(IsaTest *t, const DeviceType *type, const char *prop, const char *value, const char *text)
+bool isatest_refuses(IsaTest *t, const DeviceType *type, const char *prop, const char *value,
+                     const char *text)
 {
     g_autoptr(Error) err = NULL;
     Device *dev = device_new(t->tm->m, type, t->tm->m->peripheral, NULL);

@@ -19,7 +19,8 @@ void isatest_free(IsaTest *t);
 /* Plugs in a device that must come up; connects nothing beyond what the bus does. */
 #define isatest_add(t, type, ...) tm_device_type((t)->tm, (type), (t)->bus, ##__VA_ARGS__, NULL)
 /* True if the device is refused with a message that contains text; prop may be NULL. */
-bool isatest_refuses(IsaTest *t, const DeviceType *type, const char *prop, const char *value, const char *text);
+bool isatest_refuses(IsaTest *t, const DeviceType *type, const char *prop, const char *value,
+                     const char *text);
 
 static inline uint8_t inb(IsaTest *t, uint16_t port)
 {

@@ -5,7 +5,8 @@
 #include "rhea/hw/timer.h"
 #include "tests/lib/testmachine.h"
 
-enum { CAP = 0, CONFIG = 0x10, STATUS = 0x20, COUNTER = 0xf0, T0 = 0x100, T1 = 0x120, T2 = 0x140, CMP = 8, FSB = 0x10 };
+enum { CAP = 0, CONFIG = 0x10, STATUS = 0x20, COUNTER = 0xf0, T0 = 0x100, T1 = 0x120, T2 = 0x140 };
+enum { CMP = 8, FSB = 0x10 };
 
 typedef struct Hpet {
     TestMachine *tm;

@@ -35,8 +35,9 @@ static void put(IsaTest *t, uint8_t reg, uint8_t val)
 
 static void expect_time(IsaTest *t, const char *want)
 {
-    g_autofree char *is = g_strdup_printf("%02x%02x-%02x-%02x %02x:%02x:%02x %x", get(t, 0x32), get(t, 9), get(t, 8),
-                                          get(t, 7), get(t, 4), get(t, 2), get(t, 0), get(t, 6));
+    g_autofree char *is =
+        g_strdup_printf("%02x%02x-%02x-%02x %02x:%02x:%02x %x", get(t, 0x32), get(t, 9), get(t, 8), get(t, 7),
+                        get(t, 4), get(t, 2), get(t, 0), get(t, 6));
     g_assert_cmpstr(is, ==, want);
 }
 
@@ -223,12 +224,17 @@ static void test_reset(void)
     mc146818_set_cmos(rtc, 0x34, 0x12);
     mc146818_set_cmos(rtc, 0x04, 0x12); /* time is not the board's */
     g_assert_cmphex(mc146818_get_cmos(rtc, 0x34), ==, 0x12);
+    outb(t, 0x72, 0x85);
+    outb(t, 0x73, 0x5a);
     put(t, 0x0f, 0x0a);
     put(t, 0x34, 0x99);
     put(t, 0x0b, 0x72);
     put(t, 4, 0x03);
     machine_reset(t->tm->m, RESET_WARM);
     g_assert_cmphex(get(t, 0x0b), ==, 0x02);
+    outb(t, 0x72, 0x05);
+    g_assert_cmphex(inb(t, 0x73), ==, 0x5a);
+    g_assert_cmphex(inb(t, 0x72), ==, 0xff);
     g_assert_cmphex(get(t, 0x0f), ==, 0x0a); /* the battery keeps RAM and time */
     g_assert_cmphex(get(t, 4), ==, 0x03);
     machine_reset(t->tm->m, RESET_COLD);

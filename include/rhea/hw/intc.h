@@ -28,7 +28,8 @@ bool i8259_int_level(Device *master); /* is INT asserted? */
 /* "ioapic": no bus; property version (0x11 or 0x20). Exported region 0: 4 KiB, usually at FEC00000h.
  * Interrupts leave as messages through msi_send(). */
 extern const DeviceType ioapic_type;
-extern const IrqSinkOps ioapic_sink; /* sink = Device *, pin 0..23; "asserted" whatever the polarity bit says */
+/* sink = Device *, pin 0..23; high means asserted, whatever the polarity bit says. */
+extern const IrqSinkOps ioapic_sink;
 enum { IOAPIC_PINS = 24, IOAPIC_BASE = 0xfec00000 };
 /* A local APIC's EOI broadcast for a level-triggered vector. Any thread, no local APIC lock held. */
 void ioapic_eoi(Device *ioapic, uint8_t vector);

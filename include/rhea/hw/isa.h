@@ -18,7 +18,7 @@ typedef struct IsaOps {
     const uint16_t *iobase_n;
     const int8_t *irq_n;
     unsigned n;
-    bool irq_shared;     /* its line may be used by others that say so too (serial ports); else it is refused */
+    bool irq_shared;     /* others that say so too may use its line (serial ports); else they are refused */
 } IsaOps;
 
 /* What the user gave. The bus replaces UINT32_MAX by what it chose, before the type's realize. */

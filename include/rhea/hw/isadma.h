@@ -20,8 +20,8 @@ bool isa_dma_claim(Device *dev, unsigned channel, const IsaDmaOps *ops, Error **
 /* DREQ. A rise may call ready(). */
 void isa_dma_request(IsaBus *bus, unsigned channel, bool level);
 /* Moves up to len bytes (a multiple of 2 on channels 5-7) between buf and memory, in the direction the
- * guest programmed; to_memory is the device's, a mismatch moves nothing. Returns the bytes moved: 0 when the channel is
- * masked, not requested or at its end. *tc: terminal count was reached. */
+ * guest programmed; to_memory is the device's, a mismatch moves nothing. Returns the bytes moved: 0 when the
+ * channel is masked, not requested or at its end. *tc: terminal count was reached. */
 size_t isa_dma_transfer(IsaBus *bus, unsigned channel, void *buf, size_t len, bool to_memory, bool *tc);
 
 #endif

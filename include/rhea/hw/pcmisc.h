@@ -11,7 +11,8 @@
 extern const DeviceType port92_type;
 /* "isa-pcspk": port 61h. Needs an isa-pit on the same bus, created before it. */
 extern const DeviceType pcspk_type;
-/* "isa-serial", "isa-debugcon", "isa-debug-exit", "pc-testdev": also for -device. */
-extern const DeviceType isa_serial_type, isa_debugcon_type, isa_debug_exit_type, pc_testdev_type;
+/* "isa-serial", "pci-serial", "isa-debugcon", "isa-debug-exit", "pc-testdev": also for -device. */
+extern const DeviceType isa_serial_type, pci_serial_type, isa_debugcon_type, isa_debug_exit_type;
+extern const DeviceType pc_testdev_type;
 
 #endif

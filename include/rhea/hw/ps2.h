@@ -40,7 +40,8 @@ typedef enum Ps2Key {
 int ps2_key_find(const char *name);     /* -1: no such key */
 const char *ps2_key_name(Ps2Key key);
 
-/* Input entry points; hold the platform domain. A repeated `down` is ignored: the keyboard repeats by itself. */
+/* Input entry points; hold the platform domain. A repeated `down` is ignored: the keyboard repeats by
+ * itself. */
 void ps2_kbd_key(Device *kbd, unsigned key, bool down);
 unsigned ps2_kbd_leds(Device *kbd);     /* bit 0 scroll lock, 1 num lock, 2 caps lock */
 void ps2_mouse_move(Device *mouse, int dx, int dy, int dz); /* +x right, +y down, +z wheel towards the user */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * rhea/hw/ps2keys.h - PS2_KEY(id, name, set 1, set 2, set 3): make codes of every key (IBM PS/2 Technical
  * Reference, "Scan Codes"; media keys: Microsoft "Keyboard Scan Code Specification"). E0xx: prefixed by E0h.
- * 0: the set has none. `print` and `pause` have sequences of their own (ps2kbd.c). Included more than once. */
+ * 0: the set has none. `print` and `pause` have sequences of their own (ps2kbd.c). Included repeatedly. */
 PS2_KEY(ESC, "esc", 0x01, 0x76, 0x08)
 PS2_KEY(1, "1", 0x02, 0x16, 0x16)
 PS2_KEY(2, "2", 0x03, 0x1e, 0x1e)
