@@ -46,7 +46,8 @@ static void aes_make_tables(void)
 static void sub_shift(X86Vec *v, const uint8_t *box, bool inverse)
 {
     uint8_t r[16];
-    for (unsigned i = 0; i < 16; i++) { /* byte i is row i % 4 of column i / 4; rows rotate left by their number */
+    /* Byte i is row i % 4 of column i / 4; rows rotate left by their number. */
+    for (unsigned i = 0; i < 16; i++) {
         unsigned row = i & 3, col = inverse ? (i / 4 - row) & 3 : (i / 4 + row) & 3;
         r[i] = box[v->b[col * 4 + row]];
     }

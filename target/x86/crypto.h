@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/crypto.h - the primitives behind AES-NI and PCLMULQDQ: chosen for the host, and the portable ones.
+ * target/x86/crypto.h - the primitives behind AES-NI and PCLMULQDQ: the host's and portable ones.
  * Models: see crypto.c.
  * Does not model: -
  * Threads: read-only after program start.

@@ -91,16 +91,16 @@ UNARY(2xm1, "f2xm1")
 UNARY(sin, "fsin")
 UNARY(cos, "fcos")
 
-/* Which exceptions refuse a push or a pop differs between processors (FLD of a denormal with DE unmasked loads on AMD's),
- * so that the host is asked. */
+/* Which exceptions refuse a push or a pop differs between processors (FLD of a denormal with DE unmasked
+ * loads on AMD's), so that the host is asked. */
 #define POPPING(name, insn)                                                                                 \
     uint16_t hostfp_##name(X86F80 *st1, const void *st0, uint32_t env)                                      \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        unsigned top = x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                      \
         asm volatile("fldt %[d]\n\tfldt %[s]\n\t" insn TAIL                                                 \
                      : [sw] "=m"(sw) : [s] "m"(*(const X86F80 *)st0), [d] "m"(*st1) : CLOBBERS);            \
-        if (x87_depth(top, sw) != 1) {                                                                  \
+        if (x87_depth(top, sw) != 1) {                                                                      \
             asm volatile("fstp %%st(0)\n\tfstp %%st(0)" ::: CLOBBERS);                                      \
             return x87_end(env, sw) | X87_REFUSED;                                                          \
         }                                                                                                   \
@@ -111,18 +111,18 @@ POPPING(patan, "fpatan")
 POPPING(yl2x, "fyl2x")
 POPPING(yl2xp1, "fyl2xp1")
 
-#define PUSHING(name, insn)                                                                         \
+#define PUSHING(name, insn)                                                                                 \
     uint16_t hostfp_##name(X86F80 *st0, X86F80 *pushed, uint32_t env)                                       \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        unsigned top = x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                      \
         asm volatile("fldt %[d]\n\t" insn TAIL : [sw] "=m"(sw) : [d] "m"(*st0) : CLOBBERS);                 \
         bool pushes = x87_depth(top, sw) == 2;                                                              \
-        if (pushes) {                                           \
+        if (pushes) {                                                                                       \
             asm volatile("fstpt %0" : "=m"(*pushed)::CLOBBERS);                                             \
         }                                                                                                   \
         asm volatile("fstpt %0" : "=m"(*st0)::CLOBBERS);                                                    \
-        return x87_end(env, sw) | (pushes ? 0 : X87_REFUSED);                                                                            \
+        return x87_end(env, sw) | (pushes ? 0 : X87_REFUSED);                                               \
     }
 PUSHING(ptan, "fptan")
 PUSHING(sincos, "fsincos")
@@ -133,10 +133,10 @@ PUSHING(xtract, "fxtract")
     uint16_t hostfp_from_##name(X86F80 *dst, const void *src, uint32_t env)                                 \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        unsigned top = x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                      \
         asm volatile(insn " %[s]" TAIL : [sw] "=m"(sw) : [s] "m"(*(const type *)src) : CLOBBERS);           \
         if (x87_depth(top, sw) != 1) {                                                                      \
-            return x87_end(env, sw) | X87_REFUSED;                                                               \
+            return x87_end(env, sw) | X87_REFUSED;                                                          \
         }                                                                                                   \
         asm volatile("fstpt %0" : "=m"(*dst)::CLOBBERS);                                                    \
         return x87_end(env, sw);                                                                            \
@@ -153,10 +153,10 @@ LOAD(bcd, Bytes10, "fbld")
     uint16_t hostfp_to_##name(void *dst, const X86F80 *src, uint32_t env)                                   \
     {                                                                                                       \
         uint16_t sw;                                                                                        \
-        unsigned top = x87_begin(env);                                                                                     \
+        unsigned top = x87_begin(env);                                                                      \
         asm volatile("fldt %[s]\n\t" insn " %[d]" TAIL                                                      \
                      : [sw] "=m"(sw), [d] "+m"(*(type *)dst) : [s] "m"(*src) : CLOBBERS);                   \
-        if (x87_depth(top, sw) != 0) {                                                                  \
+        if (x87_depth(top, sw) != 0) {                                                                      \
             asm volatile("fstp %%st(0)" ::: CLOBBERS);                                                      \
             return x87_end(env, sw) | X87_REFUSED;                                                          \
         }                                                                                                   \
@@ -211,9 +211,12 @@ static inline uint32_t sse_end(uint32_t mx, uint32_t result)
         VEC(dst) = v;                                                                                       \
         return sse_end(mx, res);                                                                            \
     }
-SSE_OP(addps) SSE_OP(addpd) SSE_OP(addss) SSE_OP(addsd) SSE_OP(subps) SSE_OP(subpd) SSE_OP(subss) SSE_OP(subsd)
-SSE_OP(mulps) SSE_OP(mulpd) SSE_OP(mulss) SSE_OP(mulsd) SSE_OP(divps) SSE_OP(divpd) SSE_OP(divss) SSE_OP(divsd)
-SSE_OP(minps) SSE_OP(minpd) SSE_OP(minss) SSE_OP(minsd) SSE_OP(maxps) SSE_OP(maxpd) SSE_OP(maxss) SSE_OP(maxsd)
+SSE_OP(addps) SSE_OP(addpd) SSE_OP(addss) SSE_OP(addsd)
+SSE_OP(subps) SSE_OP(subpd) SSE_OP(subss) SSE_OP(subsd)
+SSE_OP(mulps) SSE_OP(mulpd) SSE_OP(mulss) SSE_OP(mulsd)
+SSE_OP(divps) SSE_OP(divpd) SSE_OP(divss) SSE_OP(divsd)
+SSE_OP(minps) SSE_OP(minpd) SSE_OP(minss) SSE_OP(minsd)
+SSE_OP(maxps) SSE_OP(maxpd) SSE_OP(maxss) SSE_OP(maxsd)
 SSE_OP(sqrtps) SSE_OP(sqrtpd) SSE_OP(sqrtss) SSE_OP(sqrtsd)
 SSE_OP(cvtps2pd) SSE_OP(cvtpd2ps) SSE_OP(cvtss2sd) SSE_OP(cvtsd2ss)
 SSE_OP(cvtdq2ps) SSE_OP(cvtdq2pd) SSE_OP(cvtps2dq) SSE_OP(cvttps2dq) SSE_OP(cvtpd2dq) SSE_OP(cvttpd2dq)

@@ -17,7 +17,8 @@
 enum {
     X87_IE = 1, X87_DE = 2, X87_ZE = 4, X87_OE = 8, X87_UE = 16, X87_PE = 32, X87_EXC = 63, X87_SF = 64,
     X87_ES = 128, X87_C0 = 0x100, X87_C1 = 0x200, X87_C2 = 0x400, X87_C3 = 0x4000, X87_B = 0x8000,
-    X87_TOP = 0x3800, X87_REFUSED = 0x800 /* result words have no TOP, but this: no push, pop or store was done */,
+    X87_TOP = 0x3800,
+    X87_REFUSED = 0x800, /* result words have no TOP, but this: no push, pop or store was done */
     X87_CC = X87_C0 | X87_C1 | X87_C2 | X87_C3,
     X87_PRE = X87_IE | X87_DE | X87_ZE, /* when unmasked, the operation is not done */
     X87_CW_INIT = 0x37f,
@@ -60,7 +61,7 @@ uint16_t hostfp_yl2xp1(X86F80 *st1, const void *st0, uint32_t env);
 uint16_t hostfp_prem(X86F80 *st0, const void *st1, uint32_t env);
 uint16_t hostfp_prem1(X86F80 *st0, const void *st1, uint32_t env);
 uint16_t hostfp_scale(X86F80 *st0, const void *st1, uint32_t env);
-/* st0 = f(st0) and a second result to push unless X87_REFUSED (C2 of ptan and sincos, or an unmasked exception). */
+/* st0 = f(st0) and a second result to push unless X87_REFUSED (C2, or an unmasked exception). */
 uint16_t hostfp_ptan(X86F80 *st0, X86F80 *pushed, uint32_t env);
 uint16_t hostfp_sincos(X86F80 *st0, X86F80 *pushed, uint32_t env);
 uint16_t hostfp_xtract(X86F80 *st0, X86F80 *pushed, uint32_t env);

@@ -167,8 +167,8 @@ FP_TO_GPR(cvttsd2si, cvtsd2si, sse_src8, true)
 
 /* ---- conversions with MMX registers ---- */
 
-/* From memory they neither touch the x87 state nor wait for its errors: SDM volume 2A for CVTPI2PD, AMD's processors for
- * CVTPI2PS too. */
+/* From memory they neither touch the x87 state nor wait for its errors: SDM volume 2A for CVTPI2PD, AMD's
+ * processors for CVTPI2PS too. */
 #define FP_FROM_MMX(name, fn, whole)                                                                        \
     OP(name)                                                                                                \
     {                                                                                                       \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/sse-fp.h - MXCSR control and exception handling around hostfp.h, for sse-fp.c and sse4.c.
  * Models: Intel SDM volume 1, 11.5.
- * Does not model: PE beside an unmasked underflow as of a result of unbounded exponent (it is that of the denormal).
+ * Does not model: PE beside an unmasked overflow or underflow (it is that of the masked result).
  * Threads: the vCPU's.
  */
 #ifndef TARGET_X86_SSE_FP_H
@@ -23,7 +23,8 @@ static inline uint32_t sse_control(const X86Cpu *cpu)
 }
 /* Takes flags over, or raises. An exact tiny result counts as underflow only when that is unmasked: elem
  * and n describe the results that may be. */
-static inline void sse_retire(X86Cpu *cpu, const X86Insn *d, uint32_t flags, const X86Vec *r, unsigned elem, unsigned n)
+static inline void sse_retire(X86Cpu *cpu, const X86Insn *d, uint32_t flags, const X86Vec *r, unsigned elem,
+                              unsigned n)
 {
     if (G_UNLIKELY((cpu->mxcsr & SSE_MASKS) != SSE_MASKS)) {
         if (!(cpu->mxcsr & SSE_UM) && n && sse_any_tiny(r, elem, n)) {

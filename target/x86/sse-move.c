@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/sse-move.c - SSE data movement, bitwise logic on floats, shuffles, MXCSR.
- * Models: Intel SDM volume 2, instruction pages; volume 1, 10.4.6 (non-temporal stores are plain stores here).
+ * Models: Intel SDM volume 2, instruction pages; volume 1, 10.4.6 (non-temporal stores are plain stores).
  * Does not model: write combining.
  * Threads: the vCPU's.
  */
@@ -195,8 +195,8 @@ OP(movmskpd)
     NEXT;
 }
 
-/* Only the selected bytes are written, each on its own; addresses fault without any selected, too (AMD; the manuals leave
- * it open). */
+/* Only the selected bytes are written, each on its own; addresses fault without any selected, too (AMD; the
+ * manuals leave it open). */
 OP(maskmovdqu)
 {
     const X86Vec *v = &cpu->xmm[d->reg], *m = &cpu->xmm[d->rm];

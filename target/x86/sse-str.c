@@ -38,7 +38,8 @@ static bool in_ranges(const X86Vec *a, unsigned la, const X86Vec *b, unsigned j,
     return false;
 }
 /* Substring a begins at b[j], as far as b's register reaches. */
-static bool equal_ordered(const X86Vec *a, unsigned la, const X86Vec *b, unsigned lb, unsigned j, unsigned n, unsigned imm)
+static bool equal_ordered(const X86Vec *a, unsigned la, const X86Vec *b, unsigned lb, unsigned j, unsigned n,
+                          unsigned imm)
 {
     for (unsigned i = 0; i < la && i + j < n; i++) {
         if (i + j >= lb || elem(a, i, imm) != elem(b, i + j, imm)) {

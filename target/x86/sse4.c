@@ -283,7 +283,10 @@ OP(dppd)
 /* ---- SSE4a ---- */
 
 static uint64_t field_mask(unsigned len) { return len ? ((uint64_t)1 << len) - 1 : UINT64_MAX; }
-static uint64_t extract_field(uint64_t v, unsigned len, unsigned at) { return v >> (at & 63) & field_mask(len & 63); }
+static uint64_t extract_field(uint64_t v, unsigned len, unsigned at)
+{
+    return v >> (at & 63) & field_mask(len & 63);
+}
 static uint64_t insert_field(uint64_t v, uint64_t src, unsigned len, unsigned at)
 {
     uint64_t m = field_mask(len & 63);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/trap.c - what x87, MMX, SSE and AVX instructions do while CR0, CR4 or XCR0 forbid them. The decoder puts these
- *   in the place of the handler, so that the handlers need not look.
+ * target/x86/trap.c - what x87, MMX, SSE and AVX instructions do while CR0, CR4 or XCR0 forbid them. The decoder
+ *   puts these in the place of the handler, so that the handlers need not look.
  * Models: Intel SDM volume 3, 2.5, tables 12-1 and 13-1; volume 2A, 2.4.
  * Does not model: -
  * Threads: the vCPU's.

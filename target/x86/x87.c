@@ -394,8 +394,8 @@ HOSTFP_ARITH(FP_ARITH_FORMS)
 
 /* ---- comparisons ---- */
 
-/* Underflow compares as unordered. The condition codes change even when the exception is unmasked (seen on AMD's Zen 4;
- * the manuals leave it open); only the pop is left out. */
+/* Underflow compares as unordered. The condition codes change even when the exception is unmasked (seen on AMD's
+ * Zen 4; the manuals leave it open); only the pop is left out. */
 static bool compare_underflow(X86Cpu *cpu)
 {
     bool masked = x87_stack_fault(cpu, false);
@@ -439,7 +439,8 @@ static void compare_regs(X86Cpu *cpu, const X86Insn *d, unsigned i, unsigned pop
         done = compare_underflow(cpu);
     } else {
         X86F80 *a = x87_st(cpu, 0), *b = x87_st(cpu, i);
-        done = compare_done(cpu, unordered ? hostfp_ucom(a, b, x87_env(cpu)) : hostfp_com(a, b, x87_env(cpu)));
+        uint16_t sw = unordered ? hostfp_ucom(a, b, x87_env(cpu)) : hostfp_com(a, b, x87_env(cpu));
+        done = compare_done(cpu, sw);
     }
     for (; done && pops; pops--) {
         x87_pop(cpu);
@@ -452,8 +453,8 @@ OP(fucom) { X87_ENTER; compare_regs(cpu, d, d->rm & 7, 0, true); NEXT; }
 OP(fucomp) { X87_ENTER; compare_regs(cpu, d, d->rm & 7, 1, true); NEXT; }
 OP(fucompp) { X87_ENTER; compare_regs(cpu, d, 1, 2, true); NEXT; }
 
-/* FCOMI and kin: the relation goes to ZF, PF, CF; OF, SF, AF become 0. C1 stays as on AMD's processors; Intel's manual
- * clears it. */
+/* FCOMI and kin: the relation goes to ZF, PF, CF; OF, SF, AF become 0. C1 stays as on AMD's processors; Intel's
+ * manual clears it. */
 static void compare_eflags(X86Cpu *cpu, const X86Insn *d, bool pops, bool unordered)
 {
     x87_note(cpu, d);
@@ -467,7 +468,8 @@ static void compare_eflags(X86Cpu *cpu, const X86Insn *d, bool pops, bool unorde
         sw = unordered ? hostfp_ucom(a, b, x87_env(cpu)) : hostfp_com(a, b, x87_env(cpu));
         done = !(x87_merge(cpu, sw, 0) & X87_PRE);
     }
-    x86_set_eflags_arith(cpu, (sw & X87_C0 ? FL_CF : 0) | (sw & X87_C2 ? FL_PF : 0) | (sw & X87_C3 ? FL_ZF : 0));
+    uint32_t cf = sw & X87_C0 ? FL_CF : 0, pf = sw & X87_C2 ? FL_PF : 0, zf = sw & X87_C3 ? FL_ZF : 0;
+    x86_set_eflags_arith(cpu, cf | pf | zf);
     if (pops && done) {
         x87_pop(cpu);
     }
@@ -551,8 +553,8 @@ FP_UNARY(fcos, cos, X87_C1 | X87_C2)
 
 /* ---- two operands, ST(0) and ST(1) ---- */
 
-/* FPREM has a quotient: a finite dividend, a divisor that is not 0, nor a NaN, nor an encoding that is no number (SDM
- * volume 1, table 8-3). */
+/* FPREM has a quotient: a finite dividend, a divisor that is not 0, nor a NaN, nor an encoding that is no number
+ * (SDM volume 1, table 8-3). */
 static bool has_quotient(const X86F80 *a, const X86F80 *b)
 {
     unsigned ea = a->se & 0x7fff, eb = b->se & 0x7fff;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/x87.h - the x87 register stack and exception rules, shared by x87.c, x87env.c, mmx.c and xsave.c.
+ * target/x86/x87.h - the x87 register stack and exception rules, for x87.c, x87env.c, mmx.c and xsave.c.
  * Models: Intel SDM volume 1, 8.1 to 8.6.
  * Does not model: arithmetic (hostfp.h).
  * Threads: the vCPU's.

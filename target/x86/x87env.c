@@ -71,7 +71,8 @@ static unsigned env_build(const X86Cpu *cpu, uint8_t *p, bool wide)
     const X86Fpu *f = &cpu->fpu;
     uint32_t w[7] = { f->cw, x87_status(cpu), x87_full_tags(cpu) };
     if (real_layout(cpu)) {
-        uint32_t ip = (uint32_t)f->fip + ((uint32_t)f->fcs << 4), dp = (uint32_t)f->fdp + ((uint32_t)f->fds << 4);
+        uint32_t ip = (uint32_t)f->fip + ((uint32_t)f->fcs << 4);
+        uint32_t dp = (uint32_t)f->fdp + ((uint32_t)f->fds << 4);
         w[3] = ip & 0xffff;
         w[4] = (ip >> 16 << 12) | f->fop;
         w[5] = dp & 0xffff;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/xsave.c - FXSAVE, FXRSTOR, the XSAVE family, XGETBV, XSETBV.
- * Models: Intel SDM volume 1, 10.5 and chapter 13, for the components x87, SSE and AVX. FIP, FDP and FOP are saved always,
- *   as Intel does; AMD's processors save them only while an unmasked exception is pending.
+ * Models: Intel SDM volume 1, 10.5 and chapter 13, for the components x87, SSE and AVX. FIP, FDP and FOP are saved
+ *   always, as Intel does; AMD's processors save them only while an unmasked exception is pending.
  * Does not model: FFXSR; the modified optimisation of XSAVEOPT and XSAVES (only the init optimisation).
  * Threads: the vCPU's.
  */
 #include "x87.h"
 
 enum { XC_X87 = 1, XC_SSE = 2, XC_AVX = 4, AREA_LEGACY = 512, AREA_AVX = 576, AREA_SIZE = 832,
-       AT_MXCSR = 24, AT_ST = 32, AT_XMM = 160, AT_LEGACY_END = 416, AT_BV = 512, AT_COMP = 520, MXCSR_INIT = 0x1f80,
-       MXCSR_MASK = 0xffff };
+       AT_MXCSR = 24, AT_ST = 32, AT_XMM = 160, AT_LEGACY_END = 416, AT_BV = 512, AT_COMP = 520,
+       MXCSR_INIT = 0x1f80, MXCSR_MASK = 0xffff };
 
 static void put(uint8_t *p, uint64_t v, unsigned n) { memcpy(p, &v, n); }
 static uint64_t get(const uint8_t *p, unsigned n)
