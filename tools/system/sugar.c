@@ -158,7 +158,9 @@ static bool board_unknown(const char *name, Error **errp)
         }
     }
     error_set(errp, "unknown machine type '%s'", name);
-    if (text_nearest(name, (const char *const *)names->pdata)) {
+    if (g_str_has_prefix(name, "pc-i440fx-")) { /* another program's versions promise another program's details */
+        error_hint(errp, "QEMU's versioned machines do not exist here; use 'pc'");
+    } else if (text_nearest(name, (const char *const *)names->pdata)) {
         error_hint_nearest(errp, name, (const char *const *)names->pdata);
     } else {
         error_hint(errp, "-machine help lists the types");
