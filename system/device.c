@@ -422,11 +422,25 @@ static void unwind(Device *dev)
     }
 }
 
+/* The whole tree goes: a line may lead to a device that is freed before the one that lowers it. */
+static void cut_lines(Device *dev)
+{
+    for (guint k = 0; k < dev->irqs->len; k++) {
+        irq_connect(dev->irqs->pdata[k], NULL, NULL, 0);
+    }
+    for (guint i = 0; i < dev->children->len; i++) {
+        cut_lines(dev->children->pdata[i]);
+    }
+}
+
 void device_free_tree(Device *dev)
 {
     g_assert(!domain_current());
     retract(dev, dev->realized);
     rcu_barrier();
+    if (!dev->parent) {
+        cut_lines(dev);
+    }
     unwind(dev);
     dispose(dev);
 }
