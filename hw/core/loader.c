@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { XEN_ELFNOTE_PHYS32_ENTRY = 18, LOADER_MAX_SEGMENTS = 64 };
@@ -33,6 +34,19 @@ static bool loader_check_file(int fd, const char *what, const char *path, uint64
     if (*regular && (uint64_t)st.st_size > max) {
         return error_set(errp, "%s file '%s' has %" PRIu64 " bytes, more than the %" PRIu64 " that are possible", what,
                          path, (uint64_t)st.st_size, max);
+    }
+    return true;
+}
+
+static bool loader_write_all(int fd, const uint8_t *data, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno != EINTR) {
+            return false;
+        }
+        data += MAX(n, 0);
+        len -= (size_t)MAX(n, 0);
     }
     return true;
 }
@@ -64,7 +78,22 @@ static GBytes *loader_read_stream(int fd, const char *what, const char *path, ui
         error_set(errp, "%s file '%s' is empty", what, path);
         return NULL;
     }
-    return g_byte_array_free_to_bytes(g_steal_pointer(&all));
+    /* A mapping like that of a regular file, so that its users can drop its pages (loader.h). */
+    int mem = memfd_create("rhea-load", MFD_CLOEXEC);
+    GMappedFile *map = NULL;
+    if (mem >= 0 && loader_write_all(mem, all->data, all->len)) {
+        map = g_mapped_file_new_from_fd(mem, FALSE, NULL);
+    }
+    if (mem >= 0) {
+        close(mem);
+    }
+    if (!map) {
+        error_set(errp, "%s file '%s': no memory to hold its %u bytes", what, path, all->len);
+        return NULL;
+    }
+    GBytes *out = g_mapped_file_get_bytes(map);
+    g_mapped_file_unref(map);
+    return out;
 }
 
 GBytes *loader_read_file(const char *what, const char *path, uint64_t max, Error **errp)
@@ -78,7 +107,12 @@ GBytes *loader_read_file(const char *what, const char *path, uint64_t max, Error
     bool regular;
     if (loader_check_file(fd, what, path, max, &regular, errp)) {
         g_autoptr(GMappedFile) map = regular ? g_mapped_file_new_from_fd(fd, FALSE, NULL) : NULL;
-        out = map ? g_mapped_file_get_bytes(map) : loader_read_stream(fd, what, path, max, errp);
+        out = map       ? g_mapped_file_get_bytes(map)
+              : regular ? NULL
+                        : loader_read_stream(fd, what, path, max, errp);
+        if (regular && !out) {
+            error_set(errp, "could not map %s file '%s'", what, path);
+        }
     }
     close(fd);
     return out;

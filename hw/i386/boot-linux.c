@@ -214,6 +214,7 @@ bool boot_linux_load(BootRequest *r, Error **errp)
     fw_cfg_add_u32(r->fw, FW_CFG_KERNEL_ADDR, p.kernel_at);
     fw_cfg_add_u32(r->fw, FW_CFG_KERNEL_SIZE, p.kernel_size);
     fw_cfg_add_gbytes(r->fw, FW_CFG_KERNEL_DATA, kernel);
+    fw_cfg_set_file_backed(r->fw, FW_CFG_KERNEL_DATA);
     fw_cfg_add_u32(r->fw, FW_CFG_CMDLINE_ADDR, p.cmdline_at);
     fw_cfg_add_u32(r->fw, FW_CFG_CMDLINE_SIZE, p.cmdline_size);
     fw_cfg_add_string(r->fw, FW_CFG_CMDLINE_DATA, r->append);
@@ -221,6 +222,7 @@ bool boot_linux_load(BootRequest *r, Error **errp)
     fw_cfg_add_u32(r->fw, FW_CFG_INITRD_SIZE, p.initrd_size);
     if (initrd) {
         fw_cfg_add_gbytes(r->fw, FW_CFG_INITRD_DATA, initrd);
+        fw_cfg_set_file_backed(r->fw, FW_CFG_INITRD_DATA);
     }
     return true;
 }

@@ -11,6 +11,8 @@
 #include "rhea/system/dma.h"
 #include "rhea/system/machine.h"
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { DMA_ERROR = 1 << 0, DMA_READ = 1 << 1, DMA_SKIP = 1 << 2, DMA_SELECT = 1 << 3, DMA_WRITE = 1 << 4 };
 enum { ID_TRADITIONAL = 1 << 0, ID_DMA = 1 << 1, PORT_BASE = 0x510, PORT_DMA = 0x514 };
@@ -21,6 +23,7 @@ typedef struct FwCfgItem {
     GBytes *data;
     FwCfgHook hook;
     void *hook_opaque;
+    bool file_backed; /* pages of `data` may be dropped */
 } FwCfgItem;
 
 typedef struct FwCfg {
@@ -67,6 +70,22 @@ void fw_cfg_add_gbytes(Device *fw, uint16_t key, GBytes *data)
     }
     i->data = g_bytes_ref(data);
     s->current = fw_cfg_item(s, s->selector);
+}
+
+void fw_cfg_set_file_backed(Device *fw, uint16_t key)
+{
+    fw_cfg_item(fw_cfg(fw), key)->file_backed = true;
+}
+
+/* A kernel of 14 MiB need not stay resident for the life of the guest. */
+static void fw_cfg_drop_pages(const FwCfgItem *i)
+{
+    gsize len;
+    uintptr_t start = (uintptr_t)g_bytes_get_data(i->data, &len), page = (uintptr_t)getpagesize();
+    uintptr_t first = (start + page - 1) & -page, end = (start + len) & -page;
+    if (end > first) {
+        madvise((void *)first, end - first, MADV_DONTNEED);
+    }
 }
 
 void fw_cfg_add_bytes(Device *fw, uint16_t key, const void *data, size_t len)
@@ -273,6 +292,9 @@ static void fw_cfg_dma_run(FwCfg *s, hwaddr block)
     if (control & DMA_READ) {
         ok = fw_cfg_dma_read(s, GUINT64_FROM_BE(cmd.addr), length);
         fw_cfg_advance(s, length);
+        if (s->current && s->current->file_backed && s->offset >= g_bytes_get_size(s->current->data)) {
+            fw_cfg_drop_pages(s->current);
+        }
     } else if (control & DMA_WRITE) {
         ok = false;
         fw_cfg_advance(s, length);

@@ -51,12 +51,13 @@ def run(program, kernel, initrd, cpu, timeout=600):
             "console=ttyS0 quiet panic=-1"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     p = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    peak = [0]
+    peak, most = [0], [1]
 
     def watch():
         while p.poll() is None:
             ram, total = guest_ram_resident(p.pid, 500 << 20)
-            if ram:
+            if ram >= most[0]: # smaps is not read atomically: at exit the RAM may be gone and the rest not
+                most[0] = ram
                 peak[0] = max(peak[0], total - ram)
             time.sleep(0.05)
 

@@ -26,6 +26,9 @@ extern const DeviceType fw_cfg_type; /* "fw_cfg_io": ports 510h, 511h, 514h; map
  * or name replaces the first. MAIN_LOOP. */
 void fw_cfg_add_bytes(Device *fw, uint16_t key, const void *data, size_t len);
 void fw_cfg_add_gbytes(Device *fw, uint16_t key, GBytes *data);
+/* The item's contents are (part of) what loader_read_file() returned: their host pages are dropped once the guest
+ * has read to the end, and come back from the file when it reads them again. */
+void fw_cfg_set_file_backed(Device *fw, uint16_t key);
 void fw_cfg_add_u16(Device *fw, uint16_t key, uint16_t v);
 void fw_cfg_add_u32(Device *fw, uint16_t key, uint32_t v);
 void fw_cfg_add_u64(Device *fw, uint16_t key, uint64_t v);

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 /* The whole file; `what` is the option it came with ("-kernel"). Refuses directories, empty files and more
- * than `max` bytes. NULL on failure. */
+ * than `max` bytes. NULL on failure. The bytes are a private mapping of a file that nobody changes: pages dropped with
+ * MADV_DONTNEED come back from it. */
 GBytes *loader_read_file(const char *what, const char *path, uint64_t max, Error **errp);
 
 /* An ELF executable flattened to one piece of physical memory. */
