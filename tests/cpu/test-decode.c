@@ -141,8 +141,10 @@ static void test_capstone(void)
             /* UD0 and UD1 have ModRM (SDM vol. 2, UD), which capstone 4 does not know; nor does it know SSE4a, nor that RET Iw stays 16 bits with REX.W. Intel ignores 66 on near branches in 64-bit mode (SDM vol. 2, Jcc, CALL); capstone 4 shortens the displacement
              * for some. Capstone also stops in front of a prefix that is not the last of its kind. */
             const X86Row *row = &x86_rows[d.row];
-            bool bnd = memchr(b, 0xf2, 4) && memchr(b, 0x66, 4); /* capstone: BND hides the operand-size prefix */
-            if ((row->imm == IMM_JZ && (m == 2 || bnd)) || g_str_has_prefix(row->name, "UD") || !strcmp(row->name, "INSERTQ") || !strcmp(row->operands, "Iw") ||
+            /* Before an immediate of operand size capstone forgets 66 when F2 or F3 stands there too. */
+            bool hidden = (row->imm == IMM_JZ || row->imm == IMM_IZ || row->imm == IMM_IV) && memchr(b, 0x66, 6) &&
+                          (memchr(b, 0xf2, 6) || memchr(b, 0xf3, 6));
+            if (hidden || (row->imm == IMM_JZ && m == 2) || g_str_has_prefix(row->name, "UD") || !strcmp(row->name, "INSERTQ") || !strcmp(row->operands, "Iw") ||
                 !strcmp(row->name, "EXTRQ") || is_prefix(b[ci->size - 1], m)) {
                 continue;
             }
