@@ -21,7 +21,7 @@ typedef struct PcGlue {
     Device dev;
     PcBoard *board;     /* wiring */
     MemRegion ferr_port;
-    IrqLine gsi_out[IOAPIC_PINS];
+    IrqLine gsi_out[ISA_IRQS]; /* to the I/O APIC; each under its ISA line's gate lock */
     IrqOr pin2, a20;
     GMutex lock;        /* guards ferr */
     IrqLine ferr;
@@ -38,7 +38,7 @@ static void glue_isa_set(void *sink, unsigned irq, bool level)
     if (irq == 0) {
         irq_or_sink.set(&g->pin2, PIN2_ISA, level);
     } else if (irq != 2) {
-        ioapic_sink.set(s->ioapic, irq, level);
+        irq_set(&g->gsi_out[irq], level);
     }
 }
 
@@ -48,12 +48,19 @@ static void glue_wire_gsis(PcBoard *s, PcGlue *g)
 {
     for (unsigned k = 0; k < ISA_IRQS; k++) {
         irq_connect(&s->isa->irq_in[k], &glue_isa_sink, s, k);
-    }
-    for (unsigned k = 0; k < ISA_GSIS - ISA_IRQS; k++) {
-        irq_connect(&s->isa->gsi_in[k], &ioapic_sink, s->ioapic, ISA_IRQS + k);
+        irq_connect(&g->gsi_out[k], k == 2 ? NULL : &ioapic_sink, s->ioapic, k);
     }
     irq_or_init(&g->pin2);
     irq_connect(&g->pin2.out, &ioapic_sink, s->ioapic, 2);
+    for (unsigned k = 0; k < ISA_GSIS - ISA_IRQS; k++) {
+        irq_connect(&s->isa->gsi_in[k], &ioapic_sink, s->ioapic, ISA_IRQS + k);
+    }
+    /* Exported in the order of GSIs, so that a test can watch what the I/O APIC sees. */
+    for (unsigned k = 0; k < ISA_GSIS; k++) {
+        device_add_irq(s->glue, k == 2         ? &g->pin2.out
+                                : k < ISA_IRQS ? &g->gsi_out[k]
+                                               : &s->isa->gsi_in[k - ISA_IRQS]);
+    }
 }
 
 /* Timers of the HPET may use any I/O APIC input that hpet-intcap names; its legacy outputs are the ISA

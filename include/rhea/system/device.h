@@ -101,7 +101,8 @@ Bus *bus_new(const BusType *type, Device *owner, const char *name, void *impl); 
 
 /* In realize only. */
 void device_add_region(Device *dev, MemRegion *r);     /* exported in order; a bus or board maps region k */
-void device_add_irq(Device *dev, IrqLine *line);       /* exported in order; a bus or board connects line k */
+void device_add_irq(Device *dev, IrqLine *line);       /* exported in order; a bus or board connects line k
+                                                          (a board may also add its own wires to a device) */
 void device_add_timer(Device *dev, Timer *t, void (*fire)(void *opaque)); /* virtual clock, home loop, domain held; opaque = dev */
 void device_add_task(Device *dev, DomainTask *t, void (*run)(void *opaque)); /* opaque = dev */
 void device_add_fifo8(Device *dev, Fifo8 *f, uint32_t capacity);
