@@ -19,7 +19,7 @@ static bool want_args(GString *out, int argc, char **argv, int n, const char *wh
     return false;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------- */
+/* ---- running ---- */
 
 static void hmp_help(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
@@ -73,7 +73,7 @@ static void hmp_cpu(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
     }
 }
 
-/* ---- logging ------------------------------------------------------------------------------------------- */
+/* ---- logging ---- */
 
 static void log_help(GString *out)
 {
@@ -111,7 +111,7 @@ static void hmp_logfile(Monitor *mon, Machine *m, int argc, char **argv, GString
     }
 }
 
-/* ---- devices and chardevs ------------------------------------------------------------------------------ */
+/* ---- devices and chardevs ---- */
 
 static void hmp_chardev_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
@@ -219,12 +219,14 @@ const HmpCommand monitor_core_commands[] = {
     { "help|?", "[COMMAND]", "show the commands, or one of them", hmp_help },
     { "i", "/fmt ADDR", "read an I/O port", hmp_in },
     { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, monitor_info_commands },
-    { "log", "ITEM[,...]", "write these items to the log ('none': nothing, 'help': list)", hmp_log, NULL, complete_log },
+    { "log", "ITEM[,...]", "write these items to the log ('none': nothing, 'help': list)", hmp_log, NULL,
+      complete_log },
     { "logfile", "FILE", "write the log to this file", hmp_logfile },
     { "o", "/fmt ADDR VALUE", "write an I/O port", hmp_out },
     { "print|p", "/fmt EXPR", "show the value of an expression ($reg is a register)", hmp_print },
     { "quit|q", "", "end the emulator", hmp_quit },
-    { "ringbuf_read", "ID SIZE", "take bytes from a ringbuf character device", hmp_ringbuf_read, NULL, complete_chardev },
+    { "ringbuf_read", "ID SIZE", "take bytes from a ringbuf character device", hmp_ringbuf_read, NULL,
+      complete_chardev },
     { "stop|s", "", "stop the machine", hmp_stop },
     { "system_powerdown", "", "press the power button", hmp_system_powerdown },
     { "system_reset", "", "reset the machine", hmp_system_reset },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * monitor/device_add.c - `device_add`: from option text or JSON to a realized device; one path for the command
- * line and the monitor.
+ * monitor/device_add.c - `device_add`: from option text or JSON to a realized device; one path for the
+ * command line and the monitor.
  *
  * Does not model: buses are found by name anywhere in the tree, not by path.
  * Threads: main loop, no domain held.
@@ -85,8 +85,8 @@ static Bus *choose_bus(Machine *m, const DeviceType *type, const char *name, Err
         return bus;
     }
     if (name) {
-        error_set(errp, bus ? "bus '%s' is no place for device '%s'" : "there is no bus '%s' for device '%s'", name,
-                  type->name);
+        error_set(errp, bus ? "bus '%s' is no place for device '%s'" : "there is no bus '%s' for device '%s'",
+                  name, type->name);
     } else {
         error_set(errp, "board '%s' has no %s bus for device '%s'", m->board->name,
                   type->bus_type ? type->bus_type->name : "pluggable", type->name);
@@ -143,7 +143,8 @@ bool device_del(Machine *m, const char *id, Error **errp)
         return false;
     }
     if (!dev->bus || !dev->bus->type->hotplug) {
-        return error_set(errp, "bus '%s' does not support hot-unplugging", dev->bus ? dev->bus->name : "(none)");
+        return error_set(errp, "bus '%s' does not support hot-unplugging",
+                         dev->bus ? dev->bus->name : "(none)");
     }
     Json *data = json_put(json_put(json_new_object(), "device", json_new_string(id)), "path",
                           json_new_string(dev->path));

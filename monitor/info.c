@@ -38,7 +38,7 @@ static void info_uuid(Monitor *mon, Machine *m, int argc, char **argv, GString *
     g_string_append_printf(out, "%s\n", set ? m->uuid : "00000000-0000-0000-0000-000000000000");
 }
 
-/* ---- CPUs ---------------------------------------------------------------------------------------------- */
+/* ---- CPUs ---- */
 
 typedef struct CpuRead {
     Vcpu *cpu;
@@ -60,8 +60,9 @@ static void info_cpus(Monitor *mon, Machine *m, int argc, char **argv, GString *
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         CpuRead r = { .cpu = m->cpus[i] };
         vcpu_run_on_wait(r.cpu, read_pc, &r);
-        g_string_append_printf(out, "%c CPU #%u: pc=0x%016" PRIx64 "%s\n", (int)i == monitor_get_cpu(mon) ? '*' : ' ', i,
-                               r.pc, r.halted ? " (halted)" : "");
+        g_string_append_printf(out, "%c CPU #%u: pc=0x%016" PRIx64 "%s\n",
+                               (int)i == monitor_get_cpu(mon) ? '*' : ' ', i, r.pc,
+                               r.halted ? " (halted)" : "");
     }
 }
 
@@ -116,7 +117,8 @@ static void info_jit(Monitor *mon, Machine *m, int argc, char **argv, GString *o
     if (m->accel && m->accel->describe) {
         m->accel->describe(m, out);
     } else {
-        g_string_append_printf(out, "accelerator %s translates no code\n", m->accel ? m->accel->name : "(none)");
+        g_string_append_printf(out, "accelerator %s translates no code\n",
+                               m->accel ? m->accel->name : "(none)");
     }
 }
 
@@ -126,7 +128,7 @@ static void info_kvm(Monitor *mon, Machine *m, int argc, char **argv, GString *o
                          : accel_find("kvm") ? "kvm support: disabled\n" : "kvm support: not compiled\n");
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static void info_mtree(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
@@ -148,15 +150,15 @@ static void info_roms(Monitor *mon, Machine *m, int argc, char **argv, GString *
     for (uint32_t i = 0; v && i < v->n; i++) {
         const FlatRange *r = &v->r[i];
         if (r->host && r->readonly) {
-            g_string_append_printf(out, "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=%s name=\"%s\"\n", r->start,
-                                   r->size, r->region->rom_device ? "flash" : "rom",
+            g_string_append_printf(out, "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=%s name=\"%s\"\n",
+                                   r->start, r->size, r->region->rom_device ? "flash" : "rom",
                                    r->ram && r->ram->name ? r->ram->name : r->region->name);
         }
     }
     rcu_read_unlock();
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------- */
+/* ---- devices ---- */
 
 static void append_props(const Prop *table, const void *base, int indent, GString *out)
 {
@@ -171,7 +173,8 @@ static void tree_bus(Bus *bus, int indent, GString *out);
 
 static void tree_device(Device *dev, int indent, GString *out)
 {
-    g_string_append_printf(out, "%*sdev: %s, id \"%s\"\n", indent, "", dev->type->name, dev->id ? dev->id : "");
+    g_string_append_printf(out, "%*sdev: %s, id \"%s\"\n", indent, "", dev->type->name,
+                           dev->id ? dev->id : "");
     for (const DeviceType *t = dev->type; t; t = t->base) {
         append_props(t->props, dev, indent + 2, out);
     }
@@ -191,7 +194,8 @@ static void tree_device(Device *dev, int indent, GString *out)
 
 static void tree_bus(Bus *bus, int indent, GString *out)
 {
-    g_string_append_printf(out, "%*sbus: %s\n%*stype %s\n", indent, "", bus->name, indent + 2, "", bus->type->name);
+    g_string_append_printf(out, "%*sbus: %s\n%*stype %s\n", indent, "", bus->name, indent + 2, "",
+                           bus->type->name);
     for (guint i = 0; bus->children && i < bus->children->len; i++) {
         tree_device(bus->children->pdata[i], indent + 2, out);
     }
@@ -220,7 +224,8 @@ static void info_qtree(Monitor *mon, Machine *m, int argc, char **argv, GString 
 static void qom_walk(Device *dev, int indent, GString *out)
 {
     const char *slash = dev->path ? strrchr(dev->path, '/') : NULL;
-    g_string_append_printf(out, "%*s/%s (%s)\n", indent, "", slash ? slash + 1 : device_name(dev), dev->type->name);
+    g_string_append_printf(out, "%*s/%s (%s)\n", indent, "", slash ? slash + 1 : device_name(dev),
+                           dev->type->name);
     for (guint i = 0; dev->children && i < dev->children->len; i++) {
         qom_walk(dev->children->pdata[i], indent + 2, out);
     }

@@ -82,7 +82,7 @@ static void append_char(GString *out, unsigned char c)
     }
 }
 
-/* ---- print -------------------------------------------------------------------------------------------- */
+/* ---- print ---- */
 
 void hmp_print(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
@@ -101,7 +101,7 @@ void hmp_print(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
     g_string_append_c(out, '\n');
 }
 
-/* ---- memory dumps -------------------------------------------------------------------------------------- */
+/* ---- memory dumps ---- */
 
 typedef struct Reader { /* runs on the vCPU, between instructions, for virtual addresses */
     Vcpu *cpu;
@@ -242,7 +242,7 @@ void hmp_xp(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
     dump(mon, m, argc, argv, out, true);
 }
 
-/* ---- addresses and ports -------------------------------------------------------------------------------- */
+/* ---- addresses and ports ---- */
 
 typedef struct Translate {
     Vcpu *cpu;

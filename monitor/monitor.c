@@ -27,7 +27,7 @@ const HmpCommand *const *monitor_tables(void)
     return tables ? tables : core_only;
 }
 
-/* ---- command lookup ---------------------------------------------------------------------------------- */
+/* ---- command lookup ---- */
 
 static bool name_matches(const char *names, const char *word)
 {
@@ -101,7 +101,7 @@ static char **command_names(const char *cmd)
     return (char **)g_ptr_array_free(a, FALSE);
 }
 
-/* ---- help -------------------------------------------------------------------------------------------- */
+/* ---- help ---- */
 
 static void help_line(GString *out, const char *prefix, const HmpCommand *c)
 {
@@ -150,7 +150,7 @@ void monitor_help(GString *out, const char *cmd, const char *sub)
     }
 }
 
-/* ---- running a line ---------------------------------------------------------------------------------- */
+/* ---- running a line ---- */
 
 void monitor_say_error(GString *out, Error *err)
 {
@@ -251,7 +251,7 @@ Vcpu *monitor_cpu(Monitor *mon, Machine *m)
     return m->cpus && i < m->n_cpus ? m->cpus[i] : NULL;
 }
 
-/* ---- the session ------------------------------------------------------------------------------------- */
+/* ---- the session ---- */
 
 static void monitor_writable(void *opaque);
 
@@ -391,7 +391,9 @@ Monitor *monitor_new(Machine *m, Chardev *c, Error **errp)
 {
     static const CharHandler handler = { .room = monitor_room, .receive = monitor_receive,
                                          .event = monitor_char_event };
-    static const ReadlineOps ops = { .write = monitor_put, .line = monitor_line, .complete = monitor_complete };
+    static const ReadlineOps ops = { .write = monitor_put,
+                                     .line = monitor_line,
+                                     .complete = monitor_complete };
     Monitor *mon = g_new0(Monitor, 1);
     mon->machine = m;
     mon->dump_format = 'x';

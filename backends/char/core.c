@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- host side: input -------------------------------------------------------------------------------- */
+/* ---- host side: input ---- */
 
 size_t chardev_input_room(Chardev *c)
 {
@@ -154,7 +154,7 @@ static void resume_run(void *opaque)
     chardev_update_watch(opaque);
 }
 
-/* ---- host side: output ------------------------------------------------------------------------------- */
+/* ---- host side: output ---- */
 
 static void write_log(Chardev *c, const uint8_t *buf, size_t len)
 {
@@ -259,7 +259,7 @@ static void flush_at_exit(Chardev *c)
     }
 }
 
-/* ---- life -------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static const CharBackend *const backends[] = {
     [CHAR_NULL] = &char_null_backend,     [CHAR_STDIO] = &char_stdio_backend,
@@ -294,9 +294,11 @@ static bool open_log(Chardev *c, const CharConfig *cfg, Error **errp)
     if (!cfg->logfile) {
         return true;
     }
-    c->log_fd = open(cfg->logfile, O_WRONLY | O_CREAT | O_CLOEXEC | (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
+    c->log_fd =
+        open(cfg->logfile, O_WRONLY | O_CREAT | O_CLOEXEC | (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
     if (c->log_fd < 0) {
-        return error_set_errno(errp, errno, "could not open logfile '%s' of chardev '%s'", cfg->logfile, c->id);
+        return error_set_errno(errp, errno, "could not open logfile '%s' of chardev '%s'", cfg->logfile,
+                               c->id);
     }
     return true;
 }
@@ -419,7 +421,7 @@ bool chardev_frontend_open(const Chardev *c)
     return false;
 }
 
-/* ---- the property kind ------------------------------------------------------------------------------- */
+/* ---- the property kind ---- */
 
 void chardev_id_hint(Machine *m, const char *id, Error **errp)
 {

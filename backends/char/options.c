@@ -10,10 +10,13 @@
 #include "schema/chardev.h"
 #include <string.h>
 
-static const struct { const char *name, *reason, *cure; } refused[] = {
+static const struct { const char *name, *reason, *cure;
+} refused[] = {
     { "udp", "there are no datagram chardevs yet", "use socket" },
-    { "serial", "host serial lines are not passed through yet", "use pipe, pty or socket and a program such as socat" },
-    { "tty", "host serial lines are not passed through yet", "use pipe, pty or socket and a program such as socat" },
+    { "serial", "host serial lines are not passed through yet",
+      "use pipe, pty or socket and a program such as socat" },
+    { "tty", "host serial lines are not passed through yet",
+      "use pipe, pty or socket and a program such as socat" },
     { "parallel", "there is no parallel port yet", "use a serial line" },
     { "parport", "there is no parallel port yet", "use a serial line" },
     { "vc", "there is no display yet that could show it", "use stdio, pty or socket" },

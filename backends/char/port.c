@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * backends/char/port.c - the front-end side of character devices: bounded rings both ways, delivery by posting.
+ * backends/char/port.c - the front-end side of character devices: bounded rings both ways, delivery by
+ * posting.
  *
  * Threads: char_write(), char_accept_input() and the callbacks: the port's domain, or the main loop for ports
  * without one. Connecting and detaching: main loop.
@@ -7,7 +8,7 @@
 #include "char_internal.h"
 #include <string.h>
 
-/* ---- front-end side ---------------------------------------------------------------------------------- */
+/* ---- front-end side ---- */
 
 static void port_private_free(void *opaque)
 {
@@ -276,7 +277,7 @@ void char_detach(CharPort *p)
     }
 }
 
-/* ---- connecting -------------------------------------------------------------------------------------- */
+/* ---- connecting ---- */
 
 static char *find_holder(Device *dev, const CharPort *port)
 {

@@ -49,10 +49,11 @@ static void set_filename(SocketState *s)
 {
     Chardev *c = s->chr;
     g_free(c->filename);
-    c->filename = g_strdup_printf("%s%s%s", s->fd < 0 ? "disconnected:" : "", s->where, s->server ? ",server=on" : "");
+    c->filename =
+        g_strdup_printf("%s%s%s", s->fd < 0 ? "disconnected:" : "", s->where, s->server ? ",server=on" : "");
 }
 
-/* ---- addresses --------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static bool unix_address(SocketState *s, const CharConfig *cfg, Error **errp)
 {
@@ -102,11 +103,12 @@ static bool tcp_addresses(SocketState *s, const CharConfig *cfg, const char *por
     }
     freeaddrinfo(list);
     g_free(s->where);
-    s->where = g_strdup_printf(host && strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host ? host : "", port);
+    s->where =
+        g_strdup_printf(host && strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host ? host : "", port);
     return true;
 }
 
-/* ---- waiting at start-up ----------------------------------------------------------------------------- */
+/* ---- waiting at start-up ---- */
 
 static bool asked_to_end(void)
 {
@@ -137,7 +139,7 @@ static bool wait_fd(int fd, short events, int64_t limit_ms, const char *what, Er
     }
 }
 
-/* ---- a connection ------------------------------------------------------------------------------------ */
+/* ---- a connection ---- */
 
 static void socket_watch_listener(SocketState *s, bool on);
 
@@ -193,7 +195,7 @@ static ssize_t socket_write(Chardev *c, const uint8_t *buf, size_t len)
     return n < 0 ? -errno : n;
 }
 
-/* ---- server ------------------------------------------------------------------------------------------ */
+/* ---- server ---- */
 
 static void listener_ready(void *opaque, unsigned revents G_GNUC_UNUSED)
 {
@@ -203,7 +205,8 @@ static void listener_ready(void *opaque, unsigned revents G_GNUC_UNUSED)
         socket_connected(s, fd);
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED && !s->said_failure) {
         s->said_failure = true;
-        log_warn("chardev '%s': accepting a connection on %s failed: %s", s->chr->id, s->where, g_strerror(errno));
+        log_warn("chardev '%s': accepting a connection on %s failed: %s", s->chr->id, s->where,
+                 g_strerror(errno));
     }
 }
 
@@ -219,7 +222,8 @@ static void socket_watch_listener(SocketState *s, bool on)
         return;
     }
     g_autoptr(Error) err = NULL;
-    s->listen_watch = (FdWatch){ .fd = s->listen_fd, .events = LOOP_IN, .ready = listener_ready, .opaque = s };
+    s->listen_watch =
+        (FdWatch){ .fd = s->listen_fd, .events = LOOP_IN, .ready = listener_ready, .opaque = s };
     if (!fd_watch_add(s->chr->loop, &s->listen_watch, &err)) {
         log_warn("chardev '%s': %s", s->chr->id, error_text(err));
     }
@@ -315,8 +319,8 @@ static bool listen_tcp(SocketState *s, const CharConfig *cfg, Error **errp)
     }
     if (err == EADDRINUSE) {
         g_autofree char *who = who_listens_tcp(first);
-        error_set(errp, "TCP port %s%s is in use%s%s", cfg->port, last > first ? " (and every one up to to=)" : "",
-                  who ? " by " : "", who ? who : "");
+        error_set(errp, "TCP port %s%s is in use%s%s", cfg->port,
+                  last > first ? " (and every one up to to=)" : "", who ? " by " : "", who ? who : "");
         error_hint(errp, "use another port, or to=PORT to try a range");
         return false;
     }
@@ -347,7 +351,7 @@ static bool socket_serve(SocketState *s, const CharConfig *cfg, Error **errp)
     }
 }
 
-/* ---- client ------------------------------------------------------------------------------------------ */
+/* ---- client ---- */
 
 /* A connection attempt; -1 and *err. *pending: not decided yet. */
 static int start_connect(const SockAddr *a, bool *pending, int *err)
@@ -442,14 +446,15 @@ static void connect_again(void *opaque)
         connect_finish(s, s->connecting < 0 ? err : 0);
         return;
     }
-    s->connect_watch = (FdWatch){ .fd = s->connecting, .events = LOOP_OUT, .ready = connect_ready, .opaque = s };
+    s->connect_watch =
+        (FdWatch){ .fd = s->connecting, .events = LOOP_OUT, .ready = connect_ready, .opaque = s };
     g_autoptr(Error) e = NULL;
     if (!fd_watch_add(s->chr->loop, &s->connect_watch, &e)) {
         connect_finish(s, EIO);
     }
 }
 
-/* ---- backend ----------------------------------------------------------------------------------------- */
+/* ---- backend ---- */
 
 static void socket_close(Chardev *c)
 {

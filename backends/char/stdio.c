@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * backends/char/stdio.c - the program's own terminal (or pipes) as a chardev.
  *
- * Models: termios(3) raw input: no echo, no line editing; with signal=off the interrupt, quit and suspend keys
- * go to the guest. Output processing stays on, as users of a terminal expect.
- * Does not model: several stdio chardevs; there is one terminal.
- * Threads: main loop. The terminal is put back from atexit() and from signal handlers, which use nothing but
- * async-signal-safe calls; the state is process-wide because the terminal is.
+ * Models: termios(3) raw input: no echo, no line editing; with signal=off the interrupt, quit and suspend
+ * keys go to the guest. Output processing stays on, as users of a terminal expect. Does not model: several
+ * stdio chardevs; there is one terminal. Threads: main loop. The terminal is put back from atexit() and from
+ * signal handlers, which use nothing but async-signal-safe calls; the state is process-wide because the
+ * terminal is.
  */
 #include "char_internal.h"
 #include <errno.h>

@@ -35,8 +35,9 @@ static unsigned long listening_inode(const char *table, unsigned port)
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         unsigned local_port, state;
         unsigned long inode;
-        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local_port, &state,
-                   &inode) == 3 && local_port == port && state == TCP_STATE_LISTEN) {
+        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local_port,
+                   &state, &inode) == 3 &&
+            local_port == port && state == TCP_STATE_LISTEN) {
             return inode;
         }
     }

@@ -20,7 +20,7 @@ static bool fail_at(Error **errp, Error *err, const Item *item)
     return error_propagate(errp, err);
 }
 
-/* ---- board and accelerator ------------------------------------------------------------------------------ */
+/* ---- board and accelerator ---- */
 
 static bool choose_board(Cli *cli, Error **errp)
 {
@@ -39,7 +39,8 @@ static bool choose_board(Cli *cli, Error **errp)
     return false;
 }
 
-static bool set_props(Machine *m, const Prop *table, void *state, const Json *props, const char *owner, Error **errp)
+static bool set_props(Machine *m, const Prop *table, void *state, const Json *props, const char *owner,
+                      Error **errp)
 {
     if (!props) {
         return true;
@@ -77,8 +78,10 @@ static bool set_machine_props(Cli *cli, Error **errp)
     Machine *m = cli->m;
     Error *err = NULL;
     g_autofree char *owner = g_strdup_printf("machine type '%s'", m->board->name);
-    if (cli->nographic && prop_find(m->board->props, "graphics") && !json_member(cli->machine_props, "graphics", NULL)) {
-        json_put(cli->machine_props, "graphics", json_new_bool(false)); /* firmware talks to the serial port */
+    if (cli->nographic && prop_find(m->board->props, "graphics") &&
+        !json_member(cli->machine_props, "graphics", NULL)) {
+        json_put(cli->machine_props, "graphics",
+                 json_new_bool(false)); /* firmware talks to the serial port */
     }
     m->board_state = new_state(m->board->props, m->board->state_size);
     if (!set_props(m, m->board->props, m->board_state, cli->machine_props, owner, &err)) {
@@ -88,10 +91,16 @@ static bool set_machine_props(Cli *cli, Error **errp)
     return true;
 }
 
-static const struct { const char *name, *reason; } known_accels[] = {
-    { "kvm", "KVM is not there yet" }, { "xen", "there is no Xen support" }, { "hax", "it needs macOS or Windows" },
-    { "hvf", "it needs macOS" }, { "nvmm", "it needs NetBSD" }, { "whpx", "it needs Windows" },
-    { "mshv", "Hyper-V is not supported as a host" }, { NULL, NULL },
+static const struct { const char *name, *reason;
+} known_accels[] = {
+    { "kvm", "KVM is not there yet" },
+    { "xen", "there is no Xen support" },
+    { "hax", "it needs macOS or Windows" },
+    { "hvf", "it needs macOS" },
+    { "nvmm", "it needs NetBSD" },
+    { "whpx", "it needs Windows" },
+    { "mshv", "Hyper-V is not supported as a host" },
+    { NULL, NULL },
 };
 
 static const AccelOps *try_accel(const char *name, Error **errp)
@@ -177,7 +186,7 @@ static bool check_cpus(Machine *m, Error **errp)
     return true;
 }
 
-/* ---- chardevs ------------------------------------------------------------------------------------------- */
+/* ---- chardevs ---- */
 
 static bool make_chardevs(Cli *cli, Error **errp)
 {
@@ -362,7 +371,7 @@ static bool make_qtests(Cli *cli, Error **errp)
     return true;
 }
 
-/* ---- devices -------------------------------------------------------------------------------------------- */
+/* ---- devices ---- */
 
 static bool make_devices(Cli *cli, Error **errp)
 {
@@ -389,7 +398,8 @@ static bool check_board_options(Cli *cli, Error **errp)
     const BoardType *b = m->board;
     Error *err = NULL;
     if (m->ram_size && (m->ram_size < b->min_ram || (b->max_ram && m->ram_size > b->max_ram))) {
-        return error_set(errp, "%s: machine type '%s' takes %" G_GUINT64_FORMAT " MiB to %" G_GUINT64_FORMAT " MiB",
+        return error_set(errp,
+                         "%s: machine type '%s' takes %" G_GUINT64_FORMAT " MiB to %" G_GUINT64_FORMAT " MiB",
                          cli->memory_where, b->name, b->min_ram >> 20, b->max_ram >> 20);
     }
     if (m->bios) {
@@ -421,8 +431,8 @@ bool cli_build(Cli *cli, Error **errp)
     }
     add_defaults(cli);
     return make_chardevs(cli, errp) && make_serials(cli, errp) && make_monitors(cli, errp) &&
-           make_debugcons(cli, errp) && make_qtests(cli, errp) && machine_build(m, errp) && make_devices(cli, errp) &&
-           machine_ready(m, errp) && lock_memory(cli, errp);
+           make_debugcons(cli, errp) && make_qtests(cli, errp) && machine_build(m, errp) &&
+           make_devices(cli, errp) && machine_ready(m, errp) && lock_memory(cli, errp);
 }
 
 void cli_teardown(Cli *cli)

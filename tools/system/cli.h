@@ -15,8 +15,8 @@ typedef struct Cli Cli;
 typedef struct Option Option;
 
 typedef enum OptionGroup {
-    GROUP_STANDARD, GROUP_BLOCK, GROUP_USB, GROUP_DISPLAY, GROUP_I386, GROUP_NETWORK, GROUP_CHARDEV, GROUP_TPM,
-    GROUP_BOOT, GROUP_DEBUG, GROUP_OBJECT, GROUP_COUNT
+    GROUP_STANDARD, GROUP_BLOCK, GROUP_USB, GROUP_DISPLAY, GROUP_I386, GROUP_NETWORK,
+    GROUP_CHARDEV, GROUP_TPM, GROUP_BOOT, GROUP_DEBUG, GROUP_OBJECT, GROUP_COUNT
 } OptionGroup;
 
 struct Option {
@@ -64,13 +64,14 @@ const Option *option_find(const char *name);
 /* sugar*.c: the run functions of the table */
 #define OPTION_RUN(name) bool name(Cli *cli, const Option *o, const char *arg, Error **errp)
 OPTION_RUN(opt_help); OPTION_RUN(opt_version); OPTION_RUN(opt_machine); OPTION_RUN(opt_accel);
-OPTION_RUN(opt_cpu); OPTION_RUN(opt_smp); OPTION_RUN(opt_memory); OPTION_RUN(opt_kernel); OPTION_RUN(opt_firmware_dir);
-OPTION_RUN(opt_boot); OPTION_RUN(opt_name); OPTION_RUN(opt_uuid); OPTION_RUN(opt_rtc); OPTION_RUN(opt_action);
-OPTION_RUN(opt_flag); OPTION_RUN(opt_path); OPTION_RUN(opt_machine_flag);
-OPTION_RUN(opt_later); OPTION_RUN(opt_chardev); OPTION_RUN(opt_device); OPTION_RUN(opt_mon);
-OPTION_RUN(opt_display); OPTION_RUN(opt_vga); OPTION_RUN(opt_nic); OPTION_RUN(opt_parallel);
-OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_RUN(opt_global); OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios);
-OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
+OPTION_RUN(opt_cpu); OPTION_RUN(opt_smp); OPTION_RUN(opt_memory); OPTION_RUN(opt_kernel);
+OPTION_RUN(opt_firmware_dir); OPTION_RUN(opt_boot); OPTION_RUN(opt_name); OPTION_RUN(opt_uuid);
+OPTION_RUN(opt_rtc); OPTION_RUN(opt_action); OPTION_RUN(opt_flag); OPTION_RUN(opt_path);
+OPTION_RUN(opt_machine_flag); OPTION_RUN(opt_later); OPTION_RUN(opt_chardev); OPTION_RUN(opt_device);
+OPTION_RUN(opt_mon); OPTION_RUN(opt_display); OPTION_RUN(opt_vga); OPTION_RUN(opt_nic);
+OPTION_RUN(opt_parallel); OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_RUN(opt_global);
+OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg);
+OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 
 /* sugar.c: shared by them */
 bool cli_decode(Cli *cli, const Option *o, const TypeDesc *t, const char *implied, const char *arg, void *out,

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * tools/system/main.c - rhea-system: one machine from the command line.
  *
- * Life: options, background, machine, loop, end. Status 0: the guest or the operator ended it; 1: an error, told
- * in one line; isa-debug-exit gives its own.
- * Threads: this is the main loop's thread.
+ * Life: options, background, machine, loop, end. Status 0: the guest or the operator ended it; 1: an error,
+ * told in one line; isa-debug-exit gives its own. Threads: this is the main loop's thread.
  */
 #include "cli.h"
 #include "qtest.h"

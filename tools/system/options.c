@@ -97,7 +97,7 @@ bool cli_parse(Cli *cli, int argc, char **argv, Error **errp)
     return true;
 }
 
-/* ---- help ---------------------------------------------------------------------------------------------- */
+/* ---- help ---- */
 
 static void help_option(const Option *o, GString *out)
 {
@@ -123,8 +123,10 @@ void cli_help(GString *out)
         bool titled = false;
         for (const Option *o = option_table; o->name; o++) {
             if (o->group == (OptionGroup)g && o->run) {
-                g_string_append_printf(out, titled ? "" : "\n%s:\n", option_group_titles[g]);
-                titled = true;
+                if (!titled) {
+                    g_string_append_printf(out, "\n%s:\n", option_group_titles[g]);
+                    titled = true;
+                }
                 help_option(o, out);
             }
         }
@@ -137,6 +139,7 @@ void cli_help(GString *out)
                                    o->instead ? o->instead : "");
         }
     }
-    g_string_append(out, "\nMost options with key=value items take 'help'. -option and --option are the same.\n"
-                         "Keys in -nographic mode: C-a h for help, C-a x to end, C-a c for the monitor.\n");
+    g_string_append(out,
+                    "\nMost options with key=value items take 'help'. -option and --option are the same.\n"
+                    "Keys in -nographic mode: C-a h for help, C-a x to end, C-a c for the monitor.\n");
 }

@@ -22,7 +22,7 @@
 
 static int ready_fd = -1;
 
-/* ---- -daemonize ----------------------------------------------------------------------------------------- */
+/* ---- -daemonize ---- */
 
 static int parent_wait(int fd, pid_t child)
 {
@@ -84,7 +84,7 @@ bool process_daemon_ready(Error **errp)
     return true;
 }
 
-/* ---- -pidfile ------------------------------------------------------------------------------------------- */
+/* ---- -pidfile ---- */
 
 static char *pid_path; /* absolute: -daemonize changes the directory */
 static int pid_fd = -1;
@@ -113,14 +113,16 @@ bool process_pidfile(const char *path, Error **errp)
             return error_set_errno(errp, errno, "-pidfile %s: could not create it", path);
         }
         if (fcntl(pid_fd, F_SETLK, &lock) < 0) {
-            bool ok = errno == EACCES || errno == EAGAIN ? pidfile_busy(path, pid_fd, errp)
-                                                        : error_set_errno(errp, errno, "-pidfile %s: could not lock it", path);
+            bool ok = errno == EACCES || errno == EAGAIN
+                          ? pidfile_busy(path, pid_fd, errp)
+                          : error_set_errno(errp, errno, "-pidfile %s: could not lock it", path);
             close(pid_fd);
             pid_fd = -1;
             return ok;
         }
         /* Another process may have removed the name between open and lock. */
-        if (fstat(pid_fd, &st) == 0 && stat(path, &now) == 0 && st.st_ino == now.st_ino && st.st_dev == now.st_dev) {
+        if (fstat(pid_fd, &st) == 0 && stat(path, &now) == 0 && st.st_ino == now.st_ino &&
+            st.st_dev == now.st_dev) {
             break;
         }
         close(pid_fd);
@@ -149,7 +151,7 @@ void process_cleanup(void)
     }
 }
 
-/* ---- signals -------------------------------------------------------------------------------------------- */
+/* ---- signals ---- */
 
 static FdWatch signal_watch;
 static int signal_fd = -1;
@@ -213,7 +215,7 @@ void process_unwatch_signals(void)
     }
 }
 
-/* ---- -runas, -chroot ------------------------------------------------------------------------------------- */
+/* ---- -runas, -chroot ---- */
 
 static bool parse_ids(const char *text, uid_t *uid, gid_t *gid)
 {

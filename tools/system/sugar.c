@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- shared ------------------------------------------------------------------------------------------- */
+/* ---- shared ---- */
 
 bool cli_is_help(const char *arg)
 {
@@ -22,8 +22,8 @@ bool cli_is_help(const char *arg)
 
 bool cli_refuse(Error **errp, const char *what, const char *reason, const char *instead)
 {
-    return error_set(errp, "option '%s' is not supported yet: %s; %s%s", what, reason, instead ? "use " : "leave it out",
-                     instead ? instead : "");
+    return error_set(errp, "option '%s' is not supported yet: %s; %s%s", what, reason,
+                     instead ? "use " : "leave it out", instead ? instead : "");
 }
 
 static const char *main_name(const Option *o, char *buf, size_t size)
@@ -36,8 +36,8 @@ static const char *main_name(const Option *o, char *buf, size_t size)
 /* Options that may be given several times become a list. */
 void cli_record(Cli *cli, const char *option, Json *value)
 {
-    static const char *const lists[] = { "accel", "chardev", "device", "serial", "monitor", "mon", "global", "set",
-                                         "fw_cfg", "smbios", "debugcon", "qtest", "L", NULL };
+    static const char *const lists[] = { "accel", "chardev", "device", "serial",   "monitor", "mon", "global",
+                                         "set",   "fw_cfg",  "smbios", "debugcon", "qtest",   "L",   NULL };
     if (!g_strv_contains(lists, option)) {
         json_put(cli->config, option, value);
         return;
@@ -97,7 +97,7 @@ static bool print_help(Cli *cli, GString *text)
     return true;
 }
 
-/* ---- help and version --------------------------------------------------------------------------------- */
+/* ---- help and version ---- */
 
 OPTION_RUN(opt_help)
 {
@@ -113,14 +113,15 @@ OPTION_RUN(opt_version)
     return true;
 }
 
-/* ---- -machine ------------------------------------------------------------------------------------------ */
+/* ---- -machine ---- */
 
 static void props_help(GString *s, const Prop *p)
 {
     for (; p && p->name; p++) {
         g_autofree char *type = prop_type_name(p);
         g_string_append_printf(s, "  %s=<%s>%*s - %s\n", p->name, type,
-                               (int)MAX(0, 24 - (int)strlen(p->name) - (int)strlen(type)), "", p->doc ? p->doc : "");
+                               (int)MAX(0, 24 - (int)strlen(p->name) - (int)strlen(type)), "",
+                               p->doc ? p->doc : "");
     }
 }
 
@@ -131,8 +132,8 @@ static bool machine_help(Cli *cli)
         if ((*b)->alias) {
             g_string_append_printf(s, "%-20s %s (alias of %s)\n", (*b)->alias, (*b)->desc, (*b)->name);
         }
-        g_string_append_printf(s, "%-20s %s%s%s\n", (*b)->name, (*b)->desc, (*b)->is_default ? " (default)" : "",
-                               (*b)->deprecated ? " (deprecated)" : "");
+        g_string_append_printf(s, "%-20s %s%s%s\n", (*b)->name, (*b)->desc,
+                               (*b)->is_default ? " (default)" : "", (*b)->deprecated ? " (deprecated)" : "");
     }
     return print_help(cli, s);
 }
@@ -158,7 +159,7 @@ static bool board_unknown(const char *name, Error **errp)
         }
     }
     error_set(errp, "unknown machine type '%s'", name);
-    if (g_str_has_prefix(name, "pc-i440fx-")) { /* another program's versions promise another program's details */
+    if (g_str_has_prefix(name, "pc-i440fx-")) { /* another program's versions promise its own details */
         error_hint(errp, "QEMU's versioned machines do not exist here; use 'pc'");
     } else if (text_nearest(name, (const char *const *)names->pdata)) {
         error_hint_nearest(errp, name, (const char *const *)names->pdata);
@@ -236,7 +237,7 @@ OPTION_RUN(opt_machine_flag)
     return true;
 }
 
-/* ---- -accel, -cpu -------------------------------------------------------------------------------------- */
+/* ---- -accel, -cpu ---- */
 
 OPTION_RUN(opt_accel)
 {
@@ -290,7 +291,7 @@ OPTION_RUN(opt_cpu)
     return true;
 }
 
-/* ---- -smp, -m ------------------------------------------------------------------------------------------ */
+/* ---- -smp, -m ---- */
 
 /* What is given decides; what is missing is 1, and sockets fill up to the number of CPUs. */
 static bool take_smp(Machine *m, const SmpOptions *v, Error **errp)
@@ -307,15 +308,19 @@ static bool take_smp(Machine *m, const SmpOptions *v, Error **errp)
     }
     uint64_t product = sockets * dies * cores * threads;
     if (product != max) {
-        return error_set(errp, "%" G_GUINT64_FORMAT " sockets * %" G_GUINT64_FORMAT " dies * %" G_GUINT64_FORMAT
-                         " cores * %" G_GUINT64_FORMAT " threads is not the number of CPUs, %" G_GUINT64_FORMAT,
+        return error_set(errp,
+                         "%" G_GUINT64_FORMAT " sockets * %" G_GUINT64_FORMAT " dies * %" G_GUINT64_FORMAT
+                         " cores * %" G_GUINT64_FORMAT
+                         " threads is not the number of CPUs, %" G_GUINT64_FORMAT,
                          sockets, dies, cores, threads, max);
     }
     if (cpus > max) {
         return error_set(errp, "cpus=%" G_GUINT64_FORMAT " is above maxcpus=%" G_GUINT64_FORMAT, cpus, max);
     }
     if (cpus < max) {
-        error_set(errp, "maxcpus=%" G_GUINT64_FORMAT " above cpus=%" G_GUINT64_FORMAT ": CPUs cannot be plugged in yet",
+        error_set(errp,
+                  "maxcpus=%" G_GUINT64_FORMAT " above cpus=%" G_GUINT64_FORMAT
+                  ": CPUs cannot be plugged in yet",
                   max, cpus);
         error_hint(errp, "use -smp %" G_GUINT64_FORMAT, cpus);
         return false;
@@ -353,7 +358,7 @@ OPTION_RUN(opt_memory)
     return true;
 }
 
-/* ---- kernels and firmware ------------------------------------------------------------------------------ */
+/* ---- kernels and firmware ---- */
 
 OPTION_RUN(opt_kernel)
 {
@@ -376,12 +381,13 @@ OPTION_RUN(opt_firmware_dir)
         return print_help(cli, s);
     }
     Json *given = json_member(cli->config, "L", NULL);
-    g_ptr_array_insert(path, given ? (int)json_length(given) : 0, g_strdup(arg)); /* before the built-in ones */
+    g_ptr_array_insert(path, given ? (int)json_length(given) : 0,
+                       g_strdup(arg)); /* before the built-in ones */
     cli_record(cli, "L", json_new_string(arg));
     return true;
 }
 
-/* ---- -boot --------------------------------------------------------------------------------------------- */
+/* ---- -boot ---- */
 
 static bool check_drives(const char *drives, Error **errp)
 {
@@ -423,7 +429,7 @@ OPTION_RUN(opt_boot)
     return ok;
 }
 
-/* ---- names and ids ------------------------------------------------------------------------------------- */
+/* ---- names and ids ---- */
 
 OPTION_RUN(opt_name)
 {
@@ -453,7 +459,7 @@ OPTION_RUN(opt_uuid)
     return true;
 }
 
-/* ---- -rtc ---------------------------------------------------------------------------------------------- */
+/* ---- -rtc ---- */
 
 static bool parse_date(const char *text, int64_t *out)
 {
@@ -492,7 +498,7 @@ OPTION_RUN(opt_rtc)
     return ok;
 }
 
-/* ---- -action and its short forms ------------------------------------------------------------------------ */
+/* ---- -action and its short forms ---- */
 
 OPTION_RUN(opt_action)
 {
@@ -502,7 +508,8 @@ OPTION_RUN(opt_action)
         return false;
     }
     if (v.has_watchdog) {
-        error_set(errp, "watchdog=%s is not supported yet: there is no watchdog", watchdog_action_names[v.watchdog]);
+        error_set(errp, "watchdog=%s is not supported yet: there is no watchdog",
+                  watchdog_action_names[v.watchdog]);
         error_hint(errp, "leave it out");
         return false;
     }
@@ -523,10 +530,16 @@ OPTION_RUN(opt_action)
 OPTION_RUN(opt_flag)
 {
     Machine *m = cli->m;
-    const struct { const char *name; bool *flag; } flags[] = {
-        { "nographic", &cli->nographic }, { "S", &m->debugger_waits }, { "no-reboot", &m->action.reboot_is_shutdown },
-        { "no-shutdown", &m->action.no_shutdown }, { "daemonize", &cli->daemonize }, { "nodefaults", &m->no_defaults },
-        { "no-user-config", &cli->no_user_config }, { "dump-config", &cli->dump_config },
+    const struct { const char *name; bool *flag;
+    } flags[] = {
+        { "nographic", &cli->nographic },
+        { "S", &m->debugger_waits },
+        { "no-reboot", &m->action.reboot_is_shutdown },
+        { "no-shutdown", &m->action.no_shutdown },
+        { "daemonize", &cli->daemonize },
+        { "nodefaults", &m->no_defaults },
+        { "no-user-config", &cli->no_user_config },
+        { "dump-config", &cli->dump_config },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
         if (g_str_equal(flags[i].name, o->name)) {

@@ -20,7 +20,7 @@ static bool help_done(Cli *cli, GString *text)
     return true;
 }
 
-/* ---- devices and chardevs ------------------------------------------------------------------------------ */
+/* ---- devices and chardevs ---- */
 
 static int by_category(gconstpointer a, gconstpointer b)
 {
@@ -56,7 +56,8 @@ static void props_help(GString *s, const Prop *p)
     for (; p && p->name; p++) {
         g_autofree char *type = prop_type_name(p);
         g_string_append_printf(s, "  %s=<%s>%*s - %s\n", p->name, type,
-                               (int)MAX(0, 24 - (int)strlen(p->name) - (int)strlen(type)), "", p->doc ? p->doc : "");
+                               (int)MAX(0, 24 - (int)strlen(p->name) - (int)strlen(type)), "",
+                               p->doc ? p->doc : "");
     }
 }
 
@@ -146,7 +147,9 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
     g_autofree char *group = g_strndup(arg, dot1 - arg);
     g_autofree char *id = g_strndup(dot1 + 1, dot2 - dot1 - 1);
     g_autofree char *key = g_strndup(dot2 + 1, equal - dot2 - 1);
-    GPtrArray *list = g_str_equal(group, "device") ? cli->devices : g_str_equal(group, "chardev") ? cli->chardevs : NULL;
+    GPtrArray *list = g_str_equal(group, "device")    ? cli->devices
+                      : g_str_equal(group, "chardev") ? cli->chardevs
+                                                      : NULL;
     if (!list) {
         error_set(errp, "group '%s' is not one that -set can change", group);
         error_hint(errp, "the groups are device and chardev");
@@ -168,8 +171,12 @@ OPTION_RUN(opt_later)
     if (g_str_equal(o->name, "set")) {
         return apply_set(cli, arg, errp);
     }
-    const struct { const char *name; GPtrArray *list; } lists[] = {
-        { "serial", cli->serials }, { "monitor", cli->monitors }, { "debugcon", cli->debugcons }, { "qtest", cli->qtests },
+    const struct { const char *name; GPtrArray *list;
+    } lists[] = {
+        { "serial", cli->serials },
+        { "monitor", cli->monitors },
+        { "debugcon", cli->debugcons },
+        { "qtest", cli->qtests },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         if (g_str_equal(lists[i].name, o->name)) {
@@ -180,14 +187,15 @@ OPTION_RUN(opt_later)
     return true;
 }
 
-/* ---- what a display would be ---------------------------------------------------------------------------- */
+/* ---- what a display would be ---- */
 
 OPTION_RUN(opt_display)
 {
     if (cli_is_help(arg)) {
         return help_done(cli, g_string_new("Available display backend types:\nnone\n"));
     }
-    static const char *const known[] = { "sdl", "gtk", "vnc", "curses", "egl-headless", "dbus", "spice-app", "cocoa", NULL };
+    static const char *const known[] = { "sdl",  "gtk",       "vnc",   "curses", "egl-headless",
+                                         "dbus", "spice-app", "cocoa", NULL };
     g_autofree char *kind = g_strndup(arg, strcspn(arg, ",="));
     if (g_str_equal(arg, "none")) {
         cli->display_none = true;
@@ -206,7 +214,8 @@ OPTION_RUN(opt_display)
 
 OPTION_RUN(opt_vga)
 {
-    static const char *const known[] = { "std", "cirrus", "vmware", "qxl", "virtio", "xenfb", "tcx", "cg3", NULL };
+    static const char *const known[] = { "std",   "cirrus", "vmware", "qxl", "virtio",
+                                         "xenfb", "tcx",    "cg3",    NULL };
     if (cli_is_help(arg)) {
         return help_done(cli, g_string_new("none                 no graphics card\n"));
     }
@@ -215,8 +224,10 @@ OPTION_RUN(opt_vga)
         cli_record(cli, "vga", json_new_string("none"));
         return true;
     }
-    error_set(errp, g_strv_contains(known, arg) ? "graphics card '%s' is not supported yet: there is no display"
-                                                : "unknown graphics card '%s'", arg);
+    error_set(errp,
+              g_strv_contains(known, arg) ? "graphics card '%s' is not supported yet: there is no display"
+                                          : "unknown graphics card '%s'",
+              arg);
     error_hint(errp, "use -vga none");
     return false;
 }
@@ -243,7 +254,7 @@ OPTION_RUN(opt_parallel)
     return false;
 }
 
-/* ---- logs and messages ---------------------------------------------------------------------------------- */
+/* ---- logs and messages ---- */
 
 OPTION_RUN(opt_log)
 {
@@ -330,7 +341,7 @@ OPTION_RUN(opt_seed)
     return true;
 }
 
-/* ---- -global, -fw_cfg, -smbios --------------------------------------------------------------------------- */
+/* ---- -global, -fw_cfg, -smbios ---- */
 
 OPTION_RUN(opt_global)
 {
@@ -432,12 +443,13 @@ OPTION_RUN(opt_smbios)
     return true;
 }
 
-/* ---- the process ----------------------------------------------------------------------------------------- */
+/* ---- the process ---- */
 
 OPTION_RUN(opt_path)
 {
-    char **slot = g_str_equal(o->name, "pidfile") ? &cli->pidfile : g_str_equal(o->name, "chroot") ? &cli->chroot_dir
-                                                                                                 : &cli->run_as;
+    char **slot = g_str_equal(o->name, "pidfile")  ? &cli->pidfile
+                  : g_str_equal(o->name, "chroot") ? &cli->chroot_dir
+                                                   : &cli->run_as;
     g_free(*slot);
     *slot = g_strdup(arg);
     cli_record(cli, o->name, json_new_string(arg));

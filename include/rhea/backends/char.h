@@ -28,25 +28,35 @@ typedef struct CharPort { /* device side; zero = nothing connected: writes vanis
     struct CharPortPrivate *priv;
 } CharPort;
 
-size_t char_write(CharPort *p, const uint8_t *buf, size_t len); /* never blocks; returns what was taken, the rest is dropped or retried by the caller */
+/* Never blocks; returns what was taken, the rest is dropped or retried by the caller. */
+size_t char_write(CharPort *p, const uint8_t *buf, size_t len);
 void char_attach(CharPort *p, const CharHandler *h, void *opaque, Domain *domain);
 void char_detach(CharPort *p); /* MAIN_LOOP */
-void char_port_set_holder(CharPort *p, const char *name); /* for "is already in use by NAME", when no device */
+/* For "is already in use by NAME", when the front end is no device. */
+void char_port_set_holder(CharPort *p, const char *name);
 void char_accept_input(CharPort *p); /* room() grew: deliver what waits */
 bool char_is_open(const CharPort *p);
 /* True when writes have room; else event-free polling: `cb` is called once in the domain when they do. */
 void char_notify_writable(CharPort *p, void (*cb)(void *opaque));
-typedef struct CharSerialParams { unsigned speed; char parity; unsigned data_bits, stop_bits; bool brk; } CharSerialParams;
-void char_set_serial(CharPort *p, const CharSerialParams *params); /* ignored by backends without such a line */
+typedef struct CharSerialParams {
+    unsigned speed;
+    char parity;
+    unsigned data_bits, stop_bits;
+    bool brk;
+} CharSerialParams;
+/* Backends without a line have no use for it. */
+void char_set_serial(CharPort *p, const CharSerialParams *params);
 
 /* Host side; MAIN_LOOP. Registered per machine under an id. */
 Chardev *chardev_find(Machine *m, const char *id);
-bool chardev_connect(Chardev *c, CharPort *port, Error **errp); /* fails when another front end has it, naming it */
+/* Fails when another front end has it, naming that one. */
+bool chardev_connect(Chardev *c, CharPort *port, Error **errp);
 /* `-chardev` text or JSON ("stdio,id=a,mux=on"), and the short forms of -serial/-monitor ("stdio",
  * "mon:stdio", "file:x", "tcp:...", "pty", "null", "none", "vc" is refused, "chardev:ID"). */
 Chardev *chardev_new_option(Machine *m, const char *text, Error **errp);
 Chardev *chardev_new_json(Machine *m, const Json *opts, bool from_text, Error **errp);
-Chardev *chardev_new_legacy(Machine *m, const char *id, const char *text, Error **errp); /* *errp unset and NULL: "none" */
+/* *errp unset and NULL: "none". */
+Chardev *chardev_new_legacy(Machine *m, const char *id, const char *text, Error **errp);
 void chardev_remove_all(Machine *m);        /* flushes with a bounded wait, restores terminals */
 bool chardev_remove(Machine *m, const char *id, Error **errp);
 void chardev_foreach(Machine *m, void (*fn)(Chardev *c, void *opaque), void *opaque);

@@ -100,7 +100,8 @@ void expect_error(Fixture *f, const char *option, const char *pattern)
     Error *err = NULL;
     g_assert_null(chardev_new_option(f->m, option, &err));
     g_assert_nonnull(err);
-    g_autofree char *text = g_strdup_printf("%s | %s", error_text(err), error_hint_text(err) ? error_hint_text(err) : "");
+    g_autofree char *text =
+        g_strdup_printf("%s | %s", error_text(err), error_hint_text(err) ? error_hint_text(err) : "");
     if (!g_pattern_match_simple(pattern, text)) {
         g_error("option %s: '%s' does not match '%s'", option, text, pattern);
     }

@@ -30,15 +30,15 @@ Front *front_new(Fixture *f, Chardev *c);
 void front_free(Front *front);
 void front_say(Fixture *f, Front *front, const char *text);
 /* Turns the loop until the condition holds; fails after two seconds. */
-#define turn_until(f, condition)                                                                              \
-    do {                                                                                                      \
-        gint64 until_ = g_get_monotonic_time() + 2 * G_TIME_SPAN_SECOND;                                      \
-        while (!(condition)) {                                                                                \
-            g_assert_cmpint(g_get_monotonic_time(), <, until_);                                               \
-            if (!loop_turn((f)->tm->loop, false)) {                                                           \
-                g_usleep(500);                                                                                \
-            }                                                                                                 \
-        }                                                                                                     \
+#define turn_until(f, condition)                                                                             \
+    do {                                                                                                     \
+        gint64 until_ = g_get_monotonic_time() + 2 * G_TIME_SPAN_SECOND;                                     \
+        while (!(condition)) {                                                                               \
+            g_assert_cmpint(g_get_monotonic_time(), <, until_);                                              \
+            if (!loop_turn((f)->tm->loop, false)) {                                                          \
+                g_usleep(500);                                                                               \
+            }                                                                                                \
+        }                                                                                                    \
     } while (0)
 void expect_error(Fixture *f, const char *option, const char *pattern); /* glob over message and hint */
 

@@ -170,7 +170,8 @@ static void test_file(Fixture *f, gconstpointer data)
     g_assert_true(chardev_remove(f->m, "f", NULL));
     fixture_option(f, "file,id=f,path=%s", out);
     check_file(out, "");
-    expect_error(f, "file,id=g,path=/nonexistent/x", "could not open '/nonexistent/x' for writing: No such file*");
+    expect_error(f, "file,id=g,path=/nonexistent/x",
+                 "could not open '/nonexistent/x' for writing: No such file*");
     expect_error(f, "null,id=g,logfile=/nonexistent/x", "could not open logfile '/nonexistent/x'*");
 }
 
@@ -214,7 +215,8 @@ static void test_ringbuf(Fixture *f, gconstpointer data)
 
 static void test_pipe(Fixture *f, gconstpointer data)
 {
-    g_autofree char *base = fixture_path(f, "p"), *in = fixture_path(f, "p.in"), *out = fixture_path(f, "p.out");
+    g_autofree char *base = fixture_path(f, "p"), *in = fixture_path(f, "p.in"),
+                    *out = fixture_path(f, "p.out");
     g_autofree char *bad = g_strdup_printf("pipe,id=p,path=%s", base);
     expect_error(f, bad, "could not open pipes*mkfifo*");
     g_assert_cmpint(mkfifo(in, 0600), ==, 0);
@@ -260,7 +262,7 @@ static void test_pty(Fixture *f, gconstpointer data)
     g_assert_false(g_file_test(link, G_FILE_TEST_IS_SYMLINK));
 }
 
-/* ---- mux ------------------------------------------------------------------------------------------------ */
+/* ---- mux ---- */
 
 typedef struct MuxEnds {
     int host; /* the test's end of the pipes */
@@ -271,7 +273,8 @@ typedef struct MuxEnds {
 /* A mux over a pair of FIFOs. */
 static void mux_open(Fixture *f, MuxEnds *e)
 {
-    g_autofree char *base = fixture_path(f, "m"), *in = fixture_path(f, "m.in"), *out = fixture_path(f, "m.out");
+    g_autofree char *base = fixture_path(f, "m"), *in = fixture_path(f, "m.in"),
+                    *out = fixture_path(f, "m.out");
     g_assert_cmpint(mkfifo(in, 0600), ==, 0);
     g_assert_cmpint(mkfifo(out, 0600), ==, 0);
     e->c = fixture_option(f, "pipe,id=m,path=%s,mux=on", base);
@@ -367,7 +370,8 @@ static void test_mux_keys(Fixture *f, gconstpointer data)
     g_string_truncate(out, 0);
     front_say(f, a, "x\ny");
     read_all(f, &e, out, "y");
-    g_assert_true(g_regex_match_simple("^\\[00:00:\\d\\d\\.\\d{3}\\] x\n\\[00:00:\\d\\d\\.\\d{3}\\] y$", out->str, 0, 0));
+    g_assert_true(g_regex_match_simple("^\\[00:00:\\d\\d\\.\\d{3}\\] x\n\\[00:00:\\d\\d\\.\\d{3}\\] y$",
+                                       out->str, 0, 0));
     type_in(&e, "\001q");   /* unknown: dropped with the escape */
     type_in(&e, "z");
     turn_until(f, a->got->len == 1);

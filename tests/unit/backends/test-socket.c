@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/backends/test-socket.c - socket chardevs: servers, clients, reconnecting, names of who is in the way.
+ * tests/unit/backends/test-socket.c - socket chardevs: servers, clients, reconnecting, names of who is in the
+ * way.
  */
 #include "chartest.h"
 #include <arpa/inet.h>
@@ -102,7 +103,8 @@ static void test_path_in_use(Fixture *f, gconstpointer data)
     g_autofree char *path = fixture_path(f, "s");
     int fd = unix_listen(path);
     g_autofree char *option = g_strdup_printf("socket,id=s,path=%s,server=on,wait=off", path);
-    g_autofree char *pattern = g_strdup_printf("unix socket '%s' is in use by process %d (*", path, (int)getpid());
+    g_autofree char *pattern =
+        g_strdup_printf("unix socket '%s' is in use by process %d (*", path, (int)getpid());
     expect_error(f, option, pattern);
     close(fd); /* the file stays, but nobody answers: it is replaced */
     fixture_option(f, "%s", option);
@@ -117,7 +119,8 @@ static void test_port_in_use(Fixture *f, gconstpointer data)
     int port;
     int fd = tcp_listen(&port);
     g_autofree char *option = g_strdup_printf("socket,id=s,host=127.0.0.1,port=%d,server=on,wait=off", port);
-    g_autofree char *pattern = g_strdup_printf("TCP port %d is in use by process %d (*to=PORT*", port, (int)getpid());
+    g_autofree char *pattern =
+        g_strdup_printf("TCP port %d is in use by process %d (*to=PORT*", port, (int)getpid());
     expect_error(f, option, pattern);
     Chardev *c = fixture_option(f, "%s,to=%d", option, port + 100 > 65535 ? 65535 : port + 100);
     g_autofree char *name = chardev_filename(c);
@@ -227,9 +230,14 @@ static void test_legacy(Fixture *f, gconstpointer data)
     g_assert_null(chardev_new_legacy(f->m, "x", "none", &err));
     g_assert_null(err);
     static const char *const wrong[][2] = {
-        { "chardev:serial9", "*no chardev with id 'serial9'*" }, { "vc", "*'vc' is not supported*" },
-        { "telnet:localhost:1", "*telnet*" }, { "/dev/ttyS0", "*host serial*" }, { "file:", "*needs a path*" },
-        { "tcp:nowhere", "*not HOST:PORT*" }, { "tcp:::1:5", "*several colons*" }, { "bogus", "*bogus*" },
+        { "chardev:serial9", "*no chardev with id 'serial9'*" },
+        { "vc", "*'vc' is not supported*" },
+        { "telnet:localhost:1", "*telnet*" },
+        { "/dev/ttyS0", "*host serial*" },
+        { "file:", "*needs a path*" },
+        { "tcp:nowhere", "*not HOST:PORT*" },
+        { "tcp:::1:5", "*several colons*" },
+        { "bogus", "*bogus*" },
         { "unix:/x,bogus=1", "*bogus*" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {

@@ -88,12 +88,18 @@ static void test_expressions(Fixture *f, gconstpointer data)
         { "p 'a'", "0x61\n" },          { "p ~0xff", "0xffffffffffffff00\n" }, { "p/d 17%5/1", "2\n" },
         { "p 0", "0\n" },               { "p 1^3", "0x2\n" },           { "p/d 010", "8\n" },
     };
-    static const struct { const char *line, *pattern; } bad[] = {
-        { "print", "print: an expression is expected\n" }, { "p (1", "Error: ')' expected\n" },
-        { "p 1/0", "Error: division by zero\n" },          { "p 1%0", "Error: division by zero\n" },
-        { "p 1 2", "Error: '2' is left over*" },           { "p $eax", "Error: $eax: this machine has no CPU*" },
-        { "p 99999999999999999999", "Error: number*64 bits\n" }, { "p/z 1", "invalid char in format: 'z'\n" },
-        { "p 1+", "Error: expression ends*" },             { "p @", "Error: unexpected '@'*" },
+    static const struct { const char *line, *pattern;
+    } bad[] = {
+        { "print", "print: an expression is expected\n" },
+        { "p (1", "Error: ')' expected\n" },
+        { "p 1/0", "Error: division by zero\n" },
+        { "p 1%0", "Error: division by zero\n" },
+        { "p 1 2", "Error: '2' is left over*" },
+        { "p $eax", "Error: $eax: this machine has no CPU*" },
+        { "p 99999999999999999999", "Error: number*64 bits\n" },
+        { "p/z 1", "invalid char in format: 'z'\n" },
+        { "p 1+", "Error: expression ends*" },
+        { "p @", "Error: unexpected '@'*" },
         { "p 'ab'", "Error: a character is written like 'a'\n" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
@@ -204,7 +210,8 @@ static void test_quit(Fixture *f, gconstpointer data)
 static void test_session(Fixture *f, gconstpointer data)
 {
     g_autofree char *greeting = screen(f);
-    g_assert_true(g_pattern_match_simple("Rhea * monitor - type 'help' for more information\r\n(qemu) ", greeting));
+    g_assert_true(
+        g_pattern_match_simple("Rhea * monitor - type 'help' for more information\r\n(qemu) ", greeting));
     type_in(f, "print 1\n");
     expect_screen(f, "print 1\r\n0x1\r\n(qemu) ");
     type_in(f, "print 2\r\n"); /* both ends of line are one */
@@ -218,7 +225,7 @@ static void test_session(Fixture *f, gconstpointer data)
 /* What the line is after editing shows in the command it runs. */
 static void edits_to(Fixture *f, const char *keys, const char *answer)
 {
-    g_autofree char *before = screen(f);
+    g_free(screen(f)); /* what was there before */
     type_in(f, keys);
     type_in(f, "\n");
     g_autofree char *got = screen(f);
@@ -246,7 +253,7 @@ static void test_editing(Fixture *f, gconstpointer data)
 
 static void test_completion(Fixture *f, gconstpointer data)
 {
-    g_autofree char *before = screen(f);
+    g_free(screen(f)); /* what was there before */
     type_in(f, "pri\t");
     expect_screen(f, "print ");
     type_in(f, "14\n");
@@ -277,7 +284,8 @@ static void test_long_line(Fixture *f, gconstpointer data)
     }
     type_in(f, "\n");
     g_autofree char *got = screen(f);
-    g_autofree char *unknown = strstr(got, "unknown command: '") ? g_strdup(strstr(got, "unknown command: '")) : NULL;
+    g_autofree char *unknown =
+        strstr(got, "unknown command: '") ? g_strdup(strstr(got, "unknown command: '")) : NULL;
     g_assert_nonnull(unknown);
     g_assert_cmpuint(strspn(unknown + strlen("unknown command: '"), "a"), ==, READLINE_MAX);
 }
