@@ -348,8 +348,9 @@ static void pick_handler(Dec *s, const X86Row *row)
     unsigned form = 0, size = row->attrs & RA_SZ ? s->osize : 0;
     uint32_t mode = s->mode;
     if (row->attrs & RA_RM && d->flags & I_MEM) {
-        bool fast = row->attrs & RA_FAST && !(d->flags & I_SEGCHECK) && s->asize == 3;
-        form = s->lock ? 2 : fast ? 3 : 1;
+        bool fast = row->attrs & RA_FAST && !(d->flags & I_SEGCHECK);
+        unsigned plain = fast && s->asize == 3 ? 3 : fast && s->asize == 2 && !(mode & MODE_CODE64) ? 4 : 1;
+        form = s->lock ? 2 : plain;
     }
     d->op = x86_ops[row->ops + (row->attrs & RA_SZ ? form * 4 + size : form)];
     if (row->attrs & RA_CPL0 && mode & MODE_CPL3) {

@@ -16,6 +16,11 @@
 #define OPN(x)     OPN2(x, BITS)
 #define OPN2(x, b) OPN3(x, b)
 #define OPN3(x, b) OP(x##b)
+#if BITS == 64
+#define SHORT(...) /* no 64-bit operands in 32-bit code */
+#else
+#define SHORT(...) __VA_ARGS__
+#endif
 
 /* Bodies. CALC sets r from a, b and c; FL sets the flags from a, b, r, c. */
 #define LOCALS T a G_GNUC_UNUSED, b G_GNUC_UNUSED, r G_GNUC_UNUSED; uint32_t c G_GNUC_UNUSED = 0
@@ -64,14 +69,17 @@
     OPN(n##_eg_r) { LOCALS; b = REG(d->reg); DO_REG(PRE, CALC, FL) }                                        \
     OPN(n##_eg_m) { LOCALS; b = REG(d->reg); DO_MEM(ea_lin(cpu, d, BYTES, true), PRE, CALC, FL) }           \
     OPN(n##_eg_f) { LOCALS; b = REG(d->reg); DO_MEM(EA_F(), PRE, CALC, FL) }                                \
+    SHORT(OPN(n##_eg_s) { LOCALS; b = REG(d->reg); DO_MEM(EA_S(), PRE, CALC, FL) })                         \
     OPN(n##_eg_l) { LOCALS; b = REG(d->reg); DO_LOCK(PRE, CALC, FL) }                                       \
     OPN(n##_ei_r) { LOCALS; b = (T)d->imm; DO_REG(PRE, CALC, FL) }                                          \
     OPN(n##_ei_m) { LOCALS; b = (T)d->imm; DO_MEM(ea_lin(cpu, d, BYTES, true), PRE, CALC, FL) }             \
     OPN(n##_ei_f) { LOCALS; b = (T)d->imm; DO_MEM(EA_F(), PRE, CALC, FL) }                                  \
+    SHORT(OPN(n##_ei_s) { LOCALS; b = (T)d->imm; DO_MEM(EA_S(), PRE, CALC, FL) })                           \
     OPN(n##_ei_l) { LOCALS; b = (T)d->imm; DO_LOCK(PRE, CALC, FL) }                                         \
     OPN(n##_ge_r) { LOCALS; a = REG(d->reg); b = REG(d->rm); PRE; CALC; WREG(d->reg, r); FL; NEXT; }        \
     OPN(n##_ge_m) { LOCALS; b = LDT(cpu, d, ea_lin(cpu, d, BYTES, false)); a = REG(d->reg); PRE; CALC; WREG(d->reg, r); FL; NEXT; } \
-    OPN(n##_ge_f) { LOCALS; b = LDT(cpu, d, EA_F()); a = REG(d->reg); PRE; CALC; WREG(d->reg, r); FL; NEXT; }
+    OPN(n##_ge_f) { LOCALS; b = LDT(cpu, d, EA_F()); a = REG(d->reg); PRE; CALC; WREG(d->reg, r); FL; NEXT; } \
+    SHORT(OPN(n##_ge_s) { LOCALS; b = LDT(cpu, d, EA_S()); a = REG(d->reg); PRE; CALC; WREG(d->reg, r); FL; NEXT; })
 
 #define FL_LOGIC (cpu->cc_dst = r, cpu->cc_op = CC_LOGIC + SZ)
 #define CARRY_IN c = x86_carry(cpu)
@@ -87,28 +95,35 @@ ALU(xor, , r = (T)(a ^ b), FL_LOGIC)
 #define CMPLIKE(n, A, B, CALC, FL) { LOCALS; a = (A); b = (B); CALC; FL; NEXT; }
 #define LDM LDT(cpu, d, ea_lin(cpu, d, BYTES, false))
 #define LDF LDT(cpu, d, EA_F())
+#define LDS LDT(cpu, d, EA_S())
 #define CMP_CALC r = (T)(a - b)
 #define CMP_FL   SET_CC(CC_SUB + SZ, r, b)
 OPN(cmp_eg_r) CMPLIKE(cmp, REG(d->rm), REG(d->reg), CMP_CALC, CMP_FL)
 OPN(cmp_eg_m) CMPLIKE(cmp, LDM, REG(d->reg), CMP_CALC, CMP_FL)
 OPN(cmp_eg_f) CMPLIKE(cmp, LDF, REG(d->reg), CMP_CALC, CMP_FL)
+SHORT(OPN(cmp_eg_s) CMPLIKE(cmp, LDS, REG(d->reg), CMP_CALC, CMP_FL))
 OPN(cmp_ge_r) CMPLIKE(cmp, REG(d->reg), REG(d->rm), CMP_CALC, CMP_FL)
 OPN(cmp_ge_m) CMPLIKE(cmp, REG(d->reg), LDM, CMP_CALC, CMP_FL)
 OPN(cmp_ge_f) CMPLIKE(cmp, REG(d->reg), LDF, CMP_CALC, CMP_FL)
+SHORT(OPN(cmp_ge_s) CMPLIKE(cmp, REG(d->reg), LDS, CMP_CALC, CMP_FL))
 OPN(cmp_ei_r) CMPLIKE(cmp, REG(d->rm), (T)d->imm, CMP_CALC, CMP_FL)
 OPN(cmp_ei_m) CMPLIKE(cmp, LDM, (T)d->imm, CMP_CALC, CMP_FL)
 OPN(cmp_ei_f) CMPLIKE(cmp, LDF, (T)d->imm, CMP_CALC, CMP_FL)
+SHORT(OPN(cmp_ei_s) CMPLIKE(cmp, LDS, (T)d->imm, CMP_CALC, CMP_FL))
 OPN(test_eg_r) CMPLIKE(test, REG(d->rm), REG(d->reg), r = a & b, FL_LOGIC)
 OPN(test_eg_m) CMPLIKE(test, LDM, REG(d->reg), r = a & b, FL_LOGIC)
 OPN(test_eg_f) CMPLIKE(test, LDF, REG(d->reg), r = a & b, FL_LOGIC)
+SHORT(OPN(test_eg_s) CMPLIKE(test, LDS, REG(d->reg), r = a & b, FL_LOGIC))
 OPN(test_ei_r) CMPLIKE(test, REG(d->rm), (T)d->imm, r = a & b, FL_LOGIC)
 OPN(test_ei_m) CMPLIKE(test, LDM, (T)d->imm, r = a & b, FL_LOGIC)
 OPN(test_ei_f) CMPLIKE(test, LDF, (T)d->imm, r = a & b, FL_LOGIC)
+SHORT(OPN(test_ei_s) CMPLIKE(test, LDS, (T)d->imm, r = a & b, FL_LOGIC))
 
 #define UNARY(n, PRE, CALC, FL)                                                                             \
     OPN(n##_e_r) { LOCALS; DO_REG(PRE, CALC, FL) }                                                          \
     OPN(n##_e_m) { LOCALS; DO_MEM(ea_lin(cpu, d, BYTES, true), PRE, CALC, FL) }                             \
     OPN(n##_e_f) { LOCALS; DO_MEM(EA_F(), PRE, CALC, FL) }                                                  \
+    SHORT(OPN(n##_e_s) { LOCALS; DO_MEM(EA_S(), PRE, CALC, FL) })                                           \
     OPN(n##_e_l) { LOCALS; DO_LOCK(PRE, CALC, FL) }
 UNARY(inc, CARRY_IN, r = (T)(a + 1), SET_CC(CC_INC + SZ, r, c))
 UNARY(dec, CARRY_IN, r = (T)(a - 1), SET_CC(CC_DEC + SZ, r, c))
@@ -129,6 +144,7 @@ OPN(dec_z) { LOCALS; a = REG(d->reg); CARRY_IN; r = (T)(a - 1); WREG(d->reg, r);
 #undef OPN
 #undef OPN2
 #undef OPN3
+#undef SHORT
 #undef LOCALS
 #undef DO_REG
 #undef DO_MEM
@@ -139,6 +155,7 @@ OPN(dec_z) { LOCALS; a = REG(d->reg); CARRY_IN; r = (T)(a - 1); WREG(d->reg, r);
 #undef CMPLIKE
 #undef LDM
 #undef LDF
+#undef LDS
 #undef CMP_CALC
 #undef CMP_FL
 #undef UNARY

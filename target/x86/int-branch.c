@@ -77,47 +77,59 @@ static inline void check_target(X86Cpu *cpu, const X86Insn *d, uint64_t to)
 CC_OPS(o, 0) CC_OPS(no, 1) CC_OPS(b, 2) CC_OPS(nb, 3) CC_OPS(z, 4) CC_OPS(nz, 5) CC_OPS(be, 6) CC_OPS(nbe, 7)
 CC_OPS(s, 8) CC_OPS(ns, 9) CC_OPS(p, 10) CC_OPS(np, 11) CC_OPS(l, 12) CC_OPS(nl, 13) CC_OPS(le, 14) CC_OPS(nle, 15)
 
-/* --- compare and branch in one, 64-bit mode. The Jcc is d + 1; the flags are set as well, for later readers --- */
+/* --- compare and branch in one, J: the log2 operand size of the branch, 3 in 64-bit mode, 2 in 32-bit code. The Jcc is
+ * d + 1; the flags are set as well, for later readers --- */
 
-#define FUSED_END(cond)                                                                                     \
+#define FUSED_END(J, cond)                                                                                  \
     d++;                                                                                                    \
     if (cond) {                                                                                             \
-        BRANCH_TO(rel_target(cpu, d, 3), 1);                                                                \
+        BRANCH_TO(rel_target(cpu, d, J), 1);                                                                \
     }                                                                                                       \
     JUMP(insn_next_rip(cpu, d), 0);
-#define FUSED_CMP(cc, form, bits, A, B, COND)                                                               \
-    static const X86Insn *fused_cmp_##form##bits##_##cc(X86Cpu *cpu, const X86Insn *d)                      \
+#define FUSED_CMP(J, cc, form, bits, A, B, COND)                                                            \
+    static const X86Insn *fused##J##_cmp_##form##bits##_##cc(X86Cpu *cpu, const X86Insn *d)                 \
     {                                                                                                       \
         uint##bits##_t a = (A), b = (uint##bits##_t)(B);                                                    \
         int##bits##_t sa G_GNUC_UNUSED = (int##bits##_t)a, sb G_GNUC_UNUSED = (int##bits##_t)b;             \
         SET_CC(CC_SUB + LOG2_##bits, (uint##bits##_t)(a - b), b);                                           \
-        FUSED_END(COND)                                                                                     \
+        FUSED_END(J, COND)                                                                                  \
     }
-#define FUSED_TEST(cc, form, bits, A, B, COND)                                                              \
-    static const X86Insn *fused_test_##form##bits##_##cc(X86Cpu *cpu, const X86Insn *d)                     \
+#define FUSED_TEST(J, cc, form, bits, A, B, COND)                                                           \
+    static const X86Insn *fused##J##_test_##form##bits##_##cc(X86Cpu *cpu, const X86Insn *d)                \
     {                                                                                                       \
         uint##bits##_t r = (uint##bits##_t)((A) & (B));                                                     \
         cpu->cc_dst = r;                                                                                    \
         cpu->cc_op = CC_LOGIC + LOG2_##bits;                                                                \
-        FUSED_END(COND)                                                                                     \
+        FUSED_END(J, COND)                                                                                  \
     }
 #define CMP_FORMS(cc, COND)                                                                                 \
-    FUSED_CMP(cc, eg_r, 32, R32(d->rm), R32(d->reg), COND)                                                  \
-    FUSED_CMP(cc, eg_r, 64, R64(d->rm), R64(d->reg), COND)                                                  \
-    FUSED_CMP(cc, ei_r, 8, R8(d->rm), d->imm, COND)                                                         \
-    FUSED_CMP(cc, ei_r, 32, R32(d->rm), d->imm, COND)                                                       \
-    FUSED_CMP(cc, ei_r, 64, R64(d->rm), d->imm, COND)                                                       \
-    FUSED_CMP(cc, ei_f, 8, ld8(cpu, d, EA_F()), d->imm, COND)                                               \
-    FUSED_CMP(cc, ei_f, 32, ld32(cpu, d, EA_F()), d->imm, COND)                                             \
-    FUSED_CMP(cc, ei_f, 64, ld64(cpu, d, EA_F()), d->imm, COND)                                             \
-    FUSED_CMP(cc, eg_f, 64, ld64(cpu, d, EA_F()), R64(d->reg), COND)                                        \
-    FUSED_CMP(cc, ge_f, 64, R64(d->reg), ld64(cpu, d, EA_F()), COND)
+    FUSED_CMP(3, cc, eg_r, 32, R32(d->rm), R32(d->reg), COND)                                               \
+    FUSED_CMP(3, cc, eg_r, 64, R64(d->rm), R64(d->reg), COND)                                               \
+    FUSED_CMP(3, cc, ei_r, 8, R8(d->rm), d->imm, COND)                                                      \
+    FUSED_CMP(3, cc, ei_r, 32, R32(d->rm), d->imm, COND)                                                    \
+    FUSED_CMP(3, cc, ei_r, 64, R64(d->rm), d->imm, COND)                                                    \
+    FUSED_CMP(3, cc, ei_f, 8, ld8(cpu, d, EA_F()), d->imm, COND)                                            \
+    FUSED_CMP(3, cc, ei_f, 32, ld32(cpu, d, EA_F()), d->imm, COND)                                          \
+    FUSED_CMP(3, cc, ei_f, 64, ld64(cpu, d, EA_F()), d->imm, COND)                                          \
+    FUSED_CMP(3, cc, eg_f, 64, ld64(cpu, d, EA_F()), R64(d->reg), COND)                                     \
+    FUSED_CMP(3, cc, ge_f, 64, R64(d->reg), ld64(cpu, d, EA_F()), COND)                                     \
+    FUSED_CMP(2, cc, eg_r, 32, R32(d->rm), R32(d->reg), COND)                                               \
+    FUSED_CMP(2, cc, ei_r, 8, R8(d->rm), d->imm, COND)                                                      \
+    FUSED_CMP(2, cc, ei_r, 32, R32(d->rm), d->imm, COND)                                                    \
+    FUSED_CMP(2, cc, ei_s, 8, ld8(cpu, d, EA_S()), d->imm, COND)                                            \
+    FUSED_CMP(2, cc, ei_s, 32, ld32(cpu, d, EA_S()), d->imm, COND)                                          \
+    FUSED_CMP(2, cc, eg_s, 32, ld32(cpu, d, EA_S()), R32(d->reg), COND)                                     \
+    FUSED_CMP(2, cc, ge_s, 32, R32(d->reg), ld32(cpu, d, EA_S()), COND)
 #define TEST_FORMS(cc, C8, C32, C64)                                                                        \
-    FUSED_TEST(cc, eg_r, 8, R8(d->rm), R8(d->reg), C8)                                                      \
-    FUSED_TEST(cc, eg_r, 32, R32(d->rm), R32(d->reg), C32)                                                  \
-    FUSED_TEST(cc, eg_r, 64, R64(d->rm), R64(d->reg), C64)                                                  \
-    FUSED_TEST(cc, ei_r, 8, R8(d->rm), d->imm, C8)                                                          \
-    FUSED_TEST(cc, ei_f, 8, ld8(cpu, d, EA_F()), d->imm, C8)
+    FUSED_TEST(3, cc, eg_r, 8, R8(d->rm), R8(d->reg), C8)                                                   \
+    FUSED_TEST(3, cc, eg_r, 32, R32(d->rm), R32(d->reg), C32)                                               \
+    FUSED_TEST(3, cc, eg_r, 64, R64(d->rm), R64(d->reg), C64)                                               \
+    FUSED_TEST(3, cc, ei_r, 8, R8(d->rm), d->imm, C8)                                                       \
+    FUSED_TEST(3, cc, ei_f, 8, ld8(cpu, d, EA_F()), d->imm, C8)                                             \
+    FUSED_TEST(2, cc, eg_r, 8, R8(d->rm), R8(d->reg), C8)                                                   \
+    FUSED_TEST(2, cc, eg_r, 32, R32(d->rm), R32(d->reg), C32)                                               \
+    FUSED_TEST(2, cc, ei_r, 8, R8(d->rm), d->imm, C8)                                                       \
+    FUSED_TEST(2, cc, ei_s, 8, ld8(cpu, d, EA_S()), d->imm, C8)
 CMP_FORMS(b, a < b) CMP_FORMS(nb, a >= b) CMP_FORMS(z, a == b) CMP_FORMS(nz, a != b)
 CMP_FORMS(be, a <= b) CMP_FORMS(nbe, a > b) CMP_FORMS(l, sa < sb) CMP_FORMS(nl, sa >= sb)
 CMP_FORMS(le, sa <= sb) CMP_FORMS(nle, sa > sb)
@@ -129,33 +141,41 @@ TEST_FORMS(le, (int8_t)r <= 0, (int32_t)r <= 0, (int64_t)r <= 0)
 TEST_FORMS(nle, (int8_t)r > 0, (int32_t)r > 0, (int64_t)r > 0)
 
 typedef struct Fused { X86Op plain; X86Op by_cc[16]; } Fused;
-#define CMP_ROW(form)                                                                                       \
-    { op_cmp_##form, { [2] = fused_cmp_##form##_b, fused_cmp_##form##_nb, fused_cmp_##form##_z, fused_cmp_##form##_nz, \
-                       fused_cmp_##form##_be, fused_cmp_##form##_nbe, [12] = fused_cmp_##form##_l, fused_cmp_##form##_nl, \
-                       fused_cmp_##form##_le, fused_cmp_##form##_nle } }
-#define TEST_ROW(form)                                                                                      \
-    { op_test_##form, { [4] = fused_test_##form##_z, fused_test_##form##_nz, [8] = fused_test_##form##_s, fused_test_##form##_ns, \
-                        [14] = fused_test_##form##_le, fused_test_##form##_nle } }
+#define CMP_ROW(J, form)                                                                                    \
+    { op_cmp_##form, { [2] = fused##J##_cmp_##form##_b, fused##J##_cmp_##form##_nb, fused##J##_cmp_##form##_z, \
+                       fused##J##_cmp_##form##_nz, fused##J##_cmp_##form##_be, fused##J##_cmp_##form##_nbe, \
+                       [12] = fused##J##_cmp_##form##_l, fused##J##_cmp_##form##_nl, fused##J##_cmp_##form##_le, \
+                       fused##J##_cmp_##form##_nle } }
+#define TEST_ROW(J, form)                                                                                   \
+    { op_test_##form, { [4] = fused##J##_test_##form##_z, fused##J##_test_##form##_nz,                      \
+                        [8] = fused##J##_test_##form##_s, fused##J##_test_##form##_ns,                      \
+                        [14] = fused##J##_test_##form##_le, fused##J##_test_##form##_nle } }
 #define PROTO(n) const X86Insn *op_##n(X86Cpu *cpu, const X86Insn *d);
 PROTO(cmp_eg_r32) PROTO(cmp_eg_r64) PROTO(cmp_ei_r8) PROTO(cmp_ei_r32) PROTO(cmp_ei_r64) PROTO(cmp_ei_f8) PROTO(cmp_ei_f32)
 PROTO(cmp_ei_f64) PROTO(cmp_eg_f64) PROTO(cmp_ge_f64) PROTO(test_eg_r8) PROTO(test_eg_r32) PROTO(test_eg_r64)
-PROTO(test_ei_r8) PROTO(test_ei_f8)
-static const Fused fused[] = {
-    CMP_ROW(eg_r32), CMP_ROW(eg_r64), CMP_ROW(ei_r8), CMP_ROW(ei_r32), CMP_ROW(ei_r64), CMP_ROW(ei_f8), CMP_ROW(ei_f32),
-    CMP_ROW(ei_f64), CMP_ROW(eg_f64), CMP_ROW(ge_f64), TEST_ROW(eg_r8), TEST_ROW(eg_r32), TEST_ROW(eg_r64),
-    TEST_ROW(ei_r8), TEST_ROW(ei_f8),
+PROTO(test_ei_r8) PROTO(test_ei_f8) PROTO(cmp_ei_s8) PROTO(cmp_ei_s32) PROTO(cmp_eg_s32) PROTO(cmp_ge_s32) PROTO(test_ei_s8)
+static const Fused fused64[] = {
+    CMP_ROW(3, eg_r32), CMP_ROW(3, eg_r64), CMP_ROW(3, ei_r8), CMP_ROW(3, ei_r32), CMP_ROW(3, ei_r64), CMP_ROW(3, ei_f8),
+    CMP_ROW(3, ei_f32), CMP_ROW(3, ei_f64), CMP_ROW(3, eg_f64), CMP_ROW(3, ge_f64), TEST_ROW(3, eg_r8),
+    TEST_ROW(3, eg_r32), TEST_ROW(3, eg_r64), TEST_ROW(3, ei_r8), TEST_ROW(3, ei_f8),
+};
+static const Fused fused32[] = {
+    CMP_ROW(2, eg_r32), CMP_ROW(2, ei_r8), CMP_ROW(2, ei_r32), CMP_ROW(2, ei_s8), CMP_ROW(2, ei_s32), CMP_ROW(2, eg_s32),
+    CMP_ROW(2, ge_s32), TEST_ROW(2, eg_r8), TEST_ROW(2, eg_r32), TEST_ROW(2, ei_r8), TEST_ROW(2, ei_s8),
 };
 
 X86Op t0_fuse(const X86Insn *a, const X86Insn *jcc)
 {
     const X86Row *j = &x86_rows[jcc->row];
     bool is_jcc = (j->map == 0 && (j->opcode & 0xf0) == 0x70) || (j->map == 1 && (j->opcode & 0xf0) == 0x80);
-    if (!is_jcc || insn_osize(jcc) != 3 || jcc->row == 0) {
+    if (!is_jcc || insn_osize(jcc) < 2 || jcc->row == 0) {
         return NULL;
     }
-    for (unsigned i = 0; i < G_N_ELEMENTS(fused); i++) {
-        if (fused[i].plain == a->op) {
-            return fused[i].by_cc[j->opcode & 15];
+    const Fused *f = insn_osize(jcc) == 3 ? fused64 : fused32;
+    unsigned n = insn_osize(jcc) == 3 ? G_N_ELEMENTS(fused64) : G_N_ELEMENTS(fused32);
+    for (unsigned i = 0; i < n; i++) {
+        if (f[i].plain == a->op) {
+            return f[i].by_cc[j->opcode & 15];
         }
     }
     return NULL;

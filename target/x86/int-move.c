@@ -26,16 +26,27 @@
     OP(mov_ao##bits) { WR##bits##_(0, ld##bits(cpu, d, ea_lin_off(cpu, d, d->imm, bits / 8, false))); NEXT; } \
     OP(mov_oa##bits) { st##bits(cpu, d, ea_lin_off(cpu, d, d->imm, bits / 8, true), R##bits(0)); NEXT; }
 MOVES(8) MOVES(16) MOVES(32) MOVES(64)
+#define MOVES_SHORT(bits)                                                                                   \
+    OP(mov_eg_s##bits) { st##bits(cpu, d, EA_S(), R##bits(d->reg)); NEXT; }                                 \
+    OP(mov_ge_s##bits) { WR##bits##_(d->reg, ld##bits(cpu, d, EA_S())); NEXT; }                             \
+    OP(mov_ei_s##bits) { st##bits(cpu, d, EA_S(), (uint##bits##_t)d->imm); NEXT; }
+MOVES_SHORT(8) MOVES_SHORT(16) MOVES_SHORT(32)
 
 #define EXTEND(name, from, type, bits)                                                                      \
     OP(name##_r##bits) { WR##bits##_(d->reg, (uint##bits##_t)(type)R##from(d->rm)); NEXT; }                 \
     OP(name##_m##bits) { WR##bits##_(d->reg, (uint##bits##_t)(type)ld##from(cpu, d, ea_lin(cpu, d, from / 8, false))); NEXT; } \
     OP(name##_f##bits) { WR##bits##_(d->reg, (uint##bits##_t)(type)ld##from(cpu, d, EA_F())); NEXT; }
+#define EXTEND_SHORT(name, from, type, bits)                                                                \
+    OP(name##_s##bits) { WR##bits##_(d->reg, (uint##bits##_t)(type)ld##from(cpu, d, EA_S())); NEXT; }
 EXTEND(movzxb, 8, uint8_t, 16) EXTEND(movzxb, 8, uint8_t, 32) EXTEND(movzxb, 8, uint8_t, 64)
 EXTEND(movzxw, 16, uint16_t, 16) EXTEND(movzxw, 16, uint16_t, 32) EXTEND(movzxw, 16, uint16_t, 64)
 EXTEND(movsxb, 8, int8_t, 16) EXTEND(movsxb, 8, int8_t, 32) EXTEND(movsxb, 8, int8_t, 64)
 EXTEND(movsxw, 16, int16_t, 16) EXTEND(movsxw, 16, int16_t, 32) EXTEND(movsxw, 16, int16_t, 64)
 EXTEND(movsxd, 32, int32_t, 16) EXTEND(movsxd, 32, int32_t, 32) EXTEND(movsxd, 32, int32_t, 64)
+EXTEND_SHORT(movzxb, 8, uint8_t, 16) EXTEND_SHORT(movzxb, 8, uint8_t, 32)
+EXTEND_SHORT(movzxw, 16, uint16_t, 16) EXTEND_SHORT(movzxw, 16, uint16_t, 32)
+EXTEND_SHORT(movsxb, 8, int8_t, 16) EXTEND_SHORT(movsxb, 8, int8_t, 32)
+EXTEND_SHORT(movsxw, 16, int16_t, 16) EXTEND_SHORT(movsxw, 16, int16_t, 32)
 
 OP(lea_m16) { R16(d->reg) = (uint16_t)ea_off(cpu, d); NEXT; }
 OP(lea_m32) { R64(d->reg) = (uint32_t)ea_off(cpu, d); NEXT; }
@@ -44,6 +55,8 @@ OP(lea_m64) { R64(d->reg) = ea_off(cpu, d); NEXT; }
 OP(lea_f16) { R16(d->reg) = (uint16_t)LEA_F; NEXT; }
 OP(lea_f32) { R64(d->reg) = (uint32_t)LEA_F; NEXT; }
 OP(lea_f64) { R64(d->reg) = LEA_F; NEXT; }
+OP(lea_s16) { R16(d->reg) = (uint16_t)EA_S(); NEXT; }
+OP(lea_s32) { R64(d->reg) = EA_S(); NEXT; }
 
 /* --- exchanges. SWAP: what memory becomes from `was`; then AFTER with `was`. --- */
 

@@ -31,12 +31,21 @@ static inline void set_flags(X86Cpu *cpu, uint32_t arith)
 
 /* --- the stack at the current stack-address size --- */
 
+/* The common case of 32-bit code: stack addresses are 32 bits wide and linear. */
+static inline bool stack_flat32(const X86Cpu *cpu)
+{
+    return (cpu->mode & (MODE_FLAT | MODE_SS32 | MODE_CODE64)) == (MODE_FLAT | MODE_SS32);
+}
 static inline uint64_t sp_mask(const X86Cpu *cpu)
 {
     return cpu->mode & MODE_CODE64 ? UINT64_MAX : cpu->mode & MODE_SS32 ? UINT32_MAX : UINT16_MAX;
 }
 static inline void sp_set(X86Cpu *cpu, uint64_t sp)
 {
+    if (G_LIKELY(stack_flat32(cpu))) {
+        cpu->gpr[R_RSP] = (uint32_t)sp;
+        return;
+    }
     uint64_t m = sp_mask(cpu);
     cpu->gpr[R_RSP] = m == UINT16_MAX ? (cpu->gpr[R_RSP] & ~m) | (sp & m) : sp & m;
 }
@@ -60,6 +69,9 @@ static inline void stack_st(X86Cpu *cpu, const X86Insn *d, uint64_t sp, unsigned
 }
 static inline uint64_t stack_ld(X86Cpu *cpu, const X86Insn *d, uint64_t sp, unsigned osize)
 {
+    if (osize == 2 && G_LIKELY(stack_flat32(cpu))) {
+        return ld32(cpu, d, (uint32_t)sp);
+    }
     uint64_t lin = stack_lin(cpu, d, sp, 1u << osize, false);
     switch (osize) {
     case 1: return ld16(cpu, d, lin);
@@ -70,6 +82,11 @@ static inline uint64_t stack_ld(X86Cpu *cpu, const X86Insn *d, uint64_t sp, unsi
 static inline void stack_push(X86Cpu *cpu, const X86Insn *d, uint64_t v, unsigned osize)
 {
     uint64_t sp = cpu->gpr[R_RSP] - (1u << osize);
+    if (osize == 2 && G_LIKELY(stack_flat32(cpu))) {
+        st32(cpu, d, (uint32_t)sp, (uint32_t)v);
+        cpu->gpr[R_RSP] = (uint32_t)sp;
+        return;
+    }
     stack_st(cpu, d, sp, osize, v);
     sp_set(cpu, sp);
 }

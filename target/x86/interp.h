@@ -115,6 +115,12 @@ static inline uint64_t ea_fast(const X86Cpu *cpu, const X86Insn *d)
     return cpu->gpr[d->base] + (cpu->gpr[d->index] << d->scale) + (uint64_t)(int64_t)d->disp + cpu->seg_base[d->seg];
 }
 #define EA_F() ea_fast(cpu, d)
+/* The memory form _s: 32-bit addresses in a flat segment, outside 64-bit mode. */
+static inline uint64_t ea_fast32(const X86Cpu *cpu, const X86Insn *d)
+{
+    return (uint32_t)(R32(d->base) + (R32(d->index) << d->scale) + (uint32_t)d->disp);
+}
+#define EA_S() ea_fast32(cpu, d)
 
 /* Linear memory at the current privilege. The slow forms walk, split pages, dispatch MMIO, check
  * canonical addresses and alignment (AC), data breakpoints and self-modification; they raise through
