@@ -11,7 +11,6 @@
 #include "sysint.h"
 #include "cpuid.h"
 #include "rhea/util/log.h"
-#include <sys/random.h>
 
 OP(cli)
 {
@@ -160,7 +159,7 @@ OP(wrmsr)
 static void sysinsn_random(X86Cpu *cpu, const X86Insn *d)
 {
     uint64_t v = 0;
-    bool ok = getrandom(&v, sizeof(v), GRND_NONBLOCK) == sizeof(v);
+    bool ok = machine_random(cpu->vcpu.machine, &v);
     v = ok ? v : 0;
     if (insn_osize(d) == 1) {
         R16(d->rm) = (uint16_t)v;

@@ -336,7 +336,8 @@ OPTION_RUN(opt_seed)
     if (!text_to_u64(arg, &seed, errp)) {
         return false;
     }
-    g_random_set_seed(seed ^ seed >> 32);
+    cli->m->seeded = true;
+    cli->m->seed = seed;
     cli_record(cli, "seed", json_new_uint(seed));
     return true;
 }

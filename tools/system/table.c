@@ -134,7 +134,7 @@ const Option option_table[] = {
     { "d", "ITEM[,ITEM]...", GROUP_DEBUG, "what to log ('help' lists the items)", opt_log },
     { "D", "FILE", GROUP_DEBUG, "the log goes here instead of stderr", opt_logfile },
     { "dfilter", NULL, GROUP_DEBUG, NULL, NULL, "logs cannot be limited to addresses yet", "-d with fewer items" },
-    { "seed", "N", GROUP_DEBUG, "begin the emulator's random numbers here", opt_seed },
+    { "seed", "N", GROUP_DEBUG, "give the guest's RDRAND and RDSEED a repeatable sequence", opt_seed },
     { "no-reboot", NULL, GROUP_DEBUG, "end when the guest reboots", opt_flag },
     { "no-shutdown", NULL, GROUP_DEBUG, "stop, but do not end, when the guest powers off", opt_flag },
     { "action", "reboot=reset|shutdown | shutdown=poweroff|pause | panic=pause|shutdown|exit-failure|none", GROUP_DEBUG,

@@ -70,6 +70,8 @@ struct Machine {
     struct { bool utc; bool localtime; int64_t start_s; int clock; } rtc; /* start_s: INT64_MIN = now; clock: 0 host, 1 rt, 2 vm */
     struct { bool reboot_is_shutdown, no_shutdown, panic_exit_failure, panic_pause, panic_none; } action;
     bool no_defaults, vga_none;
+    bool seeded;                           /* -seed: guest-visible random numbers are a sequence */
+    uint64_t seed;                         /* atomic once it runs: the sequence's state */
     bool debugger_waits;                   /* -S */
     bool serial_mode;                      /* one thread runs everything (tests, icount) */
     const Clock *clock_override;           /* tests: a manual clock */
@@ -129,6 +131,9 @@ void machine_on_powerdown(Machine *m, void (*fn)(void *opaque), void *opaque);
 /* Finds a firmware or option ROM file by name on m->firmware_path; the error lists the places looked
  * at and the Debian package that has it. g_free. */
 char *machine_find_firmware(Machine *m, const char *name, Error **errp);
+
+/* 64 random bits for the guest: the host's, or the next of -seed's sequence. False: the host has none now. Any thread. */
+bool machine_random(Machine *m, uint64_t *out);
 
 /* Whole-machine state: vCPUs, device tree, RAM when with_ram. vCPUs must be parked. */
 void machine_save(Machine *m, GByteArray *out, bool with_ram);
