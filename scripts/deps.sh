@@ -5,8 +5,8 @@
 # Debian's names; what each is for stands in docs/devel/dependencies.md.
 deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev libjson-c-dev
     libcapstone-dev seabios"
-deps_guest="dpkg-dev cpio xz-utils zstd"
-deps_test="clang libclang-rt-14-dev clang-format acpica-tools dmidecode debootstrap"
+deps_guest="dpkg-dev"
+deps_test="git clang acpica-tools dmidecode"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel seabios-bin"
 deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone seabios"
 
