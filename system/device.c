@@ -445,6 +445,18 @@ void device_free_tree(Device *dev)
     dispose(dev);
 }
 
+/* Exported lines of a whole tree that ends: a device's last change of level must not reach one already freed. */
+void device_cut_lines(Device *dev)
+{
+    for (guint i = 0; i < dev->irqs->len; i++) {
+        IrqLine *line = dev->irqs->pdata[i];
+        line->ops = NULL;
+    }
+    for (guint i = 0; i < dev->children->len; i++) {
+        device_cut_lines(dev->children->pdata[i]);
+    }
+}
+
 void device_remove(Device *dev)
 {
     role_assert_main();

@@ -74,6 +74,7 @@ unsigned access_piece(hwaddr addr, size_t len);
 void ram_store_bytes(RamBlock *ram, uint8_t *host, uint64_t ram_off, const void *buf, size_t len);
 
 /* device.c */
+void device_cut_lines(Device *dev); /* its exported interrupt lines, and those below it, lead nowhere */
 void device_free_tree(Device *dev); /* like device_remove(), for roots */
 bool device_run_tasks(Device *dev);
 /* Every realized device below and including dev, parents before children, each once. */

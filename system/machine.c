@@ -198,6 +198,7 @@ void machine_free(Machine *m)
     mmio_posted_withdraw(m, NULL);
     p->ready = false;
     p->vcpus_made = false; /* no more calls into the accelerator */
+    device_cut_lines(m->root);
     device_free_tree(m->root);
     m->root = m->peripheral = m->unattached = NULL;
     if (m->board && p->built && m->board->fini) {

@@ -39,10 +39,18 @@ static void tty_restore(void)
     char_fd_restore();
 }
 
-/* Nothing else may run after this one: the signal is raised again with its default action. */
-static void on_fatal(int sig)
+/* Puts the terminal back, then hands over to who handled the signal before: a sanitizer, with the context its
+ * report is made of, or the kernel's default action. */
+static void on_fatal(int sig, siginfo_t *info, void *context)
 {
     tty_restore();
+    for (size_t i = 0; i < G_N_ELEMENTS(fatal_signals); i++) {
+        if (fatal_signals[i] == sig && tty.was[i].sa_flags & SA_SIGINFO) {
+            sigaction(sig, &tty.was[i], NULL);
+            tty.was[i].sa_sigaction(sig, info, context);
+            return;
+        }
+    }
     signal(sig, SIG_DFL);
     raise(sig);
 }
@@ -89,12 +97,9 @@ static void tty_hook(void)
     }
     tty.hooked = true;
     atexit(tty_restore);
-    struct sigaction fatal = { .sa_handler = on_fatal, .sa_flags = SA_NODEFER };
+    struct sigaction fatal = { .sa_sigaction = on_fatal, .sa_flags = SA_NODEFER | SA_SIGINFO | SA_ONSTACK };
     for (size_t i = 0; i < G_N_ELEMENTS(fatal_signals); i++) {
-        sigaction(fatal_signals[i], NULL, &tty.was[i]);
-        if (tty.was[i].sa_handler == SIG_DFL) { /* a sanitizer's handler stays */
-            sigaction(fatal_signals[i], &fatal, NULL);
-        }
+        sigaction(fatal_signals[i], &fatal, &tty.was[i]);
     }
     struct sigaction stop = { .sa_handler = on_suspend, .sa_flags = SA_RESTART };
     struct sigaction cont = { .sa_handler = on_continue, .sa_flags = SA_RESTART };

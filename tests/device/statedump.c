@@ -141,7 +141,8 @@ static GPtrArray *read_tree(const GByteArray *tree)
                  .end = tree->data + tree->len,
                  .items = g_ptr_array_new_with_free_func(item_free) };
     for (uint64_t n = take(&r, 4); n && !r.bad; n--) {
-        g_autofree char *path = take_text(&r, 2), *type = take_text(&r, 2);
+        g_free(take_text(&r, 2)); /* the path */
+        g_autofree char *type = take_text(&r, 2);
         uint64_t length = take(&r, 4);
         const uint8_t *end = r.p + length;
         r.device = type;

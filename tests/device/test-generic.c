@@ -165,6 +165,7 @@ typedef struct Storm {
     Target targets[64];
     unsigned n;
     bool feed;             /* input comes from outside, too */
+    unsigned reached;      /* accesses of regions and configuration space */
     const MemRegion *last; /* what the last access hit; NULL: configuration space */
 } Storm;
 
@@ -255,6 +256,11 @@ static uint64_t storm_value(Storm *s)
     }
 }
 
+static bool is_pci(const Device *dev)
+{
+    return dev->bus && dev->bus->type == &pci_bus_type;
+}
+
 /* One access of one of the device's regions, or of its configuration space. Returns what was read. */
 static uint64_t storm_access(Storm *s)
 {
@@ -264,7 +270,7 @@ static uint64_t storm_access(Storm *s)
         chardev_buffer_feed(s->p->chardev, (const uint8_t *)&bytes, 1 + bytes % 4);
     }
     unsigned size = 1u << g_rand_int_range(s->rand, 0, 4), pick;
-    bool pci = s->p->dev->bus && s->p->dev->bus->type == &pci_bus_type;
+    bool pci = is_pci(s->p->dev);
     bool write = g_rand_boolean(s->rand);
     uint64_t v = 0;
     if (!s->n && !pci) {
@@ -272,6 +278,7 @@ static uint64_t storm_access(Storm *s)
     }
     pick = (unsigned)g_rand_int_range(s->rand, 0, (int)s->n + pci);
     s->last = NULL;
+    s->reached++;
     if (pick == s->n) {
         PciFunc *f = pci_func(s->p->dev);
         unsigned len = size > 4 ? 4 : size;
@@ -551,6 +558,8 @@ static void test_storm(const void *data)
     }
     const char *env = g_getenv("RHEA_STORM");
     unsigned n = env ? (unsigned)strtoul(env, NULL, 0) : 20000;
+    unsigned reached = 0, regions = 0;
+    gint64 start = g_get_monotonic_time();
     GRand *rand = g_rand_new_with_seed((guint32)g_test_rand_int());
     for (unsigned done = 0; done < n;) {
         unsigned part = MIN(n - done, 4000);
@@ -560,9 +569,16 @@ static void test_storm(const void *data)
         storm_run(&s, part, true);
         storm_close(&s);
         done += part;
+        reached += s.reached;
+        regions = MAX(regions, s.n);
         device_reset(p.dev, g_rand_boolean(rand) ? RESET_COLD : RESET_WARM);
         storm_turns(&s);
     }
+    g_test_message("%s, %s: %u accesses of %u regions%s in %.1f s", ((const DeviceType *)data)->name,
+                   p.on_board ? "on the pc board" : "alone", reached, regions,
+                   is_pci(p.dev) ? " and configuration space" : "",
+                   (double)(g_get_monotonic_time() - start) / G_USEC_PER_SEC);
+    g_assert_cmpuint(reached, ==, regions || is_pci(p.dev) ? n : 0);
     g_rand_free(rand);
     place_close(&p);
 }
