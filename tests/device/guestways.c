@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * tests/device/guestways.c - random accesses of devices that own no region.
+ * Models: the PS/2 link as an 8042 uses it, keys and movements; the local APIC as its CPU sees it: page, MSRs,
+ * CR8, acknowledge, LINT pins, messages.
+ * Threads: main.
+ */
+#include "tests/device/guestways.h"
+
+#include "rhea/hw/apic.h"
+#include "rhea/hw/ps2.h"
+#include "rhea/system/machine.h"
+#include "rhea/target/x86/cpu.h"
+
+static uint64_t ps2_access(Device *dev, const Ps2Link *link, bool write, uint64_t val)
+{
+    uint64_t got = 0;
+    domain_lock(dev->domain);
+    if (write) {
+        link->write(dev, (uint8_t)val);
+    } else if (link->pending(dev)) {
+        got = 0x100 | link->take(dev);
+    }
+    domain_unlock(dev->domain);
+    return got;
+}
+
+/* Commands of both are E0h and up (F4h: report); the rest is data, or to be refused. */
+static uint64_t ps2_value(GRand *rand, uint64_t val)
+{
+    switch (g_rand_int_range(rand, 0, 4)) {
+    case 0: return val;
+    case 1: return 0xf4;
+    default: return 0xe0 | (val & 0x1f);
+    }
+}
+
+static uint64_t kbd_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    return ps2_access(dev, ps2_kbd_link(dev), write, ps2_value(rand, val));
+}
+
+static void kbd_feed(Device *dev, GRand *rand)
+{
+    domain_lock(dev->domain);
+    ps2_kbd_key(dev, (unsigned)g_rand_int_range(rand, 0, PS2_KEYS), g_rand_boolean(rand));
+    domain_unlock(dev->domain);
+}
+
+static uint64_t mouse_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    return ps2_access(dev, ps2_mouse_link(dev), write, ps2_value(rand, val));
+}
+
+static void mouse_feed(Device *dev, GRand *rand)
+{
+    domain_lock(dev->domain);
+    if (g_rand_boolean(rand)) {
+        ps2_mouse_buttons(dev, g_rand_int(rand));
+    } else {
+        int d[3];
+        for (unsigned i = 0; i < G_N_ELEMENTS(d); i++) { /* also as far as an int goes */
+            d[i] = (int)g_rand_int(rand) >> g_rand_int_range(rand, 0, 32);
+        }
+        ps2_mouse_move(dev, d[0], d[1], d[2]);
+    }
+    domain_unlock(dev->domain);
+}
+
+static X86Cpu *apic_cpu(const Device *dev)
+{
+    Machine *m = dev->machine;
+    for (unsigned i = 0; i < m->n_cpus; i++) { /* boards here have one */
+        if (x86_cpu(m->cpus[i])->apic) {
+            return x86_cpu(m->cpus[i]);
+        }
+    }
+    g_assert_not_reached();
+}
+
+static uint64_t apic_page(const Device *dev, const X86Cpu *cpu, GRand *rand, bool write, uint64_t val)
+{
+    MemAttrs attrs = { .cpu = true, .requester = (uint16_t)cpu->vcpu.index };
+    hwaddr at = APIC_DEFAULT_BASE + (g_rand_int(rand) & 0xff0);
+    unsigned size = 4;
+    uint64_t got = 0;
+    if (g_rand_int_range(rand, 0, 8) == 0) { /* as no system does it */
+        size = 1u << g_rand_int_range(rand, 0, 4);
+        at = APIC_DEFAULT_BASE + (g_rand_int(rand) & 0xfff & ~(size - 1));
+    }
+    if (write) {
+        as_store(&dev->machine->as_mem, at, size, val, attrs);
+    } else {
+        as_load(&dev->machine->as_mem, at, size, &got, attrs);
+    }
+    return got;
+}
+
+static uint64_t apic_msr(X86Cpu *cpu, GRand *rand, bool write, uint64_t val)
+{
+    unsigned pick = (unsigned)g_rand_int_range(rand, 0, 16);
+    uint32_t msr = pick == 0 ? 0x1b : pick == 1 ? 0x6e0 : 0x800 + (g_rand_int(rand) & 0x3ff);
+    uint64_t got = 0;
+    if (!write) {
+        return cpu->apic_ops->msr_read(cpu->apic, msr, &got) ? got : UINT64_MAX;
+    }
+    if (msr == 0x1b) { /* enabled or not, x2APIC or not; now and then anything */
+        uint64_t base = APIC_DEFAULT_BASE | 0x100 | (uint64_t)g_rand_int_range(rand, 0, 4) << 10;
+        val = g_rand_int_range(rand, 0, 4) ? base : val;
+    }
+    return cpu->apic_ops->msr_write(cpu->apic, msr, val);
+}
+
+static uint64_t apic_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    X86Cpu *cpu = apic_cpu(dev);
+    switch (g_rand_int_range(rand, 0, 16)) {
+    case 0: return (uint64_t)(int64_t)cpu->apic_ops->ack(cpu->apic);
+    case 1:
+        if (!write) {
+            return cpu->apic_ops->get_tpr(cpu->apic);
+        }
+        cpu->apic_ops->set_tpr(cpu->apic, (uint8_t)(val & 0xf0)); /* CR8 has four bits */
+        return 0;
+    case 2:
+    case 3:
+    case 4: return apic_msr(cpu, rand, write, val);
+    case 5:
+        if (g_rand_int_range(rand, 0, 256) == 0) {
+            cpu->apic_ops->init(cpu->apic);
+        }
+        return 0;
+    default: return apic_page(dev, cpu, rand, write, val);
+    }
+}
+
+static void apic_feed(Device *dev, GRand *rand)
+{
+    uint32_t r = g_rand_int(rand);
+    if (r & 1) {
+        apic_set_lint(apic_cpu(dev)->apic, r >> 1 & 1, r >> 2 & 1);
+    } else {
+        msi_send(dev->machine, (MsiMessage){ .addr = 0xfee00000 | (g_rand_int(rand) & 0xffffc), .data = r >> 1 });
+    }
+}
+
+static const GuestWay ways[] = {
+    { &apic_type, "its CPU", apic_access, apic_feed },
+    { &ps2_kbd_type, "its link", kbd_access, kbd_feed },
+    { &ps2_mouse_type, "its link", mouse_access, mouse_feed },
+};
+
+const GuestWay *guest_way_find(const DeviceType *type)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
+        if (ways[i].type == type) {
+            return &ways[i];
+        }
+    }
+    return NULL;
+}
