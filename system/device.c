@@ -445,7 +445,7 @@ void device_free_tree(Device *dev)
     dispose(dev);
 }
 
-/* Exported lines of a whole tree that ends: a device's last change of level must not reach one already freed. */
+/* Exported lines of a whole tree that ends: a last change of level must not reach a device already freed. */
 void device_cut_lines(Device *dev)
 {
     for (guint i = 0; i < dev->irqs->len; i++) {
