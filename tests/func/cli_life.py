@@ -338,6 +338,30 @@ def test_cpu_in_monitor(d):
     assert answers[9] == "* CPU #0: pc=0x00000000fffffff0", answers
 
 
+def test_pc_ends(d):
+    """A running PC with all it has is taken down without a word, or a sanitizer's."""
+    base = [BIN, "-display", "none", "-m", "64M"]
+    path = os.path.join(d, "mon")
+    for how in ("quit", "signal", "reset"):
+        p = start("-monitor", f"unix:{path},server=on,wait=off", "-serial", "null", "-device", "isa-debug-exit", base=base)
+        wait_for(lambda: os.path.exists(path), "socket")
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(path)
+        read_until(s.fileno(), b"(qemu) ")
+        time.sleep(0.2)  # somewhere in the firmware
+        if how == "reset":
+            s.sendall(b"system_reset\ninfo status\n")
+            read_until(s.fileno(), b"VM status: running")
+        if how == "signal":
+            p.terminate()
+        else:
+            s.sendall(b"quit\n")
+        status, out, err = finish(p)
+        s.close()
+        told = f"{NAME}: terminating on signal 15 from pid {os.getpid()} ({open('/proc/self/comm').read().strip()})\n"
+        assert (status, err) == (0, told if how == "signal" else ""), (how, status, err)
+
+
 def test_nodefaults(d):
     out = run("-monitor", "stdio", stdin=b"info chardev\nquit\n")[1]
     assert "serial0: filename=null" in out

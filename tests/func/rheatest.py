@@ -49,14 +49,25 @@ class Vm:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exc):
-        if self.p.poll() is None:
-            self.p.kill()
-        self.p.wait()
-        self.p.stdin.close()
-        self.p.stdout.close()
-        self.err_file.close()
-        shutil.rmtree(self.dir, ignore_errors=True)
+    def __exit__(self, kind, *exc):
+        try:
+            if kind is None and self.p.poll() is None:
+                self.end()
+        finally:
+            if self.p.poll() is None:
+                self.p.kill()
+            self.p.wait()
+            self.p.stdin.close()
+            self.p.stdout.close()
+            self.err_file.close()
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def end(self):
+        """A test that has seen enough: SIGTERM is an orderly end, and a sanitizer finds leaks only in one."""
+        self.p.terminate()
+        self.wait(0)
+        if len(self.err().splitlines()) != 1 or "terminating on signal 15" not in self.err():
+            self.fail("SIGTERM is not all that is told at the end")
 
     def err(self):
         with open(self.err_path, "rb") as f:
