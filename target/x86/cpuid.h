@@ -93,6 +93,8 @@ uint32_t x86_cpuid_signature(const X86Cpu *cpu); /* leaf 1 EAX; EDX after reset 
 bool x86_model_parse(Machine *m, const char *text, Error **errp);
 void x86_model_free(Machine *m);
 void x86_model_help(GString *out);
+/* model-host.c: the host CPU's identity, address width and features, not masked. False: not an x86. */
+bool x86_model_read_host(X86CpuModel *m, Error **errp);
 /* A feature's number by any of its names, 0: none. */
 unsigned x86_feature_number(const char *name);
 const char *x86_feature_name(unsigned word, unsigned bit); /* NULL: reserved */

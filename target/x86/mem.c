@@ -55,6 +55,10 @@ void x86_tlb_flush(X86Cpu *cpu, bool keep_global)
         }
     }
     t->stats.tlb_flushes++;
+    if (log_on(LOG_MMU)) {
+        log_printf("mmu: cpu %u rip 0x%" PRIx64 ": flush of %s, cr3 0x%" PRIx64 "\n", cpu->vcpu.index, cpu->rip,
+                   keep_global ? "all but global pages" : "everything", cpu->cr3);
+    }
     tlb_new_generation(cpu);
 }
 
@@ -80,6 +84,9 @@ void x86_tlb_flush_page(X86Cpu *cpu, uint64_t lin)
         }
     }
     t->stats.page_flushes++;
+    if (log_on(LOG_MMU)) {
+        log_printf("mmu: cpu %u rip 0x%" PRIx64 ": flush of the page at 0x%" PRIx64 "\n", cpu->vcpu.index, cpu->rip, lin);
+    }
     tlb_new_generation(cpu);
 }
 

@@ -93,6 +93,9 @@ static const struct { const char *alias, *name;
     { "rdrnd", "rdrand" },
 };
 
+/* Store-triggered wake-up does not exist here, so MWAIT would only burn time; real topology decides on HT. */
+static const char never_by_default[] = "monitor ht cmp-legacy";
+
 /* What every engine here does besides instructions named by a feat= of insn.def. */
 static const char engine_features[] =
     "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush acpi mmx fxsr sse sse2 "
@@ -210,6 +213,7 @@ static const ModelDef models[] = {
       CORE "pni cx16 lm syscall nx lahf-lm", NULL },
     { "base", NULL, INTEL, 0, 0, 0, 0, 0, "", NULL, NULL },
     { "max", NULL, AMD, 15, 107, 1, 0xd, 0x8000001e, "Rhea Virtual CPU (max)", NULL, NULL },
+    { "host", NULL, NULL, 0, 0, 0, 0, 0, "", NULL, NULL }, /* x86_model_read_host() */
 };
 
 static const ModelDef *model_find(const char *name)
@@ -528,20 +532,27 @@ static void model_max(ModelParse *p)
 {
     X86CpuModel *m = p->m;
     memcpy(m->words, p->avail, sizeof(m->words));
-    /* Store-triggered wake-up does not exist here, so MWAIT would only burn time; real topology decides on
-     * HT. */
-    words_apply(m->words, "monitor ht cmp-legacy", false);
+    words_apply(m->words, never_by_default, false);
+}
+
+/* The host's features as far as they can be offered: like max, it has all it can have and warns of nothing. */
+static bool model_host(ModelParse *p, Error **errp)
+{
+    X86CpuModel *m = p->m;
+    if (!x86_model_read_host(m, errp)) {
+        return false;
+    }
+    for (unsigned w = 0; w < FW_COUNT; w++) {
+        m->words[w] &= p->avail[w];
+    }
+    words_apply(m->words, never_by_default, false);
+    return true;
 }
 
 bool x86_model_parse(Machine *machine, const char *text, Error **errp)
 {
     g_auto(GStrv) items = g_strsplit(text, ",", -1);
     const char *name = items[0] ? items[0] : "";
-    if (!strcmp(name, "host")) {
-        error_set(errp, "CPU model 'host' needs an accelerator that runs guest code on the host's CPU");
-        error_hint(errp, "use -cpu max: everything this accelerator can do");
-        return false;
-    }
     const ModelDef *d = model_find(name);
     if (!d) {
         const char *names[G_N_ELEMENTS(models) + 1] = { NULL };
@@ -561,6 +572,8 @@ bool x86_model_parse(Machine *machine, const char *text, Error **errp)
     def_expand(d, m);
     if (!strcmp(d->name, "max")) {
         model_max(&p);
+    } else if (!strcmp(d->name, "host") && !model_host(&p, errp)) {
+        return false;
     }
     words_apply(m->words, strcmp(d->name, "base") ? "hypervisor" : NULL, true);
     for (unsigned i = 1; items[i]; i++) {
@@ -593,6 +606,7 @@ void x86_model_help(GString *out)
         g_string_append_printf(
             out, "x86 %-26s %s\n", models[i].name,
             !strcmp(models[i].name, "max")    ? "Enables all features supported by the accelerator"
+            : !strcmp(models[i].name, "host") ? "The host's CPU, as far as the accelerator supports its features"
             : !strcmp(models[i].name, "base") ? "base CPU model type with no features enabled"
                                               : brand);
     }

@@ -193,7 +193,7 @@ OP(invpcid)
     ld_n(cpu, d, lin, desc, 16);
     uint64_t pcid = desc[0] & 0xfff;
     SYNC(d);
-    if (type > 3 || (type < 2 && (desc[0] >> 12 || (!(cpu->cr4 & CR4_PCIDE) && pcid))) ||
+    if (type > 3 || desc[0] >> 12 || (type < 2 && !(cpu->cr4 & CR4_PCIDE) && pcid) ||
         (type == 0 && !x86_canonical(cpu, desc[1]))) {
         RAISE_ERR(EXC_GP, 0);
     }

@@ -244,6 +244,55 @@ static void test_controls(void)
     guest_free(g);
 }
 
+GUEST_CODE(code_invpcid_type, 64, "push %rcx\n push %rbx\n invpcid (%rsp), %rax");
+
+static void test_invpcid(void)
+{
+    const struct { uint64_t type, pcid, lin; bool pcide, gp; } cases[] = {
+        { 0, 0, 0x400000, false, false }, { 0, 1, 0x400000, false, true }, { 0, 1, 0x400000, true, false },
+        { 0, 0, 1ull << 50, false, true }, { 1, 0, 1ull << 50, false, false }, { 1, 1, 0, false, true },
+        { 2, 1, 0, false, false },        { 3, 1, 0, false, false },       { 4, 0, 0, false, true },
+        { 0, 0x1000, 0, true, true },     { 1, 0x1000, 0, true, true },    { 2, 0x1000, 0, true, true },
+        { 3, 0x1000, 0, true, true },
+    };
+    Guest *g = guest_new(NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_message("case %u", i);
+        guest_long(g);
+        g_assert_true(!cases[i].pcide || x86_set_cr4(g->cpu, g->cpu->cr4 | CR4_PCIDE));
+        g->cpu->gpr[R_RAX] = cases[i].type;
+        g->cpu->gpr[R_RBX] = cases[i].pcid;
+        g->cpu->gpr[R_RCX] = cases[i].lin;
+        guest_run(g, code_invpcid_type);
+        if (cases[i].gp) {
+            g_assert_fault(g, EXC_GP, 0);
+        } else {
+            g_assert_cmpint(guest_vector(g), ==, -1);
+        }
+    }
+    /* Which translations go: a global page survives types 0 (of another address), 1 and 3, but not 2. */
+    const hwaddr pde = G_PT + 0x2000 + 8 * 2; /* 4..6 MiB */
+    const bool stale[] = { true, true, false, true };
+    for (unsigned type = 0; type < 4; type++) {
+        guest_long(g);
+        g_assert_true(x86_set_cr4(g->cpu, g->cpu->cr4 | CR4_PGE));
+        guest_st(g, 0x400000, 4, 0x44);
+        guest_st(g, 0x600000, 4, 0x66);
+        guest_st(g, pde, 8, 0x400187);
+        g->cpu->gpr[R_RDI] = 0x400000;
+        guest_run(g, code_read);
+        g_assert_cmphex(g->cpu->gpr[R_RAX] & 0xffff, ==, 0x44);
+        guest_st(g, pde, 8, 0x600187);
+        g->cpu->gpr[R_RAX] = type;
+        g->cpu->gpr[R_RBX] = 0;
+        g->cpu->gpr[R_RCX] = 0x200000;
+        guest_run(g, code_invpcid_type);
+        guest_run(g, code_read);
+        g_assert_cmphex(g->cpu->gpr[R_RAX] & 0xffff, ==, stale[type] ? 0x44 : 0x66);
+    }
+    guest_free(g);
+}
+
 static void test_a20(void)
 {
     Guest *g = guest_new(NULL);
@@ -293,6 +342,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/long/bases", test_bases);
     g_test_add_func("/cpu/long/msrs", test_msrs);
     g_test_add_func("/cpu/long/controls", test_controls);
+    g_test_add_func("/cpu/long/invpcid", test_invpcid);
     g_test_add_func("/cpu/long/a20", test_a20);
     g_test_add_func("/cpu/long/state", test_state);
     return g_test_run();

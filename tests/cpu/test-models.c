@@ -3,6 +3,7 @@
  */
 #include "tests/cpu/sysguest.h"
 #include "target/x86/cpuid.h"
+#include <cpuid.h>
 
 static void check_fails(Machine *m, const char *text, const char *error, const char *hint)
 {
@@ -26,7 +27,7 @@ static void test_errors(void)
     check_fails(m, "qemu64,family=xx", "family", NULL);
     check_fails(m, "qemu64,vendor=short", "12 characters", NULL);
     check_fails(m, "qemu64,pae=maybe", "pae", NULL);
-    check_fails(m, "host", "'host'", "-cpu max");
+    check_fails(m, "host,enforce,+avx512f", "avx512f", "enforce");
     check_fails(m, "Haswell,enforce", "avx2", "enforce");
     check_fails(m, "qemu64,tsc-frequency=5", "tsc-frequency", NULL);
     g_autoptr(GString) help = g_string_new(NULL);
@@ -114,6 +115,42 @@ static void test_max(void)
     guest_free(g);
 }
 
+/* host is this machine's CPU, without what max has not. (These tests are built on x86-64 hosts only.) */
+static void test_host(void)
+{
+    Guest *g = guest_new("host,enforce"), *max = guest_new("max");
+    uint32_t own[4], r[4];
+    __cpuid(0, own[0], own[1], own[2], own[3]);
+    x86_cpuid(g->cpu, 0, 0, r);
+    g_assert_cmpmem(&r[1], 12, &own[1], 12);
+    g_assert_cmpuint(r[0], <=, MAX(own[0], 0xdu));
+    __cpuid(1, own[0], own[1], own[2], own[3]);
+    x86_cpuid(g->cpu, 1, 0, r);
+    g_assert_cmphex(r[0], ==, own[0] & 0x0fff0fff);
+    g_assert_cmphex(g->cpu->model->words[FW_1_ECX] & ~own[2] & ~(1u << 31), ==, 0);
+    g_assert_true(x86_has_feature(g->cpu, "hypervisor"));
+    g_assert_true(x86_has_feature(g->cpu, "sse2"));
+    for (unsigned w = 0; w < FW_COUNT; w++) {
+        g_assert_cmphex(g->cpu->model->words[w] & ~max->cpu->model->words[w], ==, 0);
+    }
+    g_assert_cmphex(g->cpu->model->words[FW_81_EDX] >> 29 & 1, ==, 1);
+    for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++) {
+        __cpuid(leaf, own[0], own[1], own[2], own[3]);
+        x86_cpuid(g->cpu, leaf, 0, r);
+        g_assert_cmpmem(r, 16, own, 16);
+    }
+    __cpuid(0x80000008, own[0], own[1], own[2], own[3]);
+    x86_cpuid(g->cpu, 0x80000008, 0, r);
+    g_assert_cmphex(r[0] & 0xff, ==, own[0] & 0xff);
+    guest_free(g);
+    guest_free(max);
+
+    g = guest_new("host,-sse4.2,model-id=Mine"); /* options apply on top */
+    g_assert_false(x86_has_feature(g->cpu, "sse4.2"));
+    g_assert_cmpstr(g->cpu->model->model_id, ==, "Mine");
+    guest_free(g);
+}
+
 /* Every model can be made, with all warnings off. */
 static void test_all_models(void)
 {
@@ -139,6 +176,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/models/errors", test_errors);
     g_test_add_func("/cpu/models/options", test_options);
     g_test_add_func("/cpu/models/max", test_max);
+    g_test_add_func("/cpu/models/host", test_host);
     g_test_add_func("/cpu/models/all", test_all_models);
     return g_test_run();
 }
