@@ -10,6 +10,7 @@
 #include "rhea/backends/char.h"
 #include "rhea/system/machine.h"
 #include "rhea/util/log.h"
+#include <pthread.h>
 
 enum {
     CHAR_OUT_BYTES = 64 * 1024, /* towards the host */
@@ -106,7 +107,7 @@ struct Chardev {
     Task flush, resume;
     bool open;                 /* atomic */
 
-    GMutex lock;
+    pthread_mutex_t lock;
     ByteRing out;
     uint32_t logged;           /* bytes from out's head that are in the log file already */
     bool out_full;             /* somebody was refused or waits */

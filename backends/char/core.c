@@ -22,9 +22,9 @@ size_t chardev_input_room(Chardev *c)
     if (!p || !p->ready) {
         return 0;
     }
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     size_t room = ring_room(&p->in);
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     return room;
 }
 
@@ -122,9 +122,9 @@ static void watch_want(Chardev *c, FdWatch *w, int fd, unsigned events,
 
 void chardev_update_watch(Chardev *c)
 {
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     bool pending = c->out.used > 0;
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     unsigned in = c->in_fd >= 0 && !c->in_eof && chardev_input_room(c) > 0 ? LOOP_IN : 0;
     unsigned out = c->out_fd >= 0 && c->open && pending ? LOOP_OUT : 0;
     if (c->in_fd == c->out_fd) {
@@ -193,11 +193,11 @@ static bool flush_some(Chardev *c)
 {
     uint8_t buf[CHAR_IO_CHUNK];
     for (;;) {
-        g_mutex_lock(&c->lock);
+        pthread_mutex_lock(&c->lock);
         size_t n = ring_peek(&c->out, 0, buf, sizeof(buf));
         size_t logged = MIN(c->logged, n);
         c->logged = MAX(c->logged, n);
-        g_mutex_unlock(&c->lock);
+        pthread_mutex_unlock(&c->lock);
         if (!n) {
             return false;
         }
@@ -219,20 +219,20 @@ static bool flush_some(Chardev *c)
         } else {
             c->write_failed = false;
         }
-        g_mutex_lock(&c->lock);
+        pthread_mutex_lock(&c->lock);
         ring_drop(&c->out, done);
         c->logged -= MIN(c->logged, (uint32_t)done);
-        g_mutex_unlock(&c->lock);
+        pthread_mutex_unlock(&c->lock);
     }
 }
 
 void chardev_flush_now(Chardev *c)
 {
     flush_some(c);
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     bool tell = c->out_full && ring_room(&c->out) > 0;
     c->out_full &= !tell;
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     for (unsigned i = 0; tell && i < CHAR_MUX_PORTS; i++) {
         if (c->fe[i] && c->fe[i]->writable_cb) {
             char_port_post_writable(c->fe[i]);
@@ -282,7 +282,7 @@ static void chardev_free(Chardev *c)
         close(c->log_fd);
     }
     ring_fini(&c->out);
-    g_mutex_clear(&c->lock);
+    pthread_mutex_destroy(&c->lock);
     g_free(c->state);
     g_free(c->id);
     g_free(c->filename);
@@ -324,7 +324,7 @@ Chardev *chardev_new(Machine *m, const char *id, const CharConfig *cfg, Error **
     c->flush = (Task){ .run = flush_run, .opaque = c };
     c->resume = (Task){ .run = resume_run, .opaque = c };
     ring_init(&c->out, CHAR_OUT_BYTES);
-    g_mutex_init(&c->lock);
+    pthread_mutex_init(&c->lock, NULL);
     if (!open_log(c, cfg, errp) || !be->open(c, cfg, errp)) {
         chardev_free(c);
         return NULL;

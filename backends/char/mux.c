@@ -17,9 +17,9 @@ void char_set_escape(int byte)
 
 static void mux_say(Chardev *c, const char *text)
 {
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     ring_push(&c->out, (const uint8_t *)text, strlen(text));
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     chardev_flush_now(c);
 }
 
@@ -65,11 +65,11 @@ static void mux_next(Chardev *c)
 
 static void mux_toggle_stamps(Chardev *c)
 {
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     c->m.stamps = !c->m.stamps;
     c->m.line_start = true;
     c->m.stamp_base = g_get_monotonic_time();
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
 }
 
 /* The key after the escape key. */

@@ -65,9 +65,9 @@ static void port_deliver(void *opaque)
         const CharHandler *h = p->port->handler;
         CharEvent event;
         size_t avail;
-        g_mutex_lock(&c->lock);
+        pthread_mutex_lock(&c->lock);
         bool is_event = port_next_locked(p, &event, &avail);
-        g_mutex_unlock(&c->lock);
+        pthread_mutex_unlock(&c->lock);
         if (is_event) {
             if (h->event) {
                 h->event(p->port->opaque, event);
@@ -83,11 +83,11 @@ static void port_deliver(void *opaque)
         if (!want) {
             break;
         }
-        g_mutex_lock(&c->lock);
+        pthread_mutex_lock(&c->lock);
         size_t n = ring_peek(&p->in, 0, buf, want);
         ring_drop(&p->in, n);
         p->in_taken += n;
-        g_mutex_unlock(&c->lock);
+        pthread_mutex_unlock(&c->lock);
         took = true;
         if (h->receive) {
             h->receive(p->port->opaque, buf, n);
@@ -116,9 +116,9 @@ static void port_writable(void *opaque)
 
 void char_port_push(CharPortPrivate *p, const uint8_t *buf, size_t len)
 {
-    g_mutex_lock(&p->chr->lock);
+    pthread_mutex_lock(&p->chr->lock);
     p->in_pushed += ring_push(&p->in, buf, len);
-    g_mutex_unlock(&p->chr->lock);
+    pthread_mutex_unlock(&p->chr->lock);
     if (p->ready) {
         port_post_deliver(p);
     }
@@ -139,14 +139,14 @@ static bool cancel_mux_in_locked(CharPortPrivate *p)
 
 void char_port_event(CharPortPrivate *p, CharEvent event)
 {
-    g_mutex_lock(&p->chr->lock);
+    pthread_mutex_lock(&p->chr->lock);
     if (event == CHAR_MUX_OUT && cancel_mux_in_locked(p)) {
         /* nothing to say */
     } else if (p->n_events < CHAR_EVENTS) {
         p->events[p->n_events].event = event;
         p->events[p->n_events++].at = p->in_pushed;
     }
-    g_mutex_unlock(&p->chr->lock);
+    pthread_mutex_unlock(&p->chr->lock);
     if (p->ready) {
         port_post_deliver(p);
     }
@@ -159,10 +159,10 @@ size_t char_write(CharPort *p, const uint8_t *buf, size_t len)
         return len; /* nothing connected: like a line without a cable */
     }
     Chardev *c = priv->chr;
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     size_t n = c->mux && c->m.stamps ? mux_push_locked(c, buf, len) : ring_push(&c->out, buf, len);
     c->out_full |= n < len;
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     loop_post(c->loop, &c->flush);
     return n;
 }
@@ -175,10 +175,10 @@ void char_notify_writable(CharPort *p, void (*cb)(void *opaque))
     }
     Chardev *c = priv->chr;
     priv->writable_cb = cb;
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     bool room = ring_room(&c->out) > 0;
     c->out_full |= !room;
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     if (room) {
         char_port_post_writable(priv);
     }
@@ -247,10 +247,10 @@ void char_detach(CharPort *p)
     }
     Chardev *c = priv->chr;
     unsigned tag = priv->tag;
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     c->fe[tag] = NULL;
     c->n_fe--;
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     p->priv = NULL;
     p->be = NULL;
     priv->dead = true;
@@ -338,9 +338,9 @@ bool chardev_connect(Chardev *c, CharPort *port, Error **errp)
     p->writable_loop = (Task){ .run = port_writable, .opaque = p };
     port->priv = p;
     port->be = c;
-    g_mutex_lock(&c->lock);
+    pthread_mutex_lock(&c->lock);
     c->fe[tag] = p;
     c->n_fe++;
-    g_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->lock);
     return true;
 }

@@ -14,6 +14,7 @@
 #include "rhea/hw/ps2.h"
 #include "rhea/hw/timer.h"
 #include "rhea/target/x86/cpu.h"
+#include <pthread.h>
 
 enum { FERR_PORT = 0xf0, FERR_IRQ = 13, PIN2_ISA = 0, PIN2_HPET = 1, A20_PORT92 = 0, A20_KBC = 1 };
 
@@ -23,7 +24,7 @@ typedef struct PcGlue {
     MemRegion ferr_port;
     IrqLine gsi_out[ISA_IRQS]; /* to the I/O APIC; each under its ISA line's gate lock */
     IrqOr pin2, a20;
-    GMutex lock;        /* guards ferr */
+    pthread_mutex_t lock; /* guards ferr */
     IrqLine ferr;
     bool ferr_level;    /* guest-visible state */
 } PcGlue;
@@ -107,10 +108,10 @@ static const IrqSinkOps glue_a20_sink = { .set = glue_a20_set };
 
 static void glue_set_ferr(PcGlue *g, bool level)
 {
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     g->ferr_level = level;
     irq_set(&g->ferr, level);
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
 }
 
 /* An error latches; only F0h releases it. */
@@ -185,14 +186,14 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
 static void glue_cleanup(void *opaque)
 {
     PcGlue *g = opaque;
-    g_mutex_clear(&g->lock);
+    pthread_mutex_destroy(&g->lock);
 }
 
 static bool glue_realize(Device *dev, Error **errp)
 {
     static const MemOps ops = { .read = ferr_read, .write = ferr_write, .min = 1, .max = 1 };
     PcGlue *g = dev_as(PcGlue, dev);
-    g_mutex_init(&g->lock);
+    pthread_mutex_init(&g->lock, NULL);
     device_add_cleanup(dev, glue_cleanup, g);
     irq_or_init(&g->a20);
     irq_connect(&g->a20.out, &glue_a20_sink, g, 0);
@@ -204,9 +205,9 @@ static bool glue_realize(Device *dev, Error **errp)
 static void glue_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     PcGlue *g = dev_as(PcGlue, dev);
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     g->ferr_level = false;
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
 }
 
 static void glue_reset_done(Device *dev)

@@ -9,6 +9,7 @@
  *         under a leaf lock, so that telling a level twice is harmless.
  */
 #include "pc_internal.h"
+#include <pthread.h>
 #include <string.h>
 
 enum { REG_PIRQ = 0x60, PIRQ_DISABLE = 0x80, PIRQS = 4, VALID_IRQS = 0xdef8 };
@@ -17,7 +18,7 @@ typedef struct Piix3 {
     Device dev;
     IsaBus *isa;                /* wiring */
     IrqLine out[ISA_IRQS];
-    GMutex lock;                /* guards what follows */
+    pthread_mutex_t lock;       /* guards what follows */
     uint64_t intx[PIRQS * 4];   /* guest-visible state: one bit per function, 256 per PIRQ */
     uint8_t route[PIRQS];       /* derived: copy of PIRQRC */
 } Piix3;
@@ -49,21 +50,21 @@ static void piix3_set_intx(void *host, unsigned devfn, unsigned pin, bool level)
 {
     Piix3 *s = host;
     unsigned pirq = (pin + (devfn >> 3) + 3) & 3;
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     uint64_t *w = &s->intx[4 * pirq + devfn / 64], bit = UINT64_C(1) << (devfn & 63);
     *w = level ? *w | bit : *w & ~bit;
     piix3_update_locked(s);
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void piix3_take_routes(Piix3 *s)
 {
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     for (unsigned p = 0; p < PIRQS; p++) {
         s->route[p] = pci_get(&s->dev, REG_PIRQ + p, 1);
     }
     piix3_update_locked(s);
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void piix3_config_written(Device *dev, unsigned off, unsigned len)
@@ -84,7 +85,7 @@ static const struct { uint8_t reg, value, wmask; } piix3_regs[] = { /* defaults 
 
 static void piix3_clear_lock(void *opaque)
 {
-    g_mutex_clear(&((Piix3 *)opaque)->lock);
+    pthread_mutex_destroy(&((Piix3 *)opaque)->lock);
 }
 
 static bool piix3_realize(Device *dev, Error **errp G_GNUC_UNUSED)
@@ -92,7 +93,7 @@ static bool piix3_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     static const PciHostOps host_ops = { .set_intx = piix3_set_intx };
     Piix3 *s = dev_as(Piix3, dev);
     PciBus *bus = pci_func(dev)->bus;
-    g_mutex_init(&s->lock);
+    pthread_mutex_init(&s->lock, NULL);
     device_add_cleanup(dev, piix3_clear_lock, s);
     s->isa = isa_bus_new(dev, "isa.0");
     for (unsigned irq = 0; irq < ISA_IRQS; irq++) {
@@ -119,9 +120,9 @@ static void piix3_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     }
     pci_set_word(dev, 0x04, 0x0007);
     pci_set_word(dev, 0x06, 0x0200);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     memset(s->intx, 0, sizeof(s->intx)); /* the functions' own reset_done says who still asks */
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void piix3_reset_done(Device *dev)

@@ -14,6 +14,7 @@
 #include "rhea/hw/intc.h"
 #include "rhea/system/machine.h"
 #include "rhea/target/x86/cpu.h"
+#include <pthread.h>
 #include <string.h>
 
 enum { BASE_BSP = 1 << 8, BASE_EXTD = 1 << 10, BASE_EN = 1 << 11 };
@@ -69,7 +70,7 @@ typedef struct Apic {
 
 struct ApicBus {
     Machine *machine;
-    GMutex lock;
+    pthread_mutex_t lock;
     unsigned refs, n, next; /* next: where the search for a lowest-priority target starts */
     Apic **apics;           /* by vCPU index */
     Device *ioapic;
@@ -206,7 +207,7 @@ void apic_set_lint(void *opaque, unsigned pin, bool level)
     if (pin > 1) {
         return;
     }
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     bool rising = level && !a->lint[pin];
     uint32_t lvt = a->lvt[LVT_LINT0 + pin];
     a->lint[pin] = level;
@@ -220,7 +221,7 @@ void apic_set_lint(void *opaque, unsigned pin, bool level)
         apic_local(a, LVT_LINT0 + pin);
     }
     apic_update(a);
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
 }
 
 /* --- messages --- */
@@ -284,9 +285,9 @@ static void bus_msi(void *opaque, MsiMessage msg)
     if (level && !(msg.data & 0x4000)) {
         return; /* the deassert message of a level trigger */
     }
-    g_mutex_lock(&bus->lock);
+    pthread_mutex_lock(&bus->lock);
     bus_send(bus, msg.addr >> 12 & 0xff, msg.addr & 4, false, mode, (uint8_t)msg.data, level);
-    g_mutex_unlock(&bus->lock);
+    pthread_mutex_unlock(&bus->lock);
 }
 
 /* 10.6.1 */
@@ -389,7 +390,7 @@ static void timer_rearm(Apic *a, int64_t late)
 static void apic_timer_fire(void *opaque)
 {
     Apic *a = dev_as(Apic, (Device *)opaque);
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     if (timer_is_deadline(a)) {
         if (a->tsc_deadline) {
             a->tsc_deadline = 0;
@@ -401,7 +402,7 @@ static void apic_timer_fire(void *opaque)
             timer_rearm(a, timer_now(a) + MIN_PERIOD_NS);
         }
     }
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
 }
 
 /* --- registers: one set of functions for the page and the MSRs --- */
@@ -573,13 +574,13 @@ static uint64_t page_read(void *opaque, MemAccess *acc)
     if (!a) {
         return UINT32_MAX;
     }
-    g_mutex_lock(&bus->lock);
+    pthread_mutex_lock(&bus->lock);
     if (!apic_on(a) || apic_x2(a)) {
         val = UINT32_MAX; /* the page is not there */
     } else if (!(acc->off & 15) && !reg_read(a, acc->off >> 4, &val)) {
         apic_error(a, ESR_REGISTER);
     }
-    g_mutex_unlock(&bus->lock);
+    pthread_mutex_unlock(&bus->lock);
     return val;
 }
 
@@ -591,7 +592,7 @@ static void page_write(void *opaque, MemAccess *acc, uint64_t val)
     if (!a || acc->attrs.debug) {
         return;
     }
-    g_mutex_lock(&bus->lock);
+    pthread_mutex_lock(&bus->lock);
     bool bad = false;
     if (apic_on(a) && !apic_x2(a) && !(acc->off & 15)) {
         bad = !reg_write(a, acc->off >> 4, (uint32_t)val, &eoi);
@@ -599,7 +600,7 @@ static void page_write(void *opaque, MemAccess *acc, uint64_t val)
             apic_error(a, ESR_REGISTER);
         }
     }
-    g_mutex_unlock(&bus->lock);
+    pthread_mutex_unlock(&bus->lock);
     if (bad) {
         guest_error(&a->dev, "write of 0x%" PRIx64 " to offset 0x%" PRIx64 ": no such register", val,
                     acc->off);
@@ -612,14 +613,14 @@ static void page_write(void *opaque, MemAccess *acc, uint64_t val)
 static int op_ack(void *opaque)
 {
     Apic *a = opaque;
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     int v = apic_deliverable(a);
     if (v >= 0) {
         bit_put(a->irr, (unsigned)v, false);
         bit_put(a->isr, (unsigned)v, true);
     }
     apic_update(a);
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
     return v;
 }
 
@@ -632,10 +633,10 @@ static uint8_t op_get_tpr(void *opaque)
 static void op_set_tpr(void *opaque, uint8_t tpr)
 {
     Apic *a = opaque;
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     a->tpr = tpr;
     apic_update(a);
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
 }
 
 static bool op_msr_read(void *opaque, uint32_t msr, uint64_t *val)
@@ -643,7 +644,7 @@ static bool op_msr_read(void *opaque, uint32_t msr, uint64_t *val)
     Apic *a = opaque;
     uint32_t v = 0;
     bool ok = true;
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     if (msr == 0x1b) {
         *val = a->base;
     } else if (msr == 0x6e0) {
@@ -656,7 +657,7 @@ static bool op_msr_read(void *opaque, uint32_t msr, uint64_t *val)
         ok = apic_x2(a) && reg_read(a, msr - 0x800, &v);
         *val = v;
     }
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
     return ok;
 }
 
@@ -702,9 +703,9 @@ static bool base_write(Apic *a, uint64_t val)
 static bool op_base_write(Apic *a, uint64_t val)
 {
     hwaddr page = val & ~0xfffull;
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     bool moved = page != (a->base & ~0xfffull), ok = base_write(a, val);
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
     if (ok && moved) {
         region_set_addr(&a->bus->page, page);
     }
@@ -719,7 +720,7 @@ static bool op_msr_write(void *opaque, uint32_t msr, uint64_t val)
     if (msr == 0x1b) {
         return op_base_write(a, val);
     }
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     if (msr == 0x6e0) {
         ok = x86_has_feature(a->cpu, "tsc-deadline");
         if (ok && timer_is_deadline(a)) {
@@ -736,7 +737,7 @@ static bool op_msr_write(void *opaque, uint32_t msr, uint64_t val)
     } else {
         ok = apic_x2(a) && !(val >> 32) && reg_write(a, msr - 0x800, (uint32_t)val, &eoi);
     }
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
     apic_tell_eoi(a, eoi);
     return ok;
 }
@@ -745,10 +746,10 @@ static bool op_msr_write(void *opaque, uint32_t msr, uint64_t val)
 static void op_init(void *opaque)
 {
     Apic *a = opaque;
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     apic_reset_state(a);
     apic_update(a);
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
 }
 
 static const X86ApicOps apic_cpu_ops = { .ack = op_ack,
@@ -766,9 +767,9 @@ static void bus_unref(void *opaque)
     ApicBus *bus = a->bus;
     a->cpu->apic = NULL;
     a->cpu->apic_ops = NULL;
-    g_mutex_lock(&bus->lock);
+    pthread_mutex_lock(&bus->lock);
     bus->apics[a->cpu->vcpu.index] = NULL;
-    g_mutex_unlock(&bus->lock);
+    pthread_mutex_unlock(&bus->lock);
     if (--bus->refs == 0) {
         if (bus->machine->msi_opaque == bus) {
             bus->machine->msi_sink = NULL;
@@ -778,7 +779,7 @@ static void bus_unref(void *opaque)
             region_unmap(&bus->page);
         }
         region_fini(&bus->page);
-        g_mutex_clear(&bus->lock);
+        pthread_mutex_destroy(&bus->lock);
         g_free(bus->apics);
         g_free(bus);
     }
@@ -803,7 +804,7 @@ static ApicBus *bus_new_for(Machine *m)
     bus->machine = m;
     bus->n = MAX(m->n_cpus, m->max_cpus);
     bus->apics = g_new0(Apic *, bus->n);
-    g_mutex_init(&bus->lock);
+    pthread_mutex_init(&bus->lock, NULL);
     region_init_io(&bus->page, NULL, "apic-msi", &ops, bus, 4096);
     region_map(&m->sysmem, APIC_DEFAULT_BASE, &bus->page, 4096);
     m->msi_sink = bus_msi;
@@ -837,7 +838,7 @@ static bool apic_realize(Device *dev, Error **errp)
 static void apic_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     Apic *a = dev_as(Apic, dev);
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     a->base = APIC_DEFAULT_BASE | BASE_EN | (a->cpu->is_bsp ? BASE_BSP : 0);
     a->id = a->cpu->apic_id;
     apic_reset_state(a);
@@ -845,7 +846,7 @@ static void apic_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
         /* Virtual wire, as firmware sets up before it can take a timer tick (MP specification 3.6.2.2). */
         a->lvt[LVT_LINT0] = MODE_EXTINT << 8;
     }
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
 }
 
 static void apic_reset_done(Device *dev)
@@ -854,9 +855,9 @@ static void apic_reset_done(Device *dev)
     if (a->bus->page.at != APIC_DEFAULT_BASE) {
         region_set_addr(&a->bus->page, APIC_DEFAULT_BASE);
     }
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     apic_update(a);
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
 }
 
 static bool apic_post_load(void *opaque, Error **errp)
@@ -881,9 +882,9 @@ static bool apic_post_load(void *opaque, Error **errp)
     if (a->bus->page.at != (a->base & ~0xfffull)) {
         region_set_addr(&a->bus->page, a->base & ~0xfffull);
     }
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     apic_update(a);
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
     return true;
 }
 
@@ -891,7 +892,7 @@ static void apic_text(Apic *a, GString *out)
 {
     static const char *const names[LVT_COUNT] = { "LVTT", "LVTTHMR", "LVTPC", "LVT0", "LVT1", "LVTERR" };
     static const char *const modes[] = { "Fixed", "LowPri", "SMI", "3", "NMI", "INIT", "SIPI", "ExtINT" };
-    g_mutex_lock(&a->bus->lock);
+    pthread_mutex_lock(&a->bus->lock);
     for (unsigned i = 0; i < LVT_COUNT; i++) {
         uint32_t l = a->lvt[i];
         g_string_append_printf(out, "%-8s 0x%08x %-8s %-6s %s%s (vec %u)\n", names[i], l,
@@ -926,7 +927,7 @@ static void apic_text(Apic *a, GString *out)
     }
     g_string_append_printf(out, "\nAPR 0x%02x TPR 0x%02x DFR 0x%02x LDR 0x%02x PPR 0x%02x\n", apic_ppr(a),
                            a->tpr, a->dfr >> 28, a->ldr >> 24, apic_ppr(a));
-    g_mutex_unlock(&a->bus->lock);
+    pthread_mutex_unlock(&a->bus->lock);
 }
 
 void apic_print(Vcpu *cpu, GString *out)

@@ -11,6 +11,7 @@
  */
 #include "rhea/hw/intc.h"
 #include "rhea/hw/isa.h"
+#include <pthread.h>
 
 enum { R_CMD, R_DATA };
 enum { ICW1 = 0x10, ICW1_IC4 = 0x01, ICW1_SNGL = 0x02, ICW1_LTIM = 0x08 };
@@ -28,7 +29,7 @@ typedef struct Pic {
     MemRegion regs, elcr_reg;
     IrqLine intr;
     struct Pic *slave; /* of the master, set once by the board */
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guest-visible state */
     uint8_t pins;  /* input levels */
     uint8_t latch; /* edges seen and not yet acknowledged */
@@ -93,13 +94,13 @@ static void pic_accept(Pic *p, unsigned n)
 static void pic_set_pin(Pic *p, unsigned n, bool level)
 {
     uint8_t bit = 1 << n;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     if (level && !(p->pins & bit)) {
         p->latch |= bit;
     }
     p->pins = level ? p->pins | bit : p->pins & ~bit;
     pic_update(p);
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
 static void pic_sink_set(void *sink, unsigned pin, bool level)
@@ -125,14 +126,14 @@ const IrqSinkOps i8259_pair_sink = { .set = pic_pair_set };
 /* One chip's part of an acknowledge cycle; its input level, and *vector. */
 static unsigned pic_intack(Pic *p, int *vector)
 {
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     int n = pic_pending(p);
     if (n >= 0) {
         pic_accept(p, n);
     }
     *vector = p->base | (n < 0 ? 7 : n); /* "default IR7", no bit set in ISR */
     pic_update(p);
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     return n < 0 ? 7 : n;
 }
 
@@ -150,9 +151,9 @@ int i8259_ack(Device *dev)
 bool i8259_int_level(Device *dev)
 {
     Pic *p = dev_as(Pic, dev);
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     bool level = pic_pending(p) >= 0;
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     return level;
 }
 
@@ -239,7 +240,7 @@ static void pic_write_ocw3(Pic *p, uint8_t val)
 static void pic_write(void *opaque, MemAccess *a, uint64_t val)
 {
     Pic *p = opaque;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     if (a->off == R_CMD && val & ICW1) {
         pic_write_icw1(p, val);
     } else if (a->off == R_CMD && val & OCW3) {
@@ -252,14 +253,14 @@ static void pic_write(void *opaque, MemAccess *a, uint64_t val)
         p->imr = val;
     }
     pic_update(p);
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
 static uint64_t pic_read(void *opaque, MemAccess *a)
 {
     Pic *p = opaque;
     uint8_t val;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     if (p->poll &&
         !a->attrs.debug) { /* "Poll Command": the next read is treated as an interrupt acknowledge */
         int n = pic_pending(p);
@@ -274,26 +275,26 @@ static uint64_t pic_read(void *opaque, MemAccess *a)
     } else {
         val = p->read_isr ? p->isr : pic_irr(p);
     }
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     return val;
 }
 
 static uint64_t pic_elcr_read(void *opaque, MemAccess *a G_GNUC_UNUSED)
 {
     Pic *p = opaque;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     uint8_t val = p->elcr;
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
     return val;
 }
 
 static void pic_elcr_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val)
 {
     Pic *p = opaque;
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     p->elcr = val & p->elcr_mask;
     pic_update(p);
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
 static bool pic_realize(Device *dev, Error **errp)
@@ -313,7 +314,7 @@ static bool pic_realize(Device *dev, Error **errp)
                                      .impl_max = 1,
                                      .lockless = true };
     Pic *p = dev_as(Pic, dev);
-    g_mutex_init(&p->lock);
+    pthread_mutex_init(&p->lock, NULL);
     if (p->elcr_mask == PIC_ELCR_AUTO) {
         p->elcr_mask = p->master ? 0xf8 : 0xde; /* IRQ 0, 1, 2, 8 and 13 are always edge-triggered */
     }
@@ -330,20 +331,20 @@ static bool pic_realize(Device *dev, Error **errp)
 static void pic_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     Pic *p = dev_as(Pic, dev);
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     pic_write_icw1(p, 0);
     p->base = 0;
     p->elcr = 0;
     p->step = 1; /* `pins` stays: the inputs belong to those who drive them */
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
 static void pic_reset_done(Device *dev)
 {
     Pic *p = dev_as(Pic, dev);
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     pic_update(p);
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
 static bool pic_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
@@ -358,12 +359,12 @@ static bool pic_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 static void pic_describe(Device *dev, GString *out, int indent)
 {
     Pic *p = dev_as(Pic, dev);
-    g_mutex_lock(&p->lock);
+    pthread_mutex_lock(&p->lock);
     g_string_append_printf(
         out, "%*spic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%d elcr=%02x fnm=%d\n",
         indent, "", !p->master, pic_irr(p), p->imr, p->isr, (p->lowest + 1) & 7, p->base, p->read_isr,
         p->elcr, (p->icw4 & ICW4_SFNM) != 0);
-    g_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->lock);
 }
 
 Device *i8259_create_pair(Bus *isa, Device *parent, Error **errp)

@@ -10,6 +10,7 @@
  *                 msi_send() is called with the lock held.
  */
 #include "rhea/hw/intc.h"
+#include <pthread.h>
 
 enum { R_SELECT = 0x00, R_WINDOW = 0x10, R_EOI = 0x40 };
 enum { REG_ID, REG_VERSION, REG_ARB, REG_TABLE = 0x10 };
@@ -28,7 +29,7 @@ typedef struct Ioapic {
     Device dev;
     uint32_t version; /* configuration */
     MemRegion regs;   /* wiring */
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guest-visible state */
     uint8_t id, select;
     uint32_t pins; /* input levels */
@@ -63,7 +64,7 @@ static void ioapic_set_pin(void *sink, unsigned n, bool level)
     if (n >= IOAPIC_PINS) {
         return;
     }
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     uint64_t rte = s->rte[n];
     bool rising = level && !(s->pins >> n & 1);
     s->pins = (s->pins & ~(1u << n)) | (uint32_t)level << n;
@@ -72,7 +73,7 @@ static void ioapic_set_pin(void *sink, unsigned n, bool level)
     } else if (rising && !(rte & RTE_MASKED)) { /* an edge on a masked pin is ignored, not held (bit 16) */
         ioapic_send(s, rte & ~RTE_LEVEL);
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 const IrqSinkOps ioapic_sink = { .set = ioapic_set_pin };
@@ -91,9 +92,9 @@ static void ioapic_eoi_locked(Ioapic *s, uint8_t vector)
 void ioapic_eoi(Device *dev, uint8_t vector)
 {
     Ioapic *s = dev_as(Ioapic, dev);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     ioapic_eoi_locked(s, vector);
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static uint32_t ioapic_read_reg(const Ioapic *s)
@@ -135,12 +136,12 @@ static uint64_t ioapic_read(void *opaque, MemAccess *a)
 {
     Ioapic *s = opaque;
     uint32_t val = 0;
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     switch (a->off & 0xff) { /* the data sheet decodes FEC0xy00h and FEC0xy10h */
     case R_SELECT: val = s->select; break;
     case R_WINDOW: val = ioapic_read_reg(s); break;
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     return val;
 }
 
@@ -148,7 +149,7 @@ static void ioapic_write(void *opaque, MemAccess *a, uint64_t val)
 {
     Ioapic *s = opaque;
     unsigned off = a->off & 0xff;
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     if (off == R_SELECT) {
         s->select = val;
     } else if (off == R_WINDOW) {
@@ -158,7 +159,7 @@ static void ioapic_write(void *opaque, MemAccess *a, uint64_t val)
     } else {
         guest_error(&s->dev, "write to I/O APIC offset %03x, where nothing is", (unsigned)a->off);
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static bool ioapic_realize(Device *dev, Error **errp)
@@ -174,7 +175,7 @@ static bool ioapic_realize(Device *dev, Error **errp)
     if (s->version != 0x11 && s->version != 0x20) {
         return error_set(errp, "ioapic version 0x%x does not exist, 0x11 and 0x20 do", s->version);
     }
-    g_mutex_init(&s->lock);
+    pthread_mutex_init(&s->lock, NULL);
     region_init_io(&s->regs, dev, "ioapic", &ops, s, 0x1000);
     device_add_region(dev, &s->regs);
     return true;
@@ -183,12 +184,12 @@ static bool ioapic_realize(Device *dev, Error **errp)
 static void ioapic_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     Ioapic *s = dev_as(Ioapic, dev);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     s->id = s->select = 0;
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
         s->rte[n] = RTE_MASKED;
     }
-    g_mutex_unlock(&s->lock); /* `pins` stays: the inputs belong to those who drive them */
+    pthread_mutex_unlock(&s->lock); /* `pins` stays: the inputs belong to those who drive them */
 }
 
 static bool ioapic_post_load(void *opaque, Error **errp)
@@ -208,7 +209,7 @@ static void ioapic_describe(Device *dev, GString *out, int indent)
     static const char *const modes[] = { "fixed", "lowest", "smi",      "reserved",
                                          "nmi",   "init",   "reserved", "extint" };
     Ioapic *s = dev_as(Ioapic, dev);
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     g_string_append_printf(out, "%*sioapic: id=%u select=0x%02x pins=0x%06x\n", indent, "", s->id, s->select,
                            s->pins);
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
@@ -219,7 +220,7 @@ static void ioapic_describe(Device *dev, GString *out, int indent)
                                rte & RTE_LOGICAL ? " logical" : " physical",
                                rte & RTE_MASKED ? " masked" : "", rte & RTE_REMOTE_IRR ? " remote-irr" : "");
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static const Prop ioapic_props[] = {

@@ -99,14 +99,14 @@ static void t0_code_written(Vcpu *v, RamBlock *ram, uint64_t off, uint64_t len)
         unit_code_written(cpu, ram, off, len);
         return;
     }
-    g_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->lock);
     if (t->n_inbox < INBOX_MAX) {
         t->inbox[t->n_inbox++] = (CodeWrite){ ram, off, len };
         request(v, WANT_INBOX);
     } else {
         request(v, TCG_FLUSH_UNITS);
     }
-    g_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->lock);
 }
 
 /* Pages that became code elsewhere while this vCPU could still store to them without being seen: report them. */
@@ -136,11 +136,11 @@ void t0_take_requests(X86Cpu *cpu)
     uint32_t what = __atomic_exchange_n(&t->wanted, 0, __ATOMIC_SEQ_CST);
     if (what & WANT_INBOX) {
         CodeWrite in[INBOX_MAX];
-        g_mutex_lock(&t->lock);
+        pthread_mutex_lock(&t->lock);
         unsigned n = t->n_inbox;
         memcpy(in, t->inbox, n * sizeof(in[0]));
         t->n_inbox = 0;
-        g_mutex_unlock(&t->lock);
+        pthread_mutex_unlock(&t->lock);
         for (unsigned i = 0; i < n; i++) {
             unit_code_written(cpu, in[i].ram, in[i].off, in[i].len);
         }
@@ -361,7 +361,7 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
     memset(t->jc, 0, sizeof(t->jc));
     t->generation = 1;
     t->gen = GEN_NEVER;
-    g_mutex_init(&t->lock);
+    pthread_mutex_init(&t->lock, NULL);
     for (unsigned i = 1; i <= x86_n_features; i++) {
         if (x86_has_feature(cpu, x86_feature_names[i])) {
             t->feat.bit[i >> 6] |= 1ull << (i & 63);
@@ -380,7 +380,7 @@ static void t0_vcpu_fini(Vcpu *v)
     }
     units_drop_all(cpu);
     unit_reap(cpu->t0);
-    g_mutex_clear(&cpu->t0->lock);
+    pthread_mutex_destroy(&cpu->t0->lock);
     g_free(cpu->t0);
     g_free(cpu->tlb);
     cpu->t0 = NULL;

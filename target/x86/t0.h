@@ -13,6 +13,7 @@
 #include "decode.h"
 #include "rhea/accel/tcg.h"
 #include "sys.h"
+#include <pthread.h>
 
 enum {
     UNIT_MAX = 64,
@@ -83,7 +84,7 @@ typedef struct T0State {
     size_t unit_memory;
     uint32_t tlb_used[TLB_MMUS][TLB_SIZE / 32]; /* entries to clear at a flush */
     TcgStats stats;
-    GMutex lock;          /* inbox */
+    pthread_mutex_t lock; /* inbox */
     CodeWrite inbox[INBOX_MAX];
     unsigned n_inbox;
     uint32_t wanted;      /* atomic: TCG_FLUSH_*, and INBOX_FULL */

@@ -55,6 +55,7 @@ STYLE_CASES = [  # path, text or None for a sample with the body, body, what the
     ("hw/a.c", None, "/* " + "x" * 108 + "\n", None),
     ("util/a.c", None, "int x;\n" * 1198, "1201 lines"),
     ("util/a.c", None, "int x;\n" * 1197, None),
+    ("util/a.c", None, "static GMutex lock;\n", ":4: GMutex: ThreadSanitizer"),
     ("util/a.c", None, "/* TO" + "DO later */\n", "without an issue number"),
     ("util/a.c", None, "/* TO" + "DO(#12): later */\n", None),
     ("util/a.c", None, 'char *p = "/ho' + 'me/joe/x";\n', "somebody's machine"),
