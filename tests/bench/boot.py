@@ -26,22 +26,18 @@ RHEA = os.environ.get("RHEA_BIN") or os.path.join(ROOT, "build/tools/system/rhea
 
 def guest_ram_resident(pid, ram_bytes):
     """Resident KiB of the mapping that is the guest's RAM, and of the whole process."""
-    ram = total = 0
-    size = 0
+    resident = {}  # by start address: a mapping that changes while the file is read is listed twice
     try:
         with open(f"/proc/{pid}/smaps") as f:
             for line in f:
                 m = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
                 if m:
-                    size = int(m.group(2), 16) - int(m.group(1), 16)
+                    start, size = int(m.group(1), 16), int(m.group(2), 16) - int(m.group(1), 16)
                 elif line.startswith("Rss:"):
-                    kib = int(line.split()[1])
-                    total += kib
-                    if size >= ram_bytes:
-                        ram += kib
+                    resident[start] = (int(line.split()[1]), size >= ram_bytes)
     except OSError:
         pass
-    return ram, total
+    return sum(k for k, is_ram in resident.values() if is_ram), sum(k for k, _ in resident.values())
 
 
 def run(program, kernel, initrd, cpu, timeout=600):
