@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/control.c - control registers, EFER, and the instructions that write them.
  * Models:  Intel SDM volume 3 2.5 (control registers, reserved bits), 4.1-4.4 (mode changes, PDPTE
- * loads), 4.10.4 (what each write invalidates), 10.8.6 (CR8); volume 2 MOV CR, LMSW, SMSW, CLTS. Does not
- * model: 5-level paging, protection keys, CET, VMX and SVM enables (those bits are reserved).
+ * loads), 4.5 (CR4.LA57), 4.6.2 (protection keys), 4.10.4 (what each write invalidates), 10.8.6 (CR8);
+ * volume 2 MOV CR, LMSW, SMSW, CLTS.
+ * Does not model: CET, VMX and SVM enables (those bits are reserved).
  * Threads: the
  * vCPU's thread.
  */
@@ -89,7 +90,7 @@ bool x86_set_cr3(X86Cpu *cpu, uint64_t val)
     return true;
 }
 
-static uint64_t cr4_allowed(const X86Cpu *cpu)
+uint64_t x86_cr4_allowed(const X86Cpu *cpu)
 {
     static const struct { uint32_t bit; uint16_t feat;
     } map[] = {
@@ -108,6 +109,9 @@ static uint64_t cr4_allowed(const X86Cpu *cpu)
         { CR4_OSXSAVE, X86_FEAT_XSAVE },
         { CR4_SMEP, X86_FEAT_SMEP },
         { CR4_SMAP, X86_FEAT_SMAP },
+        { CR4_LA57, X86_FEAT_LA57 },
+        { CR4_PKE, X86_FEAT_PKU },
+        { CR4_PKS, X86_FEAT_PKS },
     };
     uint64_t ok = CR4_PCE;
     for (unsigned i = 0; i < G_N_ELEMENTS(map); i++) {
@@ -119,10 +123,10 @@ static uint64_t cr4_allowed(const X86Cpu *cpu)
 bool x86_set_cr4(X86Cpu *cpu, uint64_t val)
 {
     uint64_t diff = cpu->cr4 ^ val;
-    if (val & ~cr4_allowed(cpu)) {
+    if (val & ~x86_cr4_allowed(cpu)) {
         return false;
     }
-    if (in_long(cpu) && !(val & CR4_PAE)) {
+    if (in_long(cpu) && (!(val & CR4_PAE) || (diff & CR4_LA57))) { /* 4.5: LA57 only outside */
         return false;
     }
     if ((diff & val & CR4_PCIDE) && (!in_long(cpu) || (cpu->cr3 & 0xfff))) {
@@ -133,7 +137,7 @@ bool x86_set_cr4(X86Cpu *cpu, uint64_t val)
         return false;
     }
     cpu->cr4 = val;
-    if (diff & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) {
+    if (diff & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE | CR4_PKS)) {
         x86_tlb_flush(cpu, false);
     }
     x86_update_mode(cpu);

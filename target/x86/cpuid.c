@@ -107,25 +107,33 @@ static void leaf_topology(X86Cpu *cpu, uint32_t sub, uint32_t r[4])
     }
 }
 
-/* XSAVE area of x87 and SSE only: 512 bytes and the header. */
+/* SDM volume 1 13.5: area sizes in the standard and the compact form, component by component. */
+static uint32_t xsave_size(uint64_t comps, bool compact)
+{
+    uint32_t n = comps & 4 ? 0x340 : 0x240;
+    return !(comps & 0x200) ? n : compact ? n + 8 : 0xa88;
+}
+
 static void leaf_xsave(X86Cpu *cpu, uint32_t sub, uint32_t r[4])
 {
     const X86CpuModel *m = cpu->model;
-    bool avx = m->words[FW_1_ECX] >> 28 & 1;
     if (!x86_has_bit(cpu, X86_FEAT_XSAVE)) {
         return;
     }
-    uint32_t full = avx ? 0x340 : 0x240, now = cpu->xcr0 & 4 ? 0x340 : 0x240;
+    uint64_t all = x86_xcr0_allowed(cpu);
     if (sub == 0) {
-        r[0] = avx ? 7 : 3;
-        r[1] = now;
-        r[2] = full;
+        r[0] = (uint32_t)all;
+        r[1] = xsave_size(cpu->xcr0, false);
+        r[2] = xsave_size(all, false);
     } else if (sub == 1) {
         r[0] = m->words[FW_D1_EAX];
-        r[1] = r[0] & 0xa ? now : 0;
-    } else if (sub == 2 && avx) {
+        r[1] = r[0] & 0xa ? xsave_size(cpu->xcr0, true) : 0;
+    } else if (sub == 2 && (all & 4)) {
         r[0] = 0x100;
         r[1] = 0x240;
+    } else if (sub == 9 && (all & 0x200)) {
+        r[0] = 8;
+        r[1] = 0xa80;
     }
 }
 
@@ -151,7 +159,7 @@ static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
     case 7:
         if (sub == 0) {
             r[1] = m->words[FW_7_EBX];
-            r[2] = m->words[FW_7_ECX];
+            r[2] = (m->words[FW_7_ECX] & ~(1u << 4)) | (cpu->cr4 & CR4_PKE ? 1u << 4 /* OSPKE */ : 0);
             r[3] = m->words[FW_7_EDX];
         }
         break;
@@ -207,7 +215,7 @@ static void leaf_extended(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4
         break;
     case 0x80000007: r[3] = m->words[FW_87_EDX]; break;
     case 0x80000008:
-        r[0] = cpu->phys_bits | (x86_has_bit(cpu, X86_FEAT_LM) ? 48 : 32) << 8;
+        r[0] = cpu->phys_bits | (!x86_has_bit(cpu, X86_FEAT_LM) ? 32 : x86_has_bit(cpu, X86_FEAT_LA57) ? 57 : 48) << 8;
         r[1] = m->words[FW_88_EBX];
         if (m->amd && topo_per_pkg(mc) > 1) {
             r[2] = topo_pkg_bits(mc) << 12 | (topo_per_pkg(mc) - 1);

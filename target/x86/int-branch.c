@@ -16,7 +16,7 @@ static inline uint64_t rel_target(const X86Cpu *cpu, const X86Insn *d, unsigned 
 /* SDM vol. 2: a target beyond the CS limit, or not canonical, faults at the branch. */
 static inline void check_target(X86Cpu *cpu, const X86Insn *d, uint64_t to)
 {
-    bool ok = cpu->mode & MODE_CODE64 ? (uint64_t)((int64_t)(to << 16) >> 16) == to
+    bool ok = cpu->mode & MODE_CODE64 ? x86_lin_ok(cpu, to)
               : (cpu->mode & MODE_FLAT) || to <= cpu->seg[SEG_CS].limit;
     if (G_UNLIKELY(!ok)) {
         RAISE_ERR(EXC_GP, 0);

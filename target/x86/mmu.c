@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/mmu.c - linear to physical: the guest's page tables.
- * Models:  Intel SDM volume 3 chapter 4: no paging, 32-bit (PSE, PSE-36), PAE, 4-level with 2 MiB and 1 GiB
- *          pages; NX, WP, SMEP, SMAP, reserved bits, accessed and dirty flags (4.8), error codes (4.7).
- * Does not model: 5-level paging and protection keys (not offered by any CPU model), PCID tags: a TLB holds
- *          one address space, so every change of CR3 drops its non-global part, which the SDM allows
+ * Models:  Intel SDM volume 3 chapter 4: no paging, 32-bit (PSE, PSE-36), PAE, 4-level and 5-level with 2 MiB and
+ *          1 GiB pages; NX, WP, SMEP, SMAP, protection keys of user and supervisor pages (4.6.2), reserved bits,
+ *          accessed and dirty flags (4.8), error codes (4.7).
+ * Does not model: PCID tags: a TLB holds one address space, so every change of CR3 drops its non-global part, which the SDM allows
  * (4.10.4.1).
  * Threads: the vCPU's thread; entries are updated with compare-and-swap because other vCPUs walk
  * them too.
@@ -16,20 +16,19 @@ enum {
     PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100,
 };
 #define PTE_NX (1ull << 63)
-enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
 
 /* One walk: what was read on the way down, and the rights that remained. */
 typedef struct Walk {
     X86Cpu *cpu;
     unsigned width;   /* bytes of an entry */
     unsigned n;
-    hwaddr pa[4];
-    uint64_t e[4];
+    hwaddr pa[5];
+    uint64_t e[5];
     uint64_t size;    /* of the page found */
     hwaddr frame;
     bool w, u, nx;    /* combined rights */
     bool rsvd;
-    bool no_side_effects;
 } Walk;
 
 static hwaddr mmu_a20(const X86Cpu *cpu, hwaddr pa)
@@ -138,13 +137,20 @@ static bool walk_long(Walk *w, uint64_t lin)
     const uint64_t frame = 0x000ffffffffff000ull;
     uint64_t rsvd = mmu_reserved_phys(cpu) | (cpu->efer & EFER_NXE ? 0 : PTE_NX);
     w->width = 8;
-    if (!walk_step(w, (cpu->cr3 & frame) + ((lin >> 36) & 0xff8), rsvd | PTE_PS, true)) {
+    hwaddr top = cpu->cr3 & frame;
+    if (cpu->cr4 & CR4_LA57) {
+        if (!walk_step(w, top + ((lin >> 45) & 0xff8), rsvd | PTE_PS, true)) {
+            return false;
+        }
+        top = w->e[0] & frame;
+    }
+    if (!walk_step(w, top + ((lin >> 36) & 0xff8), rsvd | PTE_PS, true)) {
         return false;
     }
-    if (!walk_step(w, (w->e[0] & frame) + ((lin >> 27) & 0xff8), rsvd, true)) {
+    if (!walk_step(w, (w->e[w->n - 1] & frame) + ((lin >> 27) & 0xff8), rsvd, true)) {
         return false;
     }
-    uint64_t pdpte = w->e[1];
+    uint64_t pdpte = w->e[w->n - 1];
     if (pdpte & PTE_PS) {
         if (!x86_has_bit(cpu, X86_FEAT_PDPE1GB) || (pdpte & 0x3fffe000)) {
             w->rsvd = true;
@@ -168,10 +174,52 @@ static bool walk_any(Walk *w, uint64_t lin)
     return cpu->cr4 & CR4_PAE ? walk_pae(w, (uint32_t)lin) : walk_32(w, (uint32_t)lin);
 }
 
+/* SDM 4.6.2: the key of the page, bits 62..59 of the entry that maps it, says no. */
+static bool walk_key_denies(const Walk *w, X86Access acc, unsigned mmu)
+{
+    const X86Cpu *cpu = w->cpu;
+    if (!(cpu->cr4 & (CR4_PKE | CR4_PKS)) || !(cpu->efer & EFER_LMA) || acc == ACC_EXEC) {
+        return false;
+    }
+    unsigned key = w->e[w->n - 1] >> 59 & 15;
+    if (!(cpu->cr4 & (w->u ? CR4_PKE : CR4_PKS))) {
+        return false;
+    }
+    *(w->u ? &cpu->sys->pk_user : &cpu->sys->pk_super) |= (uint16_t)(1u << key);
+    unsigned rights = (w->u ? cpu->pkru : cpu->pkrs) >> (2 * key) & 3; /* 1: no data access, 2: no writes */
+    return rights & 1 || (rights & 2 && acc == ACC_WRITE && (mmu == 1 || cpu->cr0 & CR0_WP));
+}
+
+static void set_keys(X86Cpu *cpu, uint32_t *reg, uint16_t seen, uint32_t val)
+{
+    uint32_t diff = *reg ^ val;
+    *reg = val;
+    for (unsigned key = 0; seen && diff; key++, diff >>= 2, seen >>= 1) {
+        if ((diff & 3) && (seen & 1)) {
+            x86_tlb_flush(cpu, false);
+            cpu->sys->pk_user = cpu->sys->pk_super = 0;
+            return;
+        }
+    }
+}
+
+void x86_set_pkru(X86Cpu *cpu, uint32_t val)
+{
+    set_keys(cpu, &cpu->pkru, cpu->sys->pk_user, val);
+}
+
+void x86_set_pkrs(X86Cpu *cpu, uint32_t val)
+{
+    set_keys(cpu, &cpu->pkrs, cpu->sys->pk_super, val);
+}
+
 /* SDM 4.6.1. user: mmu index 1; index 2 is the kernel while SMAP forbids user pages. */
 static bool walk_allows(const Walk *w, X86Access acc, unsigned mmu)
 {
     const X86Cpu *cpu = w->cpu;
+    if (walk_key_denies(w, acc, mmu)) {
+        return false;
+    }
     if (mmu == 1) {
         return w->u && (acc != ACC_WRITE || w->w) && (acc != ACC_EXEC || !w->nx);
     }
@@ -203,7 +251,7 @@ static uint32_t walk_error(const Walk *w, bool present, X86Access acc, unsigned 
 {
     const X86Cpu *cpu = w->cpu;
     uint32_t err = (present || w->rsvd ? PF_P : 0) | (acc == ACC_WRITE ? PF_W : 0) | (mmu == 1 ? PF_U : 0) |
-                   (w->rsvd ? PF_RSVD : 0);
+                   (w->rsvd ? PF_RSVD : 0) | (present && walk_key_denies(w, acc, mmu) ? PF_PK : 0);
     /* SDM 4.7: the I/D flag only where fetches are told from reads at all. */
     bool nx = (cpu->cr4 & CR4_PAE) && (cpu->efer & EFER_NXE);
     return acc == ACC_EXEC && (nx || (cpu->cr4 & CR4_SMEP)) ? err | PF_I : err;
@@ -211,7 +259,8 @@ static uint32_t walk_error(const Walk *w, bool present, X86Access acc, unsigned 
 
 static void walk_remember(const Walk *w, uint64_t lin, uint32_t err)
 {
-    static const char *const long_names[] = { "PML4E", "PDPTE", "PDE", "PTE" };
+    static const char *const names[] = { "PML5E", "PML4E", "PDPTE", "PDE", "PTE" };
+    const char *const *long_names = names + (w->cpu->cr4 & CR4_LA57 && w->cpu->efer & EFER_LMA ? 0 : 1);
     X86Walk *r = &w->cpu->sys->scratch;
     *r = (X86Walk){ .valid = true, .lin = lin, .err = err };
     if (w->cpu->efer & EFER_LMA) {
@@ -280,7 +329,13 @@ bool x86_translate_debug(X86Cpu *cpu, uint64_t lin, hwaddr *phys)
 
 bool x86_canonical(const X86Cpu *cpu, uint64_t lin)
 {
-    return !(cpu->efer & EFER_LMA) || (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
+    return !(cpu->efer & EFER_LMA) || x86_lin_ok(cpu, lin);
+}
+
+bool x86_canonical_base(const X86Cpu *cpu, uint64_t lin)
+{
+    unsigned shift = x86_has_bit(cpu, X86_FEAT_LA57) ? 7 : 16;
+    return !x86_has_bit(cpu, X86_FEAT_LM) || (uint64_t)((int64_t)(lin << shift) >> shift) == lin;
 }
 
 void x86_mmu_name_walk(const X86Walk *w, GString *out)
@@ -289,8 +344,9 @@ void x86_mmu_name_walk(const X86Walk *w, GString *out)
         return;
     }
     g_string_append_printf(
-        out, "last page walk: linear 0x%" PRIx64 ", #PF error code 0x%x (%s%s, %s, %s%s)\n", w->lin, w->err,
+        out, "last page walk: linear 0x%" PRIx64 ", #PF error code 0x%x (%s%s%s, %s, %s%s)\n", w->lin, w->err,
         w->err & PF_P ? "protection" : "not present", w->err & PF_RSVD ? ", reserved bit set" : "",
+        w->err & PF_PK ? ", protection key" : "",
         w->err & PF_I   ? "fetch"
         : w->err & PF_W ? "write"
                         : "read",
@@ -376,6 +432,7 @@ void x86_update_mode(X86Cpu *cpu)
     m |= x86_code_bp_enabled(cpu) ? MODE_DEBUG : 0;
     m |= iopl(cpu) << MODE_IOPL_SHIFT;
     m |= cpu->in_smm ? MODE_SMM : 0;
+    cpu->lin_shift = cpu->cr4 & CR4_LA57 ? 7 : 16;
     cpu->mmu = x86_mmu_for(cpu, cpu->cpl);
     m |= (uint32_t)cpu->mmu << MODE_USER_MMU_SHIFT;
     cpu->mode = m;

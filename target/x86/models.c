@@ -93,14 +93,15 @@ static const struct { const char *alias, *name;
     { "rdrnd", "rdrand" },
 };
 
-/* Store-triggered wake-up does not exist here, so MWAIT would only burn time; real topology decides on HT. */
-static const char never_by_default[] = "monitor ht cmp-legacy";
+/* Store-triggered wake-up does not exist here, so MWAIT would only burn time; real topology decides on HT. A guest that
+ * sees LA57 walks five levels instead of four for address space it has no use for: +la57 asks for it. */
+static const char never_by_default[] = "monitor ht cmp-legacy la57";
 
 /* What every engine here does besides instructions named by a feat= of insn.def. */
 static const char engine_features[] =
     "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush acpi mmx fxsr sse sse2 "
     "ss ht "
-    "pcid x2apic tsc-deadline hypervisor tsc-adjust smep erms smap umip fsrm md-clear spec-ctrl stibp ssbd "
+    "pcid x2apic tsc-deadline hypervisor tsc-adjust smep erms smap umip pku la57 pks fsrm md-clear spec-ctrl stibp ssbd "
     "arch-capabilities syscall nx pdpe1gb lm cmp-legacy cr8legacy 3dnowprefetch osvw topoext invtsc ibpb "
     "arat "
     "rdctl-no ibrs-all skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no sbdr-ssdp-no fbsdp-no psdp-no "

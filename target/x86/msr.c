@@ -97,6 +97,7 @@ enum {
     MSR_MC0_CTL = 0x400,
     MSR_RAPL_UNIT = 0x606,
     MSR_TSC_DEADLINE = 0x6e0,
+    MSR_PKRS = 0x6e1,
     MSR_X2APIC = 0x800,
     MSR_X2APIC_LAST = 0x8ff,
     MSR_XSS = 0xda0,
@@ -324,6 +325,7 @@ bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val)
     case MSR_FS_BASE: *val = cpu->seg[SEG_FS].base; return x86_has_bit(cpu, X86_FEAT_LM);
     case MSR_GS_BASE: *val = cpu->seg[SEG_GS].base; return x86_has_bit(cpu, X86_FEAT_LM);
     case MSR_XSS: *val = cpu->xss; return x86_has_bit(cpu, X86_FEAT_XSAVES);
+    case MSR_PKRS: *val = cpu->pkrs; return x86_has_bit(cpu, X86_FEAT_PKS);
     }
     const MsrFixed *f = msr_fixed_find(cpu, msr);
     if (f && f->kind != MSR_WO) {
@@ -372,7 +374,7 @@ static bool msr_write_special(X86Cpu *cpu, uint32_t msr, uint64_t val, bool *ok)
     case MSR_FS_BASE:
     case MSR_GS_BASE: {
         unsigned seg = msr == MSR_FS_BASE ? SEG_FS : SEG_GS;
-        *ok = x86_has_bit(cpu, X86_FEAT_LM) && x86_canonical(cpu, val);
+        *ok = x86_has_bit(cpu, X86_FEAT_LM) && x86_canonical_base(cpu, val);
         if (*ok) {
             cpu->seg[seg].base = cpu->seg_base[seg] = val;
         }
@@ -380,6 +382,12 @@ static bool msr_write_special(X86Cpu *cpu, uint32_t msr, uint64_t val, bool *ok)
     }
     case MSR_XSS:
         *ok = x86_has_bit(cpu, X86_FEAT_XSAVES) && val == 0;
+        break;
+    case MSR_PKRS:
+        *ok = x86_has_bit(cpu, X86_FEAT_PKS) && !(val >> 32);
+        if (*ok) {
+            x86_set_pkrs(cpu, (uint32_t)val);
+        }
         break;
     default:
         return false;
@@ -395,7 +403,7 @@ bool x86_msr_write(X86Cpu *cpu, uint32_t msr, uint64_t val)
     if (msr_is_apic(msr)) {
         ok = cpu->apic_ops && cpu->apic_ops->msr_write(cpu->apic, msr, val);
     } else if ((slot = msr_cell(cpu, msr, &cell))) {
-        ok = !(val & ~cell->mask) && (!cell->canonical || x86_canonical(cpu, val));
+        ok = !(val & ~cell->mask) && (!cell->canonical || x86_canonical_base(cpu, val));
         if (ok) {
             *slot = val;
         }
@@ -439,5 +447,5 @@ void x86_msr_reset(X86Cpu *cpu)
     cpu->mcg_ctl = UINT64_MAX;
     cpu->xcr0 = 1;
     cpu->xss = 0;
-    cpu->pkru = 0;
+    cpu->pkru = cpu->pkrs = 0;
 }

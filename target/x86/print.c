@@ -188,8 +188,8 @@ static void dump_table(Dump *d, hwaddr table, uint64_t lin, unsigned shift, unsi
     const uint64_t frame = width == 8 ? 0x000ffffffffff000ull : 0xfffff000;
     for (unsigned i = 0; i < n && d->lines < DUMP_MAX_LINES; i++) {
         uint64_t e = x86_phys_ld(cpu, table + (hwaddr)i * width, width), at = lin | (uint64_t)i << shift;
-        if (shift == 39 && i >= 256) {
-            at |= 0xffff000000000000ull;
+        if (shift >= 39 && shift == (cpu->cr4 & CR4_LA57 ? 48 : 39) && i >= 256) {
+            at |= UINT64_MAX << (shift + 9); /* sign-extended */
         }
         if (!(e & P_P)) {
             dump_close(d);
@@ -223,7 +223,7 @@ static void dump_all(Vcpu *v, GString *out, bool tlb)
         return;
     }
     if (in_long(cpu)) {
-        dump_table(&d, cpu->cr3 & 0x000ffffffffff000ull, 0, 39, 8, 512, all);
+        dump_table(&d, cpu->cr3 & 0x000ffffffffff000ull, 0, cpu->cr4 & CR4_LA57 ? 48 : 39, 8, 512, all);
     } else if (cpu->cr4 & CR4_PAE) {
         dump_table(&d, cpu->cr3 & 0xffffffe0, 0, 30, 8, 4, all);
     } else {

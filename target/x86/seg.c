@@ -159,7 +159,7 @@ void x86_load_ldt(X86Cpu *cpu, uint16_t sel, int vec)
     X86Seg s = x86_seg_from_desc(sel, &d);
     if (in_long(cpu)) {
         s.base = x86_desc_base64(cpu, &d);
-        if (!x86_canonical(cpu, s.base)) {
+        if (!x86_canonical_base(cpu, s.base)) {
             x86_raise_err(cpu, EXC_GP, err);
         }
     }

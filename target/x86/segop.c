@@ -354,7 +354,7 @@ static void table_load(X86Cpu *cpu, const X86Insn *d, X86Table *t)
     if (!c64 && insn_osize(d) == 1) {
         base &= 0xffffff;
     }
-    if (c64 && !x86_canonical(cpu, base)) {
+    if (c64 && !x86_canonical_base(cpu, base)) {
         RAISE_ERR(EXC_GP, 0);
     }
     *t = (X86Table){ .base = base, .limit = limit };
@@ -410,7 +410,7 @@ OP(ltr)
     X86Seg tr = x86_seg_from_desc(sel, &desc);
     if (lng) {
         tr.base = x86_desc_base64(cpu, &desc);
-        if (!x86_canonical(cpu, tr.base)) {
+        if (!x86_canonical_base(cpu, tr.base)) {
             RAISE_ERR(EXC_GP, err);
         }
     }

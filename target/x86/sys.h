@@ -24,6 +24,12 @@ bool x86_translate(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu, X86Xl
 /* Without side effects, supervisor rights: monitor and debugger. */
 bool x86_translate_debug(X86Cpu *cpu, uint64_t lin, hwaddr *phys);
 bool x86_canonical(const X86Cpu *cpu, uint64_t lin); /* true outside long mode */
+/* The same for what a register of bases takes (MSRs, GDTR, LDTR, INVLPG): by what the processor can, whatever
+ * CR4.LA57 says (SDM vol. 3 4.5.2). */
+bool x86_canonical_base(const X86Cpu *cpu, uint64_t lin);
+/* WRPKRU, XRSTOR; IA32_PKRS: drops what the TLB knows of keys that change. */
+void x86_set_pkru(X86Cpu *cpu, uint32_t val);
+void x86_set_pkrs(X86Cpu *cpu, uint32_t val);
 /* Records the walk for the triple-fault report, sets CR2, raises #PF. */
 void x86_raise_pf(X86Cpu *cpu, uint64_t lin, uint32_t err) G_GNUC_NORETURN;
 

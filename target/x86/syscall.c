@@ -151,7 +151,7 @@ static void fsgs_write(X86Cpu *cpu, const X86Insn *d, unsigned seg)
 {
     fsgs_check(cpu, d);
     uint64_t v = insn_osize(d) == 3 ? R64(d->rm) : (uint32_t)R64(d->rm);
-    if (!x86_canonical(cpu, v)) {
+    if (!x86_canonical_base(cpu, v)) {
         RAISE_ERR(EXC_GP, 0);
     }
     cpu->seg[seg].base = cpu->seg_base[seg] = v;

@@ -179,7 +179,7 @@ OP(invlpg)
         lin = (uint32_t)lin;
     }
     SYNC(d);
-    if (x86_canonical(cpu, lin)) {
+    if (x86_canonical_base(cpu, lin)) {
         x86_tlb_flush_page(cpu, lin);
     }
     cpu->rip = insn_next_rip(cpu, d);
@@ -194,7 +194,7 @@ OP(invpcid)
     uint64_t pcid = desc[0] & 0xfff;
     SYNC(d);
     if (type > 3 || desc[0] >> 12 || (type < 2 && !(cpu->cr4 & CR4_PCIDE) && pcid) ||
-        (type == 0 && !x86_canonical(cpu, desc[1]))) {
+        (type == 0 && !x86_canonical_base(cpu, desc[1]))) {
         RAISE_ERR(EXC_GP, 0);
     }
     bool current = pcid == (cpu->cr4 & CR4_PCIDE ? cpu->cr3 & 0xfff : 0);
@@ -211,6 +211,33 @@ OP(invpcid)
 }
 
 OP(wbinvd) { NEXT; }
+
+/* SDM volume 2 RDPKRU, WRPKRU: any privilege. */
+OP(rdpkru)
+{
+    if (!(cpu->cr4 & CR4_PKE)) {
+        RAISE(EXC_UD);
+    }
+    if (R32(R_RCX)) {
+        RAISE_ERR(EXC_GP, 0);
+    }
+    R64(R_RAX) = cpu->pkru;
+    R64(R_RDX) = 0;
+    NEXT;
+}
+
+OP(wrpkru)
+{
+    if (!(cpu->cr4 & CR4_PKE)) {
+        RAISE(EXC_UD);
+    }
+    if (R32(R_RCX) || R32(R_RDX)) {
+        RAISE_ERR(EXC_GP, 0);
+    }
+    x86_set_pkru(cpu, R32(R_RAX));
+    cpu->rip = insn_next_rip(cpu, d);
+    END_UNIT;
+}
 
 static void sysinsn_ac(X86Cpu *cpu, const X86Insn *d, bool set)
 {

@@ -42,6 +42,7 @@ typedef struct X86SysState {
     unsigned reports;          /* shutdown reports printed so far */
     bool monitor_armed;
     bool mwait_any;            /* MWAIT with "masked interrupts break" is waiting */
+    uint16_t pk_user, pk_super; /* protection keys that TLB entries may have been made with */
 } X86SysState;
 
 /* A descriptor as read from a table. */
@@ -147,12 +148,16 @@ bool x86_set_cr0(X86Cpu *cpu, uint64_t val); /* false: #GP */
 bool x86_set_cr3(X86Cpu *cpu, uint64_t val);
 bool x86_set_cr4(X86Cpu *cpu, uint64_t val);
 bool x86_set_efer(X86Cpu *cpu, uint64_t val);
+uint64_t x86_cr4_allowed(const X86Cpu *cpu); /* what the CPU model has */
 bool x86_load_pdptes(X86Cpu *cpu, uint64_t cr3);
 
 /* msr.c */
 bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val);
 bool x86_msr_write(X86Cpu *cpu, uint32_t msr, uint64_t val);
 void x86_msr_reset(X86Cpu *cpu);
+
+/* xsave.c */
+uint64_t x86_xcr0_allowed(const X86Cpu *cpu);
 void x86_guest_error(X86Cpu *cpu, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 #endif

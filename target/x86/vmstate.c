@@ -96,6 +96,7 @@ static const VmField cpu_fields[] = {
     VM_U64(X86Cpu, bios_sign_id),
     VM_U64_ARRAY(X86Cpu, pdpte),
     VM_U32(X86Cpu, pkru),
+    VM_U32(X86Cpu, pkrs),
     VM_STRUCT(X86Cpu, fpu, fpu_state),
     VM_STRUCT_ARRAY(X86Cpu, xmm, vec_state),
     VM_U32(X86Cpu, mxcsr),
@@ -123,7 +124,11 @@ static bool cpu_post_load(void *opaque, Error **errp)
     if ((pg && !pe) || lma != (pg && (cpu->efer & EFER_LME)) || (lma && !(cpu->cr4 & CR4_PAE))) {
         return error_set(errp, "CPU %u: CR0, CR4 and EFER contradict each other", cpu->vcpu.index);
     }
-    if (cpu->in_smm || !(cpu->xcr0 & 1) || cpu->xcr0 & ~7ull || cpu->xss) {
+    if (cpu->cr4 & ~x86_cr4_allowed(cpu)) {
+        return error_set(errp, "CPU %u: CR4 is 0x%" PRIx64 ": bits that this CPU model does not have", cpu->vcpu.index,
+                         cpu->cr4);
+    }
+    if (cpu->in_smm || !(cpu->xcr0 & 1) || cpu->xcr0 & ~x86_xcr0_allowed(cpu) || cpu->xss) {
         return error_set(errp, "CPU %u: system-management mode or extended state that this CPU does not have",
                          cpu->vcpu.index);
     }

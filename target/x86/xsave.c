@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/xsave.c - FXSAVE, FXRSTOR, the XSAVE family, XGETBV, XSETBV.
- * Models: Intel SDM volume 1, 10.5 and chapter 13, for the components x87, SSE and AVX. FIP, FDP and FOP are saved
+ * Models: Intel SDM volume 1, 10.5 and chapter 13, for the components x87, SSE, AVX and PKRU. FIP, FDP and FOP are saved
  *   always, as Intel does; AMD's processors save them only while an unmasked exception is pending.
  * Does not model: FFXSR; the modified optimisation of XSAVEOPT and XSAVES (only the init optimisation).
  * Threads: the vCPU's.
  */
+#include "cpuid.h"
+#include "sysint.h"
 #include "x87.h"
 
-enum { XC_X87 = 1, XC_SSE = 2, XC_AVX = 4, AREA_LEGACY = 512, AREA_AVX = 576, AREA_SIZE = 832,
+enum { XC_X87 = 1, XC_SSE = 2, XC_AVX = 4, XC_PKRU = 1 << 9, AREA_LEGACY = 512, AREA_AVX = 576, AREA_SIZE = 832, AREA_PKRU = 2688,
        AT_MXCSR = 24, AT_ST = 32, AT_XMM = 160, AT_LEGACY_END = 416, AT_BV = 512, AT_COMP = 520,
        MXCSR_INIT = 0x1f80, MXCSR_MASK = 0xffff };
 
@@ -102,7 +104,7 @@ static uint64_t in_use(const X86Cpu *cpu)
         lo |= cpu->xmm[i].q[0] | cpu->xmm[i].q[1];
         hi |= cpu->xmm[i].q[2] | cpu->xmm[i].q[3];
     }
-    return bv | (lo ? XC_SSE : 0) | (hi ? XC_AVX : 0);
+    return bv | (lo ? XC_SSE : 0) | (hi ? XC_AVX : 0) | (cpu->pkru ? XC_PKRU : 0);
 }
 static void init_component(X86Cpu *cpu, unsigned comp)
 {
@@ -181,6 +183,11 @@ static uint64_t area_of(X86Cpu *cpu, const X86Insn *d, bool write)
     return lin;
 }
 
+/* Where PKRU is: CPUID.0DH.9 in the standard form, behind the components there are in the compact one (13.4.3). */
+static unsigned pkru_at(bool compact, uint64_t comp)
+{
+    return !compact ? AREA_PKRU : comp & XC_AVX ? AREA_SIZE : AREA_AVX;
+}
 /* which: components to write; compact: XSAVEC's layout and rules. */
 static void save_area(X86Cpu *cpu, const X86Insn *d, bool init_opt, bool compact)
 {
@@ -192,6 +199,9 @@ static void save_area(X86Cpu *cpu, const X86Insn *d, bool init_opt, bool compact
     uint64_t write = init_opt ? rfbm & used : rfbm;
     uint8_t p[AREA_SIZE];
     x86_probe_write(cpu, lin, rfbm & XC_AVX ? AREA_SIZE : AREA_AVX, cpu->mmu);
+    if (rfbm & XC_PKRU) {
+        x86_probe_write(cpu, lin + pkru_at(compact, rfbm), 8, cpu->mmu);
+    }
     uint64_t bv = compact ? 0 : ld64(cpu, d, lin + AT_BV) & ~rfbm;
     bv |= rfbm & used;
     if (write & XC_X87) {
@@ -210,6 +220,9 @@ static void save_area(X86Cpu *cpu, const X86Insn *d, bool init_opt, bool compact
         if (write & XC_AVX) {
             st_n(cpu, d, lin + AREA_AVX + 16 * i, &cpu->xmm[i].q[2], 16);
         }
+    }
+    if (write & XC_PKRU) {
+        st64(cpu, d, lin + pkru_at(compact, rfbm), cpu->pkru);
     }
     st64(cpu, d, lin + AT_BV, bv);
     if (compact) {
@@ -249,6 +262,7 @@ static void restore_area(X86Cpu *cpu, const X86Insn *d, bool supervisor)
     if (load & XC_AVX) {
         load_range(cpu, d, lin + AREA_AVX, p + AREA_AVX, 16 * xmm_count(cpu));
     }
+    uint32_t pkru = load & XC_PKRU ? ld32(cpu, d, lin + pkru_at(compact, comp)) : 0;
     uint32_t mx = (uint32_t)get(p + AT_MXCSR, 4);
     if (need_mxcsr && (mx & ~(uint32_t)MXCSR_MASK)) {
         x86_raise_err(cpu, EXC_GP, 0);
@@ -275,6 +289,9 @@ static void restore_area(X86Cpu *cpu, const X86Insn *d, bool supervisor)
             memcpy(&cpu->xmm[i].q[q], p + from + 16 * i, 16);
         }
     }
+    if (rfbm & XC_PKRU) {
+        x86_set_pkru(cpu, pkru);
+    }
 }
 OP(xrstor) { restore_area(cpu, d, false); NEXT; }
 OP(xrstors) { restore_area(cpu, d, true); NEXT; }
@@ -296,13 +313,18 @@ OP(xgetbv)
     NEXT;
 }
 
+uint64_t x86_xcr0_allowed(const X86Cpu *cpu)
+{
+    return XC_X87 | XC_SSE | (x86_has_feature(cpu, "avx") ? XC_AVX : 0) | (x86_has_bit(cpu, X86_FEAT_PKU) ? XC_PKRU : 0);
+}
+
 /* AVX changes how code decodes: the unit ends here. */
 OP(xsetbv)
 {
     if (!(cpu->cr4 & CR4_OSXSAVE)) {
         RAISE(EXC_UD);
     }
-    uint64_t v = edx_eax(cpu), allowed = XC_X87 | XC_SSE | (x86_has_feature(cpu, "avx") ? XC_AVX : 0);
+    uint64_t v = edx_eax(cpu), allowed = x86_xcr0_allowed(cpu);
     if (cpu->cpl != 0 || (uint32_t)cpu->gpr[R_RCX] != 0 || !(v & XC_X87) || (v & ~allowed) ||
         (v & (XC_SSE | XC_AVX)) == XC_AVX) {
         RAISE_ERR(EXC_GP, 0);

@@ -3,6 +3,7 @@
  * MSRs.
  */
 #include "tests/cpu/sysguest.h"
+#include "target/x86/cpuid.h"
 #include "target/x86/sysint.h"
 
 GUEST_CODE(code_ud, 64, "ud2");
@@ -107,6 +108,186 @@ static void test_pages(void)
     guest_free(g);
 }
 
+/* An extra level above guest_long()'s tables: linear 0 and, through entry 256, 0xff00... */
+static void guest_long57(Guest *g)
+{
+    guest_long(g);
+    guest_st(g, G_PT + 0x8000, 8, G_PT | 7);
+    guest_st(g, G_PT + 0x8000 + 256 * 8, 8, G_PT | 7);
+    g->cpu->cr3 = G_PT + 0x8000;
+    g->cpu->cr4 |= CR4_LA57;
+    x86_tlb_flush(g->cpu, false);
+    x86_update_mode(g->cpu);
+}
+
+GUEST_CODE(code_cr4, 64, "mov %rdi, %cr4");
+GUEST_CODE(code_wrlstar, 64, "mov $0xc0000082, %ecx\n mov %edi, %eax\n mov %rdi, %rdx\n shr $32, %rdx\n wrmsr");
+
+static void test_la57(void)
+{
+    const uint64_t high = 0xff00000000000000ull;
+    Guest *g = guest_new("max,+la57");
+    uint32_t r[4];
+    x86_cpuid(g->cpu, 7, 0, r);
+    g_assert_true(r[2] >> 16 & 1);
+    x86_cpuid(g->cpu, 0x80000008, 0, r);
+    g_assert_cmphex(r[0] >> 8 & 0xff, ==, 57);
+
+    guest_long57(g);
+    guest_st(g, 0x400000, 8, 0x1234);
+    g->cpu->gpr[R_RDI] = high | 0x400000;
+    guest_run(g, code_read);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    g_assert_cmphex(g->cpu->gpr[R_RAX], ==, 0x1234);
+    g_assert_cmphex(guest_ld(g, G_PT + 0x8000 + 256 * 8, 8), ==, G_PT | 0x27);
+
+    guest_long57(g); /* a jump there: canonical */
+    guest_st(g, 0x400000, 1, 0xf4);
+    g->cpu->gpr[R_RDI] = high | 0x400000;
+    guest_run(g, code_jump);
+    g_assert_cmphex(g->cpu->rip, ==, high | 0x400001);
+
+    guest_long57(g); /* a hole in the fifth level */
+    g->cpu->gpr[R_RDI] = 3ull << 48;
+    guest_run(g, code_read);
+    g_assert_fault(g, EXC_PF, 0);
+    g_assert_cmphex(g->cpu->cr2, ==, 3ull << 48);
+
+    guest_long57(g); /* reserved: PS in a PML5E */
+    guest_st(g, G_PT + 0x8000 + 256 * 8, 8, G_PT | 0x87);
+    g->cpu->gpr[R_RDI] = high;
+    guest_run(g, code_read);
+    g_assert_fault(g, EXC_PF, 9);
+
+    guest_long57(g);
+    g->cpu->gpr[R_RDI] = 1ull << 56; /* not canonical */
+    guest_run(g, code_read);
+    g_assert_fault(g, EXC_GP, 0);
+
+    guest_long57(g); /* LA57 does not change in long mode, either way */
+    g->cpu->gpr[R_RDI] = CR4_PAE;
+    guest_run(g, code_cr4);
+    g_assert_fault(g, EXC_GP, 0);
+    guest_long(g);
+    g->cpu->gpr[R_RDI] = CR4_PAE | CR4_LA57;
+    guest_run(g, code_cr4);
+    g_assert_fault(g, EXC_GP, 0);
+
+    guest_long(g); /* 48 bits in use: registers of bases take 57 all the same, jumps do not */
+    g->cpu->gpr[R_RDI] = high;
+    guest_run(g, code_wrlstar);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    g_assert_cmphex(g->cpu->lstar, ==, high);
+    guest_long(g);
+    g->cpu->gpr[R_RDI] = high;
+    guest_run(g, code_jump);
+    g_assert_fault(g, EXC_GP, 0);
+    guest_free(g);
+
+    g = guest_new("max");
+    guest_long(g);
+    g->cpu->gpr[R_RDI] = high;
+    guest_run(g, code_wrlstar);
+    g_assert_fault(g, EXC_GP, 0);
+    x86_cpuid(g->cpu, 0x80000008, 0, r);
+    g_assert_cmphex(r[0] >> 8 & 0xff, ==, 48);
+    guest_free(g);
+}
+
+GUEST_CODE(code_wrpkru, 64, "mov %esi, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n wrpkru\n mov $-1, %edx\n rdpkru\n"
+                            "mov %eax, %ebx\n mov (%rdi), %rax");
+GUEST_CODE(code_wrpkru_bad, 64, "mov $1, %ecx\n rdpkru");
+/* Read with all rights first, so that the TLB holds the page; then without, and write. */
+GUEST_CODE(code_pk_tlb, 64, "xor %eax, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n wrpkru\n mov %rax, (%rdi)\n"
+                            "mov %esi, %eax\n wrpkru\n mov %rax, (%rdi)");
+GUEST_CODE(code_xsave_pkru, 64, "mov %cr4, %rax\n or $0x40000, %rax\n mov %rax, %cr4\n xor %ecx, %ecx\n xor %edx, %edx\n"
+           "mov $0x203, %eax\n xsetbv\n mov $0x55555554, %eax\n wrpkru\n mov $0x200, %eax\n xor %edx, %edx\n"
+           "xsave 0x18000\n xor %eax, %eax\n wrpkru\n mov $0x200, %eax\n xrstor 0x18000\n rdpkru\n mov %eax, %r8d\n"
+           "mov $0x200, %eax\n movq $0, 0x18200\n xrstor 0x18000\n rdpkru\n mov %eax, %esi");
+
+static void test_pku(void)
+{
+    const hwaddr pde = G_PT + 0x2000 + 8 * 2; /* 4..6 MiB */
+    const uint64_t key5 = 5ull << 59;
+    const struct { uint64_t pde, cr4; uint32_t pkru, pkrs; bool user, write, wp; int err;
+    } cases[] = {
+        { 0x400087, CR4_PKE, 0, 0, true, false, true, -1 },
+        { 0x400087, CR4_PKE, 1 << 10, 0, true, false, true, 0x25 }, /* access disabled */
+        { 0x400087, CR4_PKE, 1 << 10, 0, false, false, true, 0x21 }, /* for the supervisor, too */
+        { 0x400087, CR4_PKE, 2 << 10, 0, true, false, true, -1 }, /* write disabled: reads go */
+        { 0x400087, CR4_PKE, 2 << 10, 0, true, true, true, 0x27 },
+        { 0x400087, CR4_PKE, 2 << 10, 0, false, true, true, 0x23 },
+        { 0x400087, CR4_PKE, 2 << 10, 0, false, true, false, -1 }, /* CR0.WP = 0 */
+        { 0x400087, 0, 3 << 10, 0, true, true, true, -1 },
+        { 0x400083, CR4_PKE, 3 << 10, 0, false, true, true, -1 }, /* a supervisor page: PKRU does not count */
+        { 0x400083, CR4_PKE | CR4_PKS, 0, 1 << 10, false, false, true, 0x21 },
+        { 0x400083, CR4_PKS, 0, 2 << 10, false, true, true, 0x23 },
+        { 0x400087, CR4_PKS, 0, 3 << 10, false, true, true, -1 },
+    };
+    Guest *g = guest_new("max,+pku,+pks");
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        guest_long(g);
+        guest_st(g, pde, 8, cases[i].pde | key5);
+        g->cpu->cr4 |= cases[i].cr4;
+        g->cpu->cr0 = cases[i].wp ? g->cpu->cr0 : g->cpu->cr0 & ~(uint64_t)CR0_WP;
+        g->cpu->pkru = cases[i].pkru;
+        g->cpu->pkrs = cases[i].pkrs;
+        x86_tlb_flush(g->cpu, false);
+        if (cases[i].user) {
+            guest_user(g);
+        }
+        g->cpu->gpr[R_RDI] = 0x400010;
+        if (cases[i].write) {
+            guest_run(g, code_write);
+        } else {
+            guest_run(g, code_read);
+        }
+        if (cases[i].err >= 0) {
+            g_assert_fault(g, EXC_PF, cases[i].err);
+        } else {
+            g_assert_cmpint(guest_vector(g), ==, cases[i].user ? EXC_GP : -1); /* HLT at CPL 3 */
+        }
+    }
+    guest_long(g); /* the instructions */
+    g->cpu->cr4 |= CR4_PKE;
+    guest_st(g, pde, 8, 0x400087 | key5);
+    g->cpu->gpr[R_RDI] = 0x400010;
+    g->cpu->gpr[R_RSI] = 0x55555554 & ~(3u << 10);
+    guest_run(g, code_wrpkru);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    g_assert_cmphex(g->cpu->gpr[R_RBX], ==, 0x55555554 & ~(3u << 10));
+    g_assert_cmphex(g->cpu->gpr[R_RDX], ==, 0);
+    guest_run(g, code_wrpkru_bad);
+    g_assert_fault(g, EXC_GP, 0);
+    guest_long(g); /* a right taken away reaches what the TLB holds */
+    g->cpu->cr4 |= CR4_PKE;
+    guest_st(g, pde, 8, 0x400087 | key5);
+    g->cpu->gpr[R_RDI] = 0x400010;
+    g->cpu->gpr[R_RSI] = 2u << 10;
+    guest_run(g, code_pk_tlb);
+    g_assert_fault(g, EXC_PF, 0x23);
+    guest_long(g); /* PKE clear */
+    guest_run(g, code_wrpkru);
+    g_assert_cmpint(guest_vector(g), ==, EXC_UD);
+    guest_long(g); /* XSAVE component 9 */
+    g->cpu->cr4 |= CR4_PKE;
+    guest_run(g, code_xsave_pkru);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    uint32_t r[4];
+    x86_cpuid(g->cpu, 0xd, 9, r);
+    g_assert_cmpuint(r[0], ==, 8);
+    g_assert_cmphex(guest_ld(g, G_DATA + r[1], 8), ==, 0x55555554);
+    g_assert_cmphex(guest_ld(g, G_DATA + 512, 8), ==, 0);
+    g_assert_cmphex(g->cpu->gpr[R_RSI], ==, 0); /* not in XSTATE_BV: initial */
+    uint32_t end = r[1] + 8;
+    x86_cpuid(g->cpu, 0xd, 0, r);
+    g_assert_cmpuint(r[1], ==, end);
+    x86_cpuid(g->cpu, 7, 0, r);
+    g_assert_cmphex(r[2] & 0x18, ==, 0x18); /* OSPKE */
+    g_assert_cmphex(g->cpu->gpr[8], ==, 0x55555554);
+    guest_free(g);
+}
+
 GUEST_CODE(code_syscall, 64, "syscall\n mov $9, %edx");
 GUEST_CODE(code_sysretq, 64, "mov %rcx, %rsi\n pushf\n pop %r10\n sysretq");
 GUEST_CODE(code_sysenter, 64, "sysenter");
@@ -194,7 +375,7 @@ static void test_msrs(void)
     g_assert_cmphex(v, ==, 0x0007040600070406ull);
     g_assert_false(x86_msr_write(cpu, 0x277, 2));
     g_assert_true(x86_msr_write(cpu, 0x277, 0x0606060606060606ull));
-    g_assert_false(x86_msr_write(cpu, 0xc0000082, 1ull << 50)); /* not canonical */
+    g_assert_false(x86_msr_write(cpu, 0xc0000082, 1ull << 57)); /* not canonical */
     g_assert_true(x86_msr_read(cpu, 0x10a, &v));
     g_assert_true(v & 1); /* RDCL_NO */
     g_assert_true(x86_msr_write(cpu, 0x3a, 1));
@@ -250,7 +431,7 @@ static void test_invpcid(void)
 {
     const struct { uint64_t type, pcid, lin; bool pcide, gp; } cases[] = {
         { 0, 0, 0x400000, false, false }, { 0, 1, 0x400000, false, true }, { 0, 1, 0x400000, true, false },
-        { 0, 0, 1ull << 50, false, true }, { 1, 0, 1ull << 50, false, false }, { 1, 1, 0, false, true },
+        { 0, 0, 1ull << 57, false, true }, { 1, 0, 1ull << 57, false, false }, { 1, 1, 0, false, true },
         { 2, 1, 0, false, false },        { 3, 1, 0, false, false },       { 4, 0, 0, false, true },
         { 0, 0x1000, 0, true, true },     { 1, 0x1000, 0, true, true },    { 2, 0x1000, 0, true, true },
         { 3, 0x1000, 0, true, true },
@@ -337,6 +518,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cpu/long/frames", test_frames);
     g_test_add_func("/cpu/long/pages", test_pages);
+    g_test_add_func("/cpu/long/la57", test_la57);
+    g_test_add_func("/cpu/long/protection-keys", test_pku);
     g_test_add_data_func("/cpu/long/syscall-amd", "amd", test_syscall);
     g_test_add_data_func("/cpu/long/syscall-intel", "intel", test_syscall);
     g_test_add_func("/cpu/long/bases", test_bases);

@@ -69,6 +69,7 @@ enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT,
 #define CR4_SMEP (1u << 20)
 #define CR4_SMAP (1u << 21)
 #define CR4_PKE  (1u << 22)
+#define CR4_PKS  (1u << 24)
 #define EFER_SCE (1u << 0)
 #define EFER_LME (1u << 8)
 #define EFER_LMA (1u << 10)
@@ -178,6 +179,7 @@ struct X86Cpu {
     uint32_t eflags;        /* all but FL_ARITH; bit 1 set. FL_DF here */
     uint32_t mode;
     uint8_t mmu;            /* TLB table for data at the current privilege */
+    uint8_t lin_shift;      /* 64 - width of linear addresses: 16, or 7 with CR4.LA57 */
     uint8_t cpl;
     bool irq_shadow;        /* STI, MOV SS, POP SS: one instruction without interrupts (and debug traps) */
     bool nmi_blocked;
@@ -196,7 +198,7 @@ struct X86Cpu {
     uint64_t pat, tsc_offset, tsc_adjust, tsc_aux, misc_enable, spec_ctrl, mtrr_def, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
     uint64_t mcg_cap, mcg_status, mcg_ctl, mc_bank[4 * 10], smbase, feature_control, bios_sign_id;
     uint64_t pdpte[4];      /* PAE */
-    uint32_t pkru;
+    uint32_t pkru, pkrs;    /* rights of protection keys: user pages, supervisor pages */
 
     /* vectors */
     X86Fpu fpu;
@@ -250,6 +252,11 @@ void x86_set_eflags(X86Cpu *cpu, uint32_t value, uint32_t mask);
 
 /* Recomputes mode, cpl-derived fields and mmu index from CR0, CR4, EFER, segments, EFLAGS. */
 void x86_update_mode(X86Cpu *cpu);
+/* A 64-bit address that memory accesses and branches take: see x86_canonical() for one in any mode. */
+static inline bool x86_lin_ok(const X86Cpu *cpu, uint64_t lin)
+{
+    return (uint64_t)((int64_t)(lin << cpu->lin_shift) >> cpu->lin_shift) == lin;
+}
 /* Own thread. Everything, or one page of every table. */
 void x86_tlb_flush(X86Cpu *cpu, bool keep_global);
 void x86_tlb_flush_page(X86Cpu *cpu, uint64_t lin);
