@@ -274,11 +274,13 @@ static bool vcpu_create(Machine *m, unsigned index, Error **errp)
 {
     const TargetOps *t = m->board->target;
     size_t size = (MAX(t->state_size, sizeof(Vcpu)) + 63) & ~(size_t)63;
-    Vcpu *cpu = aligned_alloc(64, size);
-    if (!cpu) {
+    /* calloc() leaves fresh pages alone: a large software TLB costs memory only where it is used. */
+    void *storage = calloc(1, size + 63);
+    if (!storage) {
         return error_set(errp, "no memory for vCPU %u", index);
     }
-    memset(cpu, 0, size);
+    Vcpu *cpu = (Vcpu *)(((uintptr_t)storage + 63) & ~(uintptr_t)63);
+    cpu->storage = storage;
     cpu->machine = m;
     cpu->target = t;
     cpu->index = index;
@@ -374,7 +376,7 @@ void vcpus_free(Machine *m)
         if (cpu) {
             pthread_mutex_destroy(&cpu->lock);
             pthread_cond_destroy(&cpu->wake);
-            free(cpu);
+            free(cpu->storage);
         }
     }
     g_clear_pointer(&m->cpus, g_free);

@@ -34,6 +34,15 @@ static void tlb_drop(Tlb *tlb, unsigned mmu, unsigned i)
     tlb->e[mmu][i] = (TlbEntry){ TLB_NO_TAG, TLB_NO_TAG, TLB_NO_TAG, 0 };
 }
 
+/* A CPU starts as zeros, and a tag of zero is that of page 0: right everywhere but at its place, index 0. */
+void tlb_init(X86Cpu *cpu)
+{
+    cpu->tlb = &cpu->tlb_mem;
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
+        tlb_drop(cpu->tlb, m, 0);
+    }
+}
+
 void x86_tlb_flush(X86Cpu *cpu, bool keep_global)
 {
     T0State *t = cpu->t0;

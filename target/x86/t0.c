@@ -352,12 +352,10 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
 {
     X86Cpu *cpu = x86_cpu(v);
     T0State *t = g_try_new0(T0State, 1);
-    Tlb *tlb = t ? g_try_new(Tlb, 1) : NULL;
-    if (!tlb) {
-        g_free(t);
+    if (!t) {
         return error_set(errp, "vCPU %u: no memory for the interpreter's tables", v->index);
     }
-    memset(tlb, 0xff, sizeof(*tlb));
+    tlb_init(cpu);
     memset(t->jc, 0, sizeof(t->jc));
     t->generation = 1;
     t->gen = GEN_NEVER;
@@ -367,7 +365,6 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
             t->feat.bit[i >> 6] |= 1ull << (i & 63);
         }
     }
-    cpu->tlb = tlb;
     cpu->t0 = t;
     return true;
 }
@@ -382,7 +379,6 @@ static void t0_vcpu_fini(Vcpu *v)
     unit_reap(cpu->t0);
     pthread_mutex_destroy(&cpu->t0->lock);
     g_free(cpu->t0);
-    g_free(cpu->tlb);
     cpu->t0 = NULL;
     cpu->tlb = NULL;
 }

@@ -106,6 +106,7 @@ bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host);
 void units_drop_all(X86Cpu *cpu);
 
 /* mem.c */
+void tlb_init(X86Cpu *cpu);
 void tlb_new_generation(X86Cpu *cpu);
 void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page); /* stores there take the slow path from now on */
 /* The entry for fetching from lin; raises. */

@@ -29,6 +29,11 @@ typedef struct TlbAux { /* for the slow paths; same index */
     uint64_t page_size;     /* of the guest mapping: 4 KiB, 2 MiB, 4 MiB, 1 GiB */
     bool global;
 } TlbAux;
+/* A power-of-two region of linear addresses behind which RAM is contiguous. An access of up to 64 bytes at
+ * A is inside when (A ^ base) < lim, unsigned: lim is the size - 63. An empty window has lim 0: nothing is
+ * below it. (With <= there is no empty window: a program can form any 64-bit address, canonical or not.) */
+typedef struct TlbWindow { uint64_t base, lim, delta; } TlbWindow;
+enum { TLB_WINDOWS = 32 };
 typedef struct Tlb {
     TlbEntry e[TLB_MMUS][TLB_SIZE];
     TlbAux aux[TLB_MMUS][TLB_SIZE];

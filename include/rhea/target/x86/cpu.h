@@ -238,6 +238,11 @@ struct X86Cpu {
     uint64_t insn_count;    /* retired, updated per unit */
     bool exc_stop;          /* tests: run() returns EXIT_DEBUG at an exception instead of delivering it; see exc_vector */
     uint64_t insn_limit;    /* nonzero: run() returns EXIT_DEBUG once insn_count is there; one instruction a unit */
+
+    /* At constant offsets from X86Cpu for generated code. `tlb` above points to tlb_mem while an accelerator uses it. Last:
+     * the start is hot, most of the rest is never touched. */
+    TlbWindow win[TLB_MMUS][2][TLB_WINDOWS] __attribute__((aligned(64))); /* [mmu][0: load, 1: store][slot] */
+    Tlb tlb_mem __attribute__((aligned(64)));
 };
 static inline X86Cpu *x86_cpu(Vcpu *v) { return (X86Cpu *)v; }
 
