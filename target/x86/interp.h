@@ -189,8 +189,10 @@ void x86_ram_stored(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu);
 void x86_probe_write(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu);
 void x86_probe_read(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu);
 
-/* System structures (descriptor tables, TSS, IDT, stacks of inner rings): privilege 0, MMU index 0. */
-static inline uint64_t sys_ld(X86Cpu *cpu, uint64_t lin, unsigned n) { return x86_ld_slow(cpu, lin, n, 0); }
-static inline void sys_st(X86Cpu *cpu, uint64_t lin, unsigned n, uint64_t v) { x86_st_slow(cpu, lin, n, v, 0); }
+/* System structures (descriptor tables, TSS, IDT): privilege 0. These accesses are implicit: SMAP keeps them from user
+ * pages whatever EFLAGS.AC says (SDM vol. 3 4.6.1). */
+static inline unsigned sys_mmu(const X86Cpu *cpu) { return cpu->cr4 & CR4_SMAP ? 2 : 0; }
+static inline uint64_t sys_ld(X86Cpu *cpu, uint64_t lin, unsigned n) { return x86_ld_slow(cpu, lin, n, sys_mmu(cpu)); }
+static inline void sys_st(X86Cpu *cpu, uint64_t lin, unsigned n, uint64_t v) { x86_st_slow(cpu, lin, n, v, sys_mmu(cpu)); }
 
 #endif

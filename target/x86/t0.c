@@ -246,6 +246,15 @@ static void run_unit(X86Cpu *cpu, X86Unit *u)
     t->in_unit = false;
 }
 
+/* For tests that ask which rows of insn.def ran: with insn_limit set, a unit is one instruction. */
+static void run_unit_counted(X86Cpu *cpu, X86Unit *u)
+{
+    uint8_t *row = &cpu->t0->rows_run[u->insn[0].row];
+    *row |= ROW_ENTERED;
+    run_unit(cpu, u);
+    *row |= ROW_RETIRED;
+}
+
 /* Events before the next unit. True: leave the loop with *why. */
 static bool before_unit(X86Cpu *cpu, ExitReason *why)
 {
@@ -323,7 +332,11 @@ static ExitReason t0_loop(X86Cpu *cpu)
         if (log_on(LOG_EXEC | LOG_CPU)) {
             t0_log_enter(cpu, u, cpu->rip);
         }
-        run_unit(cpu, u);
+        if (G_UNLIKELY(t->rows_run != NULL)) {
+            run_unit_counted(cpu, u);
+        } else {
+            run_unit(cpu, u);
+        }
         if (G_UNLIKELY(mode & MODE_TF || cpu->db_hits)) {
             debug_traps(cpu, mode & (MODE_ONE | MODE_TF | MODE_DEBUG) ? u : NULL, mode & MODE_TF);
         }

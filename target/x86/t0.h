@@ -60,6 +60,8 @@ typedef struct JumpEntry {
 
 typedef struct CodeWrite { RamBlock *ram; uint64_t off, len; } CodeWrite;
 
+enum { ROW_ENTERED = 1, ROW_RETIRED = 2 }; /* in T0State.rows_run */
+
 typedef struct T0State {
     JumpEntry jc[JC_SIZE];
     uint64_t gen;         /* what jump-cache entries of now carry: generation << 32 | mode */
@@ -79,6 +81,7 @@ typedef struct T0State {
     uint32_t view_generation;
     const FlatRange *hint;
     bool ac_on;           /* #AC is possible: user entries take the slow path */
+    uint8_t *rows_run;    /* tests: set to ROW_* for the row each unit of one instruction begins with; NULL: nobody asks */
     bool running;         /* inside run(): the thread holds a read section, view is current */
     bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
     size_t unit_memory;

@@ -172,10 +172,10 @@ void x86_task_switch(X86Cpu *cpu, uint16_t sel, X86Desc *d, X86Switch why, uint6
     Tss t;
     uint16_t old_sel = cpu->tr.sel;
     uint32_t eflags = x86_get_eflags(cpu);
-    x86_probe_write(cpu, (uint32_t)old_base, old_size, 0);
+    x86_probe_write(cpu, (uint32_t)old_base, old_size, sys_mmu(cpu));
     tss_read(cpu, base, new32, &t);
     if (why == SWITCH_CALL || why == SWITCH_INT) {
-        x86_probe_write(cpu, (uint32_t)base, 2, 0);
+        x86_probe_write(cpu, (uint32_t)base, 2, sys_mmu(cpu));
     }
     bool paged = (cpu->cr0 & CR0_PG) && new32;
     if (why == SWITCH_IRET) {
