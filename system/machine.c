@@ -104,9 +104,10 @@ static bool check_options(Machine *m, Error **errp)
     if (!b || !m->accel) {
         return error_set(errp, "a machine needs a board and an accelerator");
     }
-    if (b->max_cpus && m->n_cpus > b->max_cpus) {
+    unsigned cpus = MAX(m->n_cpus, m->max_cpus);
+    if (b->max_cpus && cpus > b->max_cpus) {
         return error_set(errp, "machine '%s' takes at most %u CPUs, %u are asked for", b->name, b->max_cpus,
-                         m->n_cpus);
+                         cpus);
     }
     if (!m->ram_size) {
         m->ram_size = b->default_ram;

@@ -346,19 +346,20 @@ static void build_madt(AcpiBuilder *b, const PcAcpi *p)
     bool x2 = false;
     acpi_put(t, LAPIC_BASE_ADDR, 4);
     acpi_put(t, 1, 4); /* there are 8259s too */
-    for (unsigned i = 0; i < p->n_cpus; i++) {
+    for (unsigned i = 0; i < p->max_cpus; i++) {
+        uint32_t enabled = i < p->n_cpus;
         if (i < 255 && p->apic_id[i] < 255) {
             acpi_put(t, 0, 1);
             acpi_put(t, 8, 1);
             acpi_put(t, i, 1);
             acpi_put(t, p->apic_id[i], 1);
-            acpi_put(t, 1, 4);
+            acpi_put(t, enabled, 4);
         } else {
             acpi_put(t, 9, 1);
             acpi_put(t, 16, 1);
             acpi_put(t, 0, 2);
             acpi_put(t, p->apic_id[i], 4);
-            acpi_put(t, 1, 4);
+            acpi_put(t, enabled, 4);
             acpi_put(t, i, 4);
             x2 = true;
         }

@@ -10,7 +10,8 @@
 typedef struct PcAcpi {
     PcLayout layout;
     unsigned n_cpus;
-    uint32_t *apic_id;   /* n_cpus of them; the board's */
+    unsigned max_cpus;   /* >= n_cpus: entries that no CPU has are marked as disabled */
+    uint32_t *apic_id;   /* max_cpus of them; the board's */
     bool hpet, i8042, pit;
     struct { uint16_t iobase; uint8_t irq; } serial[4];
     unsigned n_serial;

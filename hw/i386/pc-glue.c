@@ -165,7 +165,17 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
 {
     PcGlue *g = dev_as(PcGlue, s->glue);
     s->tables.n_cpus = m->cpus ? m->n_cpus : 0;
-    s->tables.apic_id = g_new0(uint32_t, s->tables.n_cpus + 1);
+    s->tables.max_cpus = MAX(s->tables.n_cpus, m->max_cpus);
+    s->tables.apic_id = g_new0(uint32_t, s->tables.max_cpus + 1);
+    for (unsigned i = 0; i < s->tables.max_cpus; i++) {
+        s->tables.apic_id[i] = x86_apic_id(m, i);
+    }
+    uint32_t last = s->tables.max_cpus ? s->tables.apic_id[s->tables.max_cpus - 1] : 0;
+    if (last >= 255) { /* 255 is the broadcast; the firmware starts CPUs by 8-bit ids */
+        error_set(errp, "-smp: the last CPU would have APIC id %u, and the firmware reaches ids below 255 only", last);
+        error_hint(errp, "use fewer CPUs, or numbers of cores and threads that are powers of two");
+        return false;
+    }
     for (unsigned i = 0; i < s->tables.n_cpus; i++) {
         X86Cpu *cpu = x86_cpu(m->cpus[i]);
         cpu->pic_ack = glue_pic_ack;
@@ -175,7 +185,6 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
         if (x86_has_feature(cpu, "apic") && !apic_create(m, m->cpus[i], m->unattached, errp)) {
             return false;
         }
-        s->tables.apic_id[i] = cpu->apic_id;
     }
     apic_set_eoi_target(m, s->ioapic);
     return true;

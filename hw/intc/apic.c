@@ -161,7 +161,10 @@ static void apic_receive(Apic *a, unsigned mode, uint8_t vector, bool level)
     case MODE_LOWEST: apic_accept(a, vector, level); break;
     case MODE_SMI: vcpu_interrupt(v, X86_IRQ_SMI); break;
     case MODE_NMI: vcpu_interrupt(v, X86_IRQ_NMI); break;
-    case MODE_INIT: vcpu_interrupt(v, X86_IRQ_INIT); break;
+    case MODE_INIT:
+        vcpu_interrupt_clear(v, X86_IRQ_SIPI); /* one that comes after this is for the state INIT leads to */
+        vcpu_interrupt(v, X86_IRQ_INIT);
+        break;
     case MODE_SIPI:
         __atomic_store_n(&a->cpu->sipi_vector, vector, __ATOMIC_RELEASE);
         vcpu_interrupt(v, X86_IRQ_SIPI);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/cpuid.c - the CPUID instruction's leaves.
- * Models:  Intel SDM volume 2 CPUID (leaves 0-0xD, 0x15, 0x16), AMD APM volume 3 appendix E
+ * Models:  Intel SDM volume 2 CPUID (leaves 0-0xD, 0x15, 0x16, 0x1F), AMD APM volume 3 appendix E
  * (0x80000000-0x8000001E). Leaf 0x40000000: EAX = 0x40000001, EBX ECX EDX = "RheaRheaRhea"; 0x40000001 is all
  * zero: no paravirtual interface exists.
  * Does not model: leaves of absent features (all zero), cache sizes of
@@ -21,10 +21,8 @@ static unsigned log2_up(unsigned n)
 
 /* Widths of the APIC id's fields (SDM 8.9.1). */
 static unsigned topo_smt_bits(const Machine *m) { return log2_up(MAX(m->threads, 1u)); }
-static unsigned topo_pkg_bits(const Machine *m)
-{
-    return topo_smt_bits(m) + log2_up(MAX(m->cores, 1u)) + log2_up(MAX(m->dies, 1u));
-}
+static unsigned topo_die_bits(const Machine *m) { return topo_smt_bits(m) + log2_up(MAX(m->cores, 1u)); }
+static unsigned topo_pkg_bits(const Machine *m) { return topo_die_bits(m) + log2_up(MAX(m->dies, 1u)); }
 static unsigned topo_per_pkg(const Machine *m)
 {
     return MAX(m->threads, 1u) * MAX(m->cores, 1u) * MAX(m->dies, 1u);
@@ -82,7 +80,7 @@ static void leaf_cache(const Machine *m, bool amd, uint32_t sub, uint32_t r[4])
     if (sub >= G_N_ELEMENTS(caches)) {
         return;
     }
-    unsigned share = caches[sub].shared ? 1u << topo_pkg_bits(m) : 1u << topo_smt_bits(m);
+    unsigned share = caches[sub].shared ? 1u << topo_die_bits(m) : 1u << topo_smt_bits(m);
     unsigned cores = 1u << (topo_pkg_bits(m) - topo_smt_bits(m));
     r[0] = caches[sub].type | caches[sub].level << 5 | 1 << 8 | MIN(share - 1, 0xfffu) << 14;
     r[0] |= amd ? 0 : MIN(cores - 1, 63u) << 26;
@@ -91,19 +89,27 @@ static void leaf_cache(const Machine *m, bool amd, uint32_t sub, uint32_t r[4])
     r[3] = caches[sub].shared ? 2 : 0;
 }
 
-static void leaf_topology(X86Cpu *cpu, uint32_t sub, uint32_t r[4])
+/* Leaves 0xB (threads, cores) and 0x1F (dies, too): SDM volume 3 8.9.1. Shift to the next level, CPUs of this one, its
+ * number and type, the x2APIC id. */
+static void leaf_topology(X86Cpu *cpu, bool dies, uint32_t sub, uint32_t r[4])
 {
+    enum { SMT = 1, CORE = 2, DIE = 5 };
     const Machine *m = cpu->vcpu.machine;
+    unsigned threads = MAX(m->threads, 1u);
     r[2] = sub & 0xff;
     r[3] = cpu->apic_id;
     if (sub == 0) {
         r[0] = topo_smt_bits(m);
-        r[1] = MAX(m->threads, 1u);
-        r[2] |= 1 << 8;
+        r[1] = threads;
+        r[2] |= SMT << 8;
     } else if (sub == 1) {
+        r[0] = dies ? topo_die_bits(m) : topo_pkg_bits(m);
+        r[1] = dies ? threads * MAX(m->cores, 1u) : topo_per_pkg(m);
+        r[2] |= CORE << 8;
+    } else if (sub == 2 && dies) {
         r[0] = topo_pkg_bits(m);
         r[1] = topo_per_pkg(m);
-        r[2] |= 2 << 8;
+        r[2] |= DIE << 8;
     }
 }
 
@@ -137,11 +143,18 @@ static void leaf_xsave(X86Cpu *cpu, uint32_t sub, uint32_t r[4])
     }
 }
 
+/* Only leaf 0x1F can tell dies apart (SDM volume 3 8.9.3); AMD has 0x8000001E. */
+static uint32_t basic_level(const X86Cpu *cpu)
+{
+    const X86CpuModel *m = cpu->model;
+    return cpu->vcpu.machine->dies > 1 && !m->amd && m->level >= 0xb ? MAX(m->level, 0x1fu) : m->level;
+}
+
 static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
     const X86CpuModel *m = cpu->model;
     switch (leaf) {
-    case 0: leaf_vendor(m, m->level, r); break;
+    case 0: leaf_vendor(m, basic_level(cpu), r); break;
     case 1: leaf_1(cpu, r); break;
     case 2: r[0] = 0xff01 | 0 << 16; break; /* 0xff: see leaf 4 */
     case 4:
@@ -163,7 +176,7 @@ static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
             r[3] = m->words[FW_7_EDX];
         }
         break;
-    case 0xb: leaf_topology(cpu, sub, r); break;
+    case 0xb: leaf_topology(cpu, false, sub, r); break;
     case 0xd: leaf_xsave(cpu, sub, r); break;
     case 0x15: /* TSC over a 1 MHz... crystal of 25 MHz: ratio, crystal Hz */
         r[0] = 1;
@@ -174,6 +187,7 @@ static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
         r[0] = r[1] = (uint32_t)(cpu->tsc_hz / 1000000);
         r[2] = 100;
         break;
+    case 0x1f: leaf_topology(cpu, true, sub, r); break;
     }
 }
 
@@ -231,7 +245,7 @@ static void leaf_extended(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4
             r[0] = cpu->apic_id;
             r[1] = ((cpu->apic_id & ((1u << topo_pkg_bits(mc)) - 1)) >> topo_smt_bits(mc)) |
                    (MAX(mc->threads, 1u) - 1) << 8;
-            r[2] = cpu->apic_id >> topo_pkg_bits(mc);
+            r[2] = cpu->apic_id >> topo_die_bits(mc) | (MAX(mc->dies, 1u) - 1) << 8; /* a die is a node */
         }
         break;
     }
@@ -255,11 +269,12 @@ void x86_cpuid(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
         return;
     }
     /* Beyond the end, Intel processors answer with the last basic leaf, AMD's with zeros. */
-    if (leaf > m->level) {
+    uint32_t level = basic_level(cpu);
+    if (leaf > level) {
         if (m->amd) {
             return;
         }
-        leaf = m->level;
+        leaf = level;
     }
     leaf_basic(cpu, leaf, sub, r);
 }

@@ -5,7 +5,6 @@
  * Threads: the vCPU's thread.
  */
 #include "int.h"
-#include <sched.h>
 
 #define WR8_(n, v)  (R8(n) = (v))
 #define WR16_(n, v) (R16(n) = (v))
@@ -280,11 +279,11 @@ OP(clflush)
     NEXT;
 }
 
-/* A spinning vCPU lets the holder of the lock run when threads share host CPUs. */
+/* A loop of PAUSEs waits for another vCPU: see x86_spin(). */
 OP(pause)
 {
     if (cpu->vcpu.machine->n_cpus > 1) {
-        sched_yield();
+        x86_spin(cpu);
     }
     JUMP(insn_next_rip(cpu, d), 0);
 }

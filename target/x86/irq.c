@@ -64,7 +64,8 @@ static void irq_wake(X86Cpu *cpu)
 static bool irq_take_unmaskable(X86Cpu *cpu, uint32_t p)
 {
     if (p & X86_IRQ_INIT) {
-        vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_INIT | X86_IRQ_SIPI | X86_IRQ_NMI);
+        /* A start-up IPI that is pending, too, came later: the APIC withdraws older ones when it gets an INIT. */
+        vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_INIT | X86_IRQ_NMI);
         if (!cpu->wait_sipi) {
             x86_cpu_init_event(cpu);
         }

@@ -91,6 +91,8 @@ typedef struct T0State {
     CodeWrite inbox[INBOX_MAX];
     unsigned n_inbox;
     uint32_t wanted;      /* atomic: TCG_FLUSH_*, and INBOX_FULL */
+    uint64_t spin_at;     /* insn_count of the last PAUSE */
+    uint32_t spins;       /* PAUSEs that followed each other closely */
 } T0State;
 enum { WANT_INBOX = 1 << 8 };
 
@@ -120,6 +122,9 @@ void mem_mode_changed(X86Cpu *cpu);
 void t0_take_requests(X86Cpu *cpu);
 /* The current instruction's linear memory fault beyond the canonical range: #SS or #GP. */
 bool x86_stack_fault(const X86Cpu *cpu, uint64_t lin);
+
+/* smp.c */
+void x86_spin(X86Cpu *cpu); /* after a PAUSE on a machine with several vCPUs */
 
 /* log.c */
 void t0_log_unit(X86Cpu *cpu, const X86Unit *u, uint64_t rip);

@@ -21,7 +21,7 @@ static unsigned field_bits(unsigned n)
 }
 
 /* Package, die, core, thread fields, each wide enough for its count. */
-static uint32_t target_apic_id(const Machine *m, unsigned index)
+uint32_t x86_apic_id(const Machine *m, unsigned index)
 {
     unsigned t = MAX(m->threads, 1u), c = MAX(m->cores, 1u), d = MAX(m->dies, 1u);
     unsigned tb = field_bits(t), cb = field_bits(c), db = field_bits(d);
@@ -41,7 +41,7 @@ static bool target_vcpu_init(Vcpu *v, Error **errp)
     cpu->sys = g_new0(struct X86SysState, 1);
     cpu->phys_bits = cpu->model->phys_bits;
     cpu->tsc_hz = cpu->model->tsc_hz;
-    cpu->apic_id = target_apic_id(m, v->index);
+    cpu->apic_id = x86_apic_id(m, v->index);
     cpu->is_bsp = v->index == 0;
     cpu->a20_gate = true;
     x86_cpu_reset(cpu, RESET_COLD);

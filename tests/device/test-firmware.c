@@ -214,7 +214,7 @@ static PcAcpi acpi_sample(unsigned n_cpus, uint32_t *ids)
     for (unsigned i = 0; i < n_cpus; i++) {
         ids[i] = i;
     }
-    return (PcAcpi){ .layout = { 128 * MIB, 0 }, .n_cpus = n_cpus, .apic_id = ids, .hpet = true, .i8042 = true, .pit = true,
+    return (PcAcpi){ .layout = { 128 * MIB, 0 }, .n_cpus = n_cpus, .max_cpus = n_cpus, .apic_id = ids, .hpet = true, .i8042 = true, .pit = true,
                      .serial = { { 0x3f8, 4 }, { 0x2f8, 3 } }, .n_serial = 2, .pm_base = 0x600 };
 }
 

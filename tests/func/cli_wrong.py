@@ -29,9 +29,11 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -m 16P                              => -m 16P: machine type 'pc-0.1' takes 1 MiB to 1048576 MiB
 -m 1G,slots=2,maxmem=2G             => -m 1G,slots=2,maxmem=2G: memory cannot be plugged in yet | leave out slots= and maxmem=
 -smp 0                              => -smp 0: 'cpus' must be between 1 and 4096, not 0
--smp 2                              => -smp 2: running more than one vCPU under tcg comes with the re-emitter | use -smp 1
+-smp 300                            => machine 'pc-0.1' takes at most 255 CPUs, 300 are asked for
+-smp 1,maxcpus=300                  => machine 'pc-0.1' takes at most 255 CPUs, 300 are asked for
+-smp 250,cores=50                   => -smp: the last CPU would have APIC id 305, and the firmware reaches ids below 255 only | use fewer CPUs, or numbers of cores and threads that are powers of two
+-smp 4,maxcpus=2                    => -smp 4,maxcpus=2: cpus=4 is above maxcpus=2
 -smp 2,sockets=3                    => -smp 2,sockets=3: 3 sockets * 1 dies * 1 cores * 1 threads is not the number of CPUs, 2
--smp 1,maxcpus=2                    => -smp 1,maxcpus=2: maxcpus=2 above cpus=1: CPUs cannot be plugged in yet | use -smp 1
 -smp cpu=1                          => -smp cpu=1: 'cpu' is unknown | did you mean 'cpus'?
 -cpu foo                            => *unknown CPU model 'foo'*
 -cpu qemu64,+nosuch                 => *unknown feature or property 'nosuch'*

@@ -176,16 +176,6 @@ static bool choose_accel(Cli *cli, Error **errp)
     return a ? take_accel(cli->m, a, NULL, errp) : error_set(errp, "this program has no accelerator");
 }
 
-static bool check_cpus(Machine *m, Error **errp)
-{
-    if (m->n_cpus > 1 && m->board->target && g_str_equal(m->accel->name, "tcg")) {
-        error_set(errp, "-smp %u: running more than one vCPU under tcg comes with the re-emitter", m->n_cpus);
-        error_hint(errp, "use -smp 1");
-        return false;
-    }
-    return true;
-}
-
 /* ---- chardevs ---- */
 
 static bool make_chardevs(Cli *cli, Error **errp)
@@ -426,7 +416,7 @@ bool cli_build(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
     if (!check_kernel_options(m, errp) || !choose_board(cli, errp) || !set_machine_props(cli, errp) ||
-        !choose_accel(cli, errp) || !check_cpus(m, errp) || !check_board_options(cli, errp)) {
+        !choose_accel(cli, errp) || !check_board_options(cli, errp)) {
         return false;
     }
     add_defaults(cli);

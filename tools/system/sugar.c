@@ -293,7 +293,8 @@ OPTION_RUN(opt_cpu)
 
 /* ---- -smp, -m ---- */
 
-/* What is given decides; what is missing is 1, and sockets fill up to the number of CPUs. */
+/* What is given decides; what is missing is 1, and sockets fill up to the number of CPUs. Room for more
+ * CPUs than there are is announced to the guest, and stays empty: CPUs cannot be plugged in. */
 static bool take_smp(Machine *m, const SmpOptions *v, Error **errp)
 {
     uint64_t dies = v->has_dies ? v->dies : 1, cores = v->has_cores ? v->cores : 1;
@@ -316,14 +317,6 @@ static bool take_smp(Machine *m, const SmpOptions *v, Error **errp)
     }
     if (cpus > max) {
         return error_set(errp, "cpus=%" G_GUINT64_FORMAT " is above maxcpus=%" G_GUINT64_FORMAT, cpus, max);
-    }
-    if (cpus < max) {
-        error_set(errp,
-                  "maxcpus=%" G_GUINT64_FORMAT " above cpus=%" G_GUINT64_FORMAT
-                  ": CPUs cannot be plugged in yet",
-                  max, cpus);
-        error_hint(errp, "use -smp %" G_GUINT64_FORMAT, cpus);
-        return false;
     }
     m->n_cpus = cpus;
     m->max_cpus = max;

@@ -38,7 +38,7 @@ const Option option_table[] = {
     { "accel", "NAME[,PROP=VALUE]...", GROUP_STANDARD,
       "the accelerator ('help' lists them); several options, or A:B, are tried in order", opt_accel },
     { "smp", "[cpus=]N[,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]", GROUP_STANDARD,
-      "number and topology of CPUs (one, for the time being)", opt_smp },
+      "number and topology of CPUs", opt_smp },
     { "boot", "[order=DRIVES][,once=DRIVES][,menu=on|off][,splash=FILE][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]",
       GROUP_STANDARD, "what the firmware boots: a, b floppy; c disk; d CD; n network", opt_boot },
     { "m", "[size=]MEGS", GROUP_STANDARD, "guest memory; suffixes M, G, T", opt_memory },

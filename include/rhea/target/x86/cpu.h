@@ -276,5 +276,7 @@ void x86_enter_flat32(X86Cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t eax);
 uint64_t x86_read_tsc(X86Cpu *cpu);
 int64_t x86_tsc_to_ns(X86Cpu *cpu, uint64_t tsc); /* virtual time at which the guest's TSC reaches tsc */
 bool x86_has_feature(const X86Cpu *cpu, const char *flag);
+/* The APIC id of the machine's CPU number `index`, from -smp's topology. */
+uint32_t x86_apic_id(const Machine *m, unsigned index);
 
 #endif
