@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/crypto.c - AES-NI, PCLMULQDQ, SHA. In C, or by the host's instructions where it has them.
+ * target/x86/crypto.c - AES-NI, PCLMULQDQ, SHA, VAES, VPCLMULQDQ. In C, or by the host's instructions where it has them.
  * Models: Intel SDM volume 2; FIPS 197 (AES), FIPS 180-4 (SHA-1, SHA-256).
  * Does not model: constant-time execution in the C versions.
  * Threads: the vCPU's. The tables and choices are made once, before any CPU runs.
  */
-#include "sse.h"
+#include "avx.h"
 #include "crypto.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -178,16 +178,31 @@ CRYPTO_OP(aesenclast, x86_crypto.aesenclast)
 CRYPTO_OP(aesdec, x86_crypto.aesdec)
 CRYPTO_OP(aesdeclast, x86_crypto.aesdeclast)
 CRYPTO_OP(aesimc, c_aesimc)
+AVX_LANES_FN(vaesenc, x86_crypto.aesenc)
+AVX_LANES_FN(vaesenclast, x86_crypto.aesenclast)
+AVX_LANES_FN(vaesdec, x86_crypto.aesdec)
+AVX_LANES_FN(vaesdeclast, x86_crypto.aesdeclast)
+AVX_LANES_FN(vaesimc, c_aesimc)
 
-OP(aeskeygenassist)
+static void key_assist(X86Vec *v, const X86Vec *b, uint32_t rcon)
 {
-    X86Vec tmp, *v = &cpu->xmm[d->reg];
-    X86Vec b = *sse_src16(cpu, d, &tmp);
-    uint32_t x1 = sub_word(b.d[1]), x3 = sub_word(b.d[3]), rcon = (uint8_t)d->imm;
+    uint32_t x1 = sub_word(b->d[1]), x3 = sub_word(b->d[3]);
     v->d[0] = x1;
     v->d[1] = (x1 >> 8 | x1 << 24) ^ rcon;
     v->d[2] = x3;
     v->d[3] = (x3 >> 8 | x3 << 24) ^ rcon;
+}
+OP(aeskeygenassist)
+{
+    X86Vec tmp;
+    key_assist(&cpu->xmm[d->reg], sse_src16(cpu, d, &tmp), (uint8_t)d->imm);
+    NEXT;
+}
+OP(vaeskeygenassist)
+{
+    X86Vec tmp, r;
+    key_assist(&r, avx_src(cpu, d, &tmp, 16), (uint8_t)d->imm);
+    avx_put(&cpu->xmm[d->reg], &r, 16);
     NEXT;
 }
 
@@ -197,6 +212,21 @@ OP(pclmulqdq)
     const X86Vec *b = sse_src16(cpu, d, &tmp);
     X86Vec *a = &cpu->xmm[d->reg];
     x86_crypto.clmul(a, a->q[d->imm & 1], b->q[d->imm >> 4 & 1]);
+    NEXT;
+}
+
+OP(vpclmulqdq)
+{
+    X86Vec tmp, r;
+    unsigned n = insn_vlen(d), i = d->imm & 1, k = d->imm >> 4 & 1;
+    const X86Vec *b = avx_src(cpu, d, &tmp, n), *a = avx_src1(cpu, d);
+    x86_crypto.clmul(&r, a->q[i], b->q[k]);
+    if (n == 32) {
+        X86Vec h;
+        x86_crypto.clmul(&h, a->q[2 + i], b->q[2 + k]);
+        vec_set_high(&r, &h);
+    }
+    avx_put(&cpu->xmm[d->reg], &r, n);
     NEXT;
 }
 

@@ -274,6 +274,7 @@ static bool decode_mem16(Dec *s)
 
 static bool decode_mem32(Dec *s)
 {
+    bool vsib = x86_rows[s->row].attrs & RA_VSIB;
     unsigned mod = s->modrm >> 6, rm = s->modrm & 7, n = mod == 1 ? 1 : mod == 2 ? 4 : 0;
     X86Insn *d = s->d;
     d->base = (uint8_t)(rm | (s->rex_bits & 1) << 3);
@@ -283,7 +284,7 @@ static bool decode_mem32(Dec *s)
         }
         unsigned sib = (unsigned)take(s, 1), ix = (sib >> 3 & 7) | (s->rex_bits & 2) << 2;
         d->scale = (uint8_t)(sib >> 6);
-        d->index = (uint8_t)(ix == 4 ? (unsigned)R_NONE : ix);
+        d->index = (uint8_t)(ix == 4 && !vsib ? (unsigned)R_NONE : ix);
         d->base = (uint8_t)((sib & 7) | (s->rex_bits & 1) << 3);
         if ((sib & 7) == 5 && mod == 0) {
             d->base = R_NONE;
@@ -392,6 +393,10 @@ static bool decode_operands(Dec *s, unsigned off)
     }
     if (mem) {
         d->flags |= I_MEM;
+        if (row->attrs & RA_VSIB && (s->asize == 1 || (s->modrm & 7) != 4)) { /* needs a SIB byte (SDM vol. 2A 2.3.12) */
+            s->fail = DEC_UD;
+            return false;
+        }
         if (!(s->asize == 1 ? decode_mem16(s) : decode_mem32(s))) {
             return false;
         }
@@ -406,7 +411,10 @@ static bool decode_operands(Dec *s, unsigned off)
             s->fail = DEC_UD;
             return false;
         }
-        d->imm = (d->imm & 0xff) | (uint64_t)s->vvvv << 8;
+        d->imm = (d->imm & 0xff) | (uint64_t)s->vvvv << 8 | (uint64_t)s->vex_l << 12 | (uint64_t)(s->rex_bits & 8) << 10;
+        if (row->attrs & RA_IS4 && !(s->mode & MODE_CODE64)) { /* eight registers: the top bit is ignored */
+            d->imm &= ~0x80ull;
+        }
     }
     if (row->attrs & RA_X87) { /* the last-instruction opcode, and the segment behind d->seg: x87.h */
         unsigned def = d->base == R_RSP || d->base == R_RBP ? SEG_SS : SEG_DS;

@@ -110,6 +110,22 @@ uint32_t hostsse_cvtsi2ss(X86Vec *dst, int64_t v, bool wide, uint32_t mxcsr);
 uint32_t hostsse_cvtsi2sd(X86Vec *dst, int64_t v, bool wide, uint32_t mxcsr);
 uint32_t hostsse_cvtss2si(int64_t *dst, const X86Vec *src, bool wide, bool trunc, uint32_t mxcsr);
 uint32_t hostsse_cvtsd2si(int64_t *dst, const X86Vec *src, bool wide, bool trunc, uint32_t mxcsr);
+/* Fused multiply-add as v<op><form><type> dst, a, b does it on 128 bits, and conversions of four elements between half
+ * and single precision (imm: of VCVTPS2PH). Only where the host has the instructions. */
+typedef uint32_t HostFma(X86Vec *dst, const X86Vec *a, const X86Vec *b, uint32_t mxcsr);
+#define HOSTFMA_TYPES(X, op, form) X(op, form, ps) X(op, form, pd) X(op, form, ss) X(op, form, sd)
+#define HOSTFMA_FORM(X, form)                                                              \
+    HOSTFMA_TYPES(X, fmadd, form) HOSTFMA_TYPES(X, fmsub, form)                            \
+    HOSTFMA_TYPES(X, fnmadd, form) HOSTFMA_TYPES(X, fnmsub, form)                          \
+    X(fmaddsub, form, ps) X(fmaddsub, form, pd) X(fmsubadd, form, ps) X(fmsubadd, form, pd)
+#define HOSTFMA_LIST(X) HOSTFMA_FORM(X, 132) HOSTFMA_FORM(X, 213) HOSTFMA_FORM(X, 231)
+#define HOSTFMA_DECLARE(op, form, type) HostFma hostfma_##op##type##_##form;
+HOSTFMA_LIST(HOSTFMA_DECLARE)
+#undef HOSTFMA_DECLARE
+uint32_t hostf16_to_ps(X86Vec *dst, const X86Vec *src, uint32_t mxcsr);
+uint32_t hostf16_from_ps(X86Vec *dst, const X86Vec *src, unsigned imm, uint32_t mxcsr);
+bool hostfma_present(void);
+bool hostf16c_present(void);
 /* Approximations: no exceptions, no control bits. */
 void hostsse_rcpps(X86Vec *dst, const X86Vec *src);
 void hostsse_rsqrtps(X86Vec *dst, const X86Vec *src);

@@ -24,7 +24,7 @@ struct X86Insn {
     int32_t disp;        /* of the memory operand */
     uint8_t reg;         /* ModRM.reg or +r register, REX applied */
     uint8_t rm;          /* register operand when mod == 3, REX applied */
-    uint8_t base, index; /* memory operand: gpr[] numbers; R_NONE; R_UNIT for RIP-relative (disp is then
+    uint8_t base, index; /* memory operand: gpr[] numbers (VSIB: index is a vector register); R_NONE; R_UNIT for RIP-relative (disp is then
                             relative to the unit's start) */
     uint8_t scale;       /* shift 0..3 */
     uint8_t seg;         /* seg_base[] slot of the memory operand; SEG_FLAT when the base is known to be zero.
@@ -56,7 +56,12 @@ _Static_assert(G_BYTE_ORDER == G_LITTLE_ENDIAN, "byte registers are addressed in
 #define R32(n) (((uint32_t *)cpu->gpr)[(n) * 2])
 #define R64(n) (cpu->gpr[n])
 static inline unsigned insn_osize(const X86Insn *d) { return d->flags >> I_OSIZE_SHIFT & 3; } /* log2 of bytes */
-static inline unsigned insn_vvvv(const X86Insn *d) { return d->imm >> 8 & 15; } /* VEX rows; Ib is (uint8_t)d->imm */
+/* VEX rows have more in imm: the immediate byte is (uint8_t)d->imm, then VEX.vvvv, L and W. */
+static inline unsigned insn_vvvv(const X86Insn *d) { return d->imm >> 8 & 15; }
+static inline bool insn_vex_l(const X86Insn *d) { return d->imm & 1 << 12; }
+static inline bool insn_vex_w(const X86Insn *d) { return d->imm & 1 << 13; }
+static inline unsigned insn_vlen(const X86Insn *d) { return insn_vex_l(d) ? 32 : 16; } /* bytes of a vector */
+static inline unsigned insn_is4(const X86Insn *d) { return d->imm >> 4 & 15; }
 static inline bool insn_is_mem(const X86Insn *d) { return d->flags & I_MEM; }
 
 /* A handler returns the instruction to go on with; the loop around it calls that. Files that define T0_TAIL_NEXT (before

@@ -428,7 +428,7 @@ void x86_update_mode(X86Cpu *cpu)
     m |= cpu->eflags & FL_TF ? MODE_TF : 0;
     m |= cpu->cr0 & (CR0_EM | CR0_TS) ? MODE_FPU_TRAP : 0;
     m |= (cpu->cr0 & (CR0_EM | CR0_TS)) || !(cpu->cr4 & CR4_OSFXSR) ? MODE_SSE_TRAP : 0;
-    m |= pe && !vm && (cpu->cr4 & CR4_OSXSAVE) && (cpu->xcr0 & 6) == 6 ? MODE_AVX_OK : 0;
+    m |= pe && !vm && (cpu->cr4 & CR4_OSXSAVE) && (cpu->xcr0 & 6) == 6 && !(cpu->cr0 & CR0_TS) ? MODE_AVX_OK : 0;
     m |= x86_code_bp_enabled(cpu) ? MODE_DEBUG : 0;
     m |= iopl(cpu) << MODE_IOPL_SHIFT;
     m |= cpu->in_smm ? MODE_SMM : 0;

@@ -2,12 +2,13 @@
  * target/x86/models.c - named CPU models, feature names, and the text of -cpu.
  * Models:  feature lists of the processors named, with the names of QEMU 7.2; feature bits of Intel SDM
  * volume 2 CPUID and AMD APM volume 3 appendix E.
- * Does not model: features no engine here has (AVX and later,
+ * Does not model: features no engine here has (AVX-512, TSX,
  * VMX, SVM): a model's missing features are reported (check) or refused (enforce); "-vN" versions but v1.
  * Threads: main loop, before the machine runs.
  */
 #include "cpuid.h"
 #include "decode.h"
+#include "hostfp.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <string.h>
@@ -103,9 +104,20 @@ static const char engine_features[] =
     "ss ht "
     "pcid x2apic tsc-deadline hypervisor tsc-adjust smep erms smap umip pku la57 pks fsrm md-clear spec-ctrl stibp ssbd "
     "arch-capabilities syscall nx pdpe1gb lm cmp-legacy cr8legacy 3dnowprefetch osvw topoext invtsc ibpb "
-    "arat "
+    "arat xgetbv1 "
     "rdctl-no ibrs-all skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no sbdr-ssdp-no fbsdp-no psdp-no "
     "bhi-no pbrsb-no";
+
+/* Features whose instructions run on the host's own: without those they are not offered. */
+static const struct { const char *name; bool (*present)(void);
+} host_features[] = { { "fma", hostfma_present }, { "f16c", hostf16c_present } };
+
+/* Features that mean nothing without another one (SDM volume 1, 13.2, 14.3, 14.4.1, 14.5.3, 14.7.1). */
+static const struct { const char *base, *need;
+} feature_needs[] = {
+    { "xsave", "avx xsaveopt xsavec xgetbv1 xsaves" },
+    { "avx", "fma f16c avx2 vaes vpclmulqdq xop fma4" },
+};
 
 typedef struct ModelDef {
     const char *name, *base; /* features, numbers and brand that are not given come from the base */
@@ -297,6 +309,21 @@ static void words_available(uint32_t *words)
             words_set(words, f, true);
         }
     }
+    for (unsigned i = 0; i < G_N_ELEMENTS(host_features); i++) {
+        if (!host_features[i].present()) {
+            words_apply(words, host_features[i].name, false);
+        }
+    }
+}
+
+static bool host_lacks(const char *name)
+{
+    for (unsigned i = 0; name && i < G_N_ELEMENTS(host_features); i++) {
+        if (!strcmp(name, host_features[i].name)) {
+            return !host_features[i].present();
+        }
+    }
+    return false;
 }
 
 static void def_expand(const ModelDef *d, X86CpuModel *m)
@@ -463,6 +490,26 @@ static bool option_one(ModelParse *p, char *item, Error **errp)
     return true;
 }
 
+/* Takes away what its base feature left alone; says so when it was asked for by name. */
+static void model_dependencies(ModelParse *p)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(feature_needs); i++) {
+        unsigned base = x86_feature_number(feature_needs[i].base) - 1;
+        if (p->m->words[base / 32] >> (base % 32) & 1) {
+            continue;
+        }
+        uint32_t lost[FW_COUNT] = { 0 };
+        words_apply(lost, feature_needs[i].need, true);
+        for (unsigned f = 0; f < FW_COUNT * 32; f++) {
+            if ((lost[f / 32] & p->m->words[f / 32] & p->asked[f / 32]) >> (f % 32) & 1) {
+                log_warn("CPU feature '%s' is left out: it needs '%s', which is off", x86_feature_name(f / 32, f % 32),
+                         feature_needs[i].base);
+            }
+        }
+        words_apply(p->m->words, feature_needs[i].need, false);
+    }
+}
+
 /* Masks what cannot be offered; says so (check) or fails (enforce). */
 static bool model_mask(ModelParse *p, Error **errp)
 {
@@ -473,8 +520,8 @@ static bool model_mask(ModelParse *p, Error **errp)
         for (unsigned b = 0; b < 32; b++) {
             if (lack >> b & 1) {
                 const char *n = x86_feature_name(w, b);
-                g_string_append_printf(missing, "%s%s [%s bit %u]", missing->len ? ", " : "", n ? n : "?",
-                                       word_names[w], b);
+                g_string_append_printf(missing, "%s%s [%s bit %u%s]", missing->len ? ", " : "", n ? n : "?",
+                                       word_names[w], b, host_lacks(n) ? "; the host's CPU lacks it" : "");
             }
         }
         m->words[w] &= p->avail[w];
@@ -586,6 +633,7 @@ bool x86_model_parse(Machine *machine, const char *text, Error **errp)
     if (!model_mask(&p, errp)) {
         return false;
     }
+    model_dependencies(&p);
     model_levels(&p);
     model_defaults(m);
     x86_model_free(machine);

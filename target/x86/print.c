@@ -78,6 +78,14 @@ static void print_fpu(const X86Cpu *cpu, GString *out)
         g_string_append_printf(out, "FPR%u=%016" PRIx64 " %04x%c", i, f->r[i].sig, f->r[i].se,
                                i & 1 ? '\n' : ' ');
     }
+    if ((cpu->xcr0 & 7) == 7) { /* AVX is on */
+        for (unsigned i = 0; i < (code64 ? 16u : 8u); i++) {
+            const uint64_t *q = cpu->xmm[i].q;
+            g_string_append_printf(out, "YMM%02u=%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %016" PRIx64 "\n", i, q[3],
+                                   q[2], q[1], q[0]);
+        }
+        return;
+    }
     for (unsigned i = 0; i < (code64 ? 16u : 8u); i++) {
         g_string_append_printf(out, "XMM%02u=%016" PRIx64 "%016" PRIx64 "%c", i, cpu->xmm[i].q[1],
                                cpu->xmm[i].q[0], i & 1 ? '\n' : ' ');

@@ -20,8 +20,10 @@ void sse_unmasked(X86Cpu *cpu, const X86Insn *d, uint32_t flags)
 bool sse_any_tiny(const X86Vec *v, unsigned elem, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        uint64_t mag = elem == 4 ? (uint64_t)(v->d[i] & 0x7fffffff) : v->q[i] & 0x7fffffffffffffffu;
-        if (mag && mag < (elem == 4 ? 0x800000u : 0x10000000000000u)) {
+        uint64_t mag = elem == 2   ? (uint64_t)(v->w[i] & 0x7fff)
+                       : elem == 4 ? (uint64_t)(v->d[i] & 0x7fffffff)
+                                   : v->q[i] & 0x7fffffffffffffffu;
+        if (mag && mag < (elem == 2 ? 0x400u : elem == 4 ? 0x800000u : 0x10000000000000u)) {
             return true;
         }
     }
@@ -129,7 +131,7 @@ FP_COMIS(ucomisd, sse_src8)
 
 /* ---- conversions with general registers ---- */
 
-static int64_t gpr_src(X86Cpu *cpu, const X86Insn *d)
+int64_t sse_gpr_src(X86Cpu *cpu, const X86Insn *d)
 {
     if (insn_wide(d)) {
         return (int64_t)(d->flags & I_MEM ? ld64(cpu, d, ea_lin(cpu, d, 8, false)) : cpu->gpr[d->rm]);
@@ -139,7 +141,7 @@ static int64_t gpr_src(X86Cpu *cpu, const X86Insn *d)
 #define FP_FROM_GPR(name)                                                                                   \
     OP(name)                                                                                                \
     {                                                                                                       \
-        int64_t v = gpr_src(cpu, d);                                                                        \
+        int64_t v = sse_gpr_src(cpu, d);                                                                        \
         X86Vec r = cpu->xmm[d->reg];                                                                        \
         uint32_t fl = hostsse_##name(&r, v, insn_wide(d), sse_control(cpu));                                \
         sse_retire(cpu, d, fl, &r, 4, 0);                                                                   \

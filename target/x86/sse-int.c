@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/sse-int.c - packed integer arithmetic of MMX, SSE2 and SSSE3, one body for both widths.
+ * target/x86/sse-int.c - packed integer arithmetic of MMX, SSE2, SSSE3 and of their AVX and AVX2 forms, one body for
+ *   all widths.
  * Models: Intel SDM volume 2, instruction pages.
  * Does not model: SSE4 (sse4.c).
  * Threads: the vCPU's.
  */
-#include "sse.h"
+#include "avx.h"
 
 /* ---- element by element ---- */
 
-#define BOTH_EACH(name, f, bytes, T, expr) VEC_EACH(name, f, bytes, T, expr) VEC_BOTH(name)
+#define BOTH_EACH(name, f, bytes, T, expr) VEC_EACH(name, f, bytes, T, expr) VEC_BOTH(name) AVX_EACH(name)
 
 BOTH_EACH(paddb, b, 1, uint8_t, (uint8_t)(x + y))
 BOTH_EACH(paddw, w, 2, uint16_t, (uint16_t)(x + y))
@@ -65,6 +66,7 @@ VEC_FN(pmaddwd)
     }
 }
 VEC_BOTH(pmaddwd)
+AVX_EACH(pmaddwd)
 
 VEC_FN(pmaddubsw)
 {
@@ -73,6 +75,7 @@ VEC_FN(pmaddubsw)
     }
 }
 VEC_BOTH(pmaddubsw)
+AVX_EACH(pmaddubsw)
 
 VEC_FN(psadbw)
 {
@@ -85,6 +88,7 @@ VEC_FN(psadbw)
     }
 }
 VEC_BOTH(psadbw)
+AVX_EACH(psadbw)
 
 /* PHADD, PHSUB: pairs of the first operand below, of the second above. */
 #define HORIZONTAL(name, f, bytes, expr)                                                                    \
@@ -100,7 +104,8 @@ VEC_BOTH(psadbw)
         }                                                                                                   \
         memcpy(a, &r, n);                                                                                   \
     }                                                                                                       \
-    VEC_BOTH(name)
+    VEC_BOTH(name)                                                                                          \
+    AVX_LANES(name)
 HORIZONTAL(phaddw, sw, 2, (int16_t)(x + y))
 HORIZONTAL(phaddd, sd, 4, (int32_t)((uint32_t)x + (uint32_t)y))
 HORIZONTAL(phaddsw, sw, 2, sat_s16(x + y))
@@ -125,10 +130,10 @@ PACK(packsswb, sb, sw, 2, sat_s8)
 PACK(packuswb, b, sw, 2, sat_u8)
 PACK(packssdw, sw, sd, 4, sat_s16)
 PACK(packusdw, w, sd, 4, sat_u16)
-VEC_BOTH(packsswb)
-VEC_BOTH(packuswb)
-VEC_BOTH(packssdw)
-VEC_SSE(packusdw)
+VEC_BOTH(packsswb) AVX_LANES(packsswb)
+VEC_BOTH(packuswb) AVX_LANES(packuswb)
+VEC_BOTH(packssdw) AVX_LANES(packssdw)
+VEC_SSE(packusdw) AVX_LANES(packusdw)
 
 #define UNPACK(name, f, bytes, high)                                                                        \
     VEC_FN(name)                                                                                            \
@@ -149,14 +154,14 @@ UNPACK(punpckhbw, b, 1, true)
 UNPACK(punpckhwd, w, 2, true)
 UNPACK(punpckhdq, d, 4, true)
 UNPACK(punpckhqdq, q, 8, true)
-VEC_SSE(punpcklbw)
-VEC_SSE(punpcklwd)
-VEC_SSE(punpckldq)
-VEC_SSE(punpcklqdq)
-VEC_BOTH(punpckhbw)
-VEC_BOTH(punpckhwd)
-VEC_BOTH(punpckhdq)
-VEC_SSE(punpckhqdq)
+VEC_SSE(punpcklbw) AVX_LANES(punpcklbw)
+VEC_SSE(punpcklwd) AVX_LANES(punpcklwd)
+VEC_SSE(punpckldq) AVX_LANES(punpckldq)
+VEC_SSE(punpcklqdq) AVX_LANES(punpcklqdq)
+VEC_BOTH(punpckhbw) AVX_LANES(punpckhbw)
+VEC_BOTH(punpckhwd) AVX_LANES(punpckhwd)
+VEC_BOTH(punpckhdq) AVX_LANES(punpckhdq)
+VEC_SSE(punpckhqdq) AVX_LANES(punpckhqdq)
 
 /* The low unpacks of MMX read only 32 bits of memory. */
 #define UNPACK_LOW_MMX(name)                                                                                \
@@ -183,7 +188,7 @@ VEC_FN(pshufb)
     }
     memcpy(a, &r, n);
 }
-VEC_BOTH(pshufb)
+VEC_BOTH(pshufb) AVX_LANES(pshufb)
 
 /* PALIGNR: bytes imm.. of a:b. */
 SSE_INLINE void align_bytes(X86Vec *a, const X86Vec *b, unsigned n, unsigned imm)
@@ -266,6 +271,20 @@ OP(pshufhw) { shuffle_words(cpu, d, 4); NEXT; }
     }                                                                                                       \
     VEC_FN(name) { uint64_t c = b->q[0]; s_##name(a, c, n); }                                               \
     VEC_BOTH(name)                                                                                          \
+    OP(v##name)                                                                                             \
+    {                                                                                                       \
+        X86Vec tmp, r;                                                                                      \
+        uint64_t c = avx_src(cpu, d, &tmp, 16)->q[0];                                                       \
+        r = *avx_src1(cpu, d);                                                                              \
+        AVX_BY_L(s_##name(&r, c, n); avx_put(&cpu->xmm[d->reg], &r, n););                                   \
+        NEXT;                                                                                               \
+    }                                                                                                       \
+    OP(v##name##_imm)                                                                                       \
+    {                                                                                                       \
+        X86Vec r = cpu->xmm[d->rm];                                                                         \
+        AVX_BY_L(s_##name(&r, (uint8_t)d->imm, n); avx_put(&cpu->xmm[insn_vvvv(d)], &r, n););               \
+        NEXT;                                                                                               \
+    }                                                                                                       \
     OP(mmx_##name##_imm)                                                                                    \
     {                                                                                                       \
         MMX_ENTER;                                                                                          \

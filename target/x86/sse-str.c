@@ -120,3 +120,19 @@ OP(pcmpestrm) { string_compare(cpu, d, true, false); NEXT; }
 OP(pcmpestri) { string_compare(cpu, d, true, true); NEXT; }
 OP(pcmpistrm) { string_compare(cpu, d, false, false); NEXT; }
 OP(pcmpistri) { string_compare(cpu, d, false, true); NEXT; }
+
+/* The VEX forms of those that write XMM0 clear its upper half. */
+OP(vpcmpestrm)
+{
+    string_compare(cpu, d, true, false);
+    cpu->xmm[0].q[2] = cpu->xmm[0].q[3] = 0;
+    NEXT;
+}
+OP(vpcmpistrm)
+{
+    string_compare(cpu, d, false, false);
+    cpu->xmm[0].q[2] = cpu->xmm[0].q[3] = 0;
+    NEXT;
+}
+OP(vpcmpestri) { string_compare(cpu, d, true, true); NEXT; }
+OP(vpcmpistri) { string_compare(cpu, d, false, true); NEXT; }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/sse4.c - SSE4.1, the packed part of SSE4.2 (string comparisons in sse-str.c), simple SSE4a.
+ * target/x86/sse4.c - SSE4.1, the packed part of SSE4.2 (string comparisons in sse-str.c), simple SSE4a; AVX
+ *   forms of the element-wise part.
  * Models: Intel SDM volume 2, instruction pages; AMD APM volume 4 for EXTRQ, INSERTQ, MOVNTSS, MOVNTSD.
  * Does not model: -
  * Threads: the vCPU's.
  */
+#include "avx.h"
 #include "sse-fp.h"
 
-#define SSE_EACH(name, f, bytes, T, expr) VEC_EACH(name, f, bytes, T, expr) VEC_SSE(name)
+#define SSE_EACH(name, f, bytes, T, expr) VEC_EACH(name, f, bytes, T, expr) VEC_SSE(name) AVX_EACH(name)
 SSE_EACH(pminsb, sb, 1, int8_t, MIN(x, y))
 SSE_EACH(pmaxsb, sb, 1, int8_t, MAX(x, y))
 SSE_EACH(pminuw, w, 2, uint16_t, MIN(x, y))
@@ -190,7 +192,7 @@ static uint64_t round_bits(uint64_t mag, bool neg, unsigned frac, int bias, unsi
 }
 
 /* imm8: bits 0..1 mode, bit 2 use MXCSR.RC, bit 3 do not report inexact. */
-static uint32_t round_elem(X86Vec *dst, const X86Vec *src, unsigned i, bool dbl, unsigned imm, uint32_t mxcsr)
+uint32_t sse_round_elem(X86Vec *dst, const X86Vec *src, unsigned i, bool dbl, unsigned imm, uint32_t mxcsr)
 {
     unsigned frac = dbl ? 52 : 23, mode = imm & 4 ? mxcsr >> 13 & 3 : imm & 3;
     uint64_t v = dbl ? src->q[i] : src->d[i], sign = (uint64_t)1 << (dbl ? 63 : 31);
@@ -220,7 +222,7 @@ static void round_vec(X86Cpu *cpu, const X86Insn *d, const X86Vec *src, unsigned
     X86Vec r = cpu->xmm[d->reg];
     uint32_t flags = 0;
     for (unsigned i = 0; i < n; i++) {
-        flags |= round_elem(&r, src, i, dbl, (uint8_t)d->imm, cpu->mxcsr);
+        flags |= sse_round_elem(&r, src, i, dbl, (uint8_t)d->imm, cpu->mxcsr);
     }
     sse_retire(cpu, d, flags, &r, 4, 0);
     cpu->xmm[d->reg].q[0] = r.q[0];
@@ -233,50 +235,68 @@ OP(roundsd) { X86Vec t; round_vec(cpu, d, sse_src8(cpu, d, &t), 1, true); NEXT; 
 
 /* ---- dot products ---- */
 
-/* Products not selected are +0.0; the sums are (0 + 1) + (2 + 3). Each step raises what it raises. */
-OP(dpps)
+/* Products not selected are +0.0; the sums are (0 + 1) + (2 + 3). Each step raises what it raises, for all lanes (two
+ * with AVX). r, p, q: lanes; p and q are changed. */
+void sse_dpps(X86Cpu *cpu, const X86Insn *d, X86Vec *r, X86Vec *p, X86Vec *q, unsigned lanes)
 {
-    X86Vec tmp, zero = { 0 };
-    X86Vec b = *sse_src16(cpu, d, &tmp), p = cpu->xmm[d->reg];
     unsigned imm = (uint8_t)d->imm;
-    for (unsigned i = 0; i < 4; i++) {
-        if (!(imm >> (4 + i) & 1)) {
-            p.d[i] = b.d[i] = 0;
+    uint32_t mx = sse_control(cpu), fl[3] = { 0 };
+    X86Vec s[2], all[3] = { { .q = { 0 } } };
+    for (unsigned l = 0; l < lanes; l++) {
+        for (unsigned i = 0; i < 4; i++) {
+            if (!(imm >> (4 + i) & 1)) {
+                p[l].d[i] = q[l].d[i] = 0;
+            }
+        }
+        fl[0] |= hostsse_mulps(&p[l], &q[l], mx);
+        memcpy(&all[0].d[4 * l], &p[l], 16);
+        s[l] = (X86Vec){ .d = { p[l].d[0], p[l].d[2] } };
+        X86Vec t = { .d = { p[l].d[1], p[l].d[3] } };
+        fl[1] |= hostsse_addps(&s[l], &t, mx);
+        memcpy(&all[1].d[4 * l], &s[l], 16);
+        t = (X86Vec){ .d = { s[l].d[1] } };
+        fl[2] |= hostsse_addss(&s[l], &t, mx);
+        all[2].d[l] = s[l].d[0];
+    }
+    sse_retire(cpu, d, fl[0], &all[0], 4, 4 * lanes);
+    sse_retire(cpu, d, fl[1], &all[1], 4, 4 * lanes);
+    sse_retire(cpu, d, fl[2], &all[2], 4, lanes);
+    for (unsigned l = 0; l < lanes; l++) {
+        for (unsigned i = 0; i < 4; i++) {
+            r[l].d[i] = imm >> i & 1 ? s[l].d[0] : 0;
         }
     }
-    uint32_t mx = sse_control(cpu), fl = hostsse_mulps(&p, &b, mx);
-    sse_retire(cpu, d, fl, &p, 4, 4);
-    X86Vec s = zero, t = zero;
-    s.d[0] = p.d[0], t.d[0] = p.d[1];
-    s.d[1] = p.d[2], t.d[1] = p.d[3];
-    fl = hostsse_addps(&s, &t, mx);
-    sse_retire(cpu, d, fl, &s, 4, 4);
-    t.d[0] = s.d[1];
-    fl = hostsse_addss(&s, &t, mx);
-    sse_retire(cpu, d, fl, &s, 4, 1);
-    for (unsigned i = 0; i < 4; i++) {
-        cpu->xmm[d->reg].d[i] = imm >> i & 1 ? s.d[0] : 0;
-    }
+}
+OP(dpps)
+{
+    X86Vec tmp, r;
+    X86Vec b = *sse_src16(cpu, d, &tmp), p = cpu->xmm[d->reg];
+    sse_dpps(cpu, d, &r, &p, &b, 1);
+    memcpy(&cpu->xmm[d->reg], &r, 16);
     NEXT;
+}
+/* *p = the result; *b is changed. */
+void sse_dppd(X86Cpu *cpu, const X86Insn *d, X86Vec *p, X86Vec *b)
+{
+    unsigned imm = (uint8_t)d->imm;
+    for (unsigned i = 0; i < 2; i++) {
+        if (!(imm >> (4 + i) & 1)) {
+            p->q[i] = b->q[i] = 0;
+        }
+    }
+    uint32_t mx = sse_control(cpu), fl = hostsse_mulpd(p, b, mx);
+    sse_retire(cpu, d, fl, p, 8, 2);
+    X86Vec t = { .q = { p->q[1] } };
+    fl = hostsse_addsd(p, &t, mx);
+    sse_retire(cpu, d, fl, p, 8, 1);
+    p->q[1] = imm & 2 ? p->q[0] : 0;
+    p->q[0] = imm & 1 ? p->q[0] : 0;
 }
 OP(dppd)
 {
-    X86Vec tmp;
-    X86Vec b = *sse_src16(cpu, d, &tmp), p = cpu->xmm[d->reg];
-    unsigned imm = (uint8_t)d->imm;
-    for (unsigned i = 0; i < 2; i++) {
-        if (!(imm >> (4 + i) & 1)) {
-            p.q[i] = b.q[i] = 0;
-        }
-    }
-    uint32_t mx = sse_control(cpu), fl = hostsse_mulpd(&p, &b, mx);
-    sse_retire(cpu, d, fl, &p, 8, 2);
-    X86Vec t = { .q = { p.q[1] } };
-    fl = hostsse_addsd(&p, &t, mx);
-    sse_retire(cpu, d, fl, &p, 8, 1);
-    for (unsigned i = 0; i < 2; i++) {
-        cpu->xmm[d->reg].q[i] = imm >> i & 1 ? p.q[0] : 0;
-    }
+    X86Vec tmp, b = *sse_src16(cpu, d, &tmp), p = cpu->xmm[d->reg];
+    sse_dppd(cpu, d, &p, &b);
+    memcpy(&cpu->xmm[d->reg], &p, 16);
     NEXT;
 }
 

@@ -128,7 +128,7 @@ static bool cpu_post_load(void *opaque, Error **errp)
         return error_set(errp, "CPU %u: CR4 is 0x%" PRIx64 ": bits that this CPU model does not have", cpu->vcpu.index,
                          cpu->cr4);
     }
-    if (cpu->in_smm || !(cpu->xcr0 & 1) || cpu->xcr0 & ~x86_xcr0_allowed(cpu) || cpu->xss) {
+    if (cpu->in_smm || !(cpu->xcr0 & 1) || (cpu->xcr0 & 6) == 4 || cpu->xcr0 & ~x86_xcr0_allowed(cpu) || cpu->xss) {
         return error_set(errp, "CPU %u: system-management mode or extended state that this CPU does not have",
                          cpu->vcpu.index);
     }

@@ -51,7 +51,7 @@ static void parse_enc(const X86Row *row, GenRow *g)
             g->b0 = true;
         }
     }
-    g->modrm = g->vex || x86_has_modrm[row->map][row->opcode];
+    g->modrm = x86_has_modrm[row->map][row->opcode];
     if (!g->mod && g->modrm) { /* as decodegen infers from the operands */
         g_auto(GStrv) ops = g_strsplit(row->operands, ",", -1);
         for (unsigned i = 0; ops[i]; i++) {
@@ -121,7 +121,8 @@ const char *diff_row_group(unsigned n)
     const X86Row *row = &x86_rows[n];
     return row->attrs & RA_X87                                  ? "x87"
            : row->attrs & RA_MMX                                ? "mmx"
-           : row->attrs & (RA_SSE | RA_AVX)                     ? "sse"
+           : row->attrs & RA_SSE                                ? "sse"
+           : row->attrs & RA_AVX                                ? "avx"
            : row->attrs & RA_VEX                                ? "bmi"
            : row->reg == RK_XMM || row->rm == RK_XMM            ? "sse"
            : diff_row_excluded(n)                               ? "system"
@@ -232,6 +233,52 @@ static void fill_fx(uint64_t *s, DiffFx *fx)
     }
 }
 
+/* Vector operands that make an instruction interesting: counts in range, masks, equal operands, half-precision numbers. */
+static void correlate(uint64_t *s, DiffCase *c, const X86Row *row, const X86Insn *d)
+{
+    if (!(row->attrs & RA_AVX)) {
+        return;
+    }
+    unsigned rm = d->flags & I_MEM ? pick(s, 16) : d->rm, v = insn_vvvv(d);
+    uint8_t *half[2] = { c->in.fx.xmm[rm & 15], c->in.ymmh[rm & 15] };
+    if (!strncmp(row->name, "VPS", 3) && chance(s, 2)) { /* counts of shifts */
+        for (unsigned i = 0; i < 32; i += 4) {
+            uint32_t n = pick(s, 70);
+            memcpy(half[i / 16] + i % 16, &n, 4);
+        }
+        memset(c->in.fx.xmm[rm & 15] + 4, 0, 4);
+    } else if (row->reg == RK_XMM && row->attrs & RA_VVVV && chance(s, 6)) {
+        memcpy(c->in.fx.xmm[v], half[0], 16);
+        memcpy(c->in.ymmh[v], half[1], 16);
+    } else if (!strcmp(row->name, "VPTEST") || !strncmp(row->name, "VTEST", 5)) {
+        if (chance(s, 3)) {
+            memset(half[0], 0, 16);
+            memset(half[1], 0, chance(s, 2) ? 16 : 0);
+        } else if (chance(s, 3)) {
+            memset(c->in.fx.xmm[d->reg], 0xff, 16);
+            memset(c->in.ymmh[d->reg], 0xff, 16);
+        }
+    } else if (!strncmp(row->name, "VCVTPH", 6) && chance(s, 2)) {
+        static const uint16_t edges[] = { 0, 0x8000, 1, 0x3ff, 0x400, 0x7bff, 0x7c00, 0xfc00, 0x7c01, 0x7e00, 0xfdff, 0x3c00 };
+        for (unsigned i = 0; i < 16; i += 2) {
+            uint16_t h = edges[pick(s, G_N_ELEMENTS(edges))];
+            memcpy(half[0] + i, &h, 2);
+            for (unsigned k = i; k < DIFF_DATA_SIZE; k += 16) {
+                memcpy(c->data + k, &h, 2);
+            }
+        }
+    } else if (!strcmp(row->name, "VCVTPS2PH") && chance(s, 2)) {
+        for (unsigned i = 0; i < 32; i += 4) { /* around the range of half precision */
+            uint32_t f = (uint32_t)(diff_random(s) >> 32) & 0x807fffff & (chance(s, 2) ? ~0u : 0xffffe000u);
+            f |= (127 - 27 + pick(s, 46)) << 23;
+            memcpy((i < 16 ? c->in.fx.xmm[d->reg] : c->in.ymmh[d->reg] - 16) + i, &f, 4);
+        }
+    } else if (row->exc[0] == '6' && chance(s, 4)) { /* all of a masked move, or nothing */
+        memset(c->in.fx.xmm[v], chance(s, 2) ? 0xff : 0x7f, 16);
+        memset(c->in.ymmh[v], chance(s, 2) ? 0xff : 0x7f, 16);
+    }
+}
+
 /* ---- encoding ---- */
 
 typedef struct Enc {
@@ -241,7 +288,7 @@ typedef struct Enc {
 static void put(Enc *e, unsigned v) { if (e->n < 15) { e->b[e->n++] = (uint8_t)v; } }
 static void put_n(Enc *e, uint64_t v, unsigned n) { while (n--) { put(e, (unsigned)v & 255); v >>= 8; } }
 
-static unsigned put_modrm(uint64_t *s, const GenRow *g, Enc *e, bool addr16, uint32_t *disp_at)
+static unsigned put_modrm(uint64_t *s, const GenRow *g, Enc *e, bool addr16, uint32_t *disp_at, bool vsib)
 {
     unsigned reg = g->digit >= 0 ? (unsigned)g->digit : pick(s, 8);
     bool mem = g->mod == 'm' || (g->mod != 'r' && chance(s, 2));
@@ -249,7 +296,7 @@ static unsigned put_modrm(uint64_t *s, const GenRow *g, Enc *e, bool addr16, uin
         put(e, 0xc0 | reg << 3 | (g->rm >= 0 ? (unsigned)g->rm : pick(s, 8)));
         return 0;
     }
-    unsigned mod = pick(s, 3), rm = pick(s, 8);
+    unsigned mod = pick(s, 3), rm = vsib ? 4 : pick(s, 8);
     put(e, mod << 6 | reg << 3 | rm);
     *disp_at = e->n;
     if (addr16) {
@@ -320,7 +367,7 @@ static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_
         unsigned vvvv = row->attrs & RA_VVVV ? pick(s, code64 ? 16 : 8) : 0;
         put(e, 0xc4);
         put(e, (~rxb & 7) << 5 | map);
-        put(e, w << 7 | (~vvvv & 15) << 3 | (g->l == 1 ? 4u : 0) | (unsigned)g->pp);
+        put(e, w << 7 | (~vvvv & 15) << 3 | (g->l == 1 || (g->l < 0 && chance(s, 2)) ? 4u : 0) | (unsigned)g->pp);
     } else {
         if (code64 && (rexw || chance(s, 2))) {
             put(e, 0x40 | rexw << 3 | (pick(s, 8) & (g->b0 ? 6 : 7)));
@@ -346,7 +393,7 @@ static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_
     }
     *disp_at = 0;
     if (g->modrm) {
-        unsigned mem = put_modrm(s, g, e, false, disp_at);
+        unsigned mem = put_modrm(s, g, e, false, disp_at, row->attrs & RA_VSIB);
         if (!mem && *lock && !chance(s, 4)) {
             return false; /* LOCK on a register form is #UD: seldom */
         }
@@ -379,7 +426,7 @@ static uint32_t target_address(uint64_t *s, unsigned size, bool align)
     case 2: a = DIFF_DATA - pick(s, size + 1); break;
     default: a = DIFF_DATA + 2048 + pick(s, 2048);
     }
-    return align && !chance(s, 16) ? a & ~15u : a;
+    return align && !chance(s, 16) ? a & ~(MAX(size, 16u) - 1) : a;
 }
 
 static void set_gpr(DiffCase *c, unsigned r, uint64_t v)
@@ -389,13 +436,38 @@ static void set_gpr(DiffCase *c, unsigned r, uint64_t v)
 
 static bool is_bit_test(const X86Row *row) { return row->name[0] == 'B' && row->name[1] == 'T' && row->imm == IMM_NONE; }
 
+/* A gather's base and index elements: most addresses in the data, some at their edges; half the mask bits set. */
+static bool place_gather(uint64_t *s, DiffCase *c, const X86Row *row, const X86Insn *d, uint32_t disp_at)
+{
+    uint32_t t = DIFF_DATA + 4096;
+    if (d->base == R_NONE) {
+        memcpy(c->bytes + disp_at, &t, 4);
+    } else {
+        set_gpr(c, d->base, t - (uint64_t)(int64_t)d->disp);
+    }
+    unsigned wild = chance(s, 3) ? 8 : 1000;
+    for (unsigned i = 0; i < 32 / row->vsib; i++) {
+        int64_t v = (int64_t)pick(s, 800) - 400;
+        if (chance(s, wild)) {
+            v = chance(s, 2) ? (4096 >> d->scale) - (int)pick(s, 12) : (int64_t)edge(s);
+        }
+        unsigned at = i * row->vsib;
+        memcpy(at < 16 ? &c->in.fx.xmm[d->index][at] : &c->in.ymmh[d->index][at - 16], &v, row->vsib);
+    }
+    return true;
+}
+
 static bool place_memory(uint64_t *s, DiffCase *c, const X86Row *row, X86Insn *d, uint32_t disp_at)
 {
-    unsigned size = row->memsize && row->memsize < 0xf0 ? row->memsize : 16;
+    bool by_l = row->memsize >= MS_L && row->memsize <= MS_DUP;
+    unsigned size = by_l ? x86_operand_bytes(row->memsize, d) : row->memsize && row->memsize < 0xf0 ? row->memsize : 16;
     bool area = size > 64; /* FXSAVE and the like */
     bool sha = !strncmp(row->name, "SHA", 3) && row->attrs & RA_SSE; /* AMD lets these be misaligned, against its manual */
     uint32_t t = sha ? DIFF_DATA + 2048 + pick(s, 128) * 16 : area ? (DIFF_DATA + 512 + pick(s, 32) * 16) & ~63u : target_address(s, size, row->attrs & RA_ALIGN);
     bool asize32 = (d->flags & I_ASIZE) == 2;
+    if (row->attrs & RA_VSIB) {
+        return place_gather(s, c, row, d, disp_at);
+    }
     if (is_bit_test(row)) {
         set_gpr(c, d->reg, chance(s, 8) ? edge(s) & 0x7fff : pick(s, 4096) - 2048ull);
         t = DIFF_DATA + 2048 + pick(s, 2048);
@@ -444,7 +516,7 @@ static void place_implicit(uint64_t *s, DiffCase *c, const X86Row *row, const X8
             set_gpr(c, R_RBP, DIFF_DATA + 2048 + pick(s, 2048));
         }
     }
-    if (strstr(row->operands, "X") || strstr(row->operands, "Y") || !strncmp(row->name, "MASKMOV", 7)) {
+    if (strstr(row->operands, "X") || strstr(row->operands, "Y") || strstr(row->name, "MASKMOVQ") || strstr(row->name, "MASKMOVDQU")) {
         set_gpr(c, R_RSI, DIFF_DATA + 2048 + pick(s, 4096));
         set_gpr(c, R_RDI, chance(s, 8) ? c->in.gpr[R_RSI] + pick(s, 16) - 8 : DIFF_DATA + 2048 + pick(s, 4096));
         if (!strncmp(row->name, "REP", 3)) {
@@ -544,9 +616,16 @@ bool diff_generate(unsigned n, bool code64, uint64_t seed, DiffCase *c, const ch
         c->in.rip = DIFF_CODE;
         c->in.rflags = FL_IF | 2 | ((uint32_t)diff_random(&s) & (FL_ARITH | FL_DF));
         fill_fx(&s, &c->in.fx);
+        for (int i = 0; i < 16; i++) {
+            fill_vector(&s, c->in.ymmh[i]);
+        }
+        if (chance(&s, 8)) { /* as after VZEROUPPER */
+            memset(c->in.ymmh, 0, sizeof(c->in.ymmh));
+        }
         for (unsigned i = 0; i < DIFF_DATA_SIZE; i += 16) {
             fill_vector(&s, c->data + i);
         }
+        correlate(&s, c, row, &d);
         if ((row->attrs & RA_X87) && (d.flags & I_MEM) && chance(&s, 2)) {
             for (unsigned i = 2048; i + 10 < 4096 + 64; i += 10) {
                 edge_f80(&s, c->data + i);

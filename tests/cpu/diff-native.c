@@ -15,7 +15,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { USER32_CS = 0x23, USER64_CS = 0x33 };
+enum { USER32_CS = 0x23, USER64_CS = 0x33, AT_BV = 512, AT_YMMH = 576 /* standard format, SDM vol. 1 13.4 */ };
 
 static struct {
     const DiffCase *c;
@@ -54,8 +54,12 @@ static void enter_case(ucontext_t *uc)
     uint8_t *fp = (uint8_t *)uc->uc_mcontext.fpregs;
     memcpy(fp, &c->in.fx, 416);
     if (nat.fp_size > 512) {
-        uint64_t *bv = (uint64_t *)(fp + 512);
+        uint64_t *bv = (uint64_t *)(fp + AT_BV);
         *bv |= 3; /* XSTATE_BV: x87 and SSE come from memory, not from their initial state */
+        if (diff_native_has_ymm()) {
+            *bv |= 4;
+            memcpy(fp + AT_YMMH, c->in.ymmh, sizeof(c->in.ymmh));
+        }
     }
     nat.inside = true;
 }
@@ -71,7 +75,8 @@ static void leave_case(ucontext_t *uc, int signo)
     r->out.rflags = (uint32_t)g[REG_EFL] & ~FL_TF;
     memcpy(&r->out.fx, uc->uc_mcontext.fpregs, 512);
     if (nat.fp_size > 512) { /* a component in its initial state is not written */
-        uint64_t bv = *(uint64_t *)((uint8_t *)uc->uc_mcontext.fpregs + 512);
+        const uint8_t *fp = (const uint8_t *)uc->uc_mcontext.fpregs;
+        uint64_t bv = *(const uint64_t *)(fp + AT_BV);
         if (!(bv & 1)) {
             r->out.fx.fcw = 0x37f;
             r->out.fx.fsw = r->out.fx.ftw = 0;
@@ -81,6 +86,11 @@ static void leave_case(ucontext_t *uc, int signo)
         }
         if (!(bv & 2)) {
             memset(r->out.fx.xmm, 0, sizeof(r->out.fx.xmm));
+        }
+        if (bv & 4 && diff_native_has_ymm()) {
+            memcpy(r->out.ymmh, fp + AT_YMMH, sizeof(r->out.ymmh));
+        } else {
+            memset(r->out.ymmh, 0, sizeof(r->out.ymmh));
         }
     }
     r->trap = (int)g[REG_TRAPNO];
@@ -100,8 +110,9 @@ __attribute__((no_sanitize("address", "undefined"))) static void on_signal(int s
     if (!nat.inside && signo == SIGTRAP && nat.c) {
         enter_case(uc);
     } else if (nat.inside && signo == SIGTRAP && uc->uc_mcontext.gregs[REG_TRAPNO] == EXC_DB &&
-               uc->uc_mcontext.gregs[REG_RIP] == DIFF_CODE && !strncmp(x86_rows[nat.c->row].name, "REP", 3)) {
-        return; /* one repetition is done: go on */
+               uc->uc_mcontext.gregs[REG_RIP] == DIFF_CODE &&
+               (!strncmp(x86_rows[nat.c->row].name, "REP", 3) || x86_rows[nat.c->row].vsib)) {
+        return; /* one repetition is done, or a gather was about to fault after some elements (SDM: the trap wins): go on */
     } else if (nat.inside) {
         leave_case(uc, signo);
         nat.c = NULL;
@@ -142,6 +153,15 @@ void diff_native_run(const DiffCase *c, DiffResult *r)
     nat.c = c;
     __asm__ volatile("int3" ::: "memory");
     memcpy(r->data, nat.data, DIFF_DATA_SIZE);
+}
+
+bool diff_native_has_ymm(void)
+{
+    static int has = -1;
+    if (has < 0) {
+        has = diff_native_has_feature("avx");
+    }
+    return has;
 }
 
 /* insn.def's feature names that the host has, as /proc/cpuinfo spells them. */

@@ -88,7 +88,8 @@ void diff_t0_init(void)
     X86Cpu *cpu = t0.cpu;
     cpu->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
     cpu->cr3 = PML4;
-    cpu->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_PGE | CR4_UMIP;
+    cpu->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_PGE | CR4_UMIP | CR4_OSXSAVE;
+    cpu->xcr0 = 7;
     cpu->efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
     cpu->eflags = FL_IF | 2;
     set_mode(cpu, true);
@@ -107,6 +108,7 @@ static void load_state(X86Cpu *cpu, const DiffState *s)
     cpu->mxcsr = s->fx.mxcsr;
     for (int i = 0; i < 16; i++) {
         memcpy(cpu->xmm[i].b, s->fx.xmm[i], 16);
+        memcpy(cpu->xmm[i].b + 16, s->ymmh[i], 16);
     }
     X86Fpu *f = &cpu->fpu;
     f->cw = s->fx.fcw;
@@ -130,6 +132,7 @@ static void save_state(X86Cpu *cpu, const DiffState *in, DiffState *s)
     s->fx.mxcsr = cpu->mxcsr;
     for (int i = 0; i < 16; i++) {
         memcpy(s->fx.xmm[i], cpu->xmm[i].b, 16);
+        memcpy(s->ymmh[i], cpu->xmm[i].b + 16, 16);
     }
     const X86Fpu *f = &cpu->fpu;
     s->fx.fcw = f->cw;

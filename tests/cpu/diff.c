@@ -2,7 +2,7 @@
  * tests/cpu/diff.c - every user-mode row of insn.def, with random operands, on the host CPU and in the interpreter.
  *
  *   cpu-diff                 a short run over all rows (RHEA_DIFF_CASES sets the number of cases)
- *   cpu-diff --row NAME      only rows of that name
+ *   cpu-diff --row NAME      only rows of that name; --group NAME: of that group (the names are in the last line)
  *   cpu-diff --replay ROW 64|32 SEED   one case, in full
  *
  * A difference is printed as a line that --replay takes. Prints the cases per group at the end.
@@ -65,6 +65,12 @@ static void compare(const DiffCase *c, const DiffResult *h, const DiffResult *t,
             g_string_append_printf(out, " xmm%d %016lx_%016lx/%016lx_%016lx", i, (long)x[1], (long)x[0], (long)y[1], (long)y[0]);
         }
     }
+    for (int i = 0; i < (c->code64 ? 16 : 8) && diff_native_has_ymm(); i++) {
+        if (memcmp(h->out.ymmh[i], t->out.ymmh[i], 16)) {
+            const uint64_t *x = (const void *)h->out.ymmh[i], *y = (const void *)t->out.ymmh[i];
+            g_string_append_printf(out, " ymmh%d %016lx_%016lx/%016lx_%016lx", i, (long)x[1], (long)x[0], (long)y[1], (long)y[0]);
+        }
+    }
     if (a->fcw != b->fcw || a->fsw != b->fsw || a->ftw != b->ftw) {
         g_string_append_printf(out, " fcw %x/%x fsw %x/%x ftw %x/%x", a->fcw, b->fcw, a->fsw, b->fsw, a->ftw, b->ftw);
     }
@@ -119,7 +125,7 @@ static void settle_known(const DiffCase *c, const DiffResult *h, DiffResult *t)
     if (!strcmp(row->name, "CALL") && h->trap >= 0 && t->trap >= 0) { /* a bad target and a bad stack: the order is open */
         *t = *h;
     }
-    bool loads_mxcsr = !strcmp(row->name, "LDMXCSR") || !strcmp(row->name, "FXRSTOR");
+    bool loads_mxcsr = strstr(row->name, "LDMXCSR") || !strcmp(row->name, "FXRSTOR");
     if (loads_mxcsr && h->trap < 0 && t->trap == EXC_GP && h->out.fx.mxcsr & 0x20000) { /* MM again */
         *t = *h;
     }
@@ -140,7 +146,7 @@ typedef struct Progress { /* shared with the child that runs the cases */
 } Progress;
 static Progress *progress;
 
-static const char *const group_names[] = { "integer", "branch", "string", "bmi", "x87", "mmx", "sse", "system" };
+static const char *const group_names[] = { "integer", "branch", "string", "bmi", "x87", "mmx", "sse", "avx", "system" };
 
 static unsigned group_of(unsigned row)
 {
@@ -162,7 +168,8 @@ static void print_case(const DiffCase *c, const DiffResult *h, const DiffResult 
     printf(" flags=%x fcw=%x fsw=%x ftw=%x mxcsr=%x\n", c->in.rflags, c->in.fx.fcw, c->in.fx.fsw, c->in.fx.ftw, c->in.fx.mxcsr);
     for (int i = 0; i < 16; i++) {
         const uint64_t *x = (const void *)c->in.fx.xmm[i];
-        printf("# xmm%d=%016lx_%016lx", i, (long)x[1], (long)x[0]);
+        const uint64_t *hi = (const void *)c->in.ymmh[i];
+        printf("# ymm%d=%016lx_%016lx_%016lx_%016lx", i, (long)hi[1], (long)hi[0], (long)x[1], (long)x[0]);
         if (i < 8) {
             const uint64_t *st = (const void *)c->in.fx.st[i];
             printf("  st%d=%04x:%016lx", i, (unsigned)(st[1] & 0xffff), (long)st[0]);
@@ -210,7 +217,7 @@ static bool one_case(unsigned row, bool code64, uint64_t seed, bool verbose)
 static bool row_runs(unsigned row, const char *only)
 {
     const X86Row *r = &x86_rows[row];
-    if (only && strcmp(r->name, only)) {
+    if (only && strcmp(r->name, only) && strcmp(diff_row_group(row), only)) {
         return false;
     }
     return !diff_row_excluded(row) && (!r->feat || diff_native_has_feature(x86_feature_names[r->feat]));
@@ -254,7 +261,7 @@ int main(int argc, char **argv)
         return one_case((unsigned)atoi(argv[2]), atoi(argv[3]) == 64, strtoull(argv[4], NULL, 0), true) ? 0 : 1;
     }
     for (int i = 1; i + 1 < argc; i += 2) {
-        if (!strcmp(argv[i], "--row")) {
+        if (!strcmp(argv[i], "--row") || !strcmp(argv[i], "--group")) {
             only = argv[i + 1];
         } else if (!strcmp(argv[i], "--seed")) {
             seed = strtoull(argv[i + 1], NULL, 0);

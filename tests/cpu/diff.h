@@ -28,6 +28,7 @@ typedef struct DiffState {
     uint64_t gpr[16], rip;
     uint32_t rflags;
     DiffFx fx;
+    uint8_t ymmh[16][16]; /* upper halves of the vector registers */
 } DiffState;
 
 typedef struct DiffCase {
@@ -59,6 +60,7 @@ const char *diff_row_group(unsigned row);
 /* diff-native.c */
 bool diff_native_init(GString *why);
 bool diff_native_has_feature(const char *name);
+bool diff_native_has_ymm(void); /* AVX is on: ymmh is loaded and read */
 void diff_native_run(const DiffCase *c, DiffResult *r);
 
 /* diff-t0.c */
