@@ -355,8 +355,7 @@ static X86Unit *unit_new(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, un
 {
     T0State *t = cpu->t0;
     if (t->unit_memory > UNIT_MEMORY_MAX) {
-        units_drop_all(cpu);
-        unit_reap(t);
+        units_drop_all(cpu); /* buried, not freed: the unit we come from is still looked at */
     }
     uintptr_t key = (uintptr_t)f->bytes;
     CodePage *p = page_get(cpu, key & ~(uintptr_t)4095, range); /* watched before its bytes are read */

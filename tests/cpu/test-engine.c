@@ -77,6 +77,27 @@ static void test_dma_smc(void)
     assert_hex(h->cpu->gpr[R_RAX], ==, 2);
 }
 
+/* More units than may be kept: all are dropped while the last one still waits for its link. */
+static void test_full(void)
+{
+    enum { AT = 0x20000, JUMPS = 200000, LEN = 16 };
+    ch_mode(h, CH_LONG64);
+    for (unsigned i = 0; i < JUMPS; i++) { /* each jumps to the next and is a unit of its own */
+        h->ram[AT + LEN * i] = 0xeb;
+        h->ram[AT + LEN * i + 1] = LEN - 2;
+    }
+    CODE_AT(AT + LEN * JUMPS, 0xf4);
+    TcgStats a, b;
+    h->cpu->vcpu.target->tcg->stats(&h->cpu->vcpu, &a);
+    h->cpu->rip = AT;
+    CpuResult r = ch_go(h, false);
+    g_assert_cmpint(r.why, ==, EXIT_HALT);
+    assert_hex(r.insns, ==, JUMPS + 1);
+    h->cpu->vcpu.target->tcg->stats(&h->cpu->vcpu, &b);
+    g_assert_cmpuint(b.unit_flushes, >, a.unit_flushes);
+    g_assert_cmpuint(b.unit_bytes, <, 28 << 20);
+}
+
 /* mov eax, imm32 over the end of a page, then the second page changes. */
 static void test_crossing(void)
 {
@@ -296,6 +317,7 @@ int main(int argc, char **argv)
     g_test_add_func("/engine/smc/next-instruction", test_smc_next);
     g_test_add_func("/engine/smc/granules", test_smc_granule);
     g_test_add_func("/engine/smc/device", test_dma_smc);
+    g_test_add_func("/engine/full", test_full);
     g_test_add_func("/engine/crossing", test_crossing);
     g_test_add_func("/engine/crossing-fault", test_crossing_fault);
     g_test_add_func("/engine/split-store", test_split_store);
