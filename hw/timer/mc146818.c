@@ -430,10 +430,13 @@ uint8_t mc146818_get_cmos(Device *dev, unsigned index)
     return index < CMOS_SIZE ? rtc_read_reg(dev_as(Rtc, dev), index, true) : 0;
 }
 
-/* -rtc base=, clock= */
-static void rtc_find_base(Rtc *r)
+/* -rtc base=, clock=, driftfix= */
+static void rtc_take_options(Rtc *r)
 {
     Machine *m = r->dev.machine;
+    if (m->rtc.slew) {
+        r->lost_tick_policy = LOST_SLEW;
+    }
     const Clock *const clocks[] = { &clock_host_wall, &clock_host_monotonic, m->clock };
     r->ref = clocks[CLAMP(m->rtc.clock, 0, 2)];
     int64_t base = clock_now(&clock_host_wall);
@@ -455,7 +458,7 @@ static bool rtc_realize(Device *dev, Error **errp G_GNUC_UNUSED)
         .read = rtc_read, .write = rtc_write, .min = 1, .max = 1, .impl_min = 1, .impl_max = 1
     };
     Rtc *r = dev_as(Rtc, dev);
-    rtc_find_base(r);
+    rtc_take_options(r);
     region_init_io(&r->regs, dev, "rtc", &ops, r, 4);
     device_add_region(dev, &r->regs);
     device_add_irq(dev, &r->irq);

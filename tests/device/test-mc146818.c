@@ -14,6 +14,12 @@ static void options(Machine *m)
     m->rtc.clock = 2; /* virtual time */
 }
 
+static void options_slew(Machine *m)
+{
+    options(m);
+    m->rtc.slew = true; /* -rtc driftfix=slew */
+}
+
 static IsaTest *setup(void)
 {
     IsaTest *t = isatest_new_with(options);
@@ -189,9 +195,9 @@ static void test_periodic(void)
 }
 
 /* Ticks the guest was late for: dropped, or delivered once it reads register C again. */
-static unsigned late_ticks(const char *policy)
+static unsigned late_ticks(void (*opts)(Machine *m), const char *policy)
 {
-    IsaTest *t = isatest_new_with(options);
+    IsaTest *t = isatest_new_with(opts);
     isatest_add(t, &mc146818_type, "lost_tick_policy", policy);
     unsigned ticks = 0;
     put(t, 0x0a, 0x26);
@@ -210,11 +216,48 @@ static unsigned late_ticks(const char *policy)
 
 static void test_lost_ticks(void)
 {
-    unsigned dropped = late_ticks("discard"), slewed = late_ticks("slew");
+    unsigned dropped = late_ticks(options, "discard"), slewed = late_ticks(options, "slew");
     g_assert_cmpuint(dropped, >=, 2040);
     g_assert_cmpuint(dropped, <=, 2056);
     g_assert_cmpuint(slewed, >=, 2040 + 500);
     g_assert_cmpuint(slewed, <=, 2056 + 520);
+    g_assert_cmpuint(late_ticks(options_slew, "discard"), ==, slewed); /* the option is the property */
+}
+
+/* What is owed comes at twice the rate, only when the guest is ready for it, and is no debt for ever. */
+static void test_slew_rate(void)
+{
+    IsaTest *t = isatest_new_with(options_slew);
+    isatest_add(t, &mc146818_type);
+    unsigned ticks = 0;
+    put(t, 0x0a, 0x2a); /* 64 Hz */
+    put(t, 0x0b, 0x42);
+    tm_step(t->tm, 500 * MS);
+    g_assert_cmpuint(t->tm->rises[8], ==, 1); /* the line is high: more would be lost */
+    get(t, 0x0c);
+    for (unsigned i = 0; i < 2500; i++) { /* a quarter of a second: 16 periods */
+        tm_step(t->tm, 100000);
+        if (t->tm->level[8]) {
+            get(t, 0x0c);
+            ticks++;
+        }
+    }
+    g_assert_cmpuint(ticks, >=, 31);
+    g_assert_cmpuint(ticks, <=, 33);
+    put(t, 0x0b, 0x02); /* PIE off: nothing is owed to a guest that no longer listens */
+    put(t, 0x0b, 0x42);
+    get(t, 0x0c);
+    ticks = 0;
+    for (unsigned i = 0; i < 2500; i++) {
+        tm_step(t->tm, 100000);
+        if (t->tm->level[8]) {
+            get(t, 0x0c);
+            ticks++;
+        }
+    }
+    g_assert_cmpuint(ticks, >=, 15);
+    g_assert_cmpuint(ticks, <=, 17);
+    isatest_free(t);
 }
 
 static void test_reset(void)
@@ -253,6 +296,7 @@ int main(int argc, char **argv)
     g_test_add_func("/mc146818/alarm", test_alarm);
     g_test_add_func("/mc146818/periodic", test_periodic);
     g_test_add_func("/mc146818/lost-ticks", test_lost_ticks);
+    g_test_add_func("/mc146818/slew-rate", test_slew_rate);
     g_test_add_func("/mc146818/reset", test_reset);
     return g_test_run();
 }

@@ -338,6 +338,15 @@ def test_cpu_in_monitor(d):
     assert answers[9] == "* CPU #0: pc=0x00000000fffffff0", answers
 
 
+def test_rtc_driftfix(d):
+    """-rtc driftfix=slew is the clock's lost_tick_policy."""
+    for option, policy in (("none", "discard"), ("slew", "slew")):
+        status, out, err = run("-S", "-monitor", "stdio", "-rtc", f"driftfix={option}", stdin=b"info qtree\nquit\n",
+                               base=[BIN, "-display", "none"])
+        assert status == 0, err
+        assert re.search(rf'lost_tick_policy = "?{policy}"?\r?\n', out), out
+
+
 def test_pc_ends(d):
     """A running PC with all it has is taken down without a word, or a sanitizer's."""
     base = [BIN, "-display", "none", "-m", "64M"]

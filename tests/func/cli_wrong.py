@@ -105,7 +105,7 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -boot order=cc                      => -boot order=cc: boot drive 'c' is given twice
 -boot menu=2                        => -boot menu=2: 'menu'*2*
 -rtc base=x                         => -rtc base=x: 'base' does not take 'x' | utc, localtime, 2006-06-17T16:01:21 or 2006-06-17
--rtc driftfix=slew                  => -rtc driftfix=slew: driftfix=slew is not supported yet: *
+-rtc driftfix=slow                  => -rtc driftfix=slow: 'driftfix' must be one of 'none', 'slew', not 'slow'*
 -uuid x                             => -uuid x: 'x' is not a UUID | it looks like *
 -global foo                         => -global foo: 'foo' is not DRIVER.PROPERTY=VALUE
 -set foo                            => -set foo: 'foo' is not GROUP.ID.ARG=VALUE

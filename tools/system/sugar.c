@@ -480,12 +480,10 @@ OPTION_RUN(opt_rtc)
     m->rtc.localtime = g_str_equal(v.base, "localtime");
     m->rtc.start_s = INT64_MIN;
     m->rtc.clock = v.clock;
+    m->rtc.slew = v.driftfix == RTC_DRIFTFIX_SLEW;
     if (!m->rtc.utc && !m->rtc.localtime && !parse_date(v.base, &m->rtc.start_s)) {
         ok = error_set(errp, "'base' does not take '%s'", v.base);
         error_hint(errp, "utc, localtime, 2006-06-17T16:01:21 or 2006-06-17");
-    } else if (v.driftfix != RTC_DRIFTFIX_NONE) {
-        ok = error_set(errp, "driftfix=slew is not supported yet: ticks the guest missed are not repeated");
-        error_hint(errp, "use driftfix=none");
     }
     type_clear(&rtc_options_type, &v);
     return ok;

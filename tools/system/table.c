@@ -51,7 +51,7 @@ const Option option_table[] = {
     { "global", "DRIVER.PROP=VALUE | driver=DRIVER,property=PROP,value=VALUE", GROUP_STANDARD,
       "another default for a property of a device type", opt_global },
     { "set", "GROUP.ID.ARG=VALUE", GROUP_STANDARD, "change an earlier -chardev or -device (GROUP) that has this id", opt_later },
-    { "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none]", GROUP_STANDARD,
+    { "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", GROUP_STANDARD,
       "date and clock of the guest's real-time clock; DATE is 2006-06-17T16:01:21 or 2006-06-17", opt_rtc },
     { "add-fd", NULL, GROUP_STANDARD, NULL, NULL, "there are no descriptor sets yet", "-chardev socket,fd=N for sockets" },
     { "numa", NULL, GROUP_STANDARD, NULL, NULL, "there are no memory nodes yet", "-m alone" },

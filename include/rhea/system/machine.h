@@ -67,7 +67,12 @@ struct Machine {
     GPtrArray *fw_cfg_files;               /* FwCfgFileOption *: -fw_cfg */
     GPtrArray *globals;                    /* GlobalProp *: -global, and compat */
     Json *smbios;                          /* array of -smbios objects, or NULL */
-    struct { bool utc; bool localtime; int64_t start_s; int clock; } rtc; /* start_s: INT64_MIN = now; clock: 0 host, 1 rt, 2 vm */
+    struct {
+        bool utc, localtime;
+        int64_t start_s; /* INT64_MIN: now */
+        int clock;       /* 0 host, 1 rt, 2 vm */
+        bool slew;       /* driftfix=slew: periodic interrupts that came too late for the guest come again */
+    } rtc;                                 /* -rtc */
     struct { bool reboot_is_shutdown, no_shutdown, panic_exit_failure, panic_pause, panic_none; } action;
     bool no_defaults, vga_none;
     bool seeded;                           /* -seed: guest-visible random numbers are a sequence */
