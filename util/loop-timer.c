@@ -148,12 +148,16 @@ void timer_arm(Timer *t, int64_t expires_ns)
     }
     TimerSet *s = loop_timers(t->loop);
     pthread_mutex_lock(&s->lock);
+    /* The loop sleeps at most until the head that it saw, and whoever made that one earlier woke it: so
+     * what counts is whether this one comes before all there were, itself included. */
+    ClockQueue *q = timer_find_queue(s, t->clock);
+    int64_t head = q && q->heap->len ? timer_expires(q->heap->pdata[0]) : TIMER_OFF;
     timer_detach_locked(s, t);
     __atomic_store_n(&t->expires, expires_ns, __ATOMIC_RELAXED);
     t->order = s->order++;
-    ClockQueue *q = timer_get_queue(s, t->clock);
+    q = timer_get_queue(s, t->clock);
     heap_insert(q->heap, t);
-    bool earlier = q->heap->pdata[0] == t && !q->paused;
+    bool earlier = expires_ns < head && !q->paused;
     pthread_mutex_unlock(&s->lock);
     if (earlier) {
         loop_wake_if_waiting(t->loop);

@@ -346,16 +346,25 @@ static void pit_write_control(Pit *p, uint8_t val, uint64_t now)
     *c = (PitCounter){ .mode = mode > 5 ? mode - 4 : mode, .access = access, .bcd = val & 1, .gate = gate };
 }
 
+/*
+ * Only what touches counter 0 looks at its timer. Arming it may wake the main loop, and a host under load
+ * then takes the CPU from the guest right after it started counter 2 to measure its TSC with it: the
+ * guest would find its clock far too slow.
+ */
 static void pit_write(void *opaque, MemAccess *a, uint64_t val)
 {
     Pit *p = opaque;
     uint64_t now = pit_now(p);
+    bool counter0 = a->off == R_COUNTER0;
     if (a->off == R_CONTROL) {
+        counter0 = val >> 6 == 0 && (val & 0x30);
         pit_write_control(p, val, now);
     } else {
         pit_write_counter(p, &p->c[a->off], val, now);
     }
-    pit_update_irq(p);
+    if (counter0) {
+        pit_update_irq(p);
+    }
 }
 
 static uint64_t pit_read(void *opaque, MemAccess *a)

@@ -241,6 +241,37 @@ static void test_timers_manual(void)
     g_string_free(log, TRUE);
 }
 
+static void *rearm(void *opaque)
+{
+    Note *n = opaque;
+    for (int i = 0; i < 30; i++) {
+        g_usleep(1000);
+        timer_arm(&n->timer, timer_expires(&n->timer)); /* a device that looks at its registers again */
+    }
+    return NULL;
+}
+
+/* A timer armed for when it was armed already wakes nobody: that would take the CPU from a guest. */
+static void test_rearm(void)
+{
+    Loop *loop = loop_new("test");
+    GString *log = g_string_new(NULL);
+    Note n[1];
+    notes_init(n, 1, loop, log);
+    timer_init(&n[0].timer, loop, &clock_host_monotonic, note_fire, &n[0]);
+    timer_arm(&n[0].timer, clock_now(&clock_host_monotonic) + 400000000);
+    GThread *t = g_thread_new("rearm", rearm, &n[0]);
+    unsigned turns = 0;
+    while (!log->len) {
+        loop_turn(loop, true);
+        turns++;
+    }
+    g_thread_join(t);
+    g_assert_cmpuint(turns, <=, 3);
+    loop_free(loop);
+    g_string_free(log, TRUE);
+}
+
 /* Random arms, moves and cancels against a sorted model. */
 static void test_timers_random(void)
 {
@@ -631,6 +662,7 @@ int main(int argc, char **argv)
     g_test_add_func("/loop/posters", test_posters);
     g_test_add_func("/loop/shared-task", test_shared_task);
     g_test_add_func("/loop/timers-manual", test_timers_manual);
+    g_test_add_func("/loop/rearm", test_rearm);
     g_test_add_func("/loop/timers-random", test_timers_random);
     g_test_add_func("/loop/timers-cancel-due", test_timers_cancel_due);
     g_test_add_func("/loop/timers-host", test_timers_host);
