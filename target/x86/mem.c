@@ -378,6 +378,12 @@ static bool page_checked(const X86Cpu *cpu, uint64_t lin, unsigned mmu)
     return (tag_is(e->rtag, page) && e->rtag & TLB_SLOW_CHECK) || (tag_is(e->wtag, page) && e->wtag & TLB_SLOW_CHECK);
 }
 
+/* Is one of the one or two pages of an access watched by a breakpoint register? */
+static bool access_checked(const X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
+{
+    return page_checked(cpu, lin, mmu) || ((lin & 4095) + n > 4096 && page_checked(cpu, next_page(cpu, lin), mmu));
+}
+
 void x86_ld_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, void *buf, unsigned mmu)
 {
     lin = check_linear(cpu, lin, n, mmu);
@@ -391,7 +397,7 @@ void x86_ld_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, void *buf, unsigned mm
         page_read(cpu, lin, buf, first, mmu);
         page_read(cpu, next_page(cpu, lin), (uint8_t *)buf + first, n - first, mmu);
     }
-    if (G_UNLIKELY(page_checked(cpu, lin, mmu))) {
+    if (G_UNLIKELY(access_checked(cpu, lin, n, mmu))) {
         x86_check_data_bp(cpu, lin, n, false);
     }
 }
@@ -409,7 +415,7 @@ void x86_st_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, const void *buf, unsig
         page_write(cpu, lin, buf, first, mmu);
         page_write(cpu, next_page(cpu, lin), (const uint8_t *)buf + first, n - first, mmu);
     }
-    if (G_UNLIKELY(page_checked(cpu, lin, mmu))) {
+    if (G_UNLIKELY(access_checked(cpu, lin, n, mmu))) {
         x86_check_data_bp(cpu, lin, n, true);
     }
 }

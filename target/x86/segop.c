@@ -8,15 +8,13 @@
 #include "sysint.h"
 #include "cpuid.h"
 
-/* Loads seg, ends the unit. SS holds events off for one instruction. */
+/* MOV and POP of a segment register end the unit; SS holds events off for one instruction (SDM volume 3, 6.8.3). */
 static void segop_load(X86Cpu *cpu, const X86Insn *d, unsigned seg, uint16_t sel)
 {
     SYNC(d);
     x86_load_seg(cpu, seg, sel);
     cpu->rip = insn_next_rip(cpu, d);
-    if (seg == SEG_SS) {
-        cpu->irq_shadow = true;
-    }
+    cpu->irq_shadow = seg == SEG_SS;
 }
 
 OP(mov_sreg_e)
@@ -90,7 +88,9 @@ static void load_far_pointer(X86Cpu *cpu, const X86Insn *d, unsigned seg)
 {
     uint16_t sel;
     uint64_t off = far_pointer(cpu, d, &sel);
-    segop_load(cpu, d, seg, sel);
+    SYNC(d);
+    x86_load_seg(cpu, seg, sel); /* LSS sets the pointer too and holds nothing off */
+    cpu->rip = insn_next_rip(cpu, d);
     if (insn_osize(d) == 1) {
         R16(d->reg) = (uint16_t)off;
     } else {

@@ -24,6 +24,13 @@ static void sys_flat(X86Cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool c
     cpu->cpl = (uint8_t)cpl;
 }
 
+/* TF counts at the end of SYSCALL and SYSRET, not at their beginning: FMASK keeps the kernel's entry from being stepped
+ * into, and SYSRET traps at its target. Their rows are marked nostep. */
+static void sys_step(X86Cpu *cpu)
+{
+    cpu->db_hits |= cpu->eflags & FL_TF ? DR6_BS : 0;
+}
+
 static const uint32_t flags_all =
     FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID;
 
@@ -54,6 +61,7 @@ OP(syscall)
         x86_set_eflags(cpu, 0, FL_IF | FL_VM | FL_RF);
         cpu->rip = (uint32_t)cpu->star;
     }
+    sys_step(cpu);
     x86_update_mode(cpu);
     END_UNIT;
 }
@@ -80,6 +88,7 @@ OP(sysret)
     } else {
         x86_set_eflags(cpu, FL_IF, FL_IF);
     }
+    sys_step(cpu);
     x86_update_mode(cpu);
     END_UNIT;
 }

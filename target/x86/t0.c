@@ -229,6 +229,7 @@ static void debug_traps(X86Cpu *cpu, const X86Unit *u, bool single_step)
     }
     cpu->db_hits = 0;
     if (bits) {
+        cpu->vcpu.halted = false; /* a step over HLT: it completes, and the trap ends the wait */
         x86_raise_db_trap(cpu, bits);
     }
 }
@@ -297,6 +298,7 @@ static ExitReason t0_loop(X86Cpu *cpu)
         t0_settle(cpu);
         t0_unpatch(t);
         cpu->irq_shadow = false;
+        cpu->db_hits = 0; /* of an instruction that did not complete: it hits again when it does */
         if (cpu->exc_stop) {
             return EXIT_DEBUG;
         }
@@ -308,6 +310,9 @@ static ExitReason t0_loop(X86Cpu *cpu)
         ExitReason why;
         if (before_unit(cpu, &why)) {
             return why;
+        }
+        if (G_UNLIKELY(cpu->db_hits) && !cpu->irq_shadow) {
+            debug_traps(cpu, NULL, false); /* the frame of an interrupt or exception hit a data breakpoint */
         }
         bool shadow = cpu->irq_shadow;
         cpu->irq_shadow = false;

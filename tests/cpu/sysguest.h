@@ -36,11 +36,20 @@ enum { /* selectors of the default GDT */
        S_FREE = 0x58, /* from here on for the test */
 };
 
+typedef struct GuestIo {
+    uint16_t port;
+    uint8_t n;
+    uint32_t val;
+} GuestIo;
+
 typedef struct Guest {
     Loop *loop;
     Machine *m;
     X86Cpu *cpu;
     bool shut_down;
+    MemRegion ports; /* 0x80..0x8f; each byte reads as the low half of its number */
+    GuestIo io[32];  /* what was written there */
+    unsigned n_io, n_in;
 } Guest;
 
 /* NULL: "max" */
