@@ -101,6 +101,17 @@ static void tcg_code_written(Machine *m, RamBlock *ram, uint64_t off, uint64_t l
     }
 }
 
+/* Pages are watched that vCPUs may hold the right to write to. */
+static void tcg_ram_watched(Machine *m, RamBlock *ram)
+{
+    (void)ram;
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        if (m->cpus[i]) {
+            tcg_of(m->cpus[i])->request_flush(m->cpus[i], TCG_RECHECK_WRITES);
+        }
+    }
+}
+
 static void tcg_describe(Machine *m, GString *out)
 {
     g_string_append(out, "accelerator tcg, tier 0 (interpreter)\n");
@@ -121,6 +132,11 @@ static void tcg_describe(Machine *m, GString *out)
                                "  TLB fills            %" PRIu64 "\n  TLB flushes          %" PRIu64 " (and %" PRIu64
                                " pages)\n  slow loads, stores   %" PRIu64 ", %" PRIu64 "\n",
                                s.tlb_fills, s.tlb_flushes, s.page_flushes, s.slow_loads, s.slow_stores);
+        g_string_append_printf(out,
+                               "  of the fills         %" PRIu64 " from the second level, %" PRIu64 " by walks (%" PRIu64
+                               " began at a cached table)\n  window fills         %" PRIu64
+                               "\n  jump-cache resets    %" PRIu64 "\n",
+                               s.l2_hits, s.walks, s.walk_hits, s.window_fills, s.generations);
     }
 }
 
@@ -136,5 +152,6 @@ const AccelOps accel_tcg_ops = {
     .run = tcg_run,
     .kick = tcg_kick,
     .code_written = tcg_code_written,
+    .ram_watched = tcg_ram_watched,
     .describe = tcg_describe,
 };

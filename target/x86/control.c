@@ -61,8 +61,10 @@ bool x86_set_cr0(X86Cpu *cpu, uint64_t val)
     }
     cpu->cr0 = val;
     cpu->efer = efer;
-    if ((was ^ val) & (CR0_PG | CR0_WP | CR0_PE)) {
+    if ((was ^ val) & (CR0_PG | CR0_PE)) {
         x86_tlb_flush(cpu, false);
+    } else if ((was ^ val) & CR0_WP) {
+        x86_tlb_rights_changed(cpu);
     }
     x86_update_mode(cpu);
     return true;
@@ -70,9 +72,11 @@ bool x86_set_cr0(X86Cpu *cpu, uint64_t val)
 
 bool x86_set_cr3(X86Cpu *cpu, uint64_t val)
 {
+    bool keep = false;
     if (in_long(cpu)) {
         if (cpu->cr4 & CR4_PCIDE) {
-            val &= ~(1ull << 63); /* "keep this PCID's entries": a hint */
+            keep = val >> 63; /* 4.10.4.1: the PCID's entries are still good */
+            val &= ~(1ull << 63);
         }
         if (val >> cpu->phys_bits) {
             return false;
@@ -85,7 +89,7 @@ bool x86_set_cr3(X86Cpu *cpu, uint64_t val)
     }
     cpu->cr3 = val;
     if (cpu->cr0 & CR0_PG) {
-        x86_tlb_flush(cpu, true);
+        x86_tlb_new_cr3(cpu, keep);
     }
     return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/mem.c - guest memory for the interpreter: TLB fills and flushes, and every access the TLB does not hit.
- * Models: SDM vol. 3 4.10 (what may be cached, INVLPG), 6.15 #AC, 8.1.2 (locked accesses to RAM), vol. 1 3.3.7.1.
+ * target/x86/mem.c - guest memory: TLB fills, and every access the TLB does not hit.
+ * Models: SDM vol. 3 6.15 #AC, 8.1.2 (locked accesses to RAM), vol. 1 3.3.7.1.
  * Does not model: memory types; atomicity of locked accesses that cross a page or hit MMIO.
  * Threads: the vCPU's thread.
  */
@@ -14,105 +14,7 @@ static MemAttrs cpu_attrs(const X86Cpu *cpu)
     return (MemAttrs){ .requester = (uint16_t)cpu->vcpu.index, .cpu = true, .user = cpu->cpl == 3, .smm = cpu->in_smm };
 }
 
-/* --- flushes --- */
-
-void tlb_new_generation(X86Cpu *cpu)
-{
-    T0State *t = cpu->t0;
-    if (++t->generation == 0) { /* 2^32 flushes: an old entry must not come back to life */
-        memset(t->jc, 0, sizeof(t->jc));
-        t->generation = 1;
-    }
-    if (t->gen != GEN_NEVER) {
-        t->gen = (uint64_t)t->generation << 32 | cpu->mode;
-    }
-    t->link_from = NULL;
-}
-
-static void tlb_drop(Tlb *tlb, unsigned mmu, unsigned i)
-{
-    tlb->e[mmu][i] = (TlbEntry){ TLB_NO_TAG, TLB_NO_TAG, TLB_NO_TAG, 0 };
-}
-
-/* A CPU starts as zeros, and a tag of zero is that of page 0: right everywhere but at its place, index 0. */
-void tlb_init(X86Cpu *cpu)
-{
-    cpu->tlb = &cpu->tlb_mem;
-    for (unsigned m = 0; m < TLB_MMUS; m++) {
-        tlb_drop(cpu->tlb, m, 0);
-    }
-}
-
-void x86_tlb_flush(X86Cpu *cpu, bool keep_global)
-{
-    T0State *t = cpu->t0;
-    if (!t) {
-        return;
-    }
-    for (unsigned m = 0; m < TLB_MMUS; m++) {
-        for (unsigned w = 0; w < TLB_SIZE / 32; w++) {
-            uint32_t used = t->tlb_used[m][w], kept = 0;
-            for (uint32_t u = used; u; u &= u - 1) {
-                unsigned b = (unsigned)__builtin_ctz(u), i = w * 32 + b;
-                if (keep_global && cpu->tlb->aux[m][i].global) {
-                    kept |= 1u << b;
-                } else {
-                    tlb_drop(cpu->tlb, m, i);
-                }
-            }
-            t->tlb_used[m][w] = kept;
-        }
-    }
-    t->stats.tlb_flushes++;
-    if (log_on(LOG_MMU)) {
-        log_printf("mmu: cpu %u rip 0x%" PRIx64 ": flush of %s, cr3 0x%" PRIx64 "\n", cpu->vcpu.index, cpu->rip,
-                   keep_global ? "all but global pages" : "everything", cpu->cr3);
-    }
-    tlb_new_generation(cpu);
-}
-
-/* An entry made from a large page goes when any address of that page is invalidated (SDM 4.10.4.1). */
-void x86_tlb_flush_page(X86Cpu *cpu, uint64_t lin)
-{
-    T0State *t = cpu->t0;
-    if (!t) {
-        return;
-    }
-    for (unsigned m = 0; m < TLB_MMUS; m++) {
-        for (unsigned w = 0; w < TLB_SIZE / 32; w++) {
-            for (uint32_t u = t->tlb_used[m][w]; u; u &= u - 1) {
-                unsigned b = (unsigned)__builtin_ctz(u), i = w * 32 + b;
-                const TlbEntry *e = &cpu->tlb->e[m][i];
-                uint64_t size = cpu->tlb->aux[m][i].page_size;
-                uint64_t tag = e->rtag != TLB_NO_TAG ? e->rtag : e->wtag != TLB_NO_TAG ? e->wtag : e->xtag;
-                if (((tag ^ lin) & ~(size - 1)) == 0) {
-                    tlb_drop(cpu->tlb, m, i);
-                    t->tlb_used[m][w] &= ~(1u << b);
-                }
-            }
-        }
-    }
-    t->stats.page_flushes++;
-    if (log_on(LOG_MMU)) {
-        log_printf("mmu: cpu %u rip 0x%" PRIx64 ": flush of the page at 0x%" PRIx64 "\n", cpu->vcpu.index, cpu->rip, lin);
-    }
-    tlb_new_generation(cpu);
-}
-
-void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page)
-{
-    T0State *t = cpu->t0;
-    for (unsigned m = 0; m < TLB_MMUS; m++) {
-        for (unsigned w = 0; w < TLB_SIZE / 32; w++) {
-            for (uint32_t u = t->tlb_used[m][w]; u; u &= u - 1) {
-                TlbEntry *e = &cpu->tlb->e[m][w * 32 + (unsigned)__builtin_ctz(u)];
-                if (e->wtag != TLB_NO_TAG && !(e->wtag & TLB_SLOW_IO) && (e->wtag & TLB_PAGE_MASK) + e->delta == host_page) {
-                    e->wtag |= TLB_SLOW_WATCH;
-                }
-            }
-        }
-    }
-}
+/* --- what the TLB depends on --- */
 
 /* The memory map the TLB was filled from must be the current one before anything runs. */
 void mem_begin_run(X86Cpu *cpu)
@@ -138,7 +40,7 @@ void mem_mode_changed(X86Cpu *cpu)
     bool on = ac_checked(cpu);
     if (on != cpu->t0->ac_on) {
         cpu->t0->ac_on = on;
-        x86_tlb_flush(cpu, false);
+        x86_tlb_rights_changed(cpu);
     }
 }
 
@@ -178,6 +80,9 @@ static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
                      : __atomic_load_n(&r->ram->page_flags[ram_page], __ATOMIC_ACQUIRE) ? TLB_SLOW_WATCH : 0;
         }
     }
+    if (!slow_w && x.write_ok) {
+        tlb_note_writable(cpu, page + delta);
+    }
     uint64_t check = x86_page_has_data_bp(cpu, page) || (cpu->t0->ac_on && mmu == 1) ? TLB_SLOW_CHECK : 0;
     cpu->tlb->e[mmu][i] = (TlbEntry){
         .rtag = x.read_ok ? page | slow_r | check : TLB_NO_TAG,
@@ -185,8 +90,12 @@ static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
         .xtag = x.exec_ok ? page | slow_r : TLB_NO_TAG,
         .delta = delta,
     };
-    cpu->tlb->aux[mmu][i] = (TlbAux){ phys, whole ? r : NULL, x.page_size < 4096 ? 4096 : x.page_size, x.global };
-    cpu->t0->tlb_used[mmu][i / 32] |= 1u << (i % 32);
+    cpu->tlb->aux[mmu][i] = (TlbAux){ phys, whole ? r : NULL, x.page_size, x.global };
+    TlbState *s = &cpu->t0->tlb;
+    uint64_t bit = 1ull << (i % 64);
+    s->some[mmu] |= 1ull << i / 64;
+    s->used[mmu][i / 64] |= bit;
+    s->global[mmu][i / 64] = (s->global[mmu][i / 64] & ~bit) | (x.global ? bit : 0);
     cpu->t0->stats.tlb_fills++;
 }
 
@@ -203,7 +112,9 @@ static TlbEntry *entry_for(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mm
 
 const TlbEntry *tlb_fetch(X86Cpu *cpu, uint64_t lin)
 {
-    return entry_for(cpu, lin, ACC_EXEC, cpu->mmu);
+    const TlbEntry *e = entry_for(cpu, lin, ACC_EXEC, cpu->mmu);
+    tlb_note_fetch(cpu, lin, &cpu->tlb->aux[cpu->mmu][tlb_index(lin)], cpu->mmu);
+    return e;
 }
 
 /* --- physical --- */
@@ -368,6 +279,7 @@ void x86_ram_stored(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
     ram_written(ram, off, n);
     if (!__atomic_load_n(&ram->page_flags[off >> RAM_PAGE_BITS], __ATOMIC_ACQUIRE) && tag_is(e->wtag, lin & TLB_PAGE_MASK)) {
         e->wtag &= ~(uint64_t)TLB_SLOW_WATCH;
+        tlb_note_writable(cpu, (lin & TLB_PAGE_MASK) + e->delta);
     }
 }
 

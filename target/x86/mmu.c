@@ -3,13 +3,13 @@
  * Models:  Intel SDM volume 3 chapter 4: no paging, 32-bit (PSE, PSE-36), PAE, 4-level and 5-level with 2 MiB and
  *          1 GiB pages; NX, WP, SMEP, SMAP, protection keys of user and supervisor pages (4.6.2), reserved bits,
  *          accessed and dirty flags (4.8), error codes (4.7).
- * Does not model: PCID tags: a TLB holds one address space, so every change of CR3 drops its non-global part, which the SDM allows
- * (4.10.4.1).
+ * Does not model: memory types.
  * Threads: the vCPU's thread; entries are updated with compare-and-swap because other vCPUs walk
  * them too.
  */
 #include "sysint.h"
 #include "cpuid.h"
+#include "t0.h"
 #include "rhea/util/log.h"
 
 enum {
@@ -29,6 +29,8 @@ typedef struct Walk {
     hwaddr frame;
     bool w, u, nx;    /* combined rights */
     bool rsvd;
+    uint8_t key;      /* protection key */
+    uint8_t rights[5]; /* MAP_* down to each entry */
 } Walk;
 
 static hwaddr mmu_a20(const X86Cpu *cpu, hwaddr pa)
@@ -61,6 +63,7 @@ static bool walk_step(Walk *w, hwaddr pa, uint64_t rsvd, bool rights)
         w->u &= (e & PTE_U) != 0;
         w->nx |= w->width == 8 && (e & PTE_NX);
     }
+    w->rights[w->n - 1] = (uint8_t)((w->w ? MAP_W : 0) | (w->u ? MAP_U : 0) | (w->nx ? MAP_NX : 0));
     return true;
 }
 
@@ -68,6 +71,7 @@ static void walk_leaf(Walk *w, uint64_t size, hwaddr frame)
 {
     w->size = size;
     w->frame = frame;
+    w->key = (uint8_t)(w->width == 8 ? w->e[w->n - 1] >> 59 & 15 : 0);
 }
 
 /* SDM 4.3. */
@@ -181,7 +185,7 @@ static bool walk_key_denies(const Walk *w, X86Access acc, unsigned mmu)
     if (!(cpu->cr4 & (CR4_PKE | CR4_PKS)) || !(cpu->efer & EFER_LMA) || acc == ACC_EXEC) {
         return false;
     }
-    unsigned key = w->e[w->n - 1] >> 59 & 15;
+    unsigned key = w->key;
     if (!(cpu->cr4 & (w->u ? CR4_PKE : CR4_PKS))) {
         return false;
     }
@@ -196,7 +200,7 @@ static void set_keys(X86Cpu *cpu, uint32_t *reg, uint16_t seen, uint32_t val)
     *reg = val;
     for (unsigned key = 0; seen && diff; key++, diff >>= 2, seen >>= 1) {
         if ((diff & 3) && (seen & 1)) {
-            x86_tlb_flush(cpu, false);
+            x86_tlb_rights_changed(cpu);
             cpu->sys->pk_user = cpu->sys->pk_super = 0;
             return;
         }
@@ -283,6 +287,79 @@ static void walk_remember(const Walk *w, uint64_t lin, uint32_t err)
     }
 }
 
+/* --- between the walker and what it knows from before (tlbstate.h) --- */
+
+static void walk_from(Walk *w, uint64_t val)
+{
+    w->w = val & MAP_W;
+    w->u = val & MAP_U;
+    w->nx = val & MAP_NX;
+    w->key = val >> MAP_KEY_SHIFT & 15;
+    w->size = map_size(val);
+    w->frame = val & MAP_FRAME;
+}
+
+static uint64_t walk_val(const Walk *w)
+{
+    uint64_t leaf = w->e[w->n - 1];
+    unsigned size = w->size == 4096 ? 0 : w->size == 2 << 20 ? 1 : w->size == 4 << 20 ? 2 : 3;
+    return w->frame | (uint64_t)w->key << MAP_KEY_SHIFT | size << MAP_SIZE_SHIFT | (w->w ? MAP_W : 0) |
+           (w->u ? MAP_U : 0) | (w->nx ? MAP_NX : 0) | (leaf & PTE_D ? MAP_D : 0) |
+           ((leaf & PTE_G) && (w->cpu->cr4 & CR4_PGE) ? MAP_G : 0);
+}
+
+/* A walk that begins at a table known from an earlier one. False: none is. w->size is 0 when it ends in a fault. */
+static bool walk_cached(Walk *w, const TlbState *s, uint64_t lin)
+{
+    const X86Cpu *cpu = w->cpu;
+    uint64_t val;
+    bool pde = psc_find(s, lin, false, &val);
+    if (!(cpu->cr4 & CR4_PAE) || (!pde && !psc_find(s, lin, true, &val))) {
+        return false;
+    }
+    bool lma = cpu->efer & EFER_LMA;
+    uint64_t rsvd = mmu_reserved_phys(cpu) | (cpu->efer & EFER_NXE ? 0 : PTE_NX) | (lma ? 0 : 0x7ffull << 52);
+    w->n = 0;
+    w->width = 8;
+    w->w = val & MAP_W;
+    w->u = val & MAP_U;
+    w->nx = val & MAP_NX;
+    w->rsvd = false;
+    w->size = 0;
+    hwaddr table = val & MAP_FRAME;
+    if (!pde) {
+        w->size = walk_low(w, lin, table, rsvd) ? w->size : 0;
+    } else if (walk_step(w, table + ((lin >> 9) & 0xff8), rsvd, true)) {
+        walk_leaf(w, 4096, w->e[0] & MAP_FRAME);
+    }
+    return true;
+}
+
+/* Keeps the tables a successful walk went through; their accessed flags are set (4.10.3.1). */
+static void walk_keep(const Walk *w, TlbState *s, uint64_t lin)
+{
+    if (w->width != 8 || w->size > 2 << 20) {
+        return;
+    }
+    unsigned i = w->n - 1; /* the leaf */
+    if (w->size == 4096 && i-- > 0) {
+        psc_add(s, lin, false, (w->e[i] & MAP_FRAME) | w->rights[i]);
+    }
+    if (w->cpu->efer & EFER_LMA && i < w->n && i-- > 0) {
+        psc_add(s, lin, true, (w->e[i] & MAP_FRAME) | w->rights[i]);
+    }
+}
+
+static void translate_done(const Walk *w, uint64_t lin, uint64_t val, unsigned mmu, X86Xlat *out)
+{
+    out->phys = mmu_a20(w->cpu, w->frame | (lin & (w->size - 1)));
+    out->page_size = w->size;
+    out->write_ok = (val & MAP_D) && walk_allows(w, ACC_WRITE, mmu);
+    out->exec_ok = walk_allows(w, ACC_EXEC, mmu);
+    out->read_ok = walk_allows(w, ACC_READ, mmu);
+    out->global = val & MAP_G;
+}
+
 bool x86_translate(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu, X86Xlat *out, uint32_t *pf_err)
 {
     if (!(cpu->cr0 & CR0_PG)) {
@@ -290,26 +367,40 @@ bool x86_translate(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu, X86Xl
                           .write_ok = true, .exec_ok = true, .read_ok = true };
         return true;
     }
-    Walk w = { .cpu = cpu };
-    for (;;) {
-        bool present = walk_any(&w, lin);
+    TlbState *s = &cpu->t0->tlb;
+    uint64_t val;
+    Walk w;
+    w.cpu = cpu;
+    if (l2_find(s, lin, &val)) {
+        walk_from(&w, val);
+        if (walk_allows(&w, acc, mmu) && (acc != ACC_WRITE || val & MAP_D)) {
+            cpu->t0->stats.l2_hits++;
+            translate_done(&w, lin, val, mmu, out);
+            return true;
+        }
+    }
+    cpu->t0->stats.walks++;
+    for (bool cached = true;;) {
+        cached = cached && walk_cached(&w, s, lin);
+        bool present = cached ? w.size != 0 : walk_any(&w, lin);
         if (!present || !walk_allows(&w, acc, mmu)) {
+            if (cached) { /* a fault is not decided from memory of the upper tables (4.10.4.2, 4.10.4.3) */
+                cached = false;
+                continue;
+            }
             *pf_err = walk_error(&w, present, acc, mmu);
             walk_remember(&w, lin, *pf_err);
             return false;
         }
         if (walk_set_ad(&w, acc == ACC_WRITE)) {
+            cpu->t0->stats.walk_hits += cached;
             break;
         }
     }
-    uint64_t leaf = w.e[w.n - 1];
-    out->phys = mmu_a20(cpu, w.frame | (lin & (w.size - 1)));
-    /* With A20 masked, a large page is not one piece of physical memory. */
-    out->page_size = G_LIKELY(cpu->a20_gate) ? w.size : 4096;
-    out->write_ok = (leaf & PTE_D) && walk_allows(&w, ACC_WRITE, mmu);
-    out->exec_ok = walk_allows(&w, ACC_EXEC, mmu);
-    out->read_ok = walk_allows(&w, ACC_READ, mmu);
-    out->global = (leaf & PTE_G) && (cpu->cr4 & CR4_PGE);
+    walk_keep(&w, s, lin);
+    val = walk_val(&w);
+    l2_add(s, lin, val);
+    translate_done(&w, lin, val, mmu, out);
     return true;
 }
 
@@ -441,6 +532,9 @@ void x86_update_mode(X86Cpu *cpu)
         cpu->seg_base[i] = code64 && i < SEG_FS ? 0 : cpu->seg[i].base;
     }
     cpu->seg_base[SEG_FLAT] = 0;
+    if (cpu->t0) {
+        tlb_mode_changed(cpu);
+    }
 }
 
 void x86_set_a20(X86Cpu *cpu, bool enabled)

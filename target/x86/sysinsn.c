@@ -197,13 +197,11 @@ OP(invpcid)
         (type == 0 && !x86_canonical_base(cpu, desc[1]))) {
         RAISE_ERR(EXC_GP, 0);
     }
-    bool current = pcid == (cpu->cr4 & CR4_PCIDE ? cpu->cr3 & 0xfff : 0);
-    /* The TLB holds the current PCID and global pages only. */
-    if (type == 0 && current) {
-        x86_tlb_flush_page(cpu, desc[1]);
-    } else if (type == 1 && current) {
-        x86_tlb_flush(cpu, true);
-    } else if (type >= 2) {
+    if (type == 0) {
+        x86_tlb_flush_pcid_page(cpu, (unsigned)pcid, desc[1]);
+    } else if (type == 1) {
+        x86_tlb_flush_pcid(cpu, (unsigned)pcid);
+    } else {
         x86_tlb_flush(cpu, type == 3);
     }
     cpu->rip = insn_next_rip(cpu, d);

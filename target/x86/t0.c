@@ -109,27 +109,6 @@ static void t0_code_written(Vcpu *v, RamBlock *ram, uint64_t off, uint64_t len)
     pthread_mutex_unlock(&t->lock);
 }
 
-/* Pages that became code elsewhere while this vCPU could still store to them without being seen: report them. */
-static void report_write_tags(X86Cpu *cpu)
-{
-    if (cpu->vcpu.machine->n_cpus < 2) {
-        return;
-    }
-    for (unsigned m = 0; m < TLB_MMUS; m++) {
-        for (unsigned i = 0; i < TLB_SIZE; i++) {
-            const TlbEntry *e = &cpu->tlb->e[m][i];
-            const TlbAux *a = &cpu->tlb->aux[m][i];
-            if (e->wtag == TLB_NO_TAG || e->wtag & 3 || !a->range || !a->range->ram) {
-                continue;
-            }
-            uint64_t off = a->range->ram_off + (a->phys - a->range->start);
-            if (__atomic_load_n(&a->range->ram->page_flags[off >> RAM_PAGE_BITS], __ATOMIC_ACQUIRE)) {
-                ram_written(a->range->ram, off, RAM_PAGE_SIZE);
-            }
-        }
-    }
-}
-
 void t0_take_requests(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
@@ -145,8 +124,10 @@ void t0_take_requests(X86Cpu *cpu)
             unit_code_written(cpu, in[i].ram, in[i].off, in[i].len);
         }
     }
+    if (what & (TCG_FLUSH_TLB | TCG_RECHECK_WRITES)) {
+        tlb_recheck_writes(cpu);
+    }
     if (what & TCG_FLUSH_TLB) {
-        report_write_tags(cpu);
         mem_begin_run(cpu);
         x86_tlb_flush(cpu, false);
     }
@@ -373,9 +354,7 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
     if (!t) {
         return error_set(errp, "vCPU %u: no memory for the interpreter's tables", v->index);
     }
-    tlb_init(cpu);
     memset(t->jc, 0, sizeof(t->jc));
-    t->generation = 1;
     t->gen = GEN_NEVER;
     pthread_mutex_init(&t->lock, NULL);
     for (unsigned i = 1; i <= x86_n_features; i++) {
@@ -384,6 +363,7 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
         }
     }
     cpu->t0 = t;
+    tlb_init(cpu);
     return true;
 }
 

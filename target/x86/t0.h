@@ -13,6 +13,7 @@
 #include "decode.h"
 #include "rhea/accel/tcg.h"
 #include "sys.h"
+#include "tlbstate.h"
 #include <pthread.h>
 
 enum {
@@ -85,7 +86,7 @@ typedef struct T0State {
     bool running;         /* inside run(): the thread holds a read section, view is current */
     bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
     size_t unit_memory;
-    uint32_t tlb_used[TLB_MMUS][TLB_SIZE / 32]; /* entries to clear at a flush */
+    TlbState tlb;         /* all of the TLB but the first level itself */
     TcgStats stats;
     pthread_mutex_t lock; /* inbox */
     CodeWrite inbox[INBOX_MAX];
@@ -110,10 +111,24 @@ void unit_code_written(X86Cpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
 bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host);
 void units_drop_all(X86Cpu *cpu);
 
-/* mem.c */
+/* tlb.c */
 void tlb_init(X86Cpu *cpu);
+void tlb_mode_changed(X86Cpu *cpu); /* CPL: selects the generation */
 void tlb_new_generation(X86Cpu *cpu);
+void tlb_note_fetch(X86Cpu *cpu, uint64_t lin, const TlbAux *aux, unsigned mmu);
+void tlb_note_writable(X86Cpu *cpu, uint64_t host); /* an entry lets stores to this host page pass unseen */
+void tlb_drop_l1(X86Cpu *cpu, bool keep_global);
 void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page); /* stores there take the slow path from now on */
+void tlb_recheck_writes(X86Cpu *cpu);
+
+/* tlbwin.c */
+bool tlb_window_fill(X86Cpu *cpu, unsigned mmu, bool write, unsigned slot, uint64_t lin);
+void tlb_windows_drop(X86Cpu *cpu, bool keep_global);
+void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin);
+void tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page);
+void tlb_windows_recheck(X86Cpu *cpu);
+
+/* mem.c */
 /* The entry for fetching from lin; raises. */
 const TlbEntry *tlb_fetch(X86Cpu *cpu, uint64_t lin);
 unsigned tlb_fetch_io(X86Cpu *cpu, uint64_t lin, uint8_t *buf, unsigned n);

@@ -35,7 +35,7 @@ static void watch_page(X86Cpu *cpu, CodePage *p)
     }
     for (unsigned i = 0; i < m->n_cpus; i++) { /* they may hold a write tag: see t0_take_requests() */
         if (m->cpus[i] && m->cpus[i] != &cpu->vcpu) {
-            m->cpus[i]->target->tcg->request_flush(m->cpus[i], TCG_FLUSH_TLB);
+            m->cpus[i]->target->tcg->request_flush(m->cpus[i], TCG_RECHECK_WRITES);
         }
     }
 }

@@ -11,12 +11,14 @@
 /* What another thread asks a vCPU to drop. */
 enum {
     TCG_FLUSH_TLB = 1,   /* cached translations of addresses: the memory map or its write tracking changed */
+    TCG_RECHECK_WRITES = 4, /* the right to write RAM unseen: somebody watches more pages now */
     TCG_FLUSH_UNITS = 2, /* decoded units as well: host memory they came from may go away */
 };
 
 typedef struct TcgStats {
     uint64_t insns, units_made, units_live, unit_bytes, units_entered_slow, unit_flushes;
     uint64_t invalidations, write_checks, tlb_fills, tlb_flushes, page_flushes, slow_loads, slow_stores;
+    uint64_t l2_hits, walks, walk_hits, window_fills, generations;
 } TcgStats;
 
 typedef struct TcgTargetOps {

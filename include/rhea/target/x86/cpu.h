@@ -262,9 +262,14 @@ static inline bool x86_lin_ok(const X86Cpu *cpu, uint64_t lin)
 {
     return (uint64_t)((int64_t)(lin << cpu->lin_shift) >> cpu->lin_shift) == lin;
 }
-/* Own thread. Everything, or one page of every table. */
+/* Own thread, target/x86/tlb.c. All PCIDs; one page of the current PCID and global; after a load of CR3 (keep: with bit
+ * 63, nothing of the PCID goes); INVPCID types 0 and 1; rights that follow from CR0.WP or protection keys. */
 void x86_tlb_flush(X86Cpu *cpu, bool keep_global);
 void x86_tlb_flush_page(X86Cpu *cpu, uint64_t lin);
+void x86_tlb_new_cr3(X86Cpu *cpu, bool keep);
+void x86_tlb_flush_pcid_page(X86Cpu *cpu, unsigned pcid, uint64_t lin);
+void x86_tlb_flush_pcid(X86Cpu *cpu, unsigned pcid);
+void x86_tlb_rights_changed(X86Cpu *cpu);
 
 /* Boards and devices. Any thread. */
 void x86_set_a20(X86Cpu *cpu, bool enabled);
