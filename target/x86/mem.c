@@ -222,6 +222,13 @@ bool x86_stack_fault(const X86Cpu *cpu, uint64_t lin)
     return stack_op;
 }
 
+/* SDM vol. 3 table 6-7: the 80-bit format counts as 8 bytes, a table register as 4; 16 bytes and more check themselves
+ * (#GP) or need no alignment. */
+static unsigned ac_alignment(unsigned n)
+{
+    return n == 10 ? 8 : n == 6 ? 4 : n <= 8 && (n & (n - 1)) == 0 ? n : 1;
+}
+
 /* First byte, last byte and alignment; returns the address cut to 32 bits outside long mode. */
 static uint64_t check_linear(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
 {
@@ -230,7 +237,7 @@ static uint64_t check_linear(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu
     } else if (!x86_canonical(cpu, lin) || !x86_canonical(cpu, lin + n - 1)) {
         x86_raise_err(cpu, x86_stack_fault(cpu, lin) ? EXC_SS : EXC_GP, 0);
     }
-    if (G_UNLIKELY(cpu->t0->ac_on) && mmu == 1 && n <= 8 && (lin & (n - 1)) && (n & (n - 1)) == 0) {
+    if (G_UNLIKELY(cpu->t0->ac_on) && mmu == 1 && (lin & (ac_alignment(n) - 1))) {
         x86_raise_err(cpu, EXC_AC, 0);
     }
     return lin;

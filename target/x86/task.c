@@ -218,6 +218,7 @@ void x86_task_switch(X86Cpu *cpu, uint16_t sel, X86Desc *d, X86Switch why, uint6
         x86_stack_commit(cpu, &s);
     }
     if (t.trap) {
+        cpu->exc_in_flight = false; /* the switch is complete: not a fault of the event that came through a task gate */
         x86_raise_db_trap(cpu, DR6_BT);
     }
 }
