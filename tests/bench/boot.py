@@ -42,7 +42,7 @@ def guest_ram_resident(pid, ram_bytes):
 
 def run(program, kernel, initrd, cpu, timeout=600):
     """CPU seconds of one boot, and the largest resident memory beyond guest RAM seen (MiB)."""
-    args = [program, "-nodefaults", "-M", "pc", "-accel", "tcg", "-cpu", cpu, "-m", "512M", "-display", "none",
+    args = (program if isinstance(program, list) else [program]) + ["-nodefaults", "-M", "pc", "-accel", "tcg", "-cpu", cpu, "-m", "512M", "-display", "none",
             "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append",
             "console=ttyS0 quiet panic=-1"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

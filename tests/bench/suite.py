@@ -4,7 +4,7 @@
 guest under an installed QEMU, in alternation. Prints each emulator's slowdown against the host and the
 ratio QEMU/Rhea (above 1: Rhea is faster) from the emulators' own CPU time; wall time beside it.
 
-    tests/bench/suite.py [--groups kernels,os] [--only NAME,...] [--runs N] [--quick]
+    tests/bench/suite.py [--groups kernels,os,programs,boot,smp] [--only NAME,...] [--runs N] [--quick]
                          [--cpu MODEL] [--rhea PROGRAM] [--rhea-args '...'] [--qemu PROGRAM|none]
                          [--seconds S] [--json FILE] [--list]
 """
@@ -22,11 +22,13 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import boot as boot_bench  # noqa: E402
 import engines as en  # noqa: E402
-from engines import EngineError  # noqa: E402
+from engines import EngineError, Refused, guest_assets  # noqa: E402
 
 KERNELS = ("int", "mem", "float", "code")
-GROUPS = ("kernels", "os")
+GROUPS = ("kernels", "os", "programs", "boot", "smp")
+SMP = ("alu", "sha256", "chase-256k", "copy-large", "atomics", "getppid", "pagefault", "fork")
 RHEA = os.environ.get("RHEA_BIN") or os.path.join(en.ROOT, "build/tools/system/rhea-system-x86_64")
 
 
@@ -81,13 +83,13 @@ class Suite:
 
     def scale(self, command, guests, base):
         """Units with which the slowest guest takes about the time asked for; this also warms all up."""
-        n, longest = max(1, base // 16), 0.0
-        for _ in range(6):
+        n = max(1, base // 16)
+        for _ in range(8):
             longest = max(g.ask(command.format(n=n, reps=1), self.a.timeout)["cpu"] for g in guests)
-            if longest >= self.a.seconds / 8:
+            if 0.7 * self.a.seconds <= longest <= 1.5 * self.a.seconds or (n == 1 and longest > self.a.seconds):
                 break
-            n = max(n + 1, min(n * 40, int(n * self.a.seconds / 3 / max(longest, 1e-4))))
-        return max(1, round(n * self.a.seconds / longest))
+            n = max(1, round(n * min(30, self.a.seconds / longest)))
+        return n
 
     def measure(self, group, name, command, base, native, guests):
         row = {"group": group, "name": name, "samples": {e.name: [] for e in [native] + guests}}
@@ -159,15 +161,90 @@ class Suite:
         finally:
             self.close(native, rhea, peer)
 
+    def run_programs(self):
+        tree = en.programs_tree(os.path.join(self.tmp, "programs"))
+        initrd = en.initramfs(tree, os.path.join(self.tmp, "programs.cpio"))
+        native = en.Native(tree, chroot=True)
+        rhea, peer = self.emulators(initrd, "2048M")
+        guests = [g for g in (rhea, peer) if g]
+        self.say("-- programs")
+        self.a.seconds = max(self.a.seconds, 1.0)  # shorter, and starting the program is all that is measured
+        try:
+            for name, base in en.programs():
+                if self.wanted(name):
+                    self.measure("programs", name, f"script /bench/programs/{name}.sh {{n}}", base, native, guests)
+        finally:
+            self.close(native, rhea, peer)
+
+    def run_boot(self):
+        """A kernel to userspace and off again: CPU time, no native figure."""
+        self.say("-- boot")
+        initrd = guest_assets.initramfs(os.path.join(self.tmp, "boot.cpio"), "true")
+        programs = [("rhea", [self.a.rhea] + shlex.split(self.a.rhea_args))] + ([("qemu", [self.a.qemu])] if self.a.qemu else [])
+        row = {"group": "boot", "name": "boot", "samples": {e: [] for e, _ in programs}}
+        for _ in range(self.a.runs):
+            for e, program in programs:
+                start = time.monotonic()
+                cpu, memory = boot_bench.run(program, guest_assets.kernel("cloud"), initrd, self.a.cpu)
+                row["samples"][e].append({"cpu": cpu, "wall": time.monotonic() - start, "extra_mib": memory})
+                self.accounts[e] = self.accounts.get(e, 0.0) + cpu
+        self.finish(row)
+
+    def run_smp(self):
+        """Two jobs at once on two virtual CPUs against one job."""
+        tree = en.small_tree(os.path.join(self.tmp, "small"))
+        initrd = en.initramfs(tree, os.path.join(self.tmp, "smp.cpio"))
+        native = en.Native(tree)
+        rhea, peer = self.emulators(initrd, extra=("-smp", "2"))
+        up = [native]
+        try:
+            for g in filter(None, (rhea, peer)):
+                try:
+                    g.ensure()
+                    up.append(g)
+                except Refused as e:
+                    self.notes.append("smp: skipped: " + " ".join(str(e).split()))
+            if rhea not in up:
+                return
+            self.say(f"-- smp: two jobs on two CPUs against one; wall time scaling, 2.00 is perfect\n{'':<17}"
+                     "(CPU time of the two / twice that of one)" + "".join(f"{e.name:>15}" for e in up))
+            for name in SMP:
+                if self.wanted("smp-" + name):
+                    self.scaling(name, native, up)
+        finally:
+            self.close(native, rhea, peer)
+
+    def scaling(self, name, native, up):
+        base = native.list()[name][1]
+        row = {"group": "smp", "name": "smp-" + name, "samples": {e.name: [] for e in up}, "scaling": {}, "cpu_cost": {}}
+        try:
+            row["n"] = n = self.scale(f"run {name} {{n}} {{reps}}", up[1:], base)
+            for _ in range(self.a.runs):
+                for e in up:
+                    m = n * 10 if e is native else n
+                    one, two = (e.ask(f"jobs {k} {name} {m}", self.a.timeout) for k in (1, 2))
+                    if one["sum"] != two["sum"]:
+                        raise EngineError(f"{e.name}: one job computed {one['sum']}, each of two {two['sum']}")
+                    row["samples"][e.name].append({"one": one, "two": two})
+        except EngineError as e:
+            self.problem(f"smp {name}: {e}")
+            return
+        for e, v in row["samples"].items():
+            row["scaling"][e] = statistics.median(2 * s["one"]["wall"] / s["two"]["wall"] for s in v)
+            row["cpu_cost"][e] = statistics.median(s["two"]["cpu"] / (2 * s["one"]["cpu"]) for s in v)
+        self.rows.append(row)
+        self.say(f"{row['name']:<58}" + "".join(f"{row['scaling'][e.name]:>8.2f} ({row['cpu_cost'][e.name]:.2f})" for e in up))
+
     def wanted(self, name):
         return not self.a.only or name in self.a.only
 
     def summary(self):
-        self.say("\ngeometric means of CPU time  rhea x native  qemu x native  qemu/rhea")
+        if self.rows:
+            self.say("\ngeometric means of CPU time  rhea x native  qemu x native  qemu/rhea")
         means = {}
         order = []
         for r in self.rows:
-            if r["group"] not in order:
+            if r["group"] not in order + ["smp"]:
                 order.append(r["group"])
         sets = [(g, [r for r in self.rows if r["group"] == g]) for g in order]
         kernels = [r for r in self.rows if r["group"] in KERNELS]
@@ -188,6 +265,18 @@ class Suite:
         return means
 
 
+def catalog():
+    """{name: (group, "yes" or what this host lacks)} of all workloads."""
+    with tempfile.TemporaryDirectory(prefix="rhea-suite-") as tmp:
+        native = en.Native(en.small_tree(tmp))
+        found = {name: (group, ok) for name, (group, _, ok) in native.list().items() if name != "nothing"}
+        native.close()
+    found.update((n, ("programs", "yes")) for n, _ in en.programs())
+    found["boot"] = ("boot", "yes")
+    found.update(("smp-" + n, ("smp", "yes")) for n in SMP)
+    return found
+
+
 def version(program):
     r = subprocess.run([program, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return r.stdout.splitlines()[0] if r.stdout else "?"
@@ -195,7 +284,7 @@ def version(program):
 
 def parse():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--groups", default="kernels,os")
+    ap.add_argument("--groups", default="kernels,os,programs,boot,smp")
     ap.add_argument("--only", help="names of workloads, separated by commas")
     ap.add_argument("--runs", type=int, default=5)
     ap.add_argument("--quick", action="store_true", help="an impression: kernels and os, one short run of each")
@@ -209,14 +298,24 @@ def parse():
     ap.add_argument("--list", action="store_true", help="print the workloads and end")
     a = ap.parse_args()
     a.only = set(a.only.split(",")) if a.only else None
+    a.catalog = catalog()
+    unknown = sorted((a.only or set()) - set(a.catalog))
+    if unknown:
+        ap.error(f"no such workload: {unknown[0]}; --list prints them")
     if a.quick:
         a.runs, a.seconds = 1, 0.25
-        if a.groups == ap.get_default("groups"):
+        if a.groups == ap.get_default("groups") and not a.only:
             a.groups = "kernels,os"
     a.groups = a.groups.split(",")
+    # The kernels' own groups: a group is run when it holds something wanted.
+    held = {group for name, (group, _) in a.catalog.items() if not a.only or name in a.only}
     unknown = [g for g in a.groups if g not in GROUPS + KERNELS]
     if unknown or a.runs < 1:
         ap.error(f"no such group: {unknown[0]}" if unknown else "--runs must be at least 1")
+    expanded = [g for word in a.groups for g in (KERNELS if word == "kernels" else (word,))]
+    a.groups = [g for g in expanded if g in held]
+    if not a.groups:
+        ap.error("none of the groups holds a workload of --only")
     if a.qemu == "none":
         a.qemu = None
     return a
@@ -224,24 +323,24 @@ def parse():
 
 def main():
     a = parse()
+    if a.list:
+        for name, (group, ok) in a.catalog.items():
+            print(f"{group:<9} {name}" + ("" if ok == "yes" else f" ({ok} on this host)"))
+        return 0
     with tempfile.TemporaryDirectory(prefix="rhea-suite-") as tmp:
         s = Suite(a, tmp)
-        if a.list:
-            native = en.Native(en.small_tree(os.path.join(tmp, "small")))
-            for name, (group, _, ok) in native.list().items():
-                print(f"{group:<6} {name}" + ("" if ok == "yes" else f" ({ok} on this host)"))
-            native.close()
-            return 0
         s.say(f"rhea: {version(a.rhea)} {a.rhea_args}\nqemu: {version(a.qemu) if a.qemu else 'none is installed'}\n"
               f"cpu model {a.cpu}, {a.runs} runs, load {os.getloadavg()[0]:.1f}\n")
         s.say(s.HEAD)
         start = time.monotonic()
-        groups = [g for g in KERNELS if "kernels" in a.groups or g in a.groups] + (["os"] if "os" in a.groups else [])
-        try:
-            if groups:
-                s.run_kernels(groups)
-        except EngineError as e:
-            s.problem(str(e))
+        groups = [g for g in a.groups if g in KERNELS + ("os",)]
+        parts = [lambda: s.run_kernels(groups)] if groups else []
+        parts += [f for g, f in (("programs", s.run_programs), ("boot", s.run_boot), ("smp", s.run_smp)) if g in a.groups]
+        for part in parts:
+            try:
+                part()
+            except EngineError as e:
+                s.problem(str(e))
         means = s.summary()
         s.say(f"{time.monotonic() - start:.0f} s")
         if a.json:

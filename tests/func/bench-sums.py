@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The workloads of the performance suite compute in a guest what they compute on the host: each runs once,
-with a small size; nothing is timed."""
+with a small size; nothing is timed.
+
+    bench-sums.py [bench_workloads|bench_programs [CPU]]
+"""
 import os
 import sys
 import tempfile
@@ -24,28 +27,49 @@ def compare(native, guest, command):
     return None if mine == host else f"{command}: the guest computed {mine}, the host {host}"
 
 
-def bench_sums():
-    with tempfile.TemporaryDirectory(prefix="rhea-sums-") as tmp:
-        tree = en.small_tree(os.path.join(tmp, "tree"))
-        rt.asset(rt.guest_assets.kernel, "cloud")
-        initrd = en.initramfs(tree, os.path.join(tmp, "i.cpio"))
-        native, guest = en.Native(tree), en.Guest("rhea", rt.BIN, initrd, CPU)
-        guest.boot_timeout = 120 * rt.SLOW
-        try:
-            offered, wanted = guest.list(), native.list()
-            both = [n for n in wanted if offered[n][2] == wanted[n][2] == "yes"]
-            if set(offered) != set(wanted) or len(both) < 50:
-                raise rt.Failure(f"only {len(both)} workloads can run on both sides")
-            wrong = [w for w in (compare(native, guest, f"run {n} {max(1, wanted[n][1] // 50)} 1") for n in both) if w]
-        finally:
-            guest.close()
-            native.close()
+def compare_all(tmp, tree, commands, chroot=False, mem="512M"):
+    """Runs commands(native, guest) on both; says how many there were."""
+    rt.asset(rt.guest_assets.kernel, "cloud")
+    initrd = en.initramfs(tree, os.path.join(tmp, "i.cpio"))
+    native, guest = en.Native(tree, chroot), en.Guest("rhea", rt.BIN, initrd, CPU, mem)
+    guest.boot_timeout = 180 * rt.SLOW
+    try:
+        todo = commands(native, guest)
+        wrong = [w for w in (compare(native, guest, c) for c in todo) if w]
+    finally:
+        guest.close()
+        native.close()
     if wrong:
         raise rt.Failure("\n".join(wrong))
-    return f"{len(both)} workloads equal; not on both: {', '.join(set(wanted) - set(both)) or 'none'}"
+    return f"{len(todo)} sums equal"
 
+
+def small_sizes(native, guest):
+    offered, wanted = guest.list(), native.list()
+    both = [n for n in wanted if offered[n][2] == wanted[n][2] == "yes"]
+    if set(offered) != set(wanted) or len(both) < 50:
+        raise rt.Failure(f"only {len(both)} workloads can run on both sides")
+    return [f"run {n} {max(1, wanted[n][1] // 50)} 1" for n in both]
+
+
+def bench_workloads():
+    with tempfile.TemporaryDirectory(prefix="rhea-sums-") as tmp:
+        return compare_all(tmp, en.small_tree(os.path.join(tmp, "tree")), small_sizes)
+
+
+def bench_programs():
+    with tempfile.TemporaryDirectory(prefix="rhea-sums-") as tmp:
+        try:
+            tree = rt.asset(en.programs_tree, os.path.join(tmp, "tree"))
+        except en.EngineError as e:
+            raise rt.Skip(str(e)) from e
+        return compare_all(tmp, tree, lambda *_: [f"script /bench/programs/{n}.sh {max(1, b // 20)}"
+                                                  for n, b in en.programs()], chroot=True, mem="2048M")
+
+
+TESTS = {"bench_workloads": bench_workloads, "bench_programs": bench_programs}
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        CPU = sys.argv[1]
-    rt.main(bench_sums)
+    if len(sys.argv) > 2:
+        CPU = sys.argv[2]
+    rt.main(*[TESTS[sys.argv[1]]] if len(sys.argv) > 1 else TESTS.values())

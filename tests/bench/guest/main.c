@@ -212,6 +212,9 @@ static void script_child(const char *file, const char *n)
         dup2(out[1], 2);
         close(out[0]);
         close(out[1]);
+        if (chdir("/tmp")) {
+            _exit(126);
+        }
         execl("/bin/sh", "sh", file, n, (char *)NULL);
         _exit(127);
     }
