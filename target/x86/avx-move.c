@@ -235,9 +235,9 @@ OP(vzeroall)
 OP(vpmovmskb)
 {
     const X86Vec *v = &cpu->xmm[d->rm];
-    uint32_t m = 0;
-    for (unsigned i = 0; i < insn_vlen(d); i++) {
-        m |= (uint32_t)(v->b[i] >> 7) << i;
+    uint32_t m = byte_signs(v->q[0]) | byte_signs(v->q[1]) << 8;
+    if (insn_vex_l(d)) {
+        m |= byte_signs(v->q[2]) << 16 | byte_signs(v->q[3]) << 24;
     }
     cpu->gpr[d->reg] = m;
     NEXT;

@@ -120,10 +120,8 @@ static bool decode_vex(Dec *s, bool *is_vex)
     }
     if (!(s->mode & MODE_CODE64)) {
         s->rex_bits &= 8;
-        s->vvvv = (~last >> 3) & 7;
-    } else {
-        s->vvvv = (~last >> 3) & 15;
     }
+    s->vvvv = (~last >> 3) & 15;
     s->vex_l = last & 4;
     s->vex_pp = last & 3; /* 1 = 66, 2 = F3, 3 = F2 */
     s->pos += two ? 2 : 3;
@@ -411,6 +409,7 @@ static bool decode_operands(Dec *s, unsigned off)
             s->fail = DEC_UD;
             return false;
         }
+        s->vvvv &= s->mode & MODE_CODE64 ? 15 : 7; /* eight registers; unused it must be 1111b all the same */
         d->imm = (d->imm & 0xff) | (uint64_t)s->vvvv << 8 | (uint64_t)s->vex_l << 12 | (uint64_t)(s->rex_bits & 8) << 10;
         if (row->attrs & RA_IS4 && !(s->mode & MODE_CODE64)) { /* eight registers: the top bit is ignored */
             d->imm &= ~0x80ull;

@@ -342,11 +342,7 @@ OP(mmx_pmovmskb)
 OP(sse_pmovmskb)
 {
     const X86Vec *v = &cpu->xmm[d->rm];
-    uint32_t m = 0;
-    for (unsigned i = 0; i < 16; i++) {
-        m |= (uint32_t)(v->b[i] >> 7) << i;
-    }
-    cpu->gpr[d->reg] = m;
+    cpu->gpr[d->reg] = byte_signs(v->q[0]) | byte_signs(v->q[1]) << 8;
     NEXT;
 }
 

@@ -112,6 +112,12 @@ static inline void sse_set_gpr(X86Cpu *cpu, const X86Insn *d, unsigned reg, uint
         }                                                                                                   \
     }
 
+/* The top bits of eight bytes, side by side: the product brings bit 8i + 7 to bit 56 + i and nothing else there. */
+static inline uint32_t byte_signs(uint64_t q)
+{
+    return (uint32_t)((q >> 7 & 0x0101010101010101u) * 0x0102040810204080u >> 56);
+}
+
 static inline int8_t sat_s8(int v) { return (int8_t)(v < -128 ? -128 : v > 127 ? 127 : v); }
 static inline uint8_t sat_u8(int v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
 static inline int16_t sat_s16(int v) { return (int16_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v); }

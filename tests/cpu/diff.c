@@ -2,7 +2,8 @@
  * tests/cpu/diff.c - every user-mode row of insn.def, with random operands, on the host CPU and in the interpreter.
  *
  *   cpu-diff                 a short run over all rows (RHEA_DIFF_CASES sets the number of cases)
- *   cpu-diff --row NAME      only rows of that name; --group NAME: of that group (the names are in the last line)
+ *   cpu-diff --row NAME      only rows of that name; --group NAME: of that group (the names are in the last
+ *                            line), or vex: only which VEX encodings exist
  *   cpu-diff --replay ROW 64|32 SEED   one case, in full
  *
  * A difference is printed as a line that --replay takes. Prints the cases per group at the end.
@@ -138,6 +139,7 @@ static void settle_known(const DiffCase *c, const DiffResult *h, DiffResult *t)
 }
 
 typedef struct Progress { /* shared with the child that runs the cases */
+    unsigned vex_differences;
     uint64_t cases, differences, groups[16], faults;
     unsigned row;
     bool code64;
@@ -267,11 +269,15 @@ int main(int argc, char **argv)
             seed = strtoull(argv[i + 1], NULL, 0);
         }
     }
-    printf("1..2\n");
+    printf("1..3\n");
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
         run_cases(total, only, seed);
+        if ((!only || !strcmp(only, "vex")) && diff_native_has_ymm()) {
+            progress->vex_differences = diff_vex_run(total / 4, seed);
+        }
+        fflush(stdout);
         _exit(0);
     }
     int status = 0;
@@ -297,6 +303,7 @@ int main(int argc, char **argv)
         }
     }
     printf("%sok 2 - every row was reached\n", missed ? "not " : "");
+    printf("%sok 3 - the same VEX encodings exist\n", progress->vex_differences ? "not " : "");
     printf("# %lu cases (%lu faults), %lu differences; rows left to other tests: %u\n#", (long)progress->cases,
            (long)progress->faults, (long)progress->differences, left_out);
     for (unsigned i = 0; i < G_N_ELEMENTS(group_names); i++) {

@@ -63,6 +63,9 @@ bool diff_native_has_feature(const char *name);
 bool diff_native_has_ymm(void); /* AVX is on: ymmh is loaded and read */
 void diff_native_run(const DiffCase *c, DiffResult *r);
 
+/* diff-vex.c: which VEX encodings exist. Returns the number of differences. */
+unsigned diff_vex_run(uint64_t n, uint64_t seed);
+
 /* diff-t0.c */
 void diff_t0_init(void);
 void diff_t0_run(const DiffCase *c, DiffResult *r);
