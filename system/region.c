@@ -334,7 +334,8 @@ static void as_update(AddressSpace *as)
         MemListener *lis = l->data;
         lis->update(lis, was, now);
     }
-    if (as == &m->as_mem && m->accel && m->accel->memory_changed && m->priv->vcpus_made) {
+    bool cpus_see_it = as == &m->as_mem || as == m->as_smm;
+    if (cpus_see_it && m->accel && m->accel->memory_changed && m->priv->vcpus_made) {
         m->accel->memory_changed(m, was, now);
     }
     rcu_defer(view_free, was);

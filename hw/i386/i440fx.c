@@ -2,10 +2,10 @@
  * hw/i386/i440fx.c - the 82441FX host bridge: configuration mechanism 1, PAM, SMRAM.
  *
  * Models: Intel 440FX PCIset, 82441FX (PMC) data sheet (290549): CONFIG_ADDRESS and CONFIG_DATA (3.1),
- *         PAM0-PAM6 (3.2.16), SMRAM (3.2.20). The reset control register CF9h belongs to the PIIX3
+ *         PAM0-PAM6 (3.2.16), SMRAM (3.2.20): open to all, enabled for CPUs in SMM, locked. The reset control register CF9h belongs to the PIIX3
  *         (290550, 2.5.7 RC); it is decoded here because a doubleword at CF8h must reach one place.
  * Does not model: DRAM timing and row boundary registers beyond their storage, the AGP-less bus
- *         arbiter, the turbo reset register, ECC, SMM (a locked or closed SMRAM is PCI memory).
+ *         arbiter, the turbo reset register, ECC, D_CLS (data accesses in SMM go to SMRAM, as fetches do).
  * Threads: the two configuration ports take no domain themselves (CONFIG_ADDRESS is atomic) and enter
  *         that of the addressed function; PAM and SMRAM writes run in this function's domain.
  */
@@ -131,6 +131,8 @@ typedef struct I440fx {
     MemRegion shadow;      /* reads `behind`, writes RAM */
     PamSegment pam[PAM_SEGMENTS];
     MemRegion vga_window;  /* A0000h-BFFFFh to PCI unless SMRAM is open */
+    MemRegion smm_root, smm_all, smm_window; /* memory of CPUs in SMM: everything, with RAM at A0000h-BFFFFh */
+    AddressSpace smm_memory;
     MemRegion vga_nobody;  /* what answers there when no graphics card does: RAM must not show through */
 } I440fx;
 
@@ -163,6 +165,7 @@ static void i440fx_update_memory(I440fx *s)
         region_set_enabled(&s->pam[k].write_ram, bits == PAM_WRITE);
     }
     region_set_enabled(&s->vga_window, !((smram & SMRAM_OPEN) && (smram & SMRAM_ENABLE)));
+    region_set_enabled(&s->smm_window, smram & SMRAM_ENABLE);
     mem_commit(s->dev.machine);
 }
 
@@ -174,6 +177,9 @@ static void i440fx_config_written(Device *dev, unsigned off, unsigned len)
         if (v & SMRAM_LOCK) { /* D_LCK: D_OPEN becomes 0 and all but D_CLS read-only until reset */
             pci_set_byte(dev, REG_SMRAM, v & ~SMRAM_OPEN);
             pci_set_wmask(dev, REG_SMRAM, SMRAM_CLOSED, 1);
+        }
+        if (v & SMRAM_CLOSED) {
+            guest_unimp(dev, "SMRAM is closed to data accesses of SMM code: they reach it all the same");
         }
     }
     if ((off < REG_PAM0 + 7 && off + len > REG_PAM0) || (off <= REG_SMRAM && off + len > REG_SMRAM)) {
@@ -219,6 +225,13 @@ static void nobody_write(void *opaque G_GNUC_UNUSED, MemAccess *a, uint64_t val 
 static void i440fx_cleanup(void *opaque)
 {
     I440fx *s = opaque;
+    s->dev.machine->as_smm = NULL;
+    as_fini(&s->smm_memory);
+    region_unmap(&s->smm_window);
+    region_unmap(&s->smm_all);
+    region_fini(&s->smm_window);
+    region_fini(&s->smm_all);
+    region_fini(&s->smm_root);
     region_unmap(&s->behind_rom);
     region_unmap(&s->vga_nobody);
     region_fini(&s->vga_nobody);
@@ -260,6 +273,13 @@ static bool i440fx_realize(Device *dev, Error **errp)
     }
     region_init_alias(&s->vga_window, dev, "vga-window", pci_mem, VGA_BASE, VGA_SIZE);
     device_map_mem(dev, &s->vga_window, VGA_BASE, 1);
+    region_init(&s->smm_root, dev, "smm", UINT64_MAX);
+    region_init_alias(&s->smm_all, dev, "smm-all", &m->sysmem, 0, UINT64_MAX);
+    region_init_alias(&s->smm_window, dev, "smram", &m->ram_region, VGA_BASE, VGA_SIZE);
+    region_map(&s->smm_root, 0, &s->smm_all, 0);
+    region_map(&s->smm_root, VGA_BASE, &s->smm_window, 1);
+    as_init(&s->smm_memory, m, "smm", &s->smm_root);
+    m->as_smm = &s->smm_memory;
     i440fx_update_memory(s);
     mem_commit(m);
     pci_set_wmask(dev, 0x04, 0x0140, 2); /* memory and bus master are hard-wired on (3.2.3) */

@@ -3,7 +3,8 @@
  *
  * Models: ISA lines to both 8259s and the I/O APIC (IRQ 0 on pin 2, as MP specification 1.4, 5.3.2 shows);
  *         INTR to LINT0 of all CPUs; A20 as the OR of port 92h and the 8042; FERR# latched as IRQ 13 and
- *         released by a write to F0h (Intel SDM volume 1, 8.7 and D.2).
+ *         released by a write to F0h (Intel SDM volume 1, 8.7 and D.2); SMI# of the chipset to the bootstrap
+ *         processor (the others get theirs as interrupt messages: firmware relocates their SMBASE first).
  * Does not model: IGNNE# beyond releasing the latch; the NMI mask of port 70h.
  * Threads: lines are driven from any thread; F0h in the platform domain; the latch has a leaf lock.
  */
@@ -161,6 +162,16 @@ static void glue_intr_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
 
 static const IrqSinkOps glue_intr_sink = { .set = glue_intr_set };
 
+static void glue_smi_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
+{
+    Machine *m = dev_as(PcGlue, ((PcBoard *)sink)->glue)->dev.machine;
+    if (level && m->cpus && m->cpus[0]) {
+        vcpu_interrupt(m->cpus[0], X86_IRQ_SMI);
+    }
+}
+
+static const IrqSinkOps glue_smi_sink = { .set = glue_smi_set };
+
 bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
 {
     PcGlue *g = dev_as(PcGlue, s->glue);
@@ -180,6 +191,7 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
         X86Cpu *cpu = x86_cpu(m->cpus[i]);
         cpu->pic_ack = glue_pic_ack;
         cpu->pic_opaque = s->pic_master;
+        cpu->no_smm = s->smm == OFF;
         cpu->ferr = glue_ferr;
         cpu->ferr_opaque = g;
         if (x86_has_feature(cpu, "apic") && !apic_create(m, m->cpus[i], m->unattached, errp)) {
@@ -262,6 +274,7 @@ bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp)
     glue_wire_gsis(s, g);
     irq_connect(&g->ferr, &irq_or_sink, &s->isa->irq_or[FERR_IRQ], PC_IRQ_SOURCE_FERR);
     if (s->pm) {
+        piix4_pm_connect_smi(s->pm, &glue_smi_sink, s, 0);
         piix4_pm_connect_sci(s->pm, &irq_or_sink, &s->isa->irq_or[9], PC_IRQ_SOURCE_SCI);
     }
     s->rtc = device_create(m, &mc146818_type, m->unattached, NULL, isa, errp, NULL);

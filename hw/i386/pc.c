@@ -3,7 +3,7 @@
  *
  * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
  *         (ISA bridge, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports, fw_cfg.
- * Does not model: IDE, USB, floppy, parallel port, graphics (not there yet), SMM, VMware port.
+ * Does not model: IDE, USB, floppy, parallel port, graphics (not there yet), VMware port.
  * Threads: main loop.
  */
 #include "pc.h"
@@ -28,9 +28,6 @@ static bool pc_refuse(Error **errp, const char *prop, const char *why, const cha
 
 static bool pc_check_props(const PcBoard *s, Error **errp)
 {
-    if (s->smm == ON) {
-        return pc_refuse(errp, "smm=on", "system management mode is not emulated", "leave smm out or set smm=off");
-    }
     if (s->vmport == ON) {
         return pc_refuse(errp, "vmport=on", "the VMware port is not emulated", "leave vmport out or set vmport=off");
     }
@@ -92,7 +89,8 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
     }
     s->isa = piix3_isa_bus(s->piix3);
     if (s->acpi != OFF) {
-        s->pm = device_create(m, &piix4_pm_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.3", NULL);
+        s->pm = device_create(m, &piix4_pm_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.3",
+                              "smm-enabled", s->smm == OFF ? "off" : "on", NULL);
         return s->pm != NULL;
     }
     return true;
@@ -202,7 +200,7 @@ static const Prop pc_props[] = {
     PROP_ONOFFAUTO(PcBoard, acpi, "acpi", AUTO, "ACPI hardware and tables"),
     PROP_ONOFFAUTO(PcBoard, pit, "pit", AUTO, "8254 timer and speaker"),
     PROP_ONOFFAUTO(PcBoard, pic, "pic", AUTO, "8259 interrupt controllers (always there)"),
-    PROP_ONOFFAUTO(PcBoard, smm, "smm", AUTO, "System management mode (off)"),
+    PROP_ONOFFAUTO(PcBoard, smm, "smm", AUTO, "System management mode (auto: on)"),
     PROP_ONOFFAUTO(PcBoard, vmport, "vmport", AUTO, "VMware port (off)"),
     PROP_BOOL(PcBoard, usb, "usb", false, "USB controller (off)"),
     PROP_BOOL(PcBoard, sata, "sata", false, "SATA controller (off)"),

@@ -29,6 +29,7 @@ IsaBus *piix3_isa_bus(Device *piix3); /* "isa.0" */
 
 /* piix4pm.c */
 extern const DeviceType piix4_pm_type;
+void piix4_pm_connect_smi(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin);
 void piix4_pm_connect_sci(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin);
 /* The I/O base software has chosen: 0 when not enabled yet. The function's domain, or parked vCPUs. */
 uint16_t piix4_pm_base(Device *pm);

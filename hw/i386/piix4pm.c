@@ -4,16 +4,19 @@
  * Models: Intel 82371AB (PIIX4) data sheet (290562), 7.1 (configuration: PMBA, SMBBA, PMREGMISC,
  *         SMBHSTCFG, DEVACTB), 7.2 (PMSTS, PMEN, PMCNTRL, PMTMR, GPSTS, GPEN, GLBCTL, ...), 7.3 (SMBus
  *         host); ACPI 6.3, 4.8.3 (fixed events, PM timer, power button).
- *         There is no SMM: the two APM commands that switch ACPI on and off, which firmware's SMI handler
- *         would execute, take effect directly, and DEVACTB reads as "SMI set up already".
- * Does not model: S3 and S4, clock control, device idle timers, trap events, SMBus slaves.
+ *         Writes to APMC raise SMI# when DEVACTB.APMC_EN and GLBCTL.SMI_EN say so, and set GLBSTS.APM_STS (7.2.8,
+ *         7.2.11). The two APM commands that switch ACPI on and off, which the firmware of real boards executes in its
+ *         SMI handler, take effect directly, because SeaBIOS's handler leaves them to the chipset. Without SMM
+ *         (smm_enabled=off) DEVACTB reads as "SMI set up already", so that firmware does not wait for one.
+ * Does not model: GLBCTL.EOS (each event is one SMI), SMIs by other events than APMC, S3 and S4, clock control, device idle timers, trap events, SMBus slaves.
  * Threads: everything runs in the device's domain.
  */
 #include "pc_internal.h"
 #include <string.h>
 
 enum { /* I/O registers, from PMBA */
-    PMSTS = 0x00, PMEN = 0x02, PMCNTRL = 0x04, PMTMR = 0x08, GPSTS = 0x0c, GPEN = 0x0e, PM_IO_SIZE = 0x40,
+    PMSTS = 0x00, PMEN = 0x02, PMCNTRL = 0x04, PMTMR = 0x08, GPSTS = 0x0c, GPEN = 0x0e, GLBSTS = 0x18, GLBCTL = 0x28, PM_IO_SIZE = 0x40,
+    GLBSTS_APM = 1 << 5, GLBCTL_SMI_EN = 1,
     PM_TIMER = 1 << 0, PM_GLOBAL = 1 << 5, PM_POWER_BUTTON = 1 << 8, PM_RTC = 1 << 10, PM_WAKE = 1 << 15,
     PM_STATUS_BITS = PM_TIMER | 1 << 4 | PM_GLOBAL | PM_POWER_BUTTON | PM_RTC | PM_WAKE,
     PM_ENABLE_BITS = PM_TIMER | PM_GLOBAL | PM_POWER_BUTTON | PM_RTC,
@@ -31,9 +34,9 @@ enum { /* SMBus host, from SMBBA */
 
 typedef struct Piix4Pm {
     Device dev;
-    bool disable_s3, disable_s4;   /* configuration */
+    bool disable_s3, disable_s4, smm; /* configuration */
     MemRegion pm_io, smb_io, apm_io; /* wiring */
-    IrqLine sci;
+    IrqLine sci, smi;              /* SMI# as a pulse */
     uint16_t sts, en, cnt;         /* guest-visible state */
     uint16_t gp_sts, gp_en;
     uint8_t regs[PM_IO_SIZE];      /* the registers from 10h on that are storage */
@@ -158,6 +161,9 @@ static void pm_write16(Piix4Pm *s, unsigned reg, uint16_t val, uint16_t mask)
     case GPEN:
         s->gp_en = (s->gp_en & ~mask) | (val & mask & 0x0f01);
         break;
+    case GLBSTS: /* write one to clear */
+        s->regs[GLBSTS] &= ~(val & mask);
+        break;
     case PMTMR:
     case PMTMR + 2:
         guest_error(&s->dev, "write to the read-only PM timer");
@@ -224,6 +230,11 @@ static void apm_write(void *opaque, MemAccess *a, uint64_t val)
         return;
     }
     s->apm_command = val;
+    if (s->smm && (pci_get(&s->dev, CFG_DEVACTB3, 1) & DEVACTB3_APMC_EN) && (s->regs[GLBCTL] & GLBCTL_SMI_EN)) {
+        s->regs[GLBSTS] |= GLBSTS_APM;
+        irq_set(&s->smi, true);
+        irq_set(&s->smi, false);
+    }
     if (val == PIIX4_ACPI_ENABLE) {
         s->cnt |= CNT_SCI_ENABLE;
     } else if (val == PIIX4_ACPI_DISABLE) {
@@ -312,7 +323,7 @@ static void pm_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     for (unsigned i = 0; i < G_N_ELEMENTS(pm_config); i++) {
         pci_set_long(dev, pm_config[i].reg, pm_config[i].value);
     }
-    pci_set_byte(dev, CFG_DEVACTB3, DEVACTB3_APMC_EN);
+    pci_set_byte(dev, CFG_DEVACTB3, s->smm ? 0 : DEVACTB3_APMC_EN);
     pci_set_word(dev, 0x06, 0x0280);
     pm_schedule_overflow(s);
 }
@@ -337,6 +348,7 @@ static bool pm_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 
 static const Prop pm_props[] = {
     PROP_BOOL(Piix4Pm, disable_s3, "disable_s3", true, "Suspend to RAM is not offered"),
+    PROP_BOOL(Piix4Pm, smm, "smm-enabled", true, "Commands to port B2h raise system-management interrupts"),
     PROP_BOOL(Piix4Pm, disable_s4, "disable_s4", true, "Suspend to disk is not offered"),
     { 0 },
 };
@@ -359,6 +371,11 @@ const DeviceType piix4_pm_type = {
     .internal = true, .bus_type = &pci_bus_type, .bus_ops = &pm_ops, .props = pm_props, .vmstate = &pm_state,
     .realize = pm_realize, .reset = pm_reset, .reset_done = pm_reset_done,
 };
+
+void piix4_pm_connect_smi(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin)
+{
+    irq_connect(&dev_as(Piix4Pm, pm)->smi, ops, sink, pin);
+}
 
 void piix4_pm_connect_sci(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin)
 {

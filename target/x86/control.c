@@ -148,14 +148,20 @@ bool x86_set_cr4(X86Cpu *cpu, uint64_t val)
     return true;
 }
 
-bool x86_set_efer(X86Cpu *cpu, uint64_t val)
+uint64_t x86_efer_allowed(const X86Cpu *cpu)
 {
-    uint64_t ok = EFER_LMA, was = cpu->efer;
+    uint64_t ok = x86_has_bit(cpu, X86_FEAT_LM) ? EFER_LMA : 0;
     ok |= x86_has_bit(cpu, X86_FEAT_SYSCALL) ? EFER_SCE : 0;
     ok |= x86_has_bit(cpu, X86_FEAT_LM) ? EFER_LME : 0;
     ok |= x86_has_bit(cpu, X86_FEAT_NX) ? EFER_NXE : 0;
     ok |= x86_has_bit(cpu, X86_FEAT_FXSR_OPT) ? EFER_FFXSR : 0;
-    if (val & ~ok) {
+    return ok;
+}
+
+bool x86_set_efer(X86Cpu *cpu, uint64_t val)
+{
+    uint64_t was = cpu->efer;
+    if (val & ~(x86_efer_allowed(cpu) | EFER_LMA)) {
         return false;
     }
     if (((was ^ val) & EFER_LME) && (cpu->cr0 & CR0_PG)) {

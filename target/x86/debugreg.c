@@ -120,7 +120,8 @@ void x86_check_io(X86Cpu *cpu, uint16_t port, unsigned n)
 
 static MemAttrs io_attrs(const X86Cpu *cpu)
 {
-    return (MemAttrs){ .cpu = true, .requester = (uint16_t)cpu->vcpu.index, .user = cpu->cpl == 3 };
+    return (MemAttrs){ .cpu = true, .requester = (uint16_t)cpu->vcpu.index, .user = cpu->cpl == 3,
+                       .smm = cpu->in_smm };
 }
 
 uint64_t x86_io_in(X86Cpu *cpu, uint16_t port, unsigned n)

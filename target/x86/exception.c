@@ -109,6 +109,16 @@ void x86_raise_db_trap(X86Cpu *cpu, uint64_t dr6_bits)
     exc_throw(cpu, EXC_DB, 0, false);
 }
 
+void x86_shutdown(X86Cpu *cpu, const char *why, const char *which)
+{
+    cpu->sys->shutdown_why = why;
+    cpu->sys->shutdown_which = which;
+    cpu->sys->n_chain = 0;
+    cpu->cur = NULL;
+    cpu->exc_vector = -1;
+    siglongjmp(cpu->fault_jmp, 1);
+}
+
 /* --- delivering --- */
 
 static uint32_t int_pushed_flags(X86Cpu *cpu, X86IntKind kind)
@@ -420,5 +430,6 @@ bool x86_deliver_pending(X86Cpu *cpu)
         return true;
     }
     x86_report_shutdown(cpu);
+    cpu->sys->shutdown_why = NULL;
     return false;
 }

@@ -2,13 +2,20 @@
  * target/x86/irq.c - asynchronous events: INIT, SIPI, NMI, maskable interrupts; priorities and masks.
  * Models:  Intel SDM volume 3 6.7 (NMI blocking), 6.8 (IF, the STI and MOV SS shadow), 6.9 (priorities), 8.4
  * and 10.4.7 (INIT, SIPI, wait-for-SIPI).
- * Does not model: SMI (there is no system-management mode: a request
- * is dropped with a guest error), FRED.
+ *          34.3, 34.7, 34.8 (SMI; what system-management mode holds back).
+ * Does not model: FRED.
  * Threads: the vCPU's thread, but x86_irq_ready() only reads and may be
  * called by whoever holds vcpu.lock.
  */
 #include "sysint.h"
 #include "rhea/util/log.h"
+
+/* INIT, SIPI and SMI wait until RSM; an SMI waits for the end of the interrupt shadow, too, so that the save area has
+ * no need to keep that, and for SIPI. */
+static bool irq_smi_open(const X86Cpu *cpu)
+{
+    return !cpu->in_smm && !cpu->wait_sipi && !cpu->irq_shadow;
+}
 
 static bool irq_intr_open(const X86Cpu *cpu)
 {
@@ -19,7 +26,7 @@ bool x86_irq_ready(const Vcpu *v)
 {
     const X86Cpu *cpu = (const X86Cpu *)v;
     uint32_t p = vcpu_irq_pending(v);
-    if (p & (X86_IRQ_INIT | X86_IRQ_TLB)) {
+    if ((p & X86_IRQ_TLB) || ((p & X86_IRQ_INIT) && !cpu->in_smm)) {
         return true;
     }
     if (cpu->wait_sipi) {
@@ -28,7 +35,7 @@ bool x86_irq_ready(const Vcpu *v)
     if ((p & X86_IRQ_NMI) && !cpu->nmi_blocked) {
         return true;
     }
-    if (p & (X86_IRQ_SMI | X86_IRQ_SIPI)) {
+    if ((p & (X86_IRQ_SMI | X86_IRQ_SIPI)) && !cpu->in_smm) {
         return true;
     }
     if (p & (X86_IRQ_INTR | X86_IRQ_APIC)) {
@@ -63,6 +70,9 @@ static void irq_wake(X86Cpu *cpu)
 /* Events that no flag masks. True: the state changed. */
 static bool irq_take_unmaskable(X86Cpu *cpu, uint32_t p)
 {
+    if (cpu->in_smm) {
+        return false;
+    }
     if (p & X86_IRQ_INIT) {
         /* A start-up IPI that is pending, too, came later: the APIC withdraws older ones when it gets an INIT. */
         vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_INIT | X86_IRQ_NMI);
@@ -78,9 +88,13 @@ static bool irq_take_unmaskable(X86Cpu *cpu, uint32_t p)
             return true;
         }
     }
-    if (p & X86_IRQ_SMI) {
+    if ((p & X86_IRQ_SMI) && irq_smi_open(cpu)) {
         vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_SMI);
-        x86_guest_error(cpu, "system-management interrupt dropped: this CPU has no system-management mode");
+        if (!cpu->no_smm) {
+            x86_smm_enter(cpu);
+            return true;
+        }
+        x86_guest_error(cpu, "system-management interrupt dropped: -machine smm=off");
     }
     return false;
 }

@@ -20,7 +20,7 @@ static MemAttrs cpu_attrs(const X86Cpu *cpu)
 void mem_begin_run(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
-    const FlatView *v = as_view(&cpu->vcpu.machine->as_mem);
+    const FlatView *v = as_view(x86_memory(cpu));
     if (v != t->view || v->generation != t->view_generation) {
         t->view = v;
         t->view_generation = v->generation;
@@ -127,7 +127,7 @@ static void io_read(X86Cpu *cpu, hwaddr pa, const FlatRange *r, uint8_t *buf, un
         if (r) {
             range_load(r, pa, step, &v, cpu_attrs(cpu));
         } else {
-            as_load(&cpu->vcpu.machine->as_mem, pa, step, &v, cpu_attrs(cpu));
+            as_load(x86_memory(cpu), pa, step, &v, cpu_attrs(cpu));
         }
         memcpy(buf, &v, step);
         buf += step;
@@ -145,7 +145,7 @@ static void io_write(X86Cpu *cpu, hwaddr pa, const FlatRange *r, const uint8_t *
         if (r) {
             range_store(r, pa, step, v, cpu_attrs(cpu));
         } else {
-            as_store(&cpu->vcpu.machine->as_mem, pa, step, v, cpu_attrs(cpu));
+            as_store(x86_memory(cpu), pa, step, v, cpu_attrs(cpu));
         }
         buf += step;
         pa += step;
@@ -159,7 +159,7 @@ static const FlatRange *phys_range(X86Cpu *cpu, hwaddr pa)
     if (cpu->t0 && cpu->t0->running) {
         return find_range(cpu, pa);
     }
-    return flatview_find(as_view(&cpu->vcpu.machine->as_mem), pa, NULL);
+    return flatview_find(as_view(x86_memory(cpu)), pa, NULL);
 }
 
 uint64_t x86_phys_ld(X86Cpu *cpu, hwaddr pa, unsigned n)
@@ -170,7 +170,7 @@ uint64_t x86_phys_ld(X86Cpu *cpu, hwaddr pa, unsigned n)
     if (G_LIKELY(r && r->host && pa - r->start + n <= r->size)) {
         memcpy(&v, r->host + (pa - r->start), n);
     } else {
-        as_load(&cpu->vcpu.machine->as_mem, pa, n, &v, cpu_attrs(cpu));
+        as_load(x86_memory(cpu), pa, n, &v, cpu_attrs(cpu));
     }
     rcu_read_unlock();
     return v;
@@ -178,7 +178,7 @@ uint64_t x86_phys_ld(X86Cpu *cpu, hwaddr pa, unsigned n)
 
 void x86_phys_st(X86Cpu *cpu, hwaddr pa, unsigned n, uint64_t v)
 {
-    as_store(&cpu->vcpu.machine->as_mem, pa, n, v, cpu_attrs(cpu));
+    as_store(x86_memory(cpu), pa, n, v, cpu_attrs(cpu));
 }
 
 bool x86_phys_cas(X86Cpu *cpu, hwaddr pa, unsigned n, uint64_t was, uint64_t now)

@@ -187,7 +187,6 @@ static const MsrFixed msr_fixed[] = {
     { MSR_PLATFORM_ID, MSR_RO, MSR_INTEL, 0, 0 },
     { MSR_EBL_CR_POWERON, MSR_DROP, MSR_INTEL, 0, 0 },
     { MSR_BIOS_UPDT_TRIG, MSR_WO, MSR_ANY, 0, 0 },
-    { MSR_SMI_COUNT, MSR_RO, MSR_INTEL, 0, 0 },
     { MSR_FSB_FREQ, MSR_RO, MSR_INTEL, 0, 3 },
     { MSR_PRED_CMD, MSR_WO, MSR_ANY, X86_FEAT_SPEC_CTRL, 1 },
     { MSR_FLUSH_CMD, MSR_WO, MSR_ANY, 0, 1 },
@@ -312,7 +311,8 @@ bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val)
     case MSR_TSC: *val = x86_read_tsc(cpu); return true;
     case MSR_TSC_ADJUST: *val = cpu->tsc_adjust; return x86_has_bit(cpu, X86_FEAT_TSC_ADJUST);
     case MSR_FEATURE_CONTROL: *val = cpu->feature_control; return !x86_vendor_is_amd(cpu);
-    case MSR_SMBASE: *val = cpu->smbase; return false; /* readable in SMM only */
+    case MSR_SMI_COUNT: *val = cpu->smi_count; return !x86_vendor_is_amd(cpu);
+    case MSR_SMBASE: *val = cpu->smbase; return cpu->in_smm && !x86_vendor_is_amd(cpu);
     case MSR_PLATFORM_INFO: *val = (cpu->tsc_hz / 100000000 & 0xff) << 8; return !x86_vendor_is_amd(cpu);
     case MSR_ARCH_CAP: *val = x86_arch_capabilities(cpu); return x86_has_bit(cpu, X86_FEAT_ARCH_CAPABILITIES);
     case MSR_MCG_CAP: *val = MCG_CAP_VALUE; return x86_has_bit(cpu, X86_FEAT_MCA);

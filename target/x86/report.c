@@ -10,7 +10,7 @@
 /* Guests reset themselves by loading an empty IDT and faulting: no mistake, no report. */
 static bool report_is_deliberate(const X86Cpu *cpu)
 {
-    return !in_real(cpu) && cpu->idt.limit == 0;
+    return !cpu->sys->shutdown_why && !in_real(cpu) && cpu->idt.limit == 0;
 }
 
 static void report_fault(const X86Fault *f, unsigned n, GString *out)
@@ -64,7 +64,11 @@ static void report_gate(X86Cpu *cpu, int vector, GString *out)
 void x86_explain_shutdown(X86Cpu *cpu, GString *out)
 {
     const X86SysState *s = cpu->sys;
-    g_string_append_printf(out, "triple fault on CPU %u; the chain of exceptions:\n", cpu->vcpu.index);
+    if (s->shutdown_why) {
+        g_string_append_printf(out, "shutdown of CPU %u: %s %s\n", cpu->vcpu.index, s->shutdown_why, s->shutdown_which);
+    } else {
+        g_string_append_printf(out, "triple fault on CPU %u; the chain of exceptions:\n", cpu->vcpu.index);
+    }
     for (unsigned i = 0; i < s->n_chain; i++) {
         report_fault(&s->chain[i], i + 1, out);
     }

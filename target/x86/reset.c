@@ -65,6 +65,7 @@ void x86_cpu_reset(X86Cpu *cpu, ResetKind kind)
     cpu->a20_gate = true;
     cpu->sipi_vector = 0;
     cpu->smbase = 0x30000;
+    cpu->smi_count = 0;
     memset(&cpu->fpu, 0, sizeof(cpu->fpu)); /* empty tags are 1: all registers hold zero, tag word 5555h */
     cpu->fpu.cw = 0x40;
     memset(cpu->xmm, 0, sizeof(cpu->xmm));

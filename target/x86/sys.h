@@ -33,6 +33,13 @@ void x86_set_pkrs(X86Cpu *cpu, uint32_t val);
 /* Records the walk for the triple-fault report, sets CR2, raises #PF. */
 void x86_raise_pf(X86Cpu *cpu, uint64_t lin, uint32_t err) G_GNUC_NORETURN;
 
+/* Physical memory as this CPU sees it in its present mode. */
+static inline AddressSpace *x86_memory(const X86Cpu *cpu)
+{
+    Machine *m = cpu->vcpu.machine;
+    return G_UNLIKELY(cpu->in_smm) && m->as_smm ? m->as_smm : &m->as_mem;
+}
+
 /* mem.c (engine). TLB flushes are declared in cpu.h. Physical memory for walks and tables: */
 uint64_t x86_phys_ld(X86Cpu *cpu, hwaddr pa, unsigned n);
 void x86_phys_st(X86Cpu *cpu, hwaddr pa, unsigned n, uint64_t v);
@@ -56,6 +63,8 @@ void x86_raise_db_trap(X86Cpu *cpu, uint64_t dr6_bits) G_GNUC_NORETURN;
  * CPU may take one now; honours irq_shadow. May long-jump like an exception. True: something was taken. */
 bool x86_take_irq(X86Cpu *cpu);
 bool x86_irq_ready(const Vcpu *v);
+/* Outside the list of exceptions: the processor stops, and the report says why. */
+void x86_shutdown(X86Cpu *cpu, const char *why, const char *which) G_GNUC_NORETURN;
 /* The text of the triple-fault report: fault chain, registers, last page walk. */
 void x86_explain_shutdown(X86Cpu *cpu, GString *out);
 

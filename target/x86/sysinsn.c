@@ -249,5 +249,3 @@ static void sysinsn_ac(X86Cpu *cpu, const X86Insn *d, bool set)
 
 OP(clac) { sysinsn_ac(cpu, d, false); END_UNIT; }
 OP(stac) { sysinsn_ac(cpu, d, true); END_UNIT; }
-
-OP(rsm) { RAISE(EXC_UD); }

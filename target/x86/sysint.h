@@ -39,6 +39,7 @@ typedef struct X86SysState {
     X86Walk walk;              /* of the last #PF */
     X86Walk scratch;           /* of the walk in progress */
     bool pending_fault;        /* the exception in flight is a fault: pushes RF = 1 */
+    const char *shutdown_why, *shutdown_which; /* x86_shutdown() */
     unsigned reports;          /* shutdown reports printed so far */
     bool monitor_armed;
     bool mwait_any;            /* MWAIT with "masked interrupts break" is waiting */
@@ -148,6 +149,10 @@ bool x86_set_cr0(X86Cpu *cpu, uint64_t val); /* false: #GP */
 bool x86_set_cr3(X86Cpu *cpu, uint64_t val);
 bool x86_set_cr4(X86Cpu *cpu, uint64_t val);
 bool x86_set_efer(X86Cpu *cpu, uint64_t val);
+uint64_t x86_efer_allowed(const X86Cpu *cpu); /* LMA included */
+
+/* smm.c */
+void x86_smm_enter(X86Cpu *cpu); /* takes an SMI: between instructions */
 uint64_t x86_cr4_allowed(const X86Cpu *cpu); /* what the CPU model has */
 bool x86_load_pdptes(X86Cpu *cpu, uint64_t cr3);
 

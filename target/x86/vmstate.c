@@ -92,6 +92,7 @@ static const VmField cpu_fields[] = {
     VM_U64(X86Cpu, mcg_ctl),
     VM_U64_ARRAY(X86Cpu, mc_bank),
     VM_U64(X86Cpu, smbase),
+    VM_U32(X86Cpu, smi_count),
     VM_U64(X86Cpu, feature_control),
     VM_U64(X86Cpu, bios_sign_id),
     VM_U64_ARRAY(X86Cpu, pdpte),
@@ -128,7 +129,8 @@ static bool cpu_post_load(void *opaque, Error **errp)
         return error_set(errp, "CPU %u: CR4 is 0x%" PRIx64 ": bits that this CPU model does not have", cpu->vcpu.index,
                          cpu->cr4);
     }
-    if (cpu->in_smm || !(cpu->xcr0 & 1) || (cpu->xcr0 & 6) == 4 || cpu->xcr0 & ~x86_xcr0_allowed(cpu) || cpu->xss) {
+    if ((cpu->in_smm && cpu->no_smm) || cpu->smbase >> 32 || !(cpu->xcr0 & 1) || (cpu->xcr0 & 6) == 4 ||
+        cpu->xcr0 & ~x86_xcr0_allowed(cpu) || cpu->xss) {
         return error_set(errp, "CPU %u: system-management mode or extended state that this CPU does not have",
                          cpu->vcpu.index);
     }

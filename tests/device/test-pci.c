@@ -243,10 +243,32 @@ static void test_smram(void)
     machine_reset(t->m, RESET_WARM);
     pctest_config_write(t, HOST, 0x72, 0x4a, 1);
     g_assert_cmphex(pctest_read(t, 0xa0000, 1), ==, 0x55);
+    /* CPUs in SMM see it while it is enabled, closed or not */
+    MemAttrs attrs = { .cpu = true, .smm = true };
+    uint64_t v = 0;
+    pctest_config_write(t, HOST, 0x72, 0x1a, 1);
+    g_assert_cmphex(pctest_read(t, 0xa0000, 1), ==, 0xff);
+    as_load(t->m->as_smm, 0xa0000, 1, &v, attrs);
+    g_assert_cmphex(v, ==, 0x55);
+    as_store(t->m->as_smm, 0xbffff, 1, 0x66, attrs);
+    g_assert_cmphex(t->m->ram->host[0xbffff], ==, 0x66);
+    as_load(t->m->as_smm, 0xf0000, 1, &v, attrs); /* the rest is as ever */
+    g_assert_cmphex(v, ==, pctest_read(t, 0xf0000, 1));
+    machine_reset(t->m, RESET_WARM);
+    as_load(t->m->as_smm, 0xa0000, 1, &v, attrs);
+    g_assert_cmphex(v, ==, 0xff); /* not enabled after reset */
     pctest_free(t);
 }
 
 static ManualClock manual;
+static unsigned smis;
+
+static void count_smi(void *sink G_GNUC_UNUSED, unsigned pin G_GNUC_UNUSED, bool level)
+{
+    smis += level;
+}
+
+static const IrqSinkOps smi_sink = { .set = count_smi };
 
 static void use_manual_clock(Machine *m)
 {
@@ -277,7 +299,26 @@ static void test_pm(void)
     g_assert_cmphex(pctest_in(t, 0x604, 2), ==, 1);
     pctest_out(t, 0xb2, 0xf0, 1);
     g_assert_cmphex(pctest_in(t, 0x604, 2), ==, 0);
-    g_assert_cmphex(pctest_config_read(t, PM, 0x5b, 1), ==, 2); /* SMI is "set up" */
+    /* SMI#: neither APMC_EN nor SMI_EN alone is enough */
+    piix4_pm_connect_smi(t->pm, &smi_sink, NULL, 0);
+    smis = 0;
+    g_assert_cmphex(pctest_config_read(t, PM, 0x5b, 1), ==, 0);
+    pctest_out(t, 0x628, 1, 1);
+    pctest_out(t, 0xb2, 0x55, 1);
+    pctest_out(t, 0x628, 0, 1);
+    pctest_config_write(t, PM, 0x5b, 2, 1);
+    pctest_out(t, 0xb2, 0x55, 1);
+    g_assert_cmpuint(smis, ==, 0);
+    g_assert_cmphex(pctest_in(t, 0x618, 1), ==, 0);
+    pctest_out(t, 0x628, 1, 1);
+    pctest_out(t, 0xb3, 0x56, 1); /* the status port raises nothing */
+    pctest_out(t, 0xb2, 0x55, 1);
+    g_assert_cmpuint(smis, ==, 1);
+    g_assert_cmphex(pctest_in(t, 0x618, 1), ==, 0x20);
+    pctest_out(t, 0x618, 0xdf, 1);
+    g_assert_cmphex(pctest_in(t, 0x618, 1), ==, 0x20);
+    pctest_out(t, 0x618, 0x20, 1);
+    g_assert_cmphex(pctest_in(t, 0x618, 1), ==, 0);
     /* byte and word halves of the enable register */
     pctest_out(t, 0x603, 1, 1);
     g_assert_cmphex(pctest_in(t, 0x602, 2), ==, 0x101);

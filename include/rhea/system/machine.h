@@ -91,6 +91,7 @@ struct Machine {
     Device *peripheral, *unattached; /* containers below root */
     MemRegion sysmem, sysio;
     AddressSpace as_mem, as_io;
+    AddressSpace *as_smm;         /* x86: what a vCPU in system-management mode sees; NULL: as_mem. The board's */
     MemRegion ram_region;
     RamBlock *ram;
     Vcpu **cpus;

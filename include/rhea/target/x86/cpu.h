@@ -214,6 +214,8 @@ struct X86Cpu {
     uint32_t sipi_vector;   /* atomic */
     bool wait_sipi;
     bool in_smm;
+    bool no_smm;            /* the board says -machine smm=off: SMIs are dropped */
+    uint32_t smi_count;
     bool is_bsp;
 
     /* controllers */
