@@ -82,6 +82,7 @@ Guest *guest_new(const char *cpu_model)
     g->cpu = x86_cpu(g->m->cpus[0]);
     region_init_io(&g->ports, NULL, "ports", &ports_ops, g, 16);
     region_map(&g->m->sysio, 0x80, &g->ports, 0);
+    g->cpu->vcpu.budget = 0; /* with one, every unit is looked up: no jump cache, no links */
     rows_begin(g->cpu);
     return g;
 }
