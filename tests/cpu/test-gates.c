@@ -284,7 +284,7 @@ static void test_return_segments(void)
 
 GUEST_CODE(call_gate64, 64, "lcall *(%rdi)\n mov $7, %ebp");
 GUEST_CODE(seen64, 64, "mov (%rsp), %rax\n mov 8(%rsp), %rbx\n mov 16(%rsp), %rcx\n mov 24(%rsp), %rdx\n mov %ss, %esi\n"
-                       "mov %rsp, %r8\n mov %cs, %r9d\n rex.w lret");
+                       "mov %rsp, %r8\n mov %cs, %r9d\n lretq");
 
 static void gate64(Guest *g, uint16_t sel, uint64_t off, unsigned access, uint64_t high)
 {
@@ -331,6 +331,15 @@ static void test_gate64(void)
         g_assert_cmphex(guest_frame(g, 1), ==, G_CODE);
         g_assert_cmphex(guest_frame(g, 4), ==, G_STACK3);
     }
+    guest_long(g); /* RSP0 is not canonical: #SS with the new selector, which is null */
+    gate64(g, S_CODE64, TARGET, 0xec, 0);
+    guest_gate64(g, G_IDT + EXC_SS * 16, S_CODE64, G_HANDLERS + EXC_SS * 16, 0x8e, 1);
+    guest_st(g, G_TSS + 4, 8, 1ull << 47);
+    guest_user(g);
+    R(RDI) = G_DATA;
+    run(g, &(Code)CODE(call_gate64));
+    g_assert_fault(g, EXC_SS, 0);
+    g_assert_cmphex(guest_frame(g, 1), ==, G_CODE);
     guest_free(g);
 }
 

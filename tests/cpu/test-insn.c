@@ -206,8 +206,8 @@ GUEST_CODE(code_far, 32, "lcall *(%ebx)\n mov $1, %ecx\n lcallw *8(%ebx)\n mov $
 GUEST_CODE(code_lret, 32, "mov (%esp), %eax\n mov 4(%esp), %esi\n lret");
 GUEST_CODE(code_lretw, 32, "mov (%esp), %edi\n lretw");
 GUEST_CODE(code_hlt, 32, "nop");
-GUEST_CODE(code_far64, 64, "rex.w lcall *(%rbx)\n mov $1, %ecx\n ljmp *16(%rbx)");
-GUEST_CODE(code_lret64, 64, "mov (%rsp), %rax\n mov 8(%rsp), %rsi\n rex.w lret");
+GUEST_CODE(code_far64, 64, ".byte 0x48\n lcall *(%rbx)\n mov $1, %ecx\n ljmp *16(%rbx)");
+GUEST_CODE(code_lret64, 64, "mov (%rsp), %rax\n mov 8(%rsp), %rsi\n lretq");
 
 static void test_far_transfers(void)
 {

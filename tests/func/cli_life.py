@@ -154,10 +154,9 @@ def test_monitor_stdio(d):
 def test_monitor_socket(d):
     path = os.path.join(d, "mon")
     p = start("-chardev", f"socket,id=m,path={path},server=on,wait=off", "-mon", "m")
-    wait_for(lambda: os.path.exists(path), "socket")
     for _ in range(2):  # a second client is greeted as the first
         s = socket.socket(socket.AF_UNIX)
-        s.connect(path)
+        wait_for(lambda s=s: s.connect_ex(path) == 0, "socket")
         assert "monitor - type 'help'" in read_until(s.fileno(), b"(qemu) ")
         s.sendall(b"print 6*7\n")
         assert "0x2a" in read_until(s.fileno(), b"0x2a\r\n(qemu) ")
@@ -353,9 +352,8 @@ def test_pc_ends(d):
     path = os.path.join(d, "mon")
     for how in ("quit", "signal", "reset"):
         p = start("-monitor", f"unix:{path},server=on,wait=off", "-serial", "null", "-device", "isa-debug-exit", base=base)
-        wait_for(lambda: os.path.exists(path), "socket")
         s = socket.socket(socket.AF_UNIX)
-        s.connect(path)
+        wait_for(lambda: s.connect_ex(path) == 0, "socket")  # a socket file is there before somebody listens
         read_until(s.fileno(), b"(qemu) ")
         time.sleep(0.2)  # somewhere in the firmware
         if how == "reset":
