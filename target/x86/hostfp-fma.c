@@ -8,6 +8,7 @@
 #include "hostfp.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 
 enum { SSE_MASKS = 0x1f80, SSE_CTRL = 0xe040, SSE_EXC = 0x3f, SSE_RC = 0x6000 };
 typedef float V16 __attribute__((vector_size(16)));
@@ -31,8 +32,9 @@ bool hostfma_present(void)
 }
 bool hostf16c_present(void)
 {
+    unsigned a, b, c, d; /* not every compiler's builtin has a name for it */
     __builtin_cpu_init();
-    return __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
 }
 
 #define FMA_OP(op, form, type)                                                                              \

@@ -3,7 +3,8 @@
  * Models:  feature lists of the processors named, with the names of QEMU 7.2; feature bits of Intel SDM
  * volume 2 CPUID and AMD APM volume 3 appendix E.
  * Does not model: features no engine here has (AVX-512, TSX,
- * VMX, SVM): a model's missing features are reported (check) or refused (enforce); "-vN" versions but v1.
+ * VMX, SVM): a model's missing features are reported (check) or refused (enforce); "-vN" versions that no
+ * other name has.
  * Threads: main loop, before the machine runs.
  */
 #include "cpuid.h"
@@ -229,8 +230,34 @@ static const ModelDef models[] = {
     { "host", NULL, NULL, 0, 0, 0, 0, 0, "", NULL, NULL }, /* x86_model_read_host() */
 };
 
+/* Versions that are other models' contents under a number (the names are QEMU's); every model is its own -v1. */
+static const struct { const char *version, *name;
+} model_versions[] = {
+    { "Broadwell-v2", "Broadwell-noTSX" },
+    { "Broadwell-v3", "Broadwell-IBRS" },
+    { "Broadwell-v4", "Broadwell-noTSX-IBRS" },
+    { "EPYC-v2", "EPYC-IBPB" },
+    { "Haswell-v2", "Haswell-noTSX" },
+    { "Haswell-v3", "Haswell-IBRS" },
+    { "Haswell-v4", "Haswell-noTSX-IBRS" },
+    { "IvyBridge-v2", "IvyBridge-IBRS" },
+    { "Nehalem-v2", "Nehalem-IBRS" },
+    { "SandyBridge-v2", "SandyBridge-IBRS" },
+    { "Skylake-Client-v2", "Skylake-Client-IBRS" },
+    { "Skylake-Client-v3", "Skylake-Client-noTSX-IBRS" },
+    { "Skylake-Server-v2", "Skylake-Server-IBRS" },
+    { "Skylake-Server-v3", "Skylake-Server-noTSX-IBRS" },
+    { "Westmere-v2", "Westmere-IBRS" },
+};
+
 static const ModelDef *model_find(const char *name)
 {
+    for (unsigned i = 0; i < G_N_ELEMENTS(model_versions); i++) {
+        if (!g_ascii_strcasecmp(name, model_versions[i].version)) {
+            name = model_versions[i].name;
+            break;
+        }
+    }
     for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
         size_t n = strlen(models[i].name);
         if (!g_ascii_strncasecmp(models[i].name, name, n) && (!name[n] || !strcmp(name + n, "-v1") ||

@@ -111,8 +111,10 @@ static void entry_drop(Tlb *tlb, unsigned mmu, unsigned i)
 void tlb_init(X86Cpu *cpu)
 {
     cpu->tlb = &cpu->tlb_mem;
-    for (unsigned m = 0; m < TLB_MMUS; m++) { /* zero is the tag of page 0, whose place is index 0 */
+    /* Zero is the tag of page 0, whose place is index 0; and of an access that begins in the last page and wraps. */
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
         entry_drop(cpu->tlb, m, 0);
+        entry_drop(cpu->tlb, m, TLB_SIZE - 1);
     }
     ctx_init(&cpu->t0->tlb);
     tlb_new_generation(cpu);

@@ -90,7 +90,7 @@ const char *diff_row_excluded(unsigned n)
         "VERW", "ARPL", NULL };
     static const char *const leaves[] = { "SYSCALL", "SYSENTER", "SYSEXIT", "SYSRET", "INT", "INT3", "INT1", "ICEBP",
         "INTO", "IRET", "RETF", "CALLF", "JMPF", "CALL FAR", "JMP FAR", "RET FAR", "HLT", NULL };
-    static const char *const area[] = { "XSAVE", "XSAVEOPT", "XSAVEC", "XSAVES", "XRSTOR", "XRSTORS", "XSETBV", NULL };
+    static const char *const area[] = { "XSAVES", "XRSTORS", "XSETBV", NULL };
     static const char *const seg[] = { "LDS", "LES", "LFS", "LGS", "LSS", NULL };
     if (row->attrs & RA_NOFUZZ) {
         return "marked nofuzz: ports, privilege or time";
@@ -105,7 +105,7 @@ const char *diff_row_excluded(unsigned n)
         return "enters the host's kernel or another code segment";
     }
     if (name_is(row, area)) {
-        return "the layout follows the host's XCR0";
+        return "needs privilege 0";
     }
     if (name_is(row, seg) || strstr(row->operands, "Sw") || g_regex_match_simple("(^|,)([EDSCFG]S)(,|$)", row->operands, 0, 0)) {
         return "segment selectors are the host's";
@@ -122,7 +122,7 @@ const char *diff_row_group(unsigned n)
     return row->attrs & RA_X87                                  ? "x87"
            : row->attrs & RA_MMX                                ? "mmx"
            : row->attrs & RA_SSE                                ? "sse"
-           : row->attrs & RA_AVX                                ? "avx"
+           : row->attrs & RA_AVX || row->memsize == 832         ? "avx"
            : row->attrs & RA_VEX                                ? "bmi"
            : row->reg == RK_XMM || row->rm == RK_XMM            ? "sse"
            : diff_row_excluded(n)                               ? "system"
@@ -457,13 +457,58 @@ static bool place_gather(uint64_t *s, DiffCase *c, const X86Row *row, const X86I
     return true;
 }
 
+/* An XSAVE area, and which components: those up to AVX, whose places do not depend on the host's XCR0. */
+static bool place_area(uint64_t *s, DiffCase *c, const X86Insn *d, uint32_t disp_at)
+{
+    if (d->base == R_RAX || d->base == R_RDX || d->index != R_NONE) {
+        return false;
+    }
+    unsigned at = 3072 + pick(s, 32) * 64;
+    c->area = at;
+    uint32_t t = DIFF_DATA + at;
+    if (chance(s, 16)) { /* #GP */
+        t += 1 + pick(s, 63);
+        c->area = 0;
+    }
+    c->in.gpr[R_RAX] = pick(s, 8);
+    c->in.gpr[R_RDX] = 0;
+    uint64_t header[8] = { pick(s, 8) };
+    if (chance(s, 2)) { /* compacted */
+        header[1] = 1ull << 63 | (chance(s, 4) ? pick(s, 8) : header[0] | pick(s, 8));
+    }
+    if (chance(s, 12)) {
+        header[pick(s, 8)] |= 1ull << pick(s, 62);
+    }
+    header[0] &= ~0x2f8ull; /* components of the host alone */
+    header[1] &= ~0x2f8ull;
+    memcpy(c->data + at + 512, header, sizeof(header));
+    uint32_t mxcsr = (uint32_t)diff_random(s) & (chance(s, 8) ? ~0x20000u : 0xffffu);
+    memcpy(c->data + at + 24, &mxcsr, 4);
+    if (d->base == R_NONE) {
+        memcpy(c->bytes + disp_at, &t, 4);
+    } else if (d->base == R_UNIT) {
+        t -= DIFF_CODE + c->len;
+        memcpy(c->bytes + disp_at, &t, 4);
+    } else {
+        set_gpr(c, d->base, t - (uint64_t)(int64_t)d->disp);
+    }
+    return true;
+}
+
 static bool place_memory(uint64_t *s, DiffCase *c, const X86Row *row, X86Insn *d, uint32_t disp_at)
 {
     bool by_l = row->memsize >= MS_L && row->memsize <= MS_DUP;
-    unsigned size = by_l ? x86_operand_bytes(row->memsize, d) : row->memsize && row->memsize < 0xf0 ? row->memsize : 16;
+    unsigned size = by_l ? x86_operand_bytes(row->memsize, d) : row->memsize && (row->memsize < MS_V || row->memsize >= 512) ? row->memsize : 16;
     bool area = size > 64; /* FXSAVE and the like */
+    if (area && row->name[0] == 'X') {
+        return place_area(s, c, d, disp_at);
+    }
     bool sha = !strncmp(row->name, "SHA", 3) && row->attrs & RA_SSE; /* AMD lets these be misaligned, against its manual */
     uint32_t t = sha ? DIFF_DATA + 2048 + pick(s, 128) * 16 : area ? (DIFF_DATA + 512 + pick(s, 32) * 16) & ~63u : target_address(s, size, row->attrs & RA_ALIGN);
+    if (area) { /* MXCSR without reserved bits, mostly */
+        uint32_t mxcsr = (uint32_t)diff_random(s) & (chance(s, 8) ? ~0x20000u : 0xffffu);
+        memcpy(c->data + (t - DIFF_DATA) + 24, &mxcsr, 4);
+    }
     bool asize32 = (d->flags & I_ASIZE) == 2;
     if (row->attrs & RA_VSIB) {
         return place_gather(s, c, row, d, disp_at);
@@ -606,6 +651,7 @@ bool diff_generate(unsigned n, bool code64, uint64_t seed, DiffCase *c, const ch
         }
         c->code64 = code64;
         c->row = n;
+        c->area = 0;
         c->len = e.n;
         for (int i = 0; i < 16; i++) {
             c->in.gpr[i] = 0;

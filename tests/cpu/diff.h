@@ -39,6 +39,7 @@ typedef struct DiffCase {
     DiffState in;
     uint8_t data[DIFF_DATA_SIZE];
     uint32_t rflags_ignore; /* undefined after this instruction */
+    unsigned area;          /* XSAVE and XRSTOR: where in the data the area is; 0: none, or not aligned */
 } DiffCase;
 
 typedef struct DiffResult {

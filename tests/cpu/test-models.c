@@ -81,6 +81,51 @@ static void test_options(void)
     guest_free(g);
 }
 
+/* Models that AVX2 and FMA complete are there in full; fma and f16c are the host's. */
+static void test_avx_models(void)
+{
+    static const char *const whole[] = { "SandyBridge", "IvyBridge", "Haswell-noTSX", "Haswell-v4", "Broadwell-noTSX-IBRS",
+                                         "Skylake-Client-noTSX-IBRS", "Skylake-Client-v3" };
+    unsigned a, b, c = 0, d;
+    __get_cpuid(1, &a, &b, &c, &d);
+    bool f16c = __builtin_cpu_supports("avx") && c & bit_F16C;
+    if (__builtin_cpu_supports("fma") && f16c) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(whole); i++) {
+            g_autofree char *text = g_strconcat(whole[i], ",enforce", NULL);
+            Guest *g = guest_new(text);
+            g_assert_true(x86_has_feature(g->cpu, "avx"));
+            guest_free(g);
+        }
+    }
+    Guest *g = guest_new("max");
+    g_assert_cmpint(x86_has_feature(g->cpu, "fma"), ==, !!__builtin_cpu_supports("fma"));
+    g_assert_cmpint(x86_has_feature(g->cpu, "f16c"), ==, f16c);
+    uint32_t r[4];
+    x86_cpuid(g->cpu, 0xd, 0, r);
+    g_assert_cmphex(r[0] & 7, ==, 7);
+    g_assert_cmphex(r[1], ==, 0x240); /* XCR0 is 1 after reset */
+    x86_cpuid(g->cpu, 0xd, 2, r);
+    g_assert_cmphex(r[0], ==, 256);
+    g_assert_cmphex(r[1], ==, 576);
+    g_assert_cmphex(r[2] | r[3], ==, 0);
+    g->cpu->xcr0 = 7;
+    x86_cpuid(g->cpu, 0xd, 0, r);
+    g_assert_cmphex(r[1], ==, 832);
+    x86_cpuid(g->cpu, 0xd, 1, r);
+    g_assert_cmphex(r[1], ==, 832);
+    guest_free(g);
+    g = guest_new("max,-avx,check=off"); /* what needs it goes with it */
+    static const char *const gone[] = { "avx", "avx2", "fma", "f16c", "vaes", "vpclmulqdq" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(gone); i++) {
+        g_assert_false(x86_has_feature(g->cpu, gone[i]));
+    }
+    x86_cpuid(g->cpu, 0xd, 0, r);
+    g_assert_cmphex(r[0] & 4, ==, 0);
+    x86_cpuid(g->cpu, 0xd, 2, r);
+    g_assert_cmphex(r[0], ==, 0);
+    guest_free(g);
+}
+
 /* max must be self-consistent with what guests may then use. */
 static void test_max(void)
 {
@@ -184,6 +229,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/models/errors", test_errors);
     g_test_add_func("/cpu/models/options", test_options);
     g_test_add_func("/cpu/models/max", test_max);
+    g_test_add_func("/cpu/models/avx", test_avx_models);
     g_test_add_func("/cpu/models/host", test_host);
     g_test_add_func("/cpu/models/all", test_all_models);
     return g_test_run();
