@@ -117,17 +117,22 @@ static void random_images(GRand *r, Images *m)
     m->rfbm_save = g_rand_int(r) & 7;
 }
 
-static void compare(const Images *m, const uint8_t *got, Save s)
+/* With `last` a difference is an error. */
+static bool same(const Images *m, const uint8_t *got, Save s, bool last)
 {
     for (unsigned i = 0; i < AREA; i++) {
         if (i >= 28 && i < 32) {
             continue; /* MXCSR_MASK: AMD has bit 17 */
+        }
+        if (m->out[i] != got[i] && !last) {
+            return false;
         }
         if (m->out[i] != got[i]) {
             g_error("form %d, load %x of %x, save %x: byte %u is %02x on the host, %02x in the guest", s,
                     (unsigned)m->rfbm_load, m->image[AT_BV], (unsigned)m->rfbm_save, i, m->out[i], got[i]);
         }
     }
+    return true;
 }
 
 static void test_host(void)
@@ -154,8 +159,16 @@ static void test_host(void)
                 uint64_t v = guest_ld(g, A_OUT + i, 8);
                 memcpy(got + i, &v, 8);
             }
-            host_run(&m, s);
-            compare(&m, got, s);
+            /* The host's kernel may switch tasks in between, after which SSE's initial state with another MXCSR counts
+             * as in use (13.12): once more, then. */
+            Images again = m;
+            for (unsigned try = 0; try < 5; try++) {
+                m = again;
+                host_run(&m, s);
+                if (same(&m, got, s, try == 4)) {
+                    break;
+                }
+            }
             n++;
         }
     }
