@@ -56,6 +56,12 @@ struct MachinePrivate {
     pthread_cond_t parked;
     bool vcpu_quit;               /* atomic */
     Task serial_task;             /* serial mode: one round of all vCPUs */
+
+    /* vcpus_stop_others(): stop_lock, which the kicked vCPUs take, too. */
+    pthread_mutex_t stop_lock;
+    pthread_cond_t stop_changed;  /* a vCPU left run(), or the owner is done */
+    Vcpu *stop_owner;
+    bool stop_pending;            /* atomic: stop_owner != NULL */
 };
 
 /* access.c */

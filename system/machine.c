@@ -75,6 +75,8 @@ Machine *machine_new(Loop *loop)
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->park_lock, NULL);
     pthread_cond_init(&p->parked, NULL);
+    pthread_mutex_init(&p->stop_lock, NULL);
+    pthread_cond_init(&p->stop_changed, NULL);
     g_queue_init(&p->posted);
     g_queue_init(&p->events);
     p->loops = g_ptr_array_new();
@@ -237,6 +239,8 @@ void machine_free(Machine *m)
     g_list_free(p->ram_blocks);
     g_ptr_array_free(p->loops, TRUE);
     pthread_cond_destroy(&p->parked);
+    pthread_mutex_destroy(&p->stop_lock);
+    pthread_cond_destroy(&p->stop_changed);
     pthread_mutex_destroy(&p->park_lock);
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->topology);

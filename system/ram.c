@@ -52,6 +52,8 @@ static RamBlock *ram_map(Machine *m, const char *name, uint64_t size, bool share
     ram->machine = m;
     ram->fd = fd;
     ram->page_flags = g_malloc0(bytes >> RAM_PAGE_BITS);
+    ram->code_users = g_malloc0(bytes >> RAM_PAGE_BITS);
+    pthread_mutex_init(&ram->code_lock, NULL);
     if (m) {
         pthread_mutex_lock(&m->priv->lock);
         m->priv->ram_blocks = g_list_append(m->priv->ram_blocks, ram);
@@ -89,6 +91,8 @@ static void ram_release(void *opaque)
         g_free(ram->dirty[c]);
     }
     g_free(ram->page_flags);
+    g_free(ram->code_users);
+    pthread_mutex_destroy(&ram->code_lock);
     g_free(ram->name);
     g_free(ram);
 }
@@ -145,6 +149,26 @@ void ram_written(RamBlock *ram, uint64_t off, uint64_t len)
             m->accel->code_written(m, ram, off, len);
         }
     }
+}
+
+void ram_code_join(RamBlock *ram, uint64_t page, void (*first)(void *opaque), void *opaque)
+{
+    pthread_mutex_lock(&ram->code_lock);
+    if (ram->code_users[page]++ == 0) {
+        __atomic_fetch_or(&ram->page_flags[page], 1u << DIRTY_CODE, __ATOMIC_SEQ_CST);
+        first(opaque);
+    }
+    pthread_mutex_unlock(&ram->code_lock);
+}
+
+void ram_code_leave(RamBlock *ram, uint64_t page)
+{
+    pthread_mutex_lock(&ram->code_lock);
+    g_assert(ram->code_users[page] > 0);
+    if (--ram->code_users[page] == 0) {
+        __atomic_and_fetch(&ram->page_flags[page], (uint8_t)~(1u << DIRTY_CODE), __ATOMIC_SEQ_CST);
+    }
+    pthread_mutex_unlock(&ram->code_lock);
 }
 
 static void ram_tell_watch(RamBlock *ram)

@@ -209,6 +209,100 @@ static void handle_exit(Vcpu *cpu, const VcpuExit *e)
     }
 }
 
+/* ---- one vCPU alone ---- */
+
+/* Either the stopper sees our in_guest, or we see its stop_pending: each stores before it loads. */
+static void guest_enter(Vcpu *cpu)
+{
+    struct MachinePrivate *p = cpu->machine->priv;
+    for (;;) {
+        __atomic_store_n(&cpu->in_guest, true, __ATOMIC_SEQ_CST);
+        if (G_LIKELY(!__atomic_load_n(&p->stop_pending, __ATOMIC_SEQ_CST))) {
+            return;
+        }
+        pthread_mutex_lock(&p->stop_lock);
+        __atomic_store_n(&cpu->in_guest, false, __ATOMIC_SEQ_CST);
+        pthread_cond_broadcast(&p->stop_changed);
+        while (p->stop_owner) {
+            pthread_cond_wait(&p->stop_changed, &p->stop_lock);
+        }
+        pthread_mutex_unlock(&p->stop_lock);
+    }
+}
+
+static void guest_leave(Vcpu *cpu)
+{
+    struct MachinePrivate *p = cpu->machine->priv;
+    __atomic_store_n(&cpu->in_guest, false, __ATOMIC_SEQ_CST);
+    if (G_UNLIKELY(__atomic_load_n(&p->stop_pending, __ATOMIC_SEQ_CST))) {
+        pthread_mutex_lock(&p->stop_lock);
+        pthread_cond_broadcast(&p->stop_changed);
+        pthread_mutex_unlock(&p->stop_lock);
+    }
+}
+
+static bool others_in_guest(const Vcpu *cpu)
+{
+    Machine *m = cpu->machine;
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        if (m->cpus[i] != cpu && __atomic_load_n(&m->cpus[i]->in_guest, __ATOMIC_SEQ_CST)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void vcpus_stop_others(Vcpu *cpu)
+{
+    enum { SPINS = 1000 }; /* most leave within a microsecond, a wake-up takes fifty */
+    Machine *m = cpu->machine;
+    struct MachinePrivate *p = m->priv;
+    if (m->serial_mode) {
+        return;
+    }
+    g_assert(current == cpu && !domain_current());
+    pthread_mutex_lock(&p->stop_lock);
+    while (p->stop_owner) { /* stand still for that one: nothing of our instruction was done yet */
+        __atomic_store_n(&cpu->in_guest, false, __ATOMIC_SEQ_CST);
+        pthread_cond_broadcast(&p->stop_changed);
+        pthread_cond_wait(&p->stop_changed, &p->stop_lock);
+    }
+    p->stop_owner = cpu;
+    __atomic_store_n(&p->stop_pending, true, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&cpu->in_guest, true, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&p->stop_lock);
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        Vcpu *o = m->cpus[i];
+        if (o != cpu && __atomic_load_n(&o->in_guest, __ATOMIC_SEQ_CST)) {
+            __atomic_store_n(&o->exit_request, 1, __ATOMIC_SEQ_CST);
+            if (m->accel->kick) {
+                m->accel->kick(o);
+            }
+        }
+    }
+    for (unsigned i = 0; i < SPINS && others_in_guest(cpu); i++) {
+    }
+    pthread_mutex_lock(&p->stop_lock);
+    while (others_in_guest(cpu)) {
+        pthread_cond_wait(&p->stop_changed, &p->stop_lock);
+    }
+    pthread_mutex_unlock(&p->stop_lock);
+}
+
+void vcpus_resume_others(Vcpu *cpu)
+{
+    struct MachinePrivate *p = cpu->machine->priv;
+    if (cpu->machine->serial_mode) {
+        return;
+    }
+    pthread_mutex_lock(&p->stop_lock);
+    g_assert(p->stop_owner == cpu);
+    p->stop_owner = NULL;
+    __atomic_store_n(&p->stop_pending, false, __ATOMIC_SEQ_CST);
+    pthread_cond_broadcast(&p->stop_changed);
+    pthread_mutex_unlock(&p->stop_lock);
+}
+
 /* One round: what was asked for, then guest code if there is any to run. exit_request is cleared before
  * anything is looked at: whatever is asked later makes run() return again. */
 static void vcpu_round(Vcpu *cpu)
@@ -220,7 +314,9 @@ static void vcpu_round(Vcpu *cpu)
     if (must_park(cpu) || must_quit(cpu) || !wants_to_run(cpu)) {
         return;
     }
+    guest_enter(cpu);
     VcpuExit e = cpu->machine->accel->run(cpu);
+    guest_leave(cpu);
     handle_exit(cpu, &e);
 }
 

@@ -57,9 +57,11 @@
             } while (G_UNLIKELY(was != a));                                                                 \
             x86_lock_done(cpu, lin, BYTES);                                                                 \
         } else {                                                                                            \
+            smp_split_begin(cpu);                                                                           \
             a = (T)x86_ld_slow(cpu, lin, BYTES, cpu->mmu);                                                  \
             CALC;                                                                                           \
             x86_st_slow(cpu, lin, BYTES, r, cpu->mmu);                                                      \
+            smp_split_end(cpu);                                                                             \
         }                                                                                                   \
         FL;                                                                                                 \
         NEXT;                                                                                               \

@@ -68,7 +68,7 @@ static uint64_t bit_linear(X86Cpu *cpu, const X86Insn *d, uint64_t off, unsigned
     }
 BT_READ(16) BT_READ(32) BT_READ(64)
 
-/* With LOCK: a compare-and-swap loop on the host; where there is no host pointer the access is plain. */
+/* With LOCK: a compare-and-swap loop on the host; where there is no host pointer, all others stand still. */
 #define LOCKED_BITS(bits, VALUE, lin_, bit_)                                                                \
     {                                                                                                       \
         uint64_t lin = lin_;                                                                                \
@@ -83,9 +83,10 @@ BT_READ(16) BT_READ(32) BT_READ(64)
             } while (seen != old);                                                                          \
             x86_lock_done(cpu, lin, bits / 8);                                                              \
         } else {                                                                                            \
-            void *q;                                                                                        \
-            old = rmw_ld##bits(cpu, d, lin, &q);                                                            \
-            rmw_st##bits(cpu, lin, q, (uint##bits##_t)VALUE(old, m));                                       \
+            smp_split_begin(cpu);                                                                           \
+            old = (uint##bits##_t)x86_ld_slow(cpu, lin, bits / 8, cpu->mmu);                                \
+            x86_st_slow(cpu, lin, bits / 8, (uint##bits##_t)VALUE(old, m), cpu->mmu);                       \
+            smp_split_end(cpu);                                                                             \
         }                                                                                                   \
         CF_ONLY(old & m);                                                                                   \
         NEXT;                                                                                               \

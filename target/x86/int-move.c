@@ -73,8 +73,10 @@ OP(lea_s32) { R64(d->reg) = EA_S(); NEXT; }
             } while (G_UNLIKELY(was != old));                                                               \
             x86_lock_done(cpu, lin, bits / 8);                                                              \
         } else {                                                                                            \
+            smp_split_begin(cpu);                                                                           \
             old = was = (uint##bits##_t)x86_ld_slow(cpu, lin, bits / 8, cpu->mmu);                          \
             x86_st_slow(cpu, lin, bits / 8, (uint##bits##_t)(NEW), cpu->mmu);                               \
+            smp_split_end(cpu);                                                                             \
         }                                                                                                   \
         AFTER;                                                                                              \
         NEXT;                                                                                               \
@@ -157,8 +159,10 @@ static void cmpxchg8b(X86Cpu *cpu, const X86Insn *d)
         was = host_cas64(p, want, put);
         x86_lock_done(cpu, lin, 8);
     } else {
+        smp_split_begin(cpu);
         was = x86_ld_slow(cpu, lin, 8, cpu->mmu);
         x86_st_slow(cpu, lin, 8, was == want ? put : was, cpu->mmu);
+        smp_split_end(cpu);
     }
     if (was != want) {
         R64(R_RAX) = (uint32_t)was;
@@ -195,9 +199,11 @@ static void cmpxchg16b(X86Cpu *cpu, const X86Insn *d)
         was = cas16(p, want, put);
         x86_lock_done(cpu, lin, 16);
     } else {
+        smp_split_begin(cpu);
         x86_ld_slow_n(cpu, lin, 16, &was, cpu->mmu);
         u128 now = was == want ? put : was;
         x86_st_slow_n(cpu, lin, 16, &now, cpu->mmu);
+        smp_split_end(cpu);
     }
     if (was != want) {
         R64(R_RAX) = (uint64_t)was;

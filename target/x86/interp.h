@@ -184,8 +184,11 @@ static inline void st_n(X86Cpu *cpu, const X86Insn *d, uint64_t lin, const void 
 /* A host pointer for a locked or read-modify-write access of n bytes at lin, checked for writing; NULL
  * when it must go the slow way (MMIO, page crossing, watched page: then load, compute, x86_st_slow). */
 void *x86_rmw_ptr(X86Cpu *cpu, uint64_t lin, unsigned n);
-/* For locked accesses: also for watched pages, then call x86_lock_done() after the access. NULL: MMIO or a page crossing. */
+/* For locked accesses: also for watched pages, then call x86_lock_done() after the access. NULL: MMIO, or it crosses a
+ * page or a cache line: then smp_split_begin(), load, store, smp_split_end(), between which no other vCPU runs. */
 void *x86_lock_ptr(X86Cpu *cpu, uint64_t lin, unsigned n);
+void smp_split_begin(X86Cpu *cpu);
+void smp_split_end(X86Cpu *cpu);
 void x86_lock_done(X86Cpu *cpu, uint64_t lin, unsigned n);
 void x86_ram_stored(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/mem.c - guest memory: TLB fills, and every access the TLB does not hit.
  * Models: SDM vol. 3 6.15 #AC, 8.1.2 (locked accesses to RAM), vol. 1 3.3.7.1.
- * Does not model: memory types; atomicity of locked accesses that cross a page or hit MMIO.
+ * Does not model: memory types.
  * Threads: the vCPU's thread.
  */
 #include "t0.h"
@@ -396,6 +396,9 @@ void *x86_lock_ptr(X86Cpu *cpu, uint64_t lin, unsigned n)
     probe(cpu, lin, n, cpu->mmu, ACC_WRITE);
     if (!(cpu->mode & MODE_LMA)) {
         lin = (uint32_t)lin;
+    }
+    if (G_UNLIKELY((lin & 63) + n > 64)) {
+        return NULL; /* hosts may trap locked accesses that cross a cache line */
     }
     const TlbEntry *e = &cpu->tlb->e[cpu->mmu][tlb_index(lin)];
     return tlb_hit(e->wtag & ~(uint64_t)(TLB_SLOW_WATCH | TLB_SLOW_CHECK), lin, n) ? (void *)(lin + e->delta) : NULL;

@@ -108,7 +108,8 @@ OP(cpuid)
     R64(R_RBX) = r[1];
     R64(R_RCX) = r[2];
     R64(R_RDX) = r[3];
-    NEXT;
+    cpu->rip = insn_next_rip(cpu, d); /* serialising instructions end their unit: docs/devel/threads.md */
+    END_UNIT;
 }
 
 static void sysinsn_tsc(X86Cpu *cpu, const X86Insn *d)
@@ -208,7 +209,11 @@ OP(invpcid)
     END_UNIT;
 }
 
-OP(wbinvd) { NEXT; }
+OP(wbinvd)
+{
+    cpu->rip = insn_next_rip(cpu, d);
+    END_UNIT;
+}
 
 /* SDM volume 2 RDPKRU, WRPKRU: any privilege. */
 OP(rdpkru)

@@ -63,79 +63,6 @@ static void t0_unpatch(T0State *t)
     }
 }
 
-/* --- requests from other threads --- */
-
-static void request(Vcpu *v, uint32_t what)
-{
-    T0State *t = x86_cpu(v)->t0;
-    __atomic_fetch_or(&t->wanted, what, __ATOMIC_SEQ_CST);
-    __atomic_fetch_or(&v->exit_request, EXIT_SELF, __ATOMIC_SEQ_CST);
-}
-
-static void t0_request_flush(Vcpu *v, unsigned what)
-{
-    X86Cpu *cpu = x86_cpu(v);
-    if (!cpu->t0) {
-        return;
-    }
-    request(v, what);
-    if ((vcpu_current() == v || !v->thread) && cpu->t0->running) { /* our own instruction changed the map: now, and a new view */
-        if (what & TCG_FLUSH_TLB) {
-            mem_begin_run(cpu);
-            x86_tlb_flush(cpu, false);
-        }
-        x86_unit_leave(cpu);
-    }
-}
-
-static void t0_code_written(Vcpu *v, RamBlock *ram, uint64_t off, uint64_t len)
-{
-    X86Cpu *cpu = x86_cpu(v);
-    T0State *t = cpu->t0;
-    if (!t) {
-        return;
-    }
-    if (vcpu_current() == v || !v->thread) {
-        unit_code_written(cpu, ram, off, len);
-        return;
-    }
-    pthread_mutex_lock(&t->lock);
-    if (t->n_inbox < INBOX_MAX) {
-        t->inbox[t->n_inbox++] = (CodeWrite){ ram, off, len };
-        request(v, WANT_INBOX);
-    } else {
-        request(v, TCG_FLUSH_UNITS);
-    }
-    pthread_mutex_unlock(&t->lock);
-}
-
-void t0_take_requests(X86Cpu *cpu)
-{
-    T0State *t = cpu->t0;
-    uint32_t what = __atomic_exchange_n(&t->wanted, 0, __ATOMIC_SEQ_CST);
-    if (what & WANT_INBOX) {
-        CodeWrite in[INBOX_MAX];
-        pthread_mutex_lock(&t->lock);
-        unsigned n = t->n_inbox;
-        memcpy(in, t->inbox, n * sizeof(in[0]));
-        t->n_inbox = 0;
-        pthread_mutex_unlock(&t->lock);
-        for (unsigned i = 0; i < n; i++) {
-            unit_code_written(cpu, in[i].ram, in[i].off, in[i].len);
-        }
-    }
-    if (what & (TCG_FLUSH_TLB | TCG_RECHECK_WRITES)) {
-        tlb_recheck_writes(cpu);
-    }
-    if (what & TCG_FLUSH_TLB) {
-        mem_begin_run(cpu);
-        x86_tlb_flush(cpu, false);
-    }
-    if (what & TCG_FLUSH_UNITS) {
-        units_drop_all(cpu);
-    }
-}
-
 /* --- the loop --- */
 
 /* A fault left the unit in the middle: take back what had been counted and did not retire. */
@@ -259,6 +186,9 @@ static bool before_unit(X86Cpu *cpu, ExitReason *why)
             *why = EXIT_KICKED;
             return true;
         }
+        if (G_UNLIKELY(t->awaiting) && !smp_settled(cpu)) {
+            continue;
+        }
         if (G_UNLIKELY(vcpu_irq_pending(v)) && x86_take_irq(cpu)) {
             cpu->irq_shadow = false;
             continue;
@@ -278,6 +208,7 @@ static ExitReason t0_loop(X86Cpu *cpu)
     if (sigsetjmp(cpu->fault_jmp, 0)) {
         t0_settle(cpu);
         t0_unpatch(t);
+        smp_split_end(cpu);
         cpu->irq_shadow = false;
         cpu->db_hits = 0; /* of an instruction that did not complete: it hits again when it does */
         if (cpu->exc_stop) {
@@ -334,14 +265,14 @@ static VcpuExit t0_run(Vcpu *v)
     X86Cpu *cpu = x86_cpu(v);
     VcpuExit exit = { 0 };
     rcu_read_lock();
-    cpu->t0->running = true;
+    smp_run_begin(cpu);
     cpu->gpr[R_NONE] = 0;
     cpu->gpr[R_BIAS] = 0x10000;
     cpu->seg_base[SEG_FLAT] = 0;
     x86_update_mode(cpu); /* reset, a debugger or a loaded state may have changed what it follows from */
     mem_begin_run(cpu);
     exit.why = t0_loop(cpu);
-    cpu->t0->running = false;
+    smp_run_end(cpu);
     cpu->t0->hint = NULL;
     rcu_read_unlock();
     return exit;
@@ -357,6 +288,7 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
     memset(t->jc, 0, sizeof(t->jc));
     t->gen = GEN_NEVER;
     pthread_mutex_init(&t->lock, NULL);
+    t->await = g_new0(Await, v->machine->n_cpus);
     for (unsigned i = 1; i <= x86_n_features; i++) {
         if (x86_has_feature(cpu, x86_feature_names[i])) {
             t->feat.bit[i >> 6] |= 1ull << (i & 63);
@@ -376,6 +308,7 @@ static void t0_vcpu_fini(Vcpu *v)
     units_drop_all(cpu);
     unit_reap(cpu->t0);
     pthread_mutex_destroy(&cpu->t0->lock);
+    g_free(cpu->t0->await);
     g_free(cpu->t0);
     cpu->t0 = NULL;
     cpu->tlb = NULL;
@@ -396,7 +329,7 @@ const TcgTargetOps x86_tcg_ops = {
     .vcpu_init = t0_vcpu_init,
     .vcpu_fini = t0_vcpu_fini,
     .run = t0_run,
-    .request_flush = t0_request_flush,
-    .code_written = t0_code_written,
+    .request_flush = smp_request_flush,
+    .code_written = smp_code_written,
     .stats = t0_stats,
 };

@@ -59,7 +59,9 @@ typedef struct JumpEntry {
     uint64_t pad;
 } JumpEntry;
 
+/* What another thread tells this vCPU: bytes that were written, or (len 0) a page whose writes are watched from now on. */
 typedef struct CodeWrite { RamBlock *ram; uint64_t off, len; } CodeWrite;
+typedef struct Await { uint32_t ticket; bool open; } Await; /* an answer this vCPU waits for, by the index of who owes it */
 
 enum { ROW_ENTERED = 1, ROW_RETIRED = 2 }; /* in T0State.rows_run */
 
@@ -88,10 +90,14 @@ typedef struct T0State {
     size_t unit_memory;
     TlbState tlb;         /* all of the TLB but the first level itself */
     TcgStats stats;
-    pthread_mutex_t lock; /* inbox */
+    pthread_mutex_t lock; /* inbox, and changes of `running` */
     CodeWrite inbox[INBOX_MAX];
     unsigned n_inbox;
-    uint32_t wanted;      /* atomic: TCG_FLUSH_*, and INBOX_FULL */
+    uint32_t wanted;      /* atomic: TCG_FLUSH_*, WANT_* */
+    uint32_t asked, done; /* atomic: requests to watch a page, and how many of them took effect */
+    bool awaiting;        /* own thread: some await[i].open */
+    bool stopped_others;  /* own thread: in a locked access that no host instruction can do */
+    Await *await;         /* own thread: n_cpus */
     uint64_t spin_at;     /* insn_count of the last PAUSE */
     uint32_t spins;       /* PAUSEs that followed each other closely */
 } T0State;
@@ -118,14 +124,15 @@ void tlb_new_generation(X86Cpu *cpu);
 void tlb_note_fetch(X86Cpu *cpu, uint64_t lin, const TlbAux *aux, unsigned mmu);
 void tlb_note_writable(X86Cpu *cpu, uint64_t host); /* an entry lets stores to this host page pass unseen */
 void tlb_drop_l1(X86Cpu *cpu, bool keep_global);
-void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page); /* stores there take the slow path from now on */
+/* Stores there take the slow path from now on. True: not all did before. */
+bool tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page);
 void tlb_recheck_writes(X86Cpu *cpu);
 
 /* tlbwin.c */
 bool tlb_window_fill(X86Cpu *cpu, unsigned mmu, bool write, unsigned slot, uint64_t lin);
 void tlb_windows_drop(X86Cpu *cpu, bool keep_global);
 void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin);
-void tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page);
+bool tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page);
 void tlb_windows_recheck(X86Cpu *cpu);
 
 /* mem.c */
@@ -138,8 +145,15 @@ void t0_take_requests(X86Cpu *cpu);
 /* The current instruction's linear memory fault beyond the canonical range: #SS or #GP. */
 bool x86_stack_fault(const X86Cpu *cpu, uint64_t lin);
 
-/* smp.c */
+/* smp.c: see docs/devel/threads.md, "Code and other vCPUs" */
 void x86_spin(X86Cpu *cpu); /* after a PAUSE on a machine with several vCPUs */
+void smp_request_flush(Vcpu *v, unsigned what);
+void smp_code_written(Vcpu *v, RamBlock *ram, uint64_t off, uint64_t len);
+void smp_watch_page(X86Cpu *cpu, CodePage *p); /* before the page's first byte is decoded */
+/* Between units: did every vCPU that was asked answer? If not, waits a little; look at requests and come again. */
+bool smp_settled(X86Cpu *cpu);
+void smp_run_begin(X86Cpu *cpu);
+void smp_run_end(X86Cpu *cpu);
 
 /* log.c */
 void t0_log_unit(X86Cpu *cpu, const X86Unit *u, uint64_t rip);

@@ -307,12 +307,12 @@ static bool plain_write(const TlbEntry *e)
 }
 
 /* Stores to the page take the slow path from now on. The filter is rebuilt while all entries pass by. */
-void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page)
+bool tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page)
 {
     TlbState *s = &cpu->t0->tlb;
-    tlb_windows_drop_host(cpu, host_page);
+    bool any = tlb_windows_drop_host(cpu, host_page);
     if (!tlb_filter_has(s->written, FILTER_BITS, host_page_no(host_page))) {
-        return;
+        return any;
     }
     memset(s->written, 0, sizeof(s->written));
     for (unsigned m = 0; m < TLB_MMUS; m++) {
@@ -323,12 +323,14 @@ void tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page)
                 uintptr_t host = (e->wtag & TLB_PAGE_MASK) + e->delta;
                 if (plain_write(e) && host == host_page) {
                     e->wtag |= TLB_SLOW_WATCH;
+                    any = true;
                 } else if (plain_write(e)) {
                     tlb_filter_add(s->written, FILTER_BITS, host_page_no(host));
                 }
             }
         }
     }
+    return any;
 }
 
 /* Page flags were set by another thread while this vCPU could store unseen: pages it has write tags for are reported as

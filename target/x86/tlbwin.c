@@ -95,18 +95,21 @@ void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin)
 }
 
 /* Store windows that reach the host page. */
-void tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page)
+bool tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page)
 {
     TlbState *s = &cpu->t0->tlb;
+    bool any = false;
     for (unsigned m = 0; m < TLB_MMUS; m++) {
         for (uint32_t u = s->win_used[m][1]; u; u &= u - 1) {
             unsigned slot = (unsigned)__builtin_ctz(u);
             const TlbWindow *w = &cpu->win[m][1][slot];
             if (host_page - (w->base + w->delta) < w->lim) {
                 window_drop(cpu, m, 1, slot);
+                any = true;
             }
         }
     }
+    return any;
 }
 
 /* See tlb_recheck_writes(). A window is made without watched pages, so the ones it has now are new. */

@@ -25,19 +25,11 @@ bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host)
     return *page_slot(cpu->t0, host & ~(uintptr_t)4095) != NULL;
 }
 
+/* From now on stores to the page are heard; those of other vCPUs once they answered (smp.c). */
 static void watch_page(X86Cpu *cpu, CodePage *p)
 {
-    uint8_t was = __atomic_fetch_or(&p->ram->page_flags[p->ram_off >> RAM_PAGE_BITS], 1u << DIRTY_CODE, __ATOMIC_SEQ_CST);
     tlb_unmap_writes(cpu, p->host);
-    Machine *m = cpu->vcpu.machine;
-    if (was & (1u << DIRTY_CODE) || m->n_cpus < 2 || !m->cpus) {
-        return;
-    }
-    for (unsigned i = 0; i < m->n_cpus; i++) { /* they may hold a write tag: see t0_take_requests() */
-        if (m->cpus[i] && m->cpus[i] != &cpu->vcpu) {
-            m->cpus[i]->target->tcg->request_flush(m->cpus[i], TCG_RECHECK_WRITES);
-        }
-    }
+    smp_watch_page(cpu, p);
 }
 
 static CodePage *page_get(X86Cpu *cpu, uintptr_t host, const FlatRange *r)
@@ -46,7 +38,7 @@ static CodePage *page_get(X86Cpu *cpu, uintptr_t host, const FlatRange *r)
     if (!*slot) {
         CodePage *p = g_new0(CodePage, 1);
         p->host = host;
-        p->ram = r->ram;
+        p->ram = ram_ref(r->ram);
         p->ram_off = r->ram_off + (host - (uintptr_t)r->host);
         *slot = p;
         watch_page(cpu, p);
@@ -60,9 +52,8 @@ static void page_drop_if_empty(X86Cpu *cpu, CodePage *p)
         return;
     }
     *page_slot(cpu->t0, p->host) = p->next;
-    if (cpu->vcpu.machine->n_cpus < 2) { /* else another vCPU may have units here */
-        __atomic_and_fetch(&p->ram->page_flags[p->ram_off >> RAM_PAGE_BITS], (uint8_t)~(1u << DIRTY_CODE), __ATOMIC_SEQ_CST);
-    }
+    ram_code_leave(p->ram, p->ram_off >> RAM_PAGE_BITS);
+    ram_unref(p->ram);
     g_free(p);
 }
 

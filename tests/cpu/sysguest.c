@@ -67,14 +67,19 @@ static const MemOps ports_ops = { .read = ports_read, .write = ports_write, .min
 
 Guest *guest_new(const char *cpu_model)
 {
+    return guest_new_smp(cpu_model, 1, true);
+}
+
+Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
+{
     Guest *g = g_new0(Guest, 1);
     role_become_main();
     g->loop = loop_new("main");
     g->m = machine_new(g->loop);
     g->m->board = &guest_board;
     g->m->accel = &accel_tcg_ops;
-    g->m->serial_mode = true;
-    g->m->n_cpus = 1;
+    g->m->serial_mode = serial;
+    g->m->n_cpus = g->m->max_cpus = g->m->sockets = n;
     g->m->ram_size = G_RAM;
     g->m->cpu_text = g_strdup(cpu_model ? cpu_model : "max");
     machine_build(g->m, &error_abort_slot);

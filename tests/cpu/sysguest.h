@@ -54,6 +54,8 @@ typedef struct Guest {
 
 /* NULL: "max" */
 Guest *guest_new(const char *cpu_model);
+/* Several CPUs. Unless serial, each has its thread and runs with machine_start(); g->cpu is the first one. */
+Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial);
 void guest_free(Guest *g);
 
 uint64_t guest_ld(Guest *g, hwaddr at, unsigned n);

@@ -64,6 +64,8 @@ struct RamBlock {
     Machine *machine;
     int fd;              /* memfd when shareable, else -1 */
     uint8_t *page_flags; /* atomic, per page: bit c set = client c wants to hear of the next write */
+    uint8_t *code_users; /* per page: vCPUs that hold code of it; code_lock */
+    pthread_mutex_t code_lock; /* leaf, also around the flag DIRTY_CODE */
     unsigned long *dirty[DIRTY_CLIENTS]; /* allocated on dirty_enable(); NULL: not tracked */
 };
 /* Anonymous zeroed memory, overcommitted. The name is for info and state ("pc.ram"). */
@@ -77,6 +79,10 @@ void ram_unref(RamBlock *ram); /* the last one unmaps after a grace period */
  * fast path calls it after the write: DMA, loaders, debuggers, MMIO-side copies. Any thread, lock-free;
  * one flag test per page when nobody listens. DIRTY_CODE goes to AccelOps.code_written. */
 void ram_written(RamBlock *ram, uint64_t off, uint64_t len);
+/* One more, one less vCPU holds code decoded from a page (a vCPU counts once for each page): the flag DIRTY_CODE is set
+ * as long as there is any. first(): called when it gets set, before anybody else can join. Any thread. */
+void ram_code_join(RamBlock *ram, uint64_t page, void (*first)(void *opaque), void *opaque);
+void ram_code_leave(RamBlock *ram, uint64_t page);
 void dirty_enable(RamBlock *ram, DirtyClient client, bool on); /* all pages become dirty for a new client */
 /* Fetches and clears n bits from `page` on into bits (LSB first). Returns how many were set. */
 size_t dirty_take(RamBlock *ram, DirtyClient client, size_t page, size_t n, unsigned long *bits);

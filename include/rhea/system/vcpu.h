@@ -44,6 +44,7 @@ struct Vcpu {
     pthread_mutex_t lock;     /* guards the wait below */
     pthread_cond_t wake;
     Task *work;               /* atomic list of vcpu_run_on() tasks */
+    bool in_guest;            /* atomic: between entering run() and leaving it */
     unsigned budget;          /* > 0 (serial mode): run() returns EXIT_KICKED after about this many instructions */
     bool target_ready, accel_ready; /* private: what vcpu_fini undoes */
     void *storage;            /* private: what the whole CPU struct was cut out of */
@@ -60,6 +61,10 @@ void vcpu_kick(Vcpu *cpu);
  * domain held; on the vCPU's own thread, or while its thread does not run, it calls work->run directly. */
 void vcpu_run_on(Vcpu *cpu, Task *work);
 void vcpu_run_on_wait(Vcpu *cpu, void (*run)(void *opaque), void *opaque);
+/* The vCPU's thread, inside run(), no domain held: returns when no other vCPU is inside run(); none enters until
+ * vcpus_resume_others(), which must come soon. Two that call at once follow each other. Nothing in serial mode. */
+void vcpus_stop_others(Vcpu *cpu);
+void vcpus_resume_others(Vcpu *cpu);
 Vcpu *vcpu_current(void); /* the vCPU whose thread this is, or NULL */
 
 #endif
