@@ -22,6 +22,8 @@ typedef struct PostedWrite {
     GList link;
 } PostedWrite;
 
+typedef struct Icount Icount;
+
 struct MachinePrivate {
     /* Region trees and address spaces: the topology lock (order 2). */
     pthread_mutex_t topology; /* recursive */
@@ -56,6 +58,8 @@ struct MachinePrivate {
     pthread_cond_t parked;
     bool vcpu_quit;               /* atomic */
     Task serial_task;             /* serial mode: one round of all vCPUs */
+    unsigned serial_next;         /* with -icount: who runs first in it */
+    Icount *icount;               /* NULL: time is not counted */
 
     /* vcpus_stop_others(): stop_lock, which the kicked vCPUs take, too. */
     pthread_mutex_t stop_lock;
@@ -95,6 +99,16 @@ void vcpus_free(Machine *m);
 void vcpus_pause(Machine *m);  /* returns when all are parked */
 void vcpus_resume(Machine *m);
 void vcpus_reset(Machine *m, ResetKind kind); /* all parked */
+
+/* icount.c; main loop */
+bool icount_check(Machine *m, Error **errp);
+const Clock *icount_new(Machine *m);
+void icount_free(Machine *m);
+void icount_set(Machine *m, int64_t ns);       /* virtual time of a loaded state */
+void icount_paused(Machine *m, bool paused);
+bool icount_round_begin(Machine *m);           /* false: not now, the host has to catch up */
+unsigned icount_budget(Machine *m);            /* instructions to the next timer, or a slice; 0: it is due */
+bool icount_idle(Machine *m);                  /* no vCPU wants to run. True: time moved on, a timer is due */
 
 /* machine.c, machine_request.c */
 void machine_free_options(Machine *m);

@@ -135,7 +135,9 @@ static void *new_state(const Prop *props, size_t size)
 static void pick_clock(Machine *m)
 {
     const Clock *c = m->clock_override;
-    if (!c && m->accel->clock) {
+    if (!c && m->icount.on) {
+        c = icount_new(m);
+    } else if (!c && m->accel->clock) {
         c = m->accel->clock(m);
     }
     m->clock = c ? c : &m->stop_clock.clock;
@@ -154,6 +156,9 @@ bool machine_build(Machine *m, Error **errp)
     /* -machine and -accel properties may have been set before: then the states exist. */
     m->board_state = m->board_state ? m->board_state : new_state(m->board->props, m->board->state_size);
     m->accel_state = m->accel_state ? m->accel_state : new_state(m->accel->props, m->accel->state_size);
+    if (!icount_check(m, errp)) {
+        return false;
+    }
     if (m->accel->machine_init && !m->accel->machine_init(m, errp)) {
         return false;
     }
@@ -216,6 +221,7 @@ void machine_free(Machine *m)
     region_fini(&m->sysmem);
     region_fini(&m->sysio);
     ram_unref(m->ram);
+    icount_free(m);
     vcpus_free(m);
     if (p->accel_up && m->accel->machine_fini) {
         m->accel->machine_fini(m);
@@ -286,6 +292,9 @@ void machine_clock_pause(Machine *m, bool paused)
         } else {
             clock_stop_start(&m->stop_clock);
         }
+    }
+    if (m->priv->icount) {
+        icount_paused(m, paused);
     }
     for (guint i = 0; i < m->priv->loops->len; i++) {
         loop_clock_pause(m->priv->loops->pdata[i], m->clock, paused);

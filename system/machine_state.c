@@ -240,6 +240,8 @@ static bool load_all(Machine *m, In *in)
     }
     if (m->clock == &m->stop_clock.clock) {
         clock_stop_set(&m->stop_clock, (int64_t)now);
+    } else if (m->priv->icount) {
+        icount_set(m, (int64_t)now);
     }
     if (!load_vcpus(m, in) || !device_tree_load(m->root, &in->p, in->end, in->errp) ||
         (with_ram && !load_ram(m, in))) {

@@ -347,17 +347,49 @@ static void *vcpu_thread(void *opaque)
 
 /* ---- serial mode, and accelerators without CPU: the loop's thread is every vCPU's thread in turn ---- */
 
+static bool serial_one(Vcpu *cpu)
+{
+    current = cpu;
+    vcpu_round(cpu);
+    current = NULL;
+    return has_work(cpu) || (!must_park(cpu) && wants_to_run(cpu));
+}
+
+/* With counted time the round ends where a timer is due; the next one goes on with the next vCPU. */
+static bool serial_round_counted(Machine *m)
+{
+    struct MachinePrivate *p = m->priv;
+    bool again = false, parked = true;
+    if (!icount_round_begin(m)) {
+        return false;
+    }
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        Vcpu *cpu = m->cpus[p->serial_next % m->n_cpus];
+        cpu->budget = icount_budget(m);
+        if (!cpu->budget) {
+            return true;
+        }
+        p->serial_next = (cpu->index + 1) % m->n_cpus;
+        again |= serial_one(cpu);
+        parked &= must_park(cpu);
+    }
+    return again || (!parked && icount_idle(m));
+}
+
 static void serial_round(void *opaque)
 {
     Machine *m = opaque;
     struct MachinePrivate *p = m->priv;
     bool again = false;
-    for (unsigned i = 0; i < m->n_cpus && m->cpus; i++) {
-        Vcpu *cpu = m->cpus[i];
-        current = cpu;
-        vcpu_round(cpu);
-        current = NULL;
-        again |= has_work(cpu) || (!must_park(cpu) && wants_to_run(cpu));
+    if (!m->cpus) {
+        return;
+    }
+    if (p->icount) {
+        again = serial_round_counted(m);
+    } else {
+        for (unsigned i = 0; i < m->n_cpus; i++) {
+            again |= serial_one(m->cpus[i]);
+        }
     }
     if (again && !must_quit(m->cpus[0])) {
         loop_post(m->loop, &p->serial_task);

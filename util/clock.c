@@ -92,7 +92,7 @@ void clock_stop_set(StopClock *c, int64_t ns)
 
 ClockPace clock_pace(const Clock *clock)
 {
-    if (clock->now == clock_manual_now) {
+    if (clock->stands || clock->now == clock_manual_now) {
         return CLOCK_STANDS;
     }
     if (clock->now != clock_stop_now) {

@@ -161,6 +161,9 @@ void timer_arm(Timer *t, int64_t expires_ns)
     pthread_mutex_unlock(&s->lock);
     if (earlier) {
         loop_wake_if_waiting(t->loop);
+        if (t->clock->armed) {
+            t->clock->armed(t->clock);
+        }
     }
 }
 

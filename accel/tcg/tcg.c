@@ -36,11 +36,12 @@ static bool tcg_machine_init(Machine *m, Error **errp)
         error_hint(errp, "leave out tb-size; decoded units use at most 96 MiB per vCPU");
         return false;
     }
-    if (s->thread == THREAD_SINGLE && m->n_cpus > 1 && !m->serial_mode) {
-        error_set(errp, "accelerator 'tcg': 'thread=single' is not possible with %u vCPUs: each has a thread of its own", m->n_cpus);
-        error_hint(errp, "leave out thread=single, or use -smp 1");
+    if (s->thread == THREAD_MULTI && m->icount.on) {
+        error_set(errp, "accelerator 'tcg': 'thread=multi' is not possible with -icount, which counts in one thread");
+        error_hint(errp, "leave out thread=multi");
         return false;
     }
+    m->serial_mode |= s->thread == THREAD_SINGLE;
     return true;
 }
 
@@ -112,6 +113,11 @@ static void tcg_ram_watched(Machine *m, RamBlock *ram)
     }
 }
 
+static uint64_t tcg_insns(Vcpu *cpu)
+{
+    return tcg_of(cpu)->insns(cpu);
+}
+
 static void tcg_describe(Machine *m, GString *out)
 {
     g_string_append(out, "accelerator tcg, tier 0 (interpreter)\n");
@@ -153,5 +159,6 @@ const AccelOps accel_tcg_ops = {
     .kick = tcg_kick,
     .code_written = tcg_code_written,
     .ram_watched = tcg_ram_watched,
+    .insns = tcg_insns,
     .describe = tcg_describe,
 };

@@ -117,6 +117,7 @@ static void sysinsn_tsc(X86Cpu *cpu, const X86Insn *d)
     if ((cpu->cr4 & CR4_TSD) && cpu->cpl != 0) {
         RAISE_ERR(EXC_GP, 0);
     }
+    SYNC(d); /* counted time is that of this instruction */
     uint64_t t = x86_read_tsc(cpu);
     R64(R_RAX) = (uint32_t)t;
     R64(R_RDX) = t >> 32;

@@ -228,7 +228,9 @@ static ExitReason t0_loop(X86Cpu *cpu)
         }
         bool shadow = cpu->irq_shadow;
         cpu->irq_shadow = false;
-        uint32_t mode = cpu->mode | (shadow || cpu->insn_limit ? MODE_ONE : 0);
+        /* The end of a budget is exact: a timer of -icount fires between the same two instructions in every run. */
+        bool one = shadow || cpu->insn_limit || stop - cpu->insn_count < UNIT_MAX;
+        uint32_t mode = cpu->mode | (one ? MODE_ONE : 0);
         cpu->eflags &= mode & MODE_DEBUG ? UINT32_MAX : ~FL_RF; /* nobody else looks at RF */
         if (cpu->insn_limit && cpu->insn_count >= cpu->insn_limit) {
             cpu->irq_shadow = shadow;
@@ -314,6 +316,18 @@ static void t0_vcpu_fini(Vcpu *v)
     cpu->tlb = NULL;
 }
 
+/* In the middle of a unit all of it is counted already; whatever looks at the time has noted its instruction in cur. */
+static uint64_t t0_insns(Vcpu *v)
+{
+    const X86Cpu *cpu = x86_cpu(v);
+    const X86Unit *u = cpu->unit;
+    if (!cpu->t0 || !cpu->t0->in_unit || !u) {
+        return cpu->insn_count;
+    }
+    unsigned done = cpu->cur >= u->insn && cpu->cur < u->insn + u->n ? (unsigned)(cpu->cur - u->insn) : 0;
+    return cpu->insn_count - (u->n - done);
+}
+
 static void t0_stats(Vcpu *v, TcgStats *out)
 {
     const X86Cpu *cpu = x86_cpu(v);
@@ -331,5 +345,6 @@ const TcgTargetOps x86_tcg_ops = {
     .run = t0_run,
     .request_flush = smp_request_flush,
     .code_written = smp_code_written,
+    .insns = t0_insns,
     .stats = t0_stats,
 };

@@ -34,6 +34,14 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -smp 250,cores=50                   => -smp: the last CPU would have APIC id 305, and the firmware reaches ids below 255 only | use fewer CPUs, or numbers of cores and threads that are powers of two
 -smp 4,maxcpus=2                    => -smp 4,maxcpus=2: cpus=4 is above maxcpus=2
 -smp 2,sockets=3                    => -smp 2,sockets=3: 3 sockets * 1 dies * 1 cores * 1 threads is not the number of CPUs, 2
+-icount 11                          => -icount 11: 'shift' must be 'auto' or between 0 and 10, not '11'
+-icount align=on                    => -icount align=on: 'shift' is missing | shift=N: an instruction takes 2^N ns; shift=auto adapts N to the host's speed
+-icount shift=auto,sleep=off        => -icount shift=auto,sleep=off: sleep=off is not possible with shift=auto, which follows the host's time | give shift a number
+-icount shift=auto,align=on         => -icount shift=auto,align=on: align=on is not possible with shift=auto | give shift a number
+-icount shift=3,align=on,sleep=off  => -icount shift=3,align=on,sleep=off: align=on is not possible with sleep=off | leave out sleep=off
+-icount shift=3,rr=record,rrfile=x  => -icount shift=3,rr=record,rrfile=x: 'rr' is not possible: input is neither recorded nor replayed | a run without input repeats itself with -icount shift=N -seed N -rtc base=DATE,clock=vm
+-icount 3 -accel test               => -icount: accelerator 'test' does not count instructions | use -accel tcg
+-icount 3 -accel tcg,thread=multi   => accelerator 'tcg': 'thread=multi' is not possible with -icount, which counts in one thread | leave out thread=multi
 -smp cpu=1                          => -smp cpu=1: 'cpu' is unknown | did you mean 'cpus'?
 -cpu foo                            => *unknown CPU model 'foo'*
 -cpu qemu64,+nosuch                 => *unknown feature or property 'nosuch'*

@@ -489,6 +489,56 @@ OPTION_RUN(opt_rtc)
     return ok;
 }
 
+/* ---- -icount ---- */
+
+static bool take_icount(Machine *m, const IcountOptions *v, Error **errp)
+{
+    if (v->rr || v->rrfile || v->rrsnapshot) {
+        error_set(errp, "'%s' is not possible: input is neither recorded nor replayed",
+                  v->rr ? "rr" : v->rrfile ? "rrfile" : "rrsnapshot");
+        error_hint(errp, "a run without input repeats itself with "
+                         "-icount shift=N -seed N -rtc base=DATE,clock=vm");
+        return false;
+    }
+    bool automatic = v->shift && g_str_equal(v->shift, "auto");
+    uint64_t shift = 0;
+    if (!v->shift) {
+        error_set(errp, "'shift' is missing");
+        error_hint(errp, "shift=N: an instruction takes 2^N ns; shift=auto adapts N to the host's speed");
+        return false;
+    }
+    if (!automatic && (!text_to_u64(v->shift, &shift, NULL) || shift > 10)) {
+        return error_set(errp, "'shift' must be 'auto' or between 0 and 10, not '%s'", v->shift);
+    }
+    if (v->align && (automatic || !v->sleep)) {
+        error_set(errp, "align=on is not possible with %s", automatic ? "shift=auto" : "sleep=off");
+        error_hint(errp, "%s", automatic ? "give shift a number" : "leave out sleep=off");
+        return false;
+    }
+    if (automatic && !v->sleep) {
+        error_set(errp, "sleep=off is not possible with shift=auto, which follows the host's time");
+        error_hint(errp, "give shift a number");
+        return false;
+    }
+    m->icount.on = true;
+    m->icount.automatic = automatic;
+    m->icount.shift = (unsigned)shift;
+    m->icount.align = v->align;
+    m->icount.no_sleep = !v->sleep;
+    return true;
+}
+
+OPTION_RUN(opt_icount)
+{
+    IcountOptions v;
+    if (!cli_decode(cli, o, &icount_options_type, "shift", arg, &v, errp)) {
+        return false;
+    }
+    bool ok = take_icount(cli->m, &v, errp);
+    type_clear(&icount_options_type, &v);
+    return ok;
+}
+
 /* ---- -action and its short forms ---- */
 
 OPTION_RUN(opt_action)

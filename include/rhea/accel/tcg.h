@@ -28,6 +28,7 @@ typedef struct TcgTargetOps {
     void (*request_flush)(Vcpu *cpu, unsigned what); /* any thread: done before the next unit */
     /* Any thread: [off, off + len) of ram was written and may hold code this vCPU decoded. */
     void (*code_written)(Vcpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
+    uint64_t (*insns)(Vcpu *cpu);            /* AccelOps.insns */
     void (*stats)(Vcpu *cpu, TcgStats *out); /* any thread; approximate while the vCPU runs */
 } TcgTargetOps;
 

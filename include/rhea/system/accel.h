@@ -28,6 +28,9 @@ typedef struct AccelOps {
     /* A write of [off, off+len) hit pages whose DIRTY_CODE flag is set. Any thread. */
     void (*code_written)(Machine *m, RamBlock *ram, uint64_t off, uint64_t len);
     const Clock *(*clock)(Machine *m); /* NULL: a StopClock on the host's time */
+    /* Instructions the vCPU executed, exact also while it accesses a device; its own thread, or while it does not
+     * run. NULL: not counted, so no -icount. */
+    uint64_t (*insns)(Vcpu *cpu);
     void (*describe)(Machine *m, GString *out); /* `info jit` */
     /* Any thread: page_flags bits of this block were set (a dirty client took its bits). An accelerator
      * whose vCPUs write without looking at page_flags drops such fast paths, and calls ram_written() for

@@ -78,7 +78,8 @@ struct Machine {
     bool seeded;                           /* -seed: guest-visible random numbers are a sequence */
     uint64_t seed;                         /* atomic once it runs: the sequence's state */
     bool debugger_waits;                   /* -S */
-    bool serial_mode;                      /* one thread runs everything (tests, icount) */
+    bool serial_mode;                      /* one thread runs everything (tests, -accel tcg,thread=single, icount) */
+    struct { bool on, automatic, align, no_sleep; unsigned shift; } icount; /* -icount */
     const Clock *clock_override;           /* tests: a manual clock */
 
     /* running parts */

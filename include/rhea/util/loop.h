@@ -57,6 +57,8 @@ typedef struct Clock Clock;
 struct Clock {
     int64_t (*now)(const Clock *clock);
     void *opaque;
+    bool stands;                        /* like a manual clock: its timers fire, but nobody waits for them */
+    void (*armed)(const Clock *clock);  /* or NULL: a timer became its loop's first one; any thread */
 };
 extern const Clock clock_host_monotonic, clock_host_wall;
 static inline int64_t clock_now(const Clock *c) { return c->now(c); }
