@@ -14,12 +14,14 @@ typedef struct TcgState {
     int thread;
     uint32_t tier;
     uint64_t tb_size; /* MiB */
+    bool lockstep;
 } TcgState;
 
 static const Prop tcg_props[] = {
     PROP_ENUM(TcgState, thread, "thread", THREAD_AUTO, thread_names, "one host thread per vCPU (multi), or one for all (single)"),
-    PROP_U32(TcgState, tier, "tier", 0, 0, 0, "execution tier; 0 is the interpreter"),
-    PROP_SIZE(TcgState, tb_size, "tb-size", 0, 0, UINT64_MAX, "size of the code cache; refused: the interpreter has none"),
+    PROP_U32(TcgState, tier, "tier", 1, 0, 1, "execution tier: 0 interprets, 1 translates to host code"),
+    PROP_SIZE(TcgState, tb_size, "tb-size", 64, 1, 2048, "size of the cache for translated code of all vCPUs, in MiB"),
+    PROP_BOOL(TcgState, lockstep, "lockstep", false, "run each unit in tier 0 as well and compare (slow)"),
     { .name = NULL },
 };
 
@@ -31,11 +33,6 @@ static bool tcg_machine_init(Machine *m, Error **errp)
     if (m->board->target && !m->board->target->tcg) { /* board "none" has no CPU to run */
         return error_set(errp, "accelerator 'tcg' has no interpreter for guest architecture '%s'", m->board->target->name);
     }
-    if (s->tb_size) {
-        error_set(errp, "accelerator 'tcg': option 'tb-size' sets the size of a code cache, and tier 0 translates to none");
-        error_hint(errp, "leave out tb-size; decoded units use at most 96 MiB per vCPU");
-        return false;
-    }
     if (s->thread == THREAD_MULTI && m->icount.on) {
         error_set(errp, "accelerator 'tcg': 'thread=multi' is not possible with -icount, which counts in one thread");
         error_hint(errp, "leave out thread=multi");
@@ -43,6 +40,22 @@ static bool tcg_machine_init(Machine *m, Error **errp)
     }
     m->serial_mode |= s->thread == THREAD_SINGLE;
     return true;
+}
+
+size_t tcg_code_size(const Vcpu *cpu)
+{
+    const TcgState *s = cpu->machine->accel_state;
+#ifdef __x86_64__
+    return s->tier == 0 ? 0 : MAX((size_t)(s->tb_size << 20) / MAX(cpu->machine->n_cpus, 1u), (size_t)1 << 20);
+#else
+    (void)s;
+    return 0;
+#endif
+}
+
+bool tcg_lockstep(const Vcpu *cpu)
+{
+    return ((const TcgState *)cpu->machine->accel_state)->lockstep;
 }
 
 static bool tcg_vcpu_init(Vcpu *cpu, Error **errp)
@@ -148,7 +161,7 @@ static void tcg_describe(Machine *m, GString *out)
 
 const AccelOps accel_tcg_ops = {
     .name = "tcg",
-    .desc = "software acceleration: interprets the guest's instructions",
+    .desc = "software acceleration: translates the guest's instructions to the host's",
     .props = tcg_props,
     .state_size = sizeof(TcgState),
     .machine_init = tcg_machine_init,

@@ -80,7 +80,9 @@ static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
                      : __atomic_load_n(&r->ram->page_flags[ram_page], __ATOMIC_ACQUIRE) ? TLB_SLOW_WATCH : 0;
         }
     }
-    if (!slow_w && x.write_ok) {
+    if (G_UNLIKELY(cpu->t0->log_stores)) {
+        slow_w |= TLB_SLOW_WATCH;
+    } else if (!slow_w && x.write_ok) {
         tlb_note_writable(cpu, page + delta);
     }
     uint64_t check = x86_page_has_data_bp(cpu, page) || (cpu->t0->ac_on && mmu == 1) ? TLB_SLOW_CHECK : 0;
@@ -91,6 +93,9 @@ static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
         .delta = delta,
     };
     cpu->tlb->aux[mmu][i] = (TlbAux){ phys, whole ? r : NULL, x.page_size, x.global };
+    if (G_UNLIKELY(cpu->t0->log_stores)) {
+        return; /* the flush of this table is its owner's business */
+    }
     TlbState *s = &cpu->t0->tlb;
     uint64_t bit = 1ull << (i % 64);
     s->some[mmu] |= 1ull << i / 64;
@@ -121,6 +126,9 @@ const TlbEntry *tlb_fetch(X86Cpu *cpu, uint64_t lin)
 
 static void io_read(X86Cpu *cpu, hwaddr pa, const FlatRange *r, uint8_t *buf, unsigned n)
 {
+    if (G_UNLIKELY(cpu->t0->log_stores)) {
+        t1_log_io(cpu);
+    }
     while (n) {
         unsigned step = n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
         uint64_t v = UINT64_MAX;
@@ -138,6 +146,9 @@ static void io_read(X86Cpu *cpu, hwaddr pa, const FlatRange *r, uint8_t *buf, un
 
 static void io_write(X86Cpu *cpu, hwaddr pa, const FlatRange *r, const uint8_t *buf, unsigned n)
 {
+    if (G_UNLIKELY(cpu->t0->log_stores)) {
+        t1_log_io(cpu);
+    }
     while (n) {
         unsigned step = n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
         uint64_t v = 0;
@@ -268,6 +279,9 @@ static void page_write(X86Cpu *cpu, uint64_t lin, const uint8_t *buf, unsigned n
         io_write(cpu, a->phys | (lin & 4095), a->range, buf, n);
         return;
     }
+    if (G_UNLIKELY(cpu->t0->log_stores)) {
+        t1_log_store(cpu, (void *)(lin + e->delta), n);
+    }
     memcpy((void *)(lin + e->delta), buf, n);
     if (e->wtag & TLB_SLOW_WATCH) {
         x86_ram_stored(cpu, lin, n, mmu);
@@ -284,7 +298,7 @@ void x86_ram_stored(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
     RamBlock *ram = r->ram;
     cpu->t0->stats.write_checks++;
     ram_written(ram, off, n);
-    if (!__atomic_load_n(&ram->page_flags[off >> RAM_PAGE_BITS], __ATOMIC_ACQUIRE) && tag_is(e->wtag, lin & TLB_PAGE_MASK)) {
+    if (!cpu->t0->log_stores && !__atomic_load_n(&ram->page_flags[off >> RAM_PAGE_BITS], __ATOMIC_ACQUIRE) && tag_is(e->wtag, lin & TLB_PAGE_MASK)) {
         e->wtag &= ~(uint64_t)TLB_SLOW_WATCH;
         tlb_note_writable(cpu, (lin & TLB_PAGE_MASK) + e->delta);
     }
@@ -401,7 +415,11 @@ void *x86_lock_ptr(X86Cpu *cpu, uint64_t lin, unsigned n)
         return NULL; /* hosts may trap locked accesses that cross a cache line */
     }
     const TlbEntry *e = &cpu->tlb->e[cpu->mmu][tlb_index(lin)];
-    return tlb_hit(e->wtag & ~(uint64_t)(TLB_SLOW_WATCH | TLB_SLOW_CHECK), lin, n) ? (void *)(lin + e->delta) : NULL;
+    bool ok = tlb_hit(e->wtag & ~(uint64_t)(TLB_SLOW_WATCH | TLB_SLOW_CHECK), lin, n);
+    if (ok && G_UNLIKELY(cpu->t0->log_stores)) {
+        t1_log_store(cpu, (void *)(lin + e->delta), n);
+    }
+    return ok ? (void *)(lin + e->delta) : NULL;
 }
 
 void x86_lock_done(X86Cpu *cpu, uint64_t lin, unsigned n)

@@ -5,7 +5,7 @@
  * Threads: the vCPU's thread, but for the functions that say so.
  */
 #define T0_TAIL_NEXT
-#include "t0.h"
+#include "t1.h"
 #include "flags.h"
 #include "rhea/util/log.h"
 
@@ -142,7 +142,7 @@ static void debug_traps(X86Cpu *cpu, const X86Unit *u, bool single_step)
     }
 }
 
-static void run_unit(X86Cpu *cpu, X86Unit *u)
+void t0_run_unit(X86Cpu *cpu, X86Unit *u)
 {
     T0State *t = cpu->t0;
     cpu->unit = u;
@@ -160,7 +160,7 @@ static void run_unit_counted(X86Cpu *cpu, X86Unit *u)
 {
     uint8_t *row = &cpu->t0->rows_run[u->insn[0].row];
     *row |= ROW_ENTERED;
-    run_unit(cpu, u);
+    t0_run_unit(cpu, u);
     *row |= ROW_RETIRED;
 }
 
@@ -209,6 +209,9 @@ static ExitReason t0_loop(X86Cpu *cpu)
         t0_settle(cpu);
         t0_unpatch(t);
         smp_split_end(cpu);
+        if (cpu->t1) {
+            t1_left(cpu);
+        }
         cpu->irq_shadow = false;
         cpu->db_hits = 0; /* of an instruction that did not complete: it hits again when it does */
         if (cpu->exc_stop) {
@@ -247,6 +250,13 @@ static ExitReason t0_loop(X86Cpu *cpu)
         if (G_UNLIKELY(mode & MODE_DEBUG)) {
             x86_debug_unit_begin(cpu);
         }
+        if (cpu->t1 && !cpu->t1->off && !alone && !t->rows_run && t1_mode_ok(mode)) {
+            t1_run_unit(cpu, mode);
+            if (G_UNLIKELY(cpu->db_hits)) {
+                debug_traps(cpu, NULL, false);
+            }
+            continue;
+        }
         X86Unit *u = next_unit(cpu, mode);
         if (log_on(LOG_EXEC | LOG_CPU)) {
             t0_log_enter(cpu, u, cpu->rip);
@@ -254,7 +264,7 @@ static ExitReason t0_loop(X86Cpu *cpu)
         if (G_UNLIKELY(t->rows_run != NULL)) {
             run_unit_counted(cpu, u);
         } else {
-            run_unit(cpu, u);
+            t0_run_unit(cpu, u);
         }
         if (G_UNLIKELY(mode & MODE_TF || cpu->db_hits)) {
             debug_traps(cpu, mode & (MODE_ONE | MODE_TF | MODE_DEBUG) ? u : NULL, mode & MODE_TF);
@@ -273,6 +283,9 @@ static VcpuExit t0_run(Vcpu *v)
     cpu->seg_base[SEG_FLAT] = 0;
     x86_update_mode(cpu); /* reset, a debugger or a loaded state may have changed what it follows from */
     mem_begin_run(cpu);
+    if (cpu->t1) {
+        t1_begin_run(cpu);
+    }
     exit.why = t0_loop(cpu);
     smp_run_end(cpu);
     cpu->t0->hint = NULL;
@@ -298,7 +311,8 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
     }
     cpu->t0 = t;
     tlb_init(cpu);
-    return true;
+    size_t size = tcg_code_size(v);
+    return size == 0 || t1_init(cpu, size, errp);
 }
 
 static void t0_vcpu_fini(Vcpu *v)
@@ -309,6 +323,7 @@ static void t0_vcpu_fini(Vcpu *v)
     }
     units_drop_all(cpu);
     unit_reap(cpu->t0);
+    t1_fini(cpu);
     pthread_mutex_destroy(&cpu->t0->lock);
     g_free(cpu->t0->await);
     g_free(cpu->t0);

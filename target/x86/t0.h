@@ -40,6 +40,9 @@ struct X86Unit {
     uint32_t mode;
     uint16_t cs_off, bytes, n;
     bool dead, loose;     /* loose: never cached (code in MMIO) */
+    uint8_t hits;         /* times entered while tier 1 was not asked yet */
+    struct T1Code *t1;    /* units of tier 1 have no insn[], but this */
+    uint64_t rip;         /* tier 1: translated for this address */
     X86Insn insn[];       /* n, then one that leads to the next unit */
 };
 
@@ -85,6 +88,7 @@ typedef struct T0State {
     const FlatRange *hint;
     bool ac_on;           /* #AC is possible: user entries take the slow path */
     uint8_t *rows_run;    /* tests: set to ROW_* for the row each unit of one instruction begins with; NULL: nobody asks */
+    bool log_stores;      /* lockstep: stores go to t1_log_store() first, device accesses to t1_log_io() */
     bool running;         /* inside run(): the thread holds a read section, view is current */
     bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
     size_t unit_memory;
@@ -110,8 +114,22 @@ extern const TcgTargetOps x86_tcg_ops;
 OP(unit_end);
 OP(unit_stop);
 
+void t0_run_unit(X86Cpu *cpu, X86Unit *u); /* t0.c */
+
 /* unit.c */
 X86Unit *unit_find(X86Cpu *cpu, uint32_t mode);    /* at cpu->rip; decodes when needed; may raise */
+/* Where cpu->rip lies in memory; false: in MMIO. May raise. */
+typedef struct UnitPlace {
+    uint64_t lin, left;    /* linear address; bytes before the code segment ends */
+    uintptr_t key;         /* host address */
+    unsigned room, cs_off; /* bytes up to the end of page or segment */
+    const FlatRange *range;
+} UnitPlace;
+bool unit_locate(X86Cpu *cpu, UnitPlace *at);
+X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode); /* NULL: none */
+void unit_watch(X86Cpu *cpu, const UnitPlace *at); /* before its bytes are read for unit_add() */
+X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span); /* one of tier 1 */
+void unit_kill_one(X86Cpu *cpu, X86Unit *u);
 void unit_reap(T0State *t);                        /* frees what is in the grave */
 void unit_code_written(X86Cpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
 bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host);
@@ -134,6 +152,9 @@ void tlb_windows_drop(X86Cpu *cpu, bool keep_global);
 void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin);
 bool tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page);
 void tlb_windows_recheck(X86Cpu *cpu);
+
+void t1_log_store(X86Cpu *cpu, uint8_t *host, unsigned n);
+void t1_log_io(X86Cpu *cpu);
 
 /* mem.c */
 /* The entry for fetching from lin; raises. */

@@ -135,6 +135,7 @@ static void drop_bits(X86Cpu *cpu, unsigned m, unsigned w, uint64_t victims)
 void tlb_drop_l1(X86Cpu *cpu, bool keep_global)
 {
     TlbState *s = &cpu->t0->tlb;
+    s->drops++;
     for (unsigned m = 0; m < TLB_MMUS; m++) {
         for (uint64_t some = s->some[m]; some; some &= some - 1) {
             unsigned w = (unsigned)__builtin_ctzll(some);
@@ -156,6 +157,7 @@ static uint64_t entry_page(const TlbEntry *e)
 static void l1_drop_page(X86Cpu *cpu, uint64_t lin)
 {
     TlbState *s = &cpu->t0->tlb;
+    s->drops++;
     bool huge = s->big1g >> (lin >> 30 & 63) & 1;
     bool large = huge || tlb_filter_has(s->big2m, FILTER_BITS, lin >> 21);
     for (unsigned m = 0; m < TLB_MMUS; m++) {

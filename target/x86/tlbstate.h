@@ -36,6 +36,7 @@ typedef struct PcidState {
 } PcidState;
 
 typedef struct TlbState {
+    uint32_t drops;                      /* counts everything that drops first-level entries */
     /* first level */
     uint64_t some[TLB_MMUS];             /* bit w: used[][w] is not zero */
     uint64_t used[TLB_MMUS][USED_WORDS]; /* entries a flush must clear */

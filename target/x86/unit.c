@@ -4,7 +4,7 @@
  * Does not model: stale prefetch of 486 and older.
  * Threads: the vCPU's thread. Each vCPU has units of its own; writes by others arrive through T0State.inbox.
  */
-#include "t0.h"
+#include "t1.h"
 #include "rhea/util/log.h"
 
 enum { UNIT_MEMORY_MAX = 26 << 20 }; /* a Linux boot makes 18 MiB; all is dropped when it is full */
@@ -128,6 +128,9 @@ static void unit_kill(X86Cpu *cpu, X86Unit *u)
     u->hash_next = t->grave;
     t->grave = u;
     t->stats.units_live--;
+    if (u->t1) {
+        t1_unit_killed(cpu, u);
+    }
     if (t->in_unit && cpu->unit == u) {
         x86_unit_leave(cpu);
     }
@@ -138,7 +141,7 @@ void unit_reap(T0State *t)
     while (t->grave) {
         X86Unit *u = t->grave;
         t->grave = u->hash_next;
-        t->unit_memory -= sizeof(*u) + (u->n + 1u) * sizeof(X86Insn);
+        t->unit_memory -= sizeof(*u) + (u->mode & MODE_T1 ? 0 : (u->n + 1u) * sizeof(X86Insn));
         g_free(u);
     }
 }
@@ -383,41 +386,89 @@ static bool second_page_same(X86Cpu *cpu, const X86Unit *u, uint64_t lin)
     return !(e->xtag & TLB_SLOW_IO) && (uintptr_t)(lin2 + e->delta) == u->key2;
 }
 
-X86Unit *unit_find(X86Cpu *cpu, uint32_t mode)
+bool unit_locate(X86Cpu *cpu, UnitPlace *at)
 {
-    T0State *t = cpu->t0;
-    uint64_t left, lin = code_linear(cpu, &left);
-    const TlbEntry *e = tlb_fetch(cpu, lin);
-    unsigned page_left = 4096 - (unsigned)(lin & 4095);
-    t->stats.units_entered_slow++;
+    at->lin = code_linear(cpu, &at->left);
+    const TlbEntry *e = tlb_fetch(cpu, at->lin);
+    unsigned page_left = 4096 - (unsigned)(at->lin & 4095);
+    at->room = at->left <= page_left ? (unsigned)at->left : page_left;
+    at->cs_off = (unsigned)(at->lin - cpu->rip) & 4095;
     if (G_UNLIKELY(e->xtag & TLB_SLOW_IO)) {
-        Fetch f = { .lin = lin, .io = true };
-        unsigned n = (unsigned)MIN((uint64_t)X86_MAX_INSN, MIN(left, page_left));
-        f.room = tlb_fetch_io(cpu, lin, f.copy, n);
-        f.bytes = f.copy;
-        f.limited = left <= page_left;
-        X86Unit *u = unit_build(cpu, &f, mode | MODE_ONE, left);
-        unit_make_loose(t, u);
-        return u;
+        return false;
     }
-    uintptr_t key = (uintptr_t)(lin + e->delta);
-    unsigned cs_off = (unsigned)(lin - cpu->rip) & 4095;
-    for (X86Unit *u = t->hash[unit_hash(key, mode)]; u; u = u->hash_next) {
-        if (u->key == key && u->mode == mode && u->cs_off == cs_off && u->bytes <= left &&
-            (!u->key2 || second_page_same(cpu, u, lin))) {
+    at->key = (uintptr_t)(at->lin + e->delta);
+    at->range = cpu->tlb->aux[cpu->mmu][tlb_index(at->lin)].range;
+    return true;
+}
+
+X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
+{
+    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode)]; u; u = u->hash_next) {
+        if (u->key == at->key && u->mode == mode && u->cs_off == at->cs_off && u->bytes <= at->left &&
+            (!(mode & MODE_T1) || u->rip == cpu->rip) && (!u->key2 || second_page_same(cpu, u, at->lin))) {
             return u;
         }
     }
-    const FlatRange *range = cpu->tlb->aux[cpu->mmu][tlb_index(lin)].range;
+    return NULL;
+}
+
+void unit_watch(X86Cpu *cpu, const UnitPlace *at)
+{
+    page_get(cpu, at->key & ~(uintptr_t)4095, at->range);
+}
+
+X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span)
+{
+    T0State *t = cpu->t0;
+    X86Unit *u = g_malloc0(sizeof(*u));
+    u->mode = mode;
+    u->key = at->key;
+    u->cs_off = (uint16_t)at->cs_off;
+    u->bytes = (uint16_t)span;
+    u->rip = cpu->rip;
+    t->unit_memory += sizeof(*u);
+    X86Unit **slot = &t->hash[unit_hash(u->key, mode)];
+    u->hash_next = *slot;
+    *slot = u;
+    unit_attach(cpu, u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
+    t->stats.units_live++;
+    return u;
+}
+
+void unit_kill_one(X86Cpu *cpu, X86Unit *u)
+{
+    CodePage *p = u->page[0];
+    unit_kill(cpu, u);
+    page_drop_if_empty(cpu, p);
+}
+
+X86Unit *unit_find(X86Cpu *cpu, uint32_t mode)
+{
+    UnitPlace at;
+    cpu->t0->stats.units_entered_slow++;
+    if (G_UNLIKELY(!unit_locate(cpu, &at))) {
+        Fetch f = { .lin = at.lin, .io = true };
+        unsigned n = MIN((unsigned)X86_MAX_INSN, at.room);
+        f.room = tlb_fetch_io(cpu, at.lin, f.copy, n);
+        f.bytes = f.copy;
+        f.limited = at.left <= 4096 - (at.lin & 4095);
+        X86Unit *u = unit_build(cpu, &f, mode | MODE_ONE, at.left);
+        unit_make_loose(cpu->t0, u);
+        return u;
+    }
+    X86Unit *u = unit_lookup(cpu, &at, mode);
+    if (u) {
+        return u;
+    }
     Fetch f;
-    f.lin = lin;
-    f.bytes = (const uint8_t *)key;
-    f.limited = left <= page_left;
-    f.room = f.limited ? (unsigned)left : page_left;
+    f.lin = at.lin;
+    f.bytes = (const uint8_t *)at.key;
+    f.limited = at.left <= 4096 - (at.lin & 4095);
+    f.room = at.room;
     f.io = false;
     f.key2 = 0;
     f.page2 = NULL;
-    X86Unit *u = unit_new(cpu, &f, mode, left, cs_off, range);
+    u = unit_new(cpu, &f, mode, at.left, at.cs_off, at.range);
     if (log_on(LOG_IN_ASM)) {
         t0_log_unit(cpu, u, cpu->rip);
     }

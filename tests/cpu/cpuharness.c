@@ -3,6 +3,7 @@
  * accelerator's run() itself.
  * Threads: main.
  */
+#include "target/x86/t1.h"
 #include "tests/cpu/cpuharness.h"
 
 #include <string.h>
@@ -41,6 +42,8 @@ CpuHarness *ch_new(uint64_t ram_size, const char *model)
     machine_build(h->m, &error_abort_slot);
     machine_ready(h->m, &error_abort_slot);
     h->cpu = x86_cpu(h->m->cpus[0]);
+    bool tier1 = !g_strcmp0(g_getenv("RHEA_TEST_TIER"), "1");
+    t1_tune(h->cpu, tier1, 0);
     h->cpu->vcpu.budget = 0; /* the test decides when it stops */
     h->ram = h->m->ram->host;
     return h;

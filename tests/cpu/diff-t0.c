@@ -6,7 +6,7 @@
  * jump buffer that x86_raise() uses, with its vector and error code in the CPU.
  */
 #include "diff.h"
-#include "target/x86/t0.h"
+#include "target/x86/t1.h"
 #include "rhea/accel/tcg.h"
 #include "rhea/system/machine.h"
 
@@ -189,4 +189,39 @@ void diff_t0_run(const DiffCase *c, DiffResult *r)
     }
     save_state(cpu, &c->in, &r->out);
     memcpy(r->data, t0.ram + DIFF_DATA, DIFF_DATA_SIZE);
+}
+
+bool diff_t1_run(const DiffCase *c, DiffResult *r)
+{
+    X86Cpu *cpu = t0.cpu;
+    if (!cpu->t1) {
+        return false;
+    }
+    memcpy(t0.ram + DIFF_CODE, c->bytes, 16);
+    memcpy(t0.ram + DIFF_DATA, c->data, DIFF_DATA_SIZE);
+    load_state(cpu, &c->in);
+    set_mode(cpu, c->code64);
+    mem_mode_changed(cpu);
+    cpu->vcpu.exit_request = 0;
+    cpu->exc_in_flight = false;
+    r->trap = -1;
+    r->err = 0;
+    r->cr2 = 0;
+    static volatile bool done;
+    done = true;
+    if (sigsetjmp(cpu->fault_jmp, 0) == 0) {
+        t1_begin_run(cpu);
+        do {
+            done = t1_run_once(cpu, cpu->mode, 1);
+        } while (done && cpu->rip == DIFF_CODE && !strncmp(x86_rows[c->row].name, "REP", 3));
+    } else {
+        t1_left(cpu);
+        r->trap = cpu->exc_vector;
+        r->err = cpu->exc_err;
+        r->cr2 = cpu->cr2;
+        cpu->rip = DIFF_CODE;
+    }
+    save_state(cpu, &c->in, &r->out);
+    memcpy(r->data, t0.ram + DIFF_DATA, DIFF_DATA_SIZE);
+    return done;
 }

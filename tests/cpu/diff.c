@@ -186,6 +186,8 @@ static void print_case(const DiffCase *c, const DiffResult *h, const DiffResult 
            (long)h->cr2, (long)h->out.rip, h->out.rflags, t->trap, t->err, (long)t->cr2, (long)t->out.rip, t->out.rflags);
 }
 
+static bool tier1; /* compare the host with tier 1, not with the interpreter */
+
 static bool one_case(unsigned row, bool code64, uint64_t seed, bool verbose)
 {
     static DiffCase c;
@@ -198,7 +200,12 @@ static bool one_case(unsigned row, bool code64, uint64_t seed, bool verbose)
         return true;
     }
     diff_native_run(&c, &h);
-    diff_t0_run(&c, &t);
+    unsigned tier = tier1 ? 1 : 0;
+    if (!tier1) {
+        diff_t0_run(&c, &t);
+    } else if (!diff_t1_run(&c, &t)) {
+        return true;
+    }
     settle_known(&c, &h, &t);
     g_autoptr(GString) text = g_string_new(NULL);
     compare(&c, &h, &t, text);
@@ -211,7 +218,7 @@ static bool one_case(unsigned row, bool code64, uint64_t seed, bool verbose)
         for (unsigned i = 0; i < c.len; i++) {
             printf(" %02x", c.bytes[i]);
         }
-        printf(" host/t0:%s\n", text->str);
+        printf(" host/t%u:%s\n", tier, text->str);
     }
     if (verbose) {
         print_case(&c, &h, &t);
@@ -263,6 +270,11 @@ int main(int argc, char **argv)
         return 0;
     }
     diff_t0_init();
+    if (argc > 1 && !strcmp(argv[1], "--tier1")) {
+        tier1 = true;
+        argc--;
+        argv++;
+    }
     if (argc == 5 && !strcmp(argv[1], "--replay")) {
         return one_case((unsigned)atoi(argv[2]), atoi(argv[3]) == 64, strtoull(argv[4], NULL, 0), true) ? 0 : 1;
     }

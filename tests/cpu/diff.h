@@ -70,5 +70,7 @@ unsigned diff_vex_run(uint64_t n, uint64_t seed);
 /* diff-t0.c */
 void diff_t0_init(void);
 void diff_t0_run(const DiffCase *c, DiffResult *r);
+/* The same through tier 1, a unit of this one instruction. False: tier 1 does not take it. */
+bool diff_t1_run(const DiffCase *c, DiffResult *r);
 
 #endif

@@ -2,6 +2,7 @@
  * tests/cpu/sysguest.c - see sysguest.h.
  * Threads: main.
  */
+#include "target/x86/t1.h"
 #include "tests/cpu/sysguest.h"
 #include "target/x86/sysint.h"
 #include "target/x86/t0.h"
@@ -85,6 +86,11 @@ Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
     machine_build(g->m, &error_abort_slot);
     machine_ready(g->m, &error_abort_slot);
     g->cpu = x86_cpu(g->m->cpus[0]);
+    bool tier1 = !g_strcmp0(g_getenv("RHEA_TEST_TIER"), "1");
+    t1_tune(g->cpu, tier1, 0);
+    if (tier1) {
+        g->cpu->vcpu.budget = 0; /* translated code does not count instructions */
+    }
     region_init_io(&g->ports, NULL, "ports", &ports_ops, g, 16);
     region_map(&g->m->sysio, 0x80, &g->ports, 0);
     g->cpu->vcpu.budget = 0; /* with one, every unit is looked up: no jump cache, no links */

@@ -32,6 +32,10 @@ typedef struct TcgTargetOps {
     void (*stats)(Vcpu *cpu, TcgStats *out); /* any thread; approximate while the vCPU runs */
 } TcgTargetOps;
 
+/* Bytes of translated code that this vCPU may keep; 0: tier 0 alone. */
+size_t tcg_code_size(const Vcpu *cpu);
+bool tcg_lockstep(const Vcpu *cpu); /* compare tier 1 with tier 0 */
+
 extern const AccelOps accel_tcg_ops;
 
 #endif

@@ -145,6 +145,19 @@ typedef struct X86Fpu {
     uint64_t fip, fdp;
 } X86Fpu;
 
+/* What translated code reaches through GS (target/x86/t1.h). */
+enum { T1_JC_BITS = 12, T1_JC_SIZE = 1 << T1_JC_BITS };
+typedef struct X86Translated {
+    struct X86Cpu *self;
+    uint64_t host_rsp, shadow_rsp, shadow_base;
+    uint64_t salt;          /* XORed into a jump-cache tag: differs with address space and mode */
+    uint64_t efl, lahf, tmp; /* for POPFQ on the way back; flags set aside; scratch */
+    void *link;             /* the jump that led out, to be patched */
+    uint32_t host_mxcsr;
+    uint8_t vec_live;       /* the vector registers are in the host's */
+    struct { uint64_t tag; const void *code; } jc[T1_JC_SIZE];
+} X86Translated;
+
 struct X86Insn;
 struct X86Unit;
 struct X86CpuModel;
@@ -219,6 +232,7 @@ struct X86Cpu {
     bool is_bsp;
 
     /* controllers */
+    uint8_t controllers_[0]; /* what an instruction changes by itself lies before */
     const X86ApicOps *apic_ops;
     void *apic;
     int (*pic_ack)(void *opaque); /* 8259 interrupt acknowledge, for ExtINT; -1: none (spurious 7 comes as 7) */
@@ -236,11 +250,13 @@ struct X86Cpu {
     /* engine */
     sigjmp_buf fault_jmp;   /* x86_raise() and unit exits land here */
     struct T0State *t0;     /* unit cache and counters */
+    struct T1State *t1;     /* translated code; NULL: tier 0 alone */
     struct X86SysState *sys; /* private to the system side: fault chain record, last walk */
     uint64_t insn_count;    /* retired, updated per unit */
     bool exc_stop;          /* tests: run() returns EXIT_DEBUG at an exception instead of delivering it; see exc_vector */
     uint64_t insn_limit;    /* nonzero: run() returns EXIT_DEBUG once insn_count is there; one instruction a unit */
 
+    X86Translated tr1;
     /* At constant offsets from X86Cpu for generated code. `tlb` above points to tlb_mem while an accelerator uses it. Last:
      * the start is hot, most of the rest is never touched. */
     TlbWindow win[TLB_MMUS][2][TLB_WINDOWS] __attribute__((aligned(64))); /* [mmu][0: load, 1: store][slot] */

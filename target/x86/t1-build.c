@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t1-build.c - one translation: decoding a superblock, emitting it, making it final.
+ * Threads: the vCPU's thread.
+ */
+#include "t1.h"
+
+enum { HOT_PER_INSN = 160, COLD_PER_INSN = 3 * 160 }; /* bytes at most: room that must be there before emitting */
+
+/* Rows behind which a unit never goes on: what follows runs in another mode, or rarely. */
+static bool hard_end(const X86Insn *d)
+{
+    static const char *const names[] = { "RETF", "IRET", "INT", "INT1", "INT3", "INTO", "SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT",
+                                         "HLT", "RSM", "STI", "MWAIT", "LMSW", "UD0", "UD1", "UD2", "LOOP", "LOOPE", "LOOPNE", "JRCXZ" };
+    const X86Row *x = &x86_rows[d->row];
+    if (d->row == 0) {
+        return true;
+    }
+    switch (t1_rows()[d->row].cls) {
+    case T1C_CALL: case T1C_CALL_E: case T1C_JMP_E: case T1C_RET: case T1C_RET_I: return true;
+    case T1C_JCC: case T1C_JMP: return false;
+    default: break;
+    }
+    if (!(x->attrs & RA_END)) {
+        return false;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        if (!strcmp(x->name, names[i])) {
+            return true;
+        }
+    }
+    /* MOV CRn, far JMP and CALL, loads of segments */
+    return x->attrs & RA_CPL0 || !strcmp(x->name, "JMP") || !strcmp(x->name, "CALL") || x->reg == RK_SEG;
+}
+
+/* Where the unit goes on after d, an offset; -1: nowhere. */
+static int next_offset(const T1 *t, const X86Insn *d, const UnitPlace *at)
+{
+    unsigned end = d->off + d->len;
+    if (hard_end(d)) {
+        return -1;
+    }
+    if (t1_rows()[d->row].cls == T1C_JMP) { /* forwards, in the page */
+        uint64_t from = t->rip + end, to = from + d->imm;
+        to = insn_osize(d) == 3 ? to : insn_osize(d) == 2 ? (uint32_t)to : (uint16_t)to;
+        return to >= from && to - t->rip < at->room ? (int)(to - t->rip) : -1;
+    }
+    return (int)end;
+}
+
+void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned max)
+{
+    const uint8_t *bytes = (const uint8_t *)at->key;
+    int off = 0;
+    *t = (T1){ .cpu = cpu, .mode = mode, .code64 = mode & MODE_CODE64, .rip = cpu->rip, .mmu = cpu->mmu, .max = max };
+    while (t->n < t->max && off >= 0) {
+        X86Insn *d = &t->insn[t->n];
+        unsigned room = at->room - (unsigned)off, n = MIN(room, 15u);
+        memcpy(t->bytes[t->n], bytes + off, n);
+        X86DecodeResult r = x86_decode(mode, &cpu->t0->feat, t->bytes[t->n], n, (unsigned)off, d);
+        if (r == DEC_MORE) {
+            break;
+        }
+        t->n++;
+        t->span = MAX(t->span, (unsigned)off + MAX(d->len, 1u));
+        if (r != DEC_OK) {
+            break;
+        }
+        t->uses_vec |= t1_rows()[d->row].cls == T1C_VEC;
+        off = next_offset(t, d, at);
+    }
+}
+
+static void emit_head(T1 *t)
+{
+    Asm *a = &t->hot;
+    e_op(a, 0, 0x80, 7, h_gs(offsetof(X86Cpu, vcpu.exit_request)));
+    e8(a, 0);
+    T1Stub *s = t1_stub(t, STUB_POLL, e_jcc(a, CC_NE));
+    s->rip = t->rip;
+    if (t->uses_vec) {
+        e_op(a, 0, 0x80, 7, h_gs(offsetof(X86Cpu, tr1.vec_live)));
+        e8(a, 0);
+        s = t1_stub(t, STUB_VEC, e_jcc(a, CC_E));
+        s->back = a->p;
+        s->rip = t->rip;
+    }
+}
+
+T1Code *t1_translate(T1 *t, CodeCache *c)
+{
+    T1State *s = t->cpu->t1;
+    if ((size_t)(c->hot_end - c->hot) < (t->n + 1) * HOT_PER_INSN || (size_t)(c->cold_end - c->cold) < (t->n + 1) * COLD_PER_INSN) {
+        return NULL;
+    }
+    t->hot.p = c->hot;
+    t->cold.p = c->cold;
+    t->thunk = &s->thunk;
+    t->rx_off = c->rx_off;
+    t->fl = (T1Flags){ .state = true };
+    emit_head(t);
+    for (t->i = 0; t->i < t->n; t->i++) {
+        t1_emit_insn(t);
+    }
+    t->i = t->n - 1;
+    const X86Insn *last = &t->insn[t->i];
+    if (!hard_end(last) || t1_rows()[last->row].cls == T1C_T0) {
+        if (t1_rows()[last->row].cls != T1C_JMP) {
+            uint64_t next = t->rip + last->off + last->len;
+            t1_emit_exit(t, t->code64 ? next : (uint32_t)next);
+        }
+    }
+    t1_put_stubs(t);
+    T1Code *code = g_malloc0(sizeof(*code) + t->n_links * sizeof(T1Link));
+    code->entry = c->hot + c->rx_off;
+    code->rip = t->rip;
+    code->uses_vec = t->uses_vec;
+    code->n_links = (uint16_t)t->n_links;
+    for (unsigned i = 0; i < t->n_links; i++) {
+        uint64_t p = (uint64_t)(uintptr_t)&code->links[i];
+        code->links[i] = t->link[i];
+        memcpy(t->link_fix[i], &p, 8);
+    }
+    s->stats.bytes_hot += (uint64_t)(t->hot.p - c->hot);
+    s->stats.bytes_cold += (uint64_t)(t->cold.p - c->cold);
+    c->hot = (uint8_t *)(((uintptr_t)t->hot.p + 15) & ~(uintptr_t)15);
+    c->cold = t->cold.p;
+    return code;
+}

@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t1-insn.c - templates of the instructions that are not simply re-encoded: the stack, branches, LEA, divisions; and
+ * the stubs that leave a unit.
+ * Models: SDM vol. 2; vol. 1 6.2 (stack), 6.4.
+ * Threads: the vCPU's thread.
+ */
+#include "t1.h"
+
+#define CPU(member) h_gs(offsetof(X86Cpu, member))
+#define TR(member)  h_gs(offsetof(X86Cpu, tr1.member))
+
+T1Stub *t1_stub(T1 *t, int kind, uint8_t *from)
+{
+    T1Stub *s = &t->stub[t->n_stubs++];
+    *s = (T1Stub){ .kind = kind, .from = from, .insn = (uint16_t)t->i, .fl = t->fl };
+    return s;
+}
+
+static uint64_t insn_end(const T1 *t) { return t->rip + t->insn[t->i].off + t->insn[t->i].len; }
+
+static T1Link *new_link(T1 *t, uint64_t rip)
+{
+    t->link_rip[t->n_links] = rip;
+    return &t->link[t->n_links++];
+}
+
+static bool same_page(const T1 *t, uint64_t rip) { return ((rip ^ t->rip) & TLB_PAGE_MASK) == 0; }
+
+/* A jump with a known target outside the page: through the jump cache, whose slot is known too. */
+static void far_jump(T1 *t, Asm *a, uint64_t rip)
+{
+    size_t slot = offsetof(X86Cpu, tr1.jc) + t1_jc_index(rip) * sizeof(((X86Cpu *)0)->tr1.jc[0]);
+    e_mov_ri(a, T1_, rip);
+    e_mov_rr(a, T0_, T1_);
+    e_op(a, E_W, 0x33, T0_, TR(salt));
+    e_op(a, E_W, 0x3b, T0_, h_gs(slot));
+    e_patch(e_jcc(a, CC_NE), t->thunk->indirect - t->rx_off);
+    e_op(a, 0, 0xff, 4, h_gs(slot + 8));
+}
+
+/* Emits the end of a unit at a: flags are in the state, T0_..T2_ are free. */
+static void leave_to(T1 *t, Asm *a, uint64_t rip)
+{
+    if (!same_page(t, rip)) {
+        far_jump(t, a, rip);
+        return;
+    }
+    T1Link *l = new_link(t, rip);
+    l->at = e_jmp(a);
+}
+
+void t1_emit_exit(T1 *t, uint64_t rip)
+{
+    t1_fl_to_state(t, &t->hot, &t->fl);
+    leave_to(t, &t->hot, rip);
+}
+
+static void e_rec_address(T1 *t, Asm *a, uint8_t **fix)
+{
+    (void)t;
+    e_bytes(a, "\x4c\x8d\x25\0\0\0\0", 7); /* LEA R12, [RIP + 0] */
+    *fix = a->p - 4;
+}
+
+/* The record lies in the cold area. */
+static uint8_t *put_rec(T1 *t, unsigned insn)
+{
+    t->cold.p = (uint8_t *)(((uintptr_t)t->cold.p + 7) & ~(uintptr_t)7);
+    T1Rec r = { .insn = t->insn[insn], .unit_rip = t->rip };
+    uint8_t *at = t->cold.p;
+    memcpy(at, &r, sizeof(r));
+    t->cold.p += sizeof(r);
+    return at;
+}
+
+static const uint8_t *exec_thunk(const T1 *t, bool flags)
+{
+    const T1Thunks *k = t->thunk;
+    const uint8_t *p = t->uses_vec ? (flags ? k->exec_flags_vec : k->exec_vec) : flags ? k->exec_flags : k->exec;
+    return p - t->rx_off;
+}
+
+void t1_emit_exec(T1 *t)
+{
+    uint8_t *fix;
+    t1_fl_to_state(t, &t->hot, &t->fl);
+    e_rec_address(t, &t->hot, &fix);
+    e_call_to(&t->hot, exec_thunk(t, false));
+    e_patch(fix, put_rec(t, t->i));
+    t->fl = (T1Flags){ .state = true };
+}
+
+/* --- LEA, moves, stack --- */
+
+static void emit_lea(T1 *t, const X86Insn *d)
+{
+    Asm *a = &t->hot;
+    unsigned osize = t1_osize(d);
+    int to = t1_hreg(d->reg);
+    t1_fl_before(t, 1u << d->reg, false, false);
+    bool wide = (d->flags & I_ASIZE) == 3;
+    int base = d->base < 16 ? t1_hreg(d->base) : H_NONE, index = d->index < 16 ? t1_hreg(d->index) : H_NONE;
+    bool direct = to != H_NONE && osize >= 4 && d->base != R_UNIT && (d->base == R_NONE || base != H_NONE) &&
+                  (d->index == R_NONE || index != H_NONE);
+    if (direct) {
+        HOp m = h_sib(base, index, index == H_NONE ? 0 : d->scale, d->disp);
+        wide && osize == 8 ? e_lea(a, to, m) : e_lea32(a, to, m);
+    } else {
+        t1_address(t, d, T2_, false);
+        if (osize == 4) {
+            e_mov_rr32(a, T2_, T2_);
+        }
+        HOp at = to == H_NONE ? t1_gpr_mem(d->reg) : h_reg(to);
+        e_op(a, osize == 2 ? E_66 : E_W, 0x89, T2_, at);
+    }
+    t1_fl_after(t, d, &t1_rows()[d->row], 1u << d->reg);
+}
+
+static void add_rsp(T1 *t, int32_t n) /* keeps EFLAGS */
+{
+    if (t->code64) {
+        e_lea(&t->hot, G_RSP, h_mem(G_RSP, n));
+    } else {
+        e_lea32(&t->hot, G_RSP, h_mem(G_RSP, n));
+    }
+}
+
+static void store_sized(Asm *a, HOp m, int r, unsigned n)
+{
+    e_op(a, n == 8 ? E_W : n == 2 ? E_66 : 0, 0x89, (unsigned)r, m);
+}
+
+static void load_sized(Asm *a, int r, HOp m, unsigned n) /* 4 and 8 write the whole register */
+{
+    e_op(a, n == 8 ? E_W : n == 2 ? E_66 : 0, 0x8b, (unsigned)r, m);
+}
+
+/* A PUSH of what a host register or an immediate holds. Guest RSP is pushed as it was. */
+static void emit_push(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d);
+    T1Stub *s, *s2 = NULL;
+    int from = H_NONE;
+    t1_fl_before(t, 1u << R_RSP, true, false);
+    if (r->cls == T1C_PUSH_E) { /* to T2_, which the stack's check leaves alone in 64-bit code */
+        HOp m = insn_is_mem(d) ? t1_mem_check(t, d, n, false, false, &s2) : t1_hreg(d->rm) == H_NONE ? t1_gpr_mem(d->rm) : h_reg(t1_hreg(d->rm));
+        load_sized(a, T2_, m, n);
+        from = T2_;
+    }
+    HOp m = t1_stack_check(t, -(int32_t)n, n, true, &s);
+    if (r->cls == T1C_PUSH_R) {
+        from = t1_hreg(d->reg);
+        if (from == H_NONE) {
+            e_load(a, T1_, t1_gpr_mem(d->reg));
+            from = T1_;
+        }
+    }
+    if (r->cls == T1C_PUSH_I) {
+        e_op(a, n == 8 ? E_W : n == 2 ? E_66 : 0, 0xc7, 0, m);
+        int32_t v = (int32_t)d->imm;
+        e_bytes(a, &v, MIN(n, 4u));
+    } else {
+        store_sized(a, m, from, n);
+    }
+    add_rsp(t, -(int32_t)n);
+    t1_fl_after(t, d, r, 1u << R_RSP);
+    t1_stub_done(t, s);
+    if (s2) {
+        t1_stub_done(t, s2);
+    }
+}
+
+static void emit_pop(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d);
+    uint32_t regs = 1u << R_RSP | 1u << d->reg;
+    T1Stub *s;
+    t1_fl_before(t, regs, true, false);
+    HOp m = t1_stack_check(t, 0, n, false, &s);
+    int to = t1_hreg(d->reg);
+    if (d->reg == R_RSP) {
+        load_sized(a, G_RSP, m, n);
+    } else if (to == H_NONE) {
+        load_sized(a, T1_, m, n);
+        store_sized(a, t1_gpr_mem(d->reg), T1_, n == 4 ? 8 : n);
+        add_rsp(t, (int32_t)n);
+    } else {
+        load_sized(a, to, m, n);
+        add_rsp(t, (int32_t)n);
+    }
+    t1_fl_after(t, d, r, regs);
+    t1_stub_done(t, s);
+}
+
+static void emit_leave(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d);
+    uint32_t regs = 1u << R_RSP | 1u << R_RBP;
+    T1Stub *s;
+    if (n == 2) {
+        t1_emit_exec(t);
+        return;
+    }
+    X86Insn at = *d; /* [RBP] */
+    at.base = R_RBP;
+    at.index = R_NONE;
+    at.disp = 0;
+    at.seg = SEG_FLAT;
+    at.flags = (uint8_t)(I_MEM | (t->code64 ? 3 : 2));
+    t1_fl_before(t, regs, true, false);
+    HOp m = t1_mem_check(t, &at, n, false, false, &s);
+    t->code64 ? e_lea(a, G_RSP, h_mem(H_RBP, (int32_t)n)) : e_lea32(a, G_RSP, h_mem(H_RBP, (int32_t)n));
+    load_sized(a, H_RBP, m, n);
+    t1_fl_after(t, d, r, regs);
+    t1_stub_done(t, s);
+}
+
+/* MOV with a memory offset, into or out of RAX. */
+static void emit_moffs(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d);
+    bool store = r->cls == T1C_MOV_OA;
+    T1Stub *s;
+    X86Insn at = *d;
+    at.base = at.index = R_NONE;
+    at.disp = (int32_t)d->imm;
+    at.flags = (uint8_t)((d->flags & ~I_ASIZE) | I_MEM | (d->flags & I_ASIZE));
+    uint64_t k = (d->flags & I_ASIZE) == 3 ? (uint64_t)(int64_t)at.disp : (uint32_t)at.disp;
+    if (k != d->imm || !t1_mem_ok(&at)) {
+        t1_emit_exec(t);
+        return;
+    }
+    uint32_t regs = store ? 0 : 1u << R_RAX;
+    t1_fl_before(t, regs, true, false);
+    HOp m = t1_mem_check(t, &at, n, store, false, &s);
+    unsigned f = n == 8 ? E_W : n == 2 ? E_66 : 0;
+    e_op(a, f, (store ? 0x88u : 0x8au) | (n > 1), H_RAX, m);
+    t1_fl_after(t, d, r, regs);
+    t1_stub_done(t, s);
+}
+
+static void emit_mov_zi(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d), reg = n == 1 ? d->reg >> 3 : d->reg;
+    t1_fl_before(t, 1u << reg, false, false);
+    int to = t1_hreg(reg);
+    if (n == 1) {
+        HOp o = d->reg & 7 ? h_reg((int)reg + 4) : to == H_NONE ? t1_gpr_mem(reg) : h_reg(to);
+        e_op(a, !(d->reg & 7) && to >= 4 ? E_REX : 0, 0xc6, 0, o);
+        e8(a, (unsigned)d->imm);
+    } else if (n == 2) {
+        e_op(a, E_66, 0xc7, 0, to == H_NONE ? t1_gpr_mem(reg) : h_reg(to));
+        e_bytes(a, &d->imm, 2);
+    } else {
+        uint64_t v = n == 4 ? (uint32_t)d->imm : d->imm;
+        if (to != H_NONE) {
+            e_mov_ri(a, to, v);
+        } else if ((int64_t)v >= INT32_MIN && (int64_t)v <= INT32_MAX) {
+            e_store_imm32(a, true, t1_gpr_mem(reg), (uint32_t)v);
+        } else {
+            e_mov_ri(a, T0_, v);
+            e_store(a, t1_gpr_mem(reg), T0_);
+        }
+    }
+    t1_fl_after(t, d, r, 1u << reg);
+}
+
+static void emit_xchg_za(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d);
+    uint32_t regs = 1u << R_RAX | 1u << d->reg;
+    t1_fl_before(t, regs, false, false);
+    int o = t1_hreg(d->reg);
+    unsigned f = n == 8 ? E_W : n == 2 ? E_66 : 0;
+    if (o == H_NONE) { /* not the memory form: that would lock */
+        e_load(a, T0_, t1_gpr_mem(d->reg));
+        e_op(a, f, 0x87, H_RAX, h_reg(T0_));
+        e_store(a, t1_gpr_mem(d->reg), T0_);
+    } else {
+        e_op(a, f, 0x87, H_RAX, h_reg(o));
+    }
+    t1_fl_after(t, d, r, regs);
+}
+
+/* 40+r, 48+r, which are REX prefixes on the host */
+static void emit_incdec(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    uint32_t regs = 1u << d->reg;
+    bool dec = x86_rows[d->row].opcode & 8, merge = !t1_fl_dead(t, t->i);
+    t1_fl_before(t, regs, false, false);
+    if (merge) {
+        t1_fl_need_host(t);
+    }
+    e_op(a, t1_osize(d) == 2 ? E_66 : 0, 0xff, dec, h_reg(t1_hreg(d->reg)));
+    t1_fl_after(t, d, r, regs);
+}
+
+/* --- division: the quotient must fit, else the T0 function raises #DE --- */
+
+static void emit_div(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d);
+    uint32_t regs = 1u << R_RAX | 1u << R_RDX;
+    T1Stub *s, *s2 = NULL;
+    if (n < 4 || (insn_is_mem(d) && !t1_mem_ok(d))) {
+        t1_emit_exec(t);
+        return;
+    }
+    t1_fl_before(t, regs, true, false);
+    unsigned w = n == 8 ? E_W : 0;
+    if (insn_is_mem(d)) {
+        HOp m = t1_mem_check(t, d, n, false, false, &s2);
+        e_op(a, w, 0x8b, T2_, m);
+    } else {
+        int o = t1_hreg(d->rm);
+        e_op(a, w, 0x8b, T2_, o == H_NONE ? t1_gpr_mem(d->rm) : h_reg(o));
+    }
+    if (r->cls == T1C_DIV) { /* RDX < divisor */
+        e_op(a, w, 0x3b, H_RDX, h_reg(T2_));
+        s = t1_stub(t, STUB_EXEC, e_jcc(a, CC_AE));
+    } else { /* RDX the sign of RAX, divisor neither 0 nor -1: always fits */
+        e_op(a, w, 0x8b, T0_, h_reg(H_RAX));
+        e_shift_ri(a, n == 8, 7, T0_, n == 8 ? 63 : 31);
+        e_op(a, w, 0x3b, T0_, h_reg(H_RDX));
+        s = t1_stub(t, STUB_EXEC, e_jcc(a, CC_NE));
+        n == 8 ? e_lea(a, T0_, h_mem(T2_, 1)) : e_lea32(a, T0_, h_mem(T2_, 1));
+        e_alu_ri(a, n == 8, 7, h_reg(T0_), 1);
+        s->from2 = e_jcc(a, CC_BE);
+    }
+    t->fl.host = false;
+    s->fl.host = false;
+    e_op(a, w, 0xf7, r->cls == T1C_DIV ? 6 : 7, h_reg(T2_));
+    t1_fl_after(t, d, r, regs);
+    t1_stub_done(t, s);
+    if (s2) {
+        t1_stub_done(t, s2);
+    }
+}
+
+/* --- branches --- */
+
+static uint64_t rel_target(const T1 *t, const X86Insn *d)
+{
+    uint64_t to = insn_end(t) + d->imm;
+    switch (insn_osize(d)) {
+    case 3: return to;
+    case 2: return (uint32_t)to;
+    default: return (uint16_t)to;
+    }
+}
+
+static bool canonical(const T1 *t, uint64_t v)
+{
+    unsigned bits = t->cpu->cr4 & CR4_LA57 ? 7 : 16;
+    return !t->code64 || (uint64_t)((int64_t)(v << bits) >> bits) == v;
+}
+
+static void emit_jcc(T1 *t, const X86Insn *d)
+{
+    unsigned cc = x86_rows[d->row].opcode & 15;
+    uint64_t to = rel_target(t, d);
+    if (!canonical(t, to)) {
+        t1_emit_exec(t);
+        return;
+    }
+    t1_fl_need_host(t);
+    T1Stub *s = t1_stub(t, STUB_EXIT, e_jcc(&t->hot, cc));
+    s->rip = to;
+}
+
+/* The return address in code of 64 and 32 bits. */
+static void push_return(T1 *t, uint64_t ret, HOp m)
+{
+    Asm *a = &t->hot;
+    if (!t->code64) {
+        e_store_imm32(a, false, m, (uint32_t)ret);
+    } else if ((int64_t)ret >= INT32_MIN && (int64_t)ret <= INT32_MAX) {
+        e_store_imm32(a, true, m, (uint32_t)ret);
+    } else {
+        e_mov_ri(a, T1_, ret);
+        e_store(a, m, T1_);
+    }
+}
+
+static void emit_call(T1 *t, const X86Insn *d)
+{
+    uint64_t to = rel_target(t, d);
+    unsigned n = t1_osize(d);
+    if (!canonical(t, to) || n != (t->code64 ? 8u : 4u)) {
+        t1_emit_exec(t);
+        return;
+    }
+    T1Stub *s;
+    t1_fl_to_state(t, &t->hot, &t->fl);
+    HOp m = t1_stack_check(t, -(int32_t)n, n, true, &s);
+    push_return(t, insn_end(t), m);
+    add_rsp(t, -(int32_t)n);
+    leave_to(t, &t->hot, to);
+}
+
+/* Target in T1_; undo: what to add to RSP before the T0 function runs instead (which raises #GP). */
+static void indirect(T1 *t, int32_t undo)
+{
+    Asm *a = &t->hot;
+    size_t jc = offsetof(X86Cpu, tr1.jc);
+    e_mov_rr(a, T0_, T1_);
+    e_shift_ri(a, true, 5, T0_, 8);
+    e_op(a, 0, 0x33, T0_, h_reg(T1_));
+    e_alu_ri(a, false, 4, h_reg(T0_), T1_JC_SIZE - 1);
+    e_shift_ri(a, false, 4, T0_, 4);
+    e_mov_rr(a, T2_, T1_);
+    e_op(a, E_W, 0x33, T2_, TR(salt));
+    e_op(a, E_W, 0x3b, T2_, h_gs_idx(T0_, jc));
+    uint8_t *miss = e_jcc(a, CC_NE);
+    e_op(a, 0, 0xff, 4, h_gs_idx(T0_, jc + 8));
+    if (!t->code64) {
+        e_patch(miss, t->thunk->indirect - t->rx_off);
+        return;
+    }
+    T1Stub *s = t1_stub(t, STUB_INDIRECT, miss);
+    s->undo = undo;
+}
+
+static void emit_ret(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    unsigned n = t1_osize(d);
+    if (n != (t->code64 ? 8u : 4u)) {
+        t1_emit_exec(t);
+        return;
+    }
+    int32_t pop = (int32_t)n + (r->cls == T1C_RET_I ? (int32_t)(uint16_t)d->imm : 0);
+    T1Stub *s;
+    t1_fl_to_state(t, &t->hot, &t->fl);
+    HOp m = t1_stack_check(t, 0, n, false, &s);
+    load_sized(&t->hot, T1_, m, n);
+    add_rsp(t, pop);
+    indirect(t, -pop);
+}
+
+static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    unsigned n = t1_osize(d);
+    bool call = r->cls == T1C_CALL_E;
+    if (n != (t->code64 ? 8u : 4u) || (insn_is_mem(d) && !t1_mem_ok(d))) {
+        t1_emit_exec(t);
+        return;
+    }
+    T1Stub *s;
+    t1_fl_to_state(t, a, &t->fl);
+    int hold = call ? T2_ : T1_;
+    if (insn_is_mem(d)) {
+        load_sized(a, hold, t1_mem_check(t, d, n, false, false, &s), n);
+    } else {
+        int o = t1_hreg(d->rm);
+        load_sized(a, hold, o == H_NONE ? t1_gpr_mem(d->rm) : h_reg(o), n);
+    }
+    if (call) {
+        if (!t->code64) { /* the stack's check needs T2_ */
+            e_store(a, TR(tmp), T2_);
+        }
+        HOp m = t1_stack_check(t, -(int32_t)n, n, true, &s);
+        push_return(t, insn_end(t), m);
+        add_rsp(t, -(int32_t)n);
+        t->code64 ? e_mov_rr(a, T1_, T2_) : e_load(a, T1_, TR(tmp));
+    }
+    indirect(t, call ? (int32_t)n : 0);
+}
+
+void t1_emit_insn(T1 *t)
+{
+    const X86Insn *d = &t->insn[t->i];
+    const T1Row *r = &t1_rows()[d->row];
+    bool trap = d->op == op_raise_ud || d->op == op_raise_gp || d->op == op_trap_sse || d->op == op_trap_mmx || d->op == op_trap_x87 ||
+                d->op == op_trap_avx;
+    switch (trap ? T1C_T0 : r->cls) {
+    case T1C_NOP: break;
+    case T1C_NATIVE: case T1C_VEC:
+        if (!t1_emit_native(t, d, r)) {
+            t1_emit_exec(t);
+        }
+        break;
+    case T1C_LEA:
+        t1_mem_lea_ok(d) ? emit_lea(t, d) : t1_emit_exec(t);
+        break;
+    case T1C_PUSH_E:
+        if ((insn_is_mem(d) && !t1_mem_ok(d)) || !t->code64) {
+            t1_emit_exec(t);
+            break;
+        }
+        emit_push(t, d, r);
+        break;
+    case T1C_PUSH_R: case T1C_PUSH_I: emit_push(t, d, r); break;
+    case T1C_POP_R: emit_pop(t, d, r); break;
+    case T1C_LEAVE: emit_leave(t, d, r); break;
+    case T1C_MOV_AO: case T1C_MOV_OA: emit_moffs(t, d, r); break;
+    case T1C_MOV_ZI: emit_mov_zi(t, d, r); break;
+    case T1C_XCHG_ZA: emit_xchg_za(t, d, r); break;
+    case T1C_INCDEC_R: emit_incdec(t, d, r); break;
+    case T1C_DIV: case T1C_IDIV: emit_div(t, d, r); break;
+    case T1C_JCC: emit_jcc(t, d); break;
+    case T1C_JMP:
+        if (canonical(t, rel_target(t, d))) {
+            if (t->i + 1 == t->n) {
+                t1_emit_exit(t, rel_target(t, d));
+            } /* else the target comes next */
+        } else {
+            t1_emit_exec(t);
+        }
+        break;
+    case T1C_CALL: emit_call(t, d); break;
+    case T1C_RET: case T1C_RET_I: emit_ret(t, d, r); break;
+    case T1C_JMP_E: case T1C_CALL_E: emit_indirect(t, d, r); break;
+    default: t1_emit_exec(t); break;
+    }
+}
+
+/* --- stubs, in the cold area --- */
+
+static void put_link_exit(T1 *t, T1Link *l, uint64_t rip)
+{
+    Asm *a = &t->cold;
+    l->stub = a->p;
+    e_mov_ri(a, T0_, rip);
+    e_store(a, CPU(rip), T0_);
+    e8(a, 0x49); /* MOV R13, imm64: the address of the link, filled in when it is final */
+    e8(a, 0xbd);
+    t->link_fix[l - t->link] = a->p;
+    e64(a, 0);
+    e_jmp_to(a, t->thunk->exit_link - t->rx_off);
+}
+
+static void put_exec(T1 *t, T1Stub *s)
+{
+    Asm *a = &t->cold;
+    uint8_t *fix;
+    t1_fl_to_state(t, a, &s->fl);
+    e_rec_address(t, a, &fix);
+    e_call_to(a, exec_thunk(t, s->reload_flags));
+    if (s->back) {
+        e_jmp_to(a, s->back);
+    } else { /* a branch to the next instruction: rip is set, leave by it */
+        e_jmp_to(a, t->thunk->exit - t->rx_off);
+    }
+    e_patch(fix, put_rec(t, s->insn));
+}
+
+static void put_indirect_miss(T1 *t, T1Stub *s)
+{
+    Asm *a = &t->cold;
+    uint8_t *fix;
+    e_mov_rr(a, T0_, T1_);
+    e_shift_ri(a, true, 7, T0_, t->cpu->cr4 & CR4_LA57 ? 56 : 47);
+    e_alu_ri(a, true, 0, h_reg(T0_), 1);
+    e_alu_ri(a, true, 7, h_reg(T0_), 1);
+    e_patch(e_jcc(a, CC_BE), t->thunk->indirect - t->rx_off);
+    if (s->undo) {
+        e_lea(a, G_RSP, h_mem(G_RSP, s->undo));
+    }
+    e_rec_address(t, a, &fix);
+    e_call_to(a, exec_thunk(t, false));
+    e_jmp_to(a, t->thunk->exit - t->rx_off); /* not reached: it raises */
+    e_patch(fix, put_rec(t, s->insn));
+}
+
+void t1_put_stubs(T1 *t)
+{
+    for (unsigned i = 0; i < t->n_stubs; i++) {
+        T1Stub *s = &t->stub[i];
+        e_patch(s->from, t->cold.p);
+        if (s->from2) {
+            e_patch(s->from2, t->cold.p);
+        }
+        switch (s->kind) {
+        case STUB_EXEC: put_exec(t, s); break;
+        case STUB_EXIT:
+            if (s->fl.state && same_page(t, s->rip)) { /* the conditional jump itself can be linked */
+                T1Link *l = new_link(t, s->rip);
+                l->at = s->from;
+                put_link_exit(t, l, s->rip);
+            } else {
+                t1_fl_to_state(t, &t->cold, &s->fl);
+                leave_to(t, &t->cold, s->rip);
+            }
+            break;
+        case STUB_INDIRECT: put_indirect_miss(t, s); break;
+        case STUB_POLL:
+            e_mov_ri(&t->cold, T1_, s->rip);
+            e_jmp_to(&t->cold, t->thunk->indirect - t->rx_off);
+            break;
+        case STUB_VEC:
+            e_mov_ri(&t->cold, T1_, s->rip);
+            e_call_to(&t->cold, t->thunk->load_vec - t->rx_off);
+            e_jmp_to(&t->cold, s->back);
+            break;
+        }
+    }
+    for (unsigned i = 0; i < t->n_links; i++) {
+        T1Link *l = &t->link[i];
+        if (!l->stub) {
+            put_link_exit(t, l, t->link_rip[i]);
+            e_patch(l->at, l->stub);
+        }
+    }
+}

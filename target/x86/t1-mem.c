@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t1-mem.c - memory operands of translated code: addresses and the inline look-up in the TLB.
+ * An access that does not hit (absent, MMIO, watched, crossing the page, misaligned where that matters) leaves to a stub
+ * that runs the whole instruction by its T0 function, so nothing of the instruction may have happened before.
+ * Threads: the vCPU's thread.
+ */
+#include "t1.h"
+
+#define TLB_OFF(mmu, member) (offsetof(X86Cpu, tlb_mem.e) + (size_t)(mmu) * sizeof(((Tlb *)0)->e[0]) + offsetof(TlbEntry, member))
+_Static_assert(sizeof(TlbEntry) == 32, "the index is shifted by 5");
+
+bool t1_mem_ok(const X86Insn *d)
+{
+    return (d->flags & (I_MEM | I_SEGCHECK)) == I_MEM && (d->flags & I_ASIZE) >= 2;
+}
+
+/* Constant address: RIP-relative or absolute. */
+static bool const_address(const T1 *t, const X86Insn *d, uint64_t *k)
+{
+    if (d->seg != SEG_FLAT) {
+        return false;
+    }
+    uint64_t v = (uint64_t)(int64_t)d->disp;
+    if (d->base == R_UNIT) {
+        v += t->rip + (d->index == R_BIAS ? 0x10000 : 0);
+    } else if (d->base != R_NONE || d->index != R_NONE) {
+        return false;
+    }
+    *k = (d->flags & I_ASIZE) == 3 ? v : (uint32_t)v;
+    return true;
+}
+
+static HOp addr_op(const X86Insn *d, int base, int index, int32_t disp)
+{
+    (void)d;
+    return h_sib(base, index, index == H_NONE ? 0 : d->scale, disp);
+}
+
+void t1_address(T1 *t, const X86Insn *d, int to, bool linear)
+{
+    Asm *a = &t->hot;
+    bool wide = (d->flags & I_ASIZE) == 3;
+    int base = H_NONE, index = H_NONE;
+    if (d->base == R_UNIT) {
+        uint64_t v = t->rip + (uint64_t)(int64_t)d->disp + (d->index == R_BIAS ? 0x10000 : 0);
+        e_mov_ri(a, to, wide ? v : (uint32_t)v);
+    } else {
+        if (d->base != R_NONE) {
+            base = t1_hreg(d->base);
+            if (base == H_NONE) {
+                e_load(a, to, t1_gpr_mem(d->base));
+                base = to;
+            }
+        }
+        if (d->index != R_NONE) {
+            index = t1_hreg(d->index);
+            if (index == H_NONE) {
+                e_load(a, base == to ? T1_ : to, t1_gpr_mem(d->index));
+                index = base == to ? T1_ : to;
+            }
+        }
+        wide ? e_lea(a, to, addr_op(d, base, index, d->disp)) : e_lea32(a, to, addr_op(d, base, index, d->disp));
+    }
+    if (linear && d->seg != SEG_FLAT) {
+        e_op(a, E_W, 0x03, (unsigned)to, h_gs(offsetof(X86Cpu, seg_base) + 8u * d->seg));
+    }
+}
+
+/* The check of the address in `at` (index, last byte's page against the tag); delta comes into T0_. */
+static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, bool align16)
+{
+    Asm *a = &t->hot;
+    uint8_t *from2 = NULL;
+    HOp last = at;
+    last.disp = (int32_t)((uint32_t)at.disp + n - 1);
+    bool far = (int64_t)at.disp + n - 1 > INT32_MAX;
+    e_lea(a, T0_, at);
+    if (n > 1 && !far) {
+        e_lea(a, T1_, last);
+    } else {
+        e_lea(a, T1_, h_mem(T0_, (int32_t)n - 1));
+    }
+    if (align16) {
+        e_op(a, E_REX, 0xf6, 0, h_reg(T0_));
+        e8(a, 15);
+        from2 = e_jcc(a, CC_NE);
+    }
+    e_shift_ri(a, true, 5, T0_, 7);
+    e_alu_ri(a, true, 4, h_reg(T1_), -4096);
+    e_op(a, 0, 0x81, 4, h_reg(T0_));
+    e32(a, (TLB_SIZE - 1) << 5);
+    e_op(a, E_W, 0x3b, T1_, h_gs_idx(T0_, write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
+    *stub = t1_stub(t, STUB_EXEC, e_jcc(a, CC_NE));
+    (*stub)->from2 = from2;
+    e_load(a, T0_, h_gs_idx(T0_, TLB_OFF(t->mmu, delta)));
+    t->fl.host = false;
+}
+
+/* A constant address: its entry is known now. */
+static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, bool align16, T1Stub **stub)
+{
+    Asm *a = &t->hot;
+    size_t entry = tlb_index(k) * sizeof(TlbEntry);
+    uint64_t page = k & TLB_PAGE_MASK;
+    HOp tag = h_gs(entry + (write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
+    bool never = (k & 4095) + n > 4096 || (align16 && k & 15);
+    if (never) {
+        page = TLB_NO_TAG - 4095 - 8; /* no tag looks like this: always the stub */
+    }
+    if ((int64_t)page >= INT32_MIN && (int64_t)page <= INT32_MAX) {
+        e_alu_ri(a, true, 7, tag, (int32_t)page);
+    } else {
+        e_mov_ri(a, T1_, page);
+        e_op(a, E_W, 0x3b, T1_, tag);
+    }
+    *stub = t1_stub(t, STUB_EXEC, e_jcc(a, CC_NE));
+    t->fl.host = false;
+    e_load(a, T0_, h_gs(entry + TLB_OFF(t->mmu, delta)));
+    if ((int64_t)k >= INT32_MIN && (int64_t)k <= INT32_MAX) {
+        return h_mem(T0_, (int32_t)k);
+    }
+    e_mov_ri(a, T2_, k);
+    return h_sib(T0_, T2_, 0, 0);
+}
+
+HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, bool align16, T1Stub **stub)
+{
+    uint64_t k;
+    if (const_address(t, d, &k)) {
+        return check_const(t, k, n, write, align16, stub);
+    }
+    int base = d->base == R_NONE ? H_NONE : t1_hreg(d->base), index = d->index == R_NONE ? H_NONE : t1_hreg(d->index);
+    bool simple = (d->flags & I_ASIZE) == 3 && d->seg == SEG_FLAT && (d->base == R_NONE || (d->base < 16 && base != H_NONE)) &&
+                  (d->index == R_NONE || (d->index < 16 && index != H_NONE));
+    if (!simple) {
+        t1_address(t, d, T2_, true);
+        e_check(t, stub, h_mem(T2_, 0), n, write, align16);
+        return h_sib(T0_, T2_, 0, 0);
+    }
+    HOp at = addr_op(d, base, index, d->disp);
+    e_check(t, stub, at, n, write, align16);
+    if (base == H_NONE) {
+        return h_sib(T0_, index, d->scale, d->disp);
+    }
+    if (index == H_NONE) {
+        return h_sib(T0_, base, 0, d->disp);
+    }
+    e_op(&t->hot, E_W, 0x03, T0_, h_reg(base)); /* EFLAGS are lost already */
+    return h_sib(T0_, index, d->scale, d->disp);
+}
+
+HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub)
+{
+    if (t->code64) {
+        e_check(t, stub, h_mem(G_RSP, disp), n, write, false);
+        return h_sib(T0_, G_RSP, 0, disp);
+    }
+    e_lea32(&t->hot, T2_, h_mem(G_RSP, disp));
+    e_check(t, stub, h_mem(T2_, 0), n, write, false);
+    return h_sib(T0_, T2_, 0, 0);
+}

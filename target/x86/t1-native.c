@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t1-native.c - instructions that the host runs itself: the guest's bytes with other registers and another memory
+ * operand. The opcode, prefixes and immediates are the guest's.
+ * Models: SDM vol. 2 chapter 2.
+ * Does not model: AH..BH in an instruction that needs a REX prefix here (the T0 function runs).
+ * Threads: the vCPU's thread.
+ */
+#include "t1.h"
+
+typedef struct Raw { /* an instruction's parts */
+    bool p66, lock, vex, w, l, has_modrm;
+    uint8_t rep, map, opcode, pp, vvvv, modrm;
+    const uint8_t *imm;
+    unsigned n_imm;
+} Raw;
+
+static Raw parse(const T1 *t, const X86Insn *d)
+{
+    const uint8_t *p = t->bytes[t->i], *end = p + d->len;
+    Raw r = { 0 };
+    for (;; p++) {
+        switch (*p) {
+        case 0x66: r.p66 = true; continue;
+        case 0xf0: r.lock = true; continue;
+        case 0xf2: case 0xf3: r.rep = *p; continue;
+        case 0x67: case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: continue;
+        default: break;
+        }
+        if (t->code64 && (*p & 0xf0) == 0x40) {
+            r.w = *p & 8;
+            continue;
+        }
+        break;
+    }
+    const X86Row *row = &x86_rows[d->row];
+    if (row->attrs & RA_VEX) {
+        r.vex = true;
+        bool two = *p == 0xc5;
+        uint8_t last = two ? p[1] : p[2];
+        r.map = two ? 1 : p[1] & 3;
+        r.w = !two && last & 0x80;
+        r.l = last & 4;
+        r.pp = last & 3;
+        r.vvvv = ~last >> 3 & (t->code64 ? 15 : 7);
+        p += two ? 2 : 3;
+        r.opcode = *p++;
+    } else {
+        if (*p == 0x0f) {
+            p++;
+            r.map = 1;
+            if (*p == 0x38 || *p == 0x3a) {
+                r.map = *p == 0x38 ? 2 : 3;
+                p++;
+            }
+        }
+        r.opcode = *p++;
+    }
+    if (row->enc[0] != 'f') {
+        r.rep = 0; /* not part of this instruction: BSF with an ignored F3 is not TZCNT */
+    }
+    r.has_modrm = x86_has_modrm[r.vex ? r.map + 3 : r.map][r.opcode];
+    if (r.has_modrm) {
+        r.modrm = *p++;
+        unsigned mod = r.modrm >> 6, rm = r.modrm & 7;
+        if (mod != 3) {
+            unsigned sib_base = 0;
+            if (rm == 4) {
+                sib_base = *p++ & 7;
+            }
+            p += mod == 1 ? 1 : mod == 2 || rm == 5 || (rm == 4 && sib_base == 5) ? 4 : 0;
+        }
+    }
+    r.imm = p;
+    r.n_imm = p <= end ? (unsigned)(end - p) : 0;
+    return r;
+}
+
+static unsigned mem_size(const X86Insn *d)
+{
+    unsigned m = x86_rows[d->row].memsize;
+    switch (m) {
+    case MS_V: case MS_Y: return t1_osize(d);
+    case MS_Z: return MIN(t1_osize(d), 4u);
+    default: return m;
+    }
+}
+
+/* One operand in a general register: where the host's instruction finds it. */
+typedef struct GprUse {
+    int host;      /* register number in the encoding */
+    bool high, rex; /* AH..BH; needs REX to mean SPL..DIL */
+    bool spilled;  /* guest register in memory, worked on in a temporary */
+    unsigned n;
+} GprUse;
+
+static GprUse gpr_use(unsigned field, bool byte, int temp)
+{
+    GprUse u = { .n = byte ? field >> 3 : field };
+    if (byte && field & 7) {
+        u.high = true;
+        u.host = (int)u.n + 4;
+        return u;
+    }
+    u.host = t1_hreg(u.n);
+    if (u.host == H_NONE) {
+        u.spilled = true;
+        u.host = temp;
+    }
+    u.rex = byte && u.host >= 4;
+    return u;
+}
+
+uint32_t t1_regs_written(const X86Insn *d, const T1Row *r)
+{
+    uint32_t m = r->implicit;
+    if (r->roles & T1R_REG_DST && r->roles & (T1R_REG_GPR | T1R_REG_BYTE)) {
+        m |= 1u << (r->roles & T1R_REG_BYTE ? d->reg >> 3 : d->reg);
+    }
+    if (r->roles & T1R_RM_DST && !insn_is_mem(d) && r->roles & (T1R_RM_GPR | T1R_RM_BYTE)) {
+        m |= 1u << (r->roles & T1R_RM_BYTE ? d->rm >> 3 : d->rm);
+    }
+    if (r->roles & T1R_V_DST) {
+        m |= 1u << insn_vvvv(d);
+    }
+    return m;
+}
+
+/* What cannot be re-encoded, before anything is emitted. */
+static bool encodable(const T1 *t, const X86Insn *d, const T1Row *r, const Raw *w)
+{
+    bool mem = insn_is_mem(d);
+    if (mem && !t1_mem_ok(d)) {
+        return false;
+    }
+    if (mem && w->map == 1 && !w->vex && (w->opcode == 0xa3 || w->opcode == 0xab || w->opcode == 0xb3 || w->opcode == 0xbb)) {
+        return false; /* the bit offset reaches beyond the operand */
+    }
+    if (mem && mem_size(d) == 0) {
+        return false;
+    }
+    unsigned op = w->opcode;
+    if ((w->map == 0 && (op == 0xc0 || op == 0xc1)) || (w->map == 1 && (op == 0xa4 || op == 0xac))) {
+        unsigned count = (unsigned)d->imm & (insn_osize(d) == 3 ? 63 : 31);
+        if (count == 0) {
+            return false; /* flags stay */
+        }
+    }
+    if (!t->code64 && w->map == 0 && op == 0x82) {
+        return false;
+    }
+    bool high = (r->roles & T1R_REG_BYTE && d->reg & 7) || (r->roles & T1R_RM_BYTE && !mem && d->rm & 7);
+    if (high) {
+        GprUse g = r->roles & T1R_REG_BYTE ? gpr_use(d->reg, true, T1_) : r->roles & T1R_REG_GPR ? gpr_use(d->reg, false, T1_) : (GprUse){ 0 };
+        GprUse m = mem || !(r->roles & (T1R_RM_BYTE | T1R_RM_GPR)) ? (GprUse){ 0 } : gpr_use(d->rm, r->roles & T1R_RM_BYTE, T0_);
+        if (mem || g.rex || m.rex || (!g.high && g.host >= 8) || (!m.high && m.host >= 8) || insn_osize(d) == 3) {
+            return false;
+        }
+    }
+    if (r->roles & T1R_V_GPR && t1_hreg(insn_vvvv(d)) == H_NONE) { /* a second register from memory: T1_ must be free for it */
+        return !(r->roles & T1R_V_DST) && !(r->roles & T1R_REG_GPR && t1_hreg(d->reg) == H_NONE);
+    }
+    return true;
+}
+
+static void e_raw(Asm *a, const Raw *w, unsigned reg, HOp rm, bool rex, int vvvv)
+{
+    if (w->vex) {
+        e_vex(a, w->w, w->l, w->pp, w->map, (unsigned)vvvv, w->opcode, reg, rm);
+    } else if (w->has_modrm) {
+        unsigned f = (w->w ? E_W : 0) | (w->p66 ? E_66 : 0) | (w->rep == 0xf2 ? E_F2 : w->rep ? E_F3 : 0) | (w->lock ? E_LOCK : 0) |
+                     (rex ? E_REX : 0) | (unsigned)w->map << E_MAP_SHIFT;
+        e_op(a, f, w->opcode, reg, rm);
+    } else {
+        if (w->p66) {
+            e8(a, 0x66);
+        }
+        if (w->w || rex || reg >= 8) {
+            e8(a, 0x40u | (w->w ? 8u : 0) | (reg >> 3 & 1)); /* +r register in B */
+        }
+        if (w->map) {
+            e8(a, 0x0f);
+        }
+        e8(a, w->opcode);
+    }
+    e_bytes(a, w->imm, w->n_imm);
+}
+
+bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Raw w = parse(t, d);
+    Asm *a = &t->hot;
+    bool mem = w.has_modrm && insn_is_mem(d);
+    if (!encodable(t, d, r, &w)) {
+        return false;
+    }
+    uint32_t regs = t1_regs_written(d, r);
+    bool all = (r->fl_def & FL_ALL_) == FL_ALL_ && !(r->roles & T1R_CONDFL);
+    bool merge = r->fl_def & FL_ALL_ && !all && !(r->roles & T1R_CONDFL ? false : t1_fl_dead(t, t->i));
+    t1_fl_before(t, regs, mem, all);
+    T1Stub *stub = NULL;
+    HOp rm = h_reg(0);
+    unsigned reg = w.modrm >> 3 & 7;
+    bool rex = false;
+    if (mem) {
+        bool store = r->roles & T1R_STORE || d->flags & I_LOCK;
+        rm = t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN16, &stub);
+    }
+    if (r->fl_read & FL_ALL_ || merge) {
+        t1_fl_need_host(t);
+    }
+    GprUse g = { .host = (int)reg }, m = { 0 };
+    bool use_g = r->roles & (T1R_REG_GPR | T1R_REG_BYTE), use_m = !mem && r->roles & (T1R_RM_GPR | T1R_RM_BYTE);
+    int vvvv = w.vvvv;
+    if (use_g) {
+        g = gpr_use(d->reg, r->roles & T1R_REG_BYTE, T1_);
+        if (g.spilled && (r->roles & T1R_REG_SRC || t1_osize(d) < 4)) {
+            e_load(a, T1_, t1_gpr_mem(g.n));
+        }
+    } else if (w.has_modrm && !(r->roles & (T1R_REG_SRC | T1R_REG_DST))) {
+        g.host = w.modrm >> 3 & 7; /* opcode extension */
+    } else if (w.has_modrm) {
+        g.host = d->reg; /* vector register */
+    }
+    if (r->roles & T1R_V_GPR) {
+        vvvv = t1_hreg(insn_vvvv(d));
+        if (vvvv == H_NONE) {
+            e_load(a, T1_, t1_gpr_mem(insn_vvvv(d)));
+            vvvv = T1_;
+        }
+    }
+    if (use_m) {
+        m = gpr_use(d->rm, r->roles & T1R_RM_BYTE, T0_);
+        if (m.spilled) {
+            e_load(a, T0_, t1_gpr_mem(m.n));
+        }
+        rm = h_reg(m.host);
+    } else if (w.has_modrm && !mem) {
+        rm = h_reg(d->rm);
+    }
+    rex = g.rex || m.rex;
+    if (use_g && !w.has_modrm) { /* +r */
+        w.opcode = (uint8_t)((w.opcode & 0xf8) | (g.host & 7));
+    }
+    e_raw(a, &w, (unsigned)g.host, rm, rex, vvvv);
+    if (g.spilled && r->roles & T1R_REG_DST) {
+        e_store(a, t1_gpr_mem(g.n), T1_);
+    }
+    if (m.spilled && r->roles & T1R_RM_DST) {
+        e_store(a, t1_gpr_mem(m.n), T0_);
+    }
+    t1_fl_after(t, d, r, regs);
+    if (stub) {
+        t1_stub_done(t, stub);
+    }
+    return true;
+}

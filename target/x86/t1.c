@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t1.c - tier 1 at run time: finding and entering translated code, linking it, evicting it, and running single
+ * instructions by their T0 functions on its behalf.
+ * Does not model: counting instructions (a vCPU with a budget runs in tier 0).
+ * Threads: the vCPU's thread.
+ */
+#define T0_TAIL_NEXT
+#include "t1-exec.h"
+#include "flags.h"
+#include "rhea/util/log.h"
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/auxv.h>
+#include <asm/prctl.h>
+#include <unistd.h>
+
+enum {
+    T1_AFTER = 2,                /* runs in tier 0 before a unit is translated: half of a boot's code never gets there */
+    SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */
+};
+
+/* Behind the instruction in scratch[]: back to t1_exec(). */
+static const X86Insn *op_exec_done(X86Cpu *cpu, const X86Insn *d)
+{
+    (void)cpu;
+    return d;
+}
+
+/* --- flags --- */
+
+static uint64_t lahf_to_eflags(uint64_t v)
+{
+    return (v >> 8 & (FL_SF | FL_ZF | FL_AF | FL_PF | FL_CF)) | (v & 1 ? FL_OF : 0);
+}
+
+void t1_flags_normal(X86Cpu *cpu)
+{
+    if (cpu->cc_op < CC_T1) {
+        return;
+    }
+    unsigned size = cpu->cc_op & 3;
+    uint64_t mask = cc_size_mask(size), a = cpu->cc_dst & mask, b = cpu->cc_src & mask;
+    switch (cpu->cc_op & ~3u) {
+    case CC_T1_ADD: SET_CC(CC_ADD + size, a, b); break;
+    case CC_T1_SUB: SET_CC(CC_SUB + size, a, b); break;
+    case CC_T1_LOGIC: SET_CC(CC_LOGIC + size, a, 0); break;
+    case CC_T1_CMP: SET_CC(CC_SUB + size, (a - b) & mask, b); break;
+    case CC_T1_TEST: SET_CC(CC_LOGIC + size, a & b, 0); break;
+    default: SET_CC(CC_FLAGS, 0, lahf_to_eflags(cpu->tr1.lahf)); break;
+    }
+}
+
+void t1_load_flags(X86Cpu *cpu)
+{
+    t1_flags_normal(cpu);
+    cpu->tr1.efl = x86_arith_flags(cpu) | FL_IF | 2;
+}
+
+/* --- one instruction by its T0 function --- */
+
+static inline int exec(X86Cpu *cpu, const T1Rec *rec)
+{
+    T1State *s = cpu->t1;
+    X86Insn *d = s->scratch;
+    uint32_t mode = cpu->mode, generation = cpu->t0->generation;
+    uint64_t next = rec->unit_rip + rec->insn.off + rec->insn.len;
+    t1_flags_normal(cpu);
+    d[0] = rec->insn;
+    cpu->gpr[R_UNIT] = rec->unit_rip;
+    if (G_LIKELY(d->op(cpu, d))) {
+        s->stats.exec_slow++;
+        if (G_LIKELY(!(__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) & EXIT_SELF))) {
+            return 0;
+        }
+        cpu->rip = next;
+        return 1;
+    }
+    s->stats.exec_insn++;
+    /* The instruction ends units; when it changed nothing that translated code depends on, go on all the same. */
+    if (cpu->rip == next && cpu->mode == mode && cpu->t0->generation == generation && !cpu->irq_shadow && !cpu->vcpu.halted &&
+        !cpu->db_hits && !vcpu_irq_pending(&cpu->vcpu) && !__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED)) {
+        return 0;
+    }
+    s->stats.leaves++;
+    return 1;
+}
+
+static inline bool simd_masked(const X86Cpu *cpu) { return (cpu->mxcsr & 0x1f80) == 0x1f80; }
+
+static inline int check_vec(X86Cpu *cpu, const T1Rec *rec)
+{
+    if (G_LIKELY(simd_masked(cpu))) {
+        return 0;
+    }
+    cpu->rip = rec->unit_rip + rec->insn.off + rec->insn.len;
+    return 1;
+}
+
+int t1_exec(X86Cpu *cpu, const T1Rec *rec)
+{
+    return exec(cpu, rec);
+}
+
+int t1_exec_flags(X86Cpu *cpu, const T1Rec *rec)
+{
+    int leave = exec(cpu, rec);
+    t1_load_flags(cpu);
+    return leave;
+}
+
+int t1_exec_vec(X86Cpu *cpu, const T1Rec *rec)
+{
+    return exec(cpu, rec) || check_vec(cpu, rec);
+}
+
+int t1_exec_flags_vec(X86Cpu *cpu, const T1Rec *rec)
+{
+    return t1_exec_flags(cpu, rec) || check_vec(cpu, rec);
+}
+
+/* --- links --- */
+
+static void link_cut(T1Link *l)
+{
+    if (l->to) {
+        T1Link **at = &l->to->t1->incoming;
+        while (*at != l) {
+            at = &(*at)->next_in;
+        }
+        *at = l->next_in;
+        l->to = NULL;
+        e_patch(l->at, l->stub);
+    }
+}
+
+static void link_make(T1Link *l, X86Unit *to, ptrdiff_t rx_off)
+{
+    link_cut(l);
+    l->to = to;
+    l->next_in = to->t1->incoming;
+    to->t1->incoming = l;
+    e_patch(l->at, to->t1->entry - rx_off);
+}
+
+void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
+{
+    T1State *s = cpu->t1;
+    T1Code *c = u->t1;
+    while (c->incoming) {
+        link_cut(c->incoming);
+    }
+    for (unsigned i = 0; i < c->n_links; i++) {
+        link_cut(&c->links[i]);
+    }
+    if (s->pending && s->pending->from == u) {
+        s->pending = NULL;
+    }
+    c->unit = NULL; /* freed with its segment, when nothing can be running in it */
+    u->t1 = NULL;
+    if (s->running) {
+        x86_unit_leave(cpu);
+    }
+}
+
+/* --- the code cache --- */
+
+static void segment_empty(X86Cpu *cpu, unsigned n)
+{
+    T1State *s = cpu->t1;
+    while (s->segment[n]) {
+        T1Code *c = s->segment[n];
+        if (c->unit) {
+            unit_kill_one(cpu, c->unit);
+        }
+        s->segment[n] = c->seg_next;
+        g_free(c->insn);
+        g_free(c);
+    }
+}
+
+/* The oldest segment gives way. */
+static void next_segment(X86Cpu *cpu)
+{
+    T1State *s = cpu->t1;
+    unsigned n = (s->cache.segment + 1) % CODE_SEGMENTS;
+    segment_empty(cpu, n);
+    tlb_new_generation(cpu);
+    codecache_start_segment(&s->cache, n);
+    if (n == 0) {
+        s->cache.hot = s->thunk_end;
+    }
+    s->stats.flushes++;
+}
+
+/* --- translating --- */
+
+static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
+{
+    T1State *s = cpu->t1;
+    T1 *t = &s->work;
+    unit_watch(cpu, at); /* before its bytes are read */
+    for (unsigned try = 0; try < 2; try++) {
+        t1_decode(t, cpu, at, mode, T1_MAX_INSNS);
+        if (t->n == 0) {
+            return NULL;
+        }
+        T1Code *c = t1_translate(t, &s->cache);
+        if (c) {
+            X86Unit *u = unit_add(cpu, at, mode | MODE_T1, t->span);
+            c->unit = u;
+            c->n_insns = (uint16_t)t->n;
+            c->insn = s->lockstep ? g_memdup2(t->insn, t->n * sizeof(t->insn[0])) : NULL;
+            u->t1 = c;
+            for (unsigned i = 0; i < c->n_links; i++) {
+                c->links[i].from = u;
+            }
+            c->seg_next = s->segment[s->cache.segment];
+            s->segment[s->cache.segment] = c;
+            s->stats.units++;
+            s->stats.insns += t->n;
+            return u;
+        }
+        next_segment(cpu);
+        unit_watch(cpu, at); /* evicting may have dropped it */
+    }
+    return NULL;
+}
+
+/* --- running --- */
+
+/* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
+static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
+{
+    T1State *s = cpu->t1;
+    uint32_t generation = cpu->t0->generation;
+    unsigned shift = cpu->cr4 & CR4_LA57 ? 57 : 48, limit = (1u << (63 - shift)) - 1;
+    for (unsigned i = 0; i < G_N_ELEMENTS(s->salts); i++) {
+        if (s->salts[i].generation == generation && s->salts[i].mode == mode && s->salts[i].salt <= limit) {
+            return (uint64_t)s->salts[i].salt << shift;
+        }
+    }
+    if (s->salt_next >= limit) {
+        memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
+        memset(s->salts, 0xff, sizeof(s->salts));
+        s->salt_next = 0;
+    }
+    unsigned i = s->salt_slot++ % G_N_ELEMENTS(s->salts);
+    s->salts[i].generation = generation;
+    s->salts[i].mode = mode;
+    s->salts[i].salt = ++s->salt_next;
+    return (uint64_t)s->salt_next << shift;
+}
+
+static void enter(X86Cpu *cpu, const void *code)
+{
+    T1State *s = cpu->t1;
+    cpu->unit = s->none;
+    cpu->tr1.link = NULL;
+    s->running = true;
+    s->thunk.enter(cpu, code);
+    t1_flags_normal(cpu);
+    s->running = false;
+    s->pending = cpu->tr1.link;
+    s->pending_rip = cpu->rip;
+    s->stats.exits++;
+}
+
+void t1_left(X86Cpu *cpu)
+{
+    cpu->t1->running = false;
+    cpu->t0->log_stores = false;
+    cpu->tlb = &cpu->tlb_mem;
+    cpu->t1->pending = NULL;
+    t1_flags_normal(cpu);
+}
+
+static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
+{
+    T0State *t = cpu->t0;
+    T1State *s = cpu->t1;
+    t->stats.units_entered_slow++;
+    X86Unit *u = unit_lookup(cpu, at, mode | MODE_T1);
+    if (u) {
+        return u;
+    }
+    X86Unit *cold = unit_find(cpu, mode);
+    if (cold->loose || cold->key2 || cold->hits < s->after) {
+        cold->hits += cold->hits < s->after;
+        s->stats.cold_runs++;
+        return cold;
+    }
+    u = translate(cpu, at, mode);
+    return u ? u : cold;
+}
+
+void t1_run_unit(X86Cpu *cpu, uint32_t mode)
+{
+    T0State *t = cpu->t0;
+    T1State *s = cpu->t1;
+    T1Link *from = s->pending && s->pending_rip == cpu->rip ? s->pending : NULL;
+    t->gen = GEN_NEVER; /* T0 code does not chain */
+    cpu->tr1.salt = salt_for(cpu, mode);
+    unsigned slot = t1_jc_index(cpu->rip);
+    if (!from && simd_masked(cpu) && cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt)) {
+        enter(cpu, cpu->tr1.jc[slot].code);
+        return;
+    }
+    UnitPlace at;
+    X86Unit *u = unit_locate(cpu, &at) ? find(cpu, mode, &at) : unit_find(cpu, mode);
+    from = s->pending ? from : NULL; /* translating may have evicted it */
+    s->pending = NULL;
+    if (!u->t1 || (u->t1->uses_vec && !simd_masked(cpu))) {
+        t->link_from = NULL;
+        t0_run_unit(cpu, u->t1 ? unit_find(cpu, mode) : u);
+        return;
+    }
+    if (from && !s->lockstep && ((from->from->key ^ u->key) < 4096)) {
+        link_make(from, u, s->cache.rx_off);
+    }
+    cpu->tr1.salt = salt_for(cpu, mode);
+    if (s->lockstep) {
+        t1_lockstep_unit(cpu, u, enter);
+        return;
+    }
+    cpu->tr1.jc[slot].tag = cpu->rip ^ cpu->tr1.salt;
+    cpu->tr1.jc[slot].code = u->t1->entry;
+    enter(cpu, u->t1->entry);
+}
+
+bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max)
+{
+    T1State *s = cpu->t1;
+    UnitPlace at;
+    if (!t1_mode_ok(mode) || !unit_locate(cpu, &at)) {
+        return false;
+    }
+    uint8_t *hot = s->cache.hot, *cold = s->cache.cold;
+    t1_decode(&s->work, cpu, &at, mode, max);
+    T1Code *c = s->work.n ? t1_translate(&s->work, &s->cache) : NULL;
+    s->cache.hot = hot;
+    s->cache.cold = cold;
+    if (!c || (c->uses_vec && !simd_masked(cpu))) {
+        g_free(c);
+        return false;
+    }
+    const void *entry = c->entry;
+    g_free(c); /* its links are never followed: a link leads out */
+    cpu->t0->gen = GEN_NEVER;
+    cpu->tr1.salt = salt_for(cpu, mode);
+    memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc[0]) * 64);
+    enter(cpu, entry);
+    s->pending = NULL;
+    t1_flags_normal(cpu);
+    return true;
+}
+
+/* --- life --- */
+
+static void set_gs(const void *base)
+{
+#ifdef __x86_64__
+    if (getauxval(AT_HWCAP2) & 2) { /* HWCAP2_FSGSBASE */
+        __asm__ volatile("wrgsbase %0" : : "r"(base));
+    } else {
+        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+    }
+#endif
+}
+
+void t1_begin_run(X86Cpu *cpu)
+{
+    set_gs(cpu);
+    t1_left(cpu);
+    __asm__ volatile("stmxcsr %0" : "=m"(cpu->tr1.host_mxcsr));
+}
+
+void t1_tune(X86Cpu *cpu, bool on, unsigned after)
+{
+    if (cpu->t1) {
+        cpu->t1->off = !on;
+        cpu->t1->after = after;
+    }
+}
+
+bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
+{
+    T1State *s = g_try_new0(T1State, 1);
+    if (!s) {
+        return error_set(errp, "vCPU %u: no memory for the translator", cpu->vcpu.index);
+    }
+    if (!codecache_init(&s->cache, size, errp)) {
+        g_free(s);
+        return false;
+    }
+    s->shadow = g_malloc(SHADOW_SIZE);
+    s->after = T1_AFTER;
+    s->none = g_new0(X86Unit, 1);
+    s->scratch[1].op = op_exec_done;
+    memset(s->salts, 0xff, sizeof(s->salts));
+    memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
+    cpu->tr1.self = cpu;
+    cpu->tr1.shadow_base = ((uintptr_t)s->shadow + SHADOW_SIZE - 64) & ~(uintptr_t)63;
+    cpu->t1 = s;
+    t1_make_thunks(s);
+    if (tcg_lockstep(&cpu->vcpu) && !t1_lockstep_init(cpu)) {
+        return error_set(errp, "vCPU %u: no memory for lockstep", cpu->vcpu.index);
+    }
+    return true;
+}
+
+void t1_fini(X86Cpu *cpu)
+{
+    T1State *s = cpu->t1;
+    if (!s) {
+        return;
+    }
+    for (unsigned n = 0; n < CODE_SEGMENTS; n++) {
+        segment_empty(cpu, n);
+    }
+    unit_reap(cpu->t0);
+    codecache_fini(&s->cache);
+    g_free(s->shadow);
+    g_free(s->none);
+    g_free(s->lockstep);
+    g_free(s);
+    cpu->t1 = NULL;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/t1.h - the re-emitter (tier 1): guest x86 code to host x86-64 code, one pass, no intermediate form.
+ *
+ * A T1 unit is a superblock inside one page: it follows the fall-through of Jcc and forward jumps. It lives in the same hash
+ * and page lists as T0's units (MODE_T1 in its key); its code lies in the vCPU's code cache.
+ *
+ * Registers in translated code. Guest RAX RCX RDX RBX RBP RSI RDI R8-R11 are the host's own; guest RSP is host R15;
+ * guest R12-R15 stay in X86Cpu.gpr[]; host R12, R13, R14 are temporaries; host RSP is the shadow return stack; GS
+ * is the X86Cpu. XMM registers are the guest's while t1.vec_live is set, otherwise they hold nothing.
+ *
+ * Flags. At unit boundaries and whenever C code runs the arithmetic flags are in cc_op, cc_dst, cc_src ("state"); cc_op may
+ * then also be one of CC_T1_*, which t1_flags_normal() turns into T0's. Inside a unit they may be in the host's EFLAGS, or
+ * a recipe may tell how to compute them from registers. At each instruction that may fault or leave at least
+ * one of these holds, so that exceptions see exact flags.
+ *
+ * Every instruction that is not re-emitted, and every memory access that the TLB does not hit, runs the instruction's T0
+ * function through t1_exec(): no instruction has a second implementation.
+ *
+ * Threads: the vCPU's thread.
+ */
+#ifndef TARGET_X86_T1_H
+#define TARGET_X86_T1_H
+
+#include "rhea/accel/codecache.h"
+#include "t0.h"
+#include "t1-asm.h"
+
+enum { T0_ = 12, T1_ = 13, T2_ = 14, G_RSP = 15 }; /* host registers: temporaries, guest RSP */
+enum { T1_MAX_INSNS = 64, T1_MAX_STUBS = 3 * T1_MAX_INSNS };
+#define MODE_T1 (1u << 30) /* in a unit's key */
+
+/* cc_op of translated code, low two bits: log2 of the size. */
+enum {
+    CC_T1 = 64,
+    CC_T1_ADD = 64,   /* dst = result, src = second operand; upper bits are garbage, here and below */
+    CC_T1_SUB = 68,
+    CC_T1_LOGIC = 72, /* dst = result */
+    CC_T1_CMP = 76,   /* dst, src = operands */
+    CC_T1_TEST = 80,
+    CC_T1_LAHF = 84,  /* tr1.lahf: AH after LAHF in bits 15..8, OF in bit 0 */
+};
+
+typedef struct T1Link T1Link;
+typedef struct T1Code T1Code;
+struct T1Link {          /* a direct jump that can be patched to another unit */
+    X86Unit *from, *to;
+    T1Link *next_in;     /* of those that lead to `to` */
+    uint8_t *at;         /* writable address of the displacement */
+    const uint8_t *stub; /* writable address of what it leads to while not linked */
+};
+struct T1Code {
+    X86Unit *unit;
+    const uint8_t *entry; /* executable address */
+    T1Link *incoming;
+    T1Code *seg_next;     /* units of the same segment */
+    uint64_t rip;
+    bool uses_vec;
+    uint16_t n_links, n_insns;
+    X86Insn *insn;        /* lockstep: the superblock; else NULL */
+    T1Link links[];
+};
+typedef struct T1Rec { /* what t1_exec() runs; in the cold area, 8-byte aligned */
+    X86Insn insn;
+    uint64_t unit_rip;
+} T1Rec;
+
+/* What a native instruction may do besides its operands. */
+typedef enum T1Class {
+    T1C_T0,      /* the T0 function */
+    T1C_NOP,
+    T1C_NATIVE,  /* re-encoded with other registers and addresses */
+    T1C_VEC,     /* the same, on vector registers */
+    T1C_LEA, T1C_PUSH_R, T1C_PUSH_I, T1C_PUSH_E, T1C_POP_R, T1C_LEAVE,
+    T1C_JCC, T1C_JMP, T1C_CALL, T1C_JMP_E, T1C_CALL_E, T1C_RET, T1C_RET_I,
+    T1C_MOV_AO, T1C_MOV_OA, T1C_INCDEC_R, T1C_MOV_ZI, T1C_DIV, T1C_IDIV, T1C_XCHG_ZA, T1C_CLI, T1C_PUSHF,
+} T1Class;
+/* Roles of operands */
+enum {
+    T1R_REG_DST = 1, T1R_REG_SRC = 2, T1R_RM_DST = 4, T1R_RM_SRC = 8, T1R_V_DST = 16, T1R_V_SRC = 32,
+    T1R_REG_GPR = 64, T1R_REG_BYTE = 128, T1R_RM_GPR = 256, T1R_RM_BYTE = 512, T1R_V_GPR = 1024,
+    T1R_LOCKED = 2048,  /* memory form is atomic by itself (XCHG) */
+    T1R_CONDFL = 4096,  /* writes its flags only sometimes (shift by CL) */
+    T1R_ALIGN16 = 8192, /* memory operand must be aligned */
+    T1R_STORE = 16384,  /* memory operand is written */
+    T1R_REG_FIRST = 32768, /* ModRM.reg is the first operand */
+};
+typedef struct T1Row {
+    uint8_t cls;
+    uint8_t memsize;    /* bytes; 0: operand size; 0xf2 z, 0xf3 y as the row says */
+    uint8_t recipe;     /* CC_T1_* that the instruction leaves behind, or 0 */
+    uint16_t roles;
+    uint16_t implicit;  /* guest registers written besides */
+    uint16_t fl_read, fl_def; /* FL_*: read; written or undefined */
+} T1Row;
+const T1Row *t1_rows(void); /* by row number; made at first use */
+
+/* Where the guest's flags are while a unit is being emitted. */
+typedef struct T1Flags {
+    bool host;           /* in EFLAGS */
+    bool state;          /* in cc_* */
+    bool state_lahf;     /* ... and known to be CC_T1_LAHF */
+    uint8_t op;          /* recipe: CC_T1_* + size, 0: none */
+    uint8_t a, b;        /* guest registers; b = R_NONE: imm */
+    int32_t imm;
+} T1Flags;
+
+typedef struct T1Stub {
+    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC } kind;
+    uint8_t *from, *from2; /* displacements of the jumps to it */
+    uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
+    uint16_t insn;
+    bool reload_flags;   /* EXEC: EFLAGS must be right on return */
+    uint64_t rip;        /* EXIT, POLL: where to */
+    int32_t undo;        /* INDIRECT: to RSP, when the target is not canonical */
+    T1Flags fl;
+} T1Stub;
+
+typedef struct T1 { /* one translation */
+    X86Cpu *cpu;
+    Asm hot, cold;
+    uint32_t mode;
+    bool code64;
+    uint64_t rip;        /* of the unit */
+    unsigned mmu;
+    X86Insn insn[T1_MAX_INSNS + 1];
+    uint8_t bytes[T1_MAX_INSNS + 1][16]; /* of each instruction: a copy, others may write there */
+    unsigned n, i, max;
+    unsigned span;       /* bytes of guest code from the unit's start */
+    bool uses_vec;
+    T1Flags fl;
+    T1Stub stub[T1_MAX_STUBS];
+    unsigned n_stubs;
+    T1Link link[T1_MAX_INSNS + 2];
+    uint64_t link_rip[T1_MAX_INSNS + 2];
+    uint8_t *link_fix[T1_MAX_INSNS + 2]; /* where a link's own address belongs */
+    unsigned n_links;
+    const struct T1Thunks *thunk;
+    ptrdiff_t rx_off;
+    uint8_t *cold_end;
+} T1;
+
+typedef struct T1Thunks { /* executable addresses */
+    void (*enter)(X86Cpu *cpu, const void *code);
+    const uint8_t *exit, *exit_link, *exec, *exec_flags, *exec_vec, *exec_flags_vec, *load_flags, *load_vec, *indirect, *jump;
+} T1Thunks;
+
+typedef struct T1Stats {
+    uint64_t units, insns, bytes_hot, bytes_cold, exits, exits_poll, exits_link, exits_indirect, exec_slow, exec_insn, leaves;
+    uint64_t flushes, cold_runs;
+} T1Stats;
+
+typedef struct T1State {
+    CodeCache cache;
+    T1Thunks thunk;
+    uint8_t *thunk_end;  /* first byte after the thunks, in segment 0 */
+    T1Code *segment[CODE_SEGMENTS];
+    X86Unit *none;       /* a unit without links, for T0 functions that jump */
+    X86Insn scratch[2];
+    T1Stats stats;
+    T1Link *pending;     /* the jump that led out last */
+    uint64_t pending_rip;
+    bool running;        /* in translated code */
+    bool off;
+    unsigned after;      /* runs in tier 0 before a unit is translated */
+    uint32_t salt_next;
+    struct { uint32_t generation, mode, salt; } salts[8];
+    unsigned salt_slot;
+    uint8_t *shadow;     /* the shadow return stack */
+    struct T1Lockstep *lockstep; /* NULL: off */
+    T1 work;
+} T1State;
+
+/* t1.c */
+bool t1_init(X86Cpu *cpu, size_t size, Error **errp);
+void t1_fini(X86Cpu *cpu);
+/* Tests: tier 1 on or off, and after how many runs in tier 0 a unit is translated. */
+void t1_tune(X86Cpu *cpu, bool on, unsigned after);
+/* Runs translated code from cpu->rip on, or T0 while it is cold. */
+void t1_run_unit(X86Cpu *cpu, uint32_t mode);
+void t1_begin_run(X86Cpu *cpu);                /* on the thread that runs it */
+void t1_left(X86Cpu *cpu);                     /* an exception left translated code by a long jump */
+void t1_unit_killed(X86Cpu *cpu, X86Unit *u);  /* unit.c: no jump leads to it afterwards */
+void t1_flags_normal(X86Cpu *cpu);             /* cc_op becomes one of T0's */
+static inline bool t1_mode_ok(uint32_t mode)
+{
+    if (mode & (MODE_TF | MODE_DEBUG | MODE_ONE | MODE_VM86) || !(mode & MODE_PE)) {
+        return false;
+    }
+    return mode & MODE_CODE64 || (mode & (MODE_CODE32 | MODE_FLAT | MODE_SS32)) == (MODE_CODE32 | MODE_FLAT | MODE_SS32);
+}
+
+/* Tests: translates at most `max` instructions at cpu->rip, runs them once, forgets them. False: not for tier 1. May raise. */
+bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max);
+
+/* t1-lockstep.c */
+typedef struct T1Lockstep T1Lockstep;
+bool t1_lockstep_init(X86Cpu *cpu);
+void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const void *));
+void t1_lockstep_describe(const X86Cpu *cpu, GString *out);
+
+/* t1-thunk.c */
+void t1_make_thunks(T1State *s);
+
+/* t1-build.c: decodes the superblock at cpu->rip (n = 0: not for tier 1); translates it: NULL: no room. */
+void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned max);
+T1Code *t1_translate(T1 *t, CodeCache *cache);
+unsigned t1_flags_dead(const T1 *t, unsigned from); /* FL_* overwritten before anything can see them */
+
+/* t1-flags.c */
+enum { FL_ALL_ = 0x8d5 }; /* FL_ARITH */
+void t1_fl_to_state(T1 *t, Asm *a, T1Flags *f); /* emits the stores when they are needed; T0_ is lost */
+/* Before an instruction that writes these guest registers; check: EFLAGS will be lost to a check while it may still fault. */
+void t1_fl_before(T1 *t, uint32_t regs, bool check, bool writes_all);
+void t1_fl_need_host(T1 *t);       /* EFLAGS are about to be read; T1_ is lost */
+void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs); /* natively executed */
+bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can see them */
+
+/* t1-mem.c: the check of a memory operand; t->fl.host is lost. The result addresses the operand; T0_ and T2_ are in
+ * use until the instruction is done, T1_ is free. The stub is the caller's to finish (reload_flags, back). */
+HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, bool align16, T1Stub **stub);
+HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub); /* [RSP + disp]; in 64-bit code T2_ is kept */
+void t1_address(T1 *t, const X86Insn *d, int to, bool linear); /* the effective or linear address into T2_; T1_ is lost */
+bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
+
+/* t1-native.c */
+bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r); /* false: nothing was emitted */
+/* t1-insn.c */
+void t1_emit_insn(T1 *t);
+void t1_emit_exit(T1 *t, uint64_t rip);       /* the end of the unit: on to rip; flags are in the state */
+void t1_emit_exec(T1 *t);                     /* the current instruction by its T0 function */
+T1Stub *t1_stub(T1 *t, int kind, uint8_t *from);
+void t1_put_stubs(T1 *t);
+static inline bool t1_mem_lea_ok(const X86Insn *d) { return (d->flags & I_ASIZE) >= 2; }
+uint32_t t1_regs_written(const X86Insn *d, const T1Row *r);
+static inline void t1_stub_done(T1 *t, T1Stub *s) { s->back = t->hot.p; s->reload_flags = t->fl.host; }
+
+/* Guest register n as a host register; H_NONE: it lives in gpr[]. */
+static inline int t1_hreg(unsigned n) { return n == R_RSP ? G_RSP : n < 12 ? (int)n : H_NONE; }
+static inline unsigned t1_jc_index(uint64_t rip) { return (unsigned)(rip ^ rip >> 8) & (T1_JC_SIZE - 1); }
+static inline HOp t1_gpr_mem(unsigned n) { return h_gs(offsetof(X86Cpu, gpr) + 8 * n); }
+static inline unsigned t1_osize(const X86Insn *d) { return 1u << insn_osize(d); }
+
+#endif
