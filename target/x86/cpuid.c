@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/cpuid.c - the CPUID instruction's leaves.
  * Models:  Intel SDM volume 2 CPUID (leaves 0-0xD, 0x15, 0x16, 0x1F), AMD APM volume 3 appendix E
- * (0x80000000-0x8000001E). Leaf 0x40000000: EAX = 0x40000001, EBX ECX EDX = "RheaRheaRhea"; 0x40000001 is all
- * zero: no paravirtual interface exists.
+ * (0x80000000-0x80000021). Leaves from 0x40000000 on: docs/devel/cpuid.md.
  * Does not model: leaves of absent features (all zero), cache sizes of
  * the machines the models are named after.
  * Threads: the vCPU's thread.
@@ -150,6 +149,49 @@ static uint32_t basic_level(const X86Cpu *cpu)
     return cpu->vcpu.machine->dies > 1 && !m->amd && m->level >= 0xb ? MAX(m->level, 0x1fu) : m->level;
 }
 
+/* TSC frequency = crystal * EBX / EAX, exactly. The crystal is what the local APIC's timer counts (SDM volume 2, leaf
+ * 15H), 1 GHz here; a ratio that does not fit 32 bits is not told. */
+static void leaf_tsc(const X86Cpu *cpu, uint32_t r[4])
+{
+    const uint64_t crystal = X86_APIC_TIMER_HZ;
+    uint64_t a = cpu->tsc_hz, b = crystal;
+    while (b) {
+        uint64_t t = a % b;
+        a = b;
+        b = t;
+    }
+    if (cpu->tsc_hz / a > UINT32_MAX) {
+        return;
+    }
+    r[0] = (uint32_t)(crystal / a);
+    r[1] = (uint32_t)(cpu->tsc_hz / a);
+    r[2] = (uint32_t)crystal;
+}
+
+/* 0x40000000: the name and the timing leaf (kHz of TSC and APIC timer), as VMware defined it and several others give it
+ * too. 0x40000100: KVM's name, when any of its interfaces is on; guests look for it at every multiple of 100h. */
+static void leaf_hypervisor(const X86Cpu *cpu, uint32_t leaf, uint32_t r[4])
+{
+    uint32_t kvm = cpu->model->words[FW_KVM];
+    switch (leaf) {
+    case 0x40000000:
+        r[0] = 0x40000010;
+        memcpy(&r[1], "RheaRheaRhea", 12);
+        break;
+    case 0x40000010:
+        r[0] = (uint32_t)(cpu->tsc_hz / 1000);
+        r[1] = X86_APIC_TIMER_HZ / 1000;
+        break;
+    case 0x40000100:
+        if (kvm) {
+            r[0] = 0x40000101;
+            memcpy(&r[1], "KVMKVMKVM\0\0", 12);
+        }
+        break;
+    case 0x40000101: r[0] = kvm; break;
+    }
+}
+
 static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
     const X86CpuModel *m = cpu->model;
@@ -178,11 +220,7 @@ static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
         break;
     case 0xb: leaf_topology(cpu, false, sub, r); break;
     case 0xd: leaf_xsave(cpu, sub, r); break;
-    case 0x15: /* TSC over a 1 MHz... crystal of 25 MHz: ratio, crystal Hz */
-        r[0] = 1;
-        r[1] = (uint32_t)(cpu->tsc_hz / 25000000);
-        r[2] = 25000000;
-        break;
+    case 0x15: leaf_tsc(cpu, r); break;
     case 0x16:
         r[0] = r[1] = (uint32_t)(cpu->tsc_hz / 1000000);
         r[2] = 100;
@@ -235,6 +273,7 @@ static void leaf_extended(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4
             r[2] = topo_pkg_bits(mc) << 12 | (topo_per_pkg(mc) - 1);
         }
         break;
+    case 0x80000021: r[0] = m->amd ? m->words[FW_821_EAX] : 0; break;
     case 0x8000001d:
         if (m->amd && (m->words[FW_81_ECX] >> 22 & 1)) {
             leaf_cache(mc, true, sub, r);
@@ -255,11 +294,8 @@ void x86_cpuid(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
     const X86CpuModel *m = cpu->model;
     memset(r, 0, 4 * sizeof(r[0]));
-    if (leaf >= 0x40000000 && leaf <= 0x40000001 && x86_has_bit(cpu, X86_FEAT_HYPERVISOR)) {
-        if (leaf == 0x40000000) {
-            r[0] = 0x40000001;
-            memcpy(&r[1], "RheaRheaRhea", 12);
-        }
+    if (leaf >> 16 == 0x4000 && x86_has_bit(cpu, X86_FEAT_HYPERVISOR)) {
+        leaf_hypervisor(cpu, leaf, r);
         return;
     }
     if (leaf >= 0x80000000) {

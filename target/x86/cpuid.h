@@ -22,8 +22,11 @@ enum X86FeatWord {
     FW_D1_EAX,
     FW_6_EAX,
     FW_CAPS /* IA32_ARCH_CAPABILITIES, low half */,
+    FW_821_EAX /* AMD, extended feature identification 2 */,
+    FW_KVM /* EAX of the second KVM leaf */,
     FW_COUNT
 };
+enum { X86_APIC_TIMER_HZ = 1000000000 }; /* hw/intc/apic.c, before its divider */
 #define FEAT(w, b) ((w) * 32 + (b) + 1)
 enum {
     X86_FEAT_VME = FEAT(FW_1_EDX, 1),
@@ -66,6 +69,9 @@ enum {
     X86_FEAT_LM = FEAT(FW_81_EDX, 29),
     X86_FEAT_XSAVES = FEAT(FW_D1_EAX, 3),
     X86_FEAT_INVTSC = FEAT(FW_87_EDX, 8),
+    X86_FEAT_KVM_NOPIODELAY = FEAT(FW_KVM, 1),
+    X86_FEAT_KVMCLOCK = FEAT(FW_KVM, 3),
+    X86_FEAT_KVMCLOCK_STABLE = FEAT(FW_KVM, 24),
     X86_FEAT_ARAT = FEAT(FW_6_EAX, 2),
 };
 
@@ -95,6 +101,13 @@ uint32_t x86_cpuid_signature(const X86Cpu *cpu); /* leaf 1 EAX; EDX after reset 
 /* models.c: TargetOps members. */
 bool x86_model_parse(Machine *m, const char *text, Error **errp);
 void x86_model_free(Machine *m);
+/* The model of text; quiet: without warnings. wanted (may be NULL, then an item "help" is an error): the features before
+ * those that cannot be offered are taken away. g_free. */
+X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp);
+const char *x86_model_name(unsigned i, const char **brand); /* NULL: no more */
+void x86_features_available(uint32_t *words);
+/* model-help.c: all models; what `-cpu MODEL[,...],help` says of one. */
+bool x86_model_describe(const char *text, GString *out, Error **errp);
 void x86_model_help(GString *out);
 /* model-host.c: the host CPU's identity, address width and features, not masked. False: not an x86. */
 bool x86_model_read_host(X86CpuModel *m, Error **errp);

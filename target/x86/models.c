@@ -73,6 +73,14 @@ static const char *const feature_names[FW_COUNT][32] = {
         NULL, NULL, "arat", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     },
+    [FW_821_EAX] = {
+        NULL, NULL, "lfence-always-serializing", NULL, NULL, NULL, "null-sel-clr-base", NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    },
+    [FW_KVM] = {
+        NULL, "kvm-nopiodelay", NULL, "kvmclock", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "kvmclock-stable-bit", NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    },
     [FW_CAPS] = {
         "rdctl-no", "ibrs-all", "rsba", "skip-l1dfl-vmentry", "ssb-no", "mds-no", "pschange-mc-no",
         "tsx-ctrl", "taa-no", NULL, NULL, NULL, NULL, "sbdr-ssdp-no", "fbsdp-no", "psdp-no", NULL, NULL,
@@ -83,6 +91,7 @@ static const char *const word_names[FW_COUNT] = {
     "CPUID.01H:EDX",       "CPUID.01H:ECX",       "CPUID.07H:EBX",       "CPUID.07H:ECX",
     "CPUID.07H:EDX",       "CPUID.80000001H:EDX", "CPUID.80000001H:ECX", "CPUID.80000007H:EDX",
     "CPUID.80000008H:EBX", "CPUID.0DH.1:EAX",     "CPUID.06H:EAX",       "MSR 10AH",
+    "CPUID.80000021H:EAX", "KVM feature leaf",
 };
 
 static const struct { const char *alias, *name;
@@ -107,7 +116,7 @@ static const char engine_features[] =
     "arch-capabilities syscall nx pdpe1gb lm cmp-legacy cr8legacy 3dnowprefetch osvw topoext invtsc ibpb "
     "arat xgetbv1 "
     "rdctl-no ibrs-all skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no sbdr-ssdp-no fbsdp-no psdp-no "
-    "bhi-no pbrsb-no";
+    "bhi-no pbrsb-no lfence-always-serializing null-sel-clr-base kvm-nopiodelay kvmclock kvmclock-stable-bit";
 
 /* Features whose instructions run on the host's own: without those they are not offered. */
 static const struct { const char *name; bool (*present)(void);
@@ -117,6 +126,8 @@ static const struct { const char *name; bool (*present)(void);
 static const struct { const char *base, *need;
 } feature_needs[] = {
     { "xsave", "avx xsaveopt xsavec xgetbv1 xsaves" },
+    { "hypervisor", "kvmclock kvm-nopiodelay kvmclock-stable-bit" },
+    { "kvmclock", "kvmclock-stable-bit" },
     { "avx", "fma f16c avx2 vaes vpclmulqdq xop fma4" },
 };
 
@@ -226,7 +237,7 @@ static const ModelDef models[] = {
     { "qemu64", NULL, AMD, 15, 107, 1, 0xd, 0x8000000a, "Rhea Virtual CPU",
       CORE "pni cx16 lm syscall nx lahf-lm", NULL },
     { "base", NULL, INTEL, 0, 0, 0, 0, 0, "", NULL, NULL },
-    { "max", NULL, AMD, 15, 107, 1, 0xd, 0x8000001e, "Rhea Virtual CPU (max)", NULL, NULL },
+    { "max", NULL, AMD, 15, 107, 1, 0x16, 0x80000021, "Rhea Virtual CPU (max)", NULL, NULL },
     { "host", NULL, NULL, 0, 0, 0, 0, 0, "", NULL, NULL }, /* x86_model_read_host() */
 };
 
@@ -326,7 +337,7 @@ static void words_apply(uint32_t *words, const char *list, bool on)
 }
 
 /* What can be offered: the engine's own features and those whose instructions insn.def has. */
-static void words_available(uint32_t *words)
+void x86_features_available(uint32_t *words)
 {
     memset(words, 0, sizeof(uint32_t) * FW_COUNT);
     words_apply(words, engine_features, true);
@@ -577,6 +588,7 @@ static void model_levels(ModelParse *p)
         { FW_7_EBX, 7 },           { FW_7_ECX, 7 },           { FW_7_EDX, 7 },
         { FW_D1_EAX, 0xd },        { FW_81_EDX, 0x80000001 }, { FW_81_ECX, 0x80000001 },
         { FW_87_EDX, 0x80000007 }, { FW_88_EBX, 0x80000008 },
+        { FW_821_EAX, 0x80000021 },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(need); i++) {
         bool x = need[i].level >> 31;
@@ -617,6 +629,7 @@ static bool model_host(ModelParse *p, Error **errp)
     if (!x86_model_read_host(m, errp)) {
         return false;
     }
+    m->words[FW_821_EAX] = m->words[FW_KVM] = UINT32_MAX; /* what the engine does, whatever the host */
     for (unsigned w = 0; w < FW_COUNT; w++) {
         m->words[w] &= p->avail[w];
     }
@@ -624,7 +637,12 @@ static bool model_host(ModelParse *p, Error **errp)
     return true;
 }
 
-bool x86_model_parse(Machine *machine, const char *text, Error **errp)
+static bool item_is_help(const char *item)
+{
+    return !strcmp(item, "help") || !strcmp(item, "?");
+}
+
+X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp)
 {
     g_auto(GStrv) items = g_strsplit(text, ",", -1);
     const char *name = items[0] ? items[0] : "";
@@ -639,32 +657,45 @@ bool x86_model_parse(Machine *machine, const char *text, Error **errp)
         if (errp && *errp && !error_hint_text(*errp)) {
             error_hint(errp, "'-cpu help' lists the models");
         }
-        return false;
+        return NULL;
     }
     g_autofree X86CpuModel *m = g_new0(X86CpuModel, 1);
-    ModelParse p = { .m = m, .check = true };
-    words_available(p.avail);
+    ModelParse p = { .m = m, .check = !quiet };
+    x86_features_available(p.avail);
     def_expand(d, m);
     if (!strcmp(d->name, "max")) {
         model_max(&p);
     } else if (!strcmp(d->name, "host") && !model_host(&p, errp)) {
-        return false;
+        return NULL;
     }
     words_apply(m->words, strcmp(d->name, "base") ? "hypervisor" : NULL, true);
     for (unsigned i = 1; items[i]; i++) {
         Error *err = NULL;
-        if (*items[i] && !option_one(&p, items[i], &err)) {
-            return error_propagate(errp, err);
+        if (*items[i] && !(wanted && item_is_help(items[i])) && !option_one(&p, items[i], &err)) {
+            error_propagate(errp, err);
+            return NULL;
         }
     }
+    if (wanted) {
+        memcpy(wanted, m->words, sizeof(m->words));
+    }
     if (!model_mask(&p, errp)) {
-        return false;
+        return NULL;
     }
     model_dependencies(&p);
     model_levels(&p);
     model_defaults(m);
+    return g_steal_pointer(&m);
+}
+
+bool x86_model_parse(Machine *machine, const char *text, Error **errp)
+{
+    X86CpuModel *m = x86_model_make(text, false, NULL, errp);
+    if (!m) {
+        return false;
+    }
     x86_model_free(machine);
-    machine->cpu_model = g_steal_pointer(&m);
+    machine->cpu_model = m;
     return true;
 }
 
@@ -674,34 +705,13 @@ void x86_model_free(Machine *m)
     m->cpu_model = NULL;
 }
 
-void x86_model_help(GString *out)
+const char *x86_model_name(unsigned i, const char **brand)
 {
-    g_string_append(out, "Available CPUs:\n");
-    for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
-        const char *brand = models[i].brand;
-        g_string_append_printf(
-            out, "x86 %-26s %s\n", models[i].name,
-            !strcmp(models[i].name, "max")    ? "Enables all features supported by the accelerator"
-            : !strcmp(models[i].name, "host") ? "The host's CPU, as far as the accelerator supports its features"
-            : !strcmp(models[i].name, "base") ? "base CPU model type with no features enabled"
-                                              : brand);
+    if (i >= G_N_ELEMENTS(models)) {
+        return NULL;
     }
-    g_string_append(out, "\nRecognized CPUID flags:\n");
-    unsigned col = 0;
-    for (unsigned w = 0; w < FW_COUNT; w++) {
-        for (unsigned b = 0; b < 32; b++) {
-            const char *n = x86_feature_name(w, b);
-            if (n) {
-                if (col + strlen(n) > 75) {
-                    g_string_append_c(out, '\n');
-                    col = 0;
-                }
-                g_string_append_printf(out, "%s%s", col ? " " : "  ", n);
-                col += (unsigned)strlen(n) + 1;
-            }
-        }
-    }
-    g_string_append_c(out, '\n');
+    *brand = models[i].brand;
+    return models[i].name;
 }
 
 bool x86_has_feature(const X86Cpu *cpu, const char *flag)

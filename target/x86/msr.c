@@ -26,14 +26,17 @@ void x86_guest_error(X86Cpu *cpu, const char *fmt, ...)
 
 /* --- time --- */
 
-static uint64_t tsc_raw(X86Cpu *cpu)
+static uint64_t tsc_of(const X86Cpu *cpu, int64_t ns)
 {
-    int64_t ns = clock_now(cpu->vcpu.machine->clock);
     if (cpu->tsc_hz == 1000000000) {
         return (uint64_t)ns;
     }
     return (uint64_t)((unsigned __int128)(uint64_t)ns * cpu->tsc_hz / 1000000000);
 }
+
+static uint64_t tsc_raw(X86Cpu *cpu) { return tsc_of(cpu, clock_now(cpu->vcpu.machine->clock)); }
+
+uint64_t x86_tsc_at(const X86Cpu *cpu, int64_t ns) { return tsc_of(cpu, ns) + cpu->tsc_offset; }
 
 uint64_t x86_read_tsc(X86Cpu *cpu)
 {
@@ -325,6 +328,8 @@ bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val)
     case MSR_FS_BASE: *val = cpu->seg[SEG_FS].base; return x86_has_bit(cpu, X86_FEAT_LM);
     case MSR_GS_BASE: *val = cpu->seg[SEG_GS].base; return x86_has_bit(cpu, X86_FEAT_LM);
     case MSR_XSS: *val = cpu->xss; return x86_has_bit(cpu, X86_FEAT_XSAVES);
+    case X86_MSR_KVM_WALL_CLOCK: *val = cpu->pv_wall; return x86_has_bit(cpu, X86_FEAT_KVMCLOCK);
+    case X86_MSR_KVM_SYSTEM_TIME: *val = cpu->pv_time; return x86_has_bit(cpu, X86_FEAT_KVMCLOCK);
     case MSR_PKRS: *val = cpu->pkrs; return x86_has_bit(cpu, X86_FEAT_PKS);
     }
     const MsrFixed *f = msr_fixed_find(cpu, msr);
@@ -345,6 +350,7 @@ static bool msr_write_special(X86Cpu *cpu, uint32_t msr, uint64_t val, bool *ok)
         uint64_t delta = val - x86_read_tsc(cpu);
         cpu->tsc_offset += delta;
         cpu->tsc_adjust += delta; /* 17.17.3 */
+        x86_pvclock_update(cpu);
         break;
     }
     case MSR_TSC_ADJUST:
@@ -352,6 +358,7 @@ static bool msr_write_special(X86Cpu *cpu, uint32_t msr, uint64_t val, bool *ok)
         if (*ok) {
             cpu->tsc_offset += val - cpu->tsc_adjust;
             cpu->tsc_adjust = val;
+            x86_pvclock_update(cpu);
         }
         break;
     case MSR_FEATURE_CONTROL: /* lock bit: writable once; nothing else can be enabled here */
@@ -383,6 +390,7 @@ static bool msr_write_special(X86Cpu *cpu, uint32_t msr, uint64_t val, bool *ok)
     case MSR_XSS:
         *ok = x86_has_bit(cpu, X86_FEAT_XSAVES) && val == 0;
         break;
+    case X86_MSR_KVM_WALL_CLOCK: case X86_MSR_KVM_SYSTEM_TIME: *ok = x86_pvclock_write(cpu, msr, val); break;
     case MSR_PKRS:
         *ok = x86_has_bit(cpu, X86_FEAT_PKS) && !(val >> 32);
         if (*ok) {
@@ -448,4 +456,5 @@ void x86_msr_reset(X86Cpu *cpu)
     cpu->xcr0 = 1;
     cpu->xss = 0;
     cpu->pkru = cpu->pkrs = 0;
+    cpu->pv_wall = cpu->pv_time = 0;
 }

@@ -161,6 +161,12 @@ bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val);
 bool x86_msr_write(X86Cpu *cpu, uint32_t msr, uint64_t val);
 void x86_msr_reset(X86Cpu *cpu);
 
+/* pvclock.c */
+enum { X86_MSR_KVM_WALL_CLOCK = 0x4b564d00, X86_MSR_KVM_SYSTEM_TIME = 0x4b564d01 };
+bool x86_pvclock_write(X86Cpu *cpu, uint32_t msr, uint64_t val); /* false: #GP */
+void x86_pvclock_update(X86Cpu *cpu);                           /* the TSC was written */
+uint64_t x86_tsc_at(const X86Cpu *cpu, int64_t ns);             /* TSC at that virtual time */
+
 /* xsave.c */
 uint64_t x86_xcr0_allowed(const X86Cpu *cpu);
 void x86_guest_error(X86Cpu *cpu, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

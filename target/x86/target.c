@@ -84,6 +84,7 @@ const TargetOps x86_64_target_ops = {
     .model_parse = x86_model_parse,
     .model_free = x86_model_free,
     .model_help = x86_model_help,
+    .model_describe = x86_model_describe,
     .vcpu_init = target_vcpu_init,
     .vcpu_fini = target_vcpu_fini,
     .reset = target_reset,

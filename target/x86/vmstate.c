@@ -93,6 +93,8 @@ static const VmField cpu_fields[] = {
     VM_U64_ARRAY(X86Cpu, mc_bank),
     VM_U64(X86Cpu, smbase),
     VM_U32(X86Cpu, smi_count),
+    VM_U64(X86Cpu, pv_wall),
+    VM_U64(X86Cpu, pv_time),
     VM_U64(X86Cpu, feature_control),
     VM_U64(X86Cpu, bios_sign_id),
     VM_U64_ARRAY(X86Cpu, pdpte),

@@ -394,6 +394,40 @@ static void test_msrs(void)
     guest_free(g);
 }
 
+/* The structure of the paravirtual clock gives the time that the TSC gives. */
+static void test_pvclock(void)
+{
+    static const char *const models[] = { "max", "max,tsc-frequency=2.4G", "max,tsc-frequency=33M", "max,tsc-frequency=99G" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
+        Guest *g = guest_new(models[i]);
+        guest_long(g);
+        guest_st(g, G_DATA, 4, 7); /* an odd version from before */
+        g_assert_true(x86_msr_write(g->cpu, X86_MSR_KVM_SYSTEM_TIME, G_DATA | 1));
+        g_assert_cmphex(guest_ld(g, G_DATA, 4) & 1, ==, 0);
+        g_assert_cmphex(guest_ld(g, G_DATA + 29, 1), ==, 1); /* stable */
+        uint64_t stamp = guest_ld(g, G_DATA + 8, 8), base = guest_ld(g, G_DATA + 16, 8);
+        uint64_t mul = guest_ld(g, G_DATA + 24, 4);
+        int8_t shift = (int8_t)guest_ld(g, G_DATA + 28, 1);
+        g_assert_cmphex(mul >> 31, ==, 1);
+        const int64_t later = (int64_t)base + 3600 * INT64_C(1000000000); /* an hour: the error of mul stays below 1 us */
+        uint64_t ticks = x86_tsc_at(g->cpu, later) - stamp;
+        unsigned __int128 t = shift < 0 ? ticks >> -shift : (unsigned __int128)ticks << shift;
+        int64_t ns = (int64_t)base + (int64_t)(t * mul >> 32);
+        g_assert_cmpint(ABS(ns - later), <, 2000);
+        /* the TSC is written: so is the structure */
+        uint64_t version = guest_ld(g, G_DATA, 4);
+        g_assert_true(x86_msr_write(g->cpu, 0x10, 0));
+        g_assert_cmphex(guest_ld(g, G_DATA, 4), ==, version + 2);
+        g_assert_cmpuint(guest_ld(g, G_DATA + 8, 8), <, (uint64_t)g->cpu->tsc_hz * 100);
+        g_assert_true(x86_msr_write(g->cpu, X86_MSR_KVM_WALL_CLOCK, G_DATA + 64));
+        g_assert_cmpint(ABS((int64_t)guest_ld(g, G_DATA + 68, 4) - g_get_real_time() / 1000000), <, 100);
+        g_assert_false(x86_msr_write(g->cpu, X86_MSR_KVM_WALL_CLOCK, 3));
+        g_assert_false(x86_msr_write(g->cpu, X86_MSR_KVM_SYSTEM_TIME, 2));
+        g_assert_true(x86_msr_write(g->cpu, X86_MSR_KVM_SYSTEM_TIME, UINT64_C(1) << 60 | 1)); /* nobody there */
+        guest_free(g);
+    }
+}
+
 static void test_controls(void)
 {
     Guest *g = guest_new(NULL);
@@ -525,6 +559,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/long/bases", test_bases);
     g_test_add_func("/cpu/long/msrs", test_msrs);
     g_test_add_func("/cpu/long/controls", test_controls);
+    g_test_add_func("/cpu/long/pvclock", test_pvclock);
     g_test_add_func("/cpu/long/invpcid", test_invpcid);
     g_test_add_func("/cpu/long/a20", test_a20);
     g_test_add_func("/cpu/long/state", test_state);

@@ -3,6 +3,7 @@
  */
 #include "tests/cpu/sysguest.h"
 #include "target/x86/cpuid.h"
+#include "target/x86/sysint.h"
 #include <cpuid.h>
 
 static void check_fails(Machine *m, const char *text, const char *error, const char *hint)
@@ -168,6 +169,70 @@ static void test_max(void)
     guest_free(g);
 }
 
+/* What spares guests the calibration of clocks: one frequency, told in three ways, and what RDTSC counts. */
+static void test_frequencies(void)
+{
+    static const struct { const char *model; uint64_t hz; } cases[] = {
+        { "max", 1000000000 }, { "max,tsc-frequency=2.4G", 2400000000u }, { "max,tsc-frequency=3333333333", 3333333333u },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Guest *g = guest_new(cases[i].model);
+        uint32_t r[4];
+        x86_cpuid(g->cpu, 0x15, 0, r);
+        g_assert_cmpuint(r[2], ==, X86_APIC_TIMER_HZ);
+        g_assert_true((unsigned __int128)r[2] * r[1] == (unsigned __int128)cases[i].hz * r[0]);
+        x86_cpuid(g->cpu, 0x16, 0, r);
+        g_assert_cmpuint(r[0], ==, cases[i].hz / 1000000);
+        x86_cpuid(g->cpu, 0x40000010, 0, r);
+        g_assert_cmpuint(r[0], ==, cases[i].hz / 1000);
+        g_assert_cmpuint(r[1], ==, 1000000);
+        x86_cpuid(g->cpu, 0x80000007, 0, r);
+        g_assert_true(r[3] >> 8 & 1); /* invariant */
+        guest_free(g);
+    }
+}
+
+static void test_hypervisor_leaves(void)
+{
+    static const struct { const char *model; bool name, kvm; uint32_t features; } cases[] = {
+        { "max", true, true, 1u << 24 | 1 << 3 | 1 << 1 },
+        { "max,-kvmclock", true, true, 1 << 1 }, /* the stable bit goes with it */
+        { "max,-kvmclock,-kvm-nopiodelay", true, false, 0 },
+        { "max,-hypervisor", false, false, 0 },
+        { "qemu64", true, false, 0 },
+        { "qemu64,+kvmclock", true, true, 1 << 3 },
+        { "Haswell-noTSX,check=off", true, false, 0 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_message("%s", cases[i].model);
+        Guest *g = guest_new(cases[i].model);
+        uint32_t r[4];
+        x86_cpuid(g->cpu, 0x40000000, 0, r);
+        g_assert_cmphex(r[0], ==, cases[i].name ? 0x40000010 : 0);
+        x86_cpuid(g->cpu, 0x40000100, 0, r);
+        g_assert_cmphex(r[0], ==, cases[i].kvm ? 0x40000101 : 0);
+        g_assert_cmpint(memcmp(&r[1], "KVMKVMKVM\0\0", 12) == 0, ==, cases[i].kvm);
+        x86_cpuid(g->cpu, 0x40000101, 0, r);
+        g_assert_cmphex(r[0], ==, cases[i].features);
+        uint64_t v;
+        g_assert_cmpint(x86_msr_read(g->cpu, X86_MSR_KVM_SYSTEM_TIME, &v), ==, cases[i].features >> 3 & 1);
+        guest_free(g);
+    }
+}
+
+static void test_describe(void)
+{
+    g_autoptr(GString) s = g_string_new(NULL);
+    g_assert_true(x86_model_describe("Skylake-Server,-aes,help", s, &error_abort_slot));
+    const char *features = strstr(s->str, "Features:\n"), *lacks = strstr(s->str, "lacks"), *more = strstr(s->str, "+NAME adds");
+    g_assert_true(features && lacks && more && features < lacks && lacks < more);
+    g_assert_nonnull(strstr(lacks, "avx512f"));
+    g_assert_nonnull(strstr(more, " aes ") ? strstr(more, " aes ") : strstr(more, "  aes"));
+    g_autoptr(Error) err = NULL;
+    g_assert_false(x86_model_describe("Skylake-Serve,help", s, &err));
+    g_assert_nonnull(strstr(error_hint_text(err), "Skylake-Server"));
+}
+
 /* host is this machine's CPU, without what max has not. (These tests are built on x86-64 hosts only.) */
 static void test_host(void)
 {
@@ -230,6 +295,9 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/models/options", test_options);
     g_test_add_func("/cpu/models/max", test_max);
     g_test_add_func("/cpu/models/avx", test_avx_models);
+    g_test_add_func("/cpu/models/frequencies", test_frequencies);
+    g_test_add_func("/cpu/models/hypervisor-leaves", test_hypervisor_leaves);
+    g_test_add_func("/cpu/models/describe", test_describe);
     g_test_add_func("/cpu/models/host", test_host);
     g_test_add_func("/cpu/models/all", test_all_models);
     return g_test_run();

@@ -286,6 +286,16 @@ OPTION_RUN(opt_cpu)
         }
         return print_help(cli, s);
     }
+    if (g_str_has_suffix(arg, ",help") || g_str_has_suffix(arg, ",?")) {
+        const TargetOps *t = default_target();
+        g_autoptr(GString) s = g_string_new(NULL);
+        if (t && t->model_describe) {
+            if (!t->model_describe(arg, s, errp)) {
+                return false;
+            }
+            return print_help(cli, g_steal_pointer(&s));
+        }
+    }
     replace(&cli->m->cpu_text, g_strdup(arg));
     cli_record(cli, "cpu", json_new_string(arg));
     return true;

@@ -17,6 +17,7 @@ struct TargetOps {
     bool (*model_parse)(Machine *m, const char *text, Error **errp);
     void (*model_free)(Machine *m);
     void (*model_help)(GString *out);
+    bool (*model_describe)(const char *text, GString *out, Error **errp); /* "MODEL,...,help"; may be NULL */
     bool (*vcpu_init)(Vcpu *cpu, Error **errp);  /* applies m->cpu_model */
     void (*vcpu_fini)(Vcpu *cpu);
     void (*reset)(Vcpu *cpu, ResetKind kind);    /* on its thread, or while it is not running */
