@@ -176,6 +176,12 @@ static void icount_adjust(Icount *ic)
     ic->judged_lag = ahead;
 }
 
+bool icount_sleeping(Machine *m)
+{
+    const Icount *ic = m->priv->icount;
+    return ic->idle && host_now() - ic->idle_host < ic->idle_until - clock_now(&ic->clock);
+}
+
 bool icount_round_begin(Machine *m)
 {
     Icount *ic = m->priv->icount;

@@ -106,6 +106,7 @@ const Clock *icount_new(Machine *m);
 void icount_free(Machine *m);
 void icount_set(Machine *m, int64_t ns);       /* virtual time of a loaded state */
 void icount_paused(Machine *m, bool paused);
+bool icount_sleeping(Machine *m);              /* every vCPU waits for a timer, that for the host */
 bool icount_round_begin(Machine *m);           /* false: not now, the host has to catch up */
 unsigned icount_budget(Machine *m);            /* instructions to the next timer, or a slice; 0: it is due */
 bool icount_idle(Machine *m);                  /* no vCPU wants to run. True: time moved on, a timer is due */

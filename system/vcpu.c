@@ -347,20 +347,32 @@ static void *vcpu_thread(void *opaque)
 
 /* ---- serial mode, and accelerators without CPU: the loop's thread is every vCPU's thread in turn ---- */
 
-static bool serial_one(Vcpu *cpu)
+static void serial_one(Vcpu *cpu)
 {
     current = cpu;
     vcpu_round(cpu);
     current = NULL;
-    return has_work(cpu) || (!must_park(cpu) && wants_to_run(cpu));
+}
+
+/* Looked at after all had their turn: a later one may have woken an earlier one. */
+static bool serial_wanted(Machine *m)
+{
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        const Vcpu *cpu = m->cpus[i];
+        if (has_work(cpu) || (!must_park(cpu) && wants_to_run(cpu))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* With counted time the round ends where a timer is due; the next one goes on with the next vCPU. */
 static bool serial_round_counted(Machine *m)
 {
     struct MachinePrivate *p = m->priv;
-    bool again = false, parked = true;
-    if (!icount_round_begin(m)) {
+    bool parked = true;
+    /* A round that was posted before all fell asleep must not wake them: it would cut the sleep anywhere. */
+    if ((icount_sleeping(m) && !serial_wanted(m)) || !icount_round_begin(m)) {
         return false;
     }
     for (unsigned i = 0; i < m->n_cpus; i++) {
@@ -370,10 +382,10 @@ static bool serial_round_counted(Machine *m)
             return true;
         }
         p->serial_next = (cpu->index + 1) % m->n_cpus;
-        again |= serial_one(cpu);
+        serial_one(cpu);
         parked &= must_park(cpu);
     }
-    return again || (!parked && icount_idle(m));
+    return serial_wanted(m) || (!parked && icount_idle(m));
 }
 
 static void serial_round(void *opaque)
@@ -388,8 +400,9 @@ static void serial_round(void *opaque)
         again = serial_round_counted(m);
     } else {
         for (unsigned i = 0; i < m->n_cpus; i++) {
-            again |= serial_one(m->cpus[i]);
+            serial_one(m->cpus[i]);
         }
+        again = serial_wanted(m);
     }
     if (again && !must_quit(m->cpus[0])) {
         loop_post(m->loop, &p->serial_task);
