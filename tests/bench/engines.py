@@ -238,6 +238,12 @@ class Engine:
         return {"sum": m.group(1).decode(), "wall": int(m.group(2)) / 1e9, "inner_cpu": inner, "host_wall": host_wall,
                 "cpu": max(cpu - self.overhead, 1e-6) if self.is_guest else inner}
 
+    def said(self):
+        """The end of what the last script printed."""
+        self.ensure()
+        self.line.send("said")
+        return self.line.expect(rb"@@said ([^@]*)@@\r?\n", 60).group(1).decode()
+
     def abandon(self):
         if self.line:
             self.line.p.kill()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * main.c - takes commands from a line (a pipe natively, the serial console in a guest), runs workloads
  *
- * Commands: `list`; `clock`; `run NAME N REPS`; `jobs COUNT NAME N`; `script FILE N`; `quit`. Every
+ * Commands: `list`; `clock`; `run NAME N REPS`; `jobs COUNT NAME N`; `script FILE N`; `said`; `quit`. Every
  * run happens in a child of its own, which prepares, says @@ready@@, waits for a line, and only then
  * starts its clock: the observer reads the emulator's CPU clock while the guest is idle on both sides.
  */
@@ -22,6 +22,27 @@
 #include <unistd.h>
 
 const char *bench_self;
+
+/* The end of what the last script printed, without marks; shared with the children. */
+static struct Said {
+    unsigned count;
+    char text[600];
+} *said;
+
+static void say_on(unsigned char c)
+{
+    said->text[said->count++ % sizeof(said->text)] = c >= ' ' && c < 127 && c != '@' ? (char)c : ' ';
+}
+
+static void print_said(const char *head)
+{
+    unsigned size = sizeof(said->text), n = said->count < size ? said->count : size, at = said->count - n;
+    printf("@@%s", head);
+    for (unsigned i = 0; i < n; i++) {
+        putchar(said->text[(at + i) % size]);
+    }
+    printf("@@\n");
+}
 
 static const struct {
     const char *name;
@@ -212,6 +233,7 @@ static void script_child(const char *file, const char *n)
         dup2(out[1], 2);
         close(out[0]);
         close(out[1]);
+        signal(SIGPIPE, SIG_DFL);
         if (chdir("/tmp")) {
             _exit(126);
         }
@@ -219,15 +241,13 @@ static void script_child(const char *file, const char *n)
         _exit(127);
     }
     close(out[1]);
-    unsigned char buf[4096], tail[200];
-    size_t kept = 0;
+    unsigned char buf[4096];
     ssize_t r;
+    said->count = 0;
     while ((r = read(out[0], buf, sizeof(buf))) > 0) {
         for (ssize_t i = 0; i < r; i++) {
             sum = bench_mix(sum, buf[i]);
-            if (kept < sizeof(tail)) {
-                tail[kept++] = buf[i] >= ' ' && buf[i] < 127 && buf[i] != '@' ? buf[i] : ' ';
-            }
+            say_on(buf[i]);
         }
     }
     int status;
@@ -235,7 +255,7 @@ static void script_child(const char *file, const char *n)
     cpu = cpu_time() - cpu;
     wall = now(CLOCK_MONOTONIC) - wall;
     if (status != 0) {
-        printf("@@fail script status %#x: %.*s@@\n", (unsigned)status, (int)kept, tail);
+        print_said("fail the script ended with an error: ");
     } else {
         printf("@@end %016llx %llu %llu@@\n", (unsigned long long)sum, (unsigned long long)wall,
                (unsigned long long)cpu);
@@ -281,6 +301,10 @@ static void command(char *line)
         printf("@@clock %llu@@\n", (unsigned long long)now(CLOCK_MONOTONIC));
         return;
     }
+    if (strcmp(line, "said") == 0) {
+        print_said("said ");
+        return;
+    }
     bool run = sscanf(line, "run %63s %llu %llu", name, &n, &reps) == 3;
     bool jobs = !run && sscanf(line, "jobs %u %63s %llu", &count, name, &n) == 3;
     bool script = !run && !jobs && sscanf(line, "script %127s %23s", file, count_text) == 2;
@@ -310,6 +334,10 @@ int main(int argc, char **argv)
         return 7; /* what the exec workload starts */
     }
     bench_self = realpath(argv[0], self) ? self : argv[0];
+    said = mmap(NULL, sizeof(*said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (said == MAP_FAILED) {
+        return 1;
+    }
     struct termios t;
     if (tcgetattr(0, &t) == 0) {
         cfmakeraw(&t);
