@@ -317,6 +317,27 @@ static bool access_checked(const X86Cpu *cpu, uint64_t lin, unsigned n, unsigned
     return page_checked(cpu, lin, mmu) || ((lin & 4095) + n > 4096 && page_checked(cpu, next_page(cpu, lin), mmu));
 }
 
+/* The host address of an access that stays inside a page of plain RAM, after a fill when the TLB does not know the page:
+ * most slow accesses are that. NULL: anything else, or not allowed. */
+static void *plain_ptr(X86Cpu *cpu, uint64_t lin, unsigned n, bool write, unsigned mmu)
+{
+    if (!(cpu->mode & MODE_LMA)) {
+        lin = (uint32_t)lin;
+    }
+    const TlbEntry *e = &cpu->tlb->e[mmu][tlb_index(lin)];
+    const uint64_t *tag = write ? &e->wtag : &e->rtag, page = lin & TLB_PAGE_MASK;
+    if ((lin & 4095) + n > 4096 || G_UNLIKELY(cpu->t0->ac_on)) {
+        return NULL;
+    }
+    if (!tag_is(*tag, page)) {
+        if (!x86_canonical(cpu, lin)) {
+            return NULL;
+        }
+        tlb_fill(cpu, lin, write ? ACC_WRITE : ACC_READ, mmu);
+    }
+    return *tag == page ? (void *)(lin + e->delta) : NULL;
+}
+
 void x86_ld_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, void *buf, unsigned mmu)
 {
     lin = check_linear(cpu, lin, n, mmu);
@@ -325,10 +346,15 @@ void x86_ld_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, void *buf, unsigned mm
     if (G_LIKELY(n <= first)) {
         page_read(cpu, lin, buf, n, mmu);
     } else {
-        entry_for(cpu, lin, ACC_READ, mmu);
-        entry_for(cpu, next_page(cpu, lin), ACC_READ, mmu);
+        uint64_t next = next_page(cpu, lin);
+        const TlbEntry *a = entry_for(cpu, lin, ACC_READ, mmu), *b = entry_for(cpu, next, ACC_READ, mmu);
+        if (G_LIKELY(a->rtag == (lin & TLB_PAGE_MASK) && b->rtag == next)) {
+            memcpy(buf, (const void *)(lin + a->delta), first);
+            memcpy((uint8_t *)buf + first, (const void *)(next + b->delta), n - first);
+            return;
+        }
         page_read(cpu, lin, buf, first, mmu);
-        page_read(cpu, next_page(cpu, lin), (uint8_t *)buf + first, n - first, mmu);
+        page_read(cpu, next, (uint8_t *)buf + first, n - first, mmu);
     }
     if (G_UNLIKELY(access_checked(cpu, lin, n, mmu))) {
         x86_check_data_bp(cpu, lin, n, false);
@@ -343,10 +369,15 @@ void x86_st_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, const void *buf, unsig
     if (G_LIKELY(n <= first)) {
         page_write(cpu, lin, buf, n, mmu);
     } else {
-        entry_for(cpu, lin, ACC_WRITE, mmu);
-        entry_for(cpu, next_page(cpu, lin), ACC_WRITE, mmu);
+        uint64_t next = next_page(cpu, lin);
+        const TlbEntry *a = entry_for(cpu, lin, ACC_WRITE, mmu), *b = entry_for(cpu, next, ACC_WRITE, mmu);
+        if (G_LIKELY(a->wtag == (lin & TLB_PAGE_MASK) && b->wtag == next)) {
+            memcpy((void *)(lin + a->delta), buf, first);
+            memcpy((void *)(next + b->delta), (const uint8_t *)buf + first, n - first);
+            return;
+        }
         page_write(cpu, lin, buf, first, mmu);
-        page_write(cpu, next_page(cpu, lin), (const uint8_t *)buf + first, n - first, mmu);
+        page_write(cpu, next, (const uint8_t *)buf + first, n - first, mmu);
     }
     if (G_UNLIKELY(access_checked(cpu, lin, n, mmu))) {
         x86_check_data_bp(cpu, lin, n, true);
@@ -356,13 +387,37 @@ void x86_st_slow_n(X86Cpu *cpu, uint64_t lin, unsigned n, const void *buf, unsig
 uint64_t x86_ld_slow(X86Cpu *cpu, uint64_t lin, unsigned n, unsigned mmu)
 {
     uint64_t v = 0;
-    x86_ld_slow_n(cpu, lin, n, &v, mmu);
+    const void *p = plain_ptr(cpu, lin, n, false, mmu);
+    if (G_UNLIKELY(!p)) {
+        x86_ld_slow_n(cpu, lin, n, &v, mmu);
+        return v;
+    }
+    cpu->t0->stats.slow_loads++;
+    switch (n) {
+    case 8: memcpy(&v, p, 8); break;
+    case 4: memcpy(&v, p, 4); break;
+    case 2: memcpy(&v, p, 2); break;
+    case 1: memcpy(&v, p, 1); break;
+    default: memcpy(&v, p, n);
+    }
     return v;
 }
 
 void x86_st_slow(X86Cpu *cpu, uint64_t lin, unsigned n, uint64_t val, unsigned mmu)
 {
-    x86_st_slow_n(cpu, lin, n, &val, mmu);
+    void *p = plain_ptr(cpu, lin, n, true, mmu);
+    if (G_UNLIKELY(!p)) {
+        x86_st_slow_n(cpu, lin, n, &val, mmu);
+        return;
+    }
+    cpu->t0->stats.slow_stores++;
+    switch (n) {
+    case 8: memcpy(p, &val, 8); break;
+    case 4: memcpy(p, &val, 4); break;
+    case 2: memcpy(p, &val, 2); break;
+    case 1: memcpy(p, &val, 1); break;
+    default: memcpy(p, &val, n);
+    }
 }
 
 /* --- probes and pointers --- */
