@@ -181,7 +181,7 @@ OP(mov_dr)
     }
     if (n != 6) {
         /* Watched pages get their tags on the next fill; the mode word says whether code is checked. */
-        x86_tlb_flush(cpu, false);
+        x86_tlb_rights_changed(cpu);
         x86_update_mode(cpu);
     }
     cpu->rip = insn_next_rip(cpu, d);

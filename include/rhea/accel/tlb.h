@@ -10,7 +10,7 @@
 
 #include "rhea/system/memory.h"
 
-enum { TLB_BITS = 9, TLB_SIZE = 1 << TLB_BITS, TLB_MMUS = 3 };
+enum { TLB_BITS = 12, TLB_SIZE = 1 << TLB_BITS, TLB_MMUS = 3 };
 #define TLB_PAGE_MASK ((uint64_t)-4096)
 #define TLB_NO_TAG    ((uint64_t)-1)
 enum {
