@@ -144,7 +144,7 @@ static void emit_push(T1 *t, const X86Insn *d, const T1Row *r)
     int from = H_NONE;
     t1_fl_before(t, 1u << R_RSP, true, false);
     if (r->cls == T1C_PUSH_E) { /* to T2_, which the stack's check leaves alone in 64-bit code */
-        HOp m = insn_is_mem(d) ? t1_mem_check(t, d, n, false, false, &s2) : t1_hreg(d->rm) == H_NONE ? t1_gpr_mem(d->rm) : h_reg(t1_hreg(d->rm));
+        HOp m = insn_is_mem(d) ? t1_mem_check(t, d, n, false, 0, &s2) : t1_hreg(d->rm) == H_NONE ? t1_gpr_mem(d->rm) : h_reg(t1_hreg(d->rm));
         load_sized(a, T2_, m, n);
         from = T2_;
     }
@@ -211,7 +211,7 @@ static void emit_leave(T1 *t, const X86Insn *d, const T1Row *r)
     at.seg = SEG_FLAT;
     at.flags = (uint8_t)(I_MEM | (t->code64 ? 3 : 2));
     t1_fl_before(t, regs, true, false);
-    HOp m = t1_mem_check(t, &at, n, false, false, &s);
+    HOp m = t1_mem_check(t, &at, n, false, 0, &s);
     t->code64 ? e_lea(a, G_RSP, h_mem(H_RBP, (int32_t)n)) : e_lea32(a, G_RSP, h_mem(H_RBP, (int32_t)n));
     load_sized(a, H_RBP, m, n);
     t1_fl_after(t, d, r, regs);
@@ -236,7 +236,7 @@ static void emit_moffs(T1 *t, const X86Insn *d, const T1Row *r)
     }
     uint32_t regs = store ? 0 : 1u << R_RAX;
     t1_fl_before(t, regs, true, false);
-    HOp m = t1_mem_check(t, &at, n, store, false, &s);
+    HOp m = t1_mem_check(t, &at, n, store, 0, &s);
     unsigned f = n == 8 ? E_W : n == 2 ? E_66 : 0;
     e_op(a, f, (store ? 0x88u : 0x8au) | (n > 1), H_RAX, m);
     t1_fl_after(t, d, r, regs);
@@ -317,7 +317,7 @@ static void emit_div(T1 *t, const X86Insn *d, const T1Row *r)
     t1_fl_before(t, regs, true, false);
     unsigned w = n == 8 ? E_W : 0;
     if (insn_is_mem(d)) {
-        HOp m = t1_mem_check(t, d, n, false, false, &s2);
+        HOp m = t1_mem_check(t, d, n, false, 0, &s2);
         e_op(a, w, 0x8b, T2_, m);
     } else {
         int o = t1_hreg(d->rm);
@@ -458,7 +458,7 @@ static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
     t1_fl_to_state(t, a, &t->fl);
     int hold = call ? T2_ : T1_;
     if (insn_is_mem(d)) {
-        load_sized(a, hold, t1_mem_check(t, d, n, false, false, &s), n);
+        load_sized(a, hold, t1_mem_check(t, d, n, false, 0, &s), n);
     } else {
         int o = t1_hreg(d->rm);
         load_sized(a, hold, o == H_NONE ? t1_gpr_mem(d->rm) : h_reg(o), n);

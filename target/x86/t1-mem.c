@@ -67,7 +67,7 @@ void t1_address(T1 *t, const X86Insn *d, int to, bool linear)
 }
 
 /* The check of the address in `at` (index, last byte's page against the tag); delta comes into T0_. */
-static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, bool align16)
+static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, unsigned align)
 {
     Asm *a = &t->hot;
     uint8_t *from2 = NULL;
@@ -80,9 +80,9 @@ static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, bool a
     } else {
         e_lea(a, T1_, h_mem(T0_, (int32_t)n - 1));
     }
-    if (align16) {
+    if (align) {
         e_op(a, E_REX, 0xf6, 0, h_reg(T0_));
-        e8(a, 15);
+        e8(a, align - 1);
         from2 = e_jcc(a, CC_NE);
     }
     e_shift_ri(a, true, 5, T0_, 7);
@@ -97,13 +97,13 @@ static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, bool a
 }
 
 /* A constant address: its entry is known now. */
-static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, bool align16, T1Stub **stub)
+static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align, T1Stub **stub)
 {
     Asm *a = &t->hot;
     size_t entry = tlb_index(k) * sizeof(TlbEntry);
     uint64_t page = k & TLB_PAGE_MASK;
     HOp tag = h_gs(entry + (write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
-    bool never = (k & 4095) + n > 4096 || (align16 && k & 15);
+    bool never = (k & 4095) + n > 4096 || (align && k & (align - 1));
     if (never) {
         page = TLB_NO_TAG - 4095 - 8; /* no tag looks like this: always the stub */
     }
@@ -123,22 +123,22 @@ static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, bool align16, 
     return h_sib(T0_, T2_, 0, 0);
 }
 
-HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, bool align16, T1Stub **stub)
+HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Stub **stub)
 {
     uint64_t k;
     if (const_address(t, d, &k)) {
-        return check_const(t, k, n, write, align16, stub);
+        return check_const(t, k, n, write, align, stub);
     }
     int base = d->base == R_NONE ? H_NONE : t1_hreg(d->base), index = d->index == R_NONE ? H_NONE : t1_hreg(d->index);
     bool simple = (d->flags & I_ASIZE) == 3 && d->seg == SEG_FLAT && (d->base == R_NONE || (d->base < 16 && base != H_NONE)) &&
                   (d->index == R_NONE || (d->index < 16 && index != H_NONE));
     if (!simple) {
         t1_address(t, d, T2_, true);
-        e_check(t, stub, h_mem(T2_, 0), n, write, align16);
+        e_check(t, stub, h_mem(T2_, 0), n, write, align);
         return h_sib(T0_, T2_, 0, 0);
     }
     HOp at = addr_op(d, base, index, d->disp);
-    e_check(t, stub, at, n, write, align16);
+    e_check(t, stub, at, n, write, align);
     if (base == H_NONE) {
         return h_sib(T0_, index, d->scale, d->disp);
     }
@@ -152,10 +152,10 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, bool align16, 
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub)
 {
     if (t->code64) {
-        e_check(t, stub, h_mem(G_RSP, disp), n, write, false);
+        e_check(t, stub, h_mem(G_RSP, disp), n, write, 0);
         return h_sib(T0_, G_RSP, 0, disp);
     }
     e_lea32(&t->hot, T2_, h_mem(G_RSP, disp));
-    e_check(t, stub, h_mem(T2_, 0), n, write, false);
+    e_check(t, stub, h_mem(T2_, 0), n, write, 0);
     return h_sib(T0_, T2_, 0, 0);
 }

@@ -44,6 +44,9 @@ static Raw parse(const T1 *t, const X86Insn *d)
         r.vvvv = ~last >> 3 & (t->code64 ? 15 : 7);
         p += two ? 2 : 3;
         r.opcode = *p++;
+        if (!t->code64 && row->osz == OSZ_Y) {
+            r.w = false; /* ignored outside 64-bit mode */
+        }
     } else {
         if (*p == 0x0f) {
             p++;
@@ -72,18 +75,13 @@ static Raw parse(const T1 *t, const X86Insn *d)
     }
     r.imm = p;
     r.n_imm = p <= end ? (unsigned)(end - p) : 0;
+    if (row->attrs & RA_IS4) {
+        r.imm = (const uint8_t *)&d->imm; /* without the bit that 32-bit code ignores */
+    }
     return r;
 }
 
-static unsigned mem_size(const X86Insn *d)
-{
-    unsigned m = x86_rows[d->row].memsize;
-    switch (m) {
-    case MS_V: case MS_Y: return t1_osize(d);
-    case MS_Z: return MIN(t1_osize(d), 4u);
-    default: return m;
-    }
-}
+static unsigned mem_size(const X86Insn *d) { return x86_operand_bytes(x86_rows[d->row].memsize, d); }
 
 /* One operand in a general register: where the host's instruction finds it. */
 typedef struct GprUse {
@@ -138,6 +136,9 @@ static bool encodable(const T1 *t, const X86Insn *d, const T1Row *r, const Raw *
     if (mem && mem_size(d) == 0) {
         return false;
     }
+    if (w->vex && !w->has_modrm && !t->code64) {
+        return false; /* 32-bit code has eight registers to clear */
+    }
     unsigned op = w->opcode;
     if ((w->map == 0 && (op == 0xc0 || op == 0xc1)) || (w->map == 1 && (op == 0xa4 || op == 0xac))) {
         unsigned count = (unsigned)d->imm & (insn_osize(d) == 3 ? 63 : 31);
@@ -164,7 +165,11 @@ static bool encodable(const T1 *t, const X86Insn *d, const T1Row *r, const Raw *
 
 static void e_raw(Asm *a, const Raw *w, unsigned reg, HOp rm, bool rex, int vvvv)
 {
-    if (w->vex) {
+    if (w->vex && !w->has_modrm) { /* VZEROUPPER, VZEROALL */
+        e8(a, 0xc5);
+        e8(a, 0xf8 | (w->l ? 4 : 0));
+        e8(a, w->opcode);
+    } else if (w->vex) {
         e_vex(a, w->w, w->l, w->pp, w->map, (unsigned)vvvv, w->opcode, reg, rm);
     } else if (w->has_modrm) {
         unsigned f = (w->w ? E_W : 0) | (w->p66 ? E_66 : 0) | (w->rep == 0xf2 ? E_F2 : w->rep ? E_F3 : 0) | (w->lock ? E_LOCK : 0) |
@@ -203,7 +208,7 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     bool rex = false;
     if (mem) {
         bool store = r->roles & T1R_STORE || d->flags & I_LOCK;
-        rm = t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN16, &stub);
+        rm = t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN ? mem_size(d) : 0, &stub);
     }
     if (r->fl_read & FL_ALL_ || merge) {
         t1_fl_need_host(t);

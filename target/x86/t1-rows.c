@@ -206,7 +206,7 @@ static void two_byte(T1Row *r, const X86Row *x, unsigned digit, bool reg_only)
         if (digit == 1) {
             r->cls = T1C_NATIVE;
             r->implicit = 1u << R_RAX | 1u << R_RDX;
-            r->roles |= x->memsize == 16 ? T1R_ALIGN16 : 0;
+            r->roles |= x->memsize == 16 ? T1R_ALIGN : 0;
         }
         break;
     case 0x0d: case 0x18: case 0x19: case 0x1a: case 0x1b: case 0x1c: case 0x1d: case 0x1e: case 0x1f:
@@ -226,6 +226,33 @@ static void two_byte(T1Row *r, const X86Row *x, unsigned digit, bool reg_only)
     }
 }
 
+/* Features that the host's instruction must have for us to use it. */
+static bool host_has(const char *feat)
+{
+#define HAS(name, cpu) if (!strcmp(feat, name)) { return __builtin_cpu_supports(cpu); }
+    HAS("ssse3", "ssse3") HAS("sse4.1", "sse4.1") HAS("sse4.2", "sse4.2") HAS("pni", "sse3") HAS("popcnt", "popcnt") HAS("abm", "lzcnt")
+    HAS("bmi1", "bmi") HAS("bmi2", "bmi2") HAS("aes", "aes") HAS("pclmulqdq", "pclmul") HAS("sse4a", "sse4a") HAS("movbe", "movbe")
+    HAS("avx", "avx") HAS("avx2", "avx2") HAS("fma", "fma") HAS("f16c", "f16c") HAS("vaes", "vaes") HAS("vpclmulqdq", "vpclmulqdq")
+    HAS("sha-ni", "sha") HAS("adx", "adx")
+#undef HAS
+    return true;
+}
+
+/* A VEX row's operands say what they are and what is done to them. */
+static void vex_roles(T1Row *r, const X86Row *x)
+{
+    r->roles = 0;
+    for (unsigned i = 0; i < G_N_ELEMENTS(x->opnd) && x->opnd[i].role; i++) {
+        const X86Operand *o = &x->opnd[i];
+        bool read = o->access != OPA_W, written = o->access == OPA_W || o->access == OPA_X;
+        if (o->role == OPR_REG) {
+            r->roles |= (read ? T1R_REG_SRC : 0) | (written ? T1R_REG_DST : 0) | (x->reg == RK_GPR ? T1R_REG_GPR : 0);
+        } else if (o->role == OPR_RM) {
+            r->roles |= (read ? T1R_RM_SRC : 0) | (written ? T1R_RM_DST | T1R_STORE : 0) | (x->rm == RK_GPR ? T1R_RM_GPR : 0);
+        }
+    }
+}
+
 /* Vector instructions whose operands are all explicit, in vector or general registers or in memory. */
 static void vector(T1Row *r, const X86Row *x)
 {
@@ -235,20 +262,24 @@ static void vector(T1Row *r, const X86Row *x)
             return;
         }
     }
-    if (x->attrs & (RA_MMX | RA_X87 | RA_END | RA_CPL0 | RA_AVX) || !(x->attrs & RA_SSE)) {
+    if (x->attrs & (RA_MMX | RA_X87 | RA_END | RA_CPL0 | RA_VSIB) || !(x->attrs & (RA_SSE | RA_AVX))) {
         return;
     }
     r->cls = T1C_VEC;
     if (!strncmp(x->name, "PCMPESTRI", 9) || !strncmp(x->name, "PCMPISTRI", 9)) {
         r->implicit = 1u << R_RCX;
     }
-    if (!strcmp(x->name, "COMISS") || !strcmp(x->name, "COMISD") || !strcmp(x->name, "UCOMISS") || !strcmp(x->name, "UCOMISD") ||
+    if (x->attrs & RA_AVX) { /* masked moves, too: where the look-up hits, no element can fault */
+        r->cls = host_has("avx") ? T1C_VEC : T1C_T0;
+        vex_roles(r, x);
+        r->implicit = g_str_has_suffix(x->name, "STRI") ? 1u << R_RCX : 0;
+    } else if (!strcmp(x->name, "COMISS") || !strcmp(x->name, "COMISD") || !strcmp(x->name, "UCOMISS") || !strcmp(x->name, "UCOMISD") ||
         !strcmp(x->name, "PTEST") || !strncmp(x->name, "PCMPISTR", 8) || !strncmp(x->name, "PCMPESTR", 8)) {
         no_dst(r);
         r->implicit |= !strncmp(x->name, "PCMP", 4) && x->name[8] == 'I' ? 1u << R_RCX : 0;
     }
     if (x->attrs & RA_ALIGN) {
-        r->roles |= T1R_ALIGN16;
+        r->roles |= T1R_ALIGN;
     }
 }
 
@@ -265,18 +296,6 @@ static void three_byte(T1Row *r, const X86Row *x)
             return;
         }
     }
-}
-
-/* Features that the host's instruction must have for us to use it. */
-static bool host_has(const char *feat)
-{
-#define HAS(name, cpu) if (!strcmp(feat, name)) { return __builtin_cpu_supports(cpu); }
-    HAS("ssse3", "ssse3") HAS("sse4.1", "sse4.1") HAS("sse4.2", "sse4.2") HAS("pni", "sse3") HAS("popcnt", "popcnt") HAS("abm", "lzcnt")
-    HAS("bmi1", "bmi") HAS("bmi2", "bmi2") HAS("aes", "aes") HAS("pclmulqdq", "pclmul") HAS("sse4a", "sse4a") HAS("movbe", "movbe")
-    HAS("avx", "avx") HAS("avx2", "avx2") HAS("fma", "fma") HAS("f16c", "f16c") HAS("vaes", "vaes") HAS("vpclmulqdq", "vpclmulqdq")
-    HAS("sha-ni", "sha") HAS("adx", "adx")
-#undef HAS
-    return true;
 }
 
 static unsigned digit_of(const X86Row *x)

@@ -80,7 +80,7 @@ enum {
     T1R_REG_GPR = 64, T1R_REG_BYTE = 128, T1R_RM_GPR = 256, T1R_RM_BYTE = 512, T1R_V_GPR = 1024,
     T1R_LOCKED = 2048,  /* memory form is atomic by itself (XCHG) */
     T1R_CONDFL = 4096,  /* writes its flags only sometimes (shift by CL) */
-    T1R_ALIGN16 = 8192, /* memory operand must be aligned */
+    T1R_ALIGN = 8192,   /* memory operand must be aligned to its size */
     T1R_STORE = 16384,  /* memory operand is written */
     T1R_REG_FIRST = 32768, /* ModRM.reg is the first operand */
 };
@@ -217,7 +217,7 @@ bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can 
 
 /* t1-mem.c: the check of a memory operand; t->fl.host is lost. The result addresses the operand; T0_ and T2_ are in
  * use until the instruction is done, T1_ is free. The stub is the caller's to finish (reload_flags, back). */
-HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, bool align16, T1Stub **stub);
+HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Stub **stub); /* align: 0 or bytes */
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub); /* [RSP + disp]; in 64-bit code T2_ is kept */
 void t1_address(T1 *t, const X86Insn *d, int to, bool linear); /* the effective or linear address into T2_; T1_ is lost */
 bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
