@@ -242,6 +242,9 @@ enum {
 void x86_spin(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
+    if (cpu->vcpu.machine->n_cpus < 2) {
+        return; /* it waits for time, not for another: on a busy host, yielding would cost it timer ticks */
+    }
     bool loop = cpu->insn_count - t->spin_at <= SPIN_GAP;
     t->spin_at = cpu->insn_count;
     t->spins = loop ? t->spins + 1 : 0;
