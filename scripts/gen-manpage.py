@@ -41,7 +41,7 @@ the value written plus one.
 
 
 def roff(text):
-    text = text.replace("\\", "\\e").replace("-", "\\-")
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("][", "]\\:[")  # \\: may end a line
     return re.sub(r"^([.'])", r"\\&\1", text)
 
 

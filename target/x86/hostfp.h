@@ -5,8 +5,8 @@
  * Does not model: stacks, tags, pending exceptions (x87.c); traps (sse-fp.c).
  * Threads: any; an operation leaves the host's control words as it found them.
  *
- * hostfp-x86.c does the work with the same instructions on x86 hosts; hostfp-portable.c does the SSE half
- * in C for other hosts and for comparison. Another x87 implementation can be dropped in beside them.
+ * hostfp-x86.c and hostfp-fma.c do the work with the same instructions of an x86-64 host; there is no version
+ * for other hosts. One in C would implement the same functions in a file beside them.
  */
 #ifndef TARGET_X86_HOSTFP_H
 #define TARGET_X86_HOSTFP_H
