@@ -7,8 +7,10 @@ import sys
 
 source, output, symbol, ld, cc = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]
 obj, raw = output + ".o", output + ".bin"
-subprocess.check_call(cc + ["-m16", "-ffreestanding", "-fno-pic", "-I", os.path.dirname(source), "-c", source, "-o", obj])
-subprocess.check_call([ld, "-m", "elf_i386", "-Ttext", "0", "-e", "start", "--oformat", "binary", "-o", raw, obj])
+subprocess.check_call(cc + ["-m16", "-ffreestanding", "-fno-pic", "-I", os.path.dirname(source), "-c", source,
+                            "-o", obj])
+subprocess.check_call([ld, "-m", "elf_i386", "-Ttext", "0", "-e", "start", "--oformat", "binary",
+                       "-o", raw, obj])
 data = open(raw, "rb").read()
 with open(output, "w") as f:
     f.write("/* SPDX-License-Identifier: MIT\n * Written by scripts/build-option-rom.py. */\n")

@@ -5,7 +5,8 @@ import sys
 
 out, symbols = sys.argv[1], sys.argv[2:]
 with open(out, "w") as f:
-    f.write("/* SPDX-License-Identifier: MIT\n * Written by scripts/gen-device-table.py from hw_devices of hw/meson.build. */\n")
+    f.write("/* SPDX-License-Identifier: MIT\n"
+            " * Written by scripts/gen-device-table.py from hw_devices of hw/meson.build. */\n")
     f.write('#include "rhea/system/device.h"\n\n')
     for s in symbols:
         f.write(f"extern const DeviceType {s};\n")

@@ -78,7 +78,8 @@ def download(package, arch="amd64"):
     if have:
         return have[-1]
     name = package if arch == "amd64" else f"{package}:{arch}"
-    run(["apt-get"] + apt_options(arch) + ["-o", "APT::Sandbox::User=root", "download", "-qq", name], cwd=debs)
+    run(["apt-get"] + apt_options(arch) + ["-o", "APT::Sandbox::User=root", "download", "-qq", name],
+        cwd=debs)
     have = sorted(glob.glob(os.path.join(debs, package + "_*.deb")))
     if not have:
         raise SystemExit(f"guest_assets: apt-get download {package} left no file")
@@ -240,14 +241,16 @@ def initramfs(out, once=None, tree=None, arch="amd64"):
             c.tree(tree)
         merged = tree and os.path.islink(os.path.join(tree, "bin"))
         for d in ("dev", "proc", "sys", "root", "tmp", "run") if tree else (
-                "bin", "sbin", "usr", "usr/bin", "usr/sbin", "dev", "proc", "sys", "root", "tmp", "run", "etc"):
+                "bin", "sbin", "usr", "usr/bin", "usr/sbin", "dev", "proc", "sys", "root", "tmp", "run",
+                "etc"):
             c.dir(d)
         c.node("dev/console", 5, 1)
         c.node("dev/null", 1, 3, 0o666)
         c.file("bin/busybox" if not merged else "usr/bin/busybox", open(bb, "rb").read())
         for a in applets:
             where = "bin/" if not merged else "usr/bin/"
-            if tree and any(os.path.lexists(os.path.join(tree, d, a)) for d in ("bin", "usr/bin", "sbin", "usr/sbin")):
+            places = ("bin", "usr/bin", "sbin", "usr/sbin")
+            if tree and any(os.path.lexists(os.path.join(tree, d, a)) for d in places):
                 continue
             if a != "busybox":
                 c.link(where + a, "busybox")
@@ -264,8 +267,8 @@ def closure(packages):
     with tempfile.TemporaryDirectory() as d:
         status = os.path.join(d, "status")
         open(status, "w").close()
-        out = run(["apt-get", "-s", "-o", f"Dir::State::status={status}", "--no-install-recommends", "install"]
-                  + packages)
+        out = run(["apt-get", "-s", "-o", f"Dir::State::status={status}", "--no-install-recommends",
+                   "install"] + packages)
     return re.findall(r"^Inst (\S+) ", out, re.M)
 
 

@@ -304,7 +304,9 @@ void aml_res_window(Aml *a, AmlRange kind, uint64_t first, uint64_t last)
     aml_bytes(a, 3 + 5 * w, 2);
     aml_byte(a, kind);
     aml_byte(a, 0x0c);
-    aml_byte(a, kind == AML_RANGE_MEMORY ? 0x01 : kind == AML_RANGE_IO ? 0x03 : 0x00); /* read-write; entire range */
+    aml_byte(a, kind == AML_RANGE_MEMORY ? 0x01
+                : kind == AML_RANGE_IO   ? 0x03
+                                         : 0x00); /* read-write; entire range */
     aml_bytes(a, 0, w);
     aml_bytes(a, first, w);
     aml_bytes(a, last, w);

@@ -18,7 +18,8 @@
 
 enum { XEN_ELFNOTE_PHYS32_ENTRY = 18, LOADER_MAX_SEGMENTS = 64 };
 
-static bool loader_check_file(int fd, const char *what, const char *path, uint64_t max, bool *regular, Error **errp)
+static bool loader_check_file(int fd, const char *what, const char *path, uint64_t max, bool *regular,
+                              Error **errp)
 {
     struct stat st;
     if (fstat(fd, &st) < 0) {
@@ -32,8 +33,9 @@ static bool loader_check_file(int fd, const char *what, const char *path, uint64
         return error_set(errp, "%s file '%s' is empty", what, path);
     }
     if (*regular && (uint64_t)st.st_size > max) {
-        return error_set(errp, "%s file '%s' has %" PRIu64 " bytes, more than the %" PRIu64 " that are possible", what,
-                         path, (uint64_t)st.st_size, max);
+        return error_set(errp,
+                         "%s file '%s' has %" PRIu64 " bytes, more than the %" PRIu64 " that are possible",
+                         what, path, (uint64_t)st.st_size, max);
     }
     return true;
 }
@@ -69,7 +71,8 @@ static GBytes *loader_read_stream(int fd, const char *what, const char *path, ui
             break;
         }
         if (all->len + (uint64_t)n > max) {
-            error_set(errp, "%s file '%s' has more than the %" PRIu64 " bytes that are possible", what, path, max);
+            error_set(errp, "%s file '%s' has more than the %" PRIu64 " bytes that are possible", what, path,
+                      max);
             return NULL;
         }
         g_byte_array_append(all, buf, n);
@@ -148,8 +151,8 @@ static const char *elf_machine_name(unsigned machine)
 }
 
 /* The file is the user's, but may come from anywhere: every offset is checked before it is used. */
-static bool elf_header(const uint8_t *p, size_t n, const char *name, bool *is_64, uint64_t *entry, uint64_t *phoff,
-                       unsigned *phnum, Error **errp)
+static bool elf_header(const uint8_t *p, size_t n, const char *name, bool *is_64, uint64_t *entry,
+                       uint64_t *phoff, unsigned *phnum, Error **errp)
 {
     if (p[EI_DATA] != ELFDATA2LSB || (p[EI_CLASS] != ELFCLASS32 && p[EI_CLASS] != ELFCLASS64) ||
         n < sizeof(Elf32_Ehdr)) {
@@ -160,7 +163,8 @@ static bool elf_header(const uint8_t *p, size_t n, const char *name, bool *is_64
     memcpy(&e32, p, sizeof(e32));
     unsigned machine = GUINT16_FROM_LE(e32.e_machine), type = GUINT16_FROM_LE(e32.e_type);
     if (machine != EM_386 && machine != EM_X86_64) {
-        error_set(errp, "'%s' is an ELF file for %s (machine %u), not for x86", name, elf_machine_name(machine), machine);
+        error_set(errp, "'%s' is an ELF file for %s (machine %u), not for x86", name,
+                  elf_machine_name(machine), machine);
         error_hint(errp, "use an x86 kernel; this program emulates PCs only");
         return false;
     }
@@ -185,7 +189,8 @@ static bool elf_header(const uint8_t *p, size_t n, const char *name, bool *is_64
         phentsize = GUINT16_FROM_LE(e32.e_phentsize);
     }
     size_t want = *is_64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
-    if (*phnum == 0 || *phnum > LOADER_MAX_SEGMENTS || phentsize != want || *phoff > n || *phnum * want > n - *phoff) {
+    if (*phnum == 0 || *phnum > LOADER_MAX_SEGMENTS || phentsize != want || *phoff > n ||
+        *phnum * want > n - *phoff) {
         return error_set(errp, "'%s': the ELF file has no usable program headers", name);
     }
     return true;
@@ -197,13 +202,17 @@ static ElfSegment elf_segment(const uint8_t *p, bool is_64)
     if (is_64) {
         Elf64_Phdr h;
         memcpy(&h, p, sizeof(h));
-        s = (ElfSegment){ GUINT32_FROM_LE(h.p_type), GUINT64_FROM_LE(h.p_offset), GUINT64_FROM_LE(h.p_vaddr),
-                          GUINT64_FROM_LE(h.p_paddr), GUINT64_FROM_LE(h.p_filesz), GUINT64_FROM_LE(h.p_memsz) };
+        s = (ElfSegment){
+            GUINT32_FROM_LE(h.p_type),  GUINT64_FROM_LE(h.p_offset), GUINT64_FROM_LE(h.p_vaddr),
+            GUINT64_FROM_LE(h.p_paddr), GUINT64_FROM_LE(h.p_filesz), GUINT64_FROM_LE(h.p_memsz)
+        };
     } else {
         Elf32_Phdr h;
         memcpy(&h, p, sizeof(h));
-        s = (ElfSegment){ GUINT32_FROM_LE(h.p_type), GUINT32_FROM_LE(h.p_offset), GUINT32_FROM_LE(h.p_vaddr),
-                          GUINT32_FROM_LE(h.p_paddr), GUINT32_FROM_LE(h.p_filesz), GUINT32_FROM_LE(h.p_memsz) };
+        s = (ElfSegment){
+            GUINT32_FROM_LE(h.p_type),  GUINT32_FROM_LE(h.p_offset), GUINT32_FROM_LE(h.p_vaddr),
+            GUINT32_FROM_LE(h.p_paddr), GUINT32_FROM_LE(h.p_filesz), GUINT32_FROM_LE(h.p_memsz)
+        };
     }
     return s;
 }
@@ -219,7 +228,8 @@ static void elf_find_pvh(const uint8_t *p, size_t n, LoaderElf *out)
         if (desc + descsz > n) {
             return;
         }
-        if (GUINT32_FROM_LE(h[2]) == XEN_ELFNOTE_PHYS32_ENTRY && namesz == 4 && !memcmp(p + 12, "Xen", 4) && descsz >= 4) {
+        if (GUINT32_FROM_LE(h[2]) == XEN_ELFNOTE_PHYS32_ENTRY && namesz == 4 && !memcmp(p + 12, "Xen", 4) &&
+            descsz >= 4) {
             memcpy(&out->pvh_entry, p + desc, 4);
             out->pvh_entry = GUINT32_FROM_LE(out->pvh_entry);
             out->has_pvh = true;
@@ -234,8 +244,8 @@ static void elf_find_pvh(const uint8_t *p, size_t n, LoaderElf *out)
 }
 
 /* First look at all segments: where the image begins and ends. */
-static bool elf_measure(const uint8_t *p, size_t n, const char *name, uint64_t phoff, unsigned phnum, uint64_t max,
-                        LoaderElf *out, Error **errp)
+static bool elf_measure(const uint8_t *p, size_t n, const char *name, uint64_t phoff, unsigned phnum,
+                        uint64_t max, LoaderElf *out, Error **errp)
 {
     size_t step = out->is_64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
     out->low = UINT64_MAX;
@@ -252,7 +262,9 @@ static bool elf_measure(const uint8_t *p, size_t n, const char *name, uint64_t p
             continue;
         }
         if (s.filesz > s.memsz || s.paddr > UINT32_MAX || s.memsz > UINT32_MAX - s.paddr) {
-            return error_set(errp, "'%s': segment %u (0x%" PRIx64 " bytes at 0x%" PRIx64 ") is malformed or not below 4 GiB",
+            return error_set(errp,
+                             "'%s': segment %u (0x%" PRIx64 " bytes at 0x%" PRIx64
+                             ") is malformed or not below 4 GiB",
                              name, i, s.memsz, s.paddr);
         }
         out->low = MIN(out->low, s.paddr);
@@ -262,8 +274,8 @@ static bool elf_measure(const uint8_t *p, size_t n, const char *name, uint64_t p
         return error_set(errp, "'%s': the ELF file has nothing to load", name);
     }
     if (out->high - out->low > max) {
-        return error_set(errp, "'%s' spreads over %" PRIu64 " bytes of memory; %" PRIu64 " are possible", name,
-                         out->high - out->low, max);
+        return error_set(errp, "'%s' spreads over %" PRIu64 " bytes of memory; %" PRIu64 " are possible",
+                         name, out->high - out->low, max);
     }
     return true;
 }

@@ -179,7 +179,8 @@ static void dsdt_routing(Aml *a)
     aml_package(a, 128);
     for (unsigned slot = 0; slot < 32; slot++) {
         for (unsigned pin = 0; pin < 4; pin++) {
-            g_autofree char *link = g_strdup_printf("\\_SB.%s", slot == 1 && pin == 0 ? "LNKS" : links[(slot + pin + 3) & 3]);
+            g_autofree char *link =
+                g_strdup_printf("\\_SB.%s", slot == 1 && pin == 0 ? "LNKS" : links[(slot + pin + 3) & 3]);
             aml_package(a, 4);
             aml_int(a, slot << 16 | 0xffff);
             aml_int(a, pin);
@@ -392,7 +393,8 @@ static void build_madt(AcpiBuilder *b, const PcAcpi *p)
 static void build_hpet(AcpiBuilder *b)
 {
     guint at = acpi_table_begin(b, "HPET", 1);
-    acpi_put(b->tables, 0x8086a201, 4); /* vendor, legacy route, 64-bit counter, three comparators, revision 1 */
+    acpi_put(b->tables, 0x8086a201,
+             4); /* vendor, legacy route, 64-bit counter, three comparators, revision 1 */
     acpi_put_gas(b->tables, 0, 64, 0, HPET_ADDR);
     acpi_put(b->tables, 0, 1);
     acpi_put(b->tables, 0, 2);

@@ -12,11 +12,29 @@
 #include <inttypes.h>
 
 enum { /* setup header */
-    H_SETUP_SECTS = 0x1f1, H_VID_MODE = 0x1fa, H_MAGIC = 0x202, H_VERSION = 0x206, H_LOADER = 0x210, H_FLAGS = 0x211,
-    H_CODE32 = 0x214, H_RAMDISK = 0x218, H_RAMDISK_SIZE = 0x21c, H_HEAP_END = 0x224, H_CMD_PTR = 0x228,
-    H_INITRD_MAX = 0x22c, H_RELOCATABLE = 0x234, H_CMDLINE_SIZE = 0x238, H_PREF = 0x258, H_INIT_SIZE = 0x260, H_END = 0x268,
-    FLAG_HIGH = 1, FLAG_HEAP = 0x80, LOADER_UNDEFINED = 0xff,
-    OLD_CMD_MAGIC_AT = 0x20, OLD_CMD_OFFSET_AT = 0x22, OLD_CMD_MAGIC = 0xa33f,
+       H_SETUP_SECTS = 0x1f1,
+       H_VID_MODE = 0x1fa,
+       H_MAGIC = 0x202,
+       H_VERSION = 0x206,
+       H_LOADER = 0x210,
+       H_FLAGS = 0x211,
+       H_CODE32 = 0x214,
+       H_RAMDISK = 0x218,
+       H_RAMDISK_SIZE = 0x21c,
+       H_HEAP_END = 0x224,
+       H_CMD_PTR = 0x228,
+       H_INITRD_MAX = 0x22c,
+       H_RELOCATABLE = 0x234,
+       H_CMDLINE_SIZE = 0x238,
+       H_PREF = 0x258,
+       H_INIT_SIZE = 0x260,
+       H_END = 0x268,
+       FLAG_HIGH = 1,
+       FLAG_HEAP = 0x80,
+       LOADER_UNDEFINED = 0xff,
+       OLD_CMD_MAGIC_AT = 0x20,
+       OLD_CMD_OFFSET_AT = 0x22,
+       OLD_CMD_MAGIC = 0xa33f,
 };
 
 typedef struct LinuxPlan {
@@ -44,24 +62,27 @@ static bool linux_plan_layout(const BootRequest *r, LinuxPlan *p, Error **errp)
     p->high = h[H_FLAGS] & FLAG_HIGH;
     p->setup_size = ((h[H_SETUP_SECTS] ? h[H_SETUP_SECTS] : 4) + 1) * 512;
     if (p->protocol < 0x200) {
-        return error_set(errp, "-kernel file '%s' has boot protocol %u.%02u; 2.00 or later is needed", r->kernel,
-                         p->protocol >> 8, p->protocol & 0xff);
+        return error_set(errp, "-kernel file '%s' has boot protocol %u.%02u; 2.00 or later is needed",
+                         r->kernel, p->protocol >> 8, p->protocol & 0xff);
     }
     if (p->setup_size >= n || p->setup_size > 0xf000) {
-        return error_set(errp, "-kernel file '%s' is damaged: it has %zu bytes, its setup part alone %u", r->kernel,
-                         (size_t)n, p->setup_size);
+        return error_set(errp, "-kernel file '%s' is damaged: it has %zu bytes, its setup part alone %u",
+                         r->kernel, (size_t)n, p->setup_size);
     }
     p->kernel_size = n - p->setup_size;
     p->cmdline_size = strlen(r->append) + 1;
-    uint32_t limit = p->protocol >= 0x206 && boot_le32(h + H_CMDLINE_SIZE) ? boot_le32(h + H_CMDLINE_SIZE) : 255;
+    uint32_t limit =
+        p->protocol >= 0x206 && boot_le32(h + H_CMDLINE_SIZE) ? boot_le32(h + H_CMDLINE_SIZE) : 255;
     if (p->cmdline_size - 1 > limit || p->cmdline_size > 0x10000) {
-        return error_set(errp, "-append text has %u bytes; this kernel takes at most %u", p->cmdline_size - 1, limit);
+        return error_set(errp, "-append text has %u bytes; this kernel takes at most %u", p->cmdline_size - 1,
+                         limit);
     }
     p->setup_at = p->high ? 0x10000 : 0x90000;
     p->kernel_at = p->high ? 0x100000 : 0x10000;
     p->cmdline_at = p->high ? 0x20000 : 0x9a000 - ((p->cmdline_size + 15) & ~15u);
     if (!p->high && (p->setup_at + p->setup_size > p->cmdline_at - 0x400 || p->kernel_size > 0x80000)) {
-        return error_set(errp, "-kernel file '%s' is too large for a zImage (%u bytes)", r->kernel, p->kernel_size);
+        return error_set(errp, "-kernel file '%s' is too large for a zImage (%u bytes)", r->kernel,
+                         p->kernel_size);
     }
     return true;
 }
@@ -80,7 +101,9 @@ static bool linux_check_memory(const BootRequest *r, LinuxPlan *p, Error **errp)
     }
     if (p->kernel_end > boot_ram_end(r)) {
         g_autofree char *have = text_from_size(r->layout->below_4g);
-        error_set(errp, "not enough memory for -kernel file '%s': it needs %" PRIu64 " MiB, -m gives %s below 4 GiB",
+        error_set(errp,
+                  "not enough memory for -kernel file '%s': it needs %" PRIu64
+                  " MiB, -m gives %s below 4 GiB",
                   r->kernel, (p->kernel_end + BOOT_FIRMWARE_RESERVE + MIB - 1) / MIB, have);
         error_hint(errp, "give more with -m");
         return false;
@@ -110,7 +133,10 @@ static uint64_t linux_mem_limit(const char *append)
     }
     char *end;
     uint64_t v = g_ascii_strtoull(text, &end, 0);
-    unsigned shift = *end == 'k' || *end == 'K' ? 10 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 0;
+    unsigned shift = *end == 'k' || *end == 'K'   ? 10
+                     : *end == 'm' || *end == 'M' ? 20
+                     : *end == 'g' || *end == 'G' ? 30
+                                                  : 0;
     return v >= MIB >> shift && v < UINT64_MAX >> shift ? v << shift : UINT64_MAX;
 }
 
@@ -125,9 +151,14 @@ static GBytes *linux_load_initrd(const BootRequest *r, LinuxPlan *p, Error **err
     uint64_t top = MIN(MIN(max + 1, boot_ram_end(r)), linux_mem_limit(r->append));
     uint64_t at = size <= top ? (top - size) & ~UINT64_C(0xfff) : 0;
     if (size > top || at < p->kernel_end) {
-        error_set(errp, "-initrd file '%s' does not fit: it has %.1f MiB, between the kernel's end at %.1f MiB and %.1f MiB",
+        error_set(errp,
+                  "-initrd file '%s' does not fit: it has %.1f MiB, between the kernel's end at %.1f MiB and "
+                  "%.1f MiB",
                   r->initrd, size / 1048576.0, p->kernel_end / 1048576.0, top / 1048576.0);
-        error_hint(errp, max + 1 <= top ? "this kernel takes no initrd beyond 0x%" PRIx64 : "give more memory with -m", max);
+        error_hint(errp,
+                   max + 1 <= top ? "this kernel takes no initrd beyond 0x%" PRIx64
+                                  : "give more memory with -m",
+                   max);
         g_bytes_unref(data);
         return NULL;
     }

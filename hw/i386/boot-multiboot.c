@@ -3,7 +3,8 @@
  *
  * Models: Multiboot Specification 0.6.96: header (3.1), information structure (3.3: memory, command line,
  *         modules, memory map, boot loader name); modules come from -initrd 'FILE ARGS,FILE ARGS'.
- * Does not model: video mode requests (flags bit 2: refused as the specification asks), symbol tables, APM, VBE.
+ * Does not model: video mode requests (flags bit 2: refused as the specification asks), symbol tables, APM,
+ *   VBE.
  * Threads: main loop, before the machine runs.
  */
 #include "boot.h"
@@ -12,12 +13,32 @@
 #include <inttypes.h>
 
 enum {
-    MB_MAGIC = 0x1badb002, MB_LOADED = 0x2badb002, MB_SEARCH = 8192,
-    MB_ALIGN_MODULES = 1 << 0, MB_MEMORY = 1 << 1, MB_VIDEO = 1 << 2, MB_ADDRESSES = 1 << 16,
-    MB_KNOWN = MB_ALIGN_MODULES | MB_MEMORY, MB_MUST_KNOW = 0xffff,
-    INFO_MEMORY = 1 << 0, INFO_CMDLINE = 1 << 2, INFO_MODULES = 1 << 3, INFO_MAP = 1 << 6, INFO_LOADER = 1 << 9,
-    I_FLAGS = 0, I_LOWER = 4, I_UPPER = 8, I_CMDLINE = 16, I_MODS_COUNT = 20, I_MODS = 24, I_MAP_LEN = 44, I_MAP = 48,
-    I_LOADER = 64, I_SIZE = 88, MODULE_SIZE = 16, MB_MAX_MODULES = 64,
+    MB_MAGIC = 0x1badb002,
+    MB_LOADED = 0x2badb002,
+    MB_SEARCH = 8192,
+    MB_ALIGN_MODULES = 1 << 0,
+    MB_MEMORY = 1 << 1,
+    MB_VIDEO = 1 << 2,
+    MB_ADDRESSES = 1 << 16,
+    MB_KNOWN = MB_ALIGN_MODULES | MB_MEMORY,
+    MB_MUST_KNOW = 0xffff,
+    INFO_MEMORY = 1 << 0,
+    INFO_CMDLINE = 1 << 2,
+    INFO_MODULES = 1 << 3,
+    INFO_MAP = 1 << 6,
+    INFO_LOADER = 1 << 9,
+    I_FLAGS = 0,
+    I_LOWER = 4,
+    I_UPPER = 8,
+    I_CMDLINE = 16,
+    I_MODS_COUNT = 20,
+    I_MODS = 24,
+    I_MAP_LEN = 44,
+    I_MAP = 48,
+    I_LOADER = 64,
+    I_SIZE = 88,
+    MODULE_SIZE = 16,
+    MB_MAX_MODULES = 64,
 };
 
 static const uint8_t *mb_find_header(GBytes *file, size_t *left)
@@ -25,7 +46,8 @@ static const uint8_t *mb_find_header(GBytes *file, size_t *left)
     gsize n;
     const uint8_t *p = g_bytes_get_data(file, &n);
     for (size_t at = 0; at + 12 <= n && at + 12 <= MB_SEARCH; at += 4) {
-        if (boot_le32(p + at) == MB_MAGIC && boot_le32(p + at) + boot_le32(p + at + 4) + boot_le32(p + at + 8) == 0) {
+        if (boot_le32(p + at) == MB_MAGIC &&
+            boot_le32(p + at) + boot_le32(p + at + 4) + boot_le32(p + at + 8) == 0) {
             *left = n - at;
             return p + at;
         }
@@ -49,17 +71,22 @@ static bool mb_load_by_header(const BootRequest *r, const uint8_t *h, size_t lef
     if (left < 32) {
         return error_set(errp, "-kernel file '%s': the Multiboot header is cut off", r->kernel);
     }
-    uint64_t header = boot_le32(h + 12), load = boot_le32(h + 16), load_end = boot_le32(h + 20), bss = boot_le32(h + 24);
+    uint64_t header = boot_le32(h + 12), load = boot_le32(h + 16), load_end = boot_le32(h + 20),
+             bss = boot_le32(h + 24);
     uint64_t at = h - file, before = header - load;
     if (load > header || before > at) {
-        return error_set(errp, "-kernel file '%s': its Multiboot addresses (header 0x%" PRIx64 ", load 0x%" PRIx64
-                         ") contradict each other", r->kernel, header, load);
+        return error_set(errp,
+                         "-kernel file '%s': its Multiboot addresses (header 0x%" PRIx64 ", load 0x%" PRIx64
+                         ") contradict each other",
+                         r->kernel, header, load);
     }
     uint64_t start = at - before, size = load_end ? load_end - load : n - start;
     uint64_t mem = bss > load + size ? bss - load : size;
     if ((load_end && load_end < load) || size > n - start || mem > boot_ram_end(r)) {
-        return error_set(errp, "-kernel file '%s': its Multiboot header asks for 0x%" PRIx64 " bytes at 0x%" PRIx64
-                         ", more than the file or the memory has", r->kernel, mem, load);
+        return error_set(errp,
+                         "-kernel file '%s': its Multiboot header asks for 0x%" PRIx64 " bytes at 0x%" PRIx64
+                         ", more than the file or the memory has",
+                         r->kernel, mem, load);
     }
     uint8_t *data = g_malloc0(mem);
     memcpy(data, file + start, size);
@@ -73,14 +100,16 @@ static bool mb_load_image(const BootRequest *r, MbImage *out, Error **errp)
     const uint8_t *h = mb_find_header(r->file, &left);
     uint32_t flags = boot_le32(h + 4);
     if (flags & MB_MUST_KNOW & ~MB_KNOWN) {
-        return error_set(errp, "-kernel file '%s' asks for Multiboot features 0x%x that do not exist here%s", r->kernel,
-                         flags & MB_MUST_KNOW & ~MB_KNOWN, flags & MB_VIDEO ? " (a video mode)" : "");
+        return error_set(errp, "-kernel file '%s' asks for Multiboot features 0x%x that do not exist here%s",
+                         r->kernel, flags & MB_MUST_KNOW & ~MB_KNOWN,
+                         flags & MB_VIDEO ? " (a video mode)" : "");
     }
     if (flags & MB_ADDRESSES) {
         return mb_load_by_header(r, h, left, out, errp);
     }
     if (!loader_is_elf(r->file)) {
-        return error_set(errp, "-kernel file '%s' has a Multiboot header without addresses but is not ELF", r->kernel);
+        return error_set(errp, "-kernel file '%s' has a Multiboot header without addresses but is not ELF",
+                         r->kernel);
     }
     LoaderElf elf;
     if (!loader_load_elf(r->file, r->kernel, boot_ram_end(r), &elf, errp)) {
@@ -127,7 +156,8 @@ static bool mb_add_module(const BootRequest *r, MbExtra *x, const char *spec, ui
     uint64_t have = boot_ram_end(r) - x->base;
     if (x->out->len + (uint64_t)n + 0x10000 > have) {
         g_autofree char *ram = text_from_size(r->layout->below_4g);
-        error_set(errp, "module '%s' of -initrd does not fit: it has %zu bytes, memory below 4 GiB has %s", path, (size_t)n, ram);
+        error_set(errp, "module '%s' of -initrd does not fit: it has %zu bytes, memory below 4 GiB has %s",
+                  path, (size_t)n, ram);
         error_hint(errp, "give more with -m");
         return false;
     }
@@ -174,7 +204,8 @@ static bool mb_build_info(const BootRequest *r, MbExtra *x, FlatBoot *fb, Error 
             return false;
         }
     }
-    g_autofree char *cmdline = r->append[0] ? g_strdup_printf("%s %s", r->kernel, r->append) : g_strdup(r->kernel);
+    g_autofree char *cmdline =
+        r->append[0] ? g_strdup_printf("%s %s", r->kernel, r->append) : g_strdup(r->kernel);
     uint32_t upper = (r->layout->below_4g - MIB) / KIB;
     boot_set32(info + I_CMDLINE, mb_add(x, cmdline, strlen(cmdline) + 1));
     boot_set32(info + I_LOADER, mb_add(x, "rhea " RHEA_VERSION, sizeof("rhea " RHEA_VERSION)));
@@ -203,8 +234,8 @@ bool boot_multiboot_load(BootRequest *r, Error **errp)
     }
     g_autoptr(GBytes) image = img.data;
     if (img.end > boot_ram_end(r) || (img.load < MIB && img.end > BOOT_LOW_END) || img.load < 0x9000) {
-        return error_set(errp, "-kernel file '%s' wants the memory 0x%x-0x%x, which is not all free RAM", r->kernel, img.load,
-                         img.end - 1);
+        return error_set(errp, "-kernel file '%s' wants the memory 0x%x-0x%x, which is not all free RAM",
+                         r->kernel, img.load, img.end - 1);
     }
     MbExtra x = { g_byte_array_new(), MAX((img.end + 0xfffu) & ~0xfffu, MIB) };
     FlatBoot fb = { .eax = MB_LOADED, .entry = img.entry, .kind = FLAT_MULTIBOOT, .image = img.load,
@@ -212,8 +243,9 @@ bool boot_multiboot_load(BootRequest *r, Error **errp)
     bool ok = mb_build_info(r, &x, &fb, errp);
     fb.extra_len = x.out->len;
     if (ok && (uint64_t)x.base + x.out->len > boot_ram_end(r)) {
-        ok = error_set(errp, "-kernel file '%s' and its modules need memory up to 0x%" PRIx64 ", there is 0x%" PRIx64,
-                       r->kernel, (uint64_t)x.base + x.out->len, boot_ram_end(r));
+        ok = error_set(
+            errp, "-kernel file '%s' and its modules need memory up to 0x%" PRIx64 ", there is 0x%" PRIx64,
+            r->kernel, (uint64_t)x.base + x.out->len, boot_ram_end(r));
         error_hint(errp, "give more with -m");
     }
     g_autoptr(GBytes) extra = g_byte_array_free_to_bytes(x.out);

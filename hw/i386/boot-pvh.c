@@ -27,7 +27,8 @@ static void put32(GByteArray *out, uint32_t v)
 static GBytes *pvh_build_extra(const BootRequest *r, uint32_t base, GBytes *initrd, FlatBoot *fb)
 {
     GByteArray *out = g_byte_array_new();
-    uint32_t modlist = base + START_SIZE, map = modlist + MODLIST_SIZE + 8, text = map + FLAT_MAP_ENTRY * FLAT_MAP_MAX;
+    uint32_t modlist = base + START_SIZE, map = modlist + MODLIST_SIZE + 8,
+             text = map + FLAT_MAP_ENTRY * FLAT_MAP_MAX;
     uint32_t module = (text + strlen(r->append) + 1 + 0xfff) & ~0xfffu;
     put32(out, START_MAGIC);
     put32(out, 1);
@@ -77,7 +78,9 @@ bool boot_pvh_load(BootRequest *r, Error **errp)
     }
     uint64_t end = boot_ram_end(r);
     if (elf.high > end || (elf.low < MIB && elf.high > BOOT_LOW_END) || elf.low < 0x9000) {
-        error_set(errp, "not enough memory for -kernel file '%s': it wants 0x%" PRIx64 "-0x%" PRIx64 ", memory ends at 0x%" PRIx64,
+        error_set(errp,
+                  "not enough memory for -kernel file '%s': it wants 0x%" PRIx64 "-0x%" PRIx64
+                  ", memory ends at 0x%" PRIx64,
                   r->kernel, elf.low, elf.high - 1, end);
         error_hint(errp, "give more with -m");
         return false;
@@ -89,12 +92,17 @@ bool boot_pvh_load(BootRequest *r, Error **errp)
     uint32_t base = MAX((elf.high + 0xfff) & ~UINT64_C(0xfff), MIB);
     uint64_t need = (initrd ? g_bytes_get_size(initrd) : 0) + strlen(r->append) + 0x2000;
     if (base > end || need > end - base) {
-        error_set(errp, "-initrd file '%s' does not fit: it has %.1f MiB, between the kernel's end at %.1f MiB and %.1f MiB",
+        error_set(errp,
+                  "-initrd file '%s' does not fit: it has %.1f MiB, between the kernel's end at %.1f MiB and "
+                  "%.1f MiB",
                   r->initrd ? r->initrd : "(none)", need / 1048576.0, base / 1048576.0, end / 1048576.0);
         error_hint(errp, "give more with -m");
         return false;
     }
-    FlatBoot fb = { .entry = elf.pvh_entry, .kind = FLAT_PVH, .image = elf.low, .image_len = elf.high - elf.low,
+    FlatBoot fb = { .entry = elf.pvh_entry,
+                    .kind = FLAT_PVH,
+                    .image = elf.low,
+                    .image_len = elf.high - elf.low,
                     .extra = base };
     g_autoptr(GBytes) extra = pvh_build_extra(r, base, initrd, &fb);
     fb.extra_len = g_bytes_get_size(extra);

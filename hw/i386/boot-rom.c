@@ -76,7 +76,8 @@ static bool boot_refuse(const BootRequest *r, Error **errp)
     gsize n;
     const uint8_t *p = g_bytes_get_data(r->file, &n);
     const char *guess = boot_guess(p, n);
-    error_set(errp, "-kernel file '%s' is not a kernel: no Linux boot header, no Multiboot header, not ELF", r->kernel);
+    error_set(errp, "-kernel file '%s' is not a kernel: no Linux boot header, no Multiboot header, not ELF",
+              r->kernel);
     if (guess) {
         error_hint(errp, "it looks like %s", guess);
     } else {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * hw/i386/pc-firmware.c - the firmware image, and everything the board tells firmware: CMOS, fw_cfg, boot order.
+ * hw/i386/pc-firmware.c - the firmware image, and everything the board tells firmware: CMOS, fw_cfg, boot
+ *   order.
  *
- * Models: CMOS bytes of PC firmware: 0Fh shutdown status, 10h floppies, 14h equipment, 15h-18h, 30h-31h memory
- *         sizes in KiB, 34h-35h memory above 16 MiB and 5Bh-5Dh above 4 GiB in units of 64 KiB, 38h and 3Dh boot
+ * Models: CMOS bytes of PC firmware: 0Fh shutdown status, 10h floppies, 14h equipment, 15h-18h, 30h-31h
+ *         memory
+ *         sizes in KiB, 34h-35h memory above 16 MiB and 5Bh-5Dh above 4 GiB in units of 64 KiB, 38h and 3Dh
+ *         boot
  *         order, 5Fh number of further CPUs; the fw_cfg items that SeaBIOS and OVMF read.
  * Does not model: firmware in flash (pflash), NUMA nodes.
  * Threads: main loop, before the machine runs; the boot order also at reset.
@@ -28,7 +31,8 @@ bool pc_load_bios(Machine *m, PcBoard *s, Error **errp)
     const void *p = g_bytes_get_data(data, &n);
     if (n % BIOS_UNIT) {
         error_set(errp, "-bios file '%s' has %zu bytes, which is not a multiple of 64 KiB", path, (size_t)n);
-        error_hint(errp, "give a complete firmware image, such as " PC_DEFAULT_BIOS " of the package seabios");
+        error_hint(errp,
+                   "give a complete firmware image, such as " PC_DEFAULT_BIOS " of the package seabios");
         return false;
     }
     s->bios = ram_new(m, "pc.bios", n, errp);
@@ -187,7 +191,8 @@ bool pc_publish(Machine *m, PcBoard *s, Error **errp)
     const char *kernel_rom;
     if (!pc_publish_numbers(m, s, errp) || !fw_cfg_add_file(s->fw, "etc/e820", e820, errp) ||
         !fw_cfg_add_file_bytes(s->fw, "etc/system-states", states, sizeof(states), errp) ||
-        !pc_smbios_build(m, s->fw, &s->layout, errp) || !pc_boot_kernel(m, s->fw, &s->layout, &kernel_rom, errp) ||
+        !pc_smbios_build(m, s->fw, &s->layout, errp) ||
+        !pc_boot_kernel(m, s->fw, &s->layout, &kernel_rom, errp) ||
         !pc_publish_boot(m, s, kernel_rom, errp)) {
         return false;
     }

@@ -83,8 +83,10 @@ static bool glue_wire_hpet(Machine *m, PcBoard *s, PcGlue *g, Device *pit, Error
                         PC_IRQ_SOURCE_HPET);
         }
     }
-    irq_connect(device_irq(hpet, HPET_LINE_IRQ0), &irq_or_sink, &s->isa->irq_or[0], PC_IRQ_SOURCE_HPET_LEGACY);
-    irq_connect(device_irq(hpet, HPET_LINE_IRQ8), &irq_or_sink, &s->isa->irq_or[8], PC_IRQ_SOURCE_HPET_LEGACY);
+    irq_connect(device_irq(hpet, HPET_LINE_IRQ0), &irq_or_sink, &s->isa->irq_or[0],
+                PC_IRQ_SOURCE_HPET_LEGACY);
+    irq_connect(device_irq(hpet, HPET_LINE_IRQ8), &irq_or_sink, &s->isa->irq_or[8],
+                PC_IRQ_SOURCE_HPET_LEGACY);
     if (pit) {
         irq_connect(device_irq(pit, 0), &hpet_legacy_sink, hpet, 0);
     }
@@ -183,7 +185,9 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
     }
     uint32_t last = s->tables.max_cpus ? s->tables.apic_id[s->tables.max_cpus - 1] : 0;
     if (last >= 255) { /* 255 is the broadcast; the firmware starts CPUs by 8-bit ids */
-        error_set(errp, "-smp: the last CPU would have APIC id %u, and the firmware reaches ids below 255 only", last);
+        error_set(errp,
+                  "-smp: the last CPU would have APIC id %u, and the firmware reaches ids below 255 only",
+                  last);
         error_hint(errp, "use fewer CPUs, or numbers of cores and threads that are powers of two");
         return false;
     }
@@ -250,8 +254,15 @@ static const VmState glue_state = {
 };
 
 const DeviceType pc_glue_type = {
-    .name = "pc-glue", .desc = "Wires of the PC board", .size = sizeof(PcGlue), .category = "Misc", .internal = true,
-    .vmstate = &glue_state, .realize = glue_realize, .reset = glue_reset, .reset_done = glue_reset_done,
+    .name = "pc-glue",
+    .desc = "Wires of the PC board",
+    .size = sizeof(PcGlue),
+    .category = "Misc",
+    .internal = true,
+    .vmstate = &glue_state,
+    .realize = glue_realize,
+    .reset = glue_reset,
+    .reset_done = glue_reset_done,
 };
 
 /* After the ISA bus exists: controllers, timers, keyboard controller, and their lines. */

@@ -2,7 +2,8 @@
  * hw/i386/pc.c - the board "pc-0.1": 82441FX host bridge, PIIX3, PIIX4 power management, legacy devices.
  *
  * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
- *         (ISA bridge, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports, fw_cfg.
+ *         (ISA bridge, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports,
+ *         fw_cfg.
  * Does not model: IDE, USB, floppy, parallel port, graphics (not there yet), VMware port.
  * Threads: main loop.
  */
@@ -29,7 +30,8 @@ static bool pc_refuse(Error **errp, const char *prop, const char *why, const cha
 static bool pc_check_props(const PcBoard *s, Error **errp)
 {
     if (s->vmport == ON) {
-        return pc_refuse(errp, "vmport=on", "the VMware port is not emulated", "leave vmport out or set vmport=off");
+        return pc_refuse(errp, "vmport=on", "the VMware port is not emulated",
+                         "leave vmport out or set vmport=off");
     }
     if (s->pic == OFF) {
         return pc_refuse(errp, "pic=off", "this board always has its 8259s", "leave pic out");
@@ -38,10 +40,12 @@ static bool pc_check_props(const PcBoard *s, Error **errp)
         return pc_refuse(errp, "usb=on", "there is no USB controller yet", "leave usb out or set usb=off");
     }
     if (s->sata) {
-        return pc_refuse(errp, "sata=on", "there is no SATA controller yet", "leave sata out or set sata=off");
+        return pc_refuse(errp, "sata=on", "there is no SATA controller yet",
+                         "leave sata out or set sata=off");
     }
     if (s->memory_encryption && s->memory_encryption[0]) {
-        return pc_refuse(errp, "memory-encryption", "encrypted guest memory is not available", "leave it out");
+        return pc_refuse(errp, "memory-encryption", "encrypted guest memory is not available",
+                         "leave it out");
     }
     return true;
 }
@@ -67,7 +71,8 @@ static bool pc_map_ram(Machine *m, PcBoard *s, Error **errp)
     region_init_alias(&s->ram_low, NULL, "ram-below-4g", &m->ram_region, 0, s->layout.below_4g);
     region_map(&m->sysmem, 0, &s->ram_low, 0);
     if (s->layout.above_4g) {
-        region_init_alias(&s->ram_high, NULL, "ram-above-4g", &m->ram_region, s->layout.below_4g, s->layout.above_4g);
+        region_init_alias(&s->ram_high, NULL, "ram-above-4g", &m->ram_region, s->layout.below_4g,
+                          s->layout.above_4g);
         region_map(&m->sysmem, 4 * GIB, &s->ram_high, 0);
     }
     return true;
@@ -81,8 +86,8 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
     }
     s->pci = i440fx_host_bus(s->host);
     s->i440fx = device_create(m, &i440fx_type, m->unattached, NULL, s->pci->bus, errp, "addr", "0.0", NULL);
-    s->piix3 = s->i440fx ? device_create(m, &piix3_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.0",
-                                         "multifunction", "on", NULL)
+    s->piix3 = s->i440fx ? device_create(m, &piix3_type, m->unattached, NULL, s->pci->bus, errp, "addr",
+                                         "1.0", "multifunction", "on", NULL)
                          : NULL;
     if (!s->piix3) {
         return false;
@@ -107,8 +112,8 @@ static bool pc_create_serial(Machine *m, PcBoard *s, Error **errp)
     for (guint i = 0; list && i < list->len; i++) {
         Chardev *c = list->pdata[i];
         g_autofree char *index = g_strdup_printf("%u", i);
-        if (c && !device_create(m, &isa_serial_type, m->unattached, NULL, s->isa->bus, errp, "index", index, "chardev",
-                                chardev_id(c), NULL)) {
+        if (c && !device_create(m, &isa_serial_type, m->unattached, NULL, s->isa->bus, errp, "index", index,
+                                "chardev", chardev_id(c), NULL)) {
             return false;
         }
     }
@@ -133,7 +138,8 @@ static void pc_note_serial(PcBoard *s)
     for (guint i = 0; i < list->len; i++) {
         Device *d = list->pdata[i];
         PcAcpi *t = &s->tables;
-        if (d->type == &isa_serial_type && t->n_serial < G_N_ELEMENTS(t->serial) && isa_child(d)->irq < ISA_IRQS) {
+        if (d->type == &isa_serial_type && t->n_serial < G_N_ELEMENTS(t->serial) &&
+            isa_child(d)->irq < ISA_IRQS) {
             t->serial[t->n_serial].iobase = isa_child(d)->iobase;
             t->serial[t->n_serial++].irq = isa_child(d)->irq;
         }

@@ -33,7 +33,12 @@ void piix4_pm_connect_smi(Device *pm, const IrqSinkOps *ops, void *sink, unsigne
 void piix4_pm_connect_sci(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin);
 /* The I/O base software has chosen: 0 when not enabled yet. The function's domain, or parked vCPUs. */
 uint16_t piix4_pm_base(Device *pm);
-enum { PIIX4_PM_SMI_CMD = 0xb2, PIIX4_ACPI_ENABLE = 0xf1, PIIX4_ACPI_DISABLE = 0xf0, PIIX4_PM_DEFAULT_BASE = 0x600 };
+enum {
+    PIIX4_PM_SMI_CMD = 0xb2,
+    PIIX4_ACPI_ENABLE = 0xf1,
+    PIIX4_ACPI_DISABLE = 0xf0,
+    PIIX4_PM_DEFAULT_BASE = 0x600
+};
 
 /* e820.c: the memory map that firmware starts from. */
 typedef struct E820Entry { uint64_t addr, len; uint32_t type; } E820Entry;

@@ -15,9 +15,21 @@
 #include <string.h>
 
 enum {
-    H_BIOS = 0x000, H_SYSTEM = 0x100, H_BOARD = 0x200, H_CHASSIS = 0x300, H_CPU = 0x400, H_OEM = 0xe00, H_ARRAY = 0x1000,
-    H_DIMM = 0x1100, H_MAPPED = 0x1300, H_BOOT = 0x2000, H_END = 0x7f00, H_NONE = 0xffff, H_NO_ERROR = 0xfffe,
-    ANCHOR_SIZE = 31, MAX_BLOB = 65535,
+    H_BIOS = 0x000,
+    H_SYSTEM = 0x100,
+    H_BOARD = 0x200,
+    H_CHASSIS = 0x300,
+    H_CPU = 0x400,
+    H_OEM = 0xe00,
+    H_ARRAY = 0x1000,
+    H_DIMM = 0x1100,
+    H_MAPPED = 0x1300,
+    H_BOOT = 0x2000,
+    H_END = 0x7f00,
+    H_NONE = 0xffff,
+    H_NO_ERROR = 0xfffe,
+    ANCHOR_SIZE = 31,
+    MAX_BLOB = 65535,
 };
 
 /* What -smbios type=N accepts. */
@@ -108,12 +120,14 @@ static bool smbios_named(Smbios *s, unsigned type)
     return false;
 }
 
-static bool smbios_number(Smbios *s, unsigned type, const char *key, uint64_t def, uint64_t max, uint64_t *out, Error **errp)
+static bool smbios_number(Smbios *s, unsigned type, const char *key, uint64_t def, uint64_t max,
+                          uint64_t *out, Error **errp)
 {
     const char *text = smbios_opt(s, type, key);
     *out = def;
     if (text && (!text_to_u64(text, out, NULL) || *out > max)) {
-        return error_set(errp, "-smbios type=%u,%s=%s is not a number up to %" G_GUINT64_FORMAT, type, key, text, max);
+        return error_set(errp, "-smbios type=%u,%s=%s is not a number up to %" G_GUINT64_FORMAT, type, key,
+                         text, max);
     }
     return true;
 }
@@ -291,7 +305,8 @@ static bool smbios_cpus(Smbios *s, Error **errp)
         return false;
     }
     const Machine *m = s->m;
-    unsigned cores = MAX(m->cores, 1) * MAX(m->dies, 1), threads = cores * MAX(m->threads, 1), sockets = MAX(m->sockets, 1);
+    unsigned cores = MAX(m->cores, 1) * MAX(m->dies, 1), threads = cores * MAX(m->threads, 1),
+             sockets = MAX(m->sockets, 1);
     const char *prefix = smbios_opt(s, 4, "sock_pfx");
     for (unsigned i = 0; i < sockets && i < 256; i++) {
         g_autofree char *socket = g_strdup_printf("%s %u", prefix ? prefix : "CPU", i);
@@ -428,7 +443,8 @@ static bool smbios_add_file(Smbios *s, const char *path, Error **errp)
             end++;
         }
         if (len < 4 || end + 2 > n) {
-            return error_set(errp, "-smbios file '%s': no complete structure at offset %zu", path, (size_t)at);
+            return error_set(errp, "-smbios file '%s': no complete structure at offset %zu", path,
+                             (size_t)at);
         }
         end += 2;
         s->replaced[p[at]] = true;

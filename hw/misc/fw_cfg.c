@@ -302,7 +302,8 @@ static void fw_cfg_dma_run(FwCfg *s, hwaddr block)
         fw_cfg_advance(s, length);
     }
     if (!ok) {
-        guest_error(&s->dev, "DMA %s of item 0x%x failed", control & DMA_READ ? "read" : "write", s->selector);
+        guest_error(&s->dev, "DMA %s of item 0x%x failed", control & DMA_READ ? "read" : "write",
+                    s->selector);
     }
     uint32_t status = GUINT32_TO_BE(ok ? 0 : DMA_ERROR);
     dma_write(&s->dma, block, &status, sizeof(status));
@@ -332,7 +333,8 @@ static void fw_cfg_port_write(void *opaque, MemAccess *a, uint64_t val)
 static uint64_t fw_cfg_dma_port_read(void *opaque G_GNUC_UNUSED, MemAccess *a)
 {
     const uint64_t magic = UINT64_C(0x51454d5520434647);
-    return magic >> (8 * (8 - a->off - a->size)) & (a->size == 8 ? UINT64_MAX : (UINT64_C(1) << (8 * a->size)) - 1);
+    return magic >> (8 * (8 - a->off - a->size)) &
+           (a->size == 8 ? UINT64_MAX : (UINT64_C(1) << (8 * a->size)) - 1);
 }
 
 static void fw_cfg_dma_port_write(void *opaque, MemAccess *a, uint64_t val)
@@ -374,7 +376,8 @@ static bool fw_cfg_realize(Device *dev, Error **errp)
     region_init_io(&s->dma_port, dev, "fw_cfg-dma", &dma, s, 8);
     device_add_region(dev, &s->ports);
     device_add_region(dev, &s->dma_port);
-    if (!device_map_io(dev, &s->ports, PORT_BASE, errp) || !device_map_io(dev, &s->dma_port, PORT_DMA, errp)) {
+    if (!device_map_io(dev, &s->ports, PORT_BASE, errp) ||
+        !device_map_io(dev, &s->dma_port, PORT_DMA, errp)) {
         return false;
     }
     fw_cfg_add_bytes(dev, FW_CFG_SIGNATURE, "QEMU", 4);

@@ -11,8 +11,9 @@
 
 static uint32_t pci_bar_flags(const PciBarDesc *d)
 {
-    return d->kind == PCI_BAR_IO ? PCI_BAR_IS_IO
-                                 : (d->kind == PCI_BAR_MEM64 ? PCI_BAR_IS_64 : 0) | (d->prefetch ? PCI_BAR_IS_PREFETCH : 0);
+    return d->kind == PCI_BAR_IO
+               ? PCI_BAR_IS_IO
+               : (d->kind == PCI_BAR_MEM64 ? PCI_BAR_IS_64 : 0) | (d->prefetch ? PCI_BAR_IS_PREFETCH : 0);
 }
 
 bool pci_bars_setup(PciFunc *f, Error **errp)
@@ -25,7 +26,8 @@ bool pci_bars_setup(PciFunc *f, Error **errp)
         }
         MemRegion *r = device_region(f->dev, exported++);
         if (!r) {
-            return error_set(errp, "'%s' has a base address register %u but no region for it", f->dev->type->name, k);
+            return error_set(errp, "'%s' has a base address register %u but no region for it",
+                             f->dev->type->name, k);
         }
         uint64_t want = d->size ? d->size : r->size, size = d->kind == PCI_BAR_IO ? 4 : 16;
         while (size < want) {
@@ -111,12 +113,14 @@ void pci_bars_update(PciFunc *f)
         uint64_t top = io ? 0xffff : f->bar[k].desc.kind == PCI_BAR_MEM64 ? UINT64_MAX : UINT32_MAX;
         hwaddr at = pci_bar_addr(f, k);
         bool want = (cmd & (io ? PCI_CMD_IO : PCI_CMD_MEM)) && pci_range_usable(at, f->bar[k].size, top);
-        pci_place(io ? f->bus->io : f->bus->mem, &f->bar[k].window, at, want, &f->bar[k].at, &f->bar[k].mapped);
+        pci_place(io ? f->bus->io : f->bus->mem, &f->bar[k].window, at, want, &f->bar[k].at,
+                  &f->bar[k].mapped);
     }
     if (f->rom_ram) {
         uint32_t reg = pci_le32(f->config + PCI_ROM);
         hwaddr at = reg & ~(uint32_t)(f->rom_ram->size - 1);
-        bool want = (cmd & PCI_CMD_MEM) && (reg & PCI_ROM_ENABLE) && pci_range_usable(at, f->rom_ram->size, UINT32_MAX);
+        bool want = (cmd & PCI_CMD_MEM) && (reg & PCI_ROM_ENABLE) &&
+                    pci_range_usable(at, f->rom_ram->size, UINT32_MAX);
         pci_place(f->bus->mem, &f->rom_window, at, want, &f->rom_at, &f->rom_mapped);
     }
     mem_commit(f->bus->machine);
@@ -129,7 +133,8 @@ void pci_intx_update(PciFunc *f)
     if (!f->ops || !f->ops->intx_pin || !f->bus) {
         return;
     }
-    f->config[PCI_STATUS] = (f->config[PCI_STATUS] & ~PCI_STATUS_INTX) | (f->intx_level ? PCI_STATUS_INTX : 0);
+    f->config[PCI_STATUS] =
+        (f->config[PCI_STATUS] & ~PCI_STATUS_INTX) | (f->intx_level ? PCI_STATUS_INTX : 0);
     bool out = f->intx_level && !(pci_le16(f->config + PCI_COMMAND) & PCI_CMD_INTX_OFF);
     if (f->bus->host_ops) {
         f->bus->host_ops->set_intx(f->bus->host, f->devfn, f->ops->intx_pin - 1, out);

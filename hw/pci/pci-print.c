@@ -9,16 +9,34 @@
 #include "rhea/system/machine.h"
 #include <inttypes.h>
 
-static const struct { uint16_t code; const char *name; } pci_classes[] = {
-    { 0x0001, "VGA controller" },    { 0x0100, "SCSI controller" },     { 0x0101, "IDE controller" },
-    { 0x0102, "Floppy controller" }, { 0x0106, "SATA controller" },     { 0x0108, "NVMe controller" },
-    { 0x0180, "Storage controller" }, { 0x0200, "Ethernet controller" }, { 0x0280, "Network controller" },
-    { 0x0300, "VGA controller" },    { 0x0380, "Display controller" },  { 0x0400, "Video controller" },
-    { 0x0401, "Audio controller" },  { 0x0403, "Audio controller" },    { 0x0500, "RAM controller" },
-    { 0x0600, "Host bridge" },       { 0x0601, "ISA bridge" },          { 0x0604, "PCI bridge" },
-    { 0x0680, "Bridge" },            { 0x0700, "Serial port" },         { 0x0780, "Communication controller" },
-    { 0x0880, "System peripheral" }, { 0x0900, "Keyboard controller" }, { 0x0c03, "USB controller" },
-    { 0x0c05, "SMBus" },             { 0x00ff, "Device" },
+static const struct { uint16_t code; const char *name;
+} pci_classes[] = {
+    { 0x0001, "VGA controller" },
+    { 0x0100, "SCSI controller" },
+    { 0x0101, "IDE controller" },
+    { 0x0102, "Floppy controller" },
+    { 0x0106, "SATA controller" },
+    { 0x0108, "NVMe controller" },
+    { 0x0180, "Storage controller" },
+    { 0x0200, "Ethernet controller" },
+    { 0x0280, "Network controller" },
+    { 0x0300, "VGA controller" },
+    { 0x0380, "Display controller" },
+    { 0x0400, "Video controller" },
+    { 0x0401, "Audio controller" },
+    { 0x0403, "Audio controller" },
+    { 0x0500, "RAM controller" },
+    { 0x0600, "Host bridge" },
+    { 0x0601, "ISA bridge" },
+    { 0x0604, "PCI bridge" },
+    { 0x0680, "Bridge" },
+    { 0x0700, "Serial port" },
+    { 0x0780, "Communication controller" },
+    { 0x0880, "System peripheral" },
+    { 0x0900, "Keyboard controller" },
+    { 0x0c03, "USB controller" },
+    { 0x0c05, "SMBus" },
+    { 0x00ff, "Device" },
 };
 
 static const char *pci_class_name(unsigned code)
@@ -41,10 +59,12 @@ static void pci_print_bars(const PciFunc *f, GString *out)
         hwaddr at = f->bar[k].mapped ? f->bar[k].at : UINT64_MAX;
         hwaddr last = f->bar[k].mapped ? at + f->bar[k].size - 1 : f->bar[k].size - 2;
         if (d->kind == PCI_BAR_IO) {
-            g_string_append_printf(out, "      BAR%u: I/O at 0x%04" PRIx64 " [0x%04" PRIx64 "].\n", k, at, last);
+            g_string_append_printf(out, "      BAR%u: I/O at 0x%04" PRIx64 " [0x%04" PRIx64 "].\n", k, at,
+                                   last);
         } else {
-            g_string_append_printf(out, "      BAR%u: %u bit%s memory at 0x%08" PRIx64 " [0x%08" PRIx64 "].\n", k,
-                                   d->kind == PCI_BAR_MEM64 ? 64 : 32, d->prefetch ? " prefetchable" : "", at, last);
+            g_string_append_printf(
+                out, "      BAR%u: %u bit%s memory at 0x%08" PRIx64 " [0x%08" PRIx64 "].\n", k,
+                d->kind == PCI_BAR_MEM64 ? 64 : 32, d->prefetch ? " prefetchable" : "", at, last);
         }
     }
     if (f->rom_ram) {
@@ -58,17 +78,20 @@ static void pci_print_func(const PciFunc *f, GString *out)
 {
     unsigned class = pci_le16(f->config + PCI_CLASS);
     const char *name = pci_class_name(class);
-    g_string_append_printf(out, "  Bus %2u, device %3u, function %u:\n    ", f->bus->number, f->devfn >> 3, f->devfn & 7);
+    g_string_append_printf(out, "  Bus %2u, device %3u, function %u:\n    ", f->bus->number, f->devfn >> 3,
+                           f->devfn & 7);
     if (name) {
         g_string_append(out, name);
     } else {
         g_string_append_printf(out, "Class %04x", class);
     }
-    g_string_append_printf(out, ": PCI device %04x:%04x\n", pci_le16(f->config), pci_le16(f->config + PCI_DEVICE_ID));
+    g_string_append_printf(out, ": PCI device %04x:%04x\n", pci_le16(f->config),
+                           pci_le16(f->config + PCI_DEVICE_ID));
     g_string_append_printf(out, "      PCI subsystem %04x:%04x\n", pci_le16(f->config + PCI_SUBVENDOR),
                            pci_le16(f->config + PCI_SUBDEVICE));
     if (f->config[PCI_INT_PIN]) {
-        g_string_append_printf(out, "      IRQ %u, pin %c\n", f->config[PCI_INT_LINE], 'A' + f->config[PCI_INT_PIN] - 1);
+        g_string_append_printf(out, "      IRQ %u, pin %c\n", f->config[PCI_INT_LINE],
+                               'A' + f->config[PCI_INT_PIN] - 1);
     }
     pci_print_bars(f, out);
     g_string_append_printf(out, "      id \"%s\"\n", f->dev->id ? f->dev->id : "");

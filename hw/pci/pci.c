@@ -11,7 +11,8 @@
 
 static const Prop pci_child_props[] = {
     PROP_PCI_ADDR(PciFunc, addr_prop, "addr", "Slot and optional function: DEV[.FN], hexadecimal"),
-    PROP_BOOL(PciFunc, multifunction, "multifunction", false, "Slot has several functions; set on function 0"),
+    PROP_BOOL(PciFunc, multifunction, "multifunction", false,
+              "Slot has several functions; set on function 0"),
     PROP_STR(PciFunc, romfile, "romfile", NULL, "Option ROM image; empty: none"),
     PROP_I32(PciFunc, rombar, "rombar", 1, 0, 1, "1: the option ROM is in the ROM BAR; 0: no option ROM"),
     { 0 },
@@ -60,8 +61,10 @@ static bool pci_check_multifunction(PciBus *b, Device *dev, unsigned devfn, bool
         return true;
     }
     if (!multi && !pci_slot_empty(b, slot)) {
-        error_set(errp, "PCI address %02x.0: other functions of that slot are in use, but '%s' has multifunction=off",
-                  slot, device_name(dev));
+        error_set(
+            errp,
+            "PCI address %02x.0: other functions of that slot are in use, but '%s' has multifunction=off",
+            slot, device_name(dev));
         error_hint(errp, "set multifunction=on on '%s'", device_name(dev));
         return false;
     }
@@ -79,7 +82,9 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
             }
         }
         error_set(errp, "no free slot on PCI bus '%s' for '%s'", b->bus->name, device_name(dev));
-        error_hint(errp, "remove a device, or put several into one slot: multifunction=on,addr=SLOT.0, addr=SLOT.1, ...");
+        error_hint(
+            errp,
+            "remove a device, or put several into one slot: multifunction=on,addr=SLOT.0, addr=SLOT.1, ...");
         return false;
     }
     *devfn = f->addr_prop;
@@ -89,8 +94,8 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
         if (holder) {
             pci_describe_holder(who, holder);
         }
-        return holder ? error_set(errp, "PCI address %02x.%x on bus '%s' is in use by %s", *devfn >> 3, *devfn & 7,
-                                  b->bus->name, who->str)
+        return holder ? error_set(errp, "PCI address %02x.%x on bus '%s' is in use by %s", *devfn >> 3,
+                                  *devfn & 7, b->bus->name, who->str)
                       : error_set(errp, "PCI address 0x%x is beyond slot 1f, function 7", *devfn);
     }
     return pci_check_multifunction(b, dev, *devfn, f->multifunction, errp);
@@ -109,8 +114,8 @@ static void pci_init_header(PciFunc *f)
     pci_put16(c + PCI_SUBVENDOR, o->subvendor ? o->subvendor : f->bus->subvendor);
     pci_put16(c + PCI_SUBDEVICE, o->subvendor ? o->subdevice : f->bus->subdevice);
     c[PCI_INT_PIN] = o->intx_pin;
-    pci_put16(f->wmask + PCI_COMMAND, PCI_CMD_IO | PCI_CMD_MEM | PCI_CMD_MASTER | PCI_CMD_PARITY | PCI_CMD_SERR |
-                                      PCI_CMD_INTX_OFF);
+    pci_put16(f->wmask + PCI_COMMAND,
+              PCI_CMD_IO | PCI_CMD_MEM | PCI_CMD_MASTER | PCI_CMD_PARITY | PCI_CMD_SERR | PCI_CMD_INTX_OFF);
     pci_put16(f->w1cmask + PCI_STATUS, PCI_STATUS_W1C);
     f->wmask[PCI_CACHE_LINE] = 0xff;
     f->wmask[PCI_LATENCY] = 0xff;
@@ -133,7 +138,8 @@ static bool pci_prepare(Bus *bus, Device *dev, Error **errp)
         return false;
     }
     if (b->no_hotplug) {
-        return error_set(errp, "cannot add '%s' to PCI bus '%s': %s", device_name(dev), bus->name, b->no_hotplug);
+        return error_set(errp, "cannot add '%s' to PCI bus '%s': %s", device_name(dev), bus->name,
+                         b->no_hotplug);
     }
     if (!pci_pick_devfn(b, dev, &devfn, errp)) {
         return false;
@@ -141,7 +147,9 @@ static bool pci_prepare(Bus *bus, Device *dev, Error **errp)
     f->dev = dev;
     f->bus = b;
     f->devfn = devfn;
-    f->dma = (DmaContext){ .as = &dev->machine->as_mem, .requester = b->number << 8 | devfn, .enabled = &f->bus_master };
+    f->dma = (DmaContext){ .as = &dev->machine->as_mem,
+                           .requester = b->number << 8 | devfn,
+                           .enabled = &f->bus_master };
     pci_init_header(f);
     return true;
 }
@@ -165,7 +173,8 @@ static bool pci_load_rom(PciFunc *f, Error **errp)
         return error_set(errp, "option ROM of '%s': %s", device_name(f->dev), gerr->message);
     }
     if (len == 0 || len > 16 * 1024 * 1024) {
-        return error_set(errp, "option ROM '%s' has %zu bytes; 1 byte to 16 MiB are possible", path, (size_t)len);
+        return error_set(errp, "option ROM '%s' has %zu bytes; 1 byte to 16 MiB are possible", path,
+                         (size_t)len);
     }
     uint64_t size = RAM_PAGE_SIZE;
     while (size < len) {
@@ -256,19 +265,27 @@ static const VmState pci_child_state = {
 static void pci_describe_child(Device *dev, GString *out, int indent)
 {
     PciFunc *f = pci_func(dev);
-    g_string_append_printf(out, "%*sclass %04x, addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)\n", indent, "",
-                           pci_le16(f->config + PCI_CLASS), f->bus->number, f->devfn >> 3, f->devfn & 7,
-                           pci_le16(f->config), pci_le16(f->config + PCI_DEVICE_ID),
+    g_string_append_printf(out, "%*sclass %04x, addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)\n",
+                           indent, "", pci_le16(f->config + PCI_CLASS), f->bus->number, f->devfn >> 3,
+                           f->devfn & 7, pci_le16(f->config), pci_le16(f->config + PCI_DEVICE_ID),
                            pci_le16(f->config + PCI_SUBVENDOR), pci_le16(f->config + PCI_SUBDEVICE));
 }
 
 const BusType pci_bus_type = {
-    .name = "PCI", .child_size = sizeof(PciFunc), .child_props = pci_child_props, .child_vmstate = &pci_child_state,
-    .prepare = pci_prepare, .attach = pci_attach, .detach = pci_detach,
-    .child_reset = pci_child_reset, .child_reset_done = pci_child_reset_done, .describe_child = pci_describe_child,
+    .name = "PCI",
+    .child_size = sizeof(PciFunc),
+    .child_props = pci_child_props,
+    .child_vmstate = &pci_child_state,
+    .prepare = pci_prepare,
+    .attach = pci_attach,
+    .detach = pci_detach,
+    .child_reset = pci_child_reset,
+    .child_reset_done = pci_child_reset_done,
+    .describe_child = pci_describe_child,
 };
 
-PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops, void *host)
+PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops,
+                    void *host)
 {
     PciBus *b = g_new0(PciBus, 1);
     device_add_cleanup(bridge, g_free, b);

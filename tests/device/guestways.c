@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/guestways.c - random accesses of devices that own no region.
- * Models: the PS/2 link as an 8042 uses it, keys and movements; the local APIC as its CPU sees it: page, MSRs,
+ * Models: the PS/2 link as an 8042 uses it, keys and movements; the local APIC as its CPU sees it: page,
+ *   MSRs,
  * CR8, acknowledge, LINT pins, messages.
  * Threads: main.
  */
@@ -139,7 +140,8 @@ static void apic_feed(Device *dev, GRand *rand)
     if (r & 1) {
         apic_set_lint(apic_cpu(dev)->apic, r >> 1 & 1, r >> 2 & 1);
     } else {
-        msi_send(dev->machine, (MsiMessage){ .addr = 0xfee00000 | (g_rand_int(rand) & 0xffffc), .data = r >> 1 });
+        msi_send(dev->machine,
+                 (MsiMessage){ .addr = 0xfee00000 | (g_rand_int(rand) & 0xffffc), .data = r >> 1 });
     }
 }
 

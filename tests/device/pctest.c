@@ -21,10 +21,15 @@ static bool test_board_init(Machine *m, Error **errp)
     region_map(&m->sysmem, 0, &m->ram_region, 0);
     t->host = device_create(m, &i440fx_host_type, m->unattached, NULL, NULL, errp, NULL);
     t->pci = t->host ? i440fx_host_bus(t->host) : NULL;
-    t->i440fx = t->pci ? device_create(m, &i440fx_type, m->unattached, NULL, t->pci->bus, errp, "addr", "0", NULL) : NULL;
-    t->piix3 = t->i440fx ? device_create(m, &piix3_type, m->unattached, NULL, t->pci->bus, errp, "addr", "1.0",
-                                         "multifunction", "on", NULL) : NULL;
-    t->pm = t->piix3 ? device_create(m, &piix4_pm_type, m->unattached, NULL, t->pci->bus, errp, "addr", "1.3", NULL) : NULL;
+    t->i440fx =
+        t->pci ? device_create(m, &i440fx_type, m->unattached, NULL, t->pci->bus, errp, "addr", "0", NULL)
+               : NULL;
+    t->piix3 = t->i440fx ? device_create(m, &piix3_type, m->unattached, NULL, t->pci->bus, errp, "addr",
+                                         "1.0", "multifunction", "on", NULL)
+                         : NULL;
+    t->pm = t->piix3 ? device_create(m, &piix4_pm_type, m->unattached, NULL, t->pci->bus, errp, "addr", "1.3",
+                                     NULL)
+                     : NULL;
     t->fw = t->pm ? device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, errp, NULL) : NULL;
     return t->fw != NULL;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-firmware.c - what firmware is told: fw_cfg with its DMA, ACPI tables (checked by iasl), SMBIOS
+ * tests/device/test-firmware.c - what firmware is told: fw_cfg with its DMA, ACPI tables (checked by iasl),
+ *   SMBIOS
  * (checked by dmidecode), -kernel files good and broken.
  */
 #include "pctest.h"
@@ -49,7 +50,8 @@ static void test_ports(void)
     pctest_out(t, 0x510, 0x7777, 2); /* no such item */
     g_assert_cmphex(pctest_in(t, 0x511, 1), ==, 0);
     g_autoptr(Error) err = NULL, err2 = NULL;
-    g_assert_false(fw_cfg_add_file_bytes(t->fw, "opt/a-name-that-is-fifty-six-bytes-long-and-so-does-not-fit!", "", 0, &err));
+    g_assert_false(fw_cfg_add_file_bytes(
+        t->fw, "opt/a-name-that-is-fifty-six-bytes-long-and-so-does-not-fit!", "", 0, &err));
     for (unsigned i = 0; i < FW_CFG_FILE_SLOTS - 2; i++) {
         g_autofree char *name = g_strdup_printf("opt/fill/%u", i);
         fw_cfg_add_file_bytes(t->fw, name, "x", 1, &error_abort_slot);
@@ -74,7 +76,7 @@ static void test_dma(void)
     g_assert_cmphex(dma(t, 0x18 << 16 | 0x0a, 8, 0xfff0000000), ==, 1);        /* no such memory */
     g_assert_cmphex(dma(t, 0x18 << 16 | 0x0a, 0xffffffff, UINT64_MAX - 8), ==, 1);
     g_assert_cmphex(dma(t, 0x18 << 16 | 0x0a, 0xffffffff, 0xff0000), ==, 1);   /* runs off the end of RAM */
-    dma(t, 0x18 << 16 | 0x0a, 16, 0x1000);                                     /* over its own command block */
+    dma(t, 0x18 << 16 | 0x0a, 16, 0x1000); /* over its own command block */
     g_assert_cmphex(dma(t, 0x04, 0xffffffff, 0), ==, 0);
     g_assert_cmphex(dma(t, 0x04, 0xffffffff, 0), ==, 0);                       /* the offset saturates */
     g_assert_cmphex(dma(t, 0x02, 1, 0x2000), ==, 0);
@@ -85,7 +87,8 @@ static void test_dma(void)
     pctest_out(t, 0x51b, 7, 1);
     g_autoptr(GRand) r = g_rand_new_with_seed(7);
     for (unsigned i = 0; i < 300; i++) {
-        dma(t, (g_rand_int(r) & 0x1f) | g_rand_int_range(r, 0, 0x40) << 16, g_rand_int(r) & 0xffff, g_rand_int(r) & 0x1ffffff);
+        dma(t, (g_rand_int(r) & 0x1f) | g_rand_int_range(r, 0, 0x40) << 16, g_rand_int(r) & 0xffff,
+            g_rand_int(r) & 0x1ffffff);
     }
     pctest_free(t);
 }
@@ -123,7 +126,9 @@ enum { TABLES_AT = 0x7fe0000, RSDP_AT = 0xf6000 };
 /* Does what firmware does with the loader script. */
 static GByteArray *linked_file(Linked *l, const uint8_t *name)
 {
-    return !strcmp((const char *)name, ACPI_FILE_RSDP) ? l->rsdp : !strcmp((const char *)name, ACPI_FILE_TABLES) ? l->tables : NULL;
+    return !strcmp((const char *)name, ACPI_FILE_RSDP)     ? l->rsdp
+           : !strcmp((const char *)name, ACPI_FILE_TABLES) ? l->tables
+                                                           : NULL;
 }
 
 static Linked run_loader(const AcpiBuilder *b)
@@ -195,7 +200,8 @@ static void check_with_iasl(const char *dir, const uint8_t *table)
 {
     g_autofree char *sig = g_strndup((const char *)table, 4), *path = g_strdup_printf("%s/%s.dat", dir, sig);
     g_assert_true(g_file_set_contents(path, (const char *)table, le32(table + 4), NULL));
-    g_autofree char *un = g_strdup_printf("iasl -p %s -d %s.dat", sig, sig), *re = g_strdup_printf("iasl -ve -p again %s.dsl", sig);
+    g_autofree char *un = g_strdup_printf("iasl -p %s -d %s.dat", sig, sig),
+                    *re = g_strdup_printf("iasl -ve -p again %s.dsl", sig);
     g_autofree char *dsl = g_strdup_printf("%s/%s.dsl", dir, sig), *log = g_strdup_printf("%s/log", dir);
     g_assert_true(run(dir, un));
     g_autofree char *text = NULL;
@@ -214,8 +220,16 @@ static PcAcpi acpi_sample(unsigned n_cpus, uint32_t *ids)
     for (unsigned i = 0; i < n_cpus; i++) {
         ids[i] = i;
     }
-    return (PcAcpi){ .layout = { 128 * MIB, 0 }, .n_cpus = n_cpus, .max_cpus = n_cpus, .apic_id = ids, .hpet = true, .i8042 = true, .pit = true,
-                     .serial = { { 0x3f8, 4 }, { 0x2f8, 3 } }, .n_serial = 2, .pm_base = 0x600 };
+    return (PcAcpi){ .layout = { 128 * MIB, 0 },
+                     .n_cpus = n_cpus,
+                     .max_cpus = n_cpus,
+                     .apic_id = ids,
+                     .hpet = true,
+                     .i8042 = true,
+                     .pit = true,
+                     .serial = { { 0x3f8, 4 }, { 0x2f8, 3 } },
+                     .n_serial = 2,
+                     .pm_base = 0x600 };
 }
 
 static void test_acpi(void)
@@ -236,7 +250,8 @@ static void test_acpi(void)
         }
         g_assert_cmphex(sum20, ==, 0);
         g_assert_cmphex(sum36, ==, 0);
-        const uint8_t *rsdt = at_pointer(&l, le32(l.rsdp->data + 16)), *xsdt = at_pointer(&l, le32(l.rsdp->data + 24));
+        const uint8_t *rsdt = at_pointer(&l, le32(l.rsdp->data + 16)),
+                      *xsdt = at_pointer(&l, le32(l.rsdp->data + 24));
         g_assert_cmpuint((le32(rsdt + 4) - 36) / 4, ==, 4);
         g_assert_cmpuint((le32(xsdt + 4) - 36) / 8, ==, 4);
         const uint8_t *fadt = at_pointer(&l, le32(rsdt + 36));
@@ -280,9 +295,11 @@ static void smbios_options(Machine *m)
     m->n_cpus = 1;
     g_free(m->uuid);
     m->uuid = g_strdup("00112233-4455-6677-8899-aabbccddeeff");
-    m->smbios = json_parse("[{\"type\":\"1\",\"manufacturer\":\"ACME\",\"serial\":\"ds=nocloud\"},"
-                           "{\"type\":\"11\",\"value\":[\"one\",\"two\"]},{\"type\":\"0\",\"release\":\"1.2\"},"
-                           "{\"type\":\"2\",\"asset\":\"tag\"}]", -1, &error_abort_slot);
+    m->smbios =
+        json_parse("[{\"type\":\"1\",\"manufacturer\":\"ACME\",\"serial\":\"ds=nocloud\"},"
+                   "{\"type\":\"11\",\"value\":[\"one\",\"two\"]},{\"type\":\"0\",\"release\":\"1.2\"},"
+                   "{\"type\":\"2\",\"asset\":\"tag\"}]",
+                   -1, &error_abort_slot);
 }
 
 static void test_smbios(void)
@@ -290,7 +307,8 @@ static void test_smbios(void)
     PcTest *t = pctest_new(16 * MIB, smbios_options);
     PcLayout l = { 3 * GIB, 30 * GIB };
     pc_smbios_build(t->m, t->fw, &l, &error_abort_slot);
-    g_autoptr(GBytes) anchor = pctest_file(t, "etc/smbios/smbios-anchor"), tables = pctest_file(t, "etc/smbios/smbios-tables");
+    g_autoptr(GBytes) anchor = pctest_file(t, "etc/smbios/smbios-anchor"),
+                      tables = pctest_file(t, "etc/smbios/smbios-tables");
     gsize na, nt;
     const uint8_t *a = g_bytes_get_data(anchor, &na), *s = g_bytes_get_data(tables, &nt);
     g_assert_cmpuint(na, ==, 31);
@@ -319,15 +337,25 @@ static void test_smbios(void)
     dump[24] = 32;
     dump[21] -= 32;
     memcpy(dump + 32, s, nt);
-    g_autofree char *dir = g_dir_make_tmp("rhea-smbios-XXXXXX", NULL), *bin = g_strdup_printf("%s/dump", dir), *out = NULL;
+    g_autofree char *dir = g_dir_make_tmp("rhea-smbios-XXXXXX", NULL), *bin = g_strdup_printf("%s/dump", dir),
+                    *out = NULL;
     g_autofree char *log = g_strdup_printf("%s/log", dir);
     g_file_set_contents(bin, (char *)dump, 32 + nt, NULL);
     g_assert_true(run(dir, "dmidecode --from-dump dump"));
     g_file_get_contents(log, &out, NULL, NULL);
     static const char *const want[] = {
-        "Manufacturer: ACME", "Serial Number: ds=nocloud", "UUID: 00112233-4455-6677-8899-aabbccddeeff", "String 1: one",
-        "String 2: two", "BIOS Revision: 1.2", "Asset Tag: tag", "Maximum Capacity: 33 GB", "Number Of Devices: 3",
-        "Size: 1 GB", "Processor Information", "End Of Table",
+        "Manufacturer: ACME",
+        "Serial Number: ds=nocloud",
+        "UUID: 00112233-4455-6677-8899-aabbccddeeff",
+        "String 1: one",
+        "String 2: two",
+        "BIOS Revision: 1.2",
+        "Asset Tag: tag",
+        "Maximum Capacity: 33 GB",
+        "Number Of Devices: 3",
+        "Size: 1 GB",
+        "Processor Information",
+        "End Of Table",
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(want); i++) {
         if (!strstr(out, want[i])) {
@@ -345,10 +373,14 @@ static void test_smbios(void)
 
 static void test_smbios_errors(void)
 {
-    static const struct { const char *json, *says; } bad[] = {
-        { "[{\"type\":\"1\",\"manufactorer\":\"x\"}]", "manufactorer" }, { "[{\"type\":\"9\"}]", "type=9" },
-        { "[{\"type\":\"0\",\"release\":\"x\"}]", "release" },           { "[{\"vendor\":\"x\"}]", "type=N" },
-        { "[{\"type\":\"1\",\"uuid\":\"12\"}]", "UUID" },                { "[{\"type\":\"4\",\"max-speed\":\"70000\"}]", "max-speed" },
+    static const struct { const char *json, *says;
+    } bad[] = {
+        { "[{\"type\":\"1\",\"manufactorer\":\"x\"}]", "manufactorer" },
+        { "[{\"type\":\"9\"}]", "type=9" },
+        { "[{\"type\":\"0\",\"release\":\"x\"}]", "release" },
+        { "[{\"vendor\":\"x\"}]", "type=N" },
+        { "[{\"type\":\"1\",\"uuid\":\"12\"}]", "UUID" },
+        { "[{\"type\":\"4\",\"max-speed\":\"70000\"}]", "max-speed" },
         { "[{\"file\":\"/nonexistent\"}]", "/nonexistent" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -379,7 +411,8 @@ static char *temp_file(const void *data, size_t n)
 }
 
 /* Loads `data` as -kernel into a machine of ram_mib; returns the machine when it worked, else the error. */
-static PcTest *load_kernel(const void *data, size_t n, unsigned ram_mib, const char *initrd, const char *append, Error **errp)
+static PcTest *load_kernel(const void *data, size_t n, unsigned ram_mib, const char *initrd,
+                           const char *append, Error **errp)
 {
     PcTest *t = pctest_new(ram_mib * MIB, NULL);
     t->m->kernel = temp_file(data, n);
@@ -615,10 +648,13 @@ static void test_fuzz(void)
             f[i % 3 == 2 && k > 1 ? 524 + at % 24 : at] = g_rand_int(r);
         }
         g_autoptr(GBytes) file = g_bytes_new(f, g_rand_int_range(r, 1, N));
-        BootRequest q = { .m = t->m, .fw = t->fw, .layout = &t->layout, .kernel = "fuzz", .append = "a", .file = file };
+        BootRequest q = {
+            .m = t->m, .fw = t->fw, .layout = &t->layout, .kernel = "fuzz", .append = "a", .file = file
+        };
         g_autoptr(Error) err = NULL;
-        bool ok = boot_linux_probe(file) ? boot_linux_load(&q, &err) : boot_multiboot_probe(file) ? boot_multiboot_load(&q, &err)
-                : !loader_is_elf(file) || boot_pvh_load(&q, &err);
+        bool ok = boot_linux_probe(file)       ? boot_linux_load(&q, &err)
+                  : boot_multiboot_probe(file) ? boot_multiboot_load(&q, &err)
+                                               : !loader_is_elf(file) || boot_pvh_load(&q, &err);
         g_assert_true(ok == !err);
     }
     pctest_free(t);

@@ -598,9 +598,9 @@ static void test_storm(const void *data)
         storm_turns(&s);
     }
     g_test_message("%s, %s: %" PRIu64 " accesses answered, of %" PRIu64 " of %u regions%s%s%s, in %.1f s",
-                   ((const DeviceType *)data)->name, p.on_board ? "on the pc board" : "alone", hits, tries, regions,
-                   is_pci(p.dev) ? " and configuration space" : "", way ? " and " : "", way ? way->name : "",
-                   (double)(g_get_monotonic_time() - start) / G_USEC_PER_SEC);
+                   ((const DeviceType *)data)->name, p.on_board ? "on the pc board" : "alone", hits, tries,
+                   regions, is_pci(p.dev) ? " and configuration space" : "", way ? " and " : "",
+                   way ? way->name : "", (double)(g_get_monotonic_time() - start) / G_USEC_PER_SEC);
     g_assert_cmpuint(hits, >=, n); /* the others are too wide, or beyond the end */
     g_rand_free(rand);
     place_close(&p);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-pcboard.c - the whole pc board on the test accelerator: wiring, CMOS, properties, saved state.
+ * tests/device/test-pcboard.c - the whole pc board on the test accelerator: wiring, CMOS, properties, saved
+ *   state.
  */
 #include "pctest.h"
 #include "hw/i386/pc.h"

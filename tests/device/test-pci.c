@@ -25,7 +25,9 @@ static void probe_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val)
 
 static bool probe_realize(Device *dev, Error **errp G_GNUC_UNUSED)
 {
-    static const MemOps ops = { .read = probe_read, .write = probe_write, .min = 1, .max = 4, .impl_min = 4, .impl_max = 4 };
+    static const MemOps ops = {
+        .read = probe_read, .write = probe_write, .min = 1, .max = 4, .impl_min = 4, .impl_max = 4
+    };
     Probe *p = dev_as(Probe, dev);
     region_init_io(&p->io, dev, "probe-io", &ops, p, 0x18);
     region_init_io(&p->mem, dev, "probe-mem", &ops, p, 0x1000);
@@ -42,12 +44,17 @@ static const PciOps probe_ops = {
     .bar = { { PCI_BAR_IO }, { PCI_BAR_MEM32 }, { PCI_BAR_MEM64, true } },
 };
 static const DeviceType probe_type = {
-    .name = "probe", .size = sizeof(Probe), .bus_type = &pci_bus_type, .bus_ops = &probe_ops, .realize = probe_realize,
+    .name = "probe",
+    .size = sizeof(Probe),
+    .bus_type = &pci_bus_type,
+    .bus_ops = &probe_ops,
+    .realize = probe_realize,
 };
 
 static Probe *add_probe(PcTest *t, const char *addr)
 {
-    Device *d = device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &error_abort_slot, "addr", addr, NULL);
+    Device *d = device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &error_abort_slot,
+                              "addr", addr, NULL);
     return dev_as(Probe, d);
 }
 
@@ -160,15 +167,20 @@ static void test_places(void)
 {
     PcTest *t = pctest_new(16 * MIB, NULL);
     g_autoptr(Error) err = NULL, err2 = NULL, err3 = NULL, err4 = NULL;
-    Device *first = device_create(t->m, &probe_type, t->m->peripheral, "first", t->pci->bus, &error_abort_slot, NULL);
+    Device *first =
+        device_create(t->m, &probe_type, t->m->peripheral, "first", t->pci->bus, &error_abort_slot, NULL);
     g_assert_cmpuint(pci_func(first)->devfn, ==, PCI_DEVFN(2, 0));
-    g_assert_null(device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err, "addr", "2", NULL));
+    g_assert_null(
+        device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err, "addr", "2", NULL));
     g_assert_nonnull(strstr(error_text(err), "first"));
-    g_assert_null(device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err2, "addr", "2.1", NULL));
+    g_assert_null(
+        device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err2, "addr", "2.1", NULL));
     g_assert_nonnull(strstr(error_text(err2), "multifunction"));
-    g_assert_null(device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err3, "addr", "20", NULL));
+    g_assert_null(
+        device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err3, "addr", "20", NULL));
     add_probe(t, "9.1");
-    g_assert_null(device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err4, "addr", "9", NULL));
+    g_assert_null(
+        device_create(t->m, &probe_type, t->m->peripheral, NULL, t->pci->bus, &err4, "addr", "9", NULL));
     g_assert_nonnull(strstr(error_text(err4), "multifunction"));
     g_autoptr(GString) out = g_string_new(NULL);
     pci_print(t->pci, out);
@@ -219,7 +231,8 @@ static void test_pam(void)
         g_assert_cmphex(pctest_read(t, at, 1), ==, 0xa0 + k);
         g_assert_cmphex(pctest_read(t, at + 0x3fff, 1), ==, 0xb0 + k);
         pctest_config_write(t, HOST, 0x5a + k / 2, 0, 1);
-        g_assert_cmphex(pctest_read(t, at, 1), ==, at < 0xe0000 ? 0xff : 0x80 | ((at - 0xe0000) >> 12) | 0x20);
+        g_assert_cmphex(pctest_read(t, at, 1), ==,
+                        at < 0xe0000 ? 0xff : 0x80 | ((at - 0xe0000) >> 12) | 0x20);
     }
     machine_reset(t->m, RESET_WARM);
     g_assert_cmphex(pctest_read(t, 0xf0000, 1), ==, rom_f0000);

@@ -36,7 +36,8 @@ static void test_ioapic_lines(void)
     tm_build(tm);
     heard = g_string_new(NULL);
     Qtest *q = qtest_new(tm->m, hear, NULL);
-    say(tm, q, "outb 0x43 0x34", "OK\n"); /* 8254 data sheet: counter 0, both bytes, mode 2; output goes high */
+    say(tm, q, "outb 0x43 0x34",
+        "OK\n"); /* 8254 data sheet: counter 0, both bytes, mode 2; output goes high */
     say(tm, q, "irq_intercept_in ioapic", "OK\n");
     say(tm, q, "outb 0x40 0", "OK\n");
     say(tm, q, "outb 0x40 0x10", "OK\n"); /* 4096 clocks of 838 ns: low for the last one (MP 1.4: pin 2) */
