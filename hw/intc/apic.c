@@ -879,7 +879,8 @@ static bool apic_post_load(void *opaque, Error **errp)
     }
     a->irr[0] &= 0xffff0000;
     a->isr[0] &= 0xffff0000;
-    if (a->timer_start < 0 || a->timer_start > timer_now(a)) {
+    /* Before time 0 if a slower divisor was chosen in the middle of a count; at most by a whole count. */
+    if (a->timer_start < -((int64_t)UINT32_MAX << 7) || a->timer_start > timer_now(a)) {
         a->timer_start = timer_now(a);
     }
     if (a->bus->page.at != (a->base & ~0xfffull)) {

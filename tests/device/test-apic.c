@@ -363,6 +363,18 @@ static void test_state(void)
     g_autoptr(GString) text = g_string_new(NULL);
     apic_print(tm->m->cpus[1], text);
     g_assert_nonnull(strstr(text->str, "periodic"));
+    /* A count that goes on at a slower rate began, as it seems, before the machine did. */
+    wr(tm, 1, LVTT, 0x10030);
+    wr(tm, 1, TDCR, 0xb); /* by 1 */
+    wr(tm, 1, TMICT, 1000000);
+    tm_step(tm, 900000);
+    wr(tm, 1, TDCR, 0xa); /* by 128 */
+    uint32_t left = rd(tm, 1, TMCCT);
+    g_assert_cmpuint(left, ==, 100000);
+    g_autoptr(GByteArray) c = tm_save(tm);
+    tm_reset(tm);
+    g_assert_true(tm_load(tm, c, &error_abort_slot));
+    g_assert_cmpuint(rd(tm, 1, TMCCT), ==, left);
     tm_free(tm);
 }
 
