@@ -173,13 +173,25 @@ static const FlatRange *phys_range(X86Cpu *cpu, hwaddr pa)
     return flatview_find(as_view(x86_memory(cpu)), pa, NULL);
 }
 
+/* Naturally aligned accesses of up to 8 bytes are one host access (SDM 8.1.1); a memcpy() of unknown length is not. */
+static inline void copy_once(void *to, const void *from, unsigned n)
+{
+    switch (n) {
+    case 1: memcpy(to, from, 1); break;
+    case 2: memcpy(to, from, 2); break;
+    case 4: memcpy(to, from, 4); break;
+    case 8: memcpy(to, from, 8); break;
+    default: memcpy(to, from, n);
+    }
+}
+
 uint64_t x86_phys_ld(X86Cpu *cpu, hwaddr pa, unsigned n)
 {
     uint64_t v = 0;
     rcu_read_lock();
     const FlatRange *r = phys_range(cpu, pa);
     if (G_LIKELY(r && r->host && pa - r->start + n <= r->size)) {
-        memcpy(&v, r->host + (pa - r->start), n);
+        copy_once(&v, r->host + (pa - r->start), n);
     } else {
         as_load(x86_memory(cpu), pa, n, &v, cpu_attrs(cpu));
     }
@@ -264,7 +276,7 @@ static void page_read(X86Cpu *cpu, uint64_t lin, uint8_t *buf, unsigned n, unsig
 {
     const TlbEntry *e = entry_for(cpu, lin, ACC_READ, mmu);
     if (G_LIKELY(!(e->rtag & TLB_SLOW_IO))) {
-        memcpy(buf, (const void *)(lin + e->delta), n);
+        copy_once(buf, (const void *)(lin + e->delta), n);
         return;
     }
     const TlbAux *a = &cpu->tlb->aux[mmu][tlb_index(lin)];
@@ -282,7 +294,7 @@ static void page_write(X86Cpu *cpu, uint64_t lin, const uint8_t *buf, unsigned n
     if (G_UNLIKELY(cpu->t0->log_stores)) {
         t1_log_store(cpu, (void *)(lin + e->delta), n);
     }
-    memcpy((void *)(lin + e->delta), buf, n);
+    copy_once((void *)(lin + e->delta), buf, n);
     if (e->wtag & TLB_SLOW_WATCH) {
         x86_ram_stored(cpu, lin, n, mmu);
     }
