@@ -40,9 +40,9 @@ def guest_ram_resident(pid, ram_bytes):
     return sum(k for k, is_ram in resident.values() if is_ram), sum(k for k, _ in resident.values())
 
 
-def run(program, kernel, initrd, cpu, timeout=600):
+def run(program, kernel, initrd, cpu, timeout=600, extra=("-accel", "tcg")):
     """CPU seconds of one boot, and the largest resident memory beyond guest RAM seen (MiB)."""
-    args = (program if isinstance(program, list) else [program]) + ["-nodefaults", "-M", "pc", "-accel", "tcg", "-cpu", cpu, "-m", "512M", "-display", "none",
+    args = [program, *extra, "-nodefaults", "-M", "pc", "-cpu", cpu, "-m", "512M", "-display", "none",
             "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append",
             "console=ttyS0 quiet panic=-1"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -3,11 +3,13 @@
 static program (guest/*.c) and driven over a line: a pipe natively, the serial console of a guest.
 
 Nothing but the engine asked runs while it is asked: the others wait for their next command, halted."""
+import ctypes
 import hashlib
 import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -132,13 +134,24 @@ def process_clock(pid):
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
+def accel(extra):
+    """-accel tcg, unless the further arguments have an -accel: of several the first one counts."""
+    return [] if "-accel" in extra else ["-accel", "tcg"]
+
+
+def die_with_parent():
+    """In the child: an emulator must not outlive a suite that was killed (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class Line:
     """Talks with the program at the other end of two file descriptors."""
 
     def __init__(self, name, args, env=None, cwd=None):
         self.name, self.args = name, args
         self.err = tempfile.TemporaryFile()
-        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err, env=env, cwd=cwd)
+        self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err, env=env, cwd=cwd,
+                                  preexec_fn=die_with_parent)
         os.set_blocking(self.p.stdout.fileno(), False)
         self.out = b""
 
@@ -290,7 +303,7 @@ class Guest(Engine):
 
     def __init__(self, name, program, initrd, cpu, mem="512M", extra=()):
         super().__init__(name)
-        self.args = [program, "-nodefaults", "-M", "pc", "-accel", "tcg", "-cpu", cpu, "-m", mem, "-display", "none",
+        self.args = [program, "-nodefaults", "-M", "pc"] + accel(extra) + ["-cpu", cpu, "-m", mem, "-display", "none",
                      "-serial", "stdio", "-no-reboot", "-kernel", guest_assets.kernel("cloud"), "-initrd", initrd,
                      "-append", "console=ttyS0 quiet panic=-1"] + list(extra)
         self.boot_cpu, self.spent, self.first_clock, self.boot_timeout = None, 0.0, None, 600

@@ -15,6 +15,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -184,12 +185,13 @@ class Suite:
         """A kernel to userspace and off again: CPU time, no native figure."""
         self.say("-- boot")
         initrd = guest_assets.initramfs(os.path.join(self.tmp, "boot.cpio"), "true")
-        programs = [("rhea", [self.a.rhea] + shlex.split(self.a.rhea_args))] + ([("qemu", [self.a.qemu])] if self.a.qemu else [])
-        row = {"group": "boot", "name": "boot", "samples": {e: [] for e, _ in programs}}
+        more = shlex.split(self.a.rhea_args)
+        programs = [("rhea", self.a.rhea, en.accel(more) + more)] + ([("qemu", self.a.qemu, en.accel(()))] if self.a.qemu else [])
+        row = {"group": "boot", "name": "boot", "samples": {e: [] for e, _, _ in programs}}
         for _ in range(self.a.runs):
-            for e, program in programs:
+            for e, program, extra in programs:
                 start = time.monotonic()
-                cpu, memory = boot_bench.run(program, guest_assets.kernel("cloud"), initrd, self.a.cpu)
+                cpu, memory = boot_bench.run(program, guest_assets.kernel("cloud"), initrd, self.a.cpu, extra=extra)
                 row["samples"][e].append({"cpu": cpu, "wall": time.monotonic() - start, "extra_mib": memory})
                 self.accounts[e] = self.accounts.get(e, 0.0) + cpu
         self.finish(row)
@@ -296,7 +298,7 @@ def parse():
     ap.add_argument("--seconds", type=float, default=1.5, help="CPU time the slower emulator shall take per run")
     ap.add_argument("--timeout", type=float, default=120)
     ap.add_argument("--rhea", default=RHEA)
-    ap.add_argument("--rhea-args", default="", help="further arguments, e.g. '-accel tcg,...'")
+    ap.add_argument("--rhea-args", default="", help="further arguments of Rhea, e.g. '-accel tcg,tier=0'")
     ap.add_argument("--qemu", default=shutil.which("qemu-system-x86_64"), help="'none' measures Rhea alone")
     ap.add_argument("--json")
     ap.add_argument("--list", action="store_true", help="print the workloads and end")
@@ -324,6 +326,7 @@ def parse():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # temporary files go, too
     a = parse()
     if a.list:
         for name, (group, ok) in a.catalog.items():
