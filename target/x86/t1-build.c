@@ -65,9 +65,21 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
         if (r != DEC_OK) {
             break;
         }
-        t->uses_vec |= t1_rows()[d->row].cls == T1C_VEC;
+        if (t1_rows()[d->row].cls != T1C_T0 && !t1_traps(d)) {
+            t->uses |= t1_rows()[d->row].state;
+        }
         off = next_offset(t, d, at);
     }
+}
+
+static void head_check(T1 *t, size_t live, int kind)
+{
+    Asm *a = &t->hot;
+    e_op(a, 0, 0x80, 7, h_gs(live));
+    e8(a, 0);
+    T1Stub *s = t1_stub(t, kind, e_jcc(a, CC_E));
+    s->back = a->p;
+    s->rip = t->rip;
 }
 
 static void emit_head(T1 *t)
@@ -77,12 +89,12 @@ static void emit_head(T1 *t)
     e8(a, 0);
     T1Stub *s = t1_stub(t, STUB_POLL, e_jcc(a, CC_NE));
     s->rip = t->rip;
-    if (t->uses_vec) {
-        e_op(a, 0, 0x80, 7, h_gs(offsetof(X86Cpu, tr1.vec_live)));
-        e8(a, 0);
-        s = t1_stub(t, STUB_VEC, e_jcc(a, CC_E));
-        s->back = a->p;
-        s->rip = t->rip;
+    unsigned need = t1_state_needed(t, 0);
+    if (need & T1S_FPU) { /* first: loading it lets go of the vectors */
+        head_check(t, offsetof(X86Cpu, tr1.fpu_live), STUB_FPU);
+    }
+    if (need & T1S_VEC) {
+        head_check(t, offsetof(X86Cpu, tr1.vec_live), STUB_VEC);
     }
 }
 
@@ -113,7 +125,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     T1Code *code = g_malloc0(sizeof(*code) + t->n_links * sizeof(T1Link));
     code->entry = c->hot + c->rx_off;
     code->rip = t->rip;
-    code->uses_vec = t->uses_vec;
+    code->uses = t->uses;
     code->n_links = (uint16_t)t->n_links;
     for (unsigned i = 0; i < t->n_links; i++) {
         uint64_t p = (uint64_t)(uintptr_t)&code->links[i];

@@ -73,7 +73,7 @@ bool t1_fl_dead(const T1 *t, unsigned from)
         switch (r->cls) {
         case T1C_NOP: case T1C_LEA: case T1C_MOV_ZI:
             continue;
-        case T1C_NATIVE: case T1C_VEC: case T1C_XCHG_ZA:
+        case T1C_NATIVE: case T1C_VEC: case T1C_MMX: case T1C_X87: case T1C_XCHG_ZA:
             if (insn_is_mem(d) || r->fl_read & live || r->roles & T1R_CONDFL) {
                 return false;
             }

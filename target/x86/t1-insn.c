@@ -12,7 +12,7 @@
 T1Stub *t1_stub(T1 *t, int kind, uint8_t *from)
 {
     T1Stub *s = &t->stub[t->n_stubs++];
-    *s = (T1Stub){ .kind = kind, .from = from, .insn = (uint16_t)t->i, .fl = t->fl };
+    *s = (T1Stub){ .kind = kind, .from = from, .insn = (uint16_t)t->i, .fl = t->fl, .note = t->fpu_note };
     return s;
 }
 
@@ -51,6 +51,7 @@ static void leave_to(T1 *t, Asm *a, uint64_t rip)
 
 void t1_emit_exit(T1 *t, uint64_t rip)
 {
+    t1_fpu_flush(t);
     t1_fl_to_state(t, &t->hot, &t->fl);
     leave_to(t, &t->hot, rip);
 }
@@ -73,21 +74,23 @@ static uint8_t *put_rec(T1 *t, unsigned insn)
     return at;
 }
 
-static const uint8_t *exec_thunk(const T1 *t, bool flags)
+/* state: T1S_* that the code to return to needs. */
+static const uint8_t *exec_thunk(const T1 *t, bool flags, unsigned state)
 {
-    const T1Thunks *k = t->thunk;
-    const uint8_t *p = t->uses_vec ? (flags ? k->exec_flags_vec : k->exec_vec) : flags ? k->exec_flags : k->exec;
-    return p - t->rx_off;
+    unsigned vec = !(state & T1S_VEC) ? 0 : t->mode & MODE_AVX_OK ? 2 : 1;
+    return t->thunk->exec[flags][vec][(state & T1S_FPU) != 0] - t->rx_off;
 }
 
 void t1_emit_exec(T1 *t)
 {
     uint8_t *fix;
+    t1_fpu_flush(t);
     t1_fl_to_state(t, &t->hot, &t->fl);
     e_rec_address(t, &t->hot, &fix);
-    e_call_to(&t->hot, exec_thunk(t, false));
+    e_call_to(&t->hot, exec_thunk(t, false, t1_state_needed(t, t->i + 1)));
     e_patch(fix, put_rec(t, t->i));
     t->fl = (T1Flags){ .state = true };
+    t->fpu_seg = 0;
 }
 
 /* --- LEA, moves, stack --- */
@@ -475,15 +478,33 @@ static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
     indirect(t, call ? (int32_t)n : 0);
 }
 
+bool t1_traps(const X86Insn *d)
+{
+    return d->op == op_raise_ud || d->op == op_raise_gp || d->op == op_trap_sse || d->op == op_trap_mmx || d->op == op_trap_x87 ||
+           d->op == op_trap_avx;
+}
+
 void t1_emit_insn(T1 *t)
 {
     const X86Insn *d = &t->insn[t->i];
     const T1Row *r = &t1_rows()[d->row];
-    bool trap = d->op == op_raise_ud || d->op == op_raise_gp || d->op == op_trap_sse || d->op == op_trap_mmx || d->op == op_trap_x87 ||
-                d->op == op_trap_avx;
-    switch (trap ? T1C_T0 : r->cls) {
+    switch (r->cls) {
+    case T1C_JCC: case T1C_CALL: case T1C_CALL_E: case T1C_JMP_E: case T1C_RET: case T1C_RET_I: t1_fpu_flush(t); break;
+    default: break;
+    }
+    switch (t1_traps(d) ? T1C_T0 : r->cls) {
     case T1C_NOP: break;
-    case T1C_NATIVE: case T1C_VEC:
+    case T1C_X87:
+        if (!t1_emit_x87(t, d, r)) {
+            t1_emit_exec(t);
+        }
+        break;
+    case T1C_LDMXCSR:
+        if (!t1_emit_ldmxcsr(t, d, r)) {
+            t1_emit_exec(t);
+        }
+        break;
+    case T1C_NATIVE: case T1C_VEC: case T1C_MMX:
         if (!t1_emit_native(t, d, r)) {
             t1_emit_exec(t);
         }
@@ -542,9 +563,10 @@ static void put_exec(T1 *t, T1Stub *s)
 {
     Asm *a = &t->cold;
     uint8_t *fix;
+    t1_fpu_note(a, s->note);
     t1_fl_to_state(t, a, &s->fl);
     e_rec_address(t, a, &fix);
-    e_call_to(a, exec_thunk(t, s->reload_flags));
+    e_call_to(a, exec_thunk(t, s->reload_flags, s->back ? t1_state_needed(t, s->insn + 1u) : 0));
     if (s->back) {
         e_jmp_to(a, s->back);
     } else { /* a branch to the next instruction: rip is set, leave by it */
@@ -566,7 +588,7 @@ static void put_indirect_miss(T1 *t, T1Stub *s)
         e_lea(a, G_RSP, h_mem(G_RSP, s->undo));
     }
     e_rec_address(t, a, &fix);
-    e_call_to(a, exec_thunk(t, false));
+    e_call_to(a, exec_thunk(t, false, 0));
     e_jmp_to(a, t->thunk->exit - t->rx_off); /* not reached: it raises */
     e_patch(fix, put_rec(t, s->insn));
 }
@@ -596,9 +618,9 @@ void t1_put_stubs(T1 *t)
             e_mov_ri(&t->cold, T1_, s->rip);
             e_jmp_to(&t->cold, t->thunk->indirect - t->rx_off);
             break;
-        case STUB_VEC:
+        case STUB_VEC: case STUB_FPU:
             e_mov_ri(&t->cold, T1_, s->rip);
-            e_call_to(&t->cold, t->thunk->load_vec - t->rx_off);
+            e_call_to(&t->cold, (s->kind == STUB_FPU ? t->thunk->load_fpu : t->thunk->load_vec[t->mode & MODE_AVX_OK ? 2 : 1]) - t->rx_off);
             e_jmp_to(&t->cold, s->back);
             break;
         }

@@ -129,6 +129,17 @@ static uint32_t flags_known(const T1Code *c)
     return known;
 }
 
+static bool same_fpu(const X86Fpu *a, const X86Fpu *b)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        if (a->r[i].sig != b->r[i].sig || a->r[i].se != b->r[i].se) {
+            return false;
+        }
+    }
+    return a->cw == b->cw && a->sw == b->sw && a->top == b->top && a->tags == b->tags && a->fop == b->fop && a->fcs == b->fcs &&
+           a->fds == b->fds && a->fip == b->fip && a->fdp == b->fdp;
+}
+
 static void compare(X86Cpu *cpu, const T1Code *c)
 {
     T1Lockstep *l = cpu->t1->lockstep;
@@ -145,6 +156,8 @@ static void compare(X86Cpu *cpu, const T1Code *c)
         what = "the mode";
     } else if (memcmp(cpu->xmm, t0->xmm, sizeof(cpu->xmm)) || cpu->mxcsr != t0->mxcsr) {
         what = "a vector register or MXCSR";
+    } else if (!same_fpu(&cpu->fpu, &t0->fpu)) {
+        what = "the x87 state";
     }
     for (unsigned i = 0; i < l->n && !what; i++) {
         if (memcmp(l->store[i].host, l->store[i].new, l->store[i].n)) {

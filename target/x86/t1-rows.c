@@ -256,16 +256,17 @@ static void vex_roles(T1Row *r, const X86Row *x)
 /* Vector instructions whose operands are all explicit, in vector or general registers or in memory. */
 static void vector(T1Row *r, const X86Row *x)
 {
-    static const char *const implicit_mem[] = { "MASKMOVDQU", "LDMXCSR", "STMXCSR", "MASKMOVQ", "VMASKMOVDQU", "VLDMXCSR", "VSTMXCSR" };
+    static const char *const implicit_mem[] = { "MASKMOVDQU", "MASKMOVQ", "VMASKMOVDQU" };
     for (unsigned i = 0; i < G_N_ELEMENTS(implicit_mem); i++) {
         if (!strcmp(x->name, implicit_mem[i])) {
             return;
         }
     }
-    if (x->attrs & (RA_MMX | RA_X87 | RA_END | RA_CPL0 | RA_VSIB) || !(x->attrs & (RA_SSE | RA_AVX))) {
+    if (x->attrs & (RA_X87 | RA_END | RA_CPL0 | RA_VSIB)) {
         return;
     }
-    r->cls = T1C_VEC;
+    r->cls = x->attrs & RA_MMX ? T1C_MMX : T1C_VEC;
+    r->state = (x->attrs & RA_MMX ? T1S_FPU : 0) | (x->attrs & (RA_SSE | RA_AVX) ? T1S_VEC : 0);
     if (!strncmp(x->name, "PCMPESTRI", 9) || !strncmp(x->name, "PCMPISTRI", 9)) {
         r->implicit = 1u << R_RCX;
     }
@@ -277,6 +278,10 @@ static void vector(T1Row *r, const X86Row *x)
         !strcmp(x->name, "PTEST") || !strncmp(x->name, "PCMPISTR", 8) || !strncmp(x->name, "PCMPESTR", 8)) {
         no_dst(r);
         r->implicit |= !strncmp(x->name, "PCMP", 4) && x->name[8] == 'I' ? 1u << R_RCX : 0;
+    }
+    if (strstr(x->name, "LDMXCSR")) {
+        r->cls = T1C_LDMXCSR;
+        r->roles = 0;
     }
     if (x->attrs & RA_ALIGN) {
         r->roles |= T1R_ALIGN;
@@ -315,7 +320,9 @@ static void make_table(void)
         r->fl_read = x->fl_read;
         r->fl_def = x->fl_written | x->fl_undef;
         roles_of(r, x);
-        if (x->attrs & (RA_SSE | RA_AVX | RA_MMX | RA_X87)) {
+        if (x->attrs & RA_X87 || !strcmp(x->name, "FWAIT")) {
+            t1_fpu_row(r, x);
+        } else if (x->attrs & (RA_SSE | RA_AVX | RA_MMX)) {
             vector(r, x);
         } else if (x->map == 0) {
             one_byte(r, x, digit);
@@ -325,6 +332,9 @@ static void make_table(void)
             three_byte(r, x);
         }
         if (x->feat && !host_has(x86_feature_names[x->feat])) {
+            r->cls = T1C_T0;
+        }
+        if (r->state & T1S_FPU && !host_has("avx")) { /* XSAVE, that is */
             r->cls = T1C_T0;
         }
     }

@@ -59,35 +59,55 @@ static void cmp_byte_zero(Asm *a, HOp m)
     e8(a, 0);
 }
 
-/* Subroutine: vector registers to X86Cpu, MXCSR as C wants it. */
+/* Subroutine: vector registers to X86Cpu, MXCSR as C wants it. Upper halves stay there in code that may not use AVX. */
 static uint8_t *make_save_vec(Asm *a, bool avx)
+{
+    uint8_t *at = a->p, *low = NULL;
+    if (avx) {
+        e_op(a, 0, 0x80, 7, TR(vec_live));
+        e8(a, 2);
+        low = e_jcc(a, CC_NE);
+    }
+    for (int all = avx; all >= 0; all--) {
+        if (!all && low) {
+            e_patch(low, a->p);
+        }
+        for (unsigned n = 0; n < 16; n++) {
+            xmm_move(a, n, false, all);
+        }
+        e_op(a, E_0F, 0xae, 3, h_gs(offsetof(X86Cpu, mxcsr)));
+        e_op(a, E_0F, 0xae, 2, TR(host_mxcsr));
+        if (all) {
+            e_bytes(a, "\xc5\xf8\x77", 3); /* VZEROUPPER */
+        }
+        e_op(a, 0, 0xc6, 0, TR(vec_live));
+        e8(a, 0);
+        e8(a, 0xc3);
+    }
+    return at;
+}
+
+static uint8_t *make_load_vec(Asm *a, bool all)
 {
     uint8_t *at = a->p;
     for (unsigned n = 0; n < 16; n++) {
-        xmm_move(a, n, false, avx);
+        xmm_move(a, n, true, all);
     }
-    e_op(a, E_0F, 0xae, 3, h_gs(offsetof(X86Cpu, mxcsr)));
-    e_op(a, E_0F, 0xae, 2, TR(host_mxcsr));
-    if (avx) {
-        e_bytes(a, "\xc5\xf8\x77", 3); /* VZEROUPPER */
-    }
+    e_op(a, E_0F, 0xae, 2, h_gs(offsetof(X86Cpu, mxcsr)));
     e_op(a, 0, 0xc6, 0, TR(vec_live));
-    e8(a, 0);
+    e8(a, all ? 2 : 1);
     e8(a, 0xc3);
     return at;
 }
 
-static uint8_t *make_load_vec(Asm *a, bool avx)
+/* On C's stack, general and vector registers saved; keeps callee-saved registers. */
+static void save_fpu_if_live(Asm *a)
 {
-    uint8_t *at = a->p;
-    for (unsigned n = 0; n < 16; n++) {
-        xmm_move(a, n, true, avx);
-    }
-    e_op(a, E_0F, 0xae, 2, h_gs(offsetof(X86Cpu, mxcsr)));
-    e_op(a, 0, 0xc6, 0, TR(vec_live));
-    e8(a, 1);
-    e8(a, 0xc3);
-    return at;
+    cmp_byte_zero(a, TR(fpu_live));
+    uint8_t *skip = e_jcc(a, CC_E);
+    e_load(a, H_RDI, TR(self));
+    call_c(a, (const void *)t1_fpu_save);
+    e_patch(skip, a->p);
 }
 
 static void save_vec_if_live(Asm *a, const uint8_t *save_vec)
@@ -98,21 +118,23 @@ static void save_vec_if_live(Asm *a, const uint8_t *save_vec)
     e_patch(skip, a->p);
 }
 
-/* T0_: the T1Rec. Calls fn(cpu, rec); goes on behind the call that led here, or leaves translated code. */
-static uint8_t *make_exec(Asm *a, const void *fn, bool flags, bool vec, const uint8_t *save, const uint8_t *load, const uint8_t *leave)
+/* T0_: the T1Rec. Calls fn(cpu, rec); goes on behind the call that led here, or leaves translated code. load: NULL, or
+ * what loads the vectors. */
+static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *save, const uint8_t *load, const uint8_t *leave)
 {
     uint8_t *at = a->p;
     guest_regs(a, false);
     save_vec_if_live(a, save);
     e_store(a, TR(shadow_rsp), H_RSP);
     e_load(a, H_RSP, TR(host_rsp));
+    save_fpu_if_live(a);
     e_load(a, H_RDI, TR(self));
     e_mov_rr(a, H_RSI, T0_);
     call_c(a, fn);
     e_load(a, H_RSP, TR(shadow_rsp));
     e_op(a, 0, 0x85, H_RAX, h_reg(H_RAX));
     e_patch(e_jcc(a, CC_NE), leave);
-    if (vec) {
+    if (load) {
         e_call_to(a, load);
     }
     guest_regs(a, true);
@@ -143,6 +165,7 @@ static uint8_t *make_leave(Asm *a, const uint8_t *save)
     uint8_t *at = a->p;
     save_vec_if_live(a, save);
     e_load(a, H_RSP, TR(host_rsp));
+    save_fpu_if_live(a);
     e_alu_ri(a, true, 0, h_reg(H_RSP), 8);
     for (unsigned i = G_N_ELEMENTS(saved); i-- > 0; ) {
         pop(a, saved[i]);
@@ -151,25 +174,61 @@ static uint8_t *make_leave(Asm *a, const uint8_t *save)
     return at;
 }
 
-static uint8_t *make_load_flags(Asm *a, const uint8_t *save, const uint8_t *load)
+static uint8_t *make_load_flags(Asm *a, const uint8_t *save, const uint8_t *const load[3])
 {
     uint8_t *at = a->p;
     guest_regs(a, false);
-    cmp_byte_zero(a, TR(vec_live));
-    e_op(a, E_0F, 0x95, H_RBX, h_reg(H_RBX)); /* SETNE BL: RBX survives the call */
+    e_op(a, E_0F, 0xb6, H_RBX, TR(vec_live)); /* RBX survives the call; x87 is left alone */
     save_vec_if_live(a, save);
     e_store(a, TR(shadow_rsp), H_RSP);
     e_load(a, H_RSP, TR(host_rsp));
     e_load(a, H_RDI, TR(self));
     call_c(a, (const void *)t1_load_flags);
     e_load(a, H_RSP, TR(shadow_rsp));
-    e_op(a, 0, 0x84, H_RBX, h_reg(H_RBX));
-    uint8_t *skip = e_jcc(a, CC_E);
-    e_call_to(a, load);
-    e_patch(skip, a->p);
+    for (int live = 1; live <= 2; live++) {
+        e_alu_ri(a, false, 7, h_reg(H_RBX), live);
+        uint8_t *skip = e_jcc(a, CC_NE);
+        e_call_to(a, load[live]);
+        e_patch(skip, a->p);
+    }
     guest_regs(a, true);
     e_op(a, 0, 0xff, 6, TR(efl));
     e8(a, 0x9d);
+    e8(a, 0xc3);
+    return at;
+}
+
+/* T1_: where to leave to when an exception is unmasked: then only T0 runs such code. */
+static uint8_t *make_checked_load_vec(Asm *a, const uint8_t *load, const uint8_t *indirect)
+{
+    uint8_t *at = a->p;
+    e_load32(a, T0_, h_gs(offsetof(X86Cpu, mxcsr)));
+    e_op(a, 0, 0xf7, 2, h_reg(T0_)); /* NOT */
+    e_op(a, 0, 0xf7, 0, h_reg(T0_)); /* TEST */
+    e32(a, 0x1f80);
+    e_patch(e_jcc(a, CC_NE), indirect);
+    e_jmp_to(a, load);
+    return at;
+}
+
+/* The same for x87. The vectors are not live afterwards. */
+static uint8_t *make_load_fpu(Asm *a, const uint8_t *save, const uint8_t *indirect)
+{
+    uint8_t *at = a->p;
+    _Static_assert(offsetof(X86Fpu, sw) == offsetof(X86Fpu, cw) + 2, "both in one load");
+    e_load32(a, T0_, h_gs(offsetof(X86Cpu, fpu.cw)));
+    e_alu_ri(a, false, 6, h_reg(T0_), 0x3f);
+    e_op(a, 0, 0xf7, 0, h_reg(T0_));
+    e32(a, 0x80003f); /* all masks, and ES clear */
+    e_patch(e_jcc(a, CC_NE), indirect);
+    guest_regs(a, false);
+    save_vec_if_live(a, save);
+    e_store(a, TR(shadow_rsp), H_RSP);
+    e_load(a, H_RSP, TR(host_rsp));
+    e_load(a, H_RDI, TR(self));
+    call_c(a, (const void *)t1_fpu_load);
+    e_load(a, H_RSP, TR(shadow_rsp));
+    guest_regs(a, true);
     e8(a, 0xc3);
     return at;
 }
@@ -181,27 +240,27 @@ void t1_make_thunks(T1State *s)
     bool avx = __builtin_cpu_supports("avx");
     s->thunk.enter = (void (*)(X86Cpu *, const void *))(void *)(a->p + off);
     make_enter(a);
-    uint8_t *save = make_save_vec(a, avx), *load = make_load_vec(a, avx), *leave = make_leave(a, save);
+    uint8_t *save = make_save_vec(a, avx), *low = make_load_vec(a, false), *all = avx ? make_load_vec(a, true) : low;
+    const uint8_t *const load[3] = { NULL, low, all };
+    uint8_t *leave = make_leave(a, save);
     s->thunk.exit_link = a->p + off;
     e_store(a, TR(link), T1_);
     s->thunk.exit = a->p + off;
     guest_regs(a, false);
     e_jmp_to(a, leave);
-    s->thunk.indirect = a->p + off;
+    uint8_t *indirect = a->p;
+    s->thunk.indirect = indirect + off;
     e_store(a, h_gs(offsetof(X86Cpu, rip)), T1_);
     e_jmp_to(a, s->thunk.exit - off);
-    /* T1_: where to leave to when a vector exception is unmasked: then only T0 runs vector code. */
-    s->thunk.load_vec = a->p + off;
-    e_load32(a, T0_, h_gs(offsetof(X86Cpu, mxcsr)));
-    e_op(a, 0, 0xf7, 2, h_reg(T0_)); /* NOT */
-    e_op(a, 0, 0xf7, 0, h_reg(T0_)); /* TEST */
-    e32(a, 0x1f80);
-    e_patch(e_jcc(a, CC_NE), s->thunk.indirect - off);
-    e_jmp_to(a, load);
-    s->thunk.exec = make_exec(a, (const void *)t1_exec, false, false, save, load, leave) + off;
-    s->thunk.exec_flags = make_exec(a, (const void *)t1_exec_flags, true, false, save, load, leave) + off;
-    s->thunk.exec_vec = make_exec(a, (const void *)t1_exec_vec, false, true, save, load, leave) + off;
-    s->thunk.exec_flags_vec = make_exec(a, (const void *)t1_exec_flags_vec, true, true, save, load, leave) + off;
+    for (unsigned vec = 1; vec <= 2; vec++) {
+        s->thunk.load_vec[vec] = make_checked_load_vec(a, load[vec], indirect) + off;
+    }
+    s->thunk.load_fpu = make_load_fpu(a, save, indirect) + off;
+    for (unsigned k = 0; k < 12; k++) {
+        unsigned flags = k & 1, fpu = k >> 1 & 1, vec = k >> 2;
+        const void *fn = (const void *)t1_exec_fns[flags][(vec ? T1S_VEC : 0) | (fpu ? T1S_FPU : 0)];
+        s->thunk.exec[flags][vec][fpu] = make_exec(a, fn, flags, save, load[vec], leave) + off;
+    }
     s->thunk.load_flags = make_load_flags(a, save, load) + off;
     s->thunk_end = (uint8_t *)(((uintptr_t)a->p + 63) & ~(uintptr_t)63);
     s->cache.hot = s->thunk_end;

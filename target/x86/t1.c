@@ -85,37 +85,41 @@ static inline int exec(X86Cpu *cpu, const T1Rec *rec)
     return 1;
 }
 
-static inline bool simd_masked(const X86Cpu *cpu) { return (cpu->mxcsr & 0x1f80) == 0x1f80; }
-
-static inline int check_vec(X86Cpu *cpu, const T1Rec *rec)
-{
-    if (G_LIKELY(simd_masked(cpu))) {
-        return 0;
-    }
-    cpu->rip = rec->unit_rip + rec->insn.off + rec->insn.len;
-    return 1;
-}
-
-int t1_exec(X86Cpu *cpu, const T1Rec *rec)
-{
-    return exec(cpu, rec);
-}
-
-int t1_exec_flags(X86Cpu *cpu, const T1Rec *rec)
+static inline int exec_for(X86Cpu *cpu, const T1Rec *rec, bool flags, unsigned state)
 {
     int leave = exec(cpu, rec);
-    t1_load_flags(cpu);
-    return leave;
+    if (flags) {
+        t1_load_flags(cpu);
+    }
+    if (leave) {
+        return leave;
+    }
+    if ((state & T1S_VEC && G_UNLIKELY(!t1_simd_masked(cpu))) || (state & T1S_FPU && G_UNLIKELY(!t1_fpu_masked(cpu)))) {
+        cpu->rip = rec->unit_rip + rec->insn.off + rec->insn.len;
+        return 1;
+    }
+    if (state & T1S_FPU) {
+        t1_fpu_load(cpu); /* the last thing C code does */
+    }
+    return 0;
 }
+#define EXEC(name, flags, state) \
+    static int name(X86Cpu *cpu, const T1Rec *rec) { return exec_for(cpu, rec, flags, state); }
+EXEC(exec_plain, false, 0)
+EXEC(exec_vec, false, T1S_VEC)
+EXEC(exec_fpu, false, T1S_FPU)
+EXEC(exec_both, false, T1S_VEC | T1S_FPU)
+EXEC(exec_flags, true, 0)
+EXEC(exec_flags_vec, true, T1S_VEC)
+EXEC(exec_flags_fpu, true, T1S_FPU)
+EXEC(exec_flags_both, true, T1S_VEC | T1S_FPU)
+T1ExecFn *const t1_exec_fns[2][4] = { { exec_plain, exec_vec, exec_fpu, exec_both },
+                                      { exec_flags, exec_flags_vec, exec_flags_fpu, exec_flags_both } };
 
-int t1_exec_vec(X86Cpu *cpu, const T1Rec *rec)
+/* Translated code that uses vectors or x87 runs only while their exceptions are masked. */
+static bool state_masked(const X86Cpu *cpu, unsigned uses)
 {
-    return exec(cpu, rec) || check_vec(cpu, rec);
-}
-
-int t1_exec_flags_vec(X86Cpu *cpu, const T1Rec *rec)
-{
-    return t1_exec_flags(cpu, rec) || check_vec(cpu, rec);
+    return (!(uses & T1S_VEC) || t1_simd_masked(cpu)) && (!(uses & T1S_FPU) || t1_fpu_masked(cpu));
 }
 
 /* --- links --- */
@@ -301,7 +305,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     t->gen = GEN_NEVER; /* T0 code does not chain */
     cpu->tr1.salt = salt_for(cpu, mode);
     unsigned slot = t1_jc_index(cpu->rip);
-    if (!from && simd_masked(cpu) && cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt)) {
+    if (!from && state_masked(cpu, T1S_VEC | T1S_FPU) && cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt)) {
         enter(cpu, cpu->tr1.jc[slot].code);
         return;
     }
@@ -309,7 +313,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     X86Unit *u = unit_locate(cpu, &at) ? find(cpu, mode, &at) : unit_find(cpu, mode);
     from = s->pending ? from : NULL; /* translating may have evicted it */
     s->pending = NULL;
-    if (!u->t1 || (u->t1->uses_vec && !simd_masked(cpu))) {
+    if (!u->t1 || !state_masked(cpu, u->t1->uses)) {
         t->link_from = NULL;
         t0_run_unit(cpu, u->t1 ? unit_find(cpu, mode) : u);
         return;
@@ -339,7 +343,7 @@ bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max)
     T1Code *c = s->work.n ? t1_translate(&s->work, &s->cache) : NULL;
     s->cache.hot = hot;
     s->cache.cold = cold;
-    if (!c || (c->uses_vec && !simd_masked(cpu))) {
+    if (!c || !state_masked(cpu, c->uses)) {
         g_free(c);
         return false;
     }

@@ -6,7 +6,8 @@
  *
  * Registers in translated code. Guest RAX RCX RDX RBX RBP RSI RDI R8-R11 are the host's own; guest RSP is host R15;
  * guest R12-R15 stay in X86Cpu.gpr[]; host R12, R13, R14 are temporaries; host RSP is the shadow return stack; GS
- * is the X86Cpu. XMM registers are the guest's while t1.vec_live is set, otherwise they hold nothing.
+ * is the X86Cpu. Vector registers are the guest's while tr1.vec_live is set, the x87 registers while tr1.fpu_live is; otherwise
+ * they are C's. Both are loaded in front of code that needs them and saved when C code is called.
  *
  * Flags. At unit boundaries and whenever C code runs the arithmetic flags are in cc_op, cc_dst, cc_src ("state"); cc_op may
  * then also be one of CC_T1_*, which t1_flags_normal() turns into T0's. Inside a unit they may be in the host's EFLAGS, or
@@ -54,7 +55,7 @@ struct T1Code {
     T1Link *incoming;
     T1Code *seg_next;     /* units of the same segment */
     uint64_t rip;
-    bool uses_vec;
+    uint8_t uses;         /* T1S_*: runs only while their exceptions are masked */
     uint16_t n_links, n_insns;
     X86Insn *insn;        /* lockstep: the superblock; else NULL */
     T1Link links[];
@@ -70,10 +71,13 @@ typedef enum T1Class {
     T1C_NOP,
     T1C_NATIVE,  /* re-encoded with other registers and addresses */
     T1C_VEC,     /* the same, on vector registers */
+    T1C_MMX,     /* the same, on MMX registers and perhaps others */
+    T1C_X87, T1C_LDMXCSR,
     T1C_LEA, T1C_PUSH_R, T1C_PUSH_I, T1C_PUSH_E, T1C_POP_R, T1C_LEAVE,
     T1C_JCC, T1C_JMP, T1C_CALL, T1C_JMP_E, T1C_CALL_E, T1C_RET, T1C_RET_I,
     T1C_MOV_AO, T1C_MOV_OA, T1C_INCDEC_R, T1C_MOV_ZI, T1C_DIV, T1C_IDIV, T1C_XCHG_ZA, T1C_CLI, T1C_PUSHF,
 } T1Class;
+enum { T1S_VEC = 1, T1S_FPU = 2 }; /* state that must be in the host's registers */
 /* Roles of operands */
 enum {
     T1R_REG_DST = 1, T1R_REG_SRC = 2, T1R_RM_DST = 4, T1R_RM_SRC = 8, T1R_V_DST = 16, T1R_V_SRC = 32,
@@ -88,6 +92,7 @@ typedef struct T1Row {
     uint8_t cls;
     uint8_t memsize;    /* bytes; 0: operand size; 0xf2 z, 0xf3 y as the row says */
     uint8_t recipe;     /* CC_T1_* that the instruction leaves behind, or 0 */
+    uint8_t state;      /* T1S_* */
     uint16_t roles;
     uint16_t implicit;  /* guest registers written besides */
     uint16_t fl_read, fl_def; /* FL_*: read; written or undefined */
@@ -105,12 +110,13 @@ typedef struct T1Flags {
 } T1Flags;
 
 typedef struct T1Stub {
-    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC } kind;
+    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC, STUB_FPU } kind;
     uint8_t *from, *from2; /* displacements of the jumps to it */
     uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
     uint16_t insn;
     bool reload_flags;   /* EXEC: EFLAGS must be right on return */
     uint64_t rip;        /* EXIT, POLL: where to */
+    uint32_t note;       /* of the last x87 instruction before it, where that is not noted yet */
     int32_t undo;        /* INDIRECT: to RSP, when the target is not canonical */
     T1Flags fl;
 } T1Stub;
@@ -126,7 +132,9 @@ typedef struct T1 { /* one translation */
     uint8_t bytes[T1_MAX_INSNS + 1][16]; /* of each instruction: a copy, others may write there */
     unsigned n, i, max;
     unsigned span;       /* bytes of guest code from the unit's start */
-    bool uses_vec;
+    uint8_t uses;        /* T1S_* */
+    uint8_t fpu_seg;     /* as tr1.fpu_seg, if that is known here */
+    uint32_t fpu_note;   /* what tr1.fpu_note must become before anybody looks; 0: nothing */
     T1Flags fl;
     T1Stub stub[T1_MAX_STUBS];
     unsigned n_stubs;
@@ -141,7 +149,9 @@ typedef struct T1 { /* one translation */
 
 typedef struct T1Thunks { /* executable addresses */
     void (*enter)(X86Cpu *cpu, const void *code);
-    const uint8_t *exit, *exit_link, *exec, *exec_flags, *exec_vec, *exec_flags_vec, *load_flags, *load_vec, *indirect, *jump;
+    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump;
+    const uint8_t *exec[2][3][2]; /* flags; vector registers on return: none, low halves, all; x87 */
+    const uint8_t *load_vec[3], *load_fpu;
 } T1Thunks;
 
 typedef struct T1Stats {
@@ -171,6 +181,8 @@ typedef struct T1State {
 } T1State;
 
 /* t1.c */
+static inline bool t1_simd_masked(const X86Cpu *cpu) { return (cpu->mxcsr & 0x1f80) == 0x1f80; }
+static inline bool t1_fpu_masked(const X86Cpu *cpu) { return (cpu->fpu.cw & 0x3f) == 0x3f && !(cpu->fpu.sw & 0x80); }
 bool t1_init(X86Cpu *cpu, size_t size, Error **errp);
 void t1_fini(X86Cpu *cpu);
 /* Tests: tier 1 on or off, and after how many runs in tier 0 a unit is translated. */
@@ -224,12 +236,24 @@ bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
 
 /* t1-native.c */
 bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r); /* false: nothing was emitted */
+/* t1-fpu.c */
+void t1_fpu_save(X86Cpu *cpu); /* only while tr1.fpu_live is set */
+void t1_fpu_load(X86Cpu *cpu); /* only while all exceptions are masked; C code that uses x87 may not run until t1_fpu_save() */
+void t1_fpu_row(T1Row *r, const X86Row *x);
+bool t1_emit_x87(T1 *t, const X86Insn *d, const T1Row *r);
+bool t1_emit_ldmxcsr(T1 *t, const X86Insn *d, const T1Row *r);
+/* Notes which x87 instruction was the last: in front of everything that leaves or ends straight code. Keeps EFLAGS. */
+void t1_fpu_flush(T1 *t);
+void t1_fpu_note(Asm *a, uint32_t note);
+/* T1S_* that the code from this instruction on, up to the next call of C code, must find in the host's registers. */
+unsigned t1_state_needed(const T1 *t, unsigned from);
 /* t1-insn.c */
 void t1_emit_insn(T1 *t);
 void t1_emit_exit(T1 *t, uint64_t rip);       /* the end of the unit: on to rip; flags are in the state */
 void t1_emit_exec(T1 *t);                     /* the current instruction by its T0 function */
 T1Stub *t1_stub(T1 *t, int kind, uint8_t *from);
 void t1_put_stubs(T1 *t);
+bool t1_traps(const X86Insn *d); /* raises here, whatever it would do */
 static inline bool t1_mem_lea_ok(const X86Insn *d) { return (d->flags & I_ASIZE) >= 2; }
 uint32_t t1_regs_written(const X86Insn *d, const T1Row *r);
 static inline void t1_stub_done(T1 *t, T1Stub *s) { s->back = t->hot.p; s->reload_flags = t->fl.host; }

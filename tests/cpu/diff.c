@@ -186,6 +186,18 @@ static void print_case(const DiffCase *c, const DiffResult *h, const DiffResult 
            (long)h->cr2, (long)h->out.rip, h->out.rflags, t->trap, t->err, (long)t->cr2, (long)t->out.rip, t->out.rflags);
 }
 
+/* The last-instruction pointers: the host shows them only with an error pending, so that tier 1 is held against tier 0. */
+static void compare_pointers(const DiffCase *c, const DiffResult *t1, GString *out)
+{
+    static DiffResult t;
+    diff_t0_run(c, &t);
+    const DiffFx *a = &t.out.fx, *b = &t1->out.fx;
+    if (t.trap < 0 && t1->trap < 0 && (a->fop != b->fop || a->fip != b->fip || a->fdp != b->fdp)) {
+        g_string_append_printf(out, " (t0) fop %x/%x fip %lx/%lx fdp %lx/%lx", a->fop, b->fop, (long)a->fip, (long)b->fip,
+                               (long)a->fdp, (long)b->fdp);
+    }
+}
+
 static bool tier1; /* compare the host with tier 1, not with the interpreter */
 
 static bool one_case(unsigned row, bool code64, uint64_t seed, bool verbose)
@@ -209,6 +221,9 @@ static bool one_case(unsigned row, bool code64, uint64_t seed, bool verbose)
     settle_known(&c, &h, &t);
     g_autoptr(GString) text = g_string_new(NULL);
     compare(&c, &h, &t, text);
+    if (tier1) {
+        compare_pointers(&c, &t, text);
+    }
     progress->cases++;
     progress->groups[group_of(row)]++;
     progress->faults += h.trap >= 0;

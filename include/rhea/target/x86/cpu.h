@@ -154,7 +154,11 @@ typedef struct X86Translated {
     uint64_t efl, lahf, tmp; /* for POPFQ on the way back; flags set aside; scratch */
     void *link;             /* the jump that led out, to be patched */
     uint32_t host_mxcsr;
-    uint8_t vec_live;       /* the vector registers are in the host's */
+    uint8_t vec_live;       /* in the host's registers are: 1: the vectors' low halves, 2: all of them */
+    uint8_t fpu_live;       /* the x87 state is the host's */
+    uint8_t fpu_seg;        /* segment of the last x87 memory operand, + 1; 0: fpu.fds is right */
+    uint32_t fpu_note;      /* tells the last x87 instruction (t1-fpu.c); 0: fpu.fop, fip, fcs are right */
+    uint8_t fpu_area[576] __attribute__((aligned(64))); /* for XSAVE */
     struct { uint64_t tag; const void *code; } jc[T1_JC_SIZE];
 } X86Translated;
 
