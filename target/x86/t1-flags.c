@@ -34,10 +34,57 @@ static void store_gpr(Asm *a, HOp to, unsigned n)
     e_store(a, to, r);
 }
 
+/* LAHF and SETO into a slot; T0_ is lost, EFLAGS stay. */
+static void e_lahf(Asm *a, HOp slot)
+{
+    e_mov_rr(a, T0_, H_RAX);
+    e8(a, 0x9f);                          /* LAHF */
+    e_op(a, E_0F, 0x90, 0, h_reg(H_RAX)); /* SETO AL */
+    e_store(a, slot, H_RAX);
+    e_mov_rr(a, H_RAX, T0_);
+}
+
+/* EFLAGS are lost. */
+static void save_part(Asm *a, T1Flags *f)
+{
+    HOp code = h_gs(offsetof(X86Cpu, cc_op) + 1);
+    e_lahf(a, f->part == FL_PART_CO ? CPU(tr1.part[0]) : CPU(tr1.part[1]));
+    if (f->part == FL_PART_CO) {
+        e_op(a, 0, 0x80, 4, code); /* AND */
+        e8(a, (uint8_t)~CC_PART_NC_LAST);
+        e_op(a, 0, 0x80, 1, code); /* OR */
+        e8(a, CC_PART_CO);
+    } else {
+        e_op(a, 0, 0x80, 1, code);
+        e8(a, CC_PART_NC | CC_PART_NC_LAST);
+    }
+    f->part = 0;
+    f->state_lahf = false;
+}
+
+unsigned t1_fl_partial(const X86Insn *d, const T1Row *r)
+{
+    const X86Row *x = &x86_rows[d->row];
+    unsigned def = r->fl_def & FL_ALL_;
+    if (r->roles & T1R_CONDFL || def == FL_ALL_ || !def) {
+        return 0;
+    }
+    if (def == FL_PART_CO) {
+        return FL_PART_CO;
+    }
+    if (!(def & FL_CF) && def == FL_PART_NC) {
+        return FL_PART_NC;
+    }
+    return x->fl_written == FL_CF && x->fl_undef & FL_OF ? FL_PART_CO : 0; /* BT: the undefined ones stay on the host */
+}
+
 void t1_fl_to_state(T1 *t, Asm *a, T1Flags *f)
 {
     (void)t;
     if (f->state) {
+        if (f->part) {
+            save_part(a, f);
+        }
         return;
     }
     if (f->op) {
@@ -52,11 +99,7 @@ void t1_fl_to_state(T1 *t, Asm *a, T1Flags *f)
         }
         e_store_imm32(a, false, CPU(cc_op), f->op);
     } else {
-        e_mov_rr(a, T0_, H_RAX);
-        e8(a, 0x9f);                             /* LAHF */
-        e_op(a, E_0F, 0x90, 0, h_reg(H_RAX));    /* SETO AL */
-        e_store(a, CPU(tr1.lahf), H_RAX);
-        e_mov_rr(a, H_RAX, T0_);
+        e_lahf(a, CPU(tr1.lahf));
         e_store_imm32(a, false, CPU(cc_op), CC_T1_LAHF);
         f->state_lahf = true;
     }
@@ -98,6 +141,9 @@ void t1_fl_before(T1 *t, uint32_t regs, bool check, bool writes_all)
 {
     T1Flags *f = &t->fl;
     if (f->state) {
+        if (check && f->part) {
+            save_part(&t->hot, f);
+        }
         return;
     }
     if (check && f->host && !f->op) {
@@ -140,12 +186,17 @@ static void replay(Asm *a, const T1Flags *f)
     }
 }
 
-void t1_fl_need_host(T1 *t)
+void t1_fl_need_host(T1 *t, unsigned mask)
 {
     T1Flags *f = &t->fl;
     Asm *a = &t->hot;
-    if (f->host) {
+    if (f->host || (f->part && !(mask & ~(unsigned)f->part))) {
         return;
+    }
+    if (f->part) { /* into the state, keeping T0_ */
+        e_mov_rr(a, T1_, T0_);
+        save_part(a, f);
+        e_mov_rr(a, T0_, T1_);
     }
     if (f->op) {
         replay(a, f);
@@ -212,7 +263,13 @@ void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs)
     if (recipe_uses(f, regs)) {
         f->op = 0;
     }
-    if (r->fl_def & FL_ALL_) {
+    unsigned part = t1_fl_partial(d, r);
+    if (part && !f->host) {
+        f->host = (f->part | part) == FL_ALL_;
+        f->part = f->host ? 0 : (uint16_t)part;
+        f->state = !f->host;
+        f->op = 0;
+    } else if (r->fl_def & FL_ALL_) {
         *f = (T1Flags){ .host = true };
         set_recipe(f, d, r);
     }

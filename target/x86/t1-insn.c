@@ -297,9 +297,11 @@ static void emit_incdec(T1 *t, const X86Insn *d, const T1Row *r)
     Asm *a = &t->hot;
     uint32_t regs = 1u << d->reg;
     bool dec = x86_rows[d->row].opcode & 8, merge = !t1_fl_dead(t, t->i);
-    t1_fl_before(t, regs, false, false);
-    if (merge) {
-        t1_fl_need_host(t);
+    if (!merge) {
+        t1_fl_before(t, regs, false, true);
+    }
+    if (merge && !t->fl.host) {
+        t1_fl_to_state(t, a, &t->fl);
     }
     e_op(a, t1_osize(d) == 2 ? E_66 : 0, 0xff, dec, h_reg(t1_hreg(d->reg)));
     t1_fl_after(t, d, r, regs);
@@ -374,7 +376,7 @@ static void emit_jcc(T1 *t, const X86Insn *d)
         t1_emit_exec(t);
         return;
     }
-    t1_fl_need_host(t);
+    t1_fl_need_host(t, x86_rows[d->row].fl_read);
     T1Stub *s = t1_stub(t, STUB_EXIT, e_jcc(&t->hot, cc));
     s->rip = to;
 }
@@ -604,7 +606,7 @@ void t1_put_stubs(T1 *t)
         switch (s->kind) {
         case STUB_EXEC: put_exec(t, s); break;
         case STUB_EXIT:
-            if (s->fl.state && same_page(t, s->rip)) { /* the conditional jump itself can be linked */
+            if (s->fl.state && !s->fl.part && same_page(t, s->rip)) { /* the conditional jump itself can be linked */
                 T1Link *l = new_link(t, s->rip);
                 l->at = s->from;
                 put_link_exit(t, l, s->rip);
@@ -614,6 +616,11 @@ void t1_put_stubs(T1 *t)
             }
             break;
         case STUB_INDIRECT: put_indirect_miss(t, s); break;
+        case STUB_COUNT0:
+            e_call_to(&t->cold, t->thunk->load_flags - t->rx_off);
+            e_bytes(&t->cold, s->copy, s->n_copy);
+            e_jmp_to(&t->cold, s->back);
+            break;
         case STUB_POLL:
             e_mov_ri(&t->cold, T1_, s->rip);
             e_jmp_to(&t->cold, t->thunk->indirect - t->rx_off);

@@ -200,7 +200,12 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     }
     uint32_t regs = t1_regs_written(d, r);
     bool all = (r->fl_def & FL_ALL_) == FL_ALL_ && !(r->roles & T1R_CONDFL);
-    bool merge = r->fl_def & FL_ALL_ && !all && !(r->roles & T1R_CONDFL ? false : t1_fl_dead(t, t->i));
+    unsigned part = t1_fl_partial(d, r);
+    bool condfl = r->roles & T1R_CONDFL, rotate = condfl && w.map == 0 && (w.modrm >> 3 & 7) < 4;
+    bool merge = r->fl_def & FL_ALL_ && !all && !part && !(condfl && !rotate) && !t1_fl_dead(t, t->i);
+    if (part && (mem || !t->fl.host)) { /* what it leaves alone must be in the state */
+        t1_fl_to_state(t, &t->hot, &t->fl);
+    }
     t1_fl_before(t, regs, mem, all);
     T1Stub *stub = NULL;
     HOp rm = h_reg(0);
@@ -210,8 +215,10 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         bool store = r->roles & T1R_STORE || d->flags & I_LOCK;
         rm = t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN ? mem_size(d) : 0, &stub);
     }
-    if (r->fl_read & FL_ALL_ || merge) {
-        t1_fl_need_host(t);
+    if (merge) {
+        t1_fl_need_host(t, FL_ALL_);
+    } else if (r->fl_read & FL_ALL_) {
+        t1_fl_need_host(t, r->fl_read & FL_ALL_);
     }
     GprUse g = { .host = (int)reg }, m = { 0 };
     bool use_g = r->roles & (T1R_REG_GPR | T1R_REG_BYTE), use_m = !mem && r->roles & (T1R_RM_GPR | T1R_RM_BYTE);
@@ -246,7 +253,22 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     if (use_g && !w.has_modrm) { /* +r */
         w.opcode = (uint8_t)((w.opcode & 0xf8) | (g.host & 7));
     }
+    T1Stub *count0 = NULL;
+    if (condfl && !rotate && !t->fl.host) { /* a shift by CL: with a count of zero the flags stay */
+        if (t->fl.state && !t->fl.part) {
+            e_op(a, 0, 0xf6, 0, h_reg(H_RCX)); /* TEST CL */
+            e8(a, insn_osize(d) == 3 ? 63 : 31);
+            count0 = t1_stub(t, STUB_COUNT0, e_jcc(a, CC_E));
+            count0->copy = a->p;
+        } else {
+            t1_fl_need_host(t, FL_ALL_);
+        }
+    }
     e_raw(a, &w, (unsigned)g.host, rm, rex, vvvv);
+    if (count0) {
+        count0->n_copy = (uint8_t)(a->p - count0->copy);
+        count0->back = a->p;
+    }
     if (g.spilled && r->roles & T1R_REG_DST) {
         e_store(a, t1_gpr_mem(g.n), T1_);
     }

@@ -38,6 +38,21 @@ void t1_flags_normal(X86Cpu *cpu)
     if (cpu->cc_op < CC_T1) {
         return;
     }
+    unsigned parts = cpu->cc_op >> 8;
+    if (G_UNLIKELY(parts)) {
+        cpu->cc_op &= 0xff;
+        t1_flags_normal(cpu);
+        uint32_t f = x86_arith_flags(cpu);
+        for (unsigned pass = 0; pass < 2; pass++) {
+            unsigned which = pass ^ !(parts & CC_PART_NC_LAST); /* the later one last */
+            uint32_t mask = which ? FL_PART_NC : FL_PART_CO;
+            if (parts >> which & 1) {
+                f = (f & ~mask) | ((uint32_t)lahf_to_eflags(cpu->tr1.part[which]) & mask);
+            }
+        }
+        x86_set_eflags_arith(cpu, f);
+        return;
+    }
     unsigned size = cpu->cc_op & 3;
     uint64_t mask = cc_size_mask(size), a = cpu->cc_dst & mask, b = cpu->cc_src & mask;
     switch (cpu->cc_op & ~3u) {

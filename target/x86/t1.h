@@ -39,6 +39,10 @@ enum {
     CC_T1_CMP = 76,   /* dst, src = operands */
     CC_T1_TEST = 80,
     CC_T1_LAHF = 84,  /* tr1.lahf: AH after LAHF in bits 15..8, OF in bit 0 */
+    /* In the second byte of cc_op: newer values of some flags lie in tr1.part[], in the form of tr1.lahf. */
+    CC_PART_CO = 1,   /* part[0]: CF, OF (rotates, BT) */
+    CC_PART_NC = 2,   /* part[1]: all but CF (INC, DEC) */
+    CC_PART_NC_LAST = 4, /* OF is that of part[1] */
 };
 
 typedef struct T1Link T1Link;
@@ -104,19 +108,22 @@ typedef struct T1Flags {
     bool host;           /* in EFLAGS */
     bool state;          /* in cc_* */
     bool state_lahf;     /* ... and known to be CC_T1_LAHF */
+    uint16_t part;       /* FL_*: these are newer in EFLAGS, the others are in the state; 0: none */
     uint8_t op;          /* recipe: CC_T1_* + size, 0: none */
     uint8_t a, b;        /* guest registers; b = R_NONE: imm */
     int32_t imm;
 } T1Flags;
 
 typedef struct T1Stub {
-    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC, STUB_FPU } kind;
+    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC, STUB_FPU, STUB_COUNT0 } kind;
     uint8_t *from, *from2; /* displacements of the jumps to it */
     uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
     uint16_t insn;
     bool reload_flags;   /* EXEC: EFLAGS must be right on return */
     uint64_t rip;        /* EXIT, POLL: where to */
     uint32_t note;       /* of the last x87 instruction before it, where that is not noted yet */
+    const uint8_t *copy; /* COUNT0: the instruction, n_copy bytes */
+    uint8_t n_copy;
     int32_t undo;        /* INDIRECT: to RSP, when the target is not canonical */
     T1Flags fl;
 } T1Stub;
@@ -219,11 +226,12 @@ T1Code *t1_translate(T1 *t, CodeCache *cache);
 unsigned t1_flags_dead(const T1 *t, unsigned from); /* FL_* overwritten before anything can see them */
 
 /* t1-flags.c */
-enum { FL_ALL_ = 0x8d5 }; /* FL_ARITH */
+enum { FL_ALL_ = 0x8d5 /* FL_ARITH */, FL_PART_CO = 0x801, FL_PART_NC = 0x8d4 };
 void t1_fl_to_state(T1 *t, Asm *a, T1Flags *f); /* emits the stores when they are needed; T0_ is lost */
 /* Before an instruction that writes these guest registers; check: EFLAGS will be lost to a check while it may still fault. */
 void t1_fl_before(T1 *t, uint32_t regs, bool check, bool writes_all);
-void t1_fl_need_host(T1 *t);       /* EFLAGS are about to be read; T1_ is lost */
+void t1_fl_need_host(T1 *t, unsigned mask); /* these FL_* are about to be read from EFLAGS; T1_ is lost */
+unsigned t1_fl_partial(const X86Insn *d, const T1Row *r); /* FL_PART_CO, FL_PART_NC when it writes just these, else 0 */
 void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs); /* natively executed */
 bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can see them */
 
@@ -256,7 +264,7 @@ void t1_put_stubs(T1 *t);
 bool t1_traps(const X86Insn *d); /* raises here, whatever it would do */
 static inline bool t1_mem_lea_ok(const X86Insn *d) { return (d->flags & I_ASIZE) >= 2; }
 uint32_t t1_regs_written(const X86Insn *d, const T1Row *r);
-static inline void t1_stub_done(T1 *t, T1Stub *s) { s->back = t->hot.p; s->reload_flags = t->fl.host; }
+static inline void t1_stub_done(T1 *t, T1Stub *s) { s->back = t->hot.p; s->reload_flags = t->fl.host || t->fl.part; }
 
 /* Guest register n as a host register; H_NONE: it lives in gpr[]. */
 static inline int t1_hreg(unsigned n) { return n == R_RSP ? G_RSP : n < 12 ? (int)n : H_NONE; }

@@ -151,7 +151,7 @@ typedef struct X86Translated {
     struct X86Cpu *self;
     uint64_t host_rsp, shadow_rsp, shadow_base;
     uint64_t salt;          /* XORed into a jump-cache tag: differs with address space and mode */
-    uint64_t efl, lahf, tmp; /* for POPFQ on the way back; flags set aside; scratch */
+    uint64_t efl, lahf, part[2], tmp; /* for POPFQ on the way back; flags set aside; scratch */
     void *link;             /* the jump that led out, to be patched */
     uint32_t host_mxcsr;
     uint8_t vec_live;       /* in the host's registers are: 1: the vectors' low halves, 2: all of them */
