@@ -198,7 +198,7 @@ bool t1_emit_x87(T1 *t, const X86Insn *d, const T1Row *r)
         rm = t1_mem_check(t, d, n, r->roles & T1R_STORE, 0, &stub);
     }
     if (r->fl_read & FL_ALL_) {
-        t1_fl_need_host(t);
+        t1_fl_need_host(t, FL_ALL_);
     }
     if (opcode == 0xd9 && mem && digit == 5) {
         emit_fldcw(t, rm);

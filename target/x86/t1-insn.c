@@ -16,6 +16,7 @@ T1Stub *t1_stub(T1 *t, int kind, uint8_t *from)
     return s;
 }
 
+static uint64_t cut(const T1 *t, uint64_t rip) { return t->code64 ? rip : (uint32_t)rip; }
 static uint64_t insn_end(const T1 *t) { return t->rip + t->insn[t->i].off + t->insn[t->i].len; }
 
 static T1Link *new_link(T1 *t, uint64_t rip)
@@ -395,6 +396,52 @@ static void push_return(T1 *t, uint64_t ret, HOp m)
     }
 }
 
+/* The return address for the shadow stack. T2_ is lost. */
+static void shadow_push(T1 *t, uint64_t ret)
+{
+    Asm *a = &t->hot;
+    e_op(a, E_W, 0x3b, H_RSP, TR(shadow_limit));
+    T1Stub *s = t1_stub(t, STUB_SHADOW, e_jcc(a, CC_B));
+    s->back = a->p;
+    if (ret <= INT32_MAX || ((int64_t)ret < 0 && (int64_t)ret >= INT32_MIN)) {
+        e8(a, 0x68);
+        e32(a, (uint32_t)ret);
+    } else {
+        e_mov_ri(a, T2_, ret);
+        e_bytes(a, "\x41\x56", 2); /* PUSH R14 */
+    }
+}
+
+/* Where the host's RET of the callee comes back to. */
+static void shadow_pad(T1 *t, uint64_t ret)
+{
+    e_lea(&t->hot, H_RSP, h_mem(H_RSP, 8));
+    leave_to(t, &t->hot, ret);
+}
+
+/* Calls the unit at `to`. */
+static void call_to(T1 *t, uint64_t to, uint64_t ret)
+{
+    Asm *a = &t->hot;
+    if (same_page(t, to)) {
+        shadow_push(t, ret);
+        T1Link *l = new_link(t, to);
+        e8(a, 0xe8);
+        e32(a, 0);
+        l->at = a->p - 4;
+    } else {
+        size_t slot = offsetof(X86Cpu, tr1.jc) + t1_jc_index(to) * sizeof(((X86Cpu *)0)->tr1.jc[0]);
+        e_mov_ri(a, T1_, to);
+        e_mov_rr(a, T0_, T1_);
+        e_op(a, E_W, 0x33, T0_, TR(salt));
+        e_op(a, E_W, 0x3b, T0_, h_gs(slot));
+        e_patch(e_jcc(a, CC_NE), t->thunk->indirect - t->rx_off);
+        shadow_push(t, ret);
+        e_op(a, 0, 0xff, 2, h_gs(slot + 8));
+    }
+    shadow_pad(t, ret);
+}
+
 static void emit_call(T1 *t, const X86Insn *d)
 {
     uint64_t to = rel_target(t, d);
@@ -408,11 +455,12 @@ static void emit_call(T1 *t, const X86Insn *d)
     HOp m = t1_stack_check(t, -(int32_t)n, n, true, &s);
     push_return(t, insn_end(t), m);
     add_rsp(t, -(int32_t)n);
-    leave_to(t, &t->hot, to);
+    call_to(t, to, cut(t, insn_end(t)));
 }
 
-/* Target in T1_; undo: what to add to RSP before the T0 function runs instead (which raises #GP). */
-static void indirect(T1 *t, int32_t undo)
+/* Target in T1_; undo: what to add to RSP before the T0 function runs instead (which raises #GP). call: with a return
+ * address for the shadow stack. */
+static void indirect(T1 *t, int32_t undo, bool call)
 {
     Asm *a = &t->hot;
     size_t jc = offsetof(X86Cpu, tr1.jc);
@@ -425,7 +473,13 @@ static void indirect(T1 *t, int32_t undo)
     e_op(a, E_W, 0x33, T2_, TR(salt));
     e_op(a, E_W, 0x3b, T2_, h_gs_idx(T0_, jc));
     uint8_t *miss = e_jcc(a, CC_NE);
-    e_op(a, 0, 0xff, 4, h_gs_idx(T0_, jc + 8));
+    if (call) {
+        shadow_push(t, cut(t, insn_end(t)));
+    }
+    e_op(a, 0, 0xff, call ? 2 : 4, h_gs_idx(T0_, jc + 8));
+    if (call) {
+        shadow_pad(t, cut(t, insn_end(t)));
+    }
     if (!t->code64) {
         e_patch(miss, t->thunk->indirect - t->rx_off);
         return;
@@ -447,7 +501,11 @@ static void emit_ret(T1 *t, const X86Insn *d, const T1Row *r)
     HOp m = t1_stack_check(t, 0, n, false, &s);
     load_sized(&t->hot, T1_, m, n);
     add_rsp(t, pop);
-    indirect(t, -pop);
+    e_op(&t->hot, E_W, 0x3b, T1_, h_mem(H_RSP, 8));
+    T1Stub *miss = t1_stub(t, STUB_RET, e_jcc(&t->hot, CC_NE));
+    e8(&t->hot, 0xc3);
+    miss->back = t->hot.p;
+    indirect(t, -pop, false);
 }
 
 static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
@@ -477,7 +535,7 @@ static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
         add_rsp(t, -(int32_t)n);
         t->code64 ? e_mov_rr(a, T1_, T2_) : e_load(a, T1_, TR(tmp));
     }
-    indirect(t, call ? (int32_t)n : 0);
+    indirect(t, call ? (int32_t)n : 0, call);
 }
 
 bool t1_traps(const X86Insn *d)
@@ -565,6 +623,9 @@ static void put_exec(T1 *t, T1Stub *s)
 {
     Asm *a = &t->cold;
     uint8_t *fix;
+    if (s->window) {
+        t1_put_window(t, s);
+    }
     t1_fpu_note(a, s->note);
     t1_fl_to_state(t, a, &s->fl);
     e_rec_address(t, a, &fix);
@@ -600,7 +661,7 @@ void t1_put_stubs(T1 *t)
     for (unsigned i = 0; i < t->n_stubs; i++) {
         T1Stub *s = &t->stub[i];
         e_patch(s->from, t->cold.p);
-        if (s->from2) {
+        if (s->from2 && !s->window) {
             e_patch(s->from2, t->cold.p);
         }
         switch (s->kind) {
@@ -619,6 +680,21 @@ void t1_put_stubs(T1 *t)
         case STUB_COUNT0:
             e_call_to(&t->cold, t->thunk->load_flags - t->rx_off);
             e_bytes(&t->cold, s->copy, s->n_copy);
+            e_jmp_to(&t->cold, s->back);
+            break;
+        case STUB_SHADOW: /* full: forget what is on it */
+            e_load(&t->cold, H_RSP, TR(shadow_base));
+            e_jmp_to(&t->cold, s->back);
+            break;
+        case STUB_RET: /* one call too many on it (call, pop), or nothing of use */
+            e_op(&t->cold, E_W, 0x3b, T1_, h_mem(H_RSP, 24));
+            {
+                uint8_t *no = e_jcc(&t->cold, CC_NE);
+                e_lea(&t->cold, H_RSP, h_mem(H_RSP, 16));
+                e8(&t->cold, 0xc3);
+                e_patch(no, t->cold.p);
+            }
+            e_load(&t->cold, H_RSP, TR(shadow_base));
             e_jmp_to(&t->cold, s->back);
             break;
         case STUB_POLL:

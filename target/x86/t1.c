@@ -418,7 +418,11 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     memset(s->salts, 0xff, sizeof(s->salts));
     memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
     cpu->tr1.self = cpu;
-    cpu->tr1.shadow_base = ((uintptr_t)s->shadow + SHADOW_SIZE - 64) & ~(uintptr_t)63;
+    cpu->tr1.shadow_base = ((uintptr_t)s->shadow + SHADOW_SIZE - 128) & ~(uintptr_t)63;
+    cpu->tr1.shadow_limit = (uintptr_t)s->shadow + SHADOW_MARGIN;
+    for (uint64_t *p = (uint64_t *)cpu->tr1.shadow_base; (uint8_t *)p < s->shadow + SHADOW_SIZE - 8; p++) {
+        *p = 1ull << 63; /* no return address */
+    }
     cpu->t1 = s;
     t1_make_thunks(s);
     if (tcg_lockstep(&cpu->vcpu) && !t1_lockstep_init(cpu)) {

@@ -9,6 +9,10 @@
  * is the X86Cpu. Vector registers are the guest's while tr1.vec_live is set, the x87 registers while tr1.fpu_live is; otherwise
  * they are C's. Both are loaded in front of code that needs them and saved when C code is called.
  *
+ * Shadow return stack: a call leaves the return address and the host address of a pad; a return that finds the address it
+ * goes to there takes the host's RET, which the host predicts. Entering translated code empties it, and everything
+ * that changes mappings or the mode leaves translated code, so what is on it is true.
+ *
  * Flags. At unit boundaries and whenever C code runs the arithmetic flags are in cc_op, cc_dst, cc_src ("state"); cc_op may
  * then also be one of CC_T1_*, which t1_flags_normal() turns into T0's. Inside a unit they may be in the host's EFLAGS, or
  * a recipe may tell how to compute them from registers. At each instruction that may fault or leave at least
@@ -115,10 +119,14 @@ typedef struct T1Flags {
 } T1Flags;
 
 typedef struct T1Stub {
-    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC, STUB_FPU, STUB_COUNT0 } kind;
+    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC, STUB_FPU, STUB_COUNT0, STUB_SHADOW, STUB_RET } kind;
     uint8_t *from, *from2; /* displacements of the jumps to it */
     uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
     uint16_t insn;
+    bool window, write;  /* EXEC: first look the TLB up and fill the window; go on at win_back */
+    uint8_t slot, n;
+    HOp at;
+    uint8_t *win_back;
     bool reload_flags;   /* EXEC: EFLAGS must be right on return */
     uint64_t rip;        /* EXIT, POLL: where to */
     uint32_t note;       /* of the last x87 instruction before it, where that is not noted yet */
@@ -239,6 +247,7 @@ bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can 
  * use until the instruction is done, T1_ is free. The stub is the caller's to finish (reload_flags, back). */
 HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Stub **stub); /* align: 0 or bytes */
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub); /* [RSP + disp]; in 64-bit code T2_ is kept */
+void t1_put_window(T1 *t, T1Stub *s); /* the beginning of such a stub */
 void t1_address(T1 *t, const X86Insn *d, int to, bool linear); /* the effective or linear address into T2_; T1_ is lost */
 bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
 

@@ -66,8 +66,30 @@ static void window_drop(X86Cpu *cpu, unsigned mmu, unsigned write, unsigned slot
     cpu->t0->tlb.win_used[mmu][write] &= ~(1u << slot);
 }
 
+/* Translated code fills windows of one page by itself; what it does not know counts as the worst. */
+static void adopt(X86Cpu *cpu)
+{
+    TlbState *s = &cpu->t0->tlb;
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
+        for (unsigned k = 0; k < 2; k++) {
+            if (!cpu->tr1.win_touched[m][k]) {
+                continue;
+            }
+            cpu->tr1.win_touched[m][k] = 0;
+            s->win_global[m][k] = 0;
+            for (unsigned i = 0; i < TLB_WINDOWS; i++) {
+                if (cpu->win[m][k][i].lim) {
+                    s->win_used[m][k] |= 1u << i;
+                    s->win_shift[m][k][i] = 30; /* may be a piece of a page of 1 GiB */
+                }
+            }
+        }
+    }
+}
+
 void tlb_windows_drop(X86Cpu *cpu, bool keep_global)
 {
+    adopt(cpu);
     TlbState *s = &cpu->t0->tlb;
     for (unsigned m = 0; m < TLB_MMUS; m++) {
         for (unsigned k = 0; k < 2; k++) {
@@ -81,6 +103,7 @@ void tlb_windows_drop(X86Cpu *cpu, bool keep_global)
 /* Those cut from the guest page of lin. */
 void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin)
 {
+    adopt(cpu);
     TlbState *s = &cpu->t0->tlb;
     for (unsigned m = 0; m < TLB_MMUS; m++) {
         for (unsigned k = 0; k < 2; k++) {
@@ -97,6 +120,7 @@ void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin)
 /* Store windows that reach the host page. */
 bool tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page)
 {
+    adopt(cpu);
     TlbState *s = &cpu->t0->tlb;
     bool any = false;
     for (unsigned m = 0; m < TLB_MMUS; m++) {
@@ -115,6 +139,7 @@ bool tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page)
 /* See tlb_recheck_writes(). A window is made without watched pages, so the ones it has now are new. */
 void tlb_windows_recheck(X86Cpu *cpu)
 {
+    adopt(cpu);
     TlbState *s = &cpu->t0->tlb;
     for (unsigned m = 0; m < TLB_MMUS; m++) {
         for (uint32_t u = s->win_used[m][1]; u; u &= u - 1) {

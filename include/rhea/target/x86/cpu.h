@@ -149,7 +149,7 @@ typedef struct X86Fpu {
 enum { T1_JC_BITS = 12, T1_JC_SIZE = 1 << T1_JC_BITS };
 typedef struct X86Translated {
     struct X86Cpu *self;
-    uint64_t host_rsp, shadow_rsp, shadow_base;
+    uint64_t host_rsp, shadow_rsp, shadow_base, shadow_limit;
     uint64_t salt;          /* XORed into a jump-cache tag: differs with address space and mode */
     uint64_t efl, lahf, part[2], tmp; /* for POPFQ on the way back; flags set aside; scratch */
     void *link;             /* the jump that led out, to be patched */
@@ -159,6 +159,7 @@ typedef struct X86Translated {
     uint8_t fpu_seg;        /* segment of the last x87 memory operand, + 1; 0: fpu.fds is right */
     uint32_t fpu_note;      /* tells the last x87 instruction (t1-fpu.c); 0: fpu.fop, fip, fcs are right */
     uint8_t fpu_area[576] __attribute__((aligned(64))); /* for XSAVE */
+    uint8_t win_touched[3][2]; /* translated code has filled windows: [mmu][store] */
     struct { uint64_t tag; const void *code; } jc[T1_JC_SIZE];
 } X86Translated;
 
