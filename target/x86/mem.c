@@ -56,6 +56,23 @@ static bool range_covers_page(const FlatRange *r, hwaddr page)
     return r && page >= r->start && page - r->start + 4096 <= r->size && page - r->start + 4096 >= 4096;
 }
 
+/* See Tlb.span. The guest's mapping is of `page_size`, phys lies in it and in r, which is RAM. */
+static uint64_t span_of(const X86Cpu *cpu, const FlatRange *r, hwaddr phys, uint64_t page_size)
+{
+    uint64_t size = 4096;
+    if (!cpu->a20_gate || cpu->dr[7] & 0xff) { /* A20 tears large pages; data breakpoints make pages special */
+        return -size;
+    }
+    while (size < page_size) {
+        hwaddr lo = phys & ~(2 * size - 1);
+        if (lo < r->start || lo - r->start + 2 * size > r->size) {
+            break;
+        }
+        size *= 2;
+    }
+    return -size;
+}
+
 static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
 {
     X86Xlat x;
@@ -93,6 +110,7 @@ static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
         .delta = delta,
     };
     cpu->tlb->aux[mmu][i] = (TlbAux){ phys, whole ? r : NULL, x.page_size, x.global };
+    cpu->tlb->span[mmu][i] = x.page_size > 4096 && slow_r == 0 ? span_of(cpu, r, phys, x.page_size) : -4096ull;
     if (G_UNLIKELY(cpu->t0->log_stores)) {
         return; /* the flush of this table is its owner's business */
     }

@@ -113,7 +113,16 @@ static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, unsign
     t->fl.host = false;
 }
 
-/* The TLB's entry for the first byte against the page of the last: a hit makes the page the window. */
+/* A member of the entry whose number times 8 is in T0_. */
+static HOp entry_member(size_t off)
+{
+    HOp m = h_sib(H_NONE, T0_, 2, (int32_t)off);
+    m.gs = true;
+    return m;
+}
+
+/* The TLB's entry for the first byte against the page of the last: a hit makes the page the window, or the region
+ * around it when it is read. */
 void t1_put_window(T1 *t, T1Stub *s)
 {
     Asm *a = &t->cold;
@@ -127,16 +136,29 @@ void t1_put_window(T1 *t, T1Stub *s)
     } else {
         e_lea(a, T1_, h_mem(T0_, (int32_t)n - 1));
     }
-    e_shift_ri(a, true, 5, T0_, 7);
+    e_shift_ri(a, true, 5, T0_, 9); /* the entry's number, times 8 */
     e_alu_ri(a, true, 4, h_reg(T1_), -4096);
     e_op(a, 0, 0x81, 4, h_reg(T0_));
-    e32(a, (TLB_SIZE - 1) << 5);
-    e_op(a, E_W, 0x3b, T1_, h_gs_idx(T0_, write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
+    e32(a, (TLB_SIZE - 1) << 3);
+    e_op(a, E_W, 0x3b, T1_, entry_member(write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
     uint8_t *miss = e_jcc(a, CC_NE);
-    e_load(a, T0_, h_gs_idx(T0_, TLB_OFF(t->mmu, delta)));
-    e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, base)), T1_);
-    e_store_imm32(a, true, h_gs(WIN_OFF(t->mmu, write, s->slot, lim)), 4096 - 63);
-    e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, delta)), T0_);
+    if (write) {
+        e_load(a, T0_, entry_member(TLB_OFF(t->mmu, delta)));
+        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, base)), T1_);
+        e_store_imm32(a, true, h_gs(WIN_OFF(t->mmu, write, s->slot, lim)), 4096 - 63);
+        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, delta)), T0_);
+    } else {
+        e_load(a, T1_, h_gs_idx(T0_, offsetof(X86Cpu, tlb_mem.span) + t->mmu * sizeof(((Tlb *)0)->span[0])));
+        e_load(a, T0_, entry_member(TLB_OFF(t->mmu, delta)));
+        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, delta)), T0_);
+        e_lea(a, T0_, s->at);
+        e_op(a, E_W, 0x23, T0_, h_reg(T1_)); /* AND */
+        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, base)), T0_);
+        e_op(a, E_W, 0xf7, 3, h_reg(T1_));   /* NEG */
+        e_alu_ri(a, true, 5, h_reg(T1_), 63);
+        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, lim)), T1_);
+        e_load(a, T0_, h_gs(WIN_OFF(t->mmu, write, s->slot, delta)));
+    }
     e_op(a, 0, 0xc6, 0, h_gs(offsetof(X86Cpu, tr1.win_touched) + t->mmu * 2 + write));
     e8(a, 1);
     e_jmp_to(a, s->win_back);

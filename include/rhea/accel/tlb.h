@@ -37,6 +37,9 @@ enum { TLB_WINDOWS = 32 };
 typedef struct Tlb {
     TlbEntry e[TLB_MMUS][TLB_SIZE];
     TlbAux aux[TLB_MMUS][TLB_SIZE];
+    /* For entries of readable RAM: -size of the region around the page, a power of two, whose addresses all
+     * have the entry's delta: what a load window may cover. */
+    uint64_t span[TLB_MMUS][TLB_SIZE];
 } Tlb;
 
 static inline unsigned tlb_index(uint64_t lin) { return (lin >> 12) & (TLB_SIZE - 1); }
