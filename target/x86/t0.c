@@ -109,11 +109,13 @@ static X86Unit *next_unit(X86Cpu *cpu, uint32_t mode)
         u = unit_find(cpu, mode);
         if (t->gen != GEN_NEVER && !u->loose) {
             *e = (JumpEntry){ .rip = cpu->rip, .gen = t->gen, .unit = u };
+            u->in_jc = true;
         }
     }
     if (from && !from->dead && !u->loose && !from->key2 && !u->key2 && from->mode == mode && u->mode == mode &&
         (from->key ^ u->key) < 4096 && t->gen != GEN_NEVER) {
         from->link[t->link_slot] = u;
+        u->linked = true;
     }
     return u;
 }
@@ -321,8 +323,7 @@ static void t0_vcpu_fini(Vcpu *v)
     if (!cpu->t0) {
         return;
     }
-    units_drop_all(cpu);
-    unit_reap(cpu->t0);
+    units_free_all(cpu);
     t1_fini(cpu);
     pthread_mutex_destroy(&cpu->t0->lock);
     g_free(cpu->t0->await);

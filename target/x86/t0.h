@@ -40,6 +40,7 @@ struct X86Unit {
     uint32_t mode;
     uint16_t cs_off, bytes, n;
     bool dead, loose;     /* loose: never cached (code in MMIO) */
+    bool linked, in_jc;   /* some link[], some entry of T0State.jc may lead here */
     uint8_t hits;         /* times entered while tier 1 was not asked yet */
     struct T1Code *t1;    /* units of tier 1 have no insn[], but this */
     uint64_t rip;         /* tier 1: translated for this address */
@@ -134,6 +135,7 @@ void unit_reap(T0State *t);                        /* frees what is in the grave
 void unit_code_written(X86Cpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
 bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host);
 void units_drop_all(X86Cpu *cpu);
+void units_free_all(X86Cpu *cpu);                  /* at the end of the vCPU's life */
 
 /* tlb.c */
 void tlb_init(X86Cpu *cpu);

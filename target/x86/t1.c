@@ -174,6 +174,10 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
     if (s->pending && s->pending->from == u) {
         s->pending = NULL;
     }
+    unsigned slot = t1_jc_index(c->rip); /* the only one that can lead here */
+    if (cpu->tr1.jc[slot].code == c->entry) {
+        cpu->tr1.jc[slot].tag = UINT64_MAX;
+    }
     c->unit = NULL; /* freed with its segment, when nothing can be running in it */
     u->t1 = NULL;
     if (s->running) {

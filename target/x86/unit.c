@@ -118,13 +118,14 @@ static void unit_kill(X86Cpu *cpu, X86Unit *u)
             continue;
         }
         unit_detach(u, p);
-        for (X86Unit *o = p->units; o; o = *page_link(o, p)) {
+        for (X86Unit *o = u->linked ? p->units : NULL; o; o = *page_link(o, p)) {
             o->link[0] = o->link[0] == u ? NULL : o->link[0];
             o->link[1] = o->link[1] == u ? NULL : o->link[1];
         }
     }
     u->dead = true;
     u->link[0] = u->link[1] = NULL;
+    t->link_from = t->link_from == u ? NULL : t->link_from;
     u->hash_next = t->grave;
     t->grave = u;
     t->stats.units_live--;
@@ -168,6 +169,27 @@ void units_drop_all(X86Cpu *cpu)
     tlb_new_generation(cpu);
 }
 
+void units_free_all(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    unit_reap(t);
+    for (unsigned i = 0; i < UNIT_HASH; i++) {
+        for (X86Unit *u = t->hash[i], *next; u; u = next) {
+            next = u->hash_next;
+            if (u->t1) {
+                u->t1->unit = NULL;
+            }
+            g_free(u);
+        }
+    }
+    for (unsigned i = 0; i < PAGE_HASH; i++) {
+        while (t->pages[i]) {
+            t->pages[i]->units = NULL;
+            page_drop_if_empty(cpu, t->pages[i]);
+        }
+    }
+}
+
 void x86_units_flush(X86Cpu *cpu)
 {
     if (cpu->t0) {
@@ -181,13 +203,14 @@ static void page_code_written(X86Cpu *cpu, CodePage *p, unsigned from, unsigned 
         page_drop_if_empty(cpu, p); /* a fault may have come between watching the page and decoding it */
         return;
     }
-    bool any = false;
+    bool any = false, in_jc = false;
     for (X86Unit *u = p->units, *next; u; u = next) {
         unsigned a, b;
         next = *page_link(u, p);
         unit_span(u, p, &a, &b);
         if (a < to && from < b) {
             CodePage *other = u->page[0] == p ? u->page[1] : u->page[0];
+            in_jc |= u->in_jc;
             unit_kill(cpu, u);
             if (other) {
                 page_drop_if_empty(cpu, other);
@@ -205,7 +228,9 @@ static void page_code_written(X86Cpu *cpu, CodePage *p, unsigned from, unsigned 
         unit_span(u, p, &a, &b);
         p->granules |= granule_mask(a, b);
     }
-    tlb_new_generation(cpu);
+    if (in_jc) { /* tier 1 clears its entries one by one: guests write beside code thousands of times in a boot */
+        tlb_new_generation(cpu);
+    }
     page_drop_if_empty(cpu, p);
 }
 
