@@ -10,7 +10,7 @@ enum { HOT_PER_INSN = 160, COLD_PER_INSN = 3 * 160 }; /* bytes at most: room tha
 static bool hard_end(const X86Insn *d)
 {
     static const char *const names[] = { "RETF", "IRET", "INT", "INT1", "INT3", "INTO", "SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT",
-                                         "HLT", "RSM", "STI", "MWAIT", "LMSW", "UD0", "UD1", "UD2", "LOOP", "LOOPE", "LOOPNE", "JRCXZ" };
+                                         "HLT", "RSM", "MWAIT", "LMSW", "UD0", "UD1", "UD2", "LOOP", "LOOPE", "LOOPNE", "JRCXZ" };
     const X86Row *x = &x86_rows[d->row];
     if (d->row == 0) {
         return true;

@@ -597,6 +597,11 @@ void t1_emit_insn(T1 *t)
             t1_emit_exec(t);
         }
         break;
+    case T1C_CLI: case T1C_STI: case T1C_PUSHF: case T1C_MOV_RS: case T1C_SWAPGS:
+        if (!t1_emit_system(t, d, r)) {
+            t1_emit_exec(t);
+        }
+        break;
     case T1C_CALL: emit_call(t, d); break;
     case T1C_RET: case T1C_RET_I: emit_ret(t, d, r); break;
     case T1C_JMP_E: case T1C_CALL_E: emit_indirect(t, d, r); break;

@@ -131,7 +131,11 @@ static void one_byte(T1Row *r, const X86Row *x, unsigned digit)
         default: break;
         }
         break;
+    case 0x8c: r->cls = T1C_MOV_RS; break;
     case 0x8d: r->cls = T1C_LEA; break;
+    case 0x9c: r->cls = T1C_PUSHF; break;
+    case 0xfa: r->cls = T1C_CLI; break;
+    case 0xfb: r->cls = T1C_STI; break;
     case 0x68: case 0x6a: r->cls = T1C_PUSH_I; break;
     case 0xc9: r->cls = T1C_LEAVE; break;
     case 0xeb: case 0xe9: r->cls = T1C_JMP; break;
@@ -173,6 +177,7 @@ static void two_byte(T1Row *r, const X86Row *x, unsigned digit, bool reg_only)
         return;
     }
     switch (op) {
+    case 0x01: r->cls = !strcmp(x->name, "SWAPGS") ? T1C_SWAPGS : T1C_T0; break;
     case 0xa4: case 0xac: case 0xaf: case 0xbc: case 0xbd: r->cls = T1C_NATIVE; break;
     case 0xa5: case 0xad:
         r->cls = T1C_NATIVE;

@@ -120,7 +120,7 @@ static void save_vec_if_live(Asm *a, const uint8_t *save_vec)
 
 /* T0_: the T1Rec. Calls fn(cpu, rec); goes on behind the call that led here, or leaves translated code. load: NULL, or
  * what loads the vectors. */
-static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *save, const uint8_t *load, const uint8_t *leave)
+static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *save, const uint8_t *load, const uint8_t *ended)
 {
     uint8_t *at = a->p;
     guest_regs(a, false);
@@ -133,7 +133,7 @@ static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *sav
     call_c(a, fn);
     e_load(a, H_RSP, TR(shadow_rsp));
     e_op(a, 0, 0x85, H_RAX, h_reg(H_RAX));
-    e_patch(e_jcc(a, CC_NE), leave);
+    e_patch(e_jcc(a, CC_NE), ended);
     if (load) {
         e_call_to(a, load);
     }
@@ -143,6 +143,18 @@ static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *sav
         e8(a, 0x9d);                  /* POPFQ */
     }
     e8(a, 0xc3);
+    return at;
+}
+
+/* RAX: what t1_exec() said, not 0. 2: on to tr1.next. */
+static uint8_t *make_ended(Asm *a, const uint8_t *leave)
+{
+    uint8_t *at = a->p;
+    e_alu_ri(a, false, 7, h_reg(H_RAX), 2);
+    e_patch(e_jcc(a, CC_NE), leave);
+    e_load(a, H_RSP, TR(shadow_base));
+    guest_regs(a, true);
+    e_op(a, 0, 0xff, 4, TR(next));
     return at;
 }
 
@@ -174,9 +186,43 @@ static uint8_t *make_leave(Asm *a, const uint8_t *save)
     return at;
 }
 
+/* EFLAGS as the instruction left them whose operands are in cc_dst and cc_src; only T1_ is lost. */
+static void make_flag_cases(T1State *s, X86Cpu *cpu, Asm *a)
+{
+    static const uint8_t ops[][2] = { { 0x2a, 0x02 }, { 0x02, 0x2a }, { 0, 0 }, { 0, 0x3a }, { 0, 0x84 } }; /* undo, do */
+    for (unsigned op = CC_T1; op <= CC_T1_LAHF; op++) {
+        unsigned size = op & 3, f = size == 3 ? E_W : size == 1 ? E_66 : 0;
+        const uint8_t *o = ops[MIN((op - CC_T1) >> 2, 4u)];
+        cpu->tr1.flag_case[op - CC_T1] = a->p + s->cache.rx_off;
+        if (op == CC_T1_LAHF) {
+            e_mov_rr(a, T1_, H_RAX);
+            e_load(a, H_RAX, TR(lahf));
+            e_bytes(a, "\x04\x7f\x9e", 3); /* ADD AL, 7fh: OF = bit 0; SAHF */
+            e_mov_rr(a, H_RAX, T1_);
+        } else {
+            e_load(a, T1_, h_gs(offsetof(X86Cpu, cc_dst)));
+            if (!o[1]) {
+                e_op(a, f, 0x84 | (size != 0), T1_, h_reg(T1_));
+            }
+            for (unsigned k = 0; k < 2; k++) {
+                if (o[k]) {
+                    e_op(a, f, o[k] | (size != 0), T1_, h_gs(offsetof(X86Cpu, cc_src)));
+                }
+            }
+        }
+        e8(a, 0xc3);
+    }
+}
+
 static uint8_t *make_load_flags(Asm *a, const uint8_t *save, const uint8_t *const load[3])
 {
     uint8_t *at = a->p;
+    e_load32(a, T1_, h_gs(offsetof(X86Cpu, cc_op)));
+    e_alu_ri(a, false, 5, h_reg(T1_), CC_T1);
+    e_alu_ri(a, false, 7, h_reg(T1_), CC_T1_LAHF - CC_T1);
+    uint8_t *slow = e_jcc(a, CC_A);
+    e_op(a, 0, 0xff, 4, (HOp){ .base = H_NONE, .index = T1_, .scale = 3, .mem = true, .gs = true, .disp = (int32_t)offsetof(X86Cpu, tr1.flag_case) });
+    e_patch(slow, a->p);
     guest_regs(a, false);
     e_op(a, E_0F, 0xb6, H_RBX, TR(vec_live)); /* RBX survives the call; x87 is left alone */
     save_vec_if_live(a, save);
@@ -233,8 +279,9 @@ static uint8_t *make_load_fpu(Asm *a, const uint8_t *save, const uint8_t *indire
     return at;
 }
 
-void t1_make_thunks(T1State *s)
+void t1_make_thunks(X86Cpu *cpu)
 {
+    T1State *s = cpu->t1;
     Asm asm_ = { s->cache.hot }, *a = &asm_;
     ptrdiff_t off = s->cache.rx_off;
     bool avx = __builtin_cpu_supports("avx");
@@ -242,7 +289,8 @@ void t1_make_thunks(T1State *s)
     make_enter(a);
     uint8_t *save = make_save_vec(a, avx), *low = make_load_vec(a, false), *all = avx ? make_load_vec(a, true) : low;
     const uint8_t *const load[3] = { NULL, low, all };
-    uint8_t *leave = make_leave(a, save);
+    uint8_t *leave = make_leave(a, save), *ended = make_ended(a, leave);
+    make_flag_cases(s, cpu, a);
     s->thunk.exit_link = a->p + off;
     e_store(a, TR(link), T1_);
     s->thunk.exit = a->p + off;
@@ -259,7 +307,7 @@ void t1_make_thunks(T1State *s)
     for (unsigned k = 0; k < 12; k++) {
         unsigned flags = k & 1, fpu = k >> 1 & 1, vec = k >> 2;
         const void *fn = (const void *)t1_exec_fns[flags][(vec ? T1S_VEC : 0) | (fpu ? T1S_FPU : 0)];
-        s->thunk.exec[flags][vec][fpu] = make_exec(a, fn, flags, save, load[vec], leave) + off;
+        s->thunk.exec[flags][vec][fpu] = make_exec(a, fn, flags, save, load[vec], ended) + off;
     }
     s->thunk.load_flags = make_load_flags(a, save, load) + off;
     s->thunk_end = (uint8_t *)(((uintptr_t)a->p + 63) & ~(uintptr_t)63);

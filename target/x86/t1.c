@@ -71,7 +71,35 @@ void t1_load_flags(X86Cpu *cpu)
     cpu->tr1.efl = x86_arith_flags(cpu) | FL_IF | 2;
 }
 
+/* --- salts --- */
+
+/* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
+static uint64_t salt_for(X86Cpu *cpu, uint32_t mode);
+
 /* --- one instruction by its T0 function --- */
+
+
+/* The code for cpu->rip after an instruction that changed the mode or rip, if the run loop would enter just that; else
+ * the loop must see what there is to do. */
+static const void *next_code(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    T1State *s = cpu->t1;
+    uint32_t mode = cpu->mode;
+    if (cpu->irq_shadow || cpu->vcpu.halted || cpu->db_hits || t->grave || t->awaiting || s->lockstep || s->once ||
+        !t1_mode_ok(mode) || !t1_simd_masked(cpu) || !t1_fpu_masked(cpu) || t->cs_base != 0 || t->cs_limit != UINT32_MAX ||
+        log_on(LOG_EXEC | LOG_CPU | LOG_NOCHAIN) || __atomic_load_n(&t->wanted, __ATOMIC_ACQUIRE) ||
+        vcpu_irq_pending(&cpu->vcpu) || __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED)) {
+        return NULL;
+    }
+    cpu->cur = NULL;
+    cpu->eflags &= ~FL_RF;
+    mem_mode_changed(cpu);
+    cpu->tr1.salt = salt_for(cpu, mode);
+    unsigned slot = t1_jc_index(cpu->rip);
+    return cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt) ? cpu->tr1.jc[slot].code : NULL;
+}
+
 
 static inline int exec(X86Cpu *cpu, const T1Rec *rec)
 {
@@ -95,6 +123,10 @@ static inline int exec(X86Cpu *cpu, const T1Rec *rec)
     if (cpu->rip == next && cpu->mode == mode && cpu->t0->generation == generation && !cpu->irq_shadow && !cpu->vcpu.halted &&
         !cpu->db_hits && !vcpu_irq_pending(&cpu->vcpu) && !__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED)) {
         return 0;
+    }
+    cpu->tr1.next = next_code(cpu);
+    if (G_LIKELY(cpu->tr1.next)) {
+        return 2;
     }
     s->stats.leaves++;
     return 1;
@@ -251,7 +283,6 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
 
 /* --- running --- */
 
-/* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
 static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
 {
     T1State *s = cpu->t1;
@@ -290,7 +321,7 @@ static void enter(X86Cpu *cpu, const void *code)
 
 void t1_left(X86Cpu *cpu)
 {
-    cpu->t1->running = false;
+    cpu->t1->running = cpu->t1->once = false;
     cpu->t0->log_stores = false;
     cpu->tlb = &cpu->tlb_mem;
     cpu->t1->pending = NULL;
@@ -371,7 +402,9 @@ bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max)
     cpu->t0->gen = GEN_NEVER;
     cpu->tr1.salt = salt_for(cpu, mode);
     memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc[0]) * 64);
+    s->once = true;
     enter(cpu, entry);
+    s->once = false;
     s->pending = NULL;
     t1_flags_normal(cpu);
     return true;
@@ -428,7 +461,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
         *p = 1ull << 63; /* no return address */
     }
     cpu->t1 = s;
-    t1_make_thunks(s);
+    t1_make_thunks(cpu);
     if (tcg_lockstep(&cpu->vcpu) && !t1_lockstep_init(cpu)) {
         return error_set(errp, "vCPU %u: no memory for lockstep", cpu->vcpu.index);
     }

@@ -83,7 +83,8 @@ typedef enum T1Class {
     T1C_X87, T1C_LDMXCSR,
     T1C_LEA, T1C_PUSH_R, T1C_PUSH_I, T1C_PUSH_E, T1C_POP_R, T1C_LEAVE,
     T1C_JCC, T1C_JMP, T1C_CALL, T1C_JMP_E, T1C_CALL_E, T1C_RET, T1C_RET_I,
-    T1C_MOV_AO, T1C_MOV_OA, T1C_INCDEC_R, T1C_MOV_ZI, T1C_DIV, T1C_IDIV, T1C_XCHG_ZA, T1C_CLI, T1C_PUSHF,
+    T1C_MOV_AO, T1C_MOV_OA, T1C_INCDEC_R, T1C_MOV_ZI, T1C_DIV, T1C_IDIV, T1C_XCHG_ZA,
+    T1C_CLI, T1C_STI, T1C_PUSHF, T1C_MOV_RS, T1C_SWAPGS,
 } T1Class;
 enum { T1S_VEC = 1, T1S_FPU = 2 }; /* state that must be in the host's registers */
 /* Roles of operands */
@@ -185,6 +186,7 @@ typedef struct T1State {
     T1Link *pending;     /* the jump that led out last */
     uint64_t pending_rip;
     bool running;        /* in translated code */
+    bool once;           /* t1_run_once(): every end of a unit leads out */
     bool off;
     unsigned after;      /* runs in tier 0 before a unit is translated */
     uint32_t salt_next;
@@ -226,7 +228,7 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
 void t1_lockstep_describe(const X86Cpu *cpu, GString *out);
 
 /* t1-thunk.c */
-void t1_make_thunks(T1State *s);
+void t1_make_thunks(X86Cpu *cpu);
 
 /* t1-build.c: decodes the superblock at cpu->rip (n = 0: not for tier 1); translates it: NULL: no room. */
 void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned max);
@@ -264,6 +266,8 @@ void t1_fpu_flush(T1 *t);
 void t1_fpu_note(Asm *a, uint32_t note);
 /* T1S_* that the code from this instruction on, up to the next call of C code, must find in the host's registers. */
 unsigned t1_state_needed(const T1 *t, unsigned from);
+/* t1-sys.c: system instructions; false: nothing was emitted */
+bool t1_emit_system(T1 *t, const X86Insn *d, const T1Row *r);
 /* t1-insn.c */
 void t1_emit_insn(T1 *t);
 void t1_emit_exit(T1 *t, uint64_t rip);       /* the end of the unit: on to rip; flags are in the state */

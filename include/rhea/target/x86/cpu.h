@@ -153,6 +153,8 @@ typedef struct X86Translated {
     uint64_t salt;          /* XORed into a jump-cache tag: differs with address space and mode */
     uint64_t efl, lahf, part[2], tmp; /* for POPFQ on the way back; flags set aside; scratch */
     void *link;             /* the jump that led out, to be patched */
+    const void *next;       /* where to go on after an instruction that ended a unit */
+    const void *flag_case[24]; /* code that loads EFLAGS, by cc_op - 64 */
     uint32_t host_mxcsr;
     uint8_t vec_live;       /* in the host's registers are: 1: the vectors' low halves, 2: all of them */
     uint8_t fpu_live;       /* the x87 state is the host's */
