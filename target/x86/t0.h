@@ -18,7 +18,7 @@
 
 enum {
     UNIT_MAX = 64,
-    UNIT_HASH = 1 << 15,
+    UNIT_HASH = 1 << 16,
     JC_BITS = 12, JC_SIZE = 1 << JC_BITS,
     PAGE_HASH = 1 << 12,
     GRANULE_BITS = 6,

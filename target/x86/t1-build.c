@@ -51,7 +51,15 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
 {
     const uint8_t *bytes = (const uint8_t *)at->key;
     int off = 0;
-    *t = (T1){ .cpu = cpu, .mode = mode, .code64 = mode & MODE_CODE64, .rip = cpu->rip, .mmu = cpu->mmu, .max = max };
+    memset(t, 0, offsetof(T1, insn));
+    memset((uint8_t *)t + offsetof(T1, n), 0, offsetof(T1, stub) - offsetof(T1, n));
+    t->n_stubs = t->n_links = 0; /* the arrays, 20 KiB, are written before they are read */
+    t->cpu = cpu;
+    t->mode = mode;
+    t->code64 = mode & MODE_CODE64;
+    t->rip = cpu->rip;
+    t->mmu = cpu->mmu;
+    t->max = max;
     while (t->n < t->max && off >= 0) {
         X86Insn *d = &t->insn[t->n];
         unsigned room = at->room - (unsigned)off, n = MIN(room, 15u);

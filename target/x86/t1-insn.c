@@ -21,6 +21,7 @@ static uint64_t insn_end(const T1 *t) { return t->rip + t->insn[t->i].off + t->i
 
 static T1Link *new_link(T1 *t, uint64_t rip)
 {
+    t->link[t->n_links] = (T1Link){ 0 };
     t->link_rip[t->n_links] = rip;
     return &t->link[t->n_links++];
 }

@@ -338,6 +338,10 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
         return u;
     }
     X86Unit *cold = unit_find(cpu, mode);
+    if (cold->rip != cpu->rip) { /* a page of a library, in a process that has it elsewhere: cold there */
+        cold->rip = cpu->rip;
+        cold->hits = 0;
+    }
     if (cold->loose || cold->key2 || cold->hits < s->after) {
         cold->hits += cold->hits < s->after;
         s->stats.cold_runs++;

@@ -78,9 +78,10 @@ static uint64_t granule_mask(unsigned from, unsigned to)
 
 /* --- life of a unit --- */
 
-static unsigned unit_hash(uintptr_t key, uint32_t mode)
+/* rip: 0 but for tier 1, where every process has its own unit for a page of a library at its own address. */
+static unsigned unit_hash(uintptr_t key, uint32_t mode, uint64_t rip)
 {
-    uint64_t h = (key ^ (uint64_t)mode << 29) * 0x9e3779b97f4a7c15u;
+    uint64_t h = (key ^ (uint64_t)mode << 29 ^ rip >> 12 << 20) * 0x9e3779b97f4a7c15u;
     return (unsigned)(h >> 40) & (UNIT_HASH - 1);
 }
 
@@ -107,7 +108,7 @@ static void unit_detach(X86Unit *u, CodePage *p)
 static void unit_kill(X86Cpu *cpu, X86Unit *u)
 {
     T0State *t = cpu->t0;
-    X86Unit **at = &t->hash[unit_hash(u->key, u->mode)];
+    X86Unit **at = &t->hash[unit_hash(u->key, u->mode, u->mode & MODE_T1 ? u->rip : 0)];
     while (*at != u) {
         at = &(*at)->hash_next;
     }
@@ -387,7 +388,7 @@ static X86Unit *unit_new(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, un
     u->key = key;
     u->key2 = f->key2;
     u->cs_off = (uint16_t)cs_off;
-    X86Unit **slot = &t->hash[unit_hash(key, mode)];
+    X86Unit **slot = &t->hash[unit_hash(key, mode, 0)];
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, p);
@@ -428,7 +429,7 @@ bool unit_locate(X86Cpu *cpu, UnitPlace *at)
 
 X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
 {
-    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode)]; u; u = u->hash_next) {
+    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode, mode & MODE_T1 ? cpu->rip : 0)]; u; u = u->hash_next) {
         if (u->key == at->key && u->mode == mode && u->cs_off == at->cs_off && u->bytes <= at->left &&
             (!(mode & MODE_T1) || u->rip == cpu->rip) && (!u->key2 || second_page_same(cpu, u, at->lin))) {
             return u;
@@ -452,7 +453,7 @@ X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span
     u->bytes = (uint16_t)span;
     u->rip = cpu->rip;
     t->unit_memory += sizeof(*u);
-    X86Unit **slot = &t->hash[unit_hash(u->key, mode)];
+    X86Unit **slot = &t->hash[unit_hash(u->key, mode, u->rip)];
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
