@@ -78,7 +78,6 @@ static uint64_t salt_for(X86Cpu *cpu, uint32_t mode);
 
 /* --- one instruction by its T0 function --- */
 
-
 /* The code for cpu->rip after an instruction that changed the mode or rip, if the run loop would enter just that; else
  * the loop must see what there is to do. */
 static const void *next_code(X86Cpu *cpu)
