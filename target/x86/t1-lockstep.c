@@ -207,7 +207,7 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     }
     restore(cpu, &l->before);
     enter(cpu, c->entry);
-    if (__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_ACQUIRE)) {
+    if (__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_ACQUIRE) || vcpu_irq_pending(&cpu->vcpu)) {
         return; /* it may have left before the end */
     }
     compare(cpu, c);

@@ -287,9 +287,10 @@ static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
     T1State *s = cpu->t1;
     uint32_t generation = cpu->t0->generation;
     unsigned shift = cpu->cr4 & CR4_LA57 ? 57 : 48, limit = (1u << (63 - shift)) - 1;
-    for (unsigned i = 0; i < G_N_ELEMENTS(s->salts); i++) {
-        if (s->salts[i].generation == generation && s->salts[i].mode == mode && s->salts[i].salt <= limit) {
-            return (uint64_t)s->salts[i].salt << shift;
+    unsigned i = (generation * 0x9e3779b1u ^ mode * 0x85ebca6bu) >> 24 & ~1u; /* two ways */
+    for (unsigned k = i; k < i + 2; k++) {
+        if (s->salts[k].generation == generation && s->salts[k].mode == mode && s->salts[k].salt <= limit) {
+            return (uint64_t)s->salts[k].salt << shift;
         }
     }
     if (s->salt_next >= limit) {
@@ -297,7 +298,7 @@ static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
         memset(s->salts, 0xff, sizeof(s->salts));
         s->salt_next = 0;
     }
-    unsigned i = s->salt_slot++ % G_N_ELEMENTS(s->salts);
+    s->salts[i + 1] = s->salts[i];
     s->salts[i].generation = generation;
     s->salts[i].mode = mode;
     s->salts[i].salt = ++s->salt_next;

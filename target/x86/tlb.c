@@ -60,7 +60,9 @@ static void gen_enter(X86Cpu *cpu)
     PcidState *p = &s->pcids[s->pcid];
     s->gen[1] = p->gen[1] > s->gen_floor ? p->gen[1] : gen_new(cpu->t0);
     if (s->fetched_local) {
-        s->gen[0] = p->gen[0] > s->gen_floor ? p->gen[0] : gen_new(cpu->t0);
+        bool known = p->gen[0] > s->gen_floor;
+        s->gen[0] = known ? p->gen[0] : gen_new(cpu->t0);
+        s->fetched_local = known; /* nothing was fetched under a new number */
     }
     gen_select(cpu);
 }
