@@ -53,7 +53,7 @@ static bool emit_pushf(T1 *t, const X86Insn *d, const T1Row *r)
         return false;
     }
     t1_fl_before(t, 1u << R_RSP, true, false);
-    t1_fl_need_host(t);
+    t1_fl_need_host(t, FL_ALL_);
     e8(a, 0x9c);                 /* PUSHFQ on the host's stack */
     e_bytes(a, "\x41\x5e", 2);   /* POP R14: T2_ */
     e_alu_ri(a, false, 4, h_reg(T2_), FL_ALL_);
