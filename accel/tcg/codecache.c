@@ -11,12 +11,13 @@
 
 enum { COLD_FROM = 45 }; /* per cent of a segment: where its cold area begins */
 
-bool codecache_init(CodeCache *c, size_t size, Error **errp)
+bool codecache_init(CodeCache *c, size_t size, size_t reserve, Error **errp)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     *c = (CodeCache){ .rw = MAP_FAILED, .rx = MAP_FAILED };
     c->segment_size = (size / CODE_SEGMENTS + page - 1) / page * page;
-    c->size = c->segment_size * CODE_SEGMENTS;
+    c->reserve = (reserve + page - 1) / page * page;
+    c->size = c->segment_size * CODE_SEGMENTS + c->reserve;
     int fd = memfd_create("rhea-code", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)c->size) < 0) {
         error_set_errno(errp, errno, "no memory for %zu KiB of translated code", c->size >> 10);
@@ -36,6 +37,7 @@ bool codecache_init(CodeCache *c, size_t size, Error **errp)
         return false;
     }
     c->rx_off = c->rx - c->rw;
+    c->fixed = c->rw + c->segment_size * CODE_SEGMENTS;
     codecache_start_segment(c, 0);
     return true;
 }

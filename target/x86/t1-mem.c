@@ -121,13 +121,38 @@ static HOp entry_member(size_t off)
     return m;
 }
 
-/* The TLB's entry for the first byte against the page of the last: a hit makes the page the window, or the region
- * around it when it is read. */
+void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot)
+{
+    HOp base = h_gs(WIN_OFF(mmu, write, slot, base));
+    e_shift_ri(a, true, 5, T0_, 9); /* the entry's number, times 8 */
+    e_alu_ri(a, true, 4, h_reg(T1_), -4096);
+    e_op(a, 0, 0x81, 4, h_reg(T0_));
+    e32(a, (TLB_SIZE - 1) << 3);
+    e_op(a, E_W, 0x3b, T1_, entry_member(write ? TLB_OFF(mmu, wtag) : TLB_OFF(mmu, rtag)));
+    uint8_t *miss = e_jcc(a, CC_NE);
+    e_store(a, base, T1_);
+    if (write) {
+        e_store_imm32(a, true, h_gs(WIN_OFF(mmu, write, slot, lim)), 4096 - 63);
+    } else {
+        e_load(a, T1_, h_gs_idx(T0_, offsetof(X86Cpu, tlb_mem.span) + mmu * sizeof(((Tlb *)0)->span[0])));
+        e_op(a, E_W, 0x21, T1_, base);     /* AND */
+        e_op(a, E_W, 0xf7, 3, h_reg(T1_)); /* NEG */
+        e_alu_ri(a, true, 5, h_reg(T1_), 63);
+        e_store(a, h_gs(WIN_OFF(mmu, write, slot, lim)), T1_);
+    }
+    e_load(a, T0_, entry_member(TLB_OFF(mmu, delta)));
+    e_store(a, h_gs(WIN_OFF(mmu, write, slot, delta)), T0_);
+    e_op(a, 0, 0xc6, 0, h_gs(offsetof(X86Cpu, tr1.win_touched) + mmu * 2 + write));
+    e8(a, 1);
+    e_op(a, E_W, 0x3b, T1_, h_reg(T1_)); /* ZF */
+    e_patch(miss, a->p);
+    e8(a, 0xc3);
+}
+
 void t1_put_window(T1 *t, T1Stub *s)
 {
     Asm *a = &t->cold;
     unsigned n = s->n;
-    bool write = s->write;
     HOp last = s->at;
     e_lea(a, T0_, s->at);
     last.disp = (int32_t)((uint32_t)last.disp + n - 1);
@@ -136,33 +161,8 @@ void t1_put_window(T1 *t, T1Stub *s)
     } else {
         e_lea(a, T1_, h_mem(T0_, (int32_t)n - 1));
     }
-    e_shift_ri(a, true, 5, T0_, 9); /* the entry's number, times 8 */
-    e_alu_ri(a, true, 4, h_reg(T1_), -4096);
-    e_op(a, 0, 0x81, 4, h_reg(T0_));
-    e32(a, (TLB_SIZE - 1) << 3);
-    e_op(a, E_W, 0x3b, T1_, entry_member(write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
-    uint8_t *miss = e_jcc(a, CC_NE);
-    if (write) {
-        e_load(a, T0_, entry_member(TLB_OFF(t->mmu, delta)));
-        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, base)), T1_);
-        e_store_imm32(a, true, h_gs(WIN_OFF(t->mmu, write, s->slot, lim)), 4096 - 63);
-        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, delta)), T0_);
-    } else {
-        e_load(a, T1_, h_gs_idx(T0_, offsetof(X86Cpu, tlb_mem.span) + t->mmu * sizeof(((Tlb *)0)->span[0])));
-        e_load(a, T0_, entry_member(TLB_OFF(t->mmu, delta)));
-        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, delta)), T0_);
-        e_lea(a, T0_, s->at);
-        e_op(a, E_W, 0x23, T0_, h_reg(T1_)); /* AND */
-        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, base)), T0_);
-        e_op(a, E_W, 0xf7, 3, h_reg(T1_));   /* NEG */
-        e_alu_ri(a, true, 5, h_reg(T1_), 63);
-        e_store(a, h_gs(WIN_OFF(t->mmu, write, s->slot, lim)), T1_);
-        e_load(a, T0_, h_gs(WIN_OFF(t->mmu, write, s->slot, delta)));
-    }
-    e_op(a, 0, 0xc6, 0, h_gs(offsetof(X86Cpu, tr1.win_touched) + t->mmu * 2 + write));
-    e8(a, 1);
-    e_jmp_to(a, s->win_back);
-    e_patch(miss, a->p);
+    e_call_to(a, t->thunk->window[t->mmu][s->write][s->slot] - t->rx_off);
+    e_patch(e_jcc(a, CC_E), s->win_back);
     if (s->from2) { /* misaligned: never by the window */
         e_patch(s->from2, a->p);
         s->from2 = NULL;

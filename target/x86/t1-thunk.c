@@ -282,7 +282,7 @@ static uint8_t *make_load_fpu(Asm *a, const uint8_t *save, const uint8_t *indire
 void t1_make_thunks(X86Cpu *cpu)
 {
     T1State *s = cpu->t1;
-    Asm asm_ = { s->cache.hot }, *a = &asm_;
+    Asm asm_ = { s->cache.fixed }, *a = &asm_;
     ptrdiff_t off = s->cache.rx_off;
     bool avx = __builtin_cpu_supports("avx");
     s->thunk.enter = (void (*)(X86Cpu *, const void *))(void *)(a->p + off);
@@ -310,6 +310,13 @@ void t1_make_thunks(X86Cpu *cpu)
         s->thunk.exec[flags][vec][fpu] = make_exec(a, fn, flags, save, load[vec], ended) + off;
     }
     s->thunk.load_flags = make_load_flags(a, save, load) + off;
-    s->thunk_end = (uint8_t *)(((uintptr_t)a->p + 63) & ~(uintptr_t)63);
-    s->cache.hot = s->thunk_end;
+    for (unsigned m = 0; m < TLB_MMUS; m++) {
+        for (unsigned w = 0; w < 2; w++) {
+            for (unsigned i = 0; i < TLB_WINDOWS; i++) {
+                s->thunk.window[m][w][i] = a->p + off;
+                t1_make_window(a, m, w, i);
+            }
+        }
+    }
+    g_assert(a->p <= s->cache.fixed + s->cache.reserve);
 }

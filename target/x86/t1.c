@@ -240,9 +240,6 @@ static void next_segment(X86Cpu *cpu)
     segment_empty(cpu, n);
     tlb_new_generation(cpu);
     codecache_start_segment(&s->cache, n);
-    if (n == 0) {
-        s->cache.hot = s->thunk_end;
-    }
     s->stats.flushes++;
 }
 
@@ -448,7 +445,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     if (!s) {
         return error_set(errp, "vCPU %u: no memory for the translator", cpu->vcpu.index);
     }
-    if (!codecache_init(&s->cache, size, errp)) {
+    if (!codecache_init(&s->cache, size, T1_THUNK_BYTES, errp)) {
         g_free(s);
         return false;
     }

@@ -31,7 +31,7 @@
 #include "t1-asm.h"
 
 enum { T0_ = 12, T1_ = 13, T2_ = 14, G_RSP = 15 }; /* host registers: temporaries, guest RSP */
-enum { T1_MAX_INSNS = 64, T1_MAX_STUBS = 3 * T1_MAX_INSNS };
+enum { T1_THUNK_BYTES = 64 << 10, T1_MAX_INSNS = 64, T1_MAX_STUBS = 3 * T1_MAX_INSNS };
 #define MODE_T1 (1u << 30) /* in a unit's key */
 
 /* cc_op of translated code, low two bits: log2 of the size. */
@@ -164,6 +164,7 @@ typedef struct T1 { /* one translation */
 } T1;
 
 typedef struct T1Thunks { /* executable addresses */
+    const uint8_t *window[TLB_MMUS][2][TLB_WINDOWS]; /* see t1_make_window() */
     void (*enter)(X86Cpu *cpu, const void *code);
     const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump;
     const uint8_t *exec[2][3][2]; /* flags; vector registers on return: none, low halves, all; x87 */
@@ -178,7 +179,6 @@ typedef struct T1Stats {
 typedef struct T1State {
     CodeCache cache;
     T1Thunks thunk;
-    uint8_t *thunk_end;  /* first byte after the thunks, in segment 0 */
     T1Code *segment[CODE_SEGMENTS];
     X86Unit *none;       /* a unit without links, for T0 functions that jump */
     X86Insn scratch[2];
@@ -249,6 +249,9 @@ bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can 
 HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Stub **stub); /* align: 0 or bytes */
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub); /* [RSP + disp]; in 64-bit code T2_ is kept */
 void t1_put_window(T1 *t, T1Stub *s); /* the beginning of such a stub */
+/* A subroutine. T0_: the first byte's address, T1_: the last one's. ZF = 1: it is in the TLB, its page (or the region around it
+ * when it is read) is the window now, T0_ is the delta. T1_ is lost. */
+void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot);
 void t1_address(T1 *t, const X86Insn *d, int to, bool linear); /* the effective or linear address into T2_; T1_ is lost */
 bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
 

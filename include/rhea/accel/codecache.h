@@ -17,14 +17,15 @@ enum { CODE_SEGMENTS = 8 };
 
 typedef struct CodeCache {
     uint8_t *rw, *rx;
-    size_t size, segment_size;
+    size_t size, segment_size, reserve;
+    uint8_t *fixed;          /* writable address of `reserve` bytes that no segment contains */
     unsigned segment;        /* being filled */
     uint8_t *hot, *hot_end, *cold, *cold_end; /* free space, as writable addresses */
     ptrdiff_t rx_off;        /* executable address = writable address + rx_off */
 } CodeCache;
 
-/* size: bytes, rounded up to segments of whole pages. False: no memory, or no executable mappings. */
-bool codecache_init(CodeCache *c, size_t size, Error **errp);
+/* size, reserve: bytes, rounded up to whole pages. False: no memory, or no executable mappings. */
+bool codecache_init(CodeCache *c, size_t size, size_t reserve, Error **errp);
 void codecache_fini(CodeCache *c);
 /* Starts filling segment n from its beginning; what was there is overwritten. */
 void codecache_start_segment(CodeCache *c, unsigned n);
