@@ -32,18 +32,18 @@ enum {
 typedef struct X86Unit X86Unit;
 typedef struct CodePage CodePage;
 struct X86Unit {
-    X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
-    X86Unit *hash_next;
-    CodePage *page[2];    /* [1]: of the second page, when an instruction crosses */
-    X86Unit *page_next[2];
+    X86Unit *hash_next;   /* with what follows, all that a look-up reads */
     uintptr_t key, key2;  /* host address of the first byte; of the second page */
+    uint64_t rip;         /* tier 1: translated for this address; tier 0: last entered here */
     uint32_t mode;
     uint16_t cs_off, bytes, n;
     bool dead, loose;     /* loose: never cached (code in MMIO) */
     bool linked, in_jc;   /* some link[], some entry of T0State.jc may lead here */
     uint8_t hits;         /* times entered while tier 1 was not asked yet */
     struct T1Code *t1;    /* units of tier 1 have no insn[], but this */
-    uint64_t rip;         /* tier 1: translated for this address */
+    X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
+    CodePage *page[2];    /* [1]: of the second page, when an instruction crosses */
+    X86Unit *page_next[2];
     X86Insn insn[];       /* n, then one that leads to the next unit */
 };
 
@@ -147,6 +147,8 @@ void tlb_drop_l1(X86Cpu *cpu, bool keep_global);
 /* Stores there take the slow path from now on. True: not all did before. */
 bool tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page);
 void tlb_recheck_writes(X86Cpu *cpu);
+
+void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask); /* t1.c: jump-cache entries of code there */
 
 /* tlbwin.c */
 bool tlb_window_fill(X86Cpu *cpu, unsigned mmu, bool write, unsigned slot, uint64_t lin);

@@ -216,6 +216,16 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
     }
 }
 
+void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask)
+{
+    for (unsigned i = 0; i < T1_JC_SIZE; i++) { /* salts lie outside the mask */
+        if (((cpu->tr1.jc[i].tag ^ lin) & mask) == 0) {
+            cpu->tr1.jc[i].tag = UINT64_MAX;
+        }
+    }
+    cpu->t1->pending = NULL;
+}
+
 /* --- the code cache --- */
 
 static void segment_empty(X86Cpu *cpu, unsigned n)

@@ -103,6 +103,28 @@ static bool page_was_fetched(TlbState *s, uint64_t lin)
            tlb_filter_has(s->fetched, FETCHED_BITS, ~(lin >> 21));
 }
 
+/* What the jump caches know of the page of lin goes, in every address space; of a larger page, all that may belong to it. */
+static void jump_caches_drop_page(X86Cpu *cpu, uint64_t lin)
+{
+    T0State *t = cpu->t0;
+    TlbState *s = &t->tlb;
+    if ((s->fetched_1g >> (lin >> 30 & 63) & 1) || t->cs_base != 0) {
+        tlb_new_generation(cpu);
+        return;
+    }
+    uint64_t mask = 0xffffffffffffull & (tlb_filter_has(s->fetched, FETCHED_BITS, ~(lin >> 21)) ? ~(uint64_t)0x1fffff : TLB_PAGE_MASK);
+    for (unsigned i = 0; i < JC_SIZE; i++) {
+        if (((t->jc[i].rip ^ lin) & mask) == 0 || ((t->jc[i].rip ^ (lin - 4096)) & mask) == 0) { /* it may reach into the page */
+            t->jc[i].gen = 0;
+        }
+    }
+    if (cpu->t1) {
+        t1_forget_page(cpu, lin, mask);
+    }
+    t->link_from = NULL;
+    x86_unit_leave(cpu);
+}
+
 /* --- the first level --- */
 
 static void entry_drop(Tlb *tlb, unsigned mmu, unsigned i)
@@ -262,7 +284,7 @@ void x86_tlb_flush_pcid_page(X86Cpu *cpu, unsigned pcid, uint64_t lin)
     l2_drop_page(s, lin, pcid);
     ctx_flush_psc(s, pcid);
     if (page_was_fetched(s, lin)) {
-        tlb_new_generation(cpu);
+        jump_caches_drop_page(cpu, lin);
     }
 }
 

@@ -81,7 +81,7 @@ static uint64_t granule_mask(unsigned from, unsigned to)
 /* rip: 0 but for tier 1, where every process has its own unit for a page of a library at its own address. */
 static unsigned unit_hash(uintptr_t key, uint32_t mode, uint64_t rip)
 {
-    uint64_t h = (key ^ (uint64_t)mode << 29 ^ rip >> 12 << 20) * 0x9e3779b97f4a7c15u;
+    uint64_t h = (key ^ (uint64_t)(mode ^ mode >> 26) << 12 ^ rip >> 12 << 20) * 0x9e3779b97f4a7c15u;
     return (unsigned)(h >> 40) & (UNIT_HASH - 1);
 }
 

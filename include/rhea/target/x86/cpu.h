@@ -146,7 +146,7 @@ typedef struct X86Fpu {
 } X86Fpu;
 
 /* What translated code reaches through GS (target/x86/t1.h). */
-enum { T1_JC_BITS = 12, T1_JC_SIZE = 1 << T1_JC_BITS };
+enum { T1_JC_BITS = 14, T1_JC_SIZE = 1 << T1_JC_BITS };
 typedef struct X86Translated {
     struct X86Cpu *self;
     uint64_t host_rsp, shadow_rsp, shadow_base, shadow_limit;
