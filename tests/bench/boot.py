@@ -30,10 +30,11 @@ def guest_ram_resident(pid, ram_bytes):
     try:
         with open(f"/proc/{pid}/smaps") as f:
             for line in f:
-                m = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+                m = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line)
                 if m:
                     start, size = int(m.group(1), 16), int(m.group(2), 16) - int(m.group(1), 16)
-                elif line.startswith("Rss:"):
+                    twin = "rhea-code" in line and "x" not in m.group(3)  # the same memory, mapped executable too
+                elif line.startswith("Rss:") and not twin:
                     resident[start] = (int(line.split()[1]), size >= ram_bytes)
     except OSError:
         pass

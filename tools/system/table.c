@@ -172,7 +172,7 @@ const Option option_table[] = {
     { "old-param", NULL, GROUP_DEBUG, NULL, NULL, "it is for old ARM kernels", "-append" },
     { "trace", NULL, GROUP_DEBUG, NULL, NULL, "there are no trace points yet", "-d ITEM" },
     { "plugin", NULL, GROUP_DEBUG, NULL, NULL, "there are no plugins", "-d ITEM" },
-    { "tb-size", NULL, GROUP_DEBUG, NULL, NULL, "the interpreter sizes its cache itself", "-accel tcg" },
+    { "tb-size", NULL, GROUP_DEBUG, NULL, NULL, "it is a property of the accelerator", "-accel tcg,tb-size=MiB" },
     { "async-teardown", NULL, GROUP_DEBUG, NULL, NULL, "memory is given back by the kernel at once", NULL },
     { "compat", NULL, GROUP_DEBUG, NULL, NULL, NO_QMP },
     { "dump-vmstate", NULL, GROUP_DEBUG, NULL, NULL, "there is no migration yet", NULL },
