@@ -2,8 +2,7 @@
  * target/x86/t1-fpu.c - x87 and MMX instructions in translated code, FWAIT and LDMXCSR. While tr1.fpu_live is set the guest's
  * register stack, control and status word are the host's; C code runs with the guest's in X86Cpu.fpu and a
  * clean host unit.
- * Models: SDM vol. 1 8.1 (state, last-instruction pointers), 13.7 and 13.8 (XSAVE and XRSTOR of the x87 component alone);
- * vol. 2, LDMXCSR.
+ * Models: SDM vol. 1 8.1 (state, last-instruction pointers, figure 8-9: the image of FNSAVE); vol. 2, LDMXCSR.
  * Does not model: unmasked x87 exceptions, environments and FXSAVE images (tier 0 runs those).
  * Threads: the vCPU's thread.
  *
@@ -16,7 +15,9 @@
 
 #define FPU(member) h_gs(offsetof(X86Cpu, fpu.member))
 #define TR(member)  h_gs(offsetof(X86Cpu, tr1.member))
-enum { X87_MASKS = 0x3f, AREA_FTW = 4, AREA_ST = 32, AREA_BV = 512 /* SDM vol. 1 13.4 */ };
+/* The image of FNSAVE: control, status and tag word, ST(0) to ST(7). FNSAVE and FRSTOR take half as long as XSAVE, FNINIT and
+ * XRSTOR of the x87 component. */
+enum { X87_MASKS = 0x3f, AREA_CW = 0, AREA_SW = 4, AREA_TAGS = 8, AREA_ST = 28 };
 
 typedef struct T1Note { /* in the cold area */
     uint64_t fip;
@@ -25,23 +26,30 @@ typedef struct T1Note { /* in the cold area */
 
 /* --- C code's side --- */
 
+static uint16_t area_word(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+
 void t1_fpu_save(X86Cpu *cpu)
 {
 #ifdef __x86_64__
     X86Fpu *f = &cpu->fpu;
     X86Translated *tr = &cpu->tr1;
-    uint8_t *p = tr->fpu_area;
-    uint16_t sw;
-    __asm__ volatile("xsave %0\n\tfninit" : "+m"(tr->fpu_area) : "a"(1), "d"(0));
-    memcpy(&f->cw, p, 2);
-    memcpy(&sw, p + 2, 2);
+    const uint8_t *p = tr->fpu_area;
+    __asm__ volatile("fnsave %0" : "=m"(tr->fpu_area)); /* and FNINIT */
+    uint16_t sw = area_word(p + AREA_SW), tags = area_word(p + AREA_TAGS);
+    f->cw = area_word(p + AREA_CW);
     f->sw = sw & (uint16_t)~X87_TOP;
     f->top = sw >> 11 & 7;
-    f->tags = (uint8_t)~p[AREA_FTW];
+    f->tags = 0;
     for (unsigned i = 0; i < 8; i++) {
         X86F80 *r = x87_st(cpu, i);
-        memcpy(&r->sig, p + AREA_ST + 16 * i, 8);
-        memcpy(&r->se, p + AREA_ST + 16 * i + 8, 2);
+        memcpy(&r->sig, p + AREA_ST + 10 * i, 8);
+        memcpy(&r->se, p + AREA_ST + 10 * i + 8, 2);
+        f->tags |= (uint8_t)((tags >> 2 * i & 3) == 3 ? 1u << i : 0);
     }
     if (tr->fpu_note) {
         const T1Note *n = (const T1Note *)(const void *)(cpu->t1->cache.rw + tr->fpu_note);
@@ -63,19 +71,19 @@ void t1_fpu_save(X86Cpu *cpu)
 void t1_fpu_load(X86Cpu *cpu)
 {
 #ifdef __x86_64__
-    X86Fpu *f = &cpu->fpu;
+    const X86Fpu *f = &cpu->fpu;
     uint8_t *p = cpu->tr1.fpu_area;
-    uint16_t sw = x87_status(cpu);
-    uint64_t bv = 1;
-    memcpy(p, &f->cw, 2);
-    memcpy(p + 2, &sw, 2);
-    p[AREA_FTW] = (uint8_t)~f->tags;
+    uint16_t sw = x87_status(cpu), tags = 0;
     for (unsigned i = 0; i < 8; i++) {
-        memcpy(p + AREA_ST + 16 * i, x87_st(cpu, i), 10);
+        memcpy(p + AREA_ST + 10 * i, &x87_st(cpu, i)->sig, 8);
+        memcpy(p + AREA_ST + 10 * i + 8, &x87_st(cpu, i)->se, 2);
+        tags |= (uint16_t)(f->tags >> i & 1 ? 3u << 2 * i : 0); /* of the others the processor looks itself */
     }
-    memcpy(p + AREA_BV, &bv, 8);
+    memcpy(p + AREA_CW, &f->cw, 2);
+    memcpy(p + AREA_SW, &sw, 2);
+    memcpy(p + AREA_TAGS, &tags, 2);
     cpu->tr1.fpu_live = 1;
-    __asm__ volatile("xrstor %0" : : "m"(cpu->tr1.fpu_area), "a"(1), "d"(0));
+    __asm__ volatile("frstor %0" : : "m"(cpu->tr1.fpu_area));
 #else
     (void)cpu;
 #endif

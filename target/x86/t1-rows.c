@@ -339,9 +339,6 @@ static void make_table(void)
         if (x->feat && !host_has(x86_feature_names[x->feat])) {
             r->cls = T1C_T0;
         }
-        if (r->state & T1S_FPU && !host_has("avx")) { /* XSAVE, that is */
-            r->cls = T1C_T0;
-        }
     }
     table = t;
 }

@@ -160,7 +160,7 @@ typedef struct X86Translated {
     uint8_t fpu_live;       /* the x87 state is the host's */
     uint8_t fpu_seg;        /* segment of the last x87 memory operand, + 1; 0: fpu.fds is right */
     uint32_t fpu_note;      /* tells the last x87 instruction (t1-fpu.c); 0: fpu.fop, fip, fcs are right */
-    uint8_t fpu_area[576] __attribute__((aligned(64))); /* for XSAVE */
+    uint8_t fpu_area[108];  /* for FNSAVE */
     uint8_t win_touched[3][2]; /* translated code has filled windows: [mmu][store] */
     struct { uint64_t tag; const void *code; } jc[T1_JC_SIZE];
 } X86Translated;
