@@ -378,6 +378,9 @@ static void emit_jcc(T1 *t, const X86Insn *d)
         t1_emit_exec(t);
         return;
     }
+    if (to == (t->code64 ? insn_end(t) : (uint32_t)insn_end(t))) {
+        return; /* compilers leave such jumps behind */
+    }
     t1_fl_need_host(t, x86_rows[d->row].fl_read);
     T1Stub *s = t1_stub(t, STUB_EXIT, e_jcc(&t->hot, cc));
     s->rip = to;
