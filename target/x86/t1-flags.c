@@ -106,6 +106,21 @@ void t1_fl_to_state(T1 *t, Asm *a, T1Flags *f)
     f->state = true;
 }
 
+/* The T0 function runs and raises. */
+static bool traps(const X86Insn *d)
+{
+    return d->op == op_raise_ud || d->op == op_raise_gp || d->op == op_trap_sse || d->op == op_trap_mmx || d->op == op_trap_x87 ||
+           d->op == op_trap_avx;
+}
+
+/* A shift by an immediate that is zero when masked: no flag changes, whatever the row says (SDM vol. 2, SAL/SAR/SHL/SHR, SHLD). */
+static bool shifts_by_zero(const X86Insn *d)
+{
+    const X86Row *x = &x86_rows[d->row];
+    bool shift = x->map == 0 ? x->opcode == 0xc0 || x->opcode == 0xc1 : x->map == 1 && (x->opcode == 0xa4 || x->opcode == 0xac);
+    return shift && ((unsigned)d->imm & (insn_osize(d) == 3 ? 63 : 31)) == 0;
+}
+
 bool t1_fl_dead(const T1 *t, unsigned from)
 {
     unsigned live = FL_ALL_;
@@ -117,7 +132,7 @@ bool t1_fl_dead(const T1 *t, unsigned from)
         case T1C_NOP: case T1C_LEA: case T1C_MOV_ZI:
             continue;
         case T1C_NATIVE: case T1C_VEC: case T1C_MMX: case T1C_X87: case T1C_XCHG_ZA:
-            if (insn_is_mem(d) || r->fl_read & live || r->roles & T1R_CONDFL) {
+            if (insn_is_mem(d) || r->fl_read & live || r->roles & T1R_CONDFL || shifts_by_zero(d) || traps(d)) {
                 return false;
             }
             live &= ~(unsigned)r->fl_def;

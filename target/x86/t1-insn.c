@@ -182,6 +182,10 @@ static void emit_pop(T1 *t, const X86Insn *d, const T1Row *r)
     unsigned n = t1_osize(d);
     uint32_t regs = 1u << R_RSP | 1u << d->reg;
     T1Stub *s;
+    if (d->reg == R_RSP && n == 2) { /* the rest of RSP is incremented first: a carry out of SP counts */
+        t1_emit_exec(t);
+        return;
+    }
     t1_fl_before(t, regs, true, false);
     HOp m = t1_stack_check(t, 0, n, false, &s);
     int to = t1_hreg(d->reg);

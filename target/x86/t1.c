@@ -300,10 +300,11 @@ static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
             return (uint64_t)s->salts[k].salt << shift;
         }
     }
-    if (s->salt_next >= limit) {
+    if (s->salt_next >= limit || s->salt_shift != shift) {
         memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
         memset(s->salts, 0xff, sizeof(s->salts));
         s->salt_next = 0;
+        s->salt_shift = shift;
     }
     s->salts[i + 1] = s->salts[i];
     s->salts[i].generation = generation;
@@ -379,7 +380,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
         t0_run_unit(cpu, u->t1 ? unit_find(cpu, mode) : u);
         return;
     }
-    if (from && !s->lockstep && ((from->from->key ^ u->key) < 4096)) {
+    if (from && !s->lockstep && from->from->mode == u->mode && (from->from->key ^ u->key) < 4096) {
         link_make(from, u, s->cache.rx_off);
     }
     cpu->tr1.salt = salt_for(cpu, mode);

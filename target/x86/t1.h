@@ -191,6 +191,7 @@ typedef struct T1State {
     unsigned after;      /* runs in tier 0 before a unit is translated */
     uint32_t salt_next;
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
+    unsigned salt_shift; /* where salts begin, by the width of addresses */
     uint8_t *shadow;     /* the shadow return stack */
     struct T1Lockstep *lockstep; /* NULL: off */
     T1 work;

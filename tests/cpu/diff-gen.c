@@ -133,7 +133,7 @@ const char *diff_row_group(unsigned n)
 
 /* ---- values ---- */
 
-static uint64_t edge(uint64_t *s)
+uint64_t diff_edge(uint64_t *s)
 {
     static const uint64_t v[] = { 0, 1, 2, 7, 8, 15, 16, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
         0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff, 0xfffffffffffffffe, 0x100,
@@ -186,7 +186,7 @@ static void edge_f80(uint64_t *s, uint8_t out[10])
     memcpy(out + 8, &se, 2);
 }
 
-static void fill_vector(uint64_t *s, uint8_t v[16])
+void diff_fill_vector(uint64_t *s, uint8_t v[16])
 {
     switch (pick(s, 4)) {
     case 0:
@@ -203,13 +203,13 @@ static void fill_vector(uint64_t *s, uint8_t v[16])
         break;
     default:
         for (int i = 0; i < 2; i++) {
-            uint64_t f = edge(s);
+            uint64_t f = diff_edge(s);
             memcpy(v + 8 * i, &f, 8);
         }
     }
 }
 
-static void fill_fx(uint64_t *s, DiffFx *fx)
+void diff_fill_fx(uint64_t *s, DiffFx *fx)
 {
     memset(fx, 0, sizeof(*fx));
     fx->fcw = (uint16_t)(0x0040 | (chance(s, 6) ? pick(s, 64) : 0x3f) | (chance(s, 2) ? 3 : pick(s, 2) * 2) << 8 |
@@ -229,7 +229,7 @@ static void fill_fx(uint64_t *s, DiffFx *fx)
         fx->mxcsr = (uint32_t)(diff_random(s) & 0xffff) | (chance(s, 3) ? 0 : 0x1f80);
     }
     for (int i = 0; i < 16; i++) {
-        fill_vector(s, fx->xmm[i]);
+        diff_fill_vector(s, fx->xmm[i]);
     }
 }
 
@@ -329,7 +329,26 @@ static unsigned imm_bytes(const X86Row *row, bool code64, bool p66, bool rexw, b
     }
 }
 
-static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_at, bool *lock)
+/* A memory operand that the caller chose. Result: where the displacement lies, 0: the form has no memory. */
+static uint32_t put_chosen(const GenRow *g, uint64_t *s, Enc *e, bool code64, const DiffMem *m)
+{
+    unsigned reg = (g->digit >= 0 ? (unsigned)g->digit : pick(s, 8)) << 3;
+    bool small = m->base >= 0 && m->disp >= -128 && m->disp <= 127 && !m->wide;
+    unsigned mod = m->base < 0 ? 0 : small ? 0x40 : 0x80;
+    if (m->index < 0 && m->base >= 0 && (m->base & 7) != 4) {
+        put(e, mod | reg | (m->base & 7));
+    } else if (m->base < 0 && m->index < 0 && (m->rip_relative || !code64)) {
+        put(e, reg | 5);
+    } else {
+        put(e, mod | reg | 4);
+        put(e, m->scale << 6 | (m->index < 0 ? 4u : (unsigned)m->index & 7) << 3 | (m->base < 0 ? 5u : (unsigned)m->base & 7));
+    }
+    uint32_t at = e->n;
+    put_n(e, (uint32_t)m->disp, mod == 0x40 ? 1 : 4);
+    return at;
+}
+
+static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_at, bool *lock, const DiffMem *m)
 {
     const X86Row *row = &x86_rows[n];
     const GenRow *g = &gen_rows[n];
@@ -340,8 +359,16 @@ static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_
     }
     bool p67 = code64 && !string && g->modrm && chance(s, 12);
     bool rexw = code64 && (g->w == 1 || (g->w < 0 && chance(s, 2)));
+    bool chosen = m && m->memory && g->modrm && g->mod != 'r';
+    unsigned high = chosen ? (m->base >= 8 ? 1u : 0) | (m->index >= 8 ? 2u : 0) : 0; /* REX.B, REX.X */
     e->n = 0;
+    if (m && m->memory && g->mod == 'r') {
+        return false;
+    }
     *lock = (row->attrs & RA_LOCK) && chance(s, 4);
+    if (m && m->memory && m->seg >= 4) {
+        put(e, m->seg == 4 ? 0x64 : 0x65);
+    }
     if (p67 && row->imm != IMM_MOFFS) {
         put(e, 0x67);
     } else {
@@ -363,14 +390,14 @@ static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_
     unsigned map = row->map;
     if (g->vex) {
         map -= 3;
-        unsigned rxb = code64 ? pick(s, 8) : 0, w = g->w >= 0 ? (unsigned)g->w : rexw;
+        unsigned rxb = !code64 ? 0 : chosen ? (pick(s, 2) << 2 | high) : pick(s, 8), w = g->w >= 0 ? (unsigned)g->w : rexw;
         unsigned vvvv = row->attrs & RA_VVVV ? pick(s, code64 ? 16 : 8) : 0;
         put(e, 0xc4);
         put(e, (~rxb & 7) << 5 | map);
         put(e, w << 7 | (~vvvv & 15) << 3 | (g->l == 1 || (g->l < 0 && chance(s, 2)) ? 4u : 0) | (unsigned)g->pp);
     } else {
-        if (code64 && (rexw || chance(s, 2))) {
-            put(e, 0x40 | rexw << 3 | (pick(s, 8) & (g->b0 ? 6 : 7)));
+        if (code64 && (rexw || high || chance(s, 2))) {
+            put(e, 0x40 | rexw << 3 | (chosen ? (pick(s, 2) << 2 | high) : pick(s, 8) & (g->b0 ? 6 : 7)));
         } else {
             rexw = false;
             if (code64 && g->w == 1) {
@@ -392,14 +419,21 @@ static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_
         }
     }
     *disp_at = 0;
-    if (g->modrm) {
-        unsigned mem = put_modrm(s, g, e, false, disp_at, row->attrs & RA_VSIB);
+    if (chosen) {
+        *disp_at = put_chosen(g, s, e, code64, m);
+    } else if (g->modrm) {
+        if (m && g->mod == 'm') {
+            return false;
+        }
+        GenRow only = *g;
+        only.mod = m ? 'r' : g->mod;
+        unsigned mem = put_modrm(s, &only, e, false, disp_at, row->attrs & RA_VSIB);
         if (!mem && *lock && !chance(s, 4)) {
             return false; /* LOCK on a register form is #UD: seldom */
         }
     }
     unsigned k = imm_bytes(row, code64, p66, rexw, p67);
-    uint64_t imm = edge(s);
+    uint64_t imm = diff_edge(s);
     if (row->imm == IMM_IWIB) {
         imm = (diff_random(s) & 0xff) | (uint64_t)pick(s, 40) << 16; /* ENTER frame size, level */
     } else if (row->imm == IMM_MOFFS) {
@@ -411,6 +445,24 @@ static bool encode(uint64_t *s, unsigned n, bool code64, Enc *e, uint32_t *disp_
     }
     put_n(e, imm, k);
     return e->n < 15;
+}
+
+unsigned diff_encode(uint64_t *s, unsigned n, bool code64, uint32_t mode, const DiffMem *m, uint8_t bytes[16], X86Insn *d, unsigned *disp_at)
+{
+    Enc e;
+    uint32_t at;
+    bool lock;
+    X86Features all = x86_all_features();
+    if (!encode(s, n, code64, &e, &at, &lock, m)) {
+        return 0;
+    }
+    memset(bytes, 0x90, 16);
+    memcpy(bytes, e.b, e.n);
+    if (x86_decode(mode, &all, bytes, 15, 0, d) != DEC_OK || d->row != n || d->len != e.n) {
+        return 0;
+    }
+    *disp_at = at;
+    return e.n;
 }
 
 /* ---- operands ---- */
@@ -449,7 +501,7 @@ static bool place_gather(uint64_t *s, DiffCase *c, const X86Row *row, const X86I
     for (unsigned i = 0; i < 32 / row->vsib; i++) {
         int64_t v = (int64_t)pick(s, 800) - 400;
         if (chance(s, wild)) {
-            v = chance(s, 2) ? (4096 >> d->scale) - (int)pick(s, 12) : (int64_t)edge(s);
+            v = chance(s, 2) ? (4096 >> d->scale) - (int)pick(s, 12) : (int64_t)diff_edge(s);
         }
         unsigned at = i * row->vsib;
         memcpy(at < 16 ? &c->in.fx.xmm[d->index][at] : &c->in.ymmh[d->index][at - 16], &v, row->vsib);
@@ -514,7 +566,7 @@ static bool place_memory(uint64_t *s, DiffCase *c, const X86Row *row, X86Insn *d
         return place_gather(s, c, row, d, disp_at);
     }
     if (is_bit_test(row)) {
-        set_gpr(c, d->reg, chance(s, 8) ? edge(s) & 0x7fff : pick(s, 4096) - 2048ull);
+        set_gpr(c, d->reg, chance(s, 8) ? diff_edge(s) & 0x7fff : pick(s, 4096) - 2048ull);
         t = DIFF_DATA + 2048 + pick(s, 2048);
     }
     if (d->base == R_NONE && d->index == R_NONE) { /* absolute */
@@ -577,7 +629,7 @@ static void place_implicit(uint64_t *s, DiffCase *c, const X86Row *row, const X8
     }
     if (!strcmp(row->name, "JMP") || !strcmp(row->name, "CALL")) {
         if (row->imm == IMM_NONE && !(d->flags & I_MEM)) {
-            set_gpr(c, d->rm, edge(s) & 0x7fffffff);
+            set_gpr(c, d->rm, diff_edge(s) & 0x7fffffff);
         } else if (row->imm == IMM_NONE) {
             for (unsigned i = 0; i < DIFF_DATA_SIZE; i += 8) { /* every pointer in memory is canonical */
                 c->data[i + 6] = c->data[i + 7] = c->data[i + 5] = 0;
@@ -640,7 +692,7 @@ bool diff_generate(unsigned n, bool code64, uint64_t seed, DiffCase *c, const ch
         Enc e;
         uint32_t disp_at;
         bool lock;
-        if (!encode(&s, n, code64, &e, &disp_at, &lock)) {
+        if (!encode(&s, n, code64, &e, &disp_at, &lock, NULL)) {
             continue;
         }
         memset(c->bytes, 0x90, sizeof(c->bytes));
@@ -656,20 +708,20 @@ bool diff_generate(unsigned n, bool code64, uint64_t seed, DiffCase *c, const ch
         for (int i = 0; i < 16; i++) {
             c->in.gpr[i] = 0;
             if (code64 || i < 8) {
-                set_gpr(c, (unsigned)i, edge(&s));
+                set_gpr(c, (unsigned)i, diff_edge(&s));
             }
         }
         c->in.rip = DIFF_CODE;
         c->in.rflags = FL_IF | 2 | ((uint32_t)diff_random(&s) & (FL_ARITH | FL_DF));
-        fill_fx(&s, &c->in.fx);
+        diff_fill_fx(&s, &c->in.fx);
         for (int i = 0; i < 16; i++) {
-            fill_vector(&s, c->in.ymmh[i]);
+            diff_fill_vector(&s, c->in.ymmh[i]);
         }
         if (chance(&s, 8)) { /* as after VZEROUPPER */
             memset(c->in.ymmh, 0, sizeof(c->in.ymmh));
         }
         for (unsigned i = 0; i < DIFF_DATA_SIZE; i += 16) {
-            fill_vector(&s, c->data + i);
+            diff_fill_vector(&s, c->data + i);
         }
         correlate(&s, c, row, &d);
         if ((row->attrs & RA_X87) && (d.flags & I_MEM) && chance(&s, 2)) {

@@ -99,7 +99,7 @@ void diff_t0_init(void)
     x86_tlb_flush(cpu, false);
 }
 
-static void load_state(X86Cpu *cpu, const DiffState *s)
+void diff_load_state(X86Cpu *cpu, const DiffState *s)
 {
     memcpy(cpu->gpr, s->gpr, sizeof(s->gpr));
     cpu->rip = s->rip;
@@ -123,7 +123,7 @@ static void load_state(X86Cpu *cpu, const DiffState *s)
     }
 }
 
-static void save_state(X86Cpu *cpu, const DiffState *in, DiffState *s)
+void diff_save_state(X86Cpu *cpu, const DiffState *in, DiffState *s)
 {
     *s = *in; /* reserved bytes of the image */
     memcpy(s->gpr, cpu->gpr, sizeof(s->gpr));
@@ -161,7 +161,7 @@ void diff_t0_run(const DiffCase *c, DiffResult *r)
     static uint64_t no_links[64];
     memcpy(t0.ram + DIFF_CODE, c->bytes, 16);
     memcpy(t0.ram + DIFF_DATA, c->data, DIFF_DATA_SIZE);
-    load_state(cpu, &c->in);
+    diff_load_state(cpu, &c->in);
     set_mode(cpu, c->code64);
     cpu->gpr[R_NONE] = 0;
     cpu->gpr[R_UNIT] = DIFF_CODE;
@@ -187,7 +187,7 @@ void diff_t0_run(const DiffCase *c, DiffResult *r)
         r->cr2 = cpu->cr2;
         cpu->rip = DIFF_CODE;
     }
-    save_state(cpu, &c->in, &r->out);
+    diff_save_state(cpu, &c->in, &r->out);
     memcpy(r->data, t0.ram + DIFF_DATA, DIFF_DATA_SIZE);
 }
 
@@ -199,7 +199,7 @@ bool diff_t1_run(const DiffCase *c, DiffResult *r)
     }
     memcpy(t0.ram + DIFF_CODE, c->bytes, 16);
     memcpy(t0.ram + DIFF_DATA, c->data, DIFF_DATA_SIZE);
-    load_state(cpu, &c->in);
+    diff_load_state(cpu, &c->in);
     set_mode(cpu, c->code64);
     mem_mode_changed(cpu);
     cpu->vcpu.exit_request = 0;
@@ -221,7 +221,7 @@ bool diff_t1_run(const DiffCase *c, DiffResult *r)
         r->cr2 = cpu->cr2;
         cpu->rip = DIFF_CODE;
     }
-    save_state(cpu, &c->in, &r->out);
+    diff_save_state(cpu, &c->in, &r->out);
     memcpy(r->data, t0.ram + DIFF_DATA, DIFF_DATA_SIZE);
     return done;
 }

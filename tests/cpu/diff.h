@@ -54,6 +54,20 @@ typedef struct DiffResult {
 void diff_gen_init(void);
 bool diff_generate(unsigned row, bool code64, uint64_t seed, DiffCase *c, const char **why);
 uint64_t diff_random(uint64_t *s);
+uint64_t diff_edge(uint64_t *s); /* a number, mostly one at some edge */
+void diff_fill_vector(uint64_t *s, uint8_t v[16]);
+void diff_fill_fx(uint64_t *s, DiffFx *fx);
+/* An encoding of the row with this operand in ModRM.rm. Result: its length, 0: there is none. */
+typedef struct DiffMem {
+    bool memory;       /* else a register */
+    bool wide;         /* a displacement of 32 bits even when 8 do */
+    bool rip_relative; /* no base, no index; else absolute */
+    int base, index;   /* -1: none */
+    unsigned scale, seg; /* seg 4, 5: a prefix FS, GS; 0: none */
+    int32_t disp;
+} DiffMem;
+unsigned diff_encode(uint64_t *s, unsigned row, bool code64, uint32_t mode, const DiffMem *m, uint8_t bytes[16], X86Insn *d,
+                     unsigned *disp_at);
 /* Why the host cannot judge the row; NULL when it can. */
 const char *diff_row_excluded(unsigned row);
 const char *diff_row_group(unsigned row);
@@ -69,6 +83,9 @@ unsigned diff_vex_run(uint64_t n, uint64_t seed);
 
 /* diff-t0.c */
 void diff_t0_init(void);
+struct X86Cpu;
+void diff_load_state(struct X86Cpu *cpu, const DiffState *s);
+void diff_save_state(struct X86Cpu *cpu, const DiffState *in, DiffState *s); /* in: for what the CPU does not hold */
 void diff_t0_run(const DiffCase *c, DiffResult *r);
 /* The same through tier 1, a unit of this one instruction. False: tier 1 does not take it. */
 bool diff_t1_run(const DiffCase *c, DiffResult *r);
