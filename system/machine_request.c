@@ -249,6 +249,9 @@ static void run_requests(void *opaque)
 
 int machine_exit_status(const Machine *m)
 {
+    if (m->priv->exit_status == 0 && m->accel && m->accel->failed && m->accel->failed(m)) {
+        return 1;
+    }
     return m->priv->exit_status;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * accel/tcg/tcg.c - software acceleration: options, per-vCPU set-up, requests that cross threads, statistics.
- * The work is the target's (rhea/accel/tcg.h); today that is its interpreter, tier 0.
- * Does not model: a code cache; record and replay.
+ * The work is the target's (rhea/accel/tcg.h): its interpreter, tier 0, and its translator, tier 1.
+ * Does not model: record and replay.
  * Threads: as AccelOps says for each operation.
  */
 #include "rhea/accel/tcg.h"
@@ -13,19 +13,66 @@ static const char *const thread_names[] = { "auto", "single", "multi", NULL };
 typedef struct TcgState {
     int thread;
     uint32_t tier;
-    uint64_t tb_size; /* MiB */
-    bool lockstep;
+    uint64_t tb_size; /* MiB; 0: TB_SIZE */
+    uint32_t chaos;
+    bool lockstep, perf_map;
 } TcgState;
+enum { TB_SIZE = 64, CHAOS_BYTES = 512 << 10 };
 
 static const Prop tcg_props[] = {
     PROP_ENUM(TcgState, thread, "thread", THREAD_AUTO, thread_names, "one host thread per vCPU (multi), or one for all (single)"),
     PROP_U32(TcgState, tier, "tier", 1, 0, 1, "execution tier: 0 interprets, 1 translates to host code"),
-    PROP_SIZE(TcgState, tb_size, "tb-size", 64, 1, 2048, "size of the cache for translated code of all vCPUs, in MiB"),
-    PROP_BOOL(TcgState, lockstep, "lockstep", false, "run each unit in tier 0 as well and compare (slow)"),
+    PROP_SIZE(TcgState, tb_size, "tb-size", 0, 0, 2048,
+              "size of the cache for translated code of all vCPUs, in MiB; 0: 64"),
+    PROP_BOOL(TcgState, lockstep, "lockstep", false,
+              "a test: run each unit in tier 0 as well and compare (slow); exit status 1 when they differ"),
+    PROP_U32(TcgState, chaos, "chaos", 0, 0, UINT32_MAX,
+             "a test: seed of random evictions, flushes, exits and changes of tier; 0: none"),
+    PROP_BOOL(TcgState, perf_map, "perf-map", false, "tell perf of translated code, in /tmp/perf-PID.map"),
     { .name = NULL },
 };
 
 static const TcgTargetOps *tcg_of(const Vcpu *cpu) { return cpu->target->tcg; }
+
+/* Options of tier 1 with something that leaves no tier 1 to them. */
+static bool options_fit(const Machine *m, const TcgState *s, Error **errp)
+{
+    const struct {
+        bool given;
+        const char *text;
+    } option[] = { { s->lockstep, "lockstep=on" }, { s->chaos, "chaos" }, { s->perf_map, "perf-map=on" }, { s->tb_size, "tb-size" } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(option); i++) {
+        if (!option[i].given) {
+            continue;
+        }
+#ifndef __x86_64__
+        return error_set(errp, "accelerator 'tcg': '%s' needs tier 1, which needs an x86-64 host", option[i].text);
+#endif
+        const char *why = s->tier == 0 ? "tier=0" : m->icount.on ? "-icount" : s->thread == THREAD_SINGLE ? "thread=single" : NULL;
+        if (why) {
+            error_set(errp, "accelerator 'tcg': '%s' has no meaning with %s, which runs in tier 0 alone", option[i].text, why);
+            error_hint(errp, "leave out one of the two");
+            return false;
+        }
+    }
+    if (s->chaos && s->tb_size) {
+        error_set(errp, "accelerator 'tcg': 'tb-size' is not possible with 'chaos', which uses a small cache");
+        error_hint(errp, "leave out tb-size");
+        return false;
+    }
+    if (s->lockstep && s->chaos) {
+        error_set(errp, "accelerator 'tcg': 'lockstep=on' is not possible with 'chaos', which leaves units half way");
+        error_hint(errp, "run them one after the other");
+        return false;
+    }
+    if (s->lockstep && m->max_cpus > 1) {
+        error_set(errp, "accelerator 'tcg': 'lockstep=on' runs code twice, and %u CPUs would see each other's memory change in between",
+                  m->max_cpus);
+        error_hint(errp, "use -smp 1");
+        return false;
+    }
+    return true;
+}
 
 static bool tcg_machine_init(Machine *m, Error **errp)
 {
@@ -38,6 +85,9 @@ static bool tcg_machine_init(Machine *m, Error **errp)
         error_hint(errp, "leave out thread=multi");
         return false;
     }
+    if (!options_fit(m, s, errp)) {
+        return false;
+    }
     m->serial_mode |= s->thread == THREAD_SINGLE;
     return true;
 }
@@ -46,7 +96,8 @@ size_t tcg_code_size(const Vcpu *cpu)
 {
     const TcgState *s = cpu->machine->accel_state;
 #ifdef __x86_64__
-    return s->tier == 0 ? 0 : MAX((size_t)(s->tb_size << 20) / MAX(cpu->machine->n_cpus, 1u), (size_t)1 << 20);
+    size_t all = (size_t)(s->tb_size ? s->tb_size : (uint64_t)TB_SIZE) << 20;
+    return s->tier == 0 ? 0 : s->chaos ? CHAOS_BYTES : MAX(all / MAX(cpu->machine->n_cpus, 1u), (size_t)1 << 20);
 #else
     (void)s;
     return 0;
@@ -56,6 +107,25 @@ size_t tcg_code_size(const Vcpu *cpu)
 bool tcg_lockstep(const Vcpu *cpu)
 {
     return ((const TcgState *)cpu->machine->accel_state)->lockstep;
+}
+
+uint32_t tcg_chaos(const Vcpu *cpu)
+{
+    return ((const TcgState *)cpu->machine->accel_state)->chaos;
+}
+
+bool tcg_perf_map(const Vcpu *cpu)
+{
+    return ((const TcgState *)cpu->machine->accel_state)->perf_map;
+}
+
+static bool tcg_failed(const Machine *m)
+{
+    bool failed = false;
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        failed |= m->cpus[i] && tcg_of(m->cpus[i])->failed && tcg_of(m->cpus[i])->failed(m->cpus[i]);
+    }
+    return failed;
 }
 
 static bool tcg_vcpu_init(Vcpu *cpu, Error **errp)
@@ -133,7 +203,11 @@ static uint64_t tcg_insns(Vcpu *cpu)
 
 static void tcg_describe(Machine *m, GString *out)
 {
-    g_string_append(out, "accelerator tcg, tier 0 (interpreter)\n");
+    const TcgState *state = m->accel_state;
+    const char *why = state->tier == 0 ? " as tier=0 says" : m->serial_mode ? ": vCPUs take turns by counted instructions" : "";
+    bool alone = !m->cpus || !m->cpus[0] || tcg_code_size(m->cpus[0]) == 0 || m->serial_mode;
+    g_string_append_printf(out, "accelerator tcg, %s%s\n",
+                           alone ? "tier 0 (interpreter)" : "tier 1 (translator; tier 0 interprets cold and rare code)", why);
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         TcgStats s;
         if (!m->cpus[i]) {
@@ -156,6 +230,9 @@ static void tcg_describe(Machine *m, GString *out)
                                " began at a cached table)\n  window fills         %" PRIu64
                                "\n  jump-cache resets    %" PRIu64 "\n",
                                s.l2_hits, s.walks, s.walk_hits, s.window_fills, s.generations);
+        if (tcg_of(m->cpus[i])->describe) {
+            tcg_of(m->cpus[i])->describe(m->cpus[i], out);
+        }
     }
 }
 
@@ -174,4 +251,5 @@ const AccelOps accel_tcg_ops = {
     .ram_watched = tcg_ram_watched,
     .insns = tcg_insns,
     .describe = tcg_describe,
+    .failed = tcg_failed,
 };

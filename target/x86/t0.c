@@ -363,4 +363,6 @@ const TcgTargetOps x86_tcg_ops = {
     .code_written = smp_code_written,
     .insns = t0_insns,
     .stats = t0_stats,
+    .describe = t1_describe,
+    .failed = t1_failed,
 };

@@ -68,6 +68,9 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
         if (r == DEC_MORE) {
             break;
         }
+        if (t->n && t->cpu->t1->lockstep && r == DEC_OK && !t1_lockstep_repeatable(d)) {
+            break; /* what cannot run twice has a unit of its own */
+        }
         t->n++;
         t->span = MAX(t->span, (unsigned)off + MAX(d->len, 1u));
         if (r != DEC_OK) {
@@ -77,6 +80,9 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
             t->uses |= t1_rows()[d->row].state;
         }
         off = next_offset(t, d, at);
+        if (t->cpu->t1->lockstep && t1_rows()[d->row].cls == T1C_JCC && d->imm == 0) {
+            off = -1; /* taken or not, tier 0 goes on behind it; translated code ends when it is taken */
+        }
     }
 }
 
@@ -134,12 +140,17 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     code->entry = c->hot + c->rx_off;
     code->rip = t->rip;
     code->uses = t->uses;
+    code->n_insns = (uint16_t)t->n;
+    for (unsigned i = 0; i < t->n; i++) {
+        code->guest_bytes += t->insn[i].len;
+    }
     code->n_links = (uint16_t)t->n_links;
     for (unsigned i = 0; i < t->n_links; i++) {
         uint64_t p = (uint64_t)(uintptr_t)&code->links[i];
         code->links[i] = t->link[i];
         memcpy(t->link_fix[i], &p, 8);
     }
+    t1_perf_unit(t->cpu, t, c->hot, (size_t)(t->hot.p - c->hot), c->cold, (size_t)(t->cold.p - c->cold));
     s->stats.bytes_hot += (uint64_t)(t->hot.p - c->hot);
     s->stats.bytes_cold += (uint64_t)(t->cold.p - c->cold);
     c->hot = (uint8_t *)(((uintptr_t)t->hot.p + 15) & ~(uintptr_t)15);

@@ -66,10 +66,10 @@ static void e_rec_address(T1 *t, Asm *a, uint8_t **fix)
 }
 
 /* The record lies in the cold area. */
-static uint8_t *put_rec(T1 *t, unsigned insn)
+static uint8_t *put_rec(T1 *t, unsigned insn, bool whole)
 {
     t->cold.p = (uint8_t *)(((uintptr_t)t->cold.p + 7) & ~(uintptr_t)7);
-    T1Rec r = { .insn = t->insn[insn], .unit_rip = t->rip };
+    T1Rec r = { .insn = t->insn[insn], .unit_rip = t->rip, .whole = whole };
     uint8_t *at = t->cold.p;
     memcpy(at, &r, sizeof(r));
     t->cold.p += sizeof(r);
@@ -90,7 +90,7 @@ void t1_emit_exec(T1 *t)
     t1_fl_to_state(t, &t->hot, &t->fl);
     e_rec_address(t, &t->hot, &fix);
     e_call_to(&t->hot, exec_thunk(t, false, t1_state_needed(t, t->i + 1)));
-    e_patch(fix, put_rec(t, t->i));
+    e_patch(fix, put_rec(t, t->i, true));
     t->fl = (T1Flags){ .state = true };
     t->fpu_seg = 0;
 }
@@ -648,7 +648,7 @@ static void put_exec(T1 *t, T1Stub *s)
     } else { /* a branch to the next instruction: rip is set, leave by it */
         e_jmp_to(a, t->thunk->exit - t->rx_off);
     }
-    e_patch(fix, put_rec(t, s->insn));
+    e_patch(fix, put_rec(t, s->insn, false));
 }
 
 static void put_indirect_miss(T1 *t, T1Stub *s)
@@ -666,7 +666,7 @@ static void put_indirect_miss(T1 *t, T1Stub *s)
     e_rec_address(t, a, &fix);
     e_call_to(a, exec_thunk(t, false, 0));
     e_jmp_to(a, t->thunk->exit - t->rx_off); /* not reached: it raises */
-    e_patch(fix, put_rec(t, s->insn));
+    e_patch(fix, put_rec(t, s->insn, false));
 }
 
 void t1_put_stubs(T1 *t)

@@ -5,13 +5,14 @@
  * T0 goes first, through a TLB of its own that has no write tags, so that every store comes to mem.c and is logged with what was
  * there before; then stores and registers are taken back and translated code runs. A unit whose effects cannot be
  * taken back (device access, an exception, code that modifies code) stays as T0 left it and is not compared.
+ * Does not model: comparing what translated code stored where tier 0 did not; exceptions (cpu-blocks does).
  * Threads: the vCPU's thread.
  */
 #include "t1.h"
 #include "flags.h"
-#include "rhea/util/log.h"
+#include <stdio.h>
 
-enum { LOG_MAX = 4096 };
+enum { LOG_MAX = 4096, REPORTS = 5 };
 
 typedef struct Store { uint8_t *host; uint8_t n, old[16], new[16]; } Store;
 typedef struct Saved { /* what an instruction may change, up to the engine's own members */
@@ -22,6 +23,8 @@ struct T1Lockstep {
     unsigned n;
     uint32_t drops;
     uint64_t units, compared, different;
+    const T1Code *running; /* as translated code, now */
+    const uint8_t *bytes;  /* of its instructions */
     Store store[LOG_MAX];
     Saved before, after;
     Tlb tlb;
@@ -56,12 +59,17 @@ bool t1_lockstep_init(X86Cpu *cpu)
     return cpu->t1->lockstep;
 }
 
-/* Rows whose effects reach beyond registers and memory, or that depend on time. */
+/* Instructions whose effects reach beyond registers and memory, or that depend on time. */
+bool t1_lockstep_repeatable(const X86Insn *d)
+{
+    const X86Row *x = &x86_rows[d->row];
+    return d->row && (!(x->attrs & RA_NOFUZZ) || !strcmp(x->name, "CLI"));
+}
+
 static bool repeatable(const T1Code *c)
 {
     for (unsigned i = 0; i < c->n_insns; i++) {
-        const X86Row *x = &x86_rows[c->insn[i].row];
-        if (c->insn[i].row == 0 || (x->attrs & RA_NOFUZZ && strcmp(x->name, "CLI") && strcmp(x->name, "SWAPGS") && x->opcode != 0x8c)) {
+        if (!t1_lockstep_repeatable(&c->insn[i])) {
             return false;
         }
     }
@@ -102,21 +110,44 @@ static void run_t0(X86Cpu *cpu, const T1Code *c)
     }
 }
 
-static void report(X86Cpu *cpu, const T1Code *c, const X86Cpu *t0, const char *what)
+static void append_code(X86Cpu *cpu, const T1Code *c, const uint8_t *bytes, GString *t)
+{
+    for (unsigned i = 0; i < c->n_insns; i++) {
+        const X86Insn *d = &c->insn[i];
+        const X86Row *x = &x86_rows[d->row];
+        g_string_append_printf(t, "  %" PRIx64 "  ", c->rip + d->off);
+        if (!cpu->vcpu.target->disassemble ||
+            !cpu->vcpu.target->disassemble(&cpu->vcpu, c->rip + d->off, bytes + d->off, d->len, t)) {
+            g_string_append_printf(t, "%s %s", x->name, x->operands);
+        }
+        g_string_append_c(t, '\n');
+    }
+}
+
+static void report(X86Cpu *cpu, const T1Code *c, const uint8_t *bytes, const X86Cpu *t0, const char *what)
 {
     g_autoptr(GString) t = g_string_new(NULL);
     static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi" };
+    const X86Cpu *was = (const X86Cpu *)(const void *)cpu->t1->lockstep->before.bytes;
     g_string_append_printf(t, "lockstep: unit at 0x%" PRIx64 " (%u instructions, mode %x): %s differs\n", c->rip, c->n_insns, cpu->mode, what);
     for (unsigned i = 0; i < 16; i++) {
+        g_string_append_printf(t, "  %s", i < 8 ? names[i] : "r");
+        i < 8 ? (void)0 : g_string_append_printf(t, "%u", i);
+        g_string_append_printf(t, "\tbefore %016" PRIx64, was->gpr[i]);
         if (cpu->gpr[i] != t0->gpr[i]) {
-            g_string_append_printf(t, "  %s%u: tier 0 %016" PRIx64 ", tier 1 %016" PRIx64 "\n", i < 8 ? names[i] : "r", i, t0->gpr[i], cpu->gpr[i]);
+            g_string_append_printf(t, ", tier 0 %016" PRIx64 ", tier 1 %016" PRIx64, t0->gpr[i], cpu->gpr[i]);
+        }
+        g_string_append_c(t, '\n');
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        if (memcmp(&cpu->xmm[i], &t0->xmm[i], sizeof(cpu->xmm[i]))) {
+            g_string_append_printf(t, "  vector register %u: tier 0 %016" PRIx64 "%016" PRIx64 ", tier 1 %016" PRIx64 "%016" PRIx64 "\n", i,
+                                   t0->xmm[i].q[1], t0->xmm[i].q[0], cpu->xmm[i].q[1], cpu->xmm[i].q[0]);
         }
     }
-    g_string_append_printf(t, "  rip %016" PRIx64 " %016" PRIx64 ", flags %x %x\n", t0->rip, cpu->rip, x86_arith_flags(t0), x86_arith_flags(cpu));
-    for (unsigned i = 0; i < c->n_insns; i++) {
-        const X86Row *x = &x86_rows[c->insn[i].row];
-        g_string_append_printf(t, "  %" PRIx64 " %s %s\n", c->rip + c->insn[i].off, x->name, x->operands);
-    }
+    g_string_append_printf(t, "  tier 0 rip %016" PRIx64 " flags %03x, tier 1 rip %016" PRIx64 " flags %03x\n", t0->rip, x86_arith_flags(t0),
+                           cpu->rip, x86_arith_flags(cpu));
+    append_code(cpu, c, bytes, t);
     fputs(t->str, stderr);
 }
 
@@ -129,45 +160,75 @@ static uint32_t flags_known(const T1Code *c)
     return known;
 }
 
-static bool same_fpu(const X86Fpu *a, const X86Fpu *b)
+static bool fpu_same(const X86Fpu *a, const X86Fpu *b)
 {
     for (unsigned i = 0; i < 8; i++) {
         if (a->r[i].sig != b->r[i].sig || a->r[i].se != b->r[i].se) {
             return false;
         }
     }
-    return a->cw == b->cw && a->sw == b->sw && a->top == b->top && a->tags == b->tags && a->fop == b->fop && a->fcs == b->fcs &&
-           a->fds == b->fds && a->fip == b->fip && a->fdp == b->fdp;
+    return a->cw == b->cw && a->sw == b->sw && a->top == b->top && a->tags == b->tags && a->fop == b->fop &&
+           a->fcs == b->fcs && a->fds == b->fds && a->fip == b->fip && a->fdp == b->fdp;
 }
 
-static void compare(X86Cpu *cpu, const T1Code *c)
+/* What tier 1 left differs from what tier 0 did, NULL: nothing. */
+static const char *difference(const X86Cpu *cpu, const X86Cpu *t0, const T1Code *c)
 {
-    T1Lockstep *l = cpu->t1->lockstep;
-    const X86Cpu *t0 = (const X86Cpu *)(const void *)l->after.bytes;
-    const char *what = NULL;
-    l->compared++;
+    const T1Lockstep *l = cpu->t1->lockstep;
+    size_t from = offsetof(X86Cpu, seg), to = offsetof(X86Cpu, fpu);
     if (memcmp(cpu->gpr, t0->gpr, 16 * 8)) {
-        what = "a register";
+        return "a register";
     } else if (cpu->rip != t0->rip) {
-        what = "RIP";
+        return "RIP";
     } else if ((x86_arith_flags(cpu) ^ x86_arith_flags(t0)) & flags_known(c)) {
-        what = "a flag";
+        return "a flag";
     } else if (cpu->eflags != t0->eflags || cpu->mode != t0->mode) {
-        what = "the mode";
-    } else if (memcmp(cpu->seg_base, t0->seg_base, sizeof(cpu->seg_base)) || cpu->kernel_gs_base != t0->kernel_gs_base) {
-        what = "a segment's base";
+        return "the mode";
+    } else if (memcmp(cpu->seg_base, t0->seg_base, sizeof(cpu->seg_base))) {
+        return "a segment's base";
     } else if (memcmp(cpu->xmm, t0->xmm, sizeof(cpu->xmm)) || cpu->mxcsr != t0->mxcsr) {
-        what = "a vector register or MXCSR";
-    } else if (!same_fpu(&cpu->fpu, &t0->fpu)) {
-        what = "the x87 state";
+        return "a vector register or MXCSR";
+    } else if (!fpu_same(&cpu->fpu, &t0->fpu)) {
+        return "the x87";
+    } else if (memcmp((const uint8_t *)cpu + from, (const uint8_t *)t0 + from, to - from)) {
+        return "a segment or system register";
     }
-    for (unsigned i = 0; i < l->n && !what; i++) {
+    for (unsigned i = 0; i < l->n; i++) {
         if (memcmp(l->store[i].host, l->store[i].new, l->store[i].n)) {
-            what = "memory";
+            return "memory";
         }
     }
-    if (what && ++l->different <= 5) {
-        report(cpu, c, t0, what);
+    return NULL;
+}
+
+/* Goes on as tier 0 would have: one wrong translation is reported, not what follows from it. */
+static void side_with_t0(X86Cpu *cpu)
+{
+    T1Lockstep *l = cpu->t1->lockstep;
+    restore(cpu, &l->after);
+    for (unsigned i = 0; i < l->n; i++) {
+        memcpy(l->store[i].host, l->store[i].new, l->store[i].n);
+    }
+}
+
+static void differs(X86Cpu *cpu, const T1Code *c, const char *what)
+{
+    T1Lockstep *l = cpu->t1->lockstep;
+    if (++l->different <= REPORTS) {
+        report(cpu, c, l->bytes, (const X86Cpu *)(const void *)l->after.bytes, what);
+    }
+    side_with_t0(cpu);
+}
+
+void t1_lockstep_raised(X86Cpu *cpu)
+{
+    T1Lockstep *l = cpu->t1->lockstep;
+    if (!l->running) {
+        return;
+    }
+    l->running = NULL;
+    if (++l->different <= REPORTS) {
+        fprintf(stderr, "lockstep: tier 1 raised exception %d at 0x%" PRIx64 ", tier 0 none\n", cpu->exc_vector, cpu->rip);
     }
 }
 
@@ -177,6 +238,7 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     T1Code *c = u->t1;
     TlbState *ts = &cpu->t0->tlb;
     l->units++;
+    l->running = NULL;
     if (!repeatable(c)) {
         enter(cpu, c->entry);
         return;
@@ -189,6 +251,7 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     uint32_t generation = cpu->t0->generation;
     l->n = 0;
     l->fixed = false;
+    l->bytes = (const uint8_t *)u->key;
     cpu->unit = cpu->t1->none;
     cpu->tlb = &l->tlb;
     cpu->t0->log_stores = true;
@@ -206,11 +269,28 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
         memcpy(l->store[i].host, l->store[i].old, l->store[i].n);
     }
     restore(cpu, &l->before);
+    l->running = c;
+    uint64_t leaves = cpu->t1->stats.leaves;
     enter(cpu, c->entry);
-    if (__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_ACQUIRE) || vcpu_irq_pending(&cpu->vcpu)) {
-        return; /* it may have left before the end */
+    l->running = NULL;
+    const X86Cpu *t0 = (const X86Cpu *)(const void *)l->after.bytes;
+    bool asked = __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) || cpu->t1->stats.leaves != leaves ||
+                 vcpu_irq_pending(&cpu->vcpu);
+    const X86Cpu *was = (const X86Cpu *)(const void *)l->before.bytes;
+    bool unmoved = cpu->rip == was->rip && !memcmp(cpu->gpr, was->gpr, 16 * 8);
+    if (asked && (cpu->rip != t0->rip || unmoved)) {
+        return; /* somebody wanted it to leave, before the first instruction or half way */
     }
-    compare(cpu, c);
+    l->compared++;
+    const char *what = difference(cpu, t0, c);
+    if (what) {
+        differs(cpu, c, what);
+    }
+}
+
+bool t1_lockstep_failed(const X86Cpu *cpu)
+{
+    return cpu->t1->lockstep->different;
 }
 
 void t1_lockstep_describe(const X86Cpu *cpu, GString *out)
@@ -218,4 +298,10 @@ void t1_lockstep_describe(const X86Cpu *cpu, GString *out)
     const T1Lockstep *l = cpu->t1->lockstep;
     g_string_append_printf(out, "  lockstep             %" PRIu64 " units, %" PRIu64 " compared, %" PRIu64 " different\n", l->units, l->compared,
                            l->different);
+}
+
+void t1_lockstep_end(X86Cpu *cpu)
+{
+    const T1Lockstep *l = cpu->t1->lockstep;
+    fprintf(stderr, "lockstep: %" PRIu64 " units run, %" PRIu64 " compared, %" PRIu64 " different\n", l->units, l->compared, l->different);
 }

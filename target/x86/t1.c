@@ -109,21 +109,26 @@ static inline int exec(X86Cpu *cpu, const T1Rec *rec)
     t1_flags_normal(cpu);
     d[0] = rec->insn;
     cpu->gpr[R_UNIT] = rec->unit_rip;
-    if (G_LIKELY(d->op(cpu, d))) {
-        s->stats.exec_slow++;
-        if (G_LIKELY(!(__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) & EXIT_SELF))) {
+    bool goes_on = d->op(cpu, d);
+    T1RowCount *count = &s->rows[rec->insn.row];
+    rec->whole ? count->whole++ : count->slow++;
+    if (G_LIKELY(goes_on)) {
+        bool leave = __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) & EXIT_SELF;
+        if (G_LIKELY(!leave && !(s->chaos && t1_chaos_leave(cpu)))) {
             return 0;
         }
         cpu->rip = next;
+        s->stats.leaves++;
         return 1;
     }
-    s->stats.exec_insn++;
     /* The instruction ends units; when it changed nothing that translated code depends on, go on all the same. */
-    if (cpu->rip == next && cpu->mode == mode && cpu->t0->generation == generation && !cpu->irq_shadow && !cpu->vcpu.halted &&
-        !cpu->db_hits && !vcpu_irq_pending(&cpu->vcpu) && !__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED)) {
+    bool chaos = s->chaos && t1_chaos_leave(cpu);
+    if (!chaos && cpu->rip == next && cpu->mode == mode && cpu->t0->generation == generation && !cpu->irq_shadow &&
+        !cpu->vcpu.halted && !cpu->db_hits && !vcpu_irq_pending(&cpu->vcpu) &&
+        !__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED)) {
         return 0;
     }
-    cpu->tr1.next = next_code(cpu);
+    cpu->tr1.next = chaos ? NULL : next_code(cpu);
     if (G_LIKELY(cpu->tr1.next)) {
         return 2;
     }
@@ -261,7 +266,7 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
     T1 *t = &s->work;
     unit_watch(cpu, at); /* before its bytes are read */
     for (unsigned try = 0; try < 2; try++) {
-        t1_decode(t, cpu, at, mode, T1_MAX_INSNS);
+        t1_decode(t, cpu, at, mode, s->chaos ? t1_chaos_insns(s) : T1_MAX_INSNS);
         if (t->n == 0) {
             return NULL;
         }
@@ -269,7 +274,6 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
         if (c) {
             X86Unit *u = unit_add(cpu, at, mode | MODE_T1, t->span);
             c->unit = u;
-            c->n_insns = (uint16_t)t->n;
             c->insn = s->lockstep ? g_memdup2(t->insn, t->n * sizeof(t->insn[0])) : NULL;
             u->t1 = c;
             for (unsigned i = 0; i < c->n_links; i++) {
@@ -279,6 +283,7 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
             s->segment[s->cache.segment] = c;
             s->stats.units++;
             s->stats.insns += t->n;
+            s->stats.bytes_guest += c->guest_bytes;
             return u;
         }
         next_segment(cpu);
@@ -319,17 +324,31 @@ static void enter(X86Cpu *cpu, const void *code)
     cpu->unit = s->none;
     cpu->tr1.link = NULL;
     s->running = true;
+    uint64_t leaves = s->stats.leaves;
     s->thunk.enter(cpu, code);
     t1_flags_normal(cpu);
     s->running = false;
     s->pending = cpu->tr1.link;
     s->pending_rip = cpu->rip;
     s->stats.exits++;
+    if (s->pending) {
+        s->stats.exits_link++;
+    } else if (s->stats.leaves == leaves) {
+        bool poll = __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED);
+        poll ? s->stats.exits_poll++ : s->stats.exits_indirect++;
+    }
 }
 
 void t1_left(X86Cpu *cpu)
 {
-    cpu->t1->running = cpu->t1->once = false;
+    T1State *s = cpu->t1;
+    if (s->running) {
+        s->stats.faults++;
+        if (s->lockstep) {
+            t1_lockstep_raised(cpu);
+        }
+    }
+    s->running = s->once = false;
     cpu->t0->log_stores = false;
     cpu->tlb = &cpu->tlb_mem;
     cpu->t1->pending = NULL;
@@ -363,6 +382,14 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
 {
     T0State *t = cpu->t0;
     T1State *s = cpu->t1;
+    if (G_UNLIKELY(s->chaos) && t1_chaos_step(cpu)) {
+        s->pending = NULL;
+        t->link_from = NULL;
+        t->gen = GEN_NEVER;
+        t0_run_unit(cpu, unit_find(cpu, mode));
+        t->link_from = NULL;
+        return;
+    }
     T1Link *from = s->pending && s->pending_rip == cpu->rip ? s->pending : NULL;
     t->gen = GEN_NEVER; /* T0 code does not chain */
     cpu->tr1.salt = salt_for(cpu, mode);
@@ -376,8 +403,8 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     from = s->pending ? from : NULL; /* translating may have evicted it */
     s->pending = NULL;
     if (!u->t1 || !state_masked(cpu, u->t1->uses)) {
-        t->link_from = NULL;
         t0_run_unit(cpu, u->t1 ? unit_find(cpu, mode) : u);
+        t->link_from = NULL; /* nobody looks at it before the unit may be gone */
         return;
     }
     if (from && !s->lockstep && from->from->mode == u->mode && (from->from->key ^ u->key) < 4096) {
@@ -442,6 +469,18 @@ void t1_begin_run(X86Cpu *cpu)
     __asm__ volatile("stmxcsr %0" : "=m"(cpu->tr1.host_mxcsr));
 }
 
+void t1_resize(X86Cpu *cpu, size_t size)
+{
+    T1State *s = cpu->t1;
+    for (unsigned n = 0; n < CODE_SEGMENTS; n++) {
+        segment_empty(cpu, n);
+    }
+    codecache_fini(&s->cache);
+    codecache_init(&s->cache, size, T1_THUNK_BYTES, &error_abort_slot);
+    t1_make_thunks(cpu);
+    tlb_new_generation(cpu);
+}
+
 void t1_tune(X86Cpu *cpu, bool on, unsigned after)
 {
     if (cpu->t1) {
@@ -461,7 +500,10 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
         return false;
     }
     s->shadow = g_malloc(SHADOW_SIZE);
-    s->after = T1_AFTER;
+    s->chaos = tcg_chaos(&cpu->vcpu) ? tcg_chaos(&cpu->vcpu) * 0x9e3779b97f4a7c15ull + cpu->vcpu.index : 0;
+    s->after = s->chaos ? 0 : T1_AFTER;
+    s->rows = g_new0(T1RowCount, x86_n_rows);
+    s->perf_fd = -1;
     s->none = g_new0(X86Unit, 1);
     s->scratch[1].op = op_exec_done;
     memset(s->salts, 0xff, sizeof(s->salts));
@@ -474,6 +516,9 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     }
     cpu->t1 = s;
     t1_make_thunks(cpu);
+    if (tcg_perf_map(&cpu->vcpu) && !t1_perf_open(cpu, errp)) {
+        return false;
+    }
     if (tcg_lockstep(&cpu->vcpu) && !t1_lockstep_init(cpu)) {
         return error_set(errp, "vCPU %u: no memory for lockstep", cpu->vcpu.index);
     }
@@ -490,9 +535,16 @@ void t1_fini(X86Cpu *cpu)
         segment_empty(cpu, n);
     }
     unit_reap(cpu->t0);
+    if (s->perf_fd >= 0) {
+        close(s->perf_fd);
+    }
+    if (s->lockstep) {
+        t1_lockstep_end(cpu);
+    }
     codecache_fini(&s->cache);
     g_free(s->shadow);
     g_free(s->none);
+    g_free(s->rows);
     g_free(s->lockstep);
     g_free(s);
     cpu->t1 = NULL;

@@ -65,12 +65,14 @@ struct T1Code {
     uint64_t rip;
     uint8_t uses;         /* T1S_*: runs only while their exceptions are masked */
     uint16_t n_links, n_insns;
+    uint16_t guest_bytes;
     X86Insn *insn;        /* lockstep: the superblock; else NULL */
     T1Link links[];
 };
 typedef struct T1Rec { /* what t1_exec() runs; in the cold area, 8-byte aligned */
     X86Insn insn;
     uint64_t unit_rip;
+    bool whole; /* always runs by its T0 function; else when a memory access needs it */
 } T1Rec;
 
 /* What a native instruction may do besides its operands. */
@@ -172,9 +174,11 @@ typedef struct T1Thunks { /* executable addresses */
 } T1Thunks;
 
 typedef struct T1Stats {
-    uint64_t units, insns, bytes_hot, bytes_cold, exits, exits_poll, exits_link, exits_indirect, exec_slow, exec_insn, leaves;
+    uint64_t units, insns, bytes_guest, bytes_hot, bytes_cold; /* translated */
+    uint64_t exits, exits_poll, exits_link, exits_indirect, leaves, faults; /* why translated code was left */
     uint64_t flushes, cold_runs;
 } T1Stats;
+typedef struct T1RowCount { uint64_t slow, whole; } T1RowCount; /* executions by the T0 function, by row of insn.def */
 
 typedef struct T1State {
     CodeCache cache;
@@ -183,6 +187,9 @@ typedef struct T1State {
     X86Unit *none;       /* a unit without links, for T0 functions that jump */
     X86Insn scratch[2];
     T1Stats stats;
+    T1RowCount *rows;
+    uint64_t chaos;      /* state of the random numbers; 0: off */
+    int perf_fd;         /* -1: none */
     T1Link *pending;     /* the jump that led out last */
     uint64_t pending_rip;
     bool running;        /* in translated code */
@@ -204,6 +211,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp);
 void t1_fini(X86Cpu *cpu);
 /* Tests: tier 1 on or off, and after how many runs in tier 0 a unit is translated. */
 void t1_tune(X86Cpu *cpu, bool on, unsigned after);
+void t1_resize(X86Cpu *cpu, size_t size); /* tests: a code cache of that size, empty; while it does not run */
 /* Runs translated code from cpu->rip on, or T0 while it is cold. */
 void t1_run_unit(X86Cpu *cpu, uint32_t mode);
 void t1_begin_run(X86Cpu *cpu);                /* on the thread that runs it */
@@ -221,11 +229,26 @@ static inline bool t1_mode_ok(uint32_t mode)
 /* Tests: translates at most `max` instructions at cpu->rip, runs them once, forgets them. False: not for tier 1. May raise. */
 bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max);
 
+/* t1-chaos.c: `-accel tcg,chaos=SEED` */
+bool t1_chaos_step(X86Cpu *cpu);     /* before a unit: true: it shall run in tier 0 */
+bool t1_chaos_leave(X86Cpu *cpu);    /* after an instruction by its T0 function: leave translated code */
+unsigned t1_chaos_insns(T1State *s); /* the longest unit */
+
+/* t1-stats.c */
+void t1_describe(Vcpu *v, GString *out);
+bool t1_failed(Vcpu *v);
+bool t1_perf_open(X86Cpu *cpu, Error **errp);
+void t1_perf_unit(X86Cpu *cpu, const T1 *t, const uint8_t *hot, size_t n_hot, const uint8_t *cold, size_t n_cold);
+
 /* t1-lockstep.c */
 typedef struct T1Lockstep T1Lockstep;
 bool t1_lockstep_init(X86Cpu *cpu);
 void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const void *));
 void t1_lockstep_describe(const X86Cpu *cpu, GString *out);
+void t1_lockstep_raised(X86Cpu *cpu); /* translated code raised an exception */
+bool t1_lockstep_repeatable(const X86Insn *d);
+bool t1_lockstep_failed(const X86Cpu *cpu);
+void t1_lockstep_end(X86Cpu *cpu);    /* says how it went */
 
 /* t1-thunk.c */
 void t1_make_thunks(X86Cpu *cpu);

@@ -58,6 +58,15 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -accel tgc                          => -accel tgc: unknown accelerator 'tgc' | did you mean 'tcg'?
 -accel kvm                          => -accel kvm: accelerator 'kvm' is not available: KVM is not there yet | use -accel tcg
 -M pc,accel=hvf                     => -machine hvf: accelerator 'hvf' is not available: it needs macOS | use -accel tcg
+-accel tcg,tier=0,lockstep=on       => accelerator 'tcg': 'lockstep=on' has no meaning with tier=0, which runs in tier 0 alone | leave out one of the two
+-accel tcg,tier=0,chaos=1           => accelerator 'tcg': 'chaos' has no meaning with tier=0, which runs in tier 0 alone | leave out one of the two
+-accel tcg,tier=0,tb-size=8         => accelerator 'tcg': 'tb-size' has no meaning with tier=0, which runs in tier 0 alone | leave out one of the two
+-accel tcg,thread=single,perf-map=on => accelerator 'tcg': 'perf-map=on' has no meaning with thread=single, which runs in tier 0 alone | leave out one of the two
+-icount 3 -accel tcg,lockstep=on    => accelerator 'tcg': 'lockstep=on' has no meaning with -icount, which runs in tier 0 alone | leave out one of the two
+-accel tcg,chaos=1,tb-size=8        => accelerator 'tcg': 'tb-size' is not possible with 'chaos', which uses a small cache | leave out tb-size
+-accel tcg,chaos=1,lockstep=on      => accelerator 'tcg': 'lockstep=on' is not possible with 'chaos', which leaves units half way | run them one after the other
+-smp 2 -accel tcg,lockstep=on       => accelerator 'tcg': 'lockstep=on' runs code twice, and 2 CPUs would see each other's memory change in between | use -smp 1
+-accel tcg,tb-size=4G               => *tb-size*
 -accel tcg,foo=1                    => -accel tcg,foo=1: accelerator 'tcg' has no property 'foo'*
 -enable-kvm                         => option '-enable-kvm' is not supported yet: KVM is not there yet; use -accel tcg
 -device foo                         => -device foo: 'foo' is not a device this emulator has

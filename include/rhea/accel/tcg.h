@@ -30,11 +30,15 @@ typedef struct TcgTargetOps {
     void (*code_written)(Vcpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
     uint64_t (*insns)(Vcpu *cpu);            /* AccelOps.insns */
     void (*stats)(Vcpu *cpu, TcgStats *out); /* any thread; approximate while the vCPU runs */
+    void (*describe)(Vcpu *cpu, GString *out); /* any thread: the target's own statistics, indented by two */
+    bool (*failed)(Vcpu *cpu); /* any thread: the vCPU found an error of its own translator */
 } TcgTargetOps;
 
 /* Bytes of translated code that this vCPU may keep; 0: tier 0 alone. */
 size_t tcg_code_size(const Vcpu *cpu);
 bool tcg_lockstep(const Vcpu *cpu); /* compare tier 1 with tier 0 */
+uint32_t tcg_chaos(const Vcpu *cpu); /* seed of forced evictions, exits and flushes; 0: none */
+bool tcg_perf_map(const Vcpu *cpu); /* tell perf where translated code lies */
 
 extern const AccelOps accel_tcg_ops;
 

@@ -32,6 +32,9 @@ typedef struct AccelOps {
      * run. NULL: not counted, so no -icount. */
     uint64_t (*insns)(Vcpu *cpu);
     void (*describe)(Machine *m, GString *out); /* `info jit` */
+    /* Main thread, at the end: a check of the accelerator's own found an error, which it has reported: the program's
+     * exit status is a failure. NULL: there is none. */
+    bool (*failed)(const Machine *m);
     /* Any thread: page_flags bits of this block were set (a dirty client took its bits). An accelerator
      * whose vCPUs write without looking at page_flags drops such fast paths, and calls ram_written() for
      * each page that had one. May be NULL. */
