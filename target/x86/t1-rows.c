@@ -5,6 +5,7 @@
  * Threads: made once, read by any.
  */
 #include "t1.h"
+#include <cpuid.h>
 #include <pthread.h>
 
 static T1Row *table;
@@ -231,15 +232,30 @@ static void two_byte(T1Row *r, const X86Row *x, unsigned digit, bool reg_only)
     }
 }
 
-/* Features that the host's instruction must have for us to use it. */
+/* Features that the host's instruction must have for us to use it; SDM vol. 2 CPUID, APM vol. 3 appendix E. */
 static bool host_has(const char *feat)
 {
-#define HAS(name, cpu) if (!strcmp(feat, name)) { return __builtin_cpu_supports(cpu); }
-    HAS("ssse3", "ssse3") HAS("sse4.1", "sse4.1") HAS("sse4.2", "sse4.2") HAS("pni", "sse3") HAS("popcnt", "popcnt") HAS("abm", "lzcnt")
-    HAS("bmi1", "bmi") HAS("bmi2", "bmi2") HAS("aes", "aes") HAS("pclmulqdq", "pclmul") HAS("sse4a", "sse4a") HAS("movbe", "movbe")
-    HAS("avx", "avx") HAS("avx2", "avx2") HAS("fma", "fma") HAS("f16c", "f16c") HAS("vaes", "vaes") HAS("vpclmulqdq", "vpclmulqdq")
-    HAS("sha-ni", "sha") HAS("adx", "adx")
-#undef HAS
+    static const struct { const char *name; uint32_t leaf; uint8_t reg, bit; bool avx; } table_[] = {
+        { "pni", 1, 2, 0, false },          { "pclmulqdq", 1, 2, 1, false },   { "ssse3", 1, 2, 9, false },
+        { "fma", 1, 2, 12, true },          { "sse4.1", 1, 2, 19, false },     { "sse4.2", 1, 2, 20, false },
+        { "movbe", 1, 2, 22, false },       { "popcnt", 1, 2, 23, false },     { "aes", 1, 2, 25, false },
+        { "avx", 1, 2, 28, true },          { "f16c", 1, 2, 29, true },        { "bmi1", 7, 1, 3, false },
+        { "avx2", 7, 1, 5, true },          { "bmi2", 7, 1, 8, false },        { "adx", 7, 1, 19, false },
+        { "sha-ni", 7, 1, 29, false },      { "vaes", 7, 2, 9, true },         { "vpclmulqdq", 7, 2, 10, true },
+        { "abm", 0x80000001, 2, 5, false }, { "sse4a", 0x80000001, 2, 6, false },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(table_); i++) {
+        if (!strcmp(feat, table_[i].name)) {
+            uint32_t r[4] = { 0 };
+#ifdef __x86_64__
+            __get_cpuid_count(table_[i].leaf, 0, &r[0], &r[1], &r[2], &r[3]);
+            if (table_[i].avx && !__builtin_cpu_supports("avx")) { /* the system must save its state, too */
+                return false;
+            }
+#endif
+            return r[table_[i].reg] >> table_[i].bit & 1;
+        }
+    }
     return true;
 }
 
