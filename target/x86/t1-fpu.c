@@ -82,6 +82,9 @@ void t1_fpu_load(X86Cpu *cpu)
     memcpy(p + AREA_CW, &f->cw, 2);
     memcpy(p + AREA_SW, &sw, 2);
     memcpy(p + AREA_TAGS, &tags, 2);
+    /* A note left since the registers were saved tells of an instruction that C code ran, and FIP is right already. */
+    cpu->tr1.fpu_note = 0;
+    cpu->tr1.fpu_seg = 0;
     cpu->tr1.fpu_live = 1;
     __asm__ volatile("frstor %0" : : "m"(cpu->tr1.fpu_area));
 #else

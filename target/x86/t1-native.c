@@ -220,6 +220,9 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     } else if (r->fl_read & FL_ALL_) {
         t1_fl_need_host(t, r->fl_read & FL_ALL_);
     }
+    if (condfl && !rotate && !t->fl.host && (!t->fl.state || t->fl.part)) {
+        t1_fl_need_host(t, FL_ALL_); /* while T1_ is free: SHLD and SHRD have an operand there */
+    }
     GprUse g = { .host = (int)reg }, m = { 0 };
     bool use_g = r->roles & (T1R_REG_GPR | T1R_REG_BYTE), use_m = !mem && r->roles & (T1R_RM_GPR | T1R_RM_BYTE);
     int vvvv = w.vvvv;
@@ -255,14 +258,10 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     }
     T1Stub *count0 = NULL;
     if (condfl && !rotate && !t->fl.host) { /* a shift by CL: with a count of zero the flags stay */
-        if (t->fl.state && !t->fl.part) {
-            e_op(a, 0, 0xf6, 0, h_reg(H_RCX)); /* TEST CL */
-            e8(a, insn_osize(d) == 3 ? 63 : 31);
-            count0 = t1_stub(t, STUB_COUNT0, e_jcc(a, CC_E));
-            count0->copy = a->p;
-        } else {
-            t1_fl_need_host(t, FL_ALL_);
-        }
+        e_op(a, 0, 0xf6, 0, h_reg(H_RCX)); /* TEST CL */
+        e8(a, insn_osize(d) == 3 ? 63 : 31);
+        count0 = t1_stub(t, STUB_COUNT0, e_jcc(a, CC_E));
+        count0->copy = a->p;
     }
     e_raw(a, &w, (unsigned)g.host, rm, rex, vvvv);
     if (count0) {
