@@ -28,7 +28,7 @@ static const Prop tcg_props[] = {
               "a test: run each unit in tier 0 as well and compare (slow); exit status 1 when they differ"),
     PROP_U32(TcgState, chaos, "chaos", 0, 0, UINT32_MAX,
              "a test: seed of random evictions, flushes, exits and changes of tier; 0: none"),
-    PROP_BOOL(TcgState, perf_map, "perf-map", false, "tell perf of translated code, in /tmp/perf-PID.map"),
+    PROP_BOOL(TcgState, perf_map, "perf-map", false, "tell perf of translated code, in perf-PID.map in the directory for temporary files"),
     { .name = NULL },
 };
 

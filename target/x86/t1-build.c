@@ -4,7 +4,10 @@
  */
 #include "t1.h"
 
-enum { HOT_PER_INSN = 160, COLD_PER_INSN = 3 * 160 }; /* bytes at most: room that must be there before emitting */
+/* Bytes that one instruction, the head or the end of a unit, one side path or one link makes at most. Emitters
+ * write straight-line code of fixed shape, so nothing the guest says changes these; the greatest seen are a third
+ * of them (`info jit`). Room is looked at before each, which is cheaper than at each byte. */
+enum { HOT_STEP = 1024, COLD_STEP = 768 };
 
 /* Rows behind which a unit never goes on: what follows runs in another mode, or rarely. */
 static bool hard_end(const X86Insn *d)
@@ -52,8 +55,8 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     const uint8_t *bytes = (const uint8_t *)at->key;
     int off = 0;
     memset(t, 0, offsetof(T1, insn));
-    memset((uint8_t *)t + offsetof(T1, n), 0, offsetof(T1, stub) - offsetof(T1, n));
-    t->n_stubs = t->n_links = 0; /* the arrays, 20 KiB, are written before they are read */
+    memset((uint8_t *)t + offsetof(T1, n), 0, offsetof(T1, side) - offsetof(T1, n));
+    t->n_sides = t->n_links = 0; /* the arrays, 20 KiB, are written before they are read */
     t->cpu = cpu;
     t->mode = mode;
     t->code64 = mode & MODE_CODE64;
@@ -91,7 +94,7 @@ static void head_check(T1 *t, size_t live, int kind)
     Asm *a = &t->hot;
     e_op(a, 0, 0x80, 7, h_gs(live));
     e8(a, 0);
-    T1Stub *s = t1_stub(t, kind, e_jcc(a, CC_E));
+    T1Side *s = t1_side(t, kind, e_jcc(a, CC_E));
     s->back = a->p;
     s->rip = t->rip;
 }
@@ -101,31 +104,52 @@ static void emit_head(T1 *t)
     Asm *a = &t->hot;
     e_op(a, 0, 0x80, 7, h_gs(offsetof(X86Cpu, vcpu.exit_request)));
     e8(a, 0);
-    T1Stub *s = t1_stub(t, STUB_POLL, e_jcc(a, CC_NE));
+    T1Side *s = t1_side(t, SIDE_POLL, e_jcc(a, CC_NE));
     s->rip = t->rip;
     unsigned need = t1_state_needed(t, 0);
     if (need & T1S_FPU) { /* first: loading it lets go of the vectors */
-        head_check(t, offsetof(X86Cpu, tr1.fpu_live), STUB_FPU);
+        head_check(t, offsetof(X86Cpu, tr1.fpu_live), SIDE_FPU);
     }
     if (need & T1S_VEC) {
-        head_check(t, offsetof(X86Cpu, tr1.vec_live), STUB_VEC);
+        head_check(t, offsetof(X86Cpu, tr1.vec_live), SIDE_VEC);
     }
+}
+
+static bool hot_room(T1 *t, const CodeCache *c)
+{
+    t->no_room |= c->hot_end - t->hot.p < HOT_STEP;
+    return !t->no_room;
+}
+
+bool t1_cold_full(T1 *t)
+{
+    t->no_room |= t->cold_end - t->cold.p < COLD_STEP;
+    return t->no_room;
 }
 
 T1Code *t1_translate(T1 *t, CodeCache *c)
 {
     T1State *s = t->cpu->t1;
-    if ((size_t)(c->hot_end - c->hot) < (t->n + 1) * HOT_PER_INSN || (size_t)(c->cold_end - c->cold) < (t->n + 1) * COLD_PER_INSN) {
-        return NULL;
-    }
     t->hot.p = c->hot;
     t->cold.p = c->cold;
     t->thunk = &s->thunk;
     t->rx_off = c->rx_off;
+    t->cold_end = c->cold_end;
     t->fl = (T1Flags){ .state = true };
+    if (!hot_room(t, c)) {
+        return NULL;
+    }
     emit_head(t);
     for (t->i = 0; t->i < t->n; t->i++) {
+        if (!hot_room(t, c)) {
+            return NULL;
+        }
+        uint8_t *from = t->hot.p;
         t1_emit_insn(t);
+        s->stats.hot_step = MAX(s->stats.hot_step, (unsigned)(t->hot.p - from));
+    }
+    if (!hot_room(t, c)) {
+        return NULL;
     }
     t->i = t->n - 1;
     const X86Insn *last = &t->insn[t->i];
@@ -135,7 +159,10 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
             t1_emit_exit(t, t->code64 ? next : (uint32_t)next);
         }
     }
-    t1_put_stubs(t);
+    t1_put_sides(t);
+    if (t->full || t->no_room) {
+        return NULL;
+    }
     T1Code *code = g_malloc0(sizeof(*code) + t->n_links * sizeof(T1Link));
     code->entry = c->hot + c->rx_off;
     code->rip = t->rip;

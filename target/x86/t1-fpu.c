@@ -183,9 +183,9 @@ static void emit_fldcw(T1 *t, HOp rm)
     e_op(a, 0, 0xf7, 2, h_reg(T1_)); /* NOT */
     e_op(a, 0, 0xf7, 0, h_reg(T1_)); /* TEST */
     e32(a, X87_MASKS);
-    T1Stub *s = t1_stub(t, STUB_EXEC, e_jcc(a, CC_NE));
+    T1Side *s = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
     e_op(a, 0, 0xd9, 5, FPU(cw));
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
 }
 
 bool t1_emit_x87(T1 *t, const X86Insn *d, const T1Row *r)
@@ -202,11 +202,11 @@ bool t1_emit_x87(T1 *t, const X86Insn *d, const T1Row *r)
     if (has_name(x, nothing)) { /* no exception is pending here */
         return true;
     }
-    T1Stub *stub = NULL;
+    T1Side *side = NULL;
     HOp rm = h_reg(X87_FOP(d) & 7);
     t1_fl_before(t, r->implicit, mem, defines);
     if (mem) {
-        rm = t1_mem_check(t, d, n, r->roles & T1R_STORE, 0, &stub);
+        rm = t1_mem_check(t, d, n, r->roles & T1R_STORE, 0, &side);
     }
     if (r->fl_read & FL_ALL_) {
         t1_fl_need_host(t, FL_ALL_);
@@ -229,8 +229,8 @@ bool t1_emit_x87(T1 *t, const X86Insn *d, const T1Row *r)
         t->fpu_note = put_note(t, d);
     }
     t1_fl_after(t, d, r, r->implicit);
-    if (stub) {
-        t1_stub_done(t, stub);
+    if (side) {
+        t1_side_done(t, side);
     }
     return true;
 }
@@ -239,23 +239,23 @@ bool t1_emit_x87(T1 *t, const X86Insn *d, const T1Row *r)
 bool t1_emit_ldmxcsr(T1 *t, const X86Insn *d, const T1Row *r)
 {
     Asm *a = &t->hot;
-    T1Stub *stub, *odd;
+    T1Side *side, *odd;
     if (!insn_is_mem(d) || !t1_mem_ok(d)) {
         return false;
     }
     t1_fl_before(t, 0, true, false);
-    HOp rm = t1_mem_check(t, d, 4, false, 0, &stub);
+    HOp rm = t1_mem_check(t, d, 4, false, 0, &side);
     e_load32(a, T1_, rm);
     e_mov_rr32(a, T0_, T1_);
     e_alu_ri(a, false, 6, h_reg(T0_), 0x1f80);
     e_op(a, 0, 0xf7, 0, h_reg(T0_));
     e32(a, 0xffff1f80u);
-    odd = t1_stub(t, STUB_EXEC, e_jcc(a, CC_NE));
+    odd = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
     e_store32(a, h_gs(offsetof(X86Cpu, mxcsr)), T1_);
     e_op(a, E_0F, 0xae, 2, h_gs(offsetof(X86Cpu, mxcsr)));
     t1_fl_after(t, d, r, 0);
-    t1_stub_done(t, stub);
-    t1_stub_done(t, odd);
+    t1_side_done(t, side);
+    t1_side_done(t, odd);
     return true;
 }
 

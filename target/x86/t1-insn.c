@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/t1-insn.c - templates of the instructions that are not simply re-encoded: the stack, branches, LEA, divisions; and
- * the stubs that leave a unit.
+ * the side paths that leave a unit.
  * Models: SDM vol. 2; vol. 1 6.2 (stack), 6.4.
  * Threads: the vCPU's thread.
  */
@@ -9,10 +9,11 @@
 #define CPU(member) h_gs(offsetof(X86Cpu, member))
 #define TR(member)  h_gs(offsetof(X86Cpu, tr1.member))
 
-T1Stub *t1_stub(T1 *t, int kind, uint8_t *from)
+T1Side *t1_side(T1 *t, int kind, uint8_t *from)
 {
-    T1Stub *s = &t->stub[t->n_stubs++];
-    *s = (T1Stub){ .kind = kind, .from = from, .insn = (uint16_t)t->i, .fl = t->fl, .note = t->fpu_note };
+    t->full |= t->n_sides == T1_MAX_SIDES;
+    T1Side *s = &t->side[t->full ? T1_MAX_SIDES - 1 : t->n_sides++];
+    *s = (T1Side){ .kind = kind, .from = from, .insn = (uint16_t)t->i, .fl = t->fl, .note = t->fpu_note };
     return s;
 }
 
@@ -21,9 +22,11 @@ static uint64_t insn_end(const T1 *t) { return t->rip + t->insn[t->i].off + t->i
 
 static T1Link *new_link(T1 *t, uint64_t rip)
 {
-    t->link[t->n_links] = (T1Link){ 0 };
-    t->link_rip[t->n_links] = rip;
-    return &t->link[t->n_links++];
+    t->full |= t->n_links == T1_MAX_LINKS;
+    unsigned i = t->full ? T1_MAX_LINKS - 1 : t->n_links++;
+    t->link[i] = (T1Link){ 0 };
+    t->link_rip[i] = rip;
+    return &t->link[i];
 }
 
 static bool same_page(const T1 *t, uint64_t rip) { return ((rip ^ t->rip) & TLB_PAGE_MASK) == 0; }
@@ -145,7 +148,7 @@ static void emit_push(T1 *t, const X86Insn *d, const T1Row *r)
 {
     Asm *a = &t->hot;
     unsigned n = t1_osize(d);
-    T1Stub *s, *s2 = NULL;
+    T1Side *s, *s2 = NULL;
     int from = H_NONE;
     t1_fl_before(t, 1u << R_RSP, true, false);
     if (r->cls == T1C_PUSH_E) { /* to T2_, which the stack's check leaves alone in 64-bit code */
@@ -170,9 +173,9 @@ static void emit_push(T1 *t, const X86Insn *d, const T1Row *r)
     }
     add_rsp(t, -(int32_t)n);
     t1_fl_after(t, d, r, 1u << R_RSP);
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
     if (s2) {
-        t1_stub_done(t, s2);
+        t1_side_done(t, s2);
     }
 }
 
@@ -181,7 +184,7 @@ static void emit_pop(T1 *t, const X86Insn *d, const T1Row *r)
     Asm *a = &t->hot;
     unsigned n = t1_osize(d);
     uint32_t regs = 1u << R_RSP | 1u << d->reg;
-    T1Stub *s;
+    T1Side *s;
     if (d->reg == R_RSP && n == 2) { /* the rest of RSP is incremented first: a carry out of SP counts */
         t1_emit_exec(t);
         return;
@@ -200,7 +203,7 @@ static void emit_pop(T1 *t, const X86Insn *d, const T1Row *r)
         add_rsp(t, (int32_t)n);
     }
     t1_fl_after(t, d, r, regs);
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
 }
 
 static void emit_leave(T1 *t, const X86Insn *d, const T1Row *r)
@@ -208,7 +211,7 @@ static void emit_leave(T1 *t, const X86Insn *d, const T1Row *r)
     Asm *a = &t->hot;
     unsigned n = t1_osize(d);
     uint32_t regs = 1u << R_RSP | 1u << R_RBP;
-    T1Stub *s;
+    T1Side *s;
     if (n == 2) {
         t1_emit_exec(t);
         return;
@@ -224,7 +227,7 @@ static void emit_leave(T1 *t, const X86Insn *d, const T1Row *r)
     t->code64 ? e_lea(a, G_RSP, h_mem(H_RBP, (int32_t)n)) : e_lea32(a, G_RSP, h_mem(H_RBP, (int32_t)n));
     load_sized(a, H_RBP, m, n);
     t1_fl_after(t, d, r, regs);
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
 }
 
 /* MOV with a memory offset, into or out of RAX. */
@@ -233,7 +236,7 @@ static void emit_moffs(T1 *t, const X86Insn *d, const T1Row *r)
     Asm *a = &t->hot;
     unsigned n = t1_osize(d);
     bool store = r->cls == T1C_MOV_OA;
-    T1Stub *s;
+    T1Side *s;
     X86Insn at = *d;
     at.base = at.index = R_NONE;
     at.disp = (int32_t)d->imm;
@@ -249,7 +252,7 @@ static void emit_moffs(T1 *t, const X86Insn *d, const T1Row *r)
     unsigned f = n == 8 ? E_W : n == 2 ? E_66 : 0;
     e_op(a, f, (store ? 0x88u : 0x8au) | (n > 1), H_RAX, m);
     t1_fl_after(t, d, r, regs);
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
 }
 
 static void emit_mov_zi(T1 *t, const X86Insn *d, const T1Row *r)
@@ -320,7 +323,7 @@ static void emit_div(T1 *t, const X86Insn *d, const T1Row *r)
     Asm *a = &t->hot;
     unsigned n = t1_osize(d);
     uint32_t regs = 1u << R_RAX | 1u << R_RDX;
-    T1Stub *s, *s2 = NULL;
+    T1Side *s, *s2 = NULL;
     if (n < 4 || (insn_is_mem(d) && !t1_mem_ok(d))) {
         t1_emit_exec(t);
         return;
@@ -336,12 +339,12 @@ static void emit_div(T1 *t, const X86Insn *d, const T1Row *r)
     }
     if (r->cls == T1C_DIV) { /* RDX < divisor */
         e_op(a, w, 0x3b, H_RDX, h_reg(T2_));
-        s = t1_stub(t, STUB_EXEC, e_jcc(a, CC_AE));
+        s = t1_side(t, SIDE_EXEC, e_jcc(a, CC_AE));
     } else { /* RDX the sign of RAX, divisor neither 0 nor -1: always fits */
         e_op(a, w, 0x8b, T0_, h_reg(H_RAX));
         e_shift_ri(a, n == 8, 7, T0_, n == 8 ? 63 : 31);
         e_op(a, w, 0x3b, T0_, h_reg(H_RDX));
-        s = t1_stub(t, STUB_EXEC, e_jcc(a, CC_NE));
+        s = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
         n == 8 ? e_lea(a, T0_, h_mem(T2_, 1)) : e_lea32(a, T0_, h_mem(T2_, 1));
         e_alu_ri(a, n == 8, 7, h_reg(T0_), 1);
         s->from2 = e_jcc(a, CC_BE);
@@ -350,9 +353,9 @@ static void emit_div(T1 *t, const X86Insn *d, const T1Row *r)
     s->fl.host = false;
     e_op(a, w, 0xf7, r->cls == T1C_DIV ? 6 : 7, h_reg(T2_));
     t1_fl_after(t, d, r, regs);
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
     if (s2) {
-        t1_stub_done(t, s2);
+        t1_side_done(t, s2);
     }
 }
 
@@ -386,7 +389,7 @@ static void emit_jcc(T1 *t, const X86Insn *d)
         return; /* compilers leave such jumps behind */
     }
     t1_fl_need_host(t, x86_rows[d->row].fl_read);
-    T1Stub *s = t1_stub(t, STUB_EXIT, e_jcc(&t->hot, cc));
+    T1Side *s = t1_side(t, SIDE_EXIT, e_jcc(&t->hot, cc));
     s->rip = to;
 }
 
@@ -409,7 +412,7 @@ static void shadow_push(T1 *t, uint64_t ret)
 {
     Asm *a = &t->hot;
     e_op(a, E_W, 0x3b, H_RSP, TR(shadow_limit));
-    T1Stub *s = t1_stub(t, STUB_SHADOW, e_jcc(a, CC_B));
+    T1Side *s = t1_side(t, SIDE_SHADOW, e_jcc(a, CC_B));
     s->back = a->p;
     if (ret <= INT32_MAX || ((int64_t)ret < 0 && (int64_t)ret >= INT32_MIN)) {
         e8(a, 0x68);
@@ -458,7 +461,7 @@ static void emit_call(T1 *t, const X86Insn *d)
         t1_emit_exec(t);
         return;
     }
-    T1Stub *s;
+    T1Side *s;
     t1_fl_to_state(t, &t->hot, &t->fl);
     HOp m = t1_stack_check(t, -(int32_t)n, n, true, &s);
     push_return(t, insn_end(t), m);
@@ -492,7 +495,7 @@ static void indirect(T1 *t, int32_t undo, bool call)
         e_patch(miss, t->thunk->indirect - t->rx_off);
         return;
     }
-    T1Stub *s = t1_stub(t, STUB_INDIRECT, miss);
+    T1Side *s = t1_side(t, SIDE_INDIRECT, miss);
     s->undo = undo;
 }
 
@@ -504,13 +507,13 @@ static void emit_ret(T1 *t, const X86Insn *d, const T1Row *r)
         return;
     }
     int32_t pop = (int32_t)n + (r->cls == T1C_RET_I ? (int32_t)(uint16_t)d->imm : 0);
-    T1Stub *s;
+    T1Side *s;
     t1_fl_to_state(t, &t->hot, &t->fl);
     HOp m = t1_stack_check(t, 0, n, false, &s);
     load_sized(&t->hot, T1_, m, n);
     add_rsp(t, pop);
     e_op(&t->hot, E_W, 0x3b, T1_, h_mem(H_RSP, 8));
-    T1Stub *miss = t1_stub(t, STUB_RET, e_jcc(&t->hot, CC_NE));
+    T1Side *miss = t1_side(t, SIDE_RET, e_jcc(&t->hot, CC_NE));
     e8(&t->hot, 0xc3);
     miss->back = t->hot.p;
     indirect(t, -pop, false);
@@ -525,7 +528,7 @@ static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
         t1_emit_exec(t);
         return;
     }
-    T1Stub *s;
+    T1Side *s;
     t1_fl_to_state(t, a, &t->fl);
     int hold = call ? T2_ : T1_;
     if (insn_is_mem(d)) {
@@ -617,12 +620,12 @@ void t1_emit_insn(T1 *t)
     }
 }
 
-/* --- stubs, in the cold area --- */
+/* --- side paths, in the cold area --- */
 
 static void put_link_exit(T1 *t, T1Link *l, uint64_t rip)
 {
     Asm *a = &t->cold;
-    l->stub = a->p;
+    l->unlinked = a->p;
     e_mov_ri(a, T0_, rip);
     e_store(a, CPU(rip), T0_);
     e8(a, 0x49); /* MOV R13, imm64: the address of the link, filled in when it is final */
@@ -632,7 +635,7 @@ static void put_link_exit(T1 *t, T1Link *l, uint64_t rip)
     e_jmp_to(a, t->thunk->exit_link - t->rx_off);
 }
 
-static void put_exec(T1 *t, T1Stub *s)
+static void put_exec(T1 *t, T1Side *s)
 {
     Asm *a = &t->cold;
     uint8_t *fix;
@@ -651,7 +654,7 @@ static void put_exec(T1 *t, T1Stub *s)
     e_patch(fix, put_rec(t, s->insn, false));
 }
 
-static void put_indirect_miss(T1 *t, T1Stub *s)
+static void put_indirect_miss(T1 *t, T1Side *s)
 {
     Asm *a = &t->cold;
     uint8_t *fix;
@@ -669,17 +672,18 @@ static void put_indirect_miss(T1 *t, T1Stub *s)
     e_patch(fix, put_rec(t, s->insn, false));
 }
 
-void t1_put_stubs(T1 *t)
+void t1_put_sides(T1 *t)
 {
-    for (unsigned i = 0; i < t->n_stubs; i++) {
-        T1Stub *s = &t->stub[i];
-        e_patch(s->from, t->cold.p);
+    for (unsigned i = 0; i < t->n_sides && !t1_cold_full(t); i++) {
+        T1Side *s = &t->side[i];
+        uint8_t *from = t->cold.p;
+        e_patch(s->from, from);
         if (s->from2 && !s->window) {
-            e_patch(s->from2, t->cold.p);
+            e_patch(s->from2, from);
         }
         switch (s->kind) {
-        case STUB_EXEC: put_exec(t, s); break;
-        case STUB_EXIT:
+        case SIDE_EXEC: put_exec(t, s); break;
+        case SIDE_EXIT:
             if (s->fl.state && !s->fl.part && same_page(t, s->rip)) { /* the conditional jump itself can be linked */
                 T1Link *l = new_link(t, s->rip);
                 l->at = s->from;
@@ -689,17 +693,17 @@ void t1_put_stubs(T1 *t)
                 leave_to(t, &t->cold, s->rip);
             }
             break;
-        case STUB_INDIRECT: put_indirect_miss(t, s); break;
-        case STUB_COUNT0:
+        case SIDE_INDIRECT: put_indirect_miss(t, s); break;
+        case SIDE_COUNT0:
             e_call_to(&t->cold, t->thunk->load_flags - t->rx_off);
             e_bytes(&t->cold, s->copy, s->n_copy);
             e_jmp_to(&t->cold, s->back);
             break;
-        case STUB_SHADOW: /* full: forget what is on it */
+        case SIDE_SHADOW: /* full: forget what is on it */
             e_load(&t->cold, H_RSP, TR(shadow_base));
             e_jmp_to(&t->cold, s->back);
             break;
-        case STUB_RET: /* one call too many on it (call, pop), or nothing of use */
+        case SIDE_RET: /* one call too many on it (call, pop), or nothing of use */
             e_op(&t->cold, E_W, 0x3b, T1_, h_mem(H_RSP, 24));
             {
                 uint8_t *no = e_jcc(&t->cold, CC_NE);
@@ -710,22 +714,23 @@ void t1_put_stubs(T1 *t)
             e_load(&t->cold, H_RSP, TR(shadow_base));
             e_jmp_to(&t->cold, s->back);
             break;
-        case STUB_POLL:
+        case SIDE_POLL:
             e_mov_ri(&t->cold, T1_, s->rip);
             e_jmp_to(&t->cold, t->thunk->indirect - t->rx_off);
             break;
-        case STUB_VEC: case STUB_FPU:
+        case SIDE_VEC: case SIDE_FPU:
             e_mov_ri(&t->cold, T1_, s->rip);
-            e_call_to(&t->cold, (s->kind == STUB_FPU ? t->thunk->load_fpu : t->thunk->load_vec[t->mode & MODE_AVX_OK ? 2 : 1]) - t->rx_off);
+            e_call_to(&t->cold, (s->kind == SIDE_FPU ? t->thunk->load_fpu : t->thunk->load_vec[t->mode & MODE_AVX_OK ? 2 : 1]) - t->rx_off);
             e_jmp_to(&t->cold, s->back);
             break;
         }
+        t->cpu->t1->stats.cold_step = MAX(t->cpu->t1->stats.cold_step, (unsigned)(t->cold.p - from));
     }
-    for (unsigned i = 0; i < t->n_links; i++) {
+    for (unsigned i = 0; i < t->n_links && !t1_cold_full(t); i++) {
         T1Link *l = &t->link[i];
-        if (!l->stub) {
+        if (!l->unlinked) {
             put_link_exit(t, l, t->link_rip[i]);
-            e_patch(l->at, l->stub);
+            e_patch(l->at, l->unlinked);
         }
     }
 }

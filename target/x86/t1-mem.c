@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/t1-mem.c - memory operands of translated code: addresses and the inline look-up in the TLB.
- * An access that does not hit (absent, MMIO, watched, crossing the page, misaligned where that matters) leaves to a stub
+ * An access that does not hit (absent, MMIO, watched, crossing the page, misaligned where that matters) leaves to a side path
  * that runs the whole instruction by its T0 function, so nothing of the instruction may have happened before.
  * Threads: the vCPU's thread.
  */
@@ -85,7 +85,7 @@ static unsigned window_slot(const T1 *t, const X86Insn *d)
 
 /* The check of the address in `at` against a window; delta comes into T0_. Measured in docs/devel/translator.md: 0.02 ns, against
  * 0.18 ns and 11 cycles of latency for the TLB itself, because nothing that the address decides is loaded. */
-static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, unsigned align, unsigned slot)
+static void e_check(T1 *t, T1Side **side, HOp at, unsigned n, bool write, unsigned align, unsigned slot)
 {
     Asm *a = &t->hot;
     uint8_t *from2 = NULL;
@@ -101,7 +101,7 @@ static void e_check(T1 *t, T1Stub **stub, HOp at, unsigned n, bool write, unsign
     }
     e_op(a, E_W, 0x33, T0_, h_gs(WIN_OFF(t->mmu, write, slot, base)));
     e_op(a, E_W, 0x3b, T0_, h_gs(WIN_OFF(t->mmu, write, slot, lim)));
-    T1Stub *s = *stub = t1_stub(t, STUB_EXEC, e_jcc(a, CC_AE));
+    T1Side *s = *side = t1_side(t, SIDE_EXEC, e_jcc(a, CC_AE));
     s->from2 = from2;
     s->window = true;
     s->write = write;
@@ -149,7 +149,7 @@ void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot)
     e8(a, 0xc3);
 }
 
-void t1_put_window(T1 *t, T1Stub *s)
+void t1_put_window(T1 *t, T1Side *s)
 {
     Asm *a = &t->cold;
     unsigned n = s->n;
@@ -170,7 +170,7 @@ void t1_put_window(T1 *t, T1Stub *s)
 }
 
 /* A constant address: its entry is known now. */
-static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align, T1Stub **stub)
+static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align, T1Side **side)
 {
     Asm *a = &t->hot;
     size_t entry = tlb_index(k) * sizeof(TlbEntry);
@@ -178,7 +178,7 @@ static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align
     HOp tag = h_gs(entry + (write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
     bool never = (k & 4095) + n > 4096 || (align && k & (align - 1));
     if (never) {
-        page = TLB_NO_TAG - 4095 - 8; /* no tag looks like this: always the stub */
+        page = TLB_NO_TAG - 4095 - 8; /* no tag looks like this: always the side path */
     }
     if ((int64_t)page >= INT32_MIN && (int64_t)page <= INT32_MAX) {
         e_alu_ri(a, true, 7, tag, (int32_t)page);
@@ -186,7 +186,7 @@ static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align
         e_mov_ri(a, T1_, page);
         e_op(a, E_W, 0x3b, T1_, tag);
     }
-    *stub = t1_stub(t, STUB_EXEC, e_jcc(a, CC_NE));
+    *side = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
     t->fl.host = false;
     e_load(a, T0_, h_gs(entry + TLB_OFF(t->mmu, delta)));
     if ((int64_t)k >= INT32_MIN && (int64_t)k <= INT32_MAX) {
@@ -196,22 +196,22 @@ static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align
     return h_sib(T0_, T2_, 0, 0);
 }
 
-HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Stub **stub)
+HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Side **side)
 {
     uint64_t k;
     if (const_address(t, d, &k)) {
-        return check_const(t, k, n, write, align, stub);
+        return check_const(t, k, n, write, align, side);
     }
     int base = d->base == R_NONE ? H_NONE : t1_hreg(d->base), index = d->index == R_NONE ? H_NONE : t1_hreg(d->index);
     bool simple = (d->flags & I_ASIZE) == 3 && d->seg == SEG_FLAT && (d->base == R_NONE || (d->base < 16 && base != H_NONE)) &&
                   (d->index == R_NONE || (d->index < 16 && index != H_NONE));
     if (!simple) {
         t1_address(t, d, T2_, true);
-        e_check(t, stub, h_mem(T2_, 0), n, write, align, window_slot(t, d));
+        e_check(t, side, h_mem(T2_, 0), n, write, align, window_slot(t, d));
         return h_sib(T0_, T2_, 0, 0);
     }
     HOp at = addr_op(d, base, index, d->disp);
-    e_check(t, stub, at, n, write, align, window_slot(t, d));
+    e_check(t, side, at, n, write, align, window_slot(t, d));
     if (base == H_NONE) {
         return h_sib(T0_, index, d->scale, d->disp);
     }
@@ -222,13 +222,13 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
     return h_sib(T0_, index, d->scale, d->disp);
 }
 
-HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub)
+HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side)
 {
     if (t->code64) {
-        e_check(t, stub, h_mem(G_RSP, disp), n, write, 0, 0);
+        e_check(t, side, h_mem(G_RSP, disp), n, write, 0, 0);
         return h_sib(T0_, G_RSP, 0, disp);
     }
     e_lea32(&t->hot, T2_, h_mem(G_RSP, disp));
-    e_check(t, stub, h_mem(T2_, 0), n, write, 0, 0);
+    e_check(t, side, h_mem(T2_, 0), n, write, 0, 0);
     return h_sib(T0_, T2_, 0, 0);
 }

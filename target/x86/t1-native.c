@@ -207,13 +207,13 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         t1_fl_to_state(t, &t->hot, &t->fl);
     }
     t1_fl_before(t, regs, mem, all);
-    T1Stub *stub = NULL;
+    T1Side *side = NULL;
     HOp rm = h_reg(0);
     unsigned reg = w.modrm >> 3 & 7;
     bool rex = false;
     if (mem) {
         bool store = r->roles & T1R_STORE || d->flags & I_LOCK;
-        rm = t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN ? mem_size(d) : 0, &stub);
+        rm = t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN ? mem_size(d) : 0, &side);
     }
     if (merge) {
         t1_fl_need_host(t, FL_ALL_);
@@ -256,11 +256,11 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     if (use_g && !w.has_modrm) { /* +r */
         w.opcode = (uint8_t)((w.opcode & 0xf8) | (g.host & 7));
     }
-    T1Stub *count0 = NULL;
+    T1Side *count0 = NULL;
     if (condfl && !rotate && !t->fl.host) { /* a shift by CL: with a count of zero the flags stay */
         e_op(a, 0, 0xf6, 0, h_reg(H_RCX)); /* TEST CL */
         e8(a, insn_osize(d) == 3 ? 63 : 31);
-        count0 = t1_stub(t, STUB_COUNT0, e_jcc(a, CC_E));
+        count0 = t1_side(t, SIDE_COUNT0, e_jcc(a, CC_E));
         count0->copy = a->p;
     }
     e_raw(a, &w, (unsigned)g.host, rm, rex, vvvv);
@@ -275,8 +275,8 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         e_store(a, t1_gpr_mem(m.n), T0_);
     }
     t1_fl_after(t, d, r, regs);
-    if (stub) {
-        t1_stub_done(t, stub);
+    if (side) {
+        t1_side_done(t, side);
     }
     return true;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/t1-stats.c - what `info jit` says of tier 1, and the map of translated code for perf.
- * Models: perf's /tmp/perf-PID.map: "START SIZE NAME" in hexadecimal, one symbol a line.
+ * Models: perf's map of generated code, perf-PID.map in the directory for temporary files: "START SIZE NAME" in hexadecimal, one symbol a line.
  * Threads: describe on any thread, the numbers are approximate then; the rest on the vCPU's.
  */
 #include "t1.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -65,8 +66,9 @@ void t1_describe(Vcpu *v, GString *out)
         t->units, per(t->insns, t->units), t->cold_runs);
     g_string_append_printf(
         out,
-        "  host bytes           %" PRIu64 " hot, %" PRIu64 " cold: %.1f and %.1f for one of the guest's\n",
-        t->bytes_hot, t->bytes_cold, per(t->bytes_hot, t->bytes_guest), per(t->bytes_cold, t->bytes_guest));
+        "  host bytes           %" PRIu64 " hot, %" PRIu64 " cold: %.1f and %.1f for one of the guest's, at most %u and %u in a step\n",
+        t->bytes_hot, t->bytes_cold, per(t->bytes_hot, t->bytes_guest), per(t->bytes_cold, t->bytes_guest),
+        t->hot_step, t->cold_step);
     g_string_append_printf(
         out, "  code cache           %zu KiB, filling segment %u of %d (%zu KiB free), %" PRIu64 " evicted\n",
         s->cache.size >> 10, s->cache.segment + 1, CODE_SEGMENTS, (hot + cold) >> 10, t->flushes);
@@ -92,9 +94,17 @@ bool t1_failed(Vcpu *v)
 
 bool t1_perf_open(X86Cpu *cpu, Error **errp)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    char path[PATH_MAX];
+    bool first = cpu->vcpu.index == 0; /* vCPUs are made one after the other, the others append */
+    int n = snprintf(path, sizeof(path), "%s/perf-%d.map", g_get_tmp_dir(), (int)getpid());
+    if (n >= (int)sizeof(path)) {
+        error_set(errp, "-accel tcg,perf-map=on: TMPDIR is too long for a file name");
+        return false;
+    }
+    if (first) {
+        unlink(path); /* of a process that had this number before */
+    }
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (first ? O_CREAT | O_EXCL : 0), 0600);
     if (fd < 0) {
         error_set_errno(errp, errno, "-accel tcg,perf-map=on: cannot write %s", path);
         error_hint(errp, "leave out perf-map=on");

@@ -39,16 +39,16 @@ static bool emit_sti(T1 *t)
     t1_fl_before(t, 0, true, false);
     e_alu_ri(&t->hot, false, 7, CPU(vcpu.irq_pending), 0);
     t->fl.host = false;
-    T1Stub *s = t1_stub(t, STUB_EXEC, e_jcc(&t->hot, CC_NE));
+    T1Side *s = t1_side(t, SIDE_EXEC, e_jcc(&t->hot, CC_NE));
     e_alu_ri(&t->hot, false, 1, CPU(eflags), FL_IF);
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
     return true;
 }
 
 static bool emit_pushf(T1 *t, const X86Insn *d, const T1Row *r)
 {
     Asm *a = &t->hot;
-    T1Stub *s;
+    T1Side *s;
     if (!t->code64 || t1_osize(d) != 8) {
         return false;
     }
@@ -65,7 +65,7 @@ static bool emit_pushf(T1 *t, const X86Insn *d, const T1Row *r)
     e_store(a, m, T2_);
     e_lea(a, G_RSP, h_mem(G_RSP, -8));
     t1_fl_after(t, d, r, 1u << R_RSP);
-    t1_stub_done(t, s);
+    t1_side_done(t, s);
     return true;
 }
 

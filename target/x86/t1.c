@@ -184,7 +184,7 @@ static void link_cut(T1Link *l)
         }
         *at = l->next_in;
         l->to = NULL;
-        e_patch(l->at, l->stub);
+        e_patch(l->at, l->unlinked);
     }
 }
 
@@ -264,9 +264,10 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
 {
     T1State *s = cpu->t1;
     T1 *t = &s->work;
+    unsigned max = s->chaos ? t1_chaos_insns(s) : T1_MAX_INSNS;
     unit_watch(cpu, at); /* before its bytes are read */
-    for (unsigned try = 0; try < 2; try++) {
-        t1_decode(t, cpu, at, mode, s->chaos ? t1_chaos_insns(s) : T1_MAX_INSNS);
+    for (unsigned evicted = 0; evicted < 2;) {
+        t1_decode(t, cpu, at, mode, max);
         if (t->n == 0) {
             return NULL;
         }
@@ -286,7 +287,12 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
             s->stats.bytes_guest += c->guest_bytes;
             return u;
         }
+        if (t->full && t->n > 1) {
+            max = t->n / 2;
+            continue;
+        }
         next_segment(cpu);
+        evicted++;
         unit_watch(cpu, at); /* evicting may have dropped it */
     }
     return NULL;

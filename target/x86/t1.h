@@ -31,7 +31,7 @@
 #include "t1-asm.h"
 
 enum { T0_ = 12, T1_ = 13, T2_ = 14, G_RSP = 15 }; /* host registers: temporaries, guest RSP */
-enum { T1_THUNK_BYTES = 64 << 10, T1_MAX_INSNS = 64, T1_MAX_STUBS = 3 * T1_MAX_INSNS };
+enum { T1_THUNK_BYTES = 64 << 10, T1_MAX_INSNS = 64, T1_MAX_SIDES = 3 * T1_MAX_INSNS, T1_MAX_LINKS = T1_MAX_INSNS + 2 };
 #define MODE_T1 (1u << 30) /* in a unit's key */
 
 /* cc_op of translated code, low two bits: log2 of the size. */
@@ -55,7 +55,7 @@ struct T1Link {          /* a direct jump that can be patched to another unit */
     X86Unit *from, *to;
     T1Link *next_in;     /* of those that lead to `to` */
     uint8_t *at;         /* writable address of the displacement */
-    const uint8_t *stub; /* writable address of what it leads to while not linked */
+    const uint8_t *unlinked; /* writable address of what it leads to while not linked */
 };
 struct T1Code {
     X86Unit *unit;
@@ -121,8 +121,8 @@ typedef struct T1Flags {
     int32_t imm;
 } T1Flags;
 
-typedef struct T1Stub {
-    enum { STUB_EXEC, STUB_EXIT, STUB_POLL, STUB_INDIRECT, STUB_VEC, STUB_FPU, STUB_COUNT0, STUB_SHADOW, STUB_RET } kind;
+typedef struct T1Side {
+    enum { SIDE_EXEC, SIDE_EXIT, SIDE_POLL, SIDE_INDIRECT, SIDE_VEC, SIDE_FPU, SIDE_COUNT0, SIDE_SHADOW, SIDE_RET } kind;
     uint8_t *from, *from2; /* displacements of the jumps to it */
     uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
     uint16_t insn;
@@ -137,7 +137,7 @@ typedef struct T1Stub {
     uint8_t n_copy;
     int32_t undo;        /* INDIRECT: to RSP, when the target is not canonical */
     T1Flags fl;
-} T1Stub;
+} T1Side;
 
 typedef struct T1 { /* one translation */
     X86Cpu *cpu;
@@ -154,15 +154,17 @@ typedef struct T1 { /* one translation */
     uint8_t fpu_seg;     /* as tr1.fpu_seg, if that is known here */
     uint32_t fpu_note;   /* what tr1.fpu_note must become before anybody looks; 0: nothing */
     T1Flags fl;
-    T1Stub stub[T1_MAX_STUBS];
-    unsigned n_stubs;
-    T1Link link[T1_MAX_INSNS + 2];
-    uint64_t link_rip[T1_MAX_INSNS + 2];
-    uint8_t *link_fix[T1_MAX_INSNS + 2]; /* where a link's own address belongs */
+    T1Side side[T1_MAX_SIDES];
+    unsigned n_sides;
+    T1Link link[T1_MAX_LINKS];
+    uint64_t link_rip[T1_MAX_LINKS];
+    uint8_t *link_fix[T1_MAX_LINKS]; /* where a link's own address belongs */
     unsigned n_links;
     const struct T1Thunks *thunk;
     ptrdiff_t rx_off;
-    uint8_t *cold_end;
+    bool full;           /* more side paths or links than there is room for: the unit must be shorter */
+    bool no_room;        /* the segment is full */
+    uint8_t *cold_end;   /* of the segment */
 } T1;
 
 typedef struct T1Thunks { /* executable addresses */
@@ -175,6 +177,7 @@ typedef struct T1Thunks { /* executable addresses */
 
 typedef struct T1Stats {
     uint64_t units, insns, bytes_guest, bytes_hot, bytes_cold; /* translated */
+    unsigned hot_step, cold_step; /* bytes: the greatest that one step of a translation made, see t1-build.c */
     uint64_t exits, exits_poll, exits_link, exits_indirect, leaves, faults; /* why translated code was left */
     uint64_t flushes, cold_runs;
 } T1Stats;
@@ -255,6 +258,8 @@ void t1_make_thunks(X86Cpu *cpu);
 
 /* t1-build.c: decodes the superblock at cpu->rip (n = 0: not for tier 1); translates it: NULL: no room. */
 void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned max);
+/* NULL: no room in this segment of the cache (t->no_room), or the unit needs too many side paths: fewer
+ * instructions (t->full). */
 T1Code *t1_translate(T1 *t, CodeCache *cache);
 unsigned t1_flags_dead(const T1 *t, unsigned from); /* FL_* overwritten before anything can see them */
 
@@ -269,10 +274,10 @@ void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs); /* nat
 bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can see them */
 
 /* t1-mem.c: the check of a memory operand; t->fl.host is lost. The result addresses the operand; T0_ and T2_ are in
- * use until the instruction is done, T1_ is free. The stub is the caller's to finish (reload_flags, back). */
-HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Stub **stub); /* align: 0 or bytes */
-HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Stub **stub); /* [RSP + disp]; in 64-bit code T2_ is kept */
-void t1_put_window(T1 *t, T1Stub *s); /* the beginning of such a stub */
+ * use until the instruction is done, T1_ is free. The side path is the caller's to finish (reload_flags, back). */
+HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Side **side); /* align: 0 or bytes */
+HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side); /* [RSP + disp]; in 64-bit code T2_ is kept */
+void t1_put_window(T1 *t, T1Side *s); /* the beginning of such a side path */
 /* A subroutine. T0_: the first byte's address, T1_: the last one's. ZF = 1: it is in the TLB, its page (or the region around it
  * when it is read) is the window now, T0_ is the delta. T1_ is lost. */
 void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot);
@@ -298,12 +303,13 @@ bool t1_emit_system(T1 *t, const X86Insn *d, const T1Row *r);
 void t1_emit_insn(T1 *t);
 void t1_emit_exit(T1 *t, uint64_t rip);       /* the end of the unit: on to rip; flags are in the state */
 void t1_emit_exec(T1 *t);                     /* the current instruction by its T0 function */
-T1Stub *t1_stub(T1 *t, int kind, uint8_t *from);
-void t1_put_stubs(T1 *t);
+T1Side *t1_side(T1 *t, int kind, uint8_t *from); /* never NULL; see T1.full */
+bool t1_cold_full(T1 *t);  /* asked before each side path and link */
+void t1_put_sides(T1 *t);
 bool t1_traps(const X86Insn *d); /* raises here, whatever it would do */
 static inline bool t1_mem_lea_ok(const X86Insn *d) { return (d->flags & I_ASIZE) >= 2; }
 uint32_t t1_regs_written(const X86Insn *d, const T1Row *r);
-static inline void t1_stub_done(T1 *t, T1Stub *s) { s->back = t->hot.p; s->reload_flags = t->fl.host || t->fl.part; }
+static inline void t1_side_done(T1 *t, T1Side *s) { s->back = t->hot.p; s->reload_flags = t->fl.host || t->fl.part; }
 
 /* Guest register n as a host register; H_NONE: it lives in gpr[]. */
 static inline int t1_hreg(unsigned n) { return n == R_RSP ? G_RSP : n < 12 ? (int)n : H_NONE; }

@@ -16,11 +16,12 @@ for c in /sys/devices/system/cpu/cpu[0-9]*; do
 done
 """
 LOAD = """
-cat > /tmp/spin.sh <<'X'
+spin=$(mktemp)
+cat > $spin <<'X'
 i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; echo spun $1
 X
 n=0; for c in /sys/devices/system/cpu/cpu[0-9]*; do
-    taskset $(printf %x $((1 << n))) sh /tmp/spin.sh $n & n=$((n+1))
+    taskset $(printf %x $((1 << n))) sh $spin $n & n=$((n+1))
 done; wait
 # Processes that start and end on all CPUs: mappings come and go, pages of code are shared, pipes cross CPUs.
 for r in 1 2 3; do for n in 1 2 3 4; do (seq 400 | sort -n | tail -1 | grep -qx 400 && echo piped) & done; wait; done

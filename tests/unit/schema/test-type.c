@@ -38,10 +38,10 @@ static void decode_fails(const TypeDesc *t, const char *text, const char *messag
 static void test_chardev(void)
 {
     ChardevOptions o;
-    decode_ok(&chardev_options_type, "socket,id=mon0,path=/tmp/a,,b,server,nowait,telnet=off", "backend", &o);
+    decode_ok(&chardev_options_type, "socket,id=mon0,path=run/a,,b,server,nowait,telnet=off", "backend", &o);
     g_assert_cmpint(o.backend, ==, CHARDEV_KIND_SOCKET);
     g_assert_cmpstr(o.id, ==, "mon0");
-    g_assert_cmpstr(o.u.socket.path, ==, "/tmp/a,b");
+    g_assert_cmpstr(o.u.socket.path, ==, "run/a,b");
     g_assert_true(o.u.socket.server);
     g_assert_true(o.u.socket.has_wait && !o.u.socket.wait);
     g_assert_true(o.u.socket.tight); /* a default */
