@@ -57,6 +57,7 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     memset(t, 0, offsetof(T1, insn));
     memset((uint8_t *)t + offsetof(T1, n), 0, offsetof(T1, side) - offsetof(T1, n));
     t->n_sides = t->n_links = 0; /* the arrays, 20 KiB, are written before they are read */
+    t->full = t->no_room = false;
     t->cpu = cpu;
     t->mode = mode;
     t->code64 = mode & MODE_CODE64;
