@@ -182,8 +182,8 @@ static void dump_data(Vcpu *cpu, Machine *m, uint64_t addr, const Format *f, boo
 
 static void dump_code(Vcpu *cpu, Machine *m, uint64_t addr, unsigned count, bool physical, GString *out)
 {
-    if (!cpu || !cpu->target->disassemble) {
-        g_string_append(out, "no disassembler for this machine's CPU (built without capstone)\n");
+    if (!cpu || !cpu->target->disassemble || !cpu->target->disassembler_there()) {
+        g_string_append(out, "no disassembler: the capstone library is missing, or was at build time\n");
         return;
     }
     for (unsigned i = 0; i < count; i++) {

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/debug.c - what a monitor asks of the CPU: registers by name, one instruction as text.
+ * target/x86/debug.c - what a monitor asks of the CPU: registers by name.
  *
  * Models: Intel SDM volume 1, section 3.4 (names of registers and of their parts).
  * Does not model: x87, MMX and SSE registers by name; they are no integers.
  * Threads: the vCPU's thread, between instructions.
  */
-#include "config.h"
 #include "debug.h"
 #include <string.h>
-
-#ifdef HAVE_CAPSTONE
-#include <capstone/capstone.h>
-#endif
 
 static const char *const gpr_names[4][16] = { /* 8, 16, 32, 64 bits */
     { "al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8b", "r9b", "r10b", "r11b", "r12b", "r13b", "r14b", "r15b" },
@@ -86,24 +81,3 @@ bool x86_get_reg(Vcpu *v, const char *name, uint64_t *val)
     }
     return false;
 }
-
-#ifdef HAVE_CAPSTONE
-size_t x86_disassemble(Vcpu *v, uint64_t va, const uint8_t *code, size_t len, GString *out)
-{
-    uint32_t mode = x86_cpu(v)->mode;
-    csh cs;
-    cs_insn *insn;
-    size_t bytes = 0;
-    cs_mode bits = mode & MODE_CODE64 ? CS_MODE_64 : mode & MODE_CODE32 ? CS_MODE_32 : CS_MODE_16;
-    if (cs_open(CS_ARCH_X86, bits, &cs) != CS_ERR_OK) {
-        return 0;
-    }
-    if (cs_disasm(cs, code, len, va, 1, &insn) == 1) {
-        bytes = insn->size;
-        g_string_append_printf(out, "%s%s%s", insn->mnemonic, *insn->op_str ? " " : "", insn->op_str);
-        cs_free(insn, 1);
-    }
-    cs_close(&cs);
-    return bytes;
-}
-#endif

@@ -7,7 +7,9 @@
 #include "rhea/target/x86/cpu.h"
 
 bool x86_get_reg(Vcpu *v, const char *name, uint64_t *val);
-/* Only in builds with capstone. */
+/* One instruction in the mode MODE_CODE* as text, its length; 0: none, or there is no capstone library. */
+size_t x86_disas(uint32_t mode, uint64_t va, const uint8_t *code, size_t len, GString *out);
+bool x86_disas_works(void);
 size_t x86_disassemble(Vcpu *v, uint64_t va, const uint8_t *code, size_t len, GString *out);
 
 #endif

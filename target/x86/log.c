@@ -3,37 +3,21 @@
  * Does not model: anything.
  * Threads: the vCPU's thread.
  */
-#include "config.h"
+#include "debug.h"
 #include "t0.h"
 #include "rhea/util/log.h"
-
-#ifdef HAVE_CAPSTONE
-#include <capstone/capstone.h>
-#endif
 
 /* Text of the bytes at rip. Without capstone, rows of the instruction table. */
 static void disassemble(GString *s, const X86Unit *u, uint64_t rip, const uint8_t *bytes)
 {
-#ifdef HAVE_CAPSTONE
-    cs_mode mode = u->mode & MODE_CODE64 ? CS_MODE_64 : u->mode & MODE_CODE32 ? CS_MODE_32 : CS_MODE_16;
-    csh cs;
-    if (bytes && cs_open(CS_ARCH_X86, mode, &cs) == CS_ERR_OK) {
-        cs_insn *insn;
-        size_t n = cs_disasm(cs, bytes, u->bytes, rip, 0, &insn);
-        for (size_t i = 0; i < n; i++) {
-            g_string_append_printf(s, "0x%08" PRIx64 ":  %s %s\n", insn[i].address, insn[i].mnemonic, insn[i].op_str);
-        }
-        if (n) {
-            cs_free(insn, n);
-        }
-        cs_close(&cs);
-        return;
-    }
-#endif
     for (unsigned i = 0; i < u->n; i++) {
-        const X86Row *r = &x86_rows[u->insn[i].row];
-        g_string_append_printf(s, "0x%08" PRIx64 ":  %s %s (%u bytes)\n", rip + u->insn[i].off, r->name, r->operands,
-                               u->insn[i].len);
+        const X86Insn *d = &u->insn[i];
+        const X86Row *r = &x86_rows[d->row];
+        g_string_append_printf(s, "0x%08" PRIx64 ":  ", rip + d->off);
+        if (!bytes || !x86_disas(u->mode, rip + d->off, bytes + d->off, d->len, s)) {
+            g_string_append_printf(s, "%s %s (%u bytes)", r->name, r->operands, d->len);
+        }
+        g_string_append_c(s, '\n');
     }
 }
 

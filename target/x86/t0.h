@@ -92,7 +92,7 @@ typedef struct T0State {
     bool log_stores;      /* lockstep: stores go to t1_log_store() first, device accesses to t1_log_io() */
     bool running;         /* inside run(): the thread holds a read section, view is current */
     bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
-    size_t unit_memory;
+    size_t unit_memory;   /* bytes, of tier 0's units */
     TlbState tlb;         /* all of the TLB but the first level itself */
     TcgStats stats;
     pthread_mutex_t lock; /* inbox, and changes of `running` */

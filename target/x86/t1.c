@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum {
-    T1_AFTER = 2,                /* runs in tier 0 before a unit is translated: half of a boot's code never gets there */
+    T1_AFTER = 8,                /* runs in tier 0 before a unit is translated: most of a boot's code never gets there */
     SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */
 };
 
@@ -381,7 +381,11 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
         return cold;
     }
     u = translate(cpu, at, mode);
-    return u ? u : cold;
+    if (!u) {
+        return cold;
+    }
+    unit_kill_one(cpu, cold);
+    return u;
 }
 
 void t1_run_unit(X86Cpu *cpu, uint32_t mode)

@@ -4,7 +4,6 @@
  * Does not model: -
  * Threads: init and fini on the main loop, the rest as target.h says.
  */
-#include "config.h"
 #include "debug.h"
 #include "sysint.h"
 #include "t0.h"
@@ -95,8 +94,7 @@ const TargetOps x86_64_target_ops = {
     .debug_translate = target_debug_translate,
     .pc = target_pc,
     .get_reg = x86_get_reg,
-#ifdef HAVE_CAPSTONE
     .disassemble = x86_disassemble,
-#endif
+    .disassembler_there = x86_disas_works,
     .tcg = &x86_tcg_ops,
 };

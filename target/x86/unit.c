@@ -7,7 +7,9 @@
 #include "t1.h"
 #include "rhea/util/log.h"
 
-enum { UNIT_MEMORY_MAX = 26 << 20 }; /* a Linux boot makes 18 MiB; all is dropped when it is full */
+/* Bytes of tier 0's units; all of them are dropped when they are more. A Linux boot makes 18 MiB. Where tier 1 runs,
+ * they are the code that ran a few times only, most of it never again. */
+enum { UNIT_MEMORY_MAX = 26 << 20, COLD_MEMORY_MAX = 4 << 20 };
 
 /* --- pages --- */
 
@@ -143,31 +145,40 @@ void unit_reap(T0State *t)
     while (t->grave) {
         X86Unit *u = t->grave;
         t->grave = u->hash_next;
-        t->unit_memory -= sizeof(*u) + (u->mode & MODE_T1 ? 0 : (u->n + 1u) * sizeof(X86Insn));
+        t->unit_memory -= u->mode & MODE_T1 ? 0 : sizeof(*u) + (u->n + 1u) * sizeof(X86Insn);
         g_free(u);
     }
 }
 
-void units_drop_all(X86Cpu *cpu)
+void unit_kill_one(X86Cpu *cpu, X86Unit *u)
+{
+    CodePage *a = u->page[0], *b = u->page[1];
+    unit_kill(cpu, u);
+    page_drop_if_empty(cpu, a);
+    if (b) {
+        page_drop_if_empty(cpu, b);
+    }
+}
+
+/* Buried, not freed: the unit we come from is still looked at. */
+static void units_drop(X86Cpu *cpu, bool cold_only)
 {
     T0State *t = cpu->t0;
-    for (unsigned i = 0; i < PAGE_HASH; i++) {
-        while (t->pages[i]) {
-            CodePage *p = t->pages[i];
-            while (p->units) {
-                X86Unit *u = p->units;
-                CodePage *a = u->page[0], *b = u->page[1];
-                unit_kill(cpu, u);
-                CodePage *other = a == p ? b : a;
-                if (other) {
-                    page_drop_if_empty(cpu, other);
-                }
+    for (unsigned i = 0; i < UNIT_HASH; i++) {
+        for (X86Unit *u = t->hash[i], *next; u; u = next) {
+            next = u->hash_next;
+            if (!cold_only || !u->t1) {
+                unit_kill_one(cpu, u);
             }
-            page_drop_if_empty(cpu, p);
         }
     }
     t->stats.unit_flushes++;
     tlb_new_generation(cpu);
+}
+
+void units_drop_all(X86Cpu *cpu)
+{
+    units_drop(cpu, false);
 }
 
 void units_free_all(X86Cpu *cpu)
@@ -374,8 +385,8 @@ static void unit_make_loose(T0State *t, X86Unit *u)
 static X86Unit *unit_new(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, unsigned cs_off, const FlatRange *range)
 {
     T0State *t = cpu->t0;
-    if (t->unit_memory > UNIT_MEMORY_MAX) {
-        units_drop_all(cpu); /* buried, not freed: the unit we come from is still looked at */
+    if (t->unit_memory > (cpu->t1 && !cpu->t1->off ? COLD_MEMORY_MAX : UNIT_MEMORY_MAX)) {
+        units_drop(cpu, true);
     }
     uintptr_t key = (uintptr_t)f->bytes;
     CodePage *p = page_get(cpu, key & ~(uintptr_t)4095, range); /* watched before its bytes are read */
@@ -452,20 +463,12 @@ X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span
     u->cs_off = (uint16_t)at->cs_off;
     u->bytes = (uint16_t)span;
     u->rip = cpu->rip;
-    t->unit_memory += sizeof(*u);
     X86Unit **slot = &t->hash[unit_hash(u->key, mode, u->rip)];
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
     t->stats.units_live++;
     return u;
-}
-
-void unit_kill_one(X86Cpu *cpu, X86Unit *u)
-{
-    CodePage *p = u->page[0];
-    unit_kill(cpu, u);
-    page_drop_if_empty(cpu, p);
 }
 
 X86Unit *unit_find(X86Cpu *cpu, uint32_t mode)

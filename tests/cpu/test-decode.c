@@ -7,6 +7,7 @@
  * Threads: main.
  */
 #include "config.h"
+#include "target/x86/debug.h"
 #include "target/x86/decode.h"
 
 #include <stdio.h>
@@ -165,6 +166,22 @@ static void test_capstone(void)
     g_assert_cmpuint(wrong, ==, 0);
     g_assert_cmpuint(only_ours + only_theirs, <, agree / 20);
 }
+
+/* What the monitor and -d in_asm print. */
+static void test_text(void)
+{
+    static const uint8_t code[] = { 0x48, 0x01, 0xd8, 0x0f, 0xff };
+    g_autoptr(GString) s = g_string_new(NULL);
+    g_assert_true(x86_disas_works());
+    g_assert_cmpuint(x86_disas(MODE_CODE64, 0x1000, code, sizeof(code), s), ==, 3);
+    g_assert_cmpstr(s->str, ==, "add rax, rbx");
+    g_string_truncate(s, 0);
+    g_assert_cmpuint(x86_disas(0, 0x1000, code + 1, 2, s), ==, 2); /* 16-bit: no REX */
+    g_assert_cmpstr(s->str, ==, "add ax, bx");
+    g_string_truncate(s, 0);
+    g_assert_cmpuint(x86_disas(MODE_CODE64, 0x1000, code, 2, s), ==, 0); /* cut off */
+    g_assert_cmpuint(s->len, ==, 0);
+}
 #endif
 
 int main(int argc, char **argv)
@@ -175,6 +192,7 @@ int main(int argc, char **argv)
     g_test_add_func("/decode/features", test_features);
 #ifdef HAVE_CAPSTONE
     g_test_add_func("/decode/capstone", test_capstone);
+    g_test_add_func("/decode/text", test_text);
 #endif
     return g_test_run();
 }

@@ -30,8 +30,10 @@ struct TargetOps {
     uint64_t (*pc)(const Vcpu *cpu);             /* linear address of the next instruction */
     /* A register by lower-case name ("eip", "rax", "cr3"), for monitor expressions. May be NULL. */
     bool (*get_reg)(Vcpu *cpu, const char *name, uint64_t *val);
-    /* One instruction as text in the CPU's current mode; its length, 0: cannot. May be NULL. */
+    /* One instruction as text in the CPU's current mode; its length, 0: cannot. May be NULL. disassembler_there: could
+     * it ever? */
     size_t (*disassemble)(Vcpu *cpu, uint64_t va, const uint8_t *code, size_t len, GString *out);
+    bool (*disassembler_there)(void);
     const struct TcgTargetOps *tcg;              /* accel/tcg.h; NULL: no software acceleration for this guest */
 };
 
