@@ -220,8 +220,7 @@ static uint32_t writes(const X86Insn *d)
     return w;
 }
 
-/* Undefined flags behind it. */
-static uint32_t undef_after(const X86Insn *d, uint32_t undef)
+uint32_t block_undef_after(const X86Insn *d, uint32_t undef)
 {
     const X86Row *x = &x86_rows[d->row];
     bool shift = name_in(x, "SHL SHR SAR ROL ROR RCL RCR SHLD SHRD ");
@@ -289,11 +288,11 @@ static bool one_insn(Gen *g, unsigned group)
     }
     begin(g);
     put(g, bytes, n);
-    uint32_t before = g->undef, none = undef_after(&d, 0);
-    g->undef = undef_after(&d, before);
+    uint32_t before = g->undef, none = block_undef_after(&d, 0);
+    g->undef = block_undef_after(&d, before);
     end(g);
     g->b->insn[g->b->n - 1].set = none;
-    g->b->insn[g->b->n - 1].clear = ~undef_after(&d, FL_ARITH);
+    g->b->insn[g->b->n - 1].clear = ~block_undef_after(&d, FL_ARITH);
     return true;
 }
 

@@ -231,6 +231,37 @@ static void run_pieces(X86Cpu *cpu, BlockResult *r, uint64_t seed)
     rcu_read_unlock();
 }
 
+/* The undefined flags of the instruction that comes next, when it lies in the block's own memory. */
+static uint32_t undefined_next(const X86Cpu *cpu)
+{
+    uint64_t at = cpu->rip & 0x3fffffff; /* B_HIGH is the same memory */
+    X86Insn d;
+    if (at < B_CODE || at >= B_CODE + B_CODE_SIZE - X86_MAX_INSN ||
+        x86_decode(cpu->mode, &cpu->t0->feat, b.ram + at, X86_MAX_INSN, 0, &d) != DEC_OK) {
+        return 0;
+    }
+    return block_undef_after(&d, 0);
+}
+
+static void run_steps(X86Cpu *cpu, BlockResult *r, bool invert)
+{
+    for (;;) {
+        uint64_t before = cpu->insn_count;
+        uint32_t undef = invert ? undefined_next(cpu) : 0;
+        cpu->insn_limit = before + 1;
+        cpu->vcpu.exit_request = 0;
+        VcpuExit e = accel_tcg_ops.run(&cpu->vcpu);
+        cpu->insn_limit = 0;
+        if (e.why != EXIT_KICKED && (e.why != EXIT_DEBUG || cpu->exc_vector >= 0)) {
+            r->trap = e.why == EXIT_DEBUG ? cpu->exc_vector : -2;
+            return;
+        }
+        if (undef && cpu->insn_count != before) {
+            x86_set_eflags_arith(cpu, (x86_get_eflags(cpu) ^ undef) & FL_ARITH);
+        }
+    }
+}
+
 void block_run(const Block *k, BlockHow how, BlockResult *r)
 {
     X86Cpu *cpu = b.cpu;
@@ -245,9 +276,11 @@ void block_run(const Block *k, BlockHow how, BlockResult *r)
     cpu->cr2 = 0;
     cpu->irq_shadow = false;
     x86_tlb_flush(cpu, false); /* page tables are new */
-    t1_tune(cpu, how != BLOCK_T0, 0);
+    t1_tune(cpu, how == BLOCK_T1, 0);
     if (how == BLOCK_T1_PIECES) {
         run_pieces(cpu, r, k->seed);
+    } else if (how >= BLOCK_T0_STEPS) {
+        run_steps(cpu, r, how == BLOCK_T0_INVERTED);
     } else {
         run_until_stop(cpu, r);
     }

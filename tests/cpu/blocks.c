@@ -19,7 +19,8 @@
 
 static volatile uint64_t current_seed;
 static bool only_print;
-static const char *const how_names[] = { "tier 0", "tier 1", "tier 1 in pieces" };
+static const char *const how_names[] = { "tier 0", "tier 1", "tier 1 in pieces", "tier 0 step by step",
+                                         "tier 0 with undefined flags inverted" };
 static const char *const reg_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                            "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 
@@ -108,21 +109,38 @@ static void compare(const Block *b, const BlockResult *x, const BlockResult *y, 
 }
 
 static BlockResult result[BLOCK_HOWS];
-static uint64_t n_faults, n_insns;
+static uint64_t n_faults, n_insns, n_undefined;
+
+static bool differs(const Block *b, BlockHow h, GString *text)
+{
+    block_run(b, h, &result[h]);
+    g_string_truncate(text, 0);
+    compare(b, &result[0], &result[h], text);
+    return text->len;
+}
+
+/* Did the block make instructions of itself by an astray store, which then read an undefined flag? Tiers may differ there:
+ * translated code has the host's. */
+static bool reads_undefined(const Block *b)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    return differs(b, BLOCK_T0_INVERTED, text);
+}
 
 static bool same(const Block *b, GString *text, BlockHow *how)
 {
     block_run(b, BLOCK_T0, &result[0]);
-    bool patched = b->patches || memcmp(result[0].code + (b->at - B_CODE), b->code,
-                                        b->len); /* t1_run_once() does not hear of stores to its unit */
-    unsigned hows = patched ? BLOCK_T1_PIECES : BLOCK_HOWS;
-    for (unsigned h = 1; h < hows; h++) {
-        block_run(b, (BlockHow)h, &result[h]);
-        g_string_truncate(text, 0);
-        compare(b, &result[0], &result[h], text);
-        if (text->len) {
-            *how = (BlockHow)h;
-            return false;
+    bool patched = memcmp(result[0].code + (b->at - B_CODE), b->code, b->len);
+    bool pieces = !patched && !b->patches; /* t1_run_once() does not hear of stores to its unit */
+    if ((patched || b->seed % 8 == 0) && differs(b, *how = BLOCK_T0_STEPS, text)) {
+        return false;
+    }
+    for (unsigned h = BLOCK_T1; h <= (pieces ? BLOCK_T1_PIECES : BLOCK_T1); h++) {
+        if (differs(b, *how = (BlockHow)h, text)) {
+            if (!patched || !reads_undefined(b)) {
+                return false;
+            }
+            n_undefined++;
         }
     }
     return true;
@@ -200,6 +218,10 @@ static bool one_block(uint64_t seed, bool verbose)
     return false;
 }
 
+/* Seeds that were reported once. 980291: SAR by another address turns the next instructions into IMUL and JG, which reads what
+ * IMUL leaves undefined. */
+static const uint64_t again[] = { 980291 };
+
 int main(int argc, char **argv)
 {
     const char *env = getenv("RHEA_BLOCKS"); /* how many */
@@ -225,12 +247,15 @@ int main(int argc, char **argv)
     }
     printf("1..1\n");
     fflush(stdout);
+    for (unsigned i = 0; i < G_N_ELEMENTS(again); i++) {
+        differences += !one_block(again[i], false);
+    }
     for (k = 0; k < n && differences < 5; k++) {
         differences += !one_block(seed + k, false);
     }
     printf("%sok 1 - tier 1 does what tier 0 does\n# %lu blocks of %.1f instructions, %lu with a fault, %lu "
-           "different\n",
+           "different, %lu not judged: they changed into code that reads undefined flags\n",
            differences ? "not " : "", (long)k, (double)n_insns / (double)MAX(k, 1u), (long)n_faults,
-           (long)differences);
+           (long)differences, (long)n_undefined);
     return 0;
 }

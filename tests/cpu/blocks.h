@@ -63,9 +63,17 @@ typedef struct BlockResult {
 /* blocks-gen.c. False: this seed makes no block. */
 bool block_generate(uint64_t seed, Block *b);
 void block_drop(Block *b, unsigned i); /* instruction i becomes NOPs */
+uint32_t block_undef_after(const X86Insn *d, uint32_t undef); /* undefined flags behind d, when `undef` were before it */
 
 /* blocks-run.c */
-typedef enum BlockHow { BLOCK_T0, BLOCK_T1, BLOCK_T1_PIECES /* units of a few instructions each, not linked */, BLOCK_HOWS } BlockHow;
+typedef enum BlockHow {
+    BLOCK_T0,
+    BLOCK_T1,
+    BLOCK_T1_PIECES,   /* units of a few instructions each, not linked */
+    BLOCK_T0_STEPS,    /* one instruction a unit */
+    BLOCK_T0_INVERTED, /* the same, and the undefined flags of each are inverted behind it */
+    BLOCK_HOWS
+} BlockHow;
 void block_init(void);
 void block_run(const Block *b, BlockHow how, BlockResult *r);
 void block_disassemble(const Block *b, uint64_t stop, GString *out);

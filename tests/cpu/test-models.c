@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-models.c - the text of -cpu, and what CPUID makes of it.
+ * Tests: target/x86/models.c, model-help.c, model-host.c, cpuid.c. The same through the program: tests/func/cli_life.py.
  */
 #include "tests/cpu/sysguest.h"
 #include "target/x86/cpuid.h"
@@ -233,6 +234,75 @@ static void test_describe(void)
     g_assert_nonnull(strstr(error_hint_text(err), "Skylake-Server"));
 }
 
+/* The names listed under a title, each followed by one space. */
+static char *listed(const char *text, const char *title)
+{
+    const char *at = strstr(text, title);
+    if (!at) {
+        return g_strdup(" ");
+    }
+    at = strchr(at, '\n');
+    const char *end = strstr(at, "\n\n");
+    g_autofree char *part = g_strndup(at, (size_t)((end ? end : at + strlen(at)) - at));
+    GString *out = g_string_new(" ");
+    g_auto(GStrv) words = g_strsplit_set(part, " \n", -1);
+    for (char **w = words; *w; w++) {
+        if (**w) {
+            g_string_append_printf(out, "%s ", *w);
+        }
+    }
+    return g_string_free(out, false);
+}
+
+static bool names(const char *list, const char *name)
+{
+    g_autofree char *key = g_strconcat(" ", name, " ", NULL);
+    return strstr(list, key);
+}
+
+/* What -cpu help and -cpu MODEL,help say of every feature is what happens: listed are those the model has; +NAME adds those that it
+ * promises to add, enforce refuses those that it says are lacking. */
+static void test_help_is_true(void)
+{
+    static const char *const models[] = { "max", "host", "base", "486", "qemu64", "Nehalem", "EPYC", "Skylake-Server" };
+    g_autoptr(GString) all = g_string_new(NULL);
+    uint32_t available[FW_COUNT];
+    x86_features_available(available);
+    x86_model_help(all);
+    g_autofree char *can = listed(all->str, "Recognized CPUID flags ("), *cannot = listed(all->str, "that this accelerator cannot offer:");
+    for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
+        g_autoptr(GString) s = g_string_new(NULL);
+        g_autofree char *ask = g_strconcat(models[i], ",help", NULL), *enforce = g_strconcat(models[i], ",enforce", NULL);
+        g_assert_true(x86_model_describe(ask, s, &error_abort_slot));
+        g_autofree char *has = listed(s->str, "\nFeatures:"), *lacks = listed(s->str, "accelerator lacks"),
+                        *more = listed(s->str, "+NAME adds");
+        g_autofree X86CpuModel *m = x86_model_make(models[i], true, NULL, &error_abort_slot);
+        Error *err = NULL;
+        g_autofree X86CpuModel *whole = x86_model_make(enforce, true, NULL, &err);
+        g_assert_cmpint(whole != NULL, ==, !strcmp(lacks, " "));
+        for (unsigned f = 0; f < FW_COUNT * 32; f++) {
+            const char *name = x86_feature_name(f / 32, f % 32);
+            if (!name) {
+                continue;
+            }
+            bool on = m->words[f / 32] >> (f % 32) & 1, offered = available[f / 32] >> (f % 32) & 1;
+            g_assert_true(names(can, name) == offered && names(cannot, name) == !offered);
+            g_assert_true(names(has, name) == on && names(more, name) == (offered && !on));
+            g_assert_true(!names(lacks, name) || (!offered && strstr(error_text(err), name)));
+            if (names(more, name)) {
+                g_autofree char *plus = g_strconcat(models[i], ",enforce=off,hypervisor,kvmclock,avx,xsave,sse4.2,+", name, NULL);
+                g_autofree X86CpuModel *with = x86_model_make(plus, true, NULL, &error_abort_slot);
+                g_assert_true(with->words[f / 32] >> (f % 32) & 1);
+            }
+        }
+        error_free(err);
+    }
+    g_auto(GStrv) lines = g_strsplit(all->str, "\n", -1);
+    for (char **l = lines; *l; l++) {
+        g_assert_true(g_str_has_prefix(*l, "x86 ") || strlen(*l) <= 78);
+    }
+}
+
 /* host is this machine's CPU, without what max has not. (These tests are built on x86-64 hosts only.) */
 static void test_host(void)
 {
@@ -298,6 +368,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/models/frequencies", test_frequencies);
     g_test_add_func("/cpu/models/hypervisor-leaves", test_hypervisor_leaves);
     g_test_add_func("/cpu/models/describe", test_describe);
+    g_test_add_func("/cpu/models/help-is-true", test_help_is_true);
     g_test_add_func("/cpu/models/host", test_host);
     g_test_add_func("/cpu/models/all", test_all_models);
     return g_test_run();

@@ -105,6 +105,47 @@ def test_lists(d):
     assert run("-L", d, "-L", "help", base=[BIN])[1].splitlines()[0] == d
 
 
+def test_cpu_help(d):
+    """All models, one model, the host's CPU; a wrong name is refused like that of a machine to run."""
+    status, text, err = run("-cpu", "help", base=[BIN])
+    assert (status, err) == (0, "")
+    names = re.findall(r"^x86 (\S+)", text, re.M)
+    assert len(names) > 40
+    for want in ("qemu64", "max", "host", "base", "Haswell-noTSX", "EPYC"):
+        assert names.count(want) == 1, want
+    assert re.search(r"^Recognized CPUID flags .*\n(  .*\n)*.*\bsse4\.2\b", text, re.M)
+    for name in names:
+        status, text, err = run("-cpu", f"{name},help", base=[BIN])
+        assert (status, err) == (0, "") and text.startswith(f"CPU model {name}: "), (name, err)
+        assert name == "base" or "\nFeatures:\n  fpu " in text, text
+    status, text, err = run("-cpu", "qemu64,-fpu,+popcnt,family=6,help", base=[BIN])
+    assert (status, err) == (0, "") and "family 6," in text and " popcnt" in text and "\nFeatures:\n  fpu" not in text
+    cpuinfo = open("/proc/cpuinfo").read()
+    for key, shown in (("vendor_id", "vendor {}"), ("cpu family", "family {}"), ("model name", "CPU model host: {}\n")):
+        found = re.search(rf"^{key}\s*: (.*)$", cpuinfo, re.M)
+        if found:
+            assert shown.format(found.group(1)) in run("-cpu", "host,help", base=[BIN])[1], found.group(0)
+    status, text, err = run("-cpu", "nosuch,help", base=[BIN])
+    assert status == 1 and not text and "unknown CPU model 'nosuch'" in err
+    status, text, err = run("-cpu", "qemu64,+sse9,help", base=[BIN])
+    assert status == 1 and not text and "'sse9'" in err
+
+
+def test_cpu_host_runs(d):
+    """-cpu host is a CPU that runs: firmware starts on it, and the monitor tells of it."""
+    monitor = os.path.join(d, "m")
+    p = start("-M", "pc", "-cpu", "host", "-nodefaults", "-display", "none", "-S", "-monitor",
+              f"unix:{monitor},server=on,wait=off", base=[BIN])
+    wait_for(lambda: os.path.exists(monitor), "monitor")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(monitor)
+        read_until(s.fileno(), b"(qemu) ")
+        s.sendall(b"info registers\nquit\n")
+        assert re.search(r"EIP=0000fff0", read_until(s.fileno(), b"EFER="))
+    status, out, err = finish(p)
+    assert (status, out, err) == (0, "", ""), (status, out, err)
+
+
 def test_dump_config(d):
     status, out, err = run("-m", "1G", "-smp", "1", "-name", "vm,debug-threads=on", "-no-hpet", "-device",
                            "isa-serial,index=2", "-chardev", "null,id=a", "-set", "chardev.a.mux=on",
