@@ -42,7 +42,13 @@ struct Loop {
     GArray *glib_fds;    /* GPollFD; element 0 is our epoll descriptor */
     int glib_priority;
     int glib_n;
+    GArray *locals;      /* LocalValue */
 };
+
+typedef struct LocalValue {
+    const LoopLocal *key;
+    void *value;
+} LocalValue;
 
 enum { SERIAL_WAKE = 0, SERIAL_WALL = 1, SERIAL_FIRST = 2 };
 
@@ -62,6 +68,7 @@ Loop *loop_new(const char *name)
     loop->watches = g_hash_table_new(NULL, NULL);
     loop->regular = g_ptr_array_new();
     loop->serial = SERIAL_FIRST;
+    loop->locals = g_array_new(FALSE, FALSE, sizeof(LocalValue));
     timer_set_init(&loop->timers);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -110,6 +117,11 @@ void loop_free(Loop *loop)
     if (!loop) {
         return;
     }
+    for (unsigned i = 0; i < loop->locals->len; i++) {
+        LocalValue *local = &g_array_index(loop->locals, LocalValue, i);
+        local->key->free(local->value);
+    }
+    g_array_free(loop->locals, TRUE);
     g_assert(g_hash_table_size(loop->watches) == 0 && loop->regular->len == 0);
     loop_take_inbox(loop);
     for (Task *t; (t = loop_pop_task(loop));) {
@@ -127,6 +139,19 @@ void loop_free(Loop *loop)
     close(loop->epoll_fd);
     g_free(loop->name);
     g_free(loop);
+}
+
+void *loop_local(Loop *loop, const LoopLocal *key)
+{
+    for (unsigned i = 0; i < loop->locals->len; i++) {
+        LocalValue *local = &g_array_index(loop->locals, LocalValue, i);
+        if (local->key == key) {
+            return local->value;
+        }
+    }
+    LocalValue local = { key, key->make(loop) };
+    g_array_append_val(loop->locals, local);
+    return local.value;
 }
 
 void loop_host_glib(Loop *loop)

@@ -23,6 +23,14 @@ void loop_quit(Loop *loop);
 bool loop_turn(Loop *loop, bool may_block);
 bool loop_is_current(const Loop *loop); /* is the caller the loop's own thread? */
 
+/* What a subsystem keeps for each loop it is used on (an I/O ring, say): made at the first use, freed with
+ * the loop. The loop's own thread. */
+typedef struct LoopLocal {
+    void *(*make)(Loop *loop);
+    void (*free)(void *value); /* removes its watches and timers */
+} LoopLocal;
+void *loop_local(Loop *loop, const LoopLocal *key);
+
 /* A task is embedded in its owner's struct. loop_post: any thread, lock-free, no allocation; no effect
  * while the task is queued. Tasks of one poster run in order of posting. */
 typedef struct Task {

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/util/worker.h - threads for what blocks or computes long: system calls, compression.
+ *
+ * Threads start when there is work and no idle one, up to the pool's limit, and end after ten idle
+ * seconds. They hold nothing of a machine.
+ */
+#ifndef RHEA_UTIL_WORKER_H
+#define RHEA_UTIL_WORKER_H
+
+#include "rhea/util/co.h"
+
+typedef struct WorkerPool WorkerPool;
+WorkerPool *worker_pool_new(unsigned max_threads);
+void worker_pool_free(WorkerPool *p); /* waits for what is queued and running */
+
+/* Runs fn(opaque) on a worker; the coroutine yields meanwhile. Its result. */
+int worker_run(WorkerPool *p, int (*fn)(void *opaque), void *opaque) CO_FN;
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * util/worker.c - a pool of threads that coroutines hand blocking work to.
+ *
+ * Models: one queue, first come first served; a thread is added when work arrives and nobody is idle.
+ * Threads: `lock` protects everything; work runs without it.
+ */
+#include "rhea/util/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+enum { IDLE_SECONDS = 10 };
+
+typedef struct WorkItem {
+    int (*fn)(void *opaque);
+    void *opaque;
+    int result;
+    Co *co;
+    struct WorkItem *next;
+} WorkItem;
+
+struct WorkerPool {
+    pthread_mutex_t lock;
+    pthread_cond_t work, gone; /* something was queued or the pool ends; a thread ended */
+    WorkItem *first, **last;
+    unsigned threads, idle, max, queued;
+    bool stop;
+};
+
+WorkerPool *worker_pool_new(unsigned max_threads)
+{
+    WorkerPool *p = g_new0(WorkerPool, 1);
+    pthread_condattr_t attr;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->work, &attr);
+    pthread_cond_init(&p->gone, &attr);
+    pthread_condattr_destroy(&attr);
+    p->last = &p->first;
+    p->max = max_threads;
+    return p;
+}
+
+/* With the lock held: the next item, NULL when this thread shall end. */
+static WorkItem *worker_next(WorkerPool *p)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_SECONDS;
+    while (!p->first) {
+        if (p->stop) {
+            return NULL;
+        }
+        p->idle++;
+        int err = pthread_cond_timedwait(&p->work, &p->lock, &until);
+        p->idle--;
+        if (err == ETIMEDOUT && !p->first) {
+            return NULL;
+        }
+    }
+    WorkItem *item = p->first;
+    p->first = item->next;
+    if (!p->first) {
+        p->last = &p->first;
+    }
+    p->queued--;
+    return item;
+}
+
+static void *worker_main(void *opaque)
+{
+    WorkerPool *p = opaque;
+    pthread_setname_np(pthread_self(), "worker");
+    pthread_mutex_lock(&p->lock);
+    for (WorkItem *item; (item = worker_next(p));) {
+        pthread_mutex_unlock(&p->lock);
+        item->result = item->fn(item->opaque);
+        co_wake(item->co); /* the item lies on that coroutine's stack: gone from here on */
+        pthread_mutex_lock(&p->lock);
+    }
+    p->threads--;
+    pthread_cond_broadcast(&p->gone);
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+/* With the lock held. Signals are the main thread's business. */
+static bool worker_spawn(WorkerPool *p)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    sigset_t all, was;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &was);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    bool ok = pthread_create(&thread, &attr, worker_main, p) == 0;
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &was, NULL);
+    p->threads += ok;
+    return ok;
+}
+
+int worker_run(WorkerPool *p, int (*fn)(void *opaque), void *opaque)
+{
+    WorkItem item = { .fn = fn, .opaque = opaque, .co = co_self() };
+    pthread_mutex_lock(&p->lock);
+    *p->last = &item;
+    p->last = &item.next;
+    p->queued++;
+    bool may_wait = true;
+    if (p->idle < p->queued && p->threads < p->max) {
+        may_wait = worker_spawn(p) || p->threads > 0;
+    }
+    if (!may_wait) { /* no thread at all could be made: do it here */
+        p->first = NULL;
+        p->last = &p->first;
+        p->queued = 0;
+    }
+    pthread_cond_signal(&p->work);
+    pthread_mutex_unlock(&p->lock);
+    if (!may_wait) {
+        return fn(opaque);
+    }
+    co_yield();
+    return item.result;
+}
+
+void worker_pool_free(WorkerPool *p)
+{
+    if (!p) {
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    pthread_cond_broadcast(&p->work);
+    while (p->threads > 0) {
+        pthread_cond_wait(&p->gone, &p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+    pthread_cond_destroy(&p->work);
+    pthread_cond_destroy(&p->gone);
+    pthread_mutex_destroy(&p->lock);
+    g_free(p);
+}
