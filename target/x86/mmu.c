@@ -523,7 +523,11 @@ void x86_update_mode(X86Cpu *cpu)
     m |= x86_code_bp_enabled(cpu) ? MODE_DEBUG : 0;
     m |= iopl(cpu) << MODE_IOPL_SHIFT;
     m |= cpu->in_smm ? MODE_SMM : 0;
-    cpu->lin_shift = cpu->cr4 & CR4_LA57 ? 7 : 16;
+    if (cpu->lin_shift != (cpu->cr4 & CR4_LA57 ? 7 : 16)) {
+        cpu->lin_shift = cpu->cr4 & CR4_LA57 ? 7 : 16;
+        cpu->tr1.canonical = 1ull << (63 - cpu->lin_shift);
+        x86_units_flush(cpu); /* translated code knows the width of addresses */
+    }
     cpu->mmu = x86_mmu_for(cpu, cpu->cpl);
     m |= (uint32_t)cpu->mmu << MODE_USER_MMU_SHIFT;
     cpu->mode = m;

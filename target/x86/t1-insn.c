@@ -29,6 +29,12 @@ static T1Link *new_link(T1 *t, uint64_t rip)
     return &t->link[i];
 }
 
+static bool canonical(const T1 *t, uint64_t v)
+{
+    unsigned bits = t->cpu->cr4 & CR4_LA57 ? 7 : 16;
+    return !t->code64 || (uint64_t)((int64_t)(v << bits) >> bits) == v;
+}
+
 static bool same_page(const T1 *t, uint64_t rip) { return ((rip ^ t->rip) & TLB_PAGE_MASK) == 0; }
 
 /* A jump with a known target outside the page: through the jump cache, whose slot is known too. */
@@ -36,6 +42,10 @@ static void far_jump(T1 *t, Asm *a, uint64_t rip)
 {
     size_t slot = offsetof(X86Cpu, tr1.jc) + t1_jc_index(rip) * sizeof(((X86Cpu *)0)->tr1.jc[0]);
     e_mov_ri(a, T1_, rip);
+    if (!canonical(t, rip)) { /* code at the end of the lower half: the run loop raises #GP */
+        e_jmp_to(a, t->thunk->indirect - t->rx_off);
+        return;
+    }
     e_mov_rr(a, T0_, T1_);
     e_op(a, E_W, 0x33, T0_, TR(salt));
     e_op(a, E_W, 0x3b, T0_, h_gs(slot));
@@ -371,12 +381,6 @@ static uint64_t rel_target(const T1 *t, const X86Insn *d)
     }
 }
 
-static bool canonical(const T1 *t, uint64_t v)
-{
-    unsigned bits = t->cpu->cr4 & CR4_LA57 ? 7 : 16;
-    return !t->code64 || (uint64_t)((int64_t)(v << bits) >> bits) == v;
-}
-
 static void emit_jcc(T1 *t, const X86Insn *d)
 {
     unsigned cc = x86_rows[d->row].opcode & 15;
@@ -475,6 +479,14 @@ static void indirect(T1 *t, int32_t undo, bool call)
 {
     Asm *a = &t->hot;
     size_t jc = offsetof(X86Cpu, tr1.jc);
+    uint8_t *wild = NULL;
+    if (t->code64) { /* salts make tags of what is not canonical: such a target must not be compared with them */
+        unsigned bits = t->cpu->cr4 & CR4_LA57 ? 57 : 48;
+        e_mov_rr(a, T2_, T1_);
+        e_op(a, E_W, 0x03, T2_, TR(canonical));
+        e_shift_ri(a, true, 5, T2_, bits);
+        wild = e_jcc(a, CC_NE);
+    }
     e_mov_rr(a, T0_, T1_);
     e_shift_ri(a, true, 5, T0_, 8);
     e_op(a, 0, 0x33, T0_, h_reg(T1_));
@@ -496,6 +508,7 @@ static void indirect(T1 *t, int32_t undo, bool call)
         return;
     }
     T1Side *s = t1_side(t, SIDE_INDIRECT, miss);
+    s->from2 = wild;
     s->undo = undo;
 }
 

@@ -300,6 +300,9 @@ void t1_make_thunks(X86Cpu *cpu)
     s->thunk.indirect = indirect + off;
     e_store(a, h_gs(offsetof(X86Cpu, rip)), T1_);
     e_jmp_to(a, s->thunk.exit - off);
+    s->thunk.no_return = a->p + off; /* a return to the address that marks the empty shadow stack */
+    e_load(a, H_RSP, TR(shadow_base));
+    e_jmp_to(a, indirect);
     for (unsigned vec = 1; vec <= 2; vec++) {
         s->thunk.load_vec[vec] = make_checked_load_vec(a, load[vec], indirect) + off;
     }

@@ -17,6 +17,7 @@
 enum {
     T1_AFTER = 8,                /* runs in tier 0 before a unit is translated: most of a boot's code never gets there */
     SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */
+    SHADOW_NONE = 8,             /* words above its base */
 };
 
 /* Behind the instruction in scratch[]: back to t1_exec(). */
@@ -76,6 +77,13 @@ void t1_load_flags(X86Cpu *cpu)
 /* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
 static uint64_t salt_for(X86Cpu *cpu, uint32_t mode);
 
+/* Only a canonical RIP has a tag: with a salt of another address space the tag of an address that is not canonical may be
+ * that of code there. */
+static bool rip_cached(const X86Cpu *cpu, unsigned slot)
+{
+    return cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt) && x86_canonical(cpu, cpu->rip);
+}
+
 /* --- one instruction by its T0 function --- */
 
 /* The code for cpu->rip after an instruction that changed the mode or rip, if the run loop would enter just that; else
@@ -96,7 +104,7 @@ static const void *next_code(X86Cpu *cpu)
     mem_mode_changed(cpu);
     cpu->tr1.salt = salt_for(cpu, mode);
     unsigned slot = t1_jc_index(cpu->rip);
-    return cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt) ? cpu->tr1.jc[slot].code : NULL;
+    return rip_cached(cpu, slot) ? cpu->tr1.jc[slot].code : NULL;
 }
 
 
@@ -404,7 +412,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     t->gen = GEN_NEVER; /* T0 code does not chain */
     cpu->tr1.salt = salt_for(cpu, mode);
     unsigned slot = t1_jc_index(cpu->rip);
-    if (!from && state_masked(cpu, T1S_VEC | T1S_FPU) && cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt)) {
+    if (!from && state_masked(cpu, T1S_VEC | T1S_FPU) && rip_cached(cpu, slot)) {
         enter(cpu, cpu->tr1.jc[slot].code);
         return;
     }
@@ -521,11 +529,14 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     cpu->tr1.self = cpu;
     cpu->tr1.shadow_base = ((uintptr_t)s->shadow + SHADOW_SIZE - 128) & ~(uintptr_t)63;
     cpu->tr1.shadow_limit = (uintptr_t)s->shadow + SHADOW_MARGIN;
-    for (uint64_t *p = (uint64_t *)cpu->tr1.shadow_base; (uint8_t *)p < s->shadow + SHADOW_SIZE - 8; p++) {
-        *p = 1ull << 63; /* no return address */
-    }
     cpu->t1 = s;
     t1_make_thunks(cpu);
+    /* The empty shadow stack: return addresses that a guest may well go to, so canonical ones, which are then looked up. */
+    uint64_t *base = (uint64_t *)cpu->tr1.shadow_base;
+    for (unsigned i = 0; i < SHADOW_NONE; i += 2) {
+        base[i] = (uintptr_t)s->thunk.no_return;
+        base[i + 1] = 0;
+    }
     if (tcg_perf_map(&cpu->vcpu) && !t1_perf_open(cpu, errp)) {
         return false;
     }

@@ -170,7 +170,7 @@ typedef struct T1 { /* one translation */
 typedef struct T1Thunks { /* executable addresses */
     const uint8_t *window[TLB_MMUS][2][TLB_WINDOWS]; /* see t1_make_window() */
     void (*enter)(X86Cpu *cpu, const void *code);
-    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump;
+    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *no_return;
     const uint8_t *exec[2][3][2]; /* flags; vector registers on return: none, low halves, all; x87 */
     const uint8_t *load_vec[3], *load_fpu;
 } T1Thunks;

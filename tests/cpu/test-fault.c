@@ -486,6 +486,83 @@ static void test_alignment_where(void)
     guest_free(g);
 }
 
+/* --- jumps to addresses that are not canonical: #GP at the jump, whatever the jump caches of translated code hold ---
+ *
+ * RDI: k << 48, for k from 1 to 7fffh: with one of them the address has the tag of code elsewhere, of the handler at CPL 0 for one,
+ * or that of an empty slot. RCX counts #GP; the handler goes on at R8.
+ */
+#define WILD_LOOP(jump)                                                                                     \
+    "mov %rsp, %r9\n xor %ecx, %ecx\n mov $1, %edi\n shl $48, %rdi\n lea 2f(%rip), %r8\n 1: mov %rbx, %rax\n xor %rdi, %rax\n" jump \
+    "\n mov $99, %ecx\n jmp 3f\n 2: mov %r9, %rsp\n mov $1, %eax\n shl $48, %rax\n add %rax, %rdi\n jns 1b\n 3: int $0x40"
+GUEST_CODE(wild_jmp, 64, WILD_LOOP("jmp *%rax"));
+GUEST_CODE(wild_call, 64, WILD_LOOP("call *%rax"));
+GUEST_CODE(wild_ret, 64, WILD_LOOP("push %rax\n ret"));
+GUEST_CODE(wild_ret_n, 64, WILD_LOOP("sub $24, %rsp\n push %rax\n ret $24"));
+GUEST_CODE(wild_mem, 64, WILD_LOOP("mov %rax, -0x20(%rsp)\n jmp *-0x20(%rsp)"));
+GUEST_CODE(count_gp, 64, "add $8, %rsp\n inc %ecx\n mov %r8, (%rsp)\n iretq");
+
+static void test_wild_jumps(void)
+{
+    static const Code kinds[] = { CODE(wild_jmp), CODE(wild_call), CODE(wild_ret), CODE(wild_ret_n), CODE(wild_mem) };
+    static const uint64_t to[] = { G_HANDLERS + 0x2000, G_CODE, UINT64_MAX, 1ull << 63, 0 };
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    guest_put(g, G_HANDLERS + 0x2000, count_gp, (size_t)(count_gp_end - count_gp));
+    guest_gate64(g, G_IDT + EXC_GP * 16, S_CODE64, G_HANDLERS + 0x2000, 0x8e, 0);
+    guest_gate64(g, G_IDT + 0x40 * 16, S_CODE64, G_HANDLERS + 0x40 * 16, 0xee, 0);
+    for (unsigned user = 0; user < 2; user++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+            for (unsigned k = 0; k < G_N_ELEMENTS(to); k++) {
+                g->cpu->cpl = 0;
+                guest_long(g);
+                guest_gate64(g, G_IDT + EXC_GP * 16, S_CODE64, G_HANDLERS + 0x2000, 0x8e, 0);
+                guest_gate64(g, G_IDT + 0x40 * 16, S_CODE64, G_HANDLERS + 0x40 * 16, 0xee, 0);
+                if (user) {
+                    guest_user(g);
+                }
+                g->cpu->gpr[R_RBX] = to[k];
+                guest_run_code(g, kinds[i].from, (size_t)(kinds[i].end - kinds[i].from));
+                g_assert_cmpint(guest_vector(g), ==, 0x40);
+                g_assert_cmpuint(g->cpu->gpr[R_RCX], ==, 0x7fff);
+                g_assert_cmphex(guest_frame(g, 3), ==, user ? G_STACK3 : G_STACK0);
+            }
+        }
+    }
+    guest_free(g);
+}
+
+/* Returns to where no call came from: to every address that could mark an empty stack of return addresses. */
+GUEST_CODE(lone_ret, 64, "push %rbx\n ret");
+GUEST_CODE(lone_rets, 64, "push %rbx\n push %rbx\n push $1f-lone_rets+0x10000\n ret\n 1: add $8, %rsp\n ret");
+
+static void test_lone_returns(void)
+{
+    static const struct { uint64_t to; int vector; } cases[] = {
+        { 0, -1 }, { G_DATA, -1 }, { 1ull << 63, EXC_GP }, { 1ull << 47, EXC_GP }, { UINT64_MAX, EXC_PF },
+        { 0x7fffffffffff, EXC_PF }, { ~0ull << 47, EXC_PF },
+    };
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    guest_st(g, 0, 4, 0xf4f4f4f4);
+    guest_st(g, G_DATA, 4, 0xf4f4f4f4);
+    for (unsigned i = 0; i < 100; i++) { /* cold, then translated */
+        const uint64_t to = cases[i % G_N_ELEMENTS(cases)].to;
+        for (unsigned twice = 0; twice < 2; twice++) {
+            g->cpu->gpr[R_RSP] = G_STACK0;
+            g->cpu->gpr[R_RBX] = to;
+            twice ? (void)guest_run(g, lone_rets) : (void)guest_run(g, lone_ret);
+            g_assert_cmpint(guest_vector(g), ==, cases[i % G_N_ELEMENTS(cases)].vector);
+            if (guest_vector(g) == EXC_GP) { /* at RET, which has not taken the address from the stack */
+                g_assert_cmphex(guest_frame(g, 1), ==, G_CODE + (twice ? (uint64_t)(lone_rets_end - lone_rets) - 2 : 1));
+                g_assert_cmphex(guest_ld(g, guest_frame(g, 4), 8), ==, to);
+            } else {
+                g_assert_cmphex(guest_vector(g) < 0 ? g->cpu->rip - 1 : guest_frame(g, 1), ==, to);
+            }
+        }
+    }
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -494,6 +571,8 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/fault/write-intent", test_write_intent);
     g_test_add_func("/cpu/fault/bit-strings", test_bit_strings);
     g_test_add_func("/cpu/fault/code-crossing", test_code_crossing);
+    g_test_add_func("/cpu/fault/wild-jumps", test_wild_jumps);
+    g_test_add_func("/cpu/fault/lone-returns", test_lone_returns);
     g_test_add_func("/cpu/fault/alignment", test_alignment);
     g_test_add_func("/cpu/fault/alignment-where", test_alignment_where);
     return g_test_run();

@@ -151,6 +151,7 @@ typedef struct X86Translated {
     struct X86Cpu *self;
     uint64_t host_rsp, shadow_rsp, shadow_base, shadow_limit;
     uint64_t salt;          /* XORed into a jump-cache tag: differs with address space and mode */
+    uint64_t canonical;     /* added to a canonical address, clears the bits that are copies of its highest */
     uint64_t efl, lahf, part[2], tmp; /* for POPFQ on the way back; flags set aside; scratch */
     void *link;             /* the jump that led out, to be patched */
     const void *next;       /* where to go on after an instruction that ended a unit */
