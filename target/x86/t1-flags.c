@@ -21,12 +21,18 @@ static void e_alu(Asm *a, unsigned size, unsigned opcode, int reg, HOp o)
 
 static HOp gpr_op(unsigned n)
 {
+    if (n >= R_KEPT_DST) {
+        return n == R_KEPT_DST ? CPU(cc_dst) : CPU(cc_src);
+    }
     return t1_hreg(n) != H_NONE ? h_reg(t1_hreg(n)) : t1_gpr_mem(n);
 }
 
 static void store_gpr(Asm *a, HOp to, unsigned n)
 {
     int r = t1_hreg(n);
+    if (n >= R_KEPT_DST) {
+        return;
+    }
     if (r == H_NONE) {
         e_load(a, T0_, t1_gpr_mem(n));
         r = T0_;
@@ -132,10 +138,10 @@ bool t1_fl_dead(const T1 *t, unsigned from)
         case T1C_NOP: case T1C_LEA: case T1C_MOV_ZI:
             continue;
         case T1C_NATIVE: case T1C_VEC: case T1C_MMX: case T1C_X87: case T1C_XCHG_ZA:
-            if (insn_is_mem(d) || r->fl_read & live || r->roles & T1R_CONDFL || shifts_by_zero(d) || traps(d)) {
+            if (insn_is_mem(d) || r->fl_read & live || shifts_by_zero(d) || traps(d)) {
                 return false;
             }
-            live &= ~(unsigned)r->fl_def;
+            live &= r->roles & T1R_CONDFL ? live : ~(unsigned)r->fl_def;
             break;
         default:
             return false;
@@ -235,7 +241,7 @@ static unsigned reg_number(const T1Row *r, unsigned role_byte, unsigned n)
 }
 
 /* The recipe that d leaves behind, in terms of registers after it. */
-static void set_recipe(T1Flags *f, const X86Insn *d, const T1Row *r)
+static void set_recipe(T1Flags *f, const X86Insn *d, const T1Row *r, bool kept)
 {
     unsigned kind = r->recipe, size = insn_osize(d), a, b = R_NONE;
     bool mem = insn_is_mem(d);
@@ -251,12 +257,17 @@ static void set_recipe(T1Flags *f, const X86Insn *d, const T1Row *r)
         if (kind == CC_T1_LOGIC && mem) {
             goto done;
         }
-        b = mem ? (unsigned)R_COUNT : reg_number(r, T1R_RM_BYTE, d->rm);
+        b = mem ? kept ? (unsigned)R_KEPT_SRC : (unsigned)R_COUNT : reg_number(r, T1R_RM_BYTE, d->rm);
     } else {
-        if (mem) {
+        if (mem && !kept) {
             return;
         }
-        a = reg_number(r, T1R_RM_BYTE, d->rm);
+        if (mem) { /* CMP was done as SUB, TEST as AND */
+            a = R_KEPT_DST;
+            kind = kind == CC_T1_CMP ? CC_T1_SUB : kind == CC_T1_TEST ? CC_T1_LOGIC : kind;
+        } else {
+            a = reg_number(r, T1R_RM_BYTE, d->rm);
+        }
         b = has_reg ? reg_number(r, T1R_REG_BYTE, d->reg) : (unsigned)R_NONE;
     }
     if (a == R_NONE || b == R_COUNT || (has_reg && b == R_NONE)) {
@@ -286,6 +297,7 @@ void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs)
         f->op = 0;
     } else if (r->fl_def & FL_ALL_) {
         *f = (T1Flags){ .host = true };
-        set_recipe(f, d, r);
+        set_recipe(f, d, r, t->kept);
     }
+    t->kept = false;
 }

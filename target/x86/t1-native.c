@@ -190,6 +190,54 @@ static void e_raw(Asm *a, const Raw *w, unsigned reg, HOp rm, bool rex, int vvvv
     e_bytes(a, w->imm, w->n_imm);
 }
 
+static unsigned alu_number(const Raw *w, unsigned digit) /* 0 ADD 1 OR 4 AND 5 SUB 6 XOR 7 CMP; TEST: 8 */
+{
+    return w->opcode < 0x40 ? w->opcode >> 3 : w->opcode < 0x84 ? digit : 8;
+}
+
+/* An operation on memory that leaves a recipe behind, while its flags may be seen: what the recipe needs of memory goes
+ * through T1_ to where the state has it, as the T0 function leaves it. Two moves, against LAHF, SETO and four moves. */
+static bool emit_kept(T1 *t, const X86Insn *d, const T1Row *r, const Raw *w, HOp rm)
+{
+    Asm *a = &t->hot;
+    bool reg = r->roles & (T1R_REG_GPR | T1R_REG_BYTE), reg_first = r->roles & T1R_REG_FIRST;
+    unsigned size = insn_osize(d), f = size == 3 ? E_W : size == 1 ? E_66 : 0, wide = size != 0;
+    unsigned n = alu_number(w, w->modrm >> 3 & 7), what = n == 7 ? 5 : n == 8 ? 4 : n;
+    if (!r->recipe || w->map || w->lock || (r->roles & T1R_REG_BYTE && d->reg & 7) || (reg_first && r->recipe == CC_T1_LOGIC) ||
+        t1_fl_dead(t, t->i + 1)) {
+        return false;
+    }
+    unsigned k = r->roles & T1R_REG_BYTE ? d->reg >> 3 : d->reg;
+    int host = reg ? t1_hreg(k) : H_NONE;
+    HOp other = host == H_NONE ? t1_gpr_mem(k) : h_reg(host);
+    size < 2 ? e_op(a, E_0F, 0xb6 | wide, T1_, rm) : e_op(a, f, 0x8b, T1_, rm);
+    t->kept = true;
+    if (reg_first) {
+        e_store(a, h_gs(offsetof(X86Cpu, cc_src)), T1_);
+        if (host != H_NONE) {
+            e_op(a, f | (size ? 0 : E_REX), n << 3 | 2 | wide, (unsigned)host, h_reg(T1_));
+        } else if (n == 7) {
+            e_op(a, f, 0x38 | wide, T1_, other);
+        } else {
+            e_load(a, T0_, other);
+            e_op(a, f, n << 3 | 2 | wide, T0_, h_reg(T1_));
+            e_store(a, other, T0_);
+        }
+        return true;
+    }
+    if (reg) {
+        e_op(a, f | (size ? 0 : E_REX), what << 3 | 2 | wide, T1_, other);
+    } else {
+        e_op(a, f, n == 8 ? 0x80 | wide : w->opcode, what, h_reg(T1_));
+        e_bytes(a, w->imm, w->n_imm);
+    }
+    if (r->roles & T1R_STORE) {
+        e_op(a, f, 0x88 | wide, T1_, rm);
+    }
+    e_store(a, h_gs(offsetof(X86Cpu, cc_dst)), T1_);
+    return true;
+}
+
 bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
 {
     Raw w = parse(t, d);
@@ -202,6 +250,9 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     bool all = (r->fl_def & FL_ALL_) == FL_ALL_ && !(r->roles & T1R_CONDFL);
     unsigned part = t1_fl_partial(d, r);
     bool condfl = r->roles & T1R_CONDFL, rotate = condfl && w.map == 0 && (w.modrm >> 3 & 7) < 4;
+    if ((part || condfl) && !mem && !t->fl.host && t1_fl_dead(t, t->i)) { /* whatever is in EFLAGS will do */
+        t->fl = (T1Flags){ .host = true };
+    }
     bool merge = r->fl_def & FL_ALL_ && !all && !part && !(condfl && !rotate) && !t1_fl_dead(t, t->i);
     if (part && (mem || !t->fl.host)) { /* what it leaves alone must be in the state */
         t1_fl_to_state(t, &t->hot, &t->fl);
@@ -219,6 +270,11 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         t1_fl_need_host(t, FL_ALL_);
     } else if (r->fl_read & FL_ALL_) {
         t1_fl_need_host(t, r->fl_read & FL_ALL_);
+    }
+    if (mem && emit_kept(t, d, r, &w, rm)) {
+        t1_fl_after(t, d, r, regs);
+        t1_side_done(t, side);
+        return true;
     }
     if (condfl && !rotate && !t->fl.host && (!t->fl.state || t->fl.part)) {
         t1_fl_need_host(t, FL_ALL_); /* while T1_ is free: SHLD and SHRD have an operand there */

@@ -110,6 +110,7 @@ typedef struct T1Row {
 } T1Row;
 const T1Row *t1_rows(void); /* by row number; made at first use */
 
+enum { R_KEPT_DST = 20, R_KEPT_SRC = 21 };
 /* Where the guest's flags are while a unit is being emitted. */
 typedef struct T1Flags {
     bool host;           /* in EFLAGS */
@@ -117,7 +118,7 @@ typedef struct T1Flags {
     bool state_lahf;     /* ... and known to be CC_T1_LAHF */
     uint16_t part;       /* FL_*: these are newer in EFLAGS, the others are in the state; 0: none */
     uint8_t op;          /* recipe: CC_T1_* + size, 0: none */
-    uint8_t a, b;        /* guest registers; b = R_NONE: imm */
+    uint8_t a, b;        /* guest registers; R_KEPT_*: lies in cc_dst, cc_src already; b = R_NONE: imm */
     int32_t imm;
 } T1Flags;
 
@@ -154,6 +155,7 @@ typedef struct T1 { /* one translation */
     uint8_t fpu_seg;     /* as tr1.fpu_seg, if that is known here */
     uint32_t fpu_note;   /* what tr1.fpu_note must become before anybody looks; 0: nothing */
     T1Flags fl;
+    bool kept;           /* t1_fl_after(): this instruction left an operand from memory in cc_src, or its result in cc_dst */
     T1Side side[T1_MAX_SIDES];
     unsigned n_sides;
     T1Link link[T1_MAX_LINKS];
