@@ -83,12 +83,50 @@ static unsigned window_slot(const T1 *t, const X86Insn *d)
     return 3 + (reg + (unsigned)(t->rip >> 4) * 5) % (TLB_WINDOWS - 3);
 }
 
+static HOp last_byte(Asm *a, HOp at, int first, unsigned n)
+{
+    HOp last = at;
+    last.disp = (int32_t)((uint32_t)at.disp + n - 1);
+    if (last.disp >= at.disp) {
+        return last;
+    }
+    e_lea(a, first, at);
+    return h_mem(first, (int32_t)n - 1);
+}
+
+/* The look-up in the TLB: delta comes into T0_, T1_ is lost. The page of the last byte is compared, so that an access to two
+ * pages misses; an access that must be aligned cannot reach a second page, a misaligned one equals no tag. */
+static void e_lookup(T1 *t, T1Side **side, HOp at, unsigned n, bool write, unsigned align)
+{
+    Asm *a = &t->hot;
+    bool plain = at.base != H_NONE && at.index == H_NONE && at.disp == 0;
+    if (align || n == 1) {
+        plain ? e_mov_rr(a, T1_, at.base) : e_lea(a, T1_, at);
+        e_mov_rr(a, T0_, T1_);
+    } else {
+        e_lea(a, T1_, last_byte(a, at, T0_, n));
+        plain ? e_mov_rr(a, T0_, at.base) : e_lea(a, T0_, at);
+    }
+    e_shift_ri(a, true, 5, T0_, 7);
+    e_alu_ri(a, true, 4, h_reg(T1_), (int32_t)(-4096 | (align ? align - 1 : 0)));
+    e_op(a, 0, 0x81, 4, h_reg(T0_));
+    e32(a, (TLB_SIZE - 1) << 5);
+    e_op(a, E_W, 0x3b, T1_, h_gs_idx(T0_, write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
+    *side = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
+    e_load(a, T0_, h_gs_idx(T0_, TLB_OFF(t->mmu, delta)));
+    t->fl.host = false;
+}
+
 /* The check of the address in `at` against a window; delta comes into T0_. Measured in docs/devel/translator.md: 0.02 ns, against
  * 0.18 ns and 11 cycles of latency for the TLB itself, because nothing that the address decides is loaded. */
 static void e_check(T1 *t, T1Side **side, HOp at, unsigned n, bool write, unsigned align, unsigned slot)
 {
     Asm *a = &t->hot;
     uint8_t *from2 = NULL;
+    if (t1_site_by_tlb(t)) {
+        e_lookup(t, side, at, n, write, align);
+        return;
+    }
     if (at.base == T2_ && at.index == H_NONE && at.disp == 0) {
         e_mov_rr(a, T0_, T2_);
     } else {
@@ -130,6 +168,9 @@ void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot)
     e32(a, (TLB_SIZE - 1) << 3);
     e_op(a, E_W, 0x3b, T1_, entry_member(write ? TLB_OFF(mmu, wtag) : TLB_OFF(mmu, rtag)));
     uint8_t *miss = e_jcc(a, CC_NE);
+    unsigned id = (mmu * 2 + write) * TLB_WINDOWS + slot;
+    e_alu_ri(a, false, 5, h_gs(offsetof(X86Cpu, tr1.win_misses) + 4 * id), 1);
+    uint8_t *many = e_jcc(a, CC_S); /* then ZF = 0 */
     e_store(a, base, T1_);
     if (write) {
         e_store_imm32(a, true, h_gs(WIN_OFF(mmu, write, slot, lim)), 4096 - 63);
@@ -147,20 +188,17 @@ void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot)
     e_op(a, E_W, 0x3b, T1_, h_reg(T1_)); /* ZF */
     e_patch(miss, a->p);
     e8(a, 0xc3);
+    e_patch(many, a->p);
+    e_store_imm32(a, false, h_gs(offsetof(X86Cpu, tr1.win_thrash)), id + 1);
+    e8(a, 0xc3);
 }
 
 void t1_put_window(T1 *t, T1Side *s)
 {
     Asm *a = &t->cold;
     unsigned n = s->n;
-    HOp last = s->at;
+    e_lea(a, T1_, last_byte(a, s->at, T0_, n));
     e_lea(a, T0_, s->at);
-    last.disp = (int32_t)((uint32_t)last.disp + n - 1);
-    if (last.disp >= s->at.disp) {
-        e_lea(a, T1_, last);
-    } else {
-        e_lea(a, T1_, h_mem(T0_, (int32_t)n - 1));
-    }
     e_call_to(a, t->thunk->window[t->mmu][s->write][s->slot] - t->rx_off);
     e_patch(e_jcc(a, CC_E), s->win_back);
     if (s->from2) { /* misaligned: never by the window */

@@ -115,6 +115,9 @@ static inline int exec(X86Cpu *cpu, const T1Rec *rec)
     uint32_t mode = cpu->mode, generation = cpu->t0->generation;
     uint64_t next = rec->unit_rip + rec->insn.off + rec->insn.len;
     t1_flags_normal(cpu);
+    if (G_UNLIKELY(cpu->tr1.win_thrash)) {
+        t1_site_missed(cpu, rec);
+    }
     d[0] = rec->insn;
     cpu->gpr[R_UNIT] = rec->unit_rip;
     bool goes_on = d->op(cpu, d);
@@ -262,6 +265,9 @@ static void next_segment(X86Cpu *cpu)
     unsigned n = (s->cache.segment + 1) % CODE_SEGMENTS;
     segment_empty(cpu, n);
     tlb_new_generation(cpu);
+    if (n == 0) {
+        t1_sites_init(cpu); /* what runs now may be another program */
+    }
     codecache_start_segment(&s->cache, n);
     s->stats.flushes++;
 }
@@ -530,6 +536,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     cpu->tr1.shadow_base = ((uintptr_t)s->shadow + SHADOW_SIZE - 128) & ~(uintptr_t)63;
     cpu->tr1.shadow_limit = (uintptr_t)s->shadow + SHADOW_MARGIN;
     cpu->t1 = s;
+    t1_sites_init(cpu);
     t1_make_thunks(cpu);
     /* The empty shadow stack: return addresses that a guest may well go to, so canonical ones, which are then looked up. */
     uint64_t *base = (uint64_t *)cpu->tr1.shadow_base;

@@ -182,6 +182,7 @@ typedef struct T1Stats {
     unsigned hot_step, cold_step; /* bytes: the greatest that one step of a translation made, see t1-build.c */
     uint64_t exits, exits_poll, exits_link, exits_indirect, leaves, faults; /* why translated code was left */
     uint64_t flushes, cold_runs;
+    uint64_t tlb_sites; /* instructions that went over from a window to the TLB */
 } T1Stats;
 typedef struct T1RowCount { uint64_t slow, whole; } T1RowCount; /* executions by the T0 function, by row of insn.def */
 
@@ -204,6 +205,8 @@ typedef struct T1State {
     uint32_t salt_next;
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
     unsigned salt_shift; /* where salts begin, by the width of addresses */
+    uint64_t tlb_sites[1024]; /* by hash of an instruction's address: it goes by the TLB, see t1-site.c */
+    uint32_t win_since[TLB_MMUS * 2 * TLB_WINDOWS]; /* us: when its misses began to be counted */
     uint8_t *shadow;     /* the shadow return stack */
     struct T1Lockstep *lockstep; /* NULL: off */
     T1 work;
@@ -285,6 +288,11 @@ void t1_put_window(T1 *t, T1Side *s); /* the beginning of such a side path */
 void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot);
 void t1_address(T1 *t, const X86Insn *d, int to, bool linear); /* the effective or linear address into T2_; T1_ is lost */
 bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
+
+/* t1-site.c: which instructions look in the TLB, because their window misses too often */
+void t1_sites_init(X86Cpu *cpu);
+void t1_site_missed(X86Cpu *cpu, const T1Rec *rec); /* win_thrash is set */
+bool t1_site_by_tlb(const T1 *t);                   /* the current instruction */
 
 /* t1-native.c */
 bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r); /* false: nothing was emitted */

@@ -163,6 +163,8 @@ typedef struct X86Translated {
     uint32_t fpu_note;      /* tells the last x87 instruction (t1-fpu.c); 0: fpu.fop, fip, fcs are right */
     uint8_t fpu_area[108];  /* for FNSAVE */
     uint8_t win_touched[3][2]; /* translated code has filled windows: [mmu][store] */
+    uint32_t win_thrash;       /* number of the window whose count of misses ran out, + 1; 0: none */
+    int32_t win_misses[3][2][TLB_WINDOWS]; /* to go */
     struct { uint64_t tag; const void *code; } jc[T1_JC_SIZE];
 } X86Translated;
 
