@@ -57,7 +57,8 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     memset(t, 0, offsetof(T1, insn));
     memset((uint8_t *)t + offsetof(T1, n), 0, offsetof(T1, side) - offsetof(T1, n));
     t->n_sides = t->n_links = 0; /* the arrays, 20 KiB, are written before they are read */
-    t->full = t->no_room = false;
+    t->full = t->no_room = t->loops = t->in_loop = false;
+    t->loop_side = NULL;
     t->cpu = cpu;
     t->mode = mode;
     t->code64 = mode & MODE_CODE64;
@@ -116,6 +117,12 @@ static void emit_head(T1 *t)
     }
 }
 
+bool t1_same_flags(const T1Flags *a, const T1Flags *b)
+{
+    return a->host == b->host && a->state == b->state && a->state_lahf == b->state_lahf && a->part == b->part && a->op == b->op &&
+           a->a == b->a && a->b == b->b && a->imm == b->imm;
+}
+
 static bool hot_room(T1 *t, const CodeCache *c)
 {
     t->no_room |= c->hot_end - t->hot.p < HOT_STEP;
@@ -126,6 +133,45 @@ bool t1_cold_full(T1 *t)
 {
     t->no_room |= t->cold_end - t->cold.p < COLD_STEP;
     return t->no_room;
+}
+
+/* The head of a unit finds the flags in the state, so each jump back to it would have to put them there. A loop whose
+ * last instruction is such a jump has a second copy, behind the unit's end, which begins with the flags as they are at that
+ * jump: by recipe, mostly, and nothing is stored. What follows the jump is common to both. */
+static void emit_loop(T1 *t, const CodeCache *c)
+{
+    T1Side *jump = t->loop_side;
+    unsigned sides = t->n_sides, links = t->n_links;
+    uint8_t *end = t->hot.p;
+    if (!t->loops || !jump || jump->fl.part || jump->fl.state) {
+        return;
+    }
+    t->in_loop = true;
+    t->hot.p = (uint8_t *)(((uintptr_t)t->hot.p + 15) & ~(uintptr_t)15);
+    t->loop_head = t->hot.p;
+    t->fl = t->loop_fl;
+    t->fpu_note = 0; /* noted before the jump */
+    t->fpu_seg = 0;
+    t->i = 0;
+    t1_fl_before(t, 0, true, false);
+    t->fl.host = false;
+    emit_head(t);
+    bool same = !t->fl.state;
+    for (; t->i <= jump->insn && same && hot_room(t, c); t->i++) {
+        t1_emit_insn(t);
+    }
+    if (!same || !t1_same_flags(&t->fl, &t->loop_fl) || t->full || t->no_room || c->hot_end - t->hot.p < HOT_STEP) {
+        t->hot.p = end;
+        t->n_sides = sides;
+        t->n_links = links;
+        t->full = t->no_room = false;
+    } else {
+        e_jmp_to(&t->hot, t->loop_next);
+        e_patch(jump->from, t->loop_head);
+        jump->kind = SIDE_NONE;
+        t->cpu->t1->stats.loops++;
+    }
+    t->in_loop = false;
 }
 
 T1Code *t1_translate(T1 *t, CodeCache *c)
@@ -159,6 +205,9 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
             uint64_t next = t->rip + last->off + last->len;
             t1_emit_exit(t, t->code64 ? next : (uint32_t)next);
         }
+    }
+    if (!t->full) {
+        emit_loop(t, c);
     }
     t1_put_sides(t);
     if (t->full || t->no_room) {

@@ -393,8 +393,17 @@ static void emit_jcc(T1 *t, const X86Insn *d)
         return; /* compilers leave such jumps behind */
     }
     t1_fl_need_host(t, x86_rows[d->row].fl_read);
+    if (t->in_loop && to == t->rip && t1_same_flags(&t->fl, &t->loop_fl)) {
+        e_patch(e_jcc(&t->hot, cc), t->loop_head);
+        return;
+    }
     T1Side *s = t1_side(t, SIDE_EXIT, e_jcc(&t->hot, cc));
     s->rip = to;
+    if (to == t->rip && !t->in_loop) {
+        t->loop_side = s;
+        t->loop_next = t->hot.p;
+        t->loop_fl = t->fl;
+    }
 }
 
 /* The return address in code of 64 and 32 bits. */
@@ -690,11 +699,14 @@ void t1_put_sides(T1 *t)
     for (unsigned i = 0; i < t->n_sides && !t1_cold_full(t); i++) {
         T1Side *s = &t->side[i];
         uint8_t *from = t->cold.p;
-        e_patch(s->from, from);
+        if (s->kind != SIDE_NONE) {
+            e_patch(s->from, from);
+        }
         if (s->from2 && !s->window) {
             e_patch(s->from2, from);
         }
         switch (s->kind) {
+        case SIDE_NONE: break;
         case SIDE_EXEC: put_exec(t, s); break;
         case SIDE_EXIT:
             if (s->fl.state && !s->fl.part && same_page(t, s->rip)) { /* the conditional jump itself can be linked */
@@ -728,10 +740,12 @@ void t1_put_sides(T1 *t)
             e_jmp_to(&t->cold, s->back);
             break;
         case SIDE_POLL:
+            t1_fl_to_state(t, &t->cold, &s->fl);
             e_mov_ri(&t->cold, T1_, s->rip);
             e_jmp_to(&t->cold, t->thunk->indirect - t->rx_off);
             break;
-        case SIDE_VEC: case SIDE_FPU:
+        case SIDE_VEC: case SIDE_FPU: /* they leave when an exception is unmasked */
+            t1_fl_to_state(t, &t->cold, &s->fl);
             e_mov_ri(&t->cold, T1_, s->rip);
             e_call_to(&t->cold, (s->kind == SIDE_FPU ? t->thunk->load_fpu : t->thunk->load_vec[t->mode & MODE_AVX_OK ? 2 : 1]) - t->rx_off);
             e_jmp_to(&t->cold, s->back);

@@ -285,6 +285,7 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
         if (t->n == 0) {
             return NULL;
         }
+        t->loops = !s->lockstep; /* it compares after each unit */
         T1Code *c = t1_translate(t, &s->cache);
         if (c) {
             X86Unit *u = unit_add(cpu, at, mode | MODE_T1, t->span);

@@ -123,7 +123,7 @@ typedef struct T1Flags {
 } T1Flags;
 
 typedef struct T1Side {
-    enum { SIDE_EXEC, SIDE_EXIT, SIDE_POLL, SIDE_INDIRECT, SIDE_VEC, SIDE_FPU, SIDE_COUNT0, SIDE_SHADOW, SIDE_RET } kind;
+    enum { SIDE_NONE, SIDE_EXEC, SIDE_EXIT, SIDE_POLL, SIDE_INDIRECT, SIDE_VEC, SIDE_FPU, SIDE_COUNT0, SIDE_SHADOW, SIDE_RET } kind;
     uint8_t *from, *from2; /* displacements of the jumps to it */
     uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
     uint16_t insn;
@@ -164,6 +164,11 @@ typedef struct T1 { /* one translation */
     unsigned n_links;
     const struct T1Thunks *thunk;
     ptrdiff_t rx_off;
+    bool loops;          /* a loop of the unit may have a copy of its own, see t1-build.c */
+    bool in_loop;        /* emitting that copy */
+    T1Side *loop_side;   /* the last jump to the unit's head; NULL: none */
+    uint8_t *loop_next, *loop_head; /* behind that jump; the copy's head */
+    T1Flags loop_fl;     /* at that jump */
     bool full;           /* more side paths or links than there is room for: the unit must be shorter */
     bool no_room;        /* the segment is full */
     uint8_t *cold_end;   /* of the segment */
@@ -182,6 +187,7 @@ typedef struct T1Stats {
     unsigned hot_step, cold_step; /* bytes: the greatest that one step of a translation made, see t1-build.c */
     uint64_t exits, exits_poll, exits_link, exits_indirect, leaves, faults; /* why translated code was left */
     uint64_t flushes, cold_runs;
+    uint64_t loops; /* units with a copy of their loop */
     uint64_t tlb_sites; /* instructions that went over from a window to the TLB */
 } T1Stats;
 typedef struct T1RowCount { uint64_t slow, whole; } T1RowCount; /* executions by the T0 function, by row of insn.def */
@@ -263,6 +269,7 @@ void t1_make_thunks(X86Cpu *cpu);
 
 /* t1-build.c: decodes the superblock at cpu->rip (n = 0: not for tier 1); translates it: NULL: no room. */
 void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned max);
+bool t1_same_flags(const T1Flags *a, const T1Flags *b);
 /* NULL: no room in this segment of the cache (t->no_room), or the unit needs too many side paths: fewer
  * instructions (t->full). */
 T1Code *t1_translate(T1 *t, CodeCache *cache);
