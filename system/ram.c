@@ -179,6 +179,14 @@ static void ram_tell_watch(RamBlock *ram)
     }
 }
 
+static void ram_tell_log(RamBlock *ram, bool on)
+{
+    Machine *m = ram->machine;
+    if (m && m->accel && m->accel->dirty_log && m->priv->vcpus_made) {
+        m->accel->dirty_log(m, ram, on);
+    }
+}
+
 void dirty_enable(RamBlock *ram, DirtyClient client, bool on)
 {
     g_assert(client < DIRTY_CLIENTS && client != DIRTY_CODE);
@@ -191,6 +199,7 @@ void dirty_enable(RamBlock *ram, DirtyClient client, bool on)
         unsigned long *old = __atomic_exchange_n(&ram->dirty[client], NULL, __ATOMIC_ACQ_REL);
         if (old) {
             rcu_defer(g_free, old);
+            ram_tell_log(ram, false);
         }
         return;
     }
@@ -203,11 +212,16 @@ void dirty_enable(RamBlock *ram, DirtyClient client, bool on)
         map[words - 1] = (1ul << (pages % WORD_BITS)) - 1;
     }
     rcu_publish(&ram->dirty[client], map);
+    ram_tell_log(ram, true);
 }
 
 size_t dirty_take(RamBlock *ram, DirtyClient client, size_t page, size_t n, unsigned long *bits)
 {
+    Machine *m = ram->machine;
     memset(bits, 0, (n + WORD_BITS - 1) / WORD_BITS * sizeof(*bits));
+    if (m && m->accel && m->accel->dirty_pull && m->priv->vcpus_made) {
+        m->accel->dirty_pull(m, ram);
+    }
     rcu_read_lock();
     unsigned long *map = rcu_get(&ram->dirty[client]);
     uint64_t pages = ram->size >> RAM_PAGE_BITS;

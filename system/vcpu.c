@@ -137,7 +137,16 @@ static bool wants_to_run(const Vcpu *cpu)
     if (!cpu->machine->accel->run) {
         return false; /* accel/test: there is no CPU, only its outline */
     }
-    return !cpu->halted || !cpu->target || cpu->target->irq_ready(cpu);
+    return !cpu->halted || !cpu->target || cpu->target->irq_ready(cpu) ||
+           (cpu->machine->accel->runs_halted && cpu->machine->accel->runs_halted(cpu));
+}
+
+/* Before anybody else may look at the CPU struct. */
+static void pull_regs(Vcpu *cpu)
+{
+    if (cpu->accel_ready && cpu->machine->accel->regs_pull) {
+        cpu->machine->accel->regs_pull(cpu);
+    }
 }
 
 static void set_parked(Vcpu *cpu, bool parked)
@@ -309,6 +318,7 @@ static void vcpu_round(Vcpu *cpu)
 {
     __atomic_exchange_n(&cpu->exit_request, 0, __ATOMIC_SEQ_CST);
     if (has_work(cpu)) {
+        pull_regs(cpu);
         run_work(cpu);
     }
     if (must_park(cpu) || must_quit(cpu) || !wants_to_run(cpu)) {
@@ -329,13 +339,14 @@ static void *vcpu_thread(void *opaque)
     while (!must_quit(cpu)) {
         vcpu_round(cpu);
         if (must_park(cpu)) {
+            pull_regs(cpu);
             set_parked(cpu, true);
             while (must_park(cpu) && !must_quit(cpu)) {
                 sleep_until(cpu, true);
                 run_work(cpu);
             }
             set_parked(cpu, false);
-        } else if (cpu->halted) {
+        } else if (!wants_to_run(cpu)) {
             sleep_until(cpu, false);
         }
     }

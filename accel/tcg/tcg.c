@@ -92,9 +92,16 @@ static bool tcg_machine_init(Machine *m, Error **errp)
     return true;
 }
 
+/* Another accelerator may use the interpreter for single instructions: no tier 1, no tests. */
+static const TcgState *state_of(const Vcpu *cpu)
+{
+    static const TcgState plain;
+    return cpu->machine->accel == &accel_tcg_ops ? cpu->machine->accel_state : &plain;
+}
+
 size_t tcg_code_size(const Vcpu *cpu)
 {
-    const TcgState *s = cpu->machine->accel_state;
+    const TcgState *s = state_of(cpu);
 #ifdef __x86_64__
     size_t all = (size_t)(s->tb_size ? s->tb_size : (uint64_t)TB_SIZE) << 20;
     return s->tier == 0 ? 0 : s->chaos ? CHAOS_BYTES : MAX(all / MAX(cpu->machine->n_cpus, 1u), (size_t)1 << 20);
@@ -106,17 +113,17 @@ size_t tcg_code_size(const Vcpu *cpu)
 
 bool tcg_lockstep(const Vcpu *cpu)
 {
-    return ((const TcgState *)cpu->machine->accel_state)->lockstep;
+    return state_of(cpu)->lockstep;
 }
 
 uint32_t tcg_chaos(const Vcpu *cpu)
 {
-    return ((const TcgState *)cpu->machine->accel_state)->chaos;
+    return state_of(cpu)->chaos;
 }
 
 bool tcg_perf_map(const Vcpu *cpu)
 {
-    return ((const TcgState *)cpu->machine->accel_state)->perf_map;
+    return state_of(cpu)->perf_map;
 }
 
 static bool tcg_failed(const Machine *m)

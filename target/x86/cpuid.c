@@ -174,10 +174,11 @@ static void leaf_hypervisor(const X86Cpu *cpu, uint32_t leaf, uint32_t r[4])
 {
     uint32_t kvm = cpu->model->words[FW_KVM];
     switch (leaf) {
-    case 0x40000000:
+    case 0x40000000: /* on KVM the name is KVM's: what it offers is found there */
         r[0] = 0x40000010;
-        memcpy(&r[1], "RheaRheaRhea", 12);
+        memcpy(&r[1], cpu->kvm ? "KVMKVMKVM\0\0" : "RheaRheaRhea", 12);
         break;
+    case 0x40000001: r[0] = cpu->kvm ? kvm : 0; break;
     case 0x40000010:
         r[0] = (uint32_t)(cpu->tsc_hz / 1000);
         r[1] = X86_APIC_TIMER_HZ / 1000;

@@ -8,6 +8,7 @@
 #define TARGET_X86_CPUID_H
 
 #include "rhea/target/x86/cpu.h"
+#include "config.h"
 
 enum X86FeatWord {
     FW_1_EDX,
@@ -105,7 +106,11 @@ void x86_model_free(Machine *m);
  * those that cannot be offered are taken away. g_free. */
 X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp);
 const char *x86_model_name(unsigned i, const char **brand); /* NULL: no more */
-void x86_features_available(uint32_t *words);
+void x86_features_available(uint32_t *words); /* what the software engine can do */
+void x86_features_set(uint32_t *words, const char *list, bool on); /* names with single spaces between */
+#ifdef HAVE_KVM
+void x86_kvm_features(const Machine *m, uint32_t *words); /* kvm-cpuid.c: what this host's KVM can do */
+#endif
 /* model-help.c: all models; what `-cpu MODEL[,...],help` says of one. */
 bool x86_model_describe(const char *text, GString *out, Error **errp);
 void x86_model_help(GString *out);

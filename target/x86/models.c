@@ -10,6 +10,7 @@
 #include "cpuid.h"
 #include "decode.h"
 #include "hostfp.h"
+#include "rhea/accel/kvm.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <string.h>
@@ -354,6 +355,31 @@ void x86_features_available(uint32_t *words)
     }
 }
 
+void x86_features_set(uint32_t *words, const char *list, bool on)
+{
+    words_apply(words, list, on);
+}
+
+static bool machine_on_kvm(const Machine *machine)
+{
+#ifdef HAVE_KVM
+    return machine && kvm_used(machine);
+#else
+    return false;
+#endif
+}
+
+static void machine_features(const Machine *machine, uint32_t *words)
+{
+#ifdef HAVE_KVM
+    if (machine_on_kvm(machine)) {
+        x86_kvm_features(machine, words);
+        return;
+    }
+#endif
+    x86_features_available(words);
+}
+
 static bool host_lacks(const char *name)
 {
     for (unsigned i = 0; name && i < G_N_ELEMENTS(host_features); i++) {
@@ -388,7 +414,8 @@ static void def_expand(const ModelDef *d, X86CpuModel *m)
 typedef struct ModelParse {
     X86CpuModel *m;
     uint32_t avail[FW_COUNT], asked[FW_COUNT];
-    bool check, enforce, level_set, xlevel_set;
+    bool check, enforce, level_set, xlevel_set, vendor_set;
+    bool kvm;
 } ModelParse;
 
 static bool option_number(const char *name, const char *val, uint64_t max, uint64_t *out, Error **errp)
@@ -435,6 +462,7 @@ static bool option_value(ModelParse *p, const char *name, const char *val, bool 
             return error_set(errp, "-cpu property 'vendor': '%s' is not 12 characters long", val);
         }
         g_strlcpy(m->vendor, val, sizeof(m->vendor));
+        p->vendor_set = true;
     } else if (IS("model-id")) {
         g_strlcpy(m->model_id, val, sizeof(m->model_id));
     } else if (IS("family")) {
@@ -630,6 +658,9 @@ static bool model_host(ModelParse *p, Error **errp)
         return false;
     }
     m->words[FW_821_EAX] = m->words[FW_KVM] = UINT32_MAX; /* what the engine does, whatever the host */
+    if (p->kvm) { /* its list is of the host's features, and of some it emulates */
+        memset(m->words, 0xff, sizeof(m->words));
+    }
     for (unsigned w = 0; w < FW_COUNT; w++) {
         m->words[w] &= p->avail[w];
     }
@@ -642,7 +673,23 @@ static bool item_is_help(const char *item)
     return !strcmp(item, "help") || !strcmp(item, "?");
 }
 
-X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp)
+/* Under KVM the vendor is the host's: SYSCALL, SYSENTER and much of what software does about errata follow it. */
+static bool model_for_kvm(ModelParse *p, Error **errp)
+{
+    X86CpuModel host = { .name = "host" };
+    if (!p->kvm || !x86_model_read_host(&host, p->kvm ? errp : NULL)) {
+        return !p->kvm;
+    }
+    if (!p->vendor_set) {
+        g_strlcpy(p->m->vendor, host.vendor, sizeof(p->m->vendor));
+    }
+    if (!p->m->phys_bits) {
+        p->m->phys_bits = host.phys_bits;
+    }
+    return true;
+}
+
+static X86CpuModel *model_make(const Machine *machine, const char *text, bool quiet, uint32_t *wanted, Error **errp)
 {
     g_auto(GStrv) items = g_strsplit(text, ",", -1);
     const char *name = items[0] ? items[0] : "";
@@ -660,8 +707,8 @@ X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Erro
         return NULL;
     }
     g_autofree X86CpuModel *m = g_new0(X86CpuModel, 1);
-    ModelParse p = { .m = m, .check = !quiet };
-    x86_features_available(p.avail);
+    ModelParse p = { .m = m, .check = !quiet, .kvm = machine_on_kvm(machine) };
+    machine_features(machine, p.avail);
     def_expand(d, m);
     if (!strcmp(d->name, "max")) {
         model_max(&p);
@@ -669,6 +716,13 @@ X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Erro
         return NULL;
     }
     words_apply(m->words, strcmp(d->name, "base") ? "hypervisor" : NULL, true);
+    if (p.kvm && strcmp(d->name, "base")) { /* as users of KVM expect of every model */
+        uint32_t usual[FW_COUNT] = { 0 };
+        words_apply(usual, "kvmclock kvm-nopiodelay kvmclock-stable-bit x2apic", true);
+        for (unsigned w = 0; w < FW_COUNT; w++) {
+            m->words[w] |= usual[w] & p.avail[w];
+        }
+    }
     for (unsigned i = 1; items[i]; i++) {
         Error *err = NULL;
         if (*items[i] && !(wanted && item_is_help(items[i])) && !option_one(&p, items[i], &err)) {
@@ -683,14 +737,22 @@ X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Erro
         return NULL;
     }
     model_dependencies(&p);
+    if (!model_for_kvm(&p, errp)) {
+        return NULL;
+    }
     model_levels(&p);
     model_defaults(m);
     return g_steal_pointer(&m);
 }
 
+X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp)
+{
+    return model_make(NULL, text, quiet, wanted, errp);
+}
+
 bool x86_model_parse(Machine *machine, const char *text, Error **errp)
 {
-    X86CpuModel *m = x86_model_make(text, false, NULL, errp);
+    X86CpuModel *m = model_make(machine, text, false, NULL, errp);
     if (!m) {
         return false;
     }

@@ -46,6 +46,9 @@ static void reset_common(X86Cpu *cpu)
     cpu->sys->walk.valid = cpu->sys->scratch.valid = false;
     cpu->sys->monitor_armed = cpu->sys->mwait_any = cpu->sys->pending_fault = false;
     cpu->wait_sipi = cpu->vcpu.halted = !cpu->is_bsp;
+#ifdef HAVE_KVM
+    x86_kvm_reset(cpu);
+#endif
     x86_update_mode(cpu);
     if (cpu->tlb) {
         x86_tlb_flush(cpu, false);

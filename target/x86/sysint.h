@@ -167,6 +167,9 @@ bool x86_pvclock_write(X86Cpu *cpu, uint32_t msr, uint64_t val); /* false: #GP *
 void x86_pvclock_update(X86Cpu *cpu);                           /* the TSC was written */
 uint64_t x86_tsc_at(const X86Cpu *cpu, int64_t ns);             /* TSC at that virtual time */
 
+/* kvm-ops.c: no event is pending or on its way any more */
+void x86_kvm_reset(X86Cpu *cpu);
+
 /* xsave.c */
 uint64_t x86_xcr0_allowed(const X86Cpu *cpu);
 void x86_guest_error(X86Cpu *cpu, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

@@ -288,11 +288,23 @@ static VcpuExit t0_run(Vcpu *v)
     if (cpu->t1) {
         t1_begin_run(cpu);
     }
-    exit.why = t0_loop(cpu);
+    bool up = !G_UNLIKELY(cpu->t0->deliver_first) || x86_deliver_pending(cpu);
+    cpu->t0->deliver_first = false;
+    exit.why = up ? t0_loop(cpu) : EXIT_SHUTDOWN;
     smp_run_end(cpu);
     cpu->t0->hint = NULL;
     rcu_read_unlock();
     return exit;
+}
+
+/* What the CPU model has, for the decoder. */
+void t0_features(X86Cpu *cpu)
+{
+    for (unsigned i = 1; i <= x86_n_features; i++) {
+        if (x86_has_feature(cpu, x86_feature_names[i])) {
+            cpu->t0->feat.bit[i >> 6] |= 1ull << (i & 63);
+        }
+    }
 }
 
 static bool t0_vcpu_init(Vcpu *v, Error **errp)
@@ -306,12 +318,8 @@ static bool t0_vcpu_init(Vcpu *v, Error **errp)
     t->gen = GEN_NEVER;
     pthread_mutex_init(&t->lock, NULL);
     t->await = g_new0(Await, v->machine->n_cpus);
-    for (unsigned i = 1; i <= x86_n_features; i++) {
-        if (x86_has_feature(cpu, x86_feature_names[i])) {
-            t->feat.bit[i >> 6] |= 1ull << (i & 63);
-        }
-    }
     cpu->t0 = t;
+    t0_features(cpu);
     tlb_init(cpu);
     size_t size = tcg_code_size(v);
     return size == 0 || t1_init(cpu, size, errp);

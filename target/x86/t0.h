@@ -91,6 +91,7 @@ typedef struct T0State {
     uint8_t *rows_run;    /* tests: set to ROW_* for the row each unit of one instruction begins with; NULL: nobody asks */
     bool log_stores;      /* lockstep: stores go to t1_log_store() first, device accesses to t1_log_io() */
     bool running;         /* inside run(): the thread holds a read section, view is current */
+    bool deliver_first;   /* run() begins with the delivery of exc_vector, which another engine held */
     bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
     size_t unit_memory;   /* bytes, of tier 0's units */
     TlbState tlb;         /* all of the TLB but the first level itself */
@@ -116,6 +117,7 @@ OP(unit_end);
 OP(unit_stop);
 
 void t0_run_unit(X86Cpu *cpu, X86Unit *u); /* t0.c */
+void t0_features(X86Cpu *cpu);             /* the model got more of them */
 
 /* unit.c */
 X86Unit *unit_find(X86Cpu *cpu, uint32_t mode);    /* at cpu->rip; decodes when needed; may raise */

@@ -9,6 +9,9 @@
 #include "t0.h"
 #include "cpuid.h"
 #include "print.h"
+#ifdef HAVE_KVM
+#include "kvm.h"
+#endif
 
 static unsigned field_bits(unsigned n)
 {
@@ -97,4 +100,7 @@ const TargetOps x86_64_target_ops = {
     .disassemble = x86_disassemble,
     .disassembler_there = x86_disas_works,
     .tcg = &x86_tcg_ops,
+#ifdef HAVE_KVM
+    .kvm = &x86_kvm_ops,
+#endif
 };

@@ -146,6 +146,9 @@ static bool cpu_post_load(void *opaque, Error **errp)
     cpu->exc_in_flight = false;
     cpu->sys->n_chain = 0;
     cpu->sys->monitor_armed = cpu->sys->mwait_any = false;
+#ifdef HAVE_KVM
+    x86_kvm_reset(cpu);
+#endif
     x86_update_mode(cpu);
     if (cpu->tlb) {
         x86_tlb_flush(cpu, false);

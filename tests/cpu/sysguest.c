@@ -2,12 +2,26 @@
  * tests/cpu/sysguest.c - see sysguest.h.
  * Threads: main.
  */
+#include "config.h"
 #include "target/x86/t1.h"
 #include "tests/cpu/sysguest.h"
 #include "target/x86/sysint.h"
 #include "target/x86/t0.h"
+#include "rhea/accel/kvm.h"
 
 extern const AccelOps accel_tcg_ops;
+
+/* RHEA_TEST_ACCEL=kvm: the same guests on KVM. */
+bool guest_on_kvm(void)
+{
+    return !g_strcmp0(g_getenv("RHEA_TEST_ACCEL"), "kvm");
+}
+
+#ifdef HAVE_KVM
+static const AccelOps *guest_accel(void) { return guest_on_kvm() ? &accel_kvm_ops : &accel_tcg_ops; }
+#else
+static const AccelOps *guest_accel(void) { return &accel_tcg_ops; }
+#endif
 
 /* RHEA_TEST_ROWS=file: every guest runs one instruction a unit, and the file gets a byte (ROW_*) for each row of
  * insn.def. test-rows.c runs the guests that way and asks whether any row is left. */
@@ -78,7 +92,7 @@ Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
     g->loop = loop_new("main");
     g->m = machine_new(g->loop);
     g->m->board = &guest_board;
-    g->m->accel = &accel_tcg_ops;
+    g->m->accel = guest_accel();
     g->m->serial_mode = serial;
     g->m->n_cpus = g->m->max_cpus = g->m->sockets = n;
     g->m->ram_size = G_RAM;
@@ -87,7 +101,9 @@ Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
     machine_ready(g->m, &error_abort_slot);
     g->cpu = x86_cpu(g->m->cpus[0]);
     bool tier1 = !g_strcmp0(g_getenv("RHEA_TEST_TIER"), "1");
-    t1_tune(g->cpu, tier1, 0);
+    if (!guest_on_kvm()) {
+        t1_tune(g->cpu, tier1, 0);
+    }
     if (tier1) {
         g->cpu->vcpu.budget = 0; /* translated code does not count instructions */
     }
@@ -235,6 +251,9 @@ void guest_continue(Guest *g)
     v->halted = false;
     for (unsigned i = 0; i < 200; i++) {
         VcpuExit e = g->m->accel->run(v);
+        if (g->m->accel->regs_pull) {
+            g->m->accel->regs_pull(v);
+        }
         g_assert_cmpint(e.why, !=, EXIT_ERROR);
         g->shut_down = e.why == EXIT_SHUTDOWN;
         if (e.why == EXIT_HALT || e.why == EXIT_SHUTDOWN) {

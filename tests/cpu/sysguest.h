@@ -52,6 +52,7 @@ typedef struct Guest {
     unsigned n_io, n_in;
 } Guest;
 
+bool guest_on_kvm(void);
 /* NULL: "max" */
 Guest *guest_new(const char *cpu_model);
 /* Several CPUs. Unless serial, each has its thread and runs with machine_start(); g->cpu is the first one. */

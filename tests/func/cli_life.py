@@ -243,11 +243,17 @@ def test_daemonize(d):
 
 
 def test_accel_fallback(d):
-    base = [BIN, "-display", "none", "-M", "none,accel=kvm:tcg", "-monitor", "stdio"]
-    status, out, err = run(base=base, stdin=b"quit\n")
-    wanted = f"{NAME}: info: accelerator 'kvm' is not available: KVM is not there yet; trying 'tcg'\n"
-    assert (status, err) == (0, wanted), err
-    status, out, err = run(base=[BIN, "-display", "none", "-M", "none", "-accel", "kvm", "-accel", "xen"])
+    for option in ("none,accel=kvm:tcg", "none,accel=hvf:tcg"):
+        base = [BIN, "-display", "none", "-M", option, "-monitor", "stdio"]
+        status, out, err = run(base=base, stdin=b"quit\n")
+        if "kvm" in option and os.access("/dev/kvm", os.R_OK | os.W_OK):
+            wanted = ""
+        elif "kvm" in option:
+            wanted = f"{NAME}: info: accelerator 'kvm': /dev/kvm "
+        else:
+            wanted = f"{NAME}: info: accelerator 'hvf' is not available: it needs macOS; trying 'tcg'\n"
+        assert status == 0 and err.startswith(wanted) and (wanted or not err), err
+    status, out, err = run(base=[BIN, "-display", "none", "-M", "none", "-accel", "hvf", "-accel", "xen"])
     assert status == 1 and err.splitlines()[-2].startswith(f"{NAME}: -accel xen: "), err
 
 

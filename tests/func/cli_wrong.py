@@ -56,7 +56,9 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -M none -cpu max                    => machine 'none' has no CPU, so -cpu max has no meaning
 -accel foo                          => -accel foo: unknown accelerator 'foo' | -accel help lists them
 -accel tgc                          => -accel tgc: unknown accelerator 'tgc' | did you mean 'tcg'?
--accel kvm                          => -accel kvm: accelerator 'kvm' is not available: KVM is not there yet | use -accel tcg
+-accel kvm,foo=1                    => *'kvm'*
+-accel kvm,kernel-irqchip=maybe     => *property 'kernel-irqchip' does not accept 'maybe' | possible values: auto, on, off, split
+-accel kvm -icount 3                => *'kvm'*
 -M pc,accel=hvf                     => -machine hvf: accelerator 'hvf' is not available: it needs macOS | use -accel tcg
 -accel tcg,tier=0,lockstep=on       => accelerator 'tcg': 'lockstep=on' has no meaning with tier=0, which runs in tier 0 alone | leave out one of the two
 -accel tcg,tier=0,chaos=1           => accelerator 'tcg': 'chaos' has no meaning with tier=0, which runs in tier 0 alone | leave out one of the two
@@ -68,7 +70,6 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -smp 2 -accel tcg,lockstep=on       => accelerator 'tcg': 'lockstep=on' runs code twice, and 2 CPUs would see each other's memory change in between | use -smp 1
 -accel tcg,tb-size=4G               => *tb-size*
 -accel tcg,foo=1                    => -accel tcg,foo=1: accelerator 'tcg' has no property 'foo'*
--enable-kvm                         => option '-enable-kvm' is not supported yet: KVM is not there yet; use -accel tcg
 -device foo                         => -device foo: 'foo' is not a device this emulator has
 -device isa-serail                  => -device isa-serail: 'isa-serail' is not a device this emulator has | did you mean 'isa-serial'?
 -device isa-serial,foo=1            => -device isa-serial,foo=1: device 'isa-serial' has no property 'foo' | -device isa-serial,help lists its properties

@@ -93,7 +93,7 @@ static bool set_machine_props(Cli *cli, Error **errp)
 
 static const struct { const char *name, *reason;
 } known_accels[] = {
-    { "kvm", "KVM is not there yet" },
+    { "kvm", "this build has no KVM (it needs Linux on x86-64 and its header linux/kvm.h)" },
     { "xen", "there is no Xen support" },
     { "hax", "it needs macOS or Windows" },
     { "hvf", "it needs macOS" },

@@ -597,6 +597,10 @@ OPTION_RUN(opt_flag)
             *flags[i].flag = true;
         }
     }
+    if (g_str_equal(o->name, "enable-kvm")) { /* as -accel kvm, but the flag is what was written */
+        Json *j = json_put(json_new_object(), "accel", json_new_string("kvm"));
+        g_ptr_array_add(cli->accels, item_new(o, NULL, j, true));
+    }
     if (!cli->dump_config || !g_str_equal(o->name, "dump-config")) {
         cli_record(cli, o->name, json_new_bool(true));
     }

@@ -150,7 +150,7 @@ const Option option_table[] = {
     { "nodefaults", NULL, GROUP_DEBUG, "no serial port, no monitor by default", opt_flag },
     { "no-user-config", NULL, GROUP_DEBUG, "read no configuration files (there are none)", opt_flag },
     { "dump-config", NULL, GROUP_DEBUG, "print what the options so far mean, as JSON, and end", opt_flag },
-    { "enable-kvm", NULL, GROUP_DEBUG, NULL, NULL, "KVM is not there yet", "-accel tcg" },
+    { "enable-kvm", NULL, GROUP_DEBUG, "the same as -accel kvm", opt_flag },
     { "s", NULL, GROUP_DEBUG, NULL, NULL, "Rhea does not serve the GDB protocol", "-monitor with x, info registers, and -d int" },
     { "gdb", NULL, GROUP_DEBUG, NULL, NULL, "Rhea does not serve the GDB protocol", "-monitor with x, info registers, and -d int" },
     { "singlestep", NULL, GROUP_DEBUG, NULL, NULL, "code runs in blocks", "-d exec,nochain" },

@@ -4,10 +4,16 @@
 #ifndef TOOLS_SYSTEM_TABLES_H
 #define TOOLS_SYSTEM_TABLES_H
 
+#include "config.h"
+#include "rhea/accel/kvm.h"
 #include "rhea/accel/tcg.h"
 #include "rhea/hw/pc.h"
 
+#ifdef HAVE_KVM
+#define ACCELERATORS &accel_tcg_ops, &accel_kvm_ops,
+#else
 #define ACCELERATORS &accel_tcg_ops,
+#endif
 #define BOARDS &pc_board,
 
 #endif

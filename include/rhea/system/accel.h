@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * rhea/system/accel.h - the door to accelerators (tcg, test, later kvm).
+ * rhea/system/accel.h - the door to accelerators (kvm, tcg, test).
  */
 #ifndef RHEA_SYSTEM_ACCEL_H
 #define RHEA_SYSTEM_ACCEL_H
@@ -24,7 +24,12 @@ typedef struct AccelOps {
     /* The vCPU's thread, no domain held; returns soon after a kick. NULL: vCPUs have no threads and never run. */
     VcpuExit (*run)(Vcpu *cpu);
     void (*kick)(Vcpu *cpu);     /* any thread; exit_request is already set */
-    void (*regs_pull)(Vcpu *cpu), (*regs_push)(Vcpu *cpu); /* accelerator <-> architectural state; own thread */
+    /* Own thread, or any while it is parked. pull: from now until run() the CPU struct is what counts and may be changed;
+     * cheap when it does already. The core calls it before work and when a vCPU parks. push: the CPU struct was filled
+     * anew (reset, load) and counts, whatever the accelerator has. NULL: it always counts. */
+    void (*regs_pull)(Vcpu *cpu), (*regs_push)(Vcpu *cpu);
+    /* Own thread: run() itself waits while the CPU is halted. NULL: the core does. */
+    bool (*runs_halted)(const Vcpu *cpu);
     /* A write of [off, off+len) hit pages whose DIRTY_CODE flag is set. Any thread. */
     void (*code_written)(Machine *m, RamBlock *ram, uint64_t off, uint64_t len);
     const Clock *(*clock)(Machine *m); /* NULL: a StopClock on the host's time */
@@ -39,6 +44,11 @@ typedef struct AccelOps {
      * whose vCPUs write without looking at page_flags drops such fast paths, and calls ram_written() for
      * each page that had one. May be NULL. */
     void (*ram_watched)(Machine *m, RamBlock *ram);
+    /* Accelerators whose guests write RAM without passing through here. log: dirty_enable() gave the block its first
+     * client, or took its last (see RamBlock.dirty). pull: before bits are taken; calls ram_written() for each page that
+     * was written since. Any thread, may be called at once from several. NULL: there is nothing to log. */
+    void (*dirty_log)(Machine *m, RamBlock *ram, bool on);
+    void (*dirty_pull)(Machine *m, RamBlock *ram);
 } AccelOps;
 
 extern const AccelOps *const accel_table[]; /* linked by programs and tests; ends with NULL */

@@ -35,6 +35,7 @@ struct TargetOps {
     size_t (*disassemble)(Vcpu *cpu, uint64_t va, const uint8_t *code, size_t len, GString *out);
     bool (*disassembler_there)(void);
     const struct TcgTargetOps *tcg;              /* accel/tcg.h; NULL: no software acceleration for this guest */
+    const struct KvmTargetOps *kvm;              /* accel/kvm.h; NULL: KVM cannot run this guest */
 };
 
 #endif

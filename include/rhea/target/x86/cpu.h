@@ -262,6 +262,7 @@ struct X86Cpu {
     sigjmp_buf fault_jmp;   /* x86_raise() and unit exits land here */
     struct T0State *t0;     /* unit cache and counters */
     struct T1State *t1;     /* translated code; NULL: tier 0 alone */
+    struct X86Kvm *kvm;     /* the KVM accelerator's half of this CPU; NULL: another accelerator */
     struct X86SysState *sys; /* private to the system side: fault chain record, last walk */
     uint64_t insn_count;    /* retired, updated per unit */
     bool exc_stop;          /* tests: run() returns EXIT_DEBUG at an exception instead of delivering it; see exc_vector */

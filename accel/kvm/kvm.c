@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ * accel/kvm/kvm.c - the accelerator: options, creation of the VM, the ioctls others use, statistics.
+ * Models: Linux Documentation/virt/kvm/api.rst: system and VM ioctls.
+ * Does not model: protected guests, nested guests, KVM's own 8254 (the board's runs).
+ * Threads: set-up on the main loop; the ioctl functions from any thread.
+ */
+#include "kvm_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { CHIP_AUTO, CHIP_ON, CHIP_OFF, CHIP_SPLIT };
+static const char *const chip_names[] = { "auto", "on", "off", "split", NULL };
+
+static const Prop kvm_props[] = {
+    PROP_ENUM(KvmVm, irqchip_option, "kernel-irqchip", CHIP_AUTO, chip_names,
+              "interrupt controllers in the kernel: all (on), local APICs only (split), none (off)"),
+    PROP_BOOL(KvmVm, complete, "complete", true, "instructions that KVM gives up on run in software"),
+    PROP_U64(KvmVm, complete_limit, "complete-limit", 0, 0, UINT64_MAX,
+             "stop with an error after so many of them; 0: no limit"),
+    { .name = NULL },
+};
+
+/* ---- ioctls ---- */
+
+static int again(int fd, unsigned long request, void *arg)
+{
+    int r;
+    do {
+        r = ioctl(fd, request, arg);
+    } while (r < 0 && errno == EINTR);
+    return r < 0 ? -errno : r;
+}
+
+int kvm_sys_ioctl(const Machine *m, unsigned long request, void *arg)
+{
+    return again(kvm_vm(m)->sys_fd, request, arg);
+}
+int kvm_vm_ioctl(const Machine *m, unsigned long request, void *arg)
+{
+    return again(kvm_vm(m)->vm_fd, request, arg);
+}
+int kvm_vcpu_ioctl(const Vcpu *cpu, unsigned long request, void *arg)
+{
+    return again(kvm_of(cpu)->fd, request, arg);
+}
+
+int kvm_cap(const Machine *m, unsigned cap)
+{
+    const KvmVm *vm = kvm_vm(m);
+    int r = again(vm->vm_fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
+    if (r < 0) { /* kernels before 3.17 ask the device */
+        r = again(vm->sys_fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
+    }
+    return MAX(r, 0);
+}
+
+int kvm_enable_cap(const Machine *m, unsigned cap, uint64_t arg)
+{
+    struct kvm_enable_cap c = { .cap = cap, .args = { arg } };
+    return kvm_vm_ioctl(m, KVM_ENABLE_CAP, &c);
+}
+
+int kvm_scratch_vcpu(const Machine *m, int *vm_fd)
+{
+    int vm = again(kvm_vm(m)->sys_fd, KVM_CREATE_VM, NULL);
+    *vm_fd = MAX(vm, -1);
+    int fd = vm < 0 ? -1 : again(vm, KVM_CREATE_VCPU, NULL);
+    return MAX(fd, -1);
+}
+
+struct kvm_run *kvm_vcpu_run(const Vcpu *cpu)
+{
+    return kvm_of(cpu)->run;
+}
+bool kvm_used(const Machine *m)
+{
+    return m->accel == &accel_kvm_ops;
+}
+KvmIrqchip kvm_irqchip(const Machine *m)
+{
+    return kvm_used(m) ? kvm_vm(m)->irqchip : IRQCHIP_OFF;
+}
+bool kvm_completes(const Machine *m)
+{
+    return kvm_vm(m)->complete;
+}
+uint64_t kvm_complete_limit(const Machine *m)
+{
+    return kvm_vm(m)->complete_limit;
+}
+
+/* ---- the VM ---- */
+
+static bool create_vm(KvmVm *vm, Error **errp)
+{
+    vm->vm_fd = again(vm->sys_fd, KVM_CREATE_VM, NULL);
+    if (vm->vm_fd >= 0) {
+        return true;
+    }
+    int err = -vm->vm_fd;
+    error_set_errno(errp, err, "KVM cannot create a virtual machine");
+    error_hint(errp, err == EBUSY
+                         ? "another hypervisor uses the CPU's virtualization extensions: end it first"
+                     : err == ENOMEM ? "the host has no memory for it"
+                     : err == EMFILE || err == ENFILE
+                         ? "raise the limit of open files (ulimit -n)"
+                         : "the kernel's log (dmesg) may tell more; -accel tcg works without KVM");
+    return false;
+}
+
+static bool choose_irqchip(KvmVm *vm, Error **errp)
+{
+    switch (vm->irqchip_option) {
+    case CHIP_AUTO:
+    case CHIP_OFF: vm->irqchip = IRQCHIP_OFF; return true;
+    default:
+        error_set(errp, "accelerator 'kvm': kernel-irqchip=%s is not available yet",
+                  chip_names[vm->irqchip_option]);
+        error_hint(errp, "use kernel-irqchip=off");
+        return false;
+    }
+}
+
+static bool kvm_machine_init(Machine *m, Error **errp)
+{
+    KvmVm *vm = kvm_vm(m);
+    const TargetOps *t = m->board->target;
+    vm->sys_fd = vm->vm_fd = -1;
+    pthread_mutex_init(&vm->slot_lock, NULL);
+    pthread_mutex_init(&vm->gate_lock, NULL);
+    pthread_cond_init(&vm->gate_changed, NULL);
+    vm->up = true;
+    if (t && !t->kvm) { /* board "none" has no CPU to run */
+        return error_set(errp, "accelerator 'kvm' cannot run guest architecture '%s'", t->name);
+    }
+    vm->sys_fd = kvm_open(KVM_DEVICE, errp);
+    if (vm->sys_fd < 0) {
+        error_prefix(errp, "accelerator 'kvm'");
+        return false;
+    }
+    int size = again(vm->sys_fd, KVM_GET_VCPU_MMAP_SIZE, NULL);
+    if (size < (int)sizeof(struct kvm_run)) {
+        return error_set(
+            errp, "accelerator 'kvm': the kernel's run structure has %d bytes, at least %zu are needed", size,
+            sizeof(struct kvm_run));
+    }
+    vm->run_size = (size_t)size;
+    if (!create_vm(vm, errp)) {
+        return false;
+    }
+    int most = kvm_cap(m, KVM_CAP_MAX_VCPUS);
+    if (most > 0 && m->n_cpus > (unsigned)most) {
+        return error_set(errp, "accelerator 'kvm': this host's KVM takes %d CPUs, %u are asked for", most,
+                         m->n_cpus);
+    }
+    kvm_signal_init();
+    return kvm_memory_init(m, errp) && choose_irqchip(vm, errp) && (!t || t->kvm->machine_init(m, errp));
+}
+
+/* Descriptors of vCPUs are closed by then. Closing the VM's lets go of guest memory. */
+static void kvm_machine_fini(Machine *m)
+{
+    KvmVm *vm = kvm_vm(m);
+    if (!vm->up) {
+        return;
+    }
+    kvm_memory_fini(m);
+    if (vm->vm_fd >= 0) {
+        close(vm->vm_fd);
+    }
+    if (vm->sys_fd >= 0) {
+        close(vm->sys_fd);
+    }
+    pthread_mutex_destroy(&vm->slot_lock);
+    pthread_mutex_destroy(&vm->gate_lock);
+    pthread_cond_destroy(&vm->gate_changed);
+    vm->up = false;
+}
+
+static void kvm_code_written(Machine *m, RamBlock *ram, uint64_t off, uint64_t len)
+{
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        if (m->cpus[i] && m->cpus[i]->target->kvm->code_written) {
+            m->cpus[i]->target->kvm->code_written(m->cpus[i], ram, off, len);
+        }
+    }
+}
+
+static void kvm_ram_watched(Machine *m, RamBlock *ram G_GNUC_UNUSED)
+{
+    enum { RECHECK_WRITES = 4 }; /* TCG_RECHECK_WRITES */
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        if (m->cpus[i] && m->cpus[i]->target->kvm->caches_drop) {
+            m->cpus[i]->target->kvm->caches_drop(m->cpus[i], RECHECK_WRITES);
+        }
+    }
+}
+
+static bool kvm_runs_halted(const Vcpu *cpu)
+{
+    return kvm_irqchip(cpu->machine) != IRQCHIP_OFF;
+}
+
+static void kvm_describe(Machine *m, GString *out)
+{
+    static const char *const chips[] = { "off", "split", "on" };
+    const KvmVm *vm = kvm_vm(m);
+    unsigned used = 0;
+    for (unsigned i = 0; i < vm->n_slots; i++) {
+        used += vm->slots[i].used;
+    }
+    g_string_append_printf(out, "accelerator kvm, kernel-irqchip=%s, %u memory slots\n", chips[vm->irqchip],
+                           used);
+    for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+        const KvmVcpu *k = m->cpus[i] ? kvm_of(m->cpus[i]) : NULL;
+        if (!k) {
+            continue;
+        }
+        const KvmStats *s = &k->stats;
+        g_string_append_printf(out,
+                               "vCPU %u:\n  entries              %" PRIu64 "\n  exits: ports         %" PRIu64
+                               "\n         registers     %" PRIu64 "\n         halts         %" PRIu64
+                               "\n         windows       %" PRIu64 "\n         signals       %" PRIu64
+                               "\n         others        %" PRIu64 "\n",
+                               i, s->runs, s->io, s->mmio, s->hlt, s->irq_window, s->signals, s->other);
+        if (m->cpus[i]->target->kvm->describe) {
+            m->cpus[i]->target->kvm->describe(m->cpus[i], out);
+        }
+    }
+}
+
+const AccelOps accel_kvm_ops = {
+    .name = "kvm",
+    .desc = "hardware virtualization by the Linux kernel",
+    .props = kvm_props,
+    .state_size = sizeof(KvmVm),
+    .available = kvm_available,
+    .machine_init = kvm_machine_init,
+    .machine_fini = kvm_machine_fini,
+    .memory_changed = kvm_memory_changed,
+    .vcpu_init = kvm_vcpu_init,
+    .vcpu_fini = kvm_vcpu_fini,
+    .run = kvm_run_loop,
+    .kick = kvm_kick,
+    .regs_pull = kvm_regs_pull,
+    .regs_push = kvm_regs_push,
+    .runs_halted = kvm_runs_halted,
+    .code_written = kvm_code_written,
+    .ram_watched = kvm_ram_watched,
+    .dirty_log = kvm_dirty_log,
+    .dirty_pull = kvm_dirty_pull,
+    .describe = kvm_describe,
+};

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ * accel/kvm/kvm_internal.h - what the files of the KVM accelerator share.
+ * Threads: each member says who may touch it.
+ */
+#ifndef ACCEL_KVM_INTERNAL_H
+#define ACCEL_KVM_INTERNAL_H
+
+#include "rhea/accel/kvm.h"
+#include "rhea/system/machine.h"
+#include <linux/kvm.h>
+#include <pthread.h>
+
+typedef struct KvmSlot { /* guarded by KvmVm.slot_lock */
+    bool used;
+    uint64_t gpa, size;
+    uint8_t *host;
+    RamBlock *ram;
+    uint64_t ram_off;
+    uint32_t flags; /* KVM_MEM_* */
+} KvmSlot;
+
+typedef struct KvmStats { /* written by the vCPU's thread, read by any: approximate */
+    uint64_t runs, io, mmio, hlt, irq_window, signals, other;
+} KvmStats;
+
+typedef struct KvmVcpu { /* Vcpu.accel */
+    int fd;
+    struct kvm_run *run;
+    size_t run_size;
+    pthread_t thread; /* who calls run(); valid when in_run was ever set */
+    uint8_t in_run;   /* atomic: about to enter KVM_RUN, or in it */
+    bool own;         /* own thread: the CPU struct is what counts, KVM's registers are stale */
+    bool io_pending;  /* own thread: an access was dispatched, KVM has not finished its instruction */
+    KvmStats stats;
+} KvmVcpu;
+
+typedef struct KvmVm { /* Machine.accel_state */
+    /* options */
+    int irqchip_option;
+    bool complete;
+    uint64_t complete_limit;
+    /* set up by machine_init, constant then */
+    int sys_fd, vm_fd;
+    KvmIrqchip irqchip;
+    size_t run_size;
+    unsigned max_slots;
+    bool readonly_slots;
+    bool up;
+    /* memory.c */
+    pthread_mutex_t slot_lock; /* leaf */
+    KvmSlot *slots;
+    unsigned n_slots; /* allocated */
+    /* The gate: vCPUs stay out of KVM_RUN while slots change. */
+    pthread_mutex_t gate_lock;
+    pthread_cond_t gate_changed;
+    bool gate_closed; /* atomic */
+} KvmVm;
+
+static inline KvmVm *kvm_vm(const Machine *m)
+{
+    return m->accel_state;
+}
+static inline KvmVcpu *kvm_of(const Vcpu *cpu)
+{
+    return cpu->accel;
+}
+
+/* open.c: -1 with *errp: the cause and the cure. */
+#define KVM_DEVICE "/dev/kvm"
+int kvm_open(const char *path, Error **errp);
+bool kvm_available(Error **errp);
+
+/* memory.c */
+bool kvm_memory_init(Machine *m, Error **errp);
+void kvm_memory_fini(Machine *m);
+void kvm_memory_changed(Machine *m, const FlatView *was, const FlatView *now);
+void kvm_dirty_log(Machine *m, RamBlock *ram, bool on);
+void kvm_dirty_pull(Machine *m, RamBlock *ram);
+
+/* vcpu.c */
+bool kvm_vcpu_init(Vcpu *cpu, Error **errp);
+void kvm_vcpu_fini(Vcpu *cpu);
+VcpuExit kvm_run_loop(Vcpu *cpu);
+void kvm_kick(Vcpu *cpu);
+void kvm_regs_pull(Vcpu *cpu);
+void kvm_regs_push(Vcpu *cpu);
+void kvm_signal_init(void);
+
+/* exits.c */
+KvmNext kvm_exit(Vcpu *cpu, VcpuExit *out);
+bool kvm_dispatch_io(Vcpu *cpu); /* false: the exit is no access */
+KvmNext kvm_run_failed(Vcpu *cpu, int err, VcpuExit *out);
+
+/* gate.c */
+void kvm_gate_close(Machine *m); /* returns when no vCPU is in KVM_RUN and none will enter */
+void kvm_gate_open(Machine *m);
+
+#endif

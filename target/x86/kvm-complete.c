@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/kvm-complete.c - instructions and states that KVM gives up on run in the interpreter, on
+ *   the same X86Cpu.
+ * Models: an instruction KVM cannot emulate (KVM_INTERNAL_ERROR_EMULATION); system-management mode
+ *   (KVM's own is not used); masked A20, which KVM does not know; paged 32-bit code where KVM lacks it.
+ * Does not model: interrupts from local APICs in the kernel while code runs here: they wait until KVM
+ *   goes on.
+ * Threads: the vCPU's own. The interpreter keeps nothing between its runs: guests write memory without
+ *   its knowledge.
+ */
+#include "kvm.h"
+#include "decode.h"
+#include "rhea/util/log.h"
+#include "t0.h"
+
+#include <string.h>
+
+enum {
+    SLICE = 20000, /* instructions before requests and the reason to be here are looked at again */
+    SMM_SLICE = 256,
+    BURST_MAX = 4096, /* most instructions after one that KVM gave up on */
+    BURST_NEAR = 64,  /* failures with fewer entries in between are near each other */
+    MANY = 100000,    /* completions worth a warning */
+};
+
+bool kvm_x86_complete_init(X86Cpu *cpu, Error **errp)
+{
+    X86Kvm *k = cpu->kvm;
+    if (!x86_tcg_ops.vcpu_init(&cpu->vcpu, errp)) {
+        return false;
+    }
+    k->burst = 1;
+    k->row_said = g_malloc0(x86_n_rows);
+    return true;
+}
+
+void kvm_x86_complete_fini(X86Cpu *cpu)
+{
+    if (cpu->t0) {
+        x86_tcg_ops.vcpu_fini(&cpu->vcpu);
+    }
+    g_clear_pointer(&cpu->kvm->row_said, g_free);
+}
+
+const char *kvm_x86_needs_software(const X86Cpu *cpu)
+{
+    if (cpu->in_smm) {
+        return "system-management mode";
+    }
+    if (G_UNLIKELY(!__atomic_load_n(&cpu->a20_gate, __ATOMIC_ACQUIRE))) {
+        return "masked address line 20";
+    }
+    if (cpu->kvm->no_paging32 && (cpu->cr0 & CR0_PG) && !(cpu->efer & EFER_LMA)) {
+        return "32-bit paging";
+    }
+    return NULL;
+}
+
+/* An event that KVM was about to deliver goes first; pending NMIs become ours. */
+static void take_held_event(X86Cpu *cpu)
+{
+    struct kvm_vcpu_events *e = &cpu->kvm->events;
+    int vector = -1;
+    uint32_t err = 0;
+    bool fault = e->exception.injected || e->exception.pending;
+    if (fault) {
+        vector = e->exception.nr;
+        err = e->exception.has_error_code ? e->exception.error_code : 0;
+    } else if (e->nmi.injected) {
+        vector = EXC_NMI;
+    } else if (e->interrupt.injected) {
+        vector = e->interrupt.nr;
+    }
+    if (e->nmi.pending) {
+        vcpu_interrupt(&cpu->vcpu, X86_IRQ_NMI);
+    }
+    memset(&e->exception, 0, sizeof(e->exception));
+    e->nmi.injected = e->nmi.pending = e->interrupt.injected = e->interrupt.soft = 0;
+    if (vector >= 0) {
+        cpu->exc_vector = vector;
+        cpu->exc_err = err;
+        cpu->sys->pending_fault = fault && vector != EXC_BP && vector != EXC_OF && vector != EXC_DB;
+        cpu->t0->deliver_first = true;
+    }
+}
+
+/* insns: so many, or (0) as long as KVM cannot. */
+KvmNext kvm_x86_run_software(X86Cpu *cpu, uint64_t insns, VcpuExit *out)
+{
+    Vcpu *v = &cpu->vcpu;
+    X86Kvm *k = cpu->kvm;
+    if (!kvm_own_state(v)) {
+        out->why = EXIT_ERROR;
+        return KVM_NEXT_LEAVE;
+    }
+    x86_update_mode(cpu);
+    x86_tlb_flush(cpu, false);
+    x86_units_flush(cpu);
+    take_held_event(cpu);
+    uint64_t start = cpu->insn_count;
+    unsigned budget = v->budget;
+    if (insns == 1) {
+        cpu->insn_limit = start + 1; /* a unit of one instruction is decoded, not sixty-four */
+    } else {
+        v->budget = insns ? (unsigned)insns : cpu->in_smm ? SMM_SLICE : SLICE;
+    }
+    VcpuExit e = x86_tcg_ops.run(v);
+    cpu->insn_limit = 0;
+    v->budget = budget;
+    k->software_insns += cpu->insn_count - start;
+    switch (e.why) {
+    case EXIT_HALT: return KVM_NEXT_AGAIN;
+    case EXIT_SHUTDOWN: *out = e; return KVM_NEXT_LEAVE;
+    case EXIT_KICKED: /* the slice's end, or a request, which the interpreter has taken: the core looks at it
+                       */
+    default: out->why = EXIT_KICKED; return KVM_NEXT_LEAVE;
+    }
+}
+
+/* The row of insn.def at RIP; 0: it cannot be told. */
+static unsigned row_at_rip(X86Cpu *cpu, uint64_t *lin)
+{
+    uint8_t code[X86_MAX_INSN];
+    unsigned n = 0;
+    X86Insn insn;
+    *lin = x86_64_target_ops.pc(&cpu->vcpu);
+    while (n < sizeof(code)) {
+        hwaddr pa;
+        if (!x86_translate_debug(cpu, *lin + n, &pa)) {
+            break;
+        }
+        as_access(&cpu->vcpu.machine->as_mem, pa, code + n, 1, false, (MemAttrs){ .debug = true });
+        n++;
+    }
+    X86Features all = x86_all_features();
+    return x86_decode(cpu->mode, &all, code, n, 0, &insn) == DEC_OK ? insn.row : 0;
+}
+
+static void say_kind(X86Cpu *cpu)
+{
+    X86Kvm *k = cpu->kvm;
+    uint64_t lin;
+    unsigned row = row_at_rip(cpu, &lin);
+    if (k->row_said[row]) {
+        return;
+    }
+    k->row_said[row] = 1;
+    log_info("KVM gives up on %s at 0x%" PRIx64 ": such instructions run in software",
+             row ? x86_rows[row].name : "an instruction", lin);
+}
+
+KvmNext kvm_x86_complete(X86Cpu *cpu, VcpuExit *out)
+{
+    Vcpu *v = &cpu->vcpu;
+    X86Kvm *k = cpu->kvm;
+    if (!kvm_own_state(v)) {
+        out->why = EXIT_ERROR;
+        return KVM_NEXT_LEAVE;
+    }
+    x86_update_mode(cpu);
+    say_kind(cpu);
+    k->completed++;
+    uint64_t limit = kvm_complete_limit(v->machine);
+    if (limit && k->completed > limit) {
+        return kvm_give_up(v, out, "KVM gave up on more than %" PRIu64 " instructions (complete-limit)",
+                           limit);
+    }
+    if (k->completed == MANY) {
+        log_warn("vCPU %u: KVM gave up on %u instructions so far: this guest runs faster with -accel tcg",
+                 v->index, MANY);
+    }
+    /* Where one comes, more do: stay longer each time, and return to single steps when they are far between.
+     */
+    bool near = k->completed > 1 && k->entries - k->last_completed < BURST_NEAR;
+    k->burst = near ? MIN(2 * k->burst, (uint64_t)BURST_MAX) : 1;
+    k->last_completed = k->entries;
+    return kvm_x86_run_software(cpu, k->burst, out);
+}

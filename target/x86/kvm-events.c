@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/kvm-events.c - what happens between entries: interrupts, NMI, INIT, start-up IPI, SMI,
+ *   halts; the events KVM holds for a CPU; and the exits that are this architecture's.
+ * Models: Linux Documentation/virt/kvm/api.rst, 4.16 (KVM_INTERRUPT), 4.31-4.32 (VCPU_EVENTS),
+ *   4.38-4.39 (MP_STATE), 4.64 (KVM_NMI), 5 (if_flag, ready_for_interrupt_injection,
+ *   request_interrupt_window, cr8, apic_base).
+ * Does not model: machine checks.
+ * Threads: the vCPU's own.
+ */
+#include "kvm.h"
+
+#include <string.h>
+
+/* ---- VCPU_EVENTS, MP_STATE ---- */
+
+bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp)
+{
+    struct kvm_vcpu_events *e = &cpu->kvm->events;
+    int r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_VCPU_EVENTS, e);
+    if (r < 0) {
+        return kvm_x86_failed(cpu, "KVM_GET_VCPU_EVENTS", r, errp);
+    }
+    cpu->irq_shadow = e->interrupt.shadow;
+    cpu->nmi_blocked = e->nmi.masked;
+    if (kvm_irqchip(cpu->vcpu.machine) == IRQCHIP_OFF) {
+        return true; /* run states are ours */
+    }
+    struct kvm_mp_state mp;
+    r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_MP_STATE, &mp);
+    if (r < 0) {
+        return kvm_x86_failed(cpu, "KVM_GET_MP_STATE", r, errp);
+    }
+    cpu->wait_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
+    cpu->vcpu.halted = cpu->wait_sipi || mp.mp_state == KVM_MP_STATE_HALTED;
+    return true;
+}
+
+bool kvm_x86_push_events(X86Cpu *cpu, Error **errp)
+{
+    struct kvm_vcpu_events *e = &cpu->kvm->events;
+    e->interrupt.shadow = cpu->irq_shadow ? KVM_X86_SHADOW_INT_STI : 0;
+    e->nmi.masked = cpu->nmi_blocked;
+    e->flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_SMM;
+    e->flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    int r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_SET_VCPU_EVENTS, e);
+    if (r < 0) {
+        return kvm_x86_failed(cpu, "KVM_SET_VCPU_EVENTS", r, errp);
+    }
+    if (kvm_irqchip(cpu->vcpu.machine) == IRQCHIP_OFF) {
+        return true;
+    }
+    struct kvm_mp_state mp = { .mp_state = cpu->wait_sipi     ? KVM_MP_STATE_UNINITIALIZED
+                                           : cpu->vcpu.halted ? KVM_MP_STATE_HALTED
+                                                              : KVM_MP_STATE_RUNNABLE };
+    r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_SET_MP_STATE, &mp);
+    return r < 0 ? kvm_x86_failed(cpu, "KVM_SET_MP_STATE", r, errp) : true;
+}
+
+/* ---- before an entry ---- */
+
+/* INIT, start-up IPI, SMI: they replace state, so it has to be here. True: look again. */
+static bool take_unmaskable(X86Cpu *cpu, uint32_t p)
+{
+    Vcpu *v = &cpu->vcpu;
+    if (!(p & (X86_IRQ_INIT | X86_IRQ_SIPI | X86_IRQ_SMI)) || cpu->in_smm || !kvm_own_state(v)) {
+        return false;
+    }
+    if (p & X86_IRQ_INIT) {
+        vcpu_interrupt_clear(v, X86_IRQ_INIT | X86_IRQ_NMI);
+        if (!cpu->wait_sipi) {
+            x86_cpu_init_event(cpu);
+        }
+        return true;
+    }
+    if (p & X86_IRQ_SIPI) {
+        vcpu_interrupt_clear(v, X86_IRQ_SIPI);
+        if (cpu->wait_sipi) {
+            x86_cpu_start(cpu, (uint8_t)__atomic_load_n(&cpu->sipi_vector, __ATOMIC_ACQUIRE));
+        }
+        return true;
+    }
+    if (cpu->wait_sipi) {
+        return false;
+    }
+    vcpu_interrupt_clear(v, X86_IRQ_SMI);
+    if (cpu->no_smm) {
+        x86_guest_error(cpu, "system-management interrupt dropped: -machine smm=off");
+        return false;
+    }
+    x86_smm_enter(cpu); /* the handler runs in software until RSM */
+    return true;
+}
+
+static int take_vector(X86Cpu *cpu, uint32_t p)
+{
+    int v = -1;
+    if ((p & X86_IRQ_APIC) && cpu->apic_ops) {
+        v = cpu->apic_ops->ack(cpu->apic);
+    }
+    return v < 0 && (p & X86_IRQ_INTR) && cpu->pic_ack ? cpu->pic_ack(cpu->pic_opaque) : v;
+}
+
+/* Gives KVM the next vector when the guest can take it now; else asks for an exit when it can. */
+static bool offer_interrupt(X86Cpu *cpu, struct kvm_run *run)
+{
+    enum { MASKABLE = X86_IRQ_INTR | X86_IRQ_APIC };
+    uint32_t p = vcpu_irq_pending(&cpu->vcpu) & MASKABLE;
+    run->request_interrupt_window = 0;
+    if (!p) {
+        return true;
+    }
+    if (cpu->kvm->window_known && run->ready_for_interrupt_injection && run->if_flag) {
+        int vector = take_vector(cpu, p);
+        if (vector >= 0) {
+            struct kvm_interrupt irq = { .irq = (uint32_t)vector };
+            cpu->kvm->window_known = false;
+            if (kvm_vcpu_ioctl(&cpu->vcpu, KVM_INTERRUPT, &irq) < 0) {
+                return false;
+            }
+        }
+        p = vcpu_irq_pending(&cpu->vcpu) & MASKABLE;
+    }
+    run->request_interrupt_window = p != 0;
+    return true;
+}
+
+static bool no_irqchip(const Vcpu *v)
+{
+    return kvm_irqchip(v->machine) == IRQCHIP_OFF;
+}
+
+KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    struct kvm_run *run = kvm_vcpu_run(v);
+    uint32_t p = vcpu_irq_pending(v);
+    if (p) {
+        vcpu_interrupt_clear(v, p & (X86_IRQ_TLB | X86_IRQ_MCE));
+        if (take_unmaskable(cpu, p)) {
+            return KVM_NEXT_AGAIN;
+        }
+        if ((p & X86_IRQ_NMI) && !cpu->wait_sipi && !cpu->in_smm) {
+            vcpu_interrupt_clear(v, X86_IRQ_NMI);
+            v->halted = v->halted && !no_irqchip(v);
+            kvm_vcpu_ioctl(v, KVM_NMI, NULL);
+        }
+    }
+    if (no_irqchip(v) && v->halted) {
+        if (cpu->wait_sipi || !x86_irq_ready(v)) {
+            out->why = EXIT_HALT;
+            return KVM_NEXT_LEAVE;
+        }
+        v->halted = false;
+    }
+    if (G_UNLIKELY(kvm_x86_needs_software(cpu))) {
+        return kvm_x86_run_software(cpu, 0, out);
+    }
+    if (!offer_interrupt(cpu, run)) {
+        return kvm_give_up(v, out, "KVM refused an interrupt");
+    }
+    if (no_irqchip(v) && cpu->apic_ops) {
+        run->cr8 = cpu->apic_ops->get_tpr(cpu->apic) >> 4;
+    }
+    return KVM_NEXT_ENTER;
+}
+
+/* ---- after it ---- */
+
+void kvm_x86_left(Vcpu *v)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    const struct kvm_run *run = kvm_vcpu_run(v);
+    cpu->kvm->window_known = true;
+    cpu->kvm->entries++;
+    /* For x86_irq_ready(), while KVM has the rest. */
+    cpu->eflags = (cpu->eflags & ~FL_IF) | (run->if_flag ? FL_IF : 0);
+    cpu->irq_shadow = cpu->nmi_blocked = false;
+    if (!no_irqchip(v) || !cpu->apic_ops) {
+        return;
+    }
+    if (cpu->apic_ops->get_tpr(cpu->apic) >> 4 != (run->cr8 & 15)) {
+        cpu->apic_ops->set_tpr(cpu->apic, (uint8_t)(run->cr8 << 4));
+    }
+    if (G_UNLIKELY(run->apic_base != cpu->kvm->apic_base)) {
+        cpu->kvm->apic_base = run->apic_base;
+        if (!cpu->apic_ops->msr_write(cpu->apic, 0x1b, run->apic_base)) {
+            x86_guest_error(cpu, "IA32_APIC_BASE = 0x%llx: no such state of the local APIC",
+                            (unsigned long long)run->apic_base);
+        }
+    }
+}
+
+static KvmNext shutdown_exit(X86Cpu *cpu, VcpuExit *out)
+{
+    if (cpu->kvm->no_paging32 && kvm_completes(cpu->vcpu.machine)) {
+        if (!kvm_own_state(&cpu->vcpu)) {
+            out->why = EXIT_ERROR;
+            return KVM_NEXT_LEAVE;
+        }
+        if (kvm_x86_needs_software(cpu)) { /* no triple fault: the guest switched on what KVM lacks here */
+            return KVM_NEXT_AGAIN;
+        }
+    }
+    out->why = EXIT_SHUTDOWN;
+    return KVM_NEXT_LEAVE;
+}
+
+KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    struct kvm_run *run = kvm_vcpu_run(v);
+    switch (run->exit_reason) {
+    case KVM_EXIT_HLT: v->halted = true; return KVM_NEXT_AGAIN;
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_SET_TPR:
+    case KVM_EXIT_X86_BUS_LOCK: return KVM_NEXT_AGAIN;
+    case KVM_EXIT_HYPERCALL:
+        run->hypercall.ret = (uint64_t)-1000; /* -KVM_ENOSYS */
+        return KVM_NEXT_AGAIN;
+    case KVM_EXIT_SHUTDOWN: return shutdown_exit(cpu, out);
+    case KVM_EXIT_INTERNAL_ERROR:
+        return run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && kvm_completes(v->machine)
+                   ? kvm_x86_complete(cpu, out)
+                   : KVM_NEXT_ENTER;
+    default: return KVM_NEXT_ENTER; /* the accelerator knows it */
+    }
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ * target/x86/kvm.h - what the files of the x86 half of the KVM accelerator share.
+ * Models: struct X86Kvm holds what KVM keeps of a CPU and X86Cpu has no member for, and the vCPU's
+ *   fixed tables.
+ * Threads: the vCPU's own, but for the counters, which any thread reads.
+ */
+#ifndef TARGET_X86_KVM_H
+#define TARGET_X86_KVM_H
+
+#include "cpuid.h"
+#include "rhea/accel/kvm.h"
+#include "sysint.h"
+#include <linux/kvm.h>
+
+typedef struct KvmMsr { /* one register that travels */
+    uint32_t index;
+    uint32_t off;  /* of the uint64_t in X86Cpu */
+    uint64_t seen; /* what KVM has */
+    bool known;
+} KvmMsr;
+
+typedef struct X86Kvm {
+    bool cpuid_told, sregs2, xsave2;
+    /* Can KVM run paged 32-bit code here? Found out when the first CPU is created. */
+    bool no_paging32;
+    /* What the last KVM_RUN told. */
+    bool window_known;  /* run->ready_for_interrupt_injection is of this state */
+    uint64_t apic_base; /* run->apic_base as the local APIC knows it */
+    /* State without a place in X86Cpu: injected and pending events, components of XSAVE this program does not
+     * know. */
+    struct kvm_vcpu_events events;
+    uint8_t *xsave;
+    size_t xsave_size;
+    uint64_t pushed_fip, pushed_fdp; /* KVM's image has no room for FCS and FDS */
+    int64_t tsc_seen; /* X86Cpu.tsc_offset of the last pull: when it differs, somebody wrote the TSC */
+    KvmMsr *msrs;
+    unsigned n_msrs;
+    struct kvm_msrs *msr_buffer;
+    /* Completion (kvm-complete.c). */
+    uint64_t entries, completed, last_completed, software_insns;
+    uint64_t burst;    /* instructions to run in software at the next failure */
+    uint8_t *row_said; /* per row of insn.def */
+} X86Kvm;
+
+/* kvm-regs.c */
+bool kvm_x86_pull_regs(X86Cpu *cpu, Error **errp); /* KVM_GET_REGS, SREGS(2), DEBUGREGS */
+bool kvm_x86_push_regs(X86Cpu *cpu, Error **errp);
+bool kvm_x86_probe_paging32(const Machine *m);
+/* kvm-fpu.c */
+bool kvm_x86_fpu_init(X86Cpu *cpu, Error **errp);
+bool kvm_x86_pull_fpu(X86Cpu *cpu, Error **errp); /* XSAVE, XCRS */
+bool kvm_x86_push_fpu(X86Cpu *cpu, Error **errp);
+/* kvm-msrs.c */
+bool kvm_x86_msrs_init(X86Cpu *cpu, Error **errp);
+bool kvm_x86_pull_msrs(X86Cpu *cpu, Error **errp);
+bool kvm_x86_push_msrs(X86Cpu *cpu, Error **errp);
+/* kvm-events.c */
+bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp); /* VCPU_EVENTS, MP_STATE */
+bool kvm_x86_push_events(X86Cpu *cpu, Error **errp);
+KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out);
+void kvm_x86_left(Vcpu *v);
+KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out);
+/* kvm-cpuid.c */
+bool kvm_x86_tell_cpuid(X86Cpu *cpu, Error **errp);
+/* kvm-complete.c */
+bool kvm_x86_complete_init(X86Cpu *cpu, Error **errp);
+void kvm_x86_complete_fini(X86Cpu *cpu);
+/* KVM cannot run this state, but the interpreter can (system-management mode, A20 masked, paging it lacks).
+ */
+const char *kvm_x86_needs_software(const X86Cpu *cpu);
+KvmNext kvm_x86_run_software(X86Cpu *cpu, uint64_t insns, VcpuExit *out);
+KvmNext kvm_x86_complete(X86Cpu *cpu, VcpuExit *out); /* after KVM_INTERNAL_ERROR_EMULATION */
+
+/* Fails with the name of the ioctl and why. */
+static inline bool kvm_x86_failed(const X86Cpu *cpu, const char *what, int r, Error **errp)
+{
+    return error_set_errno(errp, -r, "vCPU %u: %s failed", cpu->vcpu.index, what);
+}
+
+extern const KvmTargetOps x86_kvm_ops;
+
+#endif
