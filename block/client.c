@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ * block/client.c - clients: the only way for requests into the graph, and the gates in front of it.
+ *
+ * Models: a request counts itself in, then looks whether the gate is closed; who closes sets `closed`, then
+ * looks at the count. Both are sequentially consistent, so one of them sees the other: no request is inside
+ *         when block_gate_close() returns, and none is forgotten in front of an open gate.
+ * Threads: requests on any loop; gates, creation and removal on the main loop's thread.
+ */
+#include "internal.h"
+
+#include <errno.h>
+
+BlockClient *block_client_new(BlockNode *n, const char *name, unsigned perm, unsigned shared, Error **errp)
+{
+    role_assert_main();
+    BlockClient *c = g_new0(BlockClient, 1);
+    c->edge = (BlockEdge){ .node = n, .client = c, .role = g_strdup(name), .perm = perm, .shared = shared };
+    pthread_mutex_init(&c->lock, NULL);
+    if (!block_edge_add(&c->edge, errp)) {
+        pthread_mutex_destroy(&c->lock);
+        g_free((char *)c->edge.role);
+        g_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void gate_close(BlockClient *c)
+{
+    BlockGraph *g = c->edge.node->graph;
+    __atomic_add_fetch(&g->closing, 1, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&c->closed, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&c->in_flight, __ATOMIC_SEQ_CST)) {
+        loop_turn(g->loop, true);
+    }
+    __atomic_sub_fetch(&g->closing, 1, __ATOMIC_SEQ_CST);
+}
+
+static void gate_open(BlockClient *c)
+{
+    pthread_mutex_lock(&c->lock);
+    CoWaiter *w = NULL;
+    if (__atomic_sub_fetch(&c->closed, 1, __ATOMIC_SEQ_CST) == 0) {
+        w = c->waiting.first;
+        c->waiting.first = NULL;
+    }
+    pthread_mutex_unlock(&c->lock);
+    while (w) {
+        CoWaiter *next = w->next; /* w lies on the stack of the one that is woken */
+        co_wake(w->co);
+        w = next;
+    }
+}
+
+void block_client_free(BlockClient *c)
+{
+    if (!c) {
+        return;
+    }
+    role_assert_main();
+    gate_close(c);
+    g_assert(!c->waiting.first);
+    block_edge_remove(&c->edge);
+    pthread_mutex_destroy(&c->lock);
+    g_free((char *)c->edge.role);
+    g_free(c);
+}
+
+BlockNode *block_client_node(const BlockClient *c)
+{
+    return c->edge.node;
+}
+
+void block_client_set_write_through(BlockClient *c, bool on)
+{
+    c->write_through = on;
+}
+
+/* Every client from which requests can reach `n`. */
+static void each_client_above(BlockNode *n, void (*fn)(BlockClient *c))
+{
+    for (unsigned i = 0; i < n->edges_up->len; i++) {
+        BlockEdge *e = g_ptr_array_index(n->edges_up, i);
+        if (e->client) {
+            fn(e->client);
+        } else {
+            each_client_above(e->parent, fn);
+        }
+    }
+}
+
+void block_gate_close(BlockNode *n)
+{
+    role_assert_main();
+    each_client_above(n, gate_close);
+}
+
+void block_gate_open(BlockNode *n)
+{
+    role_assert_main();
+    each_client_above(n, gate_open);
+}
+
+/* Once the count is 0 the client may be gone; the graph stays. */
+static void client_leave(BlockClient *c)
+{
+    BlockGraph *g = c->edge.node->graph;
+    if (__atomic_sub_fetch(&c->in_flight, 1, __ATOMIC_SEQ_CST) == 0 &&
+        G_UNLIKELY(__atomic_load_n(&g->closing, __ATOMIC_SEQ_CST))) {
+        loop_post(g->loop, &g->drained);
+    }
+}
+
+static void client_enter(BlockClient *c)
+{
+    for (;;) {
+        __atomic_add_fetch(&c->in_flight, 1, __ATOMIC_SEQ_CST);
+        if (G_LIKELY(!__atomic_load_n(&c->closed, __ATOMIC_SEQ_CST))) {
+            return;
+        }
+        CoWaiter me = { .co = co_self() };
+        pthread_mutex_lock(&c->lock);
+        bool wait = __atomic_load_n(&c->closed, __ATOMIC_SEQ_CST);
+        if (wait) {
+            me.next = c->waiting.first;
+            c->waiting.first = &me;
+        }
+        pthread_mutex_unlock(&c->lock);
+        client_leave(c);
+        if (wait) {
+            co_yield ();
+        }
+    }
+}
+
+static int client_check(const BlockClient *c, int64_t off, int64_t bytes, unsigned perm)
+{
+    if (perm & ~c->edge.perm) {
+        return -EPERM;
+    }
+    int64_t size = block_size(c->edge.node);
+    return off < 0 || bytes < 0 || off > size || bytes > size - off ? -EIO : 0;
+}
+
+int block_preadv(BlockClient *c, int64_t off, IoVec *v, unsigned flags)
+{
+    client_enter(c);
+    int r = client_check(c, off, (int64_t)v->bytes, BLOCK_PERM_READ);
+    if (r == 0 && v->bytes) {
+        r = node_preadv(c->edge.node, off, v, flags);
+    }
+    client_leave(c);
+    return r;
+}
+
+int block_pwritev(BlockClient *c, int64_t off, IoVec *v, unsigned flags)
+{
+    client_enter(c);
+    int r = client_check(c, off, (int64_t)v->bytes, BLOCK_PERM_WRITE);
+    if (r == 0 && v->bytes) {
+        r = node_pwritev(c->edge.node, off, v, flags | (c->write_through ? BLK_FUA : 0));
+    }
+    client_leave(c);
+    return r;
+}
+
+int block_write_zeroes(BlockClient *c, int64_t off, int64_t bytes, unsigned flags)
+{
+    client_enter(c);
+    int r = client_check(c, off, bytes, BLOCK_PERM_WRITE);
+    if (r == 0 && bytes) {
+        r = node_write_zeroes(c->edge.node, off, bytes, flags | (c->write_through ? BLK_FUA : 0));
+    }
+    client_leave(c);
+    return r;
+}
+
+int block_discard(BlockClient *c, int64_t off, int64_t bytes)
+{
+    client_enter(c);
+    int r = client_check(c, off, bytes, BLOCK_PERM_WRITE);
+    if (r == 0 && bytes) {
+        r = node_discard(c->edge.node, off, bytes);
+    }
+    client_leave(c);
+    return r;
+}
+
+int block_flush(BlockClient *c)
+{
+    client_enter(c);
+    int r = node_flush(c->edge.node);
+    client_leave(c);
+    return r;
+}
+
+int block_extent(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    client_enter(c);
+    int r = client_check(c, off, bytes, 0);
+    if (r == 0) {
+        r = node_extent(c->edge.node, off, bytes, out);
+    }
+    client_leave(c);
+    return r;
+}
+
+/* Goes down while a layer leaves the range to its backing node. Beyond a shorter backing node all is zero. */
+static int extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    for (unsigned depth = 0;; depth++) {
+        int r = node_extent(n, off, bytes, out);
+        if (r < 0) {
+            return r;
+        }
+        out->depth = depth;
+        BlockNode *below = block_backing(n);
+        if (out->allocated || !below || below == base) {
+            return 0;
+        }
+        int64_t left = block_size(below) - off;
+        bytes = out->bytes;
+        if (left <= 0) {
+            *out = (BlockExtent){ .bytes = bytes, .zero = true, .depth = depth + 1 };
+            return 0;
+        }
+        bytes = MIN(bytes, left);
+        n = below;
+    }
+}
+
+int block_extent_above(BlockClient *c, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    client_enter(c);
+    int r = client_check(c, off, bytes, 0);
+    if (r == 0) {
+        r = extent_above(c->edge.node, base, off, bytes, out);
+    }
+    client_leave(c);
+    return r;
+}
+
+bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp)
+{
+    client_enter(c);
+    bool ok;
+    if (!(c->edge.perm & BLOCK_PERM_RESIZE)) {
+        ok = error_set(errp, "'%s' may not resize node '%s'", c->edge.role, c->edge.node->name);
+    } else {
+        ok = node_truncate(c->edge.node, size, prealloc, errp);
+    }
+    client_leave(c);
+    return ok;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ * block/file-io.c - one request to a descriptor, by the engine the node chose.
+ *
+ * Models: short transfers go on where they stopped; reads beyond the end give zeros. With aio=threads a
+ * buffered read is first tried without waiting (RWF_NOWAIT): what the page cache holds needs no other thread.
+ * Threads: coroutines on any loop.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { NOWAIT_MAX = 128 * 1024 }; /* a longer copy would keep the loop busy */
+
+typedef struct RwCall {
+    int fd, flags;
+    bool write;
+    int64_t off;
+    const struct iovec *iov;
+    unsigned n;
+    ssize_t done;
+} RwCall;
+
+static int rw_call(void *opaque)
+{
+    RwCall *c = opaque;
+    do {
+        c->done =
+            c->write ? pwritev(c->fd, c->iov, (int)c->n, c->off) : preadv(c->fd, c->iov, (int)c->n, c->off);
+    } while (c->done < 0 && errno == EINTR);
+    return c->done < 0 ? -errno : 0;
+}
+
+static ssize_t threads_rw(FileIo *io, bool write, int64_t off, const struct iovec *iov, unsigned n,
+                          size_t bytes)
+{
+    if (!write && bytes <= NOWAIT_MAX && __atomic_load_n(&io->nowait, __ATOMIC_RELAXED)) {
+        ssize_t r = preadv2(io->fd, iov, (int)n, off, RWF_NOWAIT);
+        if (r > 0) {
+            return r;
+        }
+        if (r < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)) {
+            __atomic_store_n(&io->nowait, false, __ATOMIC_RELAXED);
+        }
+    }
+    RwCall c = { .fd = io->fd, .write = write, .off = off, .iov = iov, .n = n };
+    int r = worker_run(io->workers, rw_call, &c);
+    return r < 0 ? r : c.done;
+}
+
+static ssize_t engine_rw(FileIo *io, bool write, int64_t off, const struct iovec *iov, unsigned n,
+                         size_t bytes)
+{
+    switch (io->aio) {
+    case BLOCK_AIO_IO_URING: return uring_rw(io->fd, write, off, iov, n);
+    case BLOCK_AIO_NATIVE: return aio_rw(io->fd, write, off, iov, n);
+    case BLOCK_AIO_THREADS: break;
+    }
+    return threads_rw(io, write, off, iov, n, bytes);
+}
+
+int file_io_rw(FileIo *io, bool write, int64_t off, IoVec *v)
+{
+    size_t done = 0;
+    while (done < v->bytes) {
+        IoVec rest;
+        iov_init(&rest);
+        const IoVec *now = v;
+        if (done > 0 || v->n > IOV_MAX) {
+            iov_add_slice(&rest, v, done, v->bytes - done);
+            now = &rest;
+        }
+        ssize_t r = engine_rw(io, write, off + (int64_t)done, now->iov, MIN(now->n, IOV_MAX), now->bytes);
+        iov_fini(&rest);
+        if (r < 0) {
+            return (int)r;
+        }
+        if (r == 0) {
+            if (write) {
+                return -ENOSPC;
+            }
+            iov_fill(v, done, 0, v->bytes - done);
+            break;
+        }
+        done += (size_t)r;
+    }
+    return 0;
+}
+
+static int sync_call(void *opaque)
+{
+    const FileIo *io = opaque;
+    return fdatasync(io->fd) < 0 ? -errno : 0;
+}
+
+int file_io_sync(FileIo *io)
+{
+    if (io->aio == BLOCK_AIO_IO_URING) {
+        return uring_sync(io->fd);
+    }
+    return worker_run(io->workers, sync_call, io);
+}

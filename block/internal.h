@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * block/internal.h - the core's own structures: graph, clients, and how a file reaches the kernel.
+ */
+#ifndef BLOCK_INTERNAL_H
+#define BLOCK_INTERNAL_H
+
+#include "rhea/block/driver.h"
+
+enum { BLOCK_WORKERS = 64, BLOCK_MAX_DEPTH = 200, BLOCK_BOUNCE = 1024 * 1024 };
+#define BLOCK_MAX_SIZE ((int64_t)0x7ffffffffffffe00)
+
+struct BlockGraph {
+    Loop *loop;
+    WorkerPool *workers;
+    GPtrArray *nodes; /* all, borrowed */
+    unsigned next_name, depth;
+    unsigned closing; /* atomic: gates that the main loop is waiting to see empty */
+    Task drained;     /* ends the turn it waits in */
+};
+
+struct BlockClient {
+    BlockEdge edge;
+    bool write_through;
+    unsigned in_flight;   /* atomic: requests inside */
+    unsigned closed;      /* atomic: gate_close calls that are not undone; written by the main loop */
+    pthread_mutex_t lock; /* for `waiting` */
+    CoList waiting;       /* requests in front of the closed gate */
+};
+
+/* What a node needs of the node below it. */
+void block_child_perm(const BlockNode *n, const BlockEdge *e, unsigned *perm, unsigned *shared);
+/* Recomputes what all users of `n` do and allow, down to the leaves. On failure nothing has changed. */
+bool block_update_perm(BlockNode *n, Error **errp);
+/* Adds a use (owned by its parent or client) and takes a reference. */
+bool block_edge_add(BlockEdge *e, Error **errp);
+void block_edge_remove(BlockEdge *e);
+
+/* How requests to a descriptor reach the kernel. */
+typedef struct FileIo {
+    int fd;
+    BlockAio aio;
+    bool nowait; /* atomic: reads may be tried without waiting (RWF_NOWAIT) */
+    WorkerPool *workers;
+} FileIo;
+int file_io_rw(FileIo *io, bool write, int64_t off,
+               IoVec *v) CO_FN; /* 0 or -errno; reads past the end: zeros */
+int file_io_sync(FileIo *io) CO_FN;
+
+/* Engines: bytes transferred or -errno. supported() says why not. */
+bool uring_supported(Error **errp);
+ssize_t uring_rw(int fd, bool write, int64_t off, const struct iovec *iov, unsigned n) CO_FN;
+int uring_sync(int fd) CO_FN;
+bool aio_supported(Error **errp);
+ssize_t aio_rw(int fd, bool write, int64_t off, const struct iovec *iov, unsigned n) CO_FN;
+
+/* Byte-range locks that QEMU's tools understand. `have` are those held; what is missing is taken, what is
+ * too much dropped. On failure `have` stays. */
+typedef struct FileLocks {
+    unsigned perm, unshared;
+} FileLocks;
+bool file_lock_set(int fd, const char *filename, FileLocks *have, FileLocks want, Error **errp);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+ * block/io.c - requests to a node: what every driver would otherwise do by itself.
+ *
+ * Models: zero detection, FUA by write and flush, write_zeroes and discard cut to what the driver takes,
+ * buffers of zeros where a driver has no write_zeroes. Threads: coroutines on any loop; no state.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+int node_preadv(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
+{
+    return v->bytes ? n->driver->preadv(n, off, v, flags) : 0;
+}
+
+int node_pread(BlockNode *n, int64_t off, void *buf, size_t len)
+{
+    IoVec v;
+    iov_init_buf(&v, buf, len);
+    return node_preadv(n, off, &v, 0);
+}
+
+static int finish_write(BlockNode *n, int r, unsigned flags)
+{
+    return r == 0 && (flags & BLK_FUA) ? node_flush(n) : r;
+}
+
+int node_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
+{
+    if (n->read_only) {
+        return -EPERM;
+    }
+    if (v->bytes == 0) {
+        return 0;
+    }
+    if (n->detect_zeroes != BLOCK_DETECT_ZEROES_OFF && !(flags & BLK_COMPRESSED) &&
+        iov_is_zero(v, 0, v->bytes)) {
+        unsigned unmap = n->detect_zeroes == BLOCK_DETECT_ZEROES_UNMAP ? BLK_MAY_UNMAP : 0;
+        return node_write_zeroes(n, off, (int64_t)v->bytes, (flags & BLK_FUA) | unmap);
+    }
+    return finish_write(n, n->driver->pwritev(n, off, v, flags & BLK_COMPRESSED), flags);
+}
+
+int node_pwrite(BlockNode *n, int64_t off, const void *buf, size_t len)
+{
+    IoVec v;
+    iov_init_buf(&v, (void *)buf, len);
+    return node_pwritev(n, off, &v, 0);
+}
+
+/* Plain writes of zeros, in pieces of bounded size. */
+static int write_zero_buffers(BlockNode *n, int64_t off, int64_t bytes)
+{
+    size_t room = (size_t)MIN(bytes, (int64_t)BLOCK_BOUNCE);
+    void *zeros =
+        mmap(NULL, room, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); /* aligned, costs one page */
+    if (zeros == MAP_FAILED) {
+        return -ENOMEM;
+    }
+    int r = 0;
+    while (bytes > 0 && r == 0) {
+        IoVec v;
+        size_t len = (size_t)MIN(bytes, (int64_t)room);
+        iov_init_buf(&v, zeros, len);
+        r = n->driver->pwritev(n, off, &v, 0);
+        off += (int64_t)len;
+        bytes -= (int64_t)len;
+    }
+    munmap(zeros, room);
+    return r;
+}
+
+static int write_zeroes_piece(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
+{
+    int r = n->driver->write_zeroes ? n->driver->write_zeroes(n, off, bytes, flags) : -ENOTSUP;
+    if (r == -ENOTSUP && !(flags & BLK_NO_FALLBACK)) {
+        r = write_zero_buffers(n, off, bytes);
+    }
+    return r;
+}
+
+/* [off, end) without the parts that are not whole units; the end of the node counts as a whole one. */
+static void inner_units(const BlockNode *n, int64_t unit, int64_t off, int64_t end, int64_t *from,
+                        int64_t *to)
+{
+    *from = (off + unit - 1) / unit * unit;
+    *to = end == block_size(n) ? end : end / unit * unit;
+    if (*from >= *to) {
+        *from = *to = end;
+    }
+}
+
+int node_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
+{
+    if (n->read_only) {
+        return -EPERM;
+    }
+    if (n->discard != BLOCK_DISCARD_UNMAP) {
+        flags &= ~(unsigned)BLK_MAY_UNMAP;
+    }
+    int64_t end = off + bytes, from, to;
+    inner_units(n, n->zero_align, off, end, &from, &to);
+    if (from > off && (flags & BLK_NO_FALLBACK)) {
+        return -ENOTSUP;
+    }
+    unsigned pass = flags & (BLK_MAY_UNMAP | BLK_NO_FALLBACK);
+    int r = from > off ? write_zero_buffers(n, off, from - off) : 0;
+    while (r == 0 && from < to) {
+        int64_t len = MIN(to - from, n->max_zeroes);
+        r = write_zeroes_piece(n, from, len, pass);
+        from += len;
+    }
+    if (r == 0 && to < end) {
+        r = flags & BLK_NO_FALLBACK ? -ENOTSUP : write_zero_buffers(n, to, end - to);
+    }
+    return finish_write(n, r, flags);
+}
+
+int node_discard(BlockNode *n, int64_t off, int64_t bytes)
+{
+    if (n->read_only) {
+        return -EPERM;
+    }
+    if (n->discard != BLOCK_DISCARD_UNMAP || !n->driver->discard) {
+        return 0; /* advice that is not taken */
+    }
+    int64_t from, to;
+    inner_units(n, n->zero_align, off, off + bytes, &from, &to);
+    int r = 0;
+    while (r == 0 && from < to) {
+        int64_t len = MIN(to - from, n->max_zeroes);
+        r = n->driver->discard(n, from, len);
+        from += len;
+    }
+    return r == -ENOTSUP ? 0 : r;
+}
+
+int node_flush(BlockNode *n)
+{
+    return n->read_only || !n->driver->flush ? 0 : n->driver->flush(n);
+}
+
+int node_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    *out = (BlockExtent){ .bytes = bytes };
+    if (bytes == 0) {
+        return 0;
+    }
+    if (!n->driver->extent) {
+        *out = (BlockExtent){ .bytes = bytes, .data = true, .allocated = true, .host = n, .host_off = off };
+        return 0;
+    }
+    int r = n->driver->extent(n, off, bytes, out);
+    g_assert(r < 0 || (out->bytes > 0 && out->bytes <= bytes));
+    return r;
+}
+
+bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
+{
+    if (n->read_only) {
+        return error_set(errp, "block node '%s' is read-only", n->name);
+    }
+    if (size < 0 || size > BLOCK_MAX_SIZE) {
+        return error_set(errp, "%" PRId64 " bytes are more than an image can have", size);
+    }
+    if (!n->driver->truncate) {
+        return error_set(errp, "'%s' nodes cannot be resized", n->driver->name);
+    }
+    return n->driver->truncate(n, size, prealloc, errp);
+}

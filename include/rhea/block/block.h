@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/block/block.h - disks and images, as their users see them.
+ *
+ * A graph holds the nodes of one machine or tool. A node is one open layer: a file, a format on top of it. A
+ * client is a root: a device, an export, a tool; requests enter only there, through its gate. Configuration
+ * (open, close, clients, gates) belongs to the main loop's thread; requests are coroutines on any loop.
+ * Data-path functions return 0 or -errno. docs/devel/block.md has the rules.
+ */
+#ifndef RHEA_BLOCK_BLOCK_H
+#define RHEA_BLOCK_BLOCK_H
+
+#include "rhea/util/co.h"
+#include "rhea/util/iov.h"
+#include "rhea/util/json.h"
+#include "rhea/util/roles.h"
+#include "rhea/util/worker.h"
+
+typedef struct BlockGraph BlockGraph;
+typedef struct BlockNode BlockNode;
+typedef struct BlockClient BlockClient;
+
+typedef enum BlockFlags {
+    BLK_FUA = 1,         /* on stable storage when the request completes */
+    BLK_MAY_UNMAP = 2,   /* write_zeroes: the space may be given back */
+    BLK_NO_FALLBACK = 4, /* write_zeroes: -ENOTSUP rather than writing buffers of zeros */
+    BLK_COMPRESSED = 8,  /* pwritev of whole clusters: store them compressed, or -ENOTSUP */
+} BlockFlags;
+
+/* What a user does to a node, and what it lets others do at the same time. QEMU's lock bytes have the same
+ * order. */
+enum {
+    BLOCK_PERM_READ = 1, /* sees consistent data */
+    BLOCK_PERM_WRITE = 2,
+    BLOCK_PERM_WRITE_UNCHANGED = 4, /* writes that change no data */
+    BLOCK_PERM_RESIZE = 8,
+    BLOCK_PERM_ALL = 15,
+};
+
+/* What lies at [off, off + bytes). */
+typedef struct BlockExtent {
+    int64_t bytes;  /* how far this holds */
+    bool data;      /* stored here or below */
+    bool zero;      /* reads as zeros */
+    bool allocated; /* decided by this layer, not by its backing node */
+    bool compressed;
+    BlockNode *host; /* where the bytes lie as they are, NULL: nowhere */
+    int64_t host_off;
+    unsigned depth; /* block_extent_above: layers below the top one */
+} BlockExtent;
+
+BlockGraph *block_graph_new(Loop *main_loop) MAIN_LOOP;
+void block_graph_free(BlockGraph *g) MAIN_LOOP; /* all clients and references must be gone */
+Loop *block_graph_loop(const BlockGraph *g);
+WorkerPool *block_graph_workers(const BlockGraph *g);
+
+/* Opens a node; the caller gets a reference. `options` is what type_decode takes for BlockdevOptions; values
+ * are text when from_text. */
+BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error **errp) MAIN_LOOP;
+/* Options of an image named on a tool's command line or in a backing-file field: "json:{...}", or a path,
+ * whose driver is `format`, or what the content says when that is NULL. A new object. */
+Json *block_image_options(const char *name, const char *format, Error **errp) MAIN_LOOP;
+BlockNode *block_find(const BlockGraph *g, const char *name) MAIN_LOOP; /* borrowed, NULL: none */
+BlockNode *block_ref(BlockNode *n) MAIN_LOOP;
+void block_unref(BlockNode *n) MAIN_LOOP; /* the last one closes it: flushes, writes what is cached */
+
+const char *block_name(const BlockNode *n);
+const char *block_driver_name(const BlockNode *n);
+const char *block_filename(const BlockNode *n); /* as it was given; "" when there is none */
+int64_t block_size(const BlockNode *n);
+bool block_is_read_only(const BlockNode *n);
+BlockNode *block_backing(const BlockNode *n); /* borrowed, NULL: none */
+BlockNode *block_file(const BlockNode *n);
+BlockNode *block_data_file(const BlockNode *n); /* NULL: none */
+/* Bytes allocated by the host's file system for the node and what is below it, not its backing nodes; -1:
+ * unknown. */
+int64_t block_allocated_bytes(const BlockNode *n);
+
+/* Clients. perm and shared are BLOCK_PERM_ sets; a conflict with another user fails. Takes its own reference.
+ */
+BlockClient *block_client_new(BlockNode *n, const char *name, unsigned perm, unsigned shared,
+                              Error **errp) MAIN_LOOP;
+void block_client_free(BlockClient *c) MAIN_LOOP; /* waits for its requests */
+BlockNode *block_client_node(const BlockClient *c);
+void block_client_set_write_through(BlockClient *c, bool on) MAIN_LOOP; /* every write is BLK_FUA */
+
+int block_preadv(BlockClient *c, int64_t off, IoVec *v, unsigned flags) CO_FN;
+int block_pwritev(BlockClient *c, int64_t off, IoVec *v, unsigned flags) CO_FN;
+int block_write_zeroes(BlockClient *c, int64_t off, int64_t bytes, unsigned flags) CO_FN;
+int block_discard(BlockClient *c, int64_t off, int64_t bytes) CO_FN;
+int block_flush(BlockClient *c) CO_FN;
+int block_extent(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out) CO_FN; /* this layer's view */
+/* The view through backing nodes down to, not including, `base` (NULL: all). */
+int block_extent_above(BlockClient *c, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+/* prealloc: a BlockPrealloc. `exact`: fail rather than leave another size. */
+bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp) CO_FN;
+
+/* Gates: stop admitting requests to every client above `n` and wait until none is in flight. Nests. */
+void block_gate_close(BlockNode *n) MAIN_LOOP;
+void block_gate_open(BlockNode *n) MAIN_LOOP;
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/block/test-model.c - random operations against a flat copy, for each driver and mode.
+ */
+#include "blocktest.h"
+#include <stdlib.h>
+
+enum { SIZE = 3 * 1024 * 1024 + 512 };
+
+/* The options follow the file's name. */
+static void test_options(BlockTest *t, gconstpointer options)
+{
+    g_autofree char *path = bt_file(t, "img", SIZE);
+    BlockModel m;
+    BlockClient *c =
+        bt_client(bt_open(t, "raw,%s,file.driver=file,file.filename=%s", (const char *)options, path));
+    bt_model_init(&m, block_size(block_client_node(c)), 3000);
+    bt_model_run(t, c, &m);
+    block_client_free(c);
+    /* What another opening sees. */
+    c = bt_client(
+        bt_open(t, "raw,%s,read-only=on,file.driver=file,file.filename=%s", (const char *)options, path));
+    bt_model_compare(c, &m);
+    block_client_free(c);
+    bt_model_fini(&m);
+}
+
+static void setup(BlockTest *t, gconstpointer data)
+{
+    bt_setup(t);
+}
+static void teardown(BlockTest *t, gconstpointer data)
+{
+    bt_teardown(t);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name, *options;
+    } cases[] = {
+        { "threads", "file.aio=threads" },
+        { "uring", "file.aio=io_uring" },
+        { "direct", "cache.direct=on" },
+        { "native", "cache.direct=on,file.aio=native" },
+        { "uring-direct", "cache.direct=on,file.aio=io_uring" },
+        { "offset", "offset=12345,size=2000000" },
+        { "offset-direct", "offset=4096,size=2000000,cache.direct=on" },
+        { "detect-zeroes", "detect-zeroes=unmap" },
+        { "no-flush", "cache.no-flush=on" },
+    };
+    g_test_init(&argc, &argv, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *path = g_strdup_printf("/block/model/%s", cases[i].name);
+        g_test_add(path, BlockTest, cases[i].options, setup, test_options, teardown);
+    }
+    return g_test_run();
+}
