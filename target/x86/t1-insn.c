@@ -482,20 +482,24 @@ static void emit_call(T1 *t, const X86Insn *d)
     call_to(t, to, cut(t, insn_end(t)));
 }
 
+/* A jump that is taken when the address in reg is not canonical: salts make tags of such addresses, so that they must not be compared
+ * with tags. */
+static uint8_t *jump_if_wild(T1 *t, int reg, int temp)
+{
+    Asm *a = &t->hot;
+    e_mov_rr(a, temp, reg);
+    e_op(a, E_W, 0x03, (unsigned)temp, TR(canonical));
+    e_shift_ri(a, true, 5, temp, t->cpu->cr4 & CR4_LA57 ? 57 : 48);
+    return e_jcc(a, CC_NE);
+}
+
 /* Target in T1_; undo: what to add to RSP before the T0 function runs instead (which raises #GP). call: with a return
- * address for the shadow stack. */
+ * address for the shadow stack; the target is canonical. */
 static void indirect(T1 *t, int32_t undo, bool call)
 {
     Asm *a = &t->hot;
     size_t jc = offsetof(X86Cpu, tr1.jc);
-    uint8_t *wild = NULL;
-    if (t->code64) { /* salts make tags of what is not canonical: such a target must not be compared with them */
-        unsigned bits = t->cpu->cr4 & CR4_LA57 ? 57 : 48;
-        e_mov_rr(a, T2_, T1_);
-        e_op(a, E_W, 0x03, T2_, TR(canonical));
-        e_shift_ri(a, true, 5, T2_, bits);
-        wild = e_jcc(a, CC_NE);
-    }
+    uint8_t *wild = t->code64 && !call ? jump_if_wild(t, T1_, T2_) : NULL;
     e_mov_rr(a, T0_, T1_);
     e_shift_ri(a, true, 5, T0_, 8);
     e_op(a, 0, 0x33, T0_, h_reg(T1_));
@@ -512,7 +516,7 @@ static void indirect(T1 *t, int32_t undo, bool call)
     if (call) {
         shadow_pad(t, cut(t, insn_end(t)));
     }
-    if (!t->code64) {
+    if (!wild) {
         e_patch(miss, t->thunk->indirect - t->rx_off);
         return;
     }
@@ -560,7 +564,9 @@ static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
         load_sized(a, hold, o == H_NONE ? t1_gpr_mem(d->rm) : h_reg(o), n);
     }
     if (call) {
-        if (!t->code64) { /* the stack's check needs T2_ */
+        if (t->code64) { /* before the push, which may overwrite the operand */
+            t1_side(t, SIDE_EXEC, jump_if_wild(t, T2_, T0_));
+        } else { /* the stack's check needs T2_ */
             e_store(a, TR(tmp), T2_);
         }
         HOp m = t1_stack_check(t, -(int32_t)n, n, true, &s);
@@ -568,7 +574,7 @@ static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
         add_rsp(t, -(int32_t)n);
         t->code64 ? e_mov_rr(a, T1_, T2_) : e_load(a, T1_, TR(tmp));
     }
-    indirect(t, call ? (int32_t)n : 0, call);
+    indirect(t, 0, call);
 }
 
 bool t1_traps(const X86Insn *d)
