@@ -123,9 +123,10 @@ class Vm:
             self.fail(f"exit status {self.p.returncode}, expected {status}")
 
 
-def linux(kernel, initrd, append="", *args, timeout=120, mem="512M"):
+def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg"):
     """A Linux guest with its console on stdout."""
-    return Vm("-nodefaults", "-M", "pc", "-accel", "tcg", "-m", mem, "-display", "none", "-serial", "stdio",
+    assert "-accel" not in args, "a second -accel is what is tried after the first"
+    return Vm("-nodefaults", "-M", "pc", "-accel", accel, "-m", mem, "-display", "none", "-serial", "stdio",
               "-no-reboot", "-kernel", kernel, "-initrd", initrd,
               "-append", f"console=ttyS0 panic=-1 {append}".strip(), *args, timeout=timeout)
 

@@ -35,11 +35,12 @@ done
 HEALTH = "\ndmesg | grep -ciE 'BUG:|WARNING:|soft lockup|rcu.*stall|hung' ; true\n"
 
 
-def boot(flavour, cpu, smp, script, *args, timeout=240):
+def boot(flavour, cpu, smp, script, *args, timeout=240, accel="tcg"):
     kernel = rt.asset(guest_assets.kernel, flavour)
     initrd = rt.once(script)
     try:
-        with rt.linux(kernel, initrd, "quiet mitigations=off", "-cpu", cpu, "-smp", smp, *args, timeout=timeout) as vm:
+        with rt.linux(kernel, initrd, "quiet mitigations=off", "-cpu", cpu, "-smp", smp, *args, timeout=timeout,
+                      accel=accel) as vm:
             return rt.once_output(vm).split("\n")
     finally:
         os.unlink(initrd)
@@ -124,7 +125,7 @@ def icount_two():
 
 
 def single_thread():
-    out = boot("cloud", "qemu64", "2", "nproc" + LOAD + HEALTH, "-accel", "tcg,thread=single", timeout=400)
+    out = boot("cloud", "qemu64", "2", "nproc" + LOAD + HEALTH, accel="tcg,thread=single", timeout=400)
     want(out, "2", "spun 1")
 
 
