@@ -190,16 +190,12 @@ void kvm_x86_left(Vcpu *v)
     }
 }
 
+/* Where KVM refuses to switch on 32-bit paging, with a #GP of its own, guests that have no handlers yet fall into a
+ * triple fault. There the interpreter tries what KVM says the guest died of: a real triple fault it finds, too. */
 static KvmNext shutdown_exit(X86Cpu *cpu, VcpuExit *out)
 {
     if (cpu->kvm->no_paging32 && kvm_completes(cpu->vcpu.machine)) {
-        if (!kvm_own_state(&cpu->vcpu)) {
-            out->why = EXIT_ERROR;
-            return KVM_NEXT_LEAVE;
-        }
-        if (kvm_x86_needs_software(cpu)) { /* no triple fault: the guest switched on what KVM lacks here */
-            return KVM_NEXT_AGAIN;
-        }
+        return kvm_x86_complete(cpu, out);
     }
     out->why = EXIT_SHUTDOWN;
     return KVM_NEXT_LEAVE;

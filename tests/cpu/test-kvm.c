@@ -344,10 +344,17 @@ GUEST_CODE(k_paged, 32, "mov $3, %ecx\n 1: mov %ecx, (%edi,%ecx,4)\n add (%edi,%
 GUEST_CODE(k_paged_off, 32, "mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n mov $11, %ebx\n or $0x80000000, %eax\n"
                             "mov %eax, %cr0\n mov $12, %ecx\n mov %ebx, (%edi)\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
                             "mov $13, %edx\n out %eax, $0x80\n");
+/* From real protected mode: builds an identity map of 4 MiB pages at 1 MiB, switches paging on and off. */
+GUEST_CODE(k_page_on, 32, "push $0\n push $0\n lidt (%esp)\n mov $0x100000, %edx\n mov $0x83, %eax\n 1: mov %eax, (%edx)\n add $4, %edx\n add $0x400000, %eax\n"
+                          "cmp $0x100010, %edx\n jb 1b\n mov $0x100000, %edx\n mov %edx, %cr3\n mov %cr4, %edx\n or $0x10, %edx\n"
+                          "mov %edx, %cr4\n mov %cr0, %eax\n or $0x80000000, %eax\n mov %eax, %cr0\n jmp 2f\n 2: mov $21, %ebx\n"
+                          "mov %ebx, (%edi)\n mov 0x4(%edi), %ecx\n and $0x7fffffff, %eax\n mov %eax, %cr0\n mov $22, %ecx\n"
+                          "out %al, $0x81\n");
 static const Case cases[] = {
     CASE(k_real, REAL16), CASE(k_real_int, REAL16), CASE(k_real_div, REAL16), CASE(k_pm, PROT32), CASE(k_pm_ud, PROT32),
     CASE(k_long, LONG64), CASE(k_long_pf, LONG64), CASE(k_long_gp, LONG64), CASE(k_long_down, LONG64),
     CASE(k_user, USER64), CASE(k_paged, PAGED32), CASE(k_paged_off, PAGED32),
+    CASE(k_page_on, PROT32),
 };
 
 static void test_same(gconstpointer data)

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Real software on KVM. Where KVM emulates guests, much of it lives from what the interpreter does for KVM: how far it
+gets there, and how often, is asserted."""
+import os
+import re
+import socket
+import sys
+import tempfile
+
+import rheatest as rt
+from rheatest import guest_assets
+
+
+def emulated():
+    """Does this host's KVM emulate guests? As accel/kvm/open.c tells."""
+    with open("/proc/cpuinfo") as f:
+        ext = re.search(r"^flags.*\b(vmx|svm)\b", f.read(), re.M)
+    return not (ext and (os.path.isdir("/sys/module/kvm_intel") or os.path.isdir("/sys/module/kvm_amd")))
+
+
+class KvmVm(rt.Vm):
+    """A machine on KVM with a monitor on a socket."""
+
+    def __init__(self, *args, accel="kvm", timeout=120):
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            raise rt.Skip("/dev/kvm cannot be opened")
+        self.mon_dir = tempfile.mkdtemp(prefix="rhea-mon-")
+        self.mon = os.path.join(self.mon_dir, "mon")
+        super().__init__("-nodefaults", "-M", "pc", "-accel", accel, "-display", "none", "-no-reboot",
+                         "-chardev", f"socket,id=m,path={self.mon},server=on,wait=off", "-mon", "m", *args, timeout=timeout)
+
+    def finish(self):
+        """Reads `info jit`, ends the machine; returns what was counted."""
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(60)
+        s.connect(self.mon)
+        s.sendall(b"info jit\n")
+        text = b""
+        while b"completed in software" not in text:
+            data = s.recv(65536)
+            if not data:
+                self.fail("the monitor is gone")
+            text += data
+        while text.count(b"(qemu)") < 2:
+            text += s.recv(65536)
+        s.sendall(b"quit\n")
+        self.wait(0)
+        s.close()
+        os.unlink(self.mon) if os.path.exists(self.mon) else None
+        os.rmdir(self.mon_dir)
+        text = text.decode("utf-8", "replace")
+        for line in self.err().splitlines():
+            if not re.search(r": (info: (KVM gives up on|this host's KVM shows)|warning: CPU model)", line):
+                self.fail(f"unexpected: {line}")
+        number = lambda what: sum(int(n) for n in re.findall(what + r" +(\d+)", text))
+        return {"entries": number("entries"), "completed": number("completed in software"),
+                "software": sum(int(n) for n in re.findall(r"\((\d+) instructions\)", text))}
+
+
+SEABIOS = ["-m", "128M", "-chardev", "stdio,id=log", "-device", "isa-debugcon,iobase=0x402,chardev=log"]
+
+
+def seabios(*args, accel="kvm"):
+    with KvmVm(*SEABIOS, *args, accel=accel, timeout=120) as vm:
+        vm.expect("SeaBIOS")
+        vm.expect("No bootable device")
+        return vm.finish()
+
+
+def kvm_seabios():
+    """SeaBIOS comes to its end with one CPU; its system-management handler ran in the interpreter."""
+    n = seabios()
+    assert n["software"] > 0, n
+    return n
+
+
+def kvm_seabios_smp():
+    """... and with four, started by INIT and start-up IPI."""
+    with KvmVm(*SEABIOS, "-smp", "4", timeout=200) as vm:
+        vm.expect(r"Found 4 cpu\(s\) max supported 4 cpu\(s\)")
+        vm.expect("No bootable device")
+        return vm.finish()
+
+
+def kvm_memtest():
+    """memtest86+ tests memory. It begins with FWAIT, at which emulating KVMs give up."""
+    image = rt.asset(guest_assets.memtest)
+    with KvmVm("-m", "64M", "-serial", "stdio", "-kernel", image, "-append", "console=ttyS0,115200", timeout=400) as vm:
+        vm.expect("Memtest86")
+        vm.expect(r"Pass|Test #|Testing")
+        n = vm.finish()
+    if emulated():
+        assert n["completed"] > 0, n
+    return n
+
+
+def kvm_gnumach():
+    """GNU Mach, a 32-bit kernel with paging, which emulating KVMs cannot run at all."""
+    image = rt.asset(guest_assets.gnumach)
+    with KvmVm("-m", "256M", "-cpu", "max", "-serial", "stdio", "-kernel", image, "-append", "console=com0",
+               timeout=200) as vm:
+        vm.expect("GNU Mach")
+        vm.expect("No bootstrap code loaded with the kernel")
+        n = vm.finish()
+    if emulated():
+        assert n["software"] > 10000000, n
+    return n
+
+
+def kvm_firmware():
+    """OVMF gets through its first phase: FWAIT, FLDCW and LDMXCSR come before anything else there."""
+    path = "/usr/share/ovmf/OVMF.fd"
+    if not os.path.exists(path):
+        raise rt.Skip("no OVMF (package ovmf)")
+    with KvmVm("-m", "256M", "-bios", path, "-debugcon", "null", "-serial", "stdio", timeout=200) as vm:
+        if not emulated():
+            vm.expect("Shell>|UEFI")
+            return vm.finish()
+        for what in ("FWAIT", "FLDCW", "LDMXCSR"):
+            while what not in vm.err():
+                if vm._pump(0.5) is False or vm.p.poll() is not None:
+                    vm.fail(f"ended before {what}")
+        n = vm.finish()
+    assert n["completed"] >= 3, n
+    return n
+
+
+ALL = [kvm_seabios, kvm_seabios_smp, kvm_memtest, kvm_gnumach, kvm_firmware]
+if __name__ == "__main__":
+    chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
+    rt.main(*chosen)
