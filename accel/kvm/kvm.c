@@ -5,6 +5,7 @@
  * Threads: set-up on the main loop; the ioctl functions from any thread.
  */
 #include "kvm_internal.h"
+#include "rhea/util/log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -94,23 +95,6 @@ uint64_t kvm_complete_limit(const Machine *m)
 
 /* ---- the VM ---- */
 
-static bool create_vm(KvmVm *vm, Error **errp)
-{
-    vm->vm_fd = again(vm->sys_fd, KVM_CREATE_VM, NULL);
-    if (vm->vm_fd >= 0) {
-        return true;
-    }
-    int err = -vm->vm_fd;
-    error_set_errno(errp, err, "KVM cannot create a virtual machine");
-    error_hint(errp, err == EBUSY
-                         ? "another hypervisor uses the CPU's virtualization extensions: end it first"
-                     : err == ENOMEM ? "the host has no memory for it"
-                     : err == EMFILE || err == ENFILE
-                         ? "raise the limit of open files (ulimit -n)"
-                         : "the kernel's log (dmesg) may tell more; -accel tcg works without KVM");
-    return false;
-}
-
 static bool choose_irqchip(KvmVm *vm, Error **errp)
 {
     switch (vm->irqchip_option) {
@@ -121,6 +105,18 @@ static bool choose_irqchip(KvmVm *vm, Error **errp)
                   chip_names[vm->irqchip_option]);
         error_hint(errp, "use kernel-irqchip=off");
         return false;
+    }
+}
+
+/* Options of the machine that reach what the interpreter runs, but not what the processor does. */
+static void say_what_is_not(const Machine *m)
+{
+    if (m->seeded) {
+        log_warn(
+            "-seed: on KVM the guest's RDRAND and RDSEED are the processor's own; -accel tcg repeats them");
+    }
+    if (log_on(LOG_IN_ASM | LOG_INT | LOG_EXEC | LOG_CPU | LOG_MMU)) {
+        log_warn("-d: on KVM only what runs in software is logged; -accel tcg logs all of it");
     }
 }
 
@@ -148,9 +144,12 @@ static bool kvm_machine_init(Machine *m, Error **errp)
             sizeof(struct kvm_run));
     }
     vm->run_size = (size_t)size;
-    if (!create_vm(vm, errp)) {
+    vm->vm_fd = kvm_create_vm(vm->sys_fd, errp);
+    if (vm->vm_fd < 0) {
+        error_prefix(errp, "accelerator 'kvm'");
         return false;
     }
+    say_what_is_not(m);
     int most = kvm_cap(m, KVM_CAP_MAX_VCPUS);
     if (most > 0 && m->n_cpus > (unsigned)most) {
         return error_set(errp, "accelerator 'kvm': this host's KVM takes %d CPUs, %u are asked for", most,

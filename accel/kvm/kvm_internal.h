@@ -68,6 +68,7 @@ static inline KvmVcpu *kvm_of(const Vcpu *cpu)
 /* open.c: -1 with *errp: the cause and the cure. */
 #define KVM_DEVICE "/dev/kvm"
 int kvm_open(const char *path, Error **errp);
+int kvm_create_vm(int fd, Error **errp);
 bool kvm_available(Error **errp);
 
 /* memory.c */

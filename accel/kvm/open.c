@@ -137,29 +137,59 @@ int kvm_open(const char *path, Error **errp)
     return fd;
 }
 
-bool kvm_available(Error **errp)
+int kvm_create_vm(int fd, Error **errp)
+{
+    int vm, err;
+    do {
+        vm = ioctl(fd, KVM_CREATE_VM, 0);
+        err = errno;
+    } while (vm < 0 && err == EINTR);
+    if (vm >= 0) {
+        return vm;
+    }
+    error_set_errno(errp, err, "KVM cannot create a virtual machine");
+    error_hint(errp,
+               err == EBUSY    ? "another hypervisor uses the CPU's virtualization extensions: end it first"
+               : err == ENOMEM ? "the host has no memory for it"
+               : err == EMFILE || err == ENFILE ? "raise the limit of open files (ulimit -n)"
+                                                : "the kernel's log (dmesg) may tell more; -accel tcg works "
+                                                  "without KVM");
+    return -1;
+}
+
+/* Opens it, and makes a VM: what other hypervisors prevent. */
+static bool try_kvm(Error **errp)
 {
     int fd = kvm_open(KVM_DEVICE, errp);
-    if (fd < 0) {
+    int vm = fd >= 0 ? kvm_create_vm(fd, errp) : -1;
+    if (vm >= 0) {
+        close(vm);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return vm >= 0;
+}
+
+bool kvm_available(Error **errp)
+{
+    if (!try_kvm(errp)) {
         error_prefix(errp, "accelerator 'kvm'");
         return false;
     }
-    close(fd);
     return true;
 }
 
 KvmHost kvm_host_class(char **why)
 {
     Error *err = NULL;
-    int fd = kvm_open(KVM_DEVICE, &err);
-    if (fd < 0) {
+    if (!try_kvm(&err)) {
         if (why) {
             *why = g_strdup(error_text(err));
         }
         error_free(err);
         return KVM_HOST_NONE;
     }
-    close(fd);
     bool ext = cpu_has_extensions(), module = module_loaded("kvm_intel") || module_loaded("kvm_amd");
     if (why) {
         *why =

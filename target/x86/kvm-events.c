@@ -190,8 +190,9 @@ void kvm_x86_left(Vcpu *v)
     }
 }
 
-/* Where KVM refuses to switch on 32-bit paging, with a #GP of its own, guests that have no handlers yet fall into a
- * triple fault. There the interpreter tries what KVM says the guest died of: a real triple fault it finds, too. */
+/* Where KVM refuses to switch on 32-bit paging, with a #GP of its own, guests that have no handlers yet fall
+ * into a triple fault. There the interpreter tries what KVM says the guest died of: a real triple fault it
+ * finds, too. */
 static KvmNext shutdown_exit(X86Cpu *cpu, VcpuExit *out)
 {
     if (cpu->kvm->no_paging32 && kvm_completes(cpu->vcpu.machine)) {

@@ -6,6 +6,8 @@
  * Threads: main loop.
  */
 #include "cli.h"
+#include "config.h"
+#include "rhea/accel/kvm.h"
 #include "qtest.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
@@ -154,6 +156,20 @@ static bool take_accel(Machine *m, const AccelOps *a, const Item *item, Error **
     return true;
 }
 
+/* KVM where the processor virtualizes and nothing was asked for that needs software. */
+static const char *default_accel(const Cli *cli)
+{
+#ifdef HAVE_KVM
+    const Machine *m = cli->m;
+    if (m->board->target && m->board->target->kvm && !m->icount.on && !m->seeded &&
+        kvm_host_class(NULL) == KVM_HOST_HARDWARE) {
+        return "kvm";
+    }
+#endif
+    (void)cli;
+    return "tcg";
+}
+
 /* The first that works; what did not is told in one line when another one follows. */
 static bool choose_accel(Cli *cli, Error **errp)
 {
@@ -168,10 +184,13 @@ static bool choose_accel(Cli *cli, Error **errp)
             return fail_at(errp, err, item);
         }
         Item *next = cli->accels->pdata[i + 1];
-        log_info("%s; trying '%s'", error_text(err), json_get_string(json_member(next->opts, "accel", NULL)));
+        const char *name = json_get_string(json_member(item->opts, "accel", NULL));
+        const char *cure = accel_find(name) ? error_hint_text(err) : NULL;
+        log_info("%s%s%s; trying '%s'", error_text(err), cure ? ": " : "", cure ? cure : "",
+                 json_get_string(json_member(next->opts, "accel", NULL)));
         error_free(err);
     }
-    const AccelOps *a = cli->qtests->len ? accel_find("test") : accel_find("tcg");
+    const AccelOps *a = accel_find(cli->qtests->len ? "test" : default_accel(cli));
     a = a ? a : accel_table[0];
     return a ? take_accel(cli->m, a, NULL, errp) : error_set(errp, "this program has no accelerator");
 }
