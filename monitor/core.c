@@ -5,6 +5,7 @@
  * Threads: main loop, no domain held.
  */
 #include "monitor_internal.h"
+#include "rhea/monitor/gdb.h"
 #include "rhea/schema/type.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
@@ -47,6 +48,21 @@ static void hmp_cont(Monitor *mon, Machine *m, int argc, char **argv, GString *o
         g_string_append(out, "Error: the machine must be reset first (system_reset)\n");
     } else if (!machine_running(m)) {
         machine_start(m);
+    }
+}
+
+static void hmp_gdbserver(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    const char *dev = argc > 1 ? argv[1] : GDB_DEFAULT_DEVICE;
+    Error *err = NULL;
+    if (argc > 2) {
+        g_string_append(out, "gdbserver: one device or 'none' is expected\n");
+    } else if (!gdb_server_start(m, dev, &err)) {
+        monitor_say_error(out, err);
+    } else if (g_str_equal(dev, "none")) {
+        g_string_append(out, "Disabled gdbserver\n");
+    } else {
+        g_string_append_printf(out, "Waiting for gdb connection on device '%s'\n", dev);
     }
 }
 
@@ -216,6 +232,7 @@ const HmpCommand monitor_core_commands[] = {
     { "device_add", "DRIVER,PROP=VALUE,...", "add a device", hmp_device_add, NULL, complete_device_type },
     { "device_del", "ID", "remove a device", hmp_device_del, NULL, complete_device_id },
     { "gva2gpa", "ADDR", "show the physical address of a virtual one", hmp_gva2gpa },
+    { "gdbserver", "[DEV|none]", "serve GDB on a device (tcp::1234), or no longer", hmp_gdbserver },
     { "help|?", "[COMMAND]", "show the commands, or one of them", hmp_help },
     { "i", "/fmt ADDR", "read an I/O port", hmp_in },
     { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, monitor_info_commands },

@@ -420,5 +420,5 @@ void monitor_free(Monitor *mon)
 
 const char *monitor_history(Monitor *mon, unsigned i)
 {
-    return mon ? readline_history(mon->line, i) : NULL;
+    return mon && mon->line ? readline_history(mon->line, i) : NULL;
 }

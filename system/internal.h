@@ -51,6 +51,7 @@ struct MachinePrivate {
     int exit_status;
     unsigned unattached_serial;
     GPtrArray *loops;             /* Loop *: where this machine's timers live */
+    bool timers_held;             /* virtual timers wait although time passes: a debugger's step */
     GSList *powerdown_hooks;      /* PowerdownHook * */
 
     /* vCPU threads: park_lock. */
@@ -118,6 +119,10 @@ void machine_requests_init(Machine *m);
 void machine_requests_fini(Machine *m);
 void machine_watch_loop(Machine *m, Loop *loop); /* the loop has timers on m->clock */
 void machine_clock_pause(Machine *m, bool paused);
+void machine_start_held(Machine *m); /* machine_start() that keeps what a debugger said of vCPUs and timers */
+
+/* debug.c; main loop: every vCPU runs on, as if there were no debugger */
+void debug_release(Machine *m);
 const char *shutdown_reason(ShutdownCause c);
 bool shutdown_by_guest(ShutdownCause c);
 

@@ -222,6 +222,7 @@ void machine_free(Machine *m)
     region_fini(&m->sysio);
     ram_unref(m->ram);
     icount_free(m);
+    g_free(m->debug.points);
     vcpus_free(m);
     if (p->accel_up && m->accel->machine_fini) {
         m->accel->machine_fini(m);
@@ -280,7 +281,7 @@ void machine_watch_loop(Machine *m, Loop *loop)
         }
     }
     g_ptr_array_add(loops, loop);
-    loop_clock_pause(loop, m->clock, !machine_running(m));
+    loop_clock_pause(loop, m->clock, !machine_running(m) || m->priv->timers_held);
 }
 
 /* The virtual clock stops with the machine; every loop with timers on it hears so. */
@@ -297,7 +298,7 @@ void machine_clock_pause(Machine *m, bool paused)
         icount_paused(m, paused);
     }
     for (guint i = 0; i < m->priv->loops->len; i++) {
-        loop_clock_pause(m->priv->loops->pdata[i], m->clock, paused);
+        loop_clock_pause(m->priv->loops->pdata[i], m->clock, paused || m->priv->timers_held);
         loop_clock_changed(m->priv->loops->pdata[i], m->clock);
     }
 }
@@ -319,6 +320,14 @@ void machine_set_state(Machine *m, RunState now)
 }
 
 void machine_start(Machine *m)
+{
+    if (!machine_running(m)) {
+        debug_release(m);
+        machine_start_held(m);
+    }
+}
+
+void machine_start_held(Machine *m)
 {
     role_assert_main();
     if (machine_running(m) || m->priv->quitting) {

@@ -187,9 +187,9 @@ static void do_shutdown(Machine *m, ShutdownCause cause, int exit_status)
     machine_event(m, "SHUTDOWN", reason_data(cause));
     bool stays = m->action.no_shutdown && (cause == SHUTDOWN_GUEST_SHUTDOWN ||
                                            cause == SHUTDOWN_GUEST_RESET || cause == SHUTDOWN_HOST_RESET);
+    p->exit_status = stays ? p->exit_status : exit_status; /* who listens to the state may ask */
     machine_stop(m, stays ? RUN_SHUTDOWN : RUN_FINISHED);
     if (!stays) {
-        p->exit_status = exit_status;
         p->quitting = true;
         loop_quit(m->loop);
     }
@@ -242,7 +242,9 @@ static void run_requests(void *opaque)
     if (w.powerdown) {
         do_powerdown(m);
     }
-    if (w.stop && !(w.reset && w.stop_why == RUN_DEBUG)) {
+    /* What a vCPU hit when somebody else was just stopping the machine is told later, or comes again. */
+    bool stale = w.stop_why == RUN_DEBUG && (w.reset || !machine_running(m));
+    if (w.stop && !stale) {
         machine_stop(m, w.stop_why);
     }
 }

@@ -557,6 +557,9 @@ void vcpus_resume(Machine *m)
 {
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         Vcpu *cpu = m->cpus[i];
+        if (cpu->debug.held) {
+            continue;
+        }
         __atomic_store_n(&cpu->stop_request, false, __ATOMIC_SEQ_CST);
         vcpu_kick(cpu);
     }

@@ -259,4 +259,5 @@ const AccelOps accel_tcg_ops = {
     .insns = tcg_insns,
     .describe = tcg_describe,
     .failed = tcg_failed,
+    .debug_kinds = (1 << DEBUG_POINT_KINDS) - 1 + (1 << DEBUG_STEP),
 };

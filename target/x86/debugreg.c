@@ -7,6 +7,7 @@
  * vCPU's thread.
  */
 #include "sysint.h"
+#include "t0.h"
 
 enum { BP_EXEC, BP_WRITE, BP_IO, BP_RW };
 
@@ -77,11 +78,21 @@ void x86_check_data_bp(X86Cpu *cpu, uint64_t lin, unsigned n, bool write)
         cpu->db_hits |= hits;
         x86_unit_leave(cpu);
     }
+    if (G_UNLIKELY(cpu->t0->dbg & DBG_WATCH)) {
+        dbg_access(cpu, lin, n, write);
+    }
 }
 
 bool x86_page_has_data_bp(const X86Cpu *cpu, uint64_t lin_page)
 {
-    return (cpu->dr[7] & 0xff) && bp_match(cpu, lin_page & TLB_PAGE_MASK, 4096, 1 << BP_WRITE | 1 << BP_RW);
+    lin_page &= TLB_PAGE_MASK;
+    return ((cpu->dr[7] & 0xff) && bp_match(cpu, lin_page, 4096, 1 << BP_WRITE | 1 << BP_RW)) ||
+           (cpu->t0->dbg & DBG_WATCH && dbg_page_watched(cpu, lin_page));
+}
+
+bool x86_data_bp_on(const X86Cpu *cpu)
+{
+    return cpu->dr[7] & 0xff || cpu->t0->dbg & DBG_WATCH;
 }
 
 void x86_check_io_bp(X86Cpu *cpu, uint16_t port, unsigned n)

@@ -99,9 +99,9 @@ static bool irq_take_unmaskable(X86Cpu *cpu, uint32_t p)
     return false;
 }
 
-bool x86_take_irq(X86Cpu *cpu)
+bool x86_take_irq(X86Cpu *cpu, uint32_t wanted)
 {
-    uint32_t p = vcpu_irq_pending(&cpu->vcpu);
+    uint32_t p = vcpu_irq_pending(&cpu->vcpu) & wanted;
     if (p & X86_IRQ_TLB) {
         vcpu_interrupt_clear(&cpu->vcpu, X86_IRQ_TLB);
         x86_tlb_flush(cpu, false);

@@ -60,7 +60,7 @@ static bool range_covers_page(const FlatRange *r, hwaddr page)
 static uint64_t span_of(const X86Cpu *cpu, const FlatRange *r, hwaddr phys, uint64_t page_size)
 {
     uint64_t size = 4096;
-    if (!cpu->a20_gate || cpu->dr[7] & 0xff) { /* A20 tears large pages; data breakpoints make pages special */
+    if (!cpu->a20_gate || x86_data_bp_on(cpu)) { /* A20 tears large pages; data breakpoints make pages special */
         return -size;
     }
     while (size < page_size) {
@@ -518,6 +518,7 @@ void x86_lock_done(X86Cpu *cpu, uint64_t lin, unsigned n)
         x86_ram_stored(cpu, lin, n, cpu->mmu);
     }
     if (check) {
+        x86_check_data_bp(cpu, lin, n, false);
         x86_check_data_bp(cpu, lin, n, true);
     }
 }

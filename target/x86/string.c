@@ -161,7 +161,7 @@ static void one_outs(X86Cpu *cpu, const X86Insn *d, unsigned n)
 static inline bool piece_ok(const X86Cpu *cpu, const X86Insn *d)
 {
     return !(cpu->eflags & FL_DF) && !(d->flags & I_SEGCHECK) && (d->flags & I_ASIZE) != 1 &&
-           (cpu->mode & (MODE_CODE64 | MODE_FLAT)) && !(cpu->mode & (MODE_TF | MODE_DEBUG));
+           (cpu->mode & (MODE_CODE64 | MODE_FLAT)) && !(cpu->mode & (MODE_TF | MODE_DEBUG)) && !(cpu->t0->dbg & DBG_STEP);
 }
 
 static inline uint8_t *host_of(X86Cpu *cpu, uint64_t lin, bool write)
@@ -260,7 +260,7 @@ enum { REP_MOVS, REP_STOS, REP_LODS, REP_CMPS, REP_SCAS, REP_INS, REP_OUTS };
 
 static inline __attribute__((always_inline)) bool repeat(X86Cpu *cpu, const X86Insn *d, int what, unsigned n, bool while_equal)
 {
-    bool once = cpu->mode & (MODE_TF | MODE_DEBUG), stop = false;
+    bool once = cpu->mode & (MODE_TF | MODE_DEBUG) || cpu->t0->dbg & DBG_STEP, stop = false;
     for (;;) {
         uint64_t left = reg_a(cpu, d, R_RCX), done = 0;
         if (left == 0 || stop) {

@@ -60,8 +60,8 @@ void x86_soft_int(X86Cpu *cpu, int vector, unsigned insn_len, bool is_icebp);
  * DR6): called by the run loop when TF or a hit asks for it. */
 void x86_raise_db_trap(X86Cpu *cpu, uint64_t dr6_bits) G_GNUC_NORETURN;
 /* At a unit boundary with irq_pending != 0: takes the highest-priority event (INIT, SMI, NMI, INTR) if the
- * CPU may take one now; honours irq_shadow. May long-jump like an exception. True: something was taken. */
-bool x86_take_irq(X86Cpu *cpu);
+ * CPU may take one now, of those in `wanted`; honours irq_shadow. May long-jump like an exception. True: something was taken. */
+bool x86_take_irq(X86Cpu *cpu, uint32_t wanted);
 bool x86_irq_ready(const Vcpu *v);
 /* Outside the list of exceptions: the processor stops, and the report says why. */
 void x86_shutdown(X86Cpu *cpu, const char *why, const char *which) G_GNUC_NORETURN;
@@ -91,6 +91,10 @@ void x86_check_data_bp(X86Cpu *cpu, uint64_t lin, unsigned n, bool write); /* hi
  * cpu->rip and RF is clear; then clears RF. */
 void x86_debug_unit_begin(X86Cpu *cpu);
 bool x86_page_has_data_bp(const X86Cpu *cpu, uint64_t lin_page);
+bool x86_data_bp_on(const X86Cpu *cpu); /* may some page have one? */
+/* dbg.c: a debugger's watchpoints. */
+void dbg_access(X86Cpu *cpu, uint64_t lin, unsigned n, bool write);
+bool dbg_page_watched(const X86Cpu *cpu, uint64_t page);
 /* I/O breakpoints, port permission (IOPL, TSS bitmap) for IN/OUT/INS/OUTS. */
 void x86_check_io(X86Cpu *cpu, uint16_t port, unsigned n);
 uint64_t x86_io_in(X86Cpu *cpu, uint16_t port, unsigned n);

@@ -107,12 +107,12 @@ static X86Unit *next_unit(X86Cpu *cpu, uint32_t mode)
         u = e->unit;
     } else {
         u = unit_find(cpu, mode);
-        if (t->gen != GEN_NEVER && !u->loose) {
+        if (t->gen != GEN_NEVER && !u->loose && !dbg_ends_at(t, u->key)) {
             *e = (JumpEntry){ .rip = cpu->rip, .gen = t->gen, .unit = u };
             u->in_jc = true;
         }
     }
-    if (from && !from->dead && !u->loose && !from->key2 && !u->key2 && from->mode == mode && u->mode == mode &&
+    if (from && !from->dead && !dbg_ends_at(t, u->key) && !u->loose && !from->key2 && !u->key2 && from->mode == mode && u->mode == mode &&
         (from->key ^ u->key) < 4096 && t->gen != GEN_NEVER) {
         from->link[t->link_slot] = u;
         u->linked = true;
@@ -166,6 +166,13 @@ static void run_unit_counted(X86Cpu *cpu, X86Unit *u)
     *row |= ROW_RETIRED;
 }
 
+/* A step that nothing shall interrupt. A CPU that waits for an interrupt has no other way to go on. */
+static uint32_t irqs_wanted(const X86Cpu *cpu)
+{
+    bool some = cpu->t0->dbg & DBG_NO_IRQ && !cpu->vcpu.halted;
+    return some ? X86_IRQ_INIT | X86_IRQ_SIPI | X86_IRQ_TLB : UINT32_MAX;
+}
+
 /* Events before the next unit. True: leave the loop with *why. */
 static bool before_unit(X86Cpu *cpu, ExitReason *why)
 {
@@ -191,8 +198,13 @@ static bool before_unit(X86Cpu *cpu, ExitReason *why)
         if (G_UNLIKELY(t->awaiting) && !smp_settled(cpu)) {
             continue;
         }
-        if (G_UNLIKELY(vcpu_irq_pending(v)) && x86_take_irq(cpu)) {
+        if (G_UNLIKELY(vcpu_irq_pending(v)) && x86_take_irq(cpu, irqs_wanted(cpu))) {
             cpu->irq_shadow = false;
+            if (G_UNLIKELY(t->dbg & DBG_STEP)) { /* of a halted CPU, or one that may be interrupted */
+                dbg_stepped(cpu);
+                *why = EXIT_DEBUG;
+                return true;
+            }
             continue;
         }
         if (v->halted) {
@@ -207,6 +219,7 @@ static ExitReason t0_loop(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
     const uint64_t stop = cpu->vcpu.budget ? cpu->insn_count + cpu->vcpu.budget : UINT64_MAX;
+    volatile unsigned raised = 0;
     if (sigsetjmp(cpu->fault_jmp, 0)) {
         t0_settle(cpu);
         t0_unpatch(t);
@@ -216,25 +229,40 @@ static ExitReason t0_loop(X86Cpu *cpu)
         }
         cpu->irq_shadow = false;
         cpu->db_hits = 0; /* of an instruction that did not complete: it hits again when it does */
+        dbg_fault(cpu);
         if (cpu->exc_stop) {
             return EXIT_DEBUG;
         }
         if (!x86_deliver_pending(cpu)) {
             return EXIT_SHUTDOWN;
         }
+        if (G_UNLIKELY(t->dbg & DBG_STEP)) { /* it ends at the handler */
+            dbg_stepped(cpu);
+            return EXIT_DEBUG;
+        }
+        if (cpu->vcpu.budget && ++raised >= cpu->vcpu.budget) {
+            return EXIT_KICKED; /* handlers that fault at once retire nothing: others want their turn, too */
+        }
     }
     for (;;) {
         ExitReason why;
+        if (G_UNLIKELY(t->dbg & DBG_HIT)) {
+            t->dbg &= ~DBG_HIT;
+            return EXIT_DEBUG;
+        }
         if (before_unit(cpu, &why)) {
             return why;
         }
         if (G_UNLIKELY(cpu->db_hits) && !cpu->irq_shadow) {
             debug_traps(cpu, NULL, false); /* the frame of an interrupt or exception hit a data breakpoint */
         }
+        if (G_UNLIKELY(t->dbg & DBG_BREAK) && dbg_at_break(cpu)) {
+            return EXIT_DEBUG;
+        }
         bool shadow = cpu->irq_shadow;
         cpu->irq_shadow = false;
         /* The end of a budget is exact: a timer of -icount fires between the same two instructions in every run. */
-        bool one = shadow || cpu->insn_limit || stop - cpu->insn_count < UNIT_MAX;
+        bool one = shadow || cpu->insn_limit || t->dbg & DBG_STEP || stop - cpu->insn_count < UNIT_MAX;
         uint32_t mode = cpu->mode | (one ? MODE_ONE : 0);
         cpu->eflags &= mode & MODE_DEBUG ? UINT32_MAX : ~FL_RF; /* nobody else looks at RF */
         if (cpu->insn_limit && cpu->insn_count >= cpu->insn_limit) {
@@ -271,6 +299,10 @@ static ExitReason t0_loop(X86Cpu *cpu)
         if (G_UNLIKELY(mode & MODE_TF || cpu->db_hits)) {
             debug_traps(cpu, mode & (MODE_ONE | MODE_TF | MODE_DEBUG) ? u : NULL, mode & MODE_TF);
         }
+        if (G_UNLIKELY(t->dbg & DBG_STEP)) {
+            dbg_stepped(cpu);
+            return EXIT_DEBUG;
+        }
     }
 }
 
@@ -285,6 +317,7 @@ static VcpuExit t0_run(Vcpu *v)
     cpu->seg_base[SEG_FLAT] = 0;
     x86_update_mode(cpu); /* reset, a debugger or a loaded state may have changed what it follows from */
     mem_begin_run(cpu);
+    dbg_begin_run(cpu);
     if (cpu->t1) {
         t1_begin_run(cpu);
     }

@@ -87,6 +87,10 @@ typedef struct T0State {
     const FlatView *view; /* the TLB was filled from */
     uint32_t view_generation;
     const FlatRange *hint;
+    uint8_t dbg;          /* DBG_*; 0: no debugger */
+    bool dbg_ends_on;     /* some bit of dbg_ends is set */
+    uint32_t dbg_serial;  /* of the points it knows */
+    uint64_t dbg_ends[64]; /* offsets in a page at which units end: those of breakpoints */
     bool ac_on;           /* #AC is possible: user entries take the slow path */
     uint8_t *rows_run;    /* tests: set to ROW_* for the row each unit of one instruction begins with; NULL: nobody asks */
     bool log_stores;      /* lockstep: stores go to t1_log_store() first, device accesses to t1_log_io() */
@@ -108,6 +112,7 @@ typedef struct T0State {
     uint32_t spins;       /* PAUSEs that followed each other closely */
 } T0State;
 enum { WANT_INBOX = 1 << 8 };
+enum { DBG_BREAK = 1, DBG_WATCH = 2, DBG_STEP = 4, DBG_NO_IRQ = 8, DBG_HIT = 16 /* stop behind this instruction */ };
 
 /* int-branch.c: a handler that does a and the Jcc behind it at once, or NULL */
 X86Op t0_fuse(const X86Insn *a, const X86Insn *jcc);
@@ -137,6 +142,7 @@ void unit_reap(T0State *t);                        /* frees what is in the grave
 void unit_code_written(X86Cpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
 bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host);
 void units_drop_all(X86Cpu *cpu);
+void units_drop_offset(X86Cpu *cpu, unsigned off); /* those that begin at or reach over this offset of a page */
 void units_free_all(X86Cpu *cpu);                  /* at the end of the vCPU's life */
 
 /* tlb.c */
@@ -181,6 +187,16 @@ void smp_watch_page(X86Cpu *cpu, CodePage *p); /* before the page's first byte i
 bool smp_settled(X86Cpu *cpu);
 void smp_run_begin(X86Cpu *cpu);
 void smp_run_end(X86Cpu *cpu);
+
+/* dbg.c */
+void dbg_begin_run(X86Cpu *cpu);
+bool dbg_at_break(X86Cpu *cpu);  /* a breakpoint at cpu->rip: it is noted */
+void dbg_stepped(X86Cpu *cpu);   /* the step is done */
+void dbg_fault(X86Cpu *cpu);     /* an exception is about to be delivered */
+static inline bool dbg_ends_at(const T0State *t, uint64_t lin)
+{
+    return G_UNLIKELY(t->dbg_ends_on) && (t->dbg_ends[lin >> 6 & 63] >> (lin & 63) & 1);
+}
 
 /* log.c */
 void t0_log_unit(X86Cpu *cpu, const X86Unit *u, uint64_t rip);

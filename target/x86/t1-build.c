@@ -67,6 +67,9 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     t->max = max;
     while (t->n < t->max && off >= 0) {
         X86Insn *d = &t->insn[t->n];
+        if (t->n && dbg_ends_at(cpu->t0, at->lin + (unsigned)off)) {
+            break;
+        }
         unsigned room = at->room - (unsigned)off, n = MIN(room, 15u);
         memcpy(t->bytes[t->n], bytes + off, n);
         X86DecodeResult r = x86_decode(mode, &cpu->t0->feat, t->bytes[t->n], n, (unsigned)off, d);

@@ -390,7 +390,7 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
         cold->rip = cpu->rip;
         cold->hits = 0;
     }
-    if (cold->loose || cold->key2 || cold->hits < s->after) {
+    if (cold->loose || cold->key2 || cold->hits < s->after || dbg_ends_at(t, at->lin)) {
         cold->hits += cold->hits < s->after;
         s->stats.cold_runs++;
         return cold;

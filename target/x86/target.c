@@ -5,6 +5,7 @@
  * Threads: init and fini on the main loop, the rest as target.h says.
  */
 #include "debug.h"
+#include "gdb.h"
 #include "sysint.h"
 #include "t0.h"
 #include "cpuid.h"
@@ -99,6 +100,7 @@ const TargetOps x86_64_target_ops = {
     .get_reg = x86_get_reg,
     .disassemble = x86_disassemble,
     .disassembler_there = x86_disas_works,
+    .gdb = &x86_gdb_ops,
     .tcg = &x86_tcg_ops,
 #ifdef HAVE_KVM
     .kvm = &x86_kvm_ops,

@@ -40,7 +40,7 @@ bool tlb_window_fill(X86Cpu *cpu, unsigned mmu, bool write, unsigned slot, uint6
         return false;
     }
     uint64_t max = MIN(a->page_size, write ? (uint64_t)STORE_WINDOW_MAX : LOAD_WINDOW_MAX), size = 4096;
-    if (!cpu->a20_gate || cpu->dr[7] & 0xff) { /* A20 tears large pages; data breakpoints make pages special */
+    if (!cpu->a20_gate || x86_data_bp_on(cpu)) { /* A20 tears large pages; data breakpoints make pages special */
         max = 4096;
     }
     while (size < max) {

@@ -181,6 +181,21 @@ void units_drop_all(X86Cpu *cpu)
     units_drop(cpu, false);
 }
 
+/* The caller begins a new generation of jump caches. */
+void units_drop_offset(X86Cpu *cpu, unsigned off)
+{
+    T0State *t = cpu->t0;
+    for (unsigned i = 0; i < UNIT_HASH; i++) {
+        for (X86Unit *u = t->hash[i], *next; u; u = next) {
+            unsigned start = u->key & 4095;
+            next = u->hash_next;
+            if (off - start < u->bytes || off + 4096 - start < u->bytes) { /* the second page's, too */
+                unit_kill_one(cpu, u);
+            }
+        }
+    }
+}
+
 void units_free_all(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
@@ -345,6 +360,9 @@ static X86Unit *unit_build(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left)
     X86Insn buf[UNIT_MAX + 1];
     unsigned n = 0, off = 0, max = mode & (MODE_TF | MODE_DEBUG | MODE_ONE) ? 1 : UNIT_MAX;
     while (n < max) {
+        if (n && dbg_ends_at(cpu->t0, f->lin + off)) {
+            break;
+        }
         X86DecodeResult r = x86_decode(mode, &cpu->t0->feat, f->bytes + off, f->room - off, off, &buf[n]);
         if (r == DEC_MORE) {
             if (n) {

@@ -421,6 +421,16 @@ static bool check_board_options(Cli *cli, Error **errp)
     return true;
 }
 
+static bool make_gdb(Cli *cli, Error **errp)
+{
+    Error *err = NULL;
+    if (!cli->gdb) {
+        return true;
+    }
+    return daemon_check(cli, cli->gdb->where, cli->gdb->text, errp) &&
+           (gdb_server_start(cli->m, cli->gdb->text, &err) || fail_at(errp, err, cli->gdb));
+}
+
 static bool lock_memory(const Cli *cli, Error **errp)
 {
     if (cli->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
@@ -441,7 +451,7 @@ bool cli_build(Cli *cli, Error **errp)
     add_defaults(cli);
     return make_chardevs(cli, errp) && make_serials(cli, errp) && make_monitors(cli, errp) &&
            make_debugcons(cli, errp) && make_qtests(cli, errp) && machine_build(m, errp) &&
-           make_devices(cli, errp) && machine_ready(m, errp) && lock_memory(cli, errp);
+           make_devices(cli, errp) && machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
 }
 
 void cli_teardown(Cli *cli)
@@ -452,12 +462,16 @@ void cli_teardown(Cli *cli)
     }
     g_ptr_array_free(cli->qtest_list, TRUE);
     chardev_remove_all(m); /* vCPUs are parked: nobody writes any more */
+    gdb_server_stop(m);
     g_ptr_array_free(cli->monitor_list, TRUE);
     machine_free(m);
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
                            cli->devices, cli->qtests };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_free(lists[i], TRUE);
+    }
+    if (cli->gdb) {
+        item_free(cli->gdb);
     }
     json_unref(cli->config);
     json_unref(cli->machine_props);

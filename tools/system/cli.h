@@ -8,6 +8,7 @@
 #define TOOLS_SYSTEM_CLI_H
 
 #include "rhea/accel/test.h"
+#include "rhea/monitor/gdb.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/schema/type.h"
 
@@ -47,6 +48,7 @@ struct Cli {
     char *machine_type;
     GPtrArray *accels;  /* Item *; in order of priority */
     GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests; /* Item * */
+    Item *gdb;          /* the last -gdb or -s */
     bool nographic, display_none, dump_config, daemonize, no_user_config, mem_lock, msg_guest_name;
     char *pidfile, *chroot_dir, *run_as;
     char *memory_where;
@@ -72,7 +74,7 @@ OPTION_RUN(opt_machine_flag); OPTION_RUN(opt_later); OPTION_RUN(opt_chardev); OP
 OPTION_RUN(opt_mon); OPTION_RUN(opt_display); OPTION_RUN(opt_vga); OPTION_RUN(opt_nic);
 OPTION_RUN(opt_parallel); OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_RUN(opt_global);
 OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg);
-OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
+OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 
 /* sugar.c: shared by them */
 bool cli_decode(Cli *cli, const Option *o, const TypeDesc *t, const char *implied, const char *arg, void *out,

@@ -187,6 +187,19 @@ OPTION_RUN(opt_later)
     return true;
 }
 
+OPTION_RUN(opt_gdb)
+{
+    const char *dev = arg ? arg : GDB_DEFAULT_DEVICE;
+    if (cli->gdb) {
+        item_free(cli->gdb); /* there is one server: the last option counts */
+    }
+    cli->gdb = item_new(o, arg ? arg : "", NULL, true);
+    g_free(cli->gdb->text);
+    cli->gdb->text = g_strdup(dev);
+    cli_record(cli, "gdb", json_new_string(dev));
+    return true;
+}
+
 /* ---- what a display would be ---- */
 
 OPTION_RUN(opt_display)

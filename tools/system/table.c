@@ -151,8 +151,10 @@ const Option option_table[] = {
     { "no-user-config", NULL, GROUP_DEBUG, "read no configuration files (there are none)", opt_flag },
     { "dump-config", NULL, GROUP_DEBUG, "print what the options so far mean, as JSON, and end", opt_flag },
     { "enable-kvm", NULL, GROUP_DEBUG, "the same as -accel kvm", opt_flag },
-    { "s", NULL, GROUP_DEBUG, NULL, NULL, "Rhea does not serve the GDB protocol", "-monitor with x, info registers, and -d int" },
-    { "gdb", NULL, GROUP_DEBUG, NULL, NULL, "Rhea does not serve the GDB protocol", "-monitor with x, info registers, and -d int" },
+    { "s", NULL, GROUP_DEBUG, "as -gdb tcp::1234", opt_gdb },
+    { "gdb", "DEV", GROUP_DEBUG,
+      "serve GDB on a DEV as -serial takes it ('none': nowhere); tcp:[HOST]:PORT listens there. With -S the\n"
+      "debugger sees the first instruction ('target remote :PORT', 'continue')", opt_gdb },
     { "singlestep", NULL, GROUP_DEBUG, NULL, NULL, "code runs in blocks", "-d exec,nochain" },
     { "one-insn-per-tb", NULL, GROUP_DEBUG, NULL, NULL, "code runs in blocks", "-d exec,nochain" },
     { "preconfig", NULL, GROUP_DEBUG, NULL, NULL, NO_QMP },

@@ -40,6 +40,11 @@ typedef struct AccelOps {
     /* Main thread, at the end: a check of the accelerator's own found an error, which it has reported: the program's
      * exit status is a failure. NULL: there is none. */
     bool (*failed)(const Machine *m);
+    /* Debuggers (rhea/system/debug.h): bit k: run() honours points of DebugKind k, bit DEBUG_STEP: single steps. run()
+     * looks at Machine.debug when its serial changed, and at Vcpu.debug.step. */
+    unsigned debug_kinds;
+    /* Main loop, no vCPU runs: one that needs more than that, such as a debug register of the host's. May be NULL. */
+    bool (*debug_point)(Machine *m, const DebugPoint *p, bool add, Error **errp);
     /* Any thread: page_flags bits of this block were set (a dirty client took its bits). An accelerator
      * whose vCPUs write without looking at page_flags drops such fast paths, and calls ram_written() for
      * each page that had one. May be NULL. */

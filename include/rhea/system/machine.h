@@ -98,6 +98,8 @@ struct Machine {
     Vcpu **cpus;
     RunState state;
     GSList *listeners;    /* MachineListener * */
+    MachineDebug debug;
+    struct GdbServer *gdb; /* the monitor layer's; NULL: nobody listens for debuggers */
     struct MachinePrivate *priv;
 
     /* x86: the interrupt acknowledge cycle and MSI window, filled in by the board */

@@ -7,6 +7,20 @@
 #include "rhea/system/device.h"
 #include "rhea/system/vcpu.h"
 
+/* Registers as GDB numbers them, by target description. On the vCPU's thread between instructions. */
+enum { GDB_REG_MAX = 64 };
+typedef struct GdbArchOps {
+    unsigned pc; /* the register that says where execution goes on; 8 bytes */
+    AddressSpace *(*memory)(Vcpu *cpu); /* physical memory as it sees it now */
+    unsigned (*n_regs)(const Vcpu *cpu);
+    /* Bytes of register n, in the target's byte order, into buf; 0: there is no such register. */
+    unsigned (*read)(Vcpu *cpu, unsigned n, uint8_t buf[GDB_REG_MAX]);
+    /* len bytes are there; how many were taken. 0: no such register, too few bytes, or a value it cannot have. */
+    unsigned (*write)(Vcpu *cpu, unsigned n, const uint8_t *buf, size_t len);
+    /* The description `annex` ("target.xml"); false: there is none. */
+    bool (*description)(const Vcpu *cpu, const char *annex, GString *out);
+} GdbArchOps;
+
 struct TargetOps {
     const char *name;      /* "x86_64" */
     size_t state_size;     /* of the CPU struct whose first member is Vcpu */
@@ -34,6 +48,7 @@ struct TargetOps {
      * it ever? */
     size_t (*disassemble)(Vcpu *cpu, uint64_t va, const uint8_t *code, size_t len, GString *out);
     bool (*disassembler_there)(void);
+    const GdbArchOps *gdb;                       /* NULL: no debugger for this guest */
     const struct TcgTargetOps *tcg;              /* accel/tcg.h; NULL: no software acceleration for this guest */
     const struct KvmTargetOps *kvm;              /* accel/kvm.h; NULL: KVM cannot run this guest */
 };

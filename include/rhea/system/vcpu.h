@@ -4,10 +4,10 @@
 #ifndef RHEA_SYSTEM_VCPU_H
 #define RHEA_SYSTEM_VCPU_H
 
+#include "rhea/system/debug.h"
 #include "rhea/system/memory.h"
 #include "rhea/util/loop.h"
 
-typedef struct Vcpu Vcpu;
 typedef struct TargetOps TargetOps;
 
 typedef enum ExitReason {
@@ -46,6 +46,7 @@ struct Vcpu {
     Task *work;               /* atomic list of vcpu_run_on() tasks */
     bool in_guest;            /* atomic: between entering run() and leaving it */
     unsigned budget;          /* > 0 (serial mode): run() returns EXIT_KICKED after about this many instructions */
+    VcpuDebug debug;
     bool target_ready, accel_ready; /* private: what vcpu_fini undoes */
     void *storage;            /* private: what the whole CPU struct was cut out of */
 };
