@@ -17,7 +17,7 @@ typedef struct TcgState {
     uint32_t chaos;
     bool lockstep, perf_map;
 } TcgState;
-enum { TB_SIZE = 64, CHAOS_BYTES = 512 << 10 };
+enum { TB_SIZE = 256, CHAOS_BYTES = 512 << 10 };
 
 static const Prop tcg_props[] = {
     PROP_ENUM(TcgState, thread, "thread", THREAD_AUTO, thread_names, "one host thread per vCPU (multi), or one for all (single)"),

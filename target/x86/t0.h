@@ -34,12 +34,11 @@ typedef struct CodePage CodePage;
 struct X86Unit {
     X86Unit *hash_next;   /* with what follows, all that a look-up reads */
     uintptr_t key, key2;  /* host address of the first byte; of the second page */
-    uint64_t rip;         /* tier 1: translated for this address; tier 0: last entered here */
+    uint64_t rip;         /* tier 1: translated for this address, 0: for any (t1_pic()); tier 0: 0 */
     uint32_t mode;
     uint16_t cs_off, bytes, n;
     bool dead, loose;     /* loose: never cached (code in MMIO) */
     bool linked, in_jc;   /* some link[], some entry of T0State.jc may lead here */
-    uint8_t hits;         /* times entered while tier 1 was not asked yet */
     struct T1Code *t1;    /* units of tier 1 have no insn[], but this */
     X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
     CodePage *page[2];    /* [1]: of the second page, when an instruction crosses */
@@ -132,7 +131,11 @@ typedef struct UnitPlace {
     uintptr_t key;         /* host address */
     unsigned room, cs_off; /* bytes up to the end of page or segment */
     const FlatRange *range;
+    uintptr_t key2;        /* host address of the second page, when one instruction crosses into it; else 0 */
+    const FlatRange *range2;
 } UnitPlace;
+/* The instruction that crosses out of at's page; its bytes (X86_MAX_INSN). False: not to be cached. May raise. */
+bool unit_decode_crossing(X86Cpu *cpu, UnitPlace *at, uint32_t mode, uint8_t *bytes, X86Insn *insn);
 bool unit_locate(X86Cpu *cpu, UnitPlace *at);
 X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode); /* NULL: none */
 void unit_watch(X86Cpu *cpu, const UnitPlace *at); /* before its bytes are read for unit_add() */

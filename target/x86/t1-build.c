@@ -44,6 +44,9 @@ static int next_offset(const T1 *t, const X86Insn *d, const UnitPlace *at)
     }
     if (t1_rows()[d->row].cls == T1C_JMP) { /* forwards, in the page */
         uint64_t from = t->rip + end, to = from + d->imm;
+        if (t->pic && insn_osize(d) == 1) {
+            return -1;
+        }
         to = insn_osize(d) == 3 ? to : insn_osize(d) == 2 ? (uint32_t)to : (uint16_t)to;
         return to >= from && to - t->rip < at->room ? (int)(to - t->rip) : -1;
     }
@@ -63,6 +66,7 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     t->mode = mode;
     t->code64 = mode & MODE_CODE64;
     t->rip = cpu->rip;
+    t->pic = t1_pic(mode, cpu->rip);
     t->mmu = cpu->mmu;
     t->max = max;
     while (t->n < t->max && off >= 0) {
@@ -94,6 +98,20 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     }
 }
 
+void t1_decode_crossing(T1 *t, X86Cpu *cpu, UnitPlace *at, uint32_t mode)
+{
+    X86Insn *d = &t->insn[0];
+    if (!unit_decode_crossing(cpu, at, mode, t->bytes[0], d)) {
+        return;
+    }
+    t->n = 1;
+    t->crossing = true;
+    t->span = d->len;
+    if (t1_rows()[d->row].cls != T1C_T0 && !t1_traps(d)) {
+        t->uses = t1_rows()[d->row].state;
+    }
+}
+
 static void head_check(T1 *t, size_t live, int kind)
 {
     Asm *a = &t->hot;
@@ -102,6 +120,29 @@ static void head_check(T1 *t, size_t live, int kind)
     T1Side *s = t1_side(t, kind, e_jcc(a, CC_E));
     s->back = a->p;
     s->rip = t->rip;
+}
+
+typedef struct Entries { const uint8_t *entry, *linked, *pad; } Entries; /* see T1Code; writable */
+
+static Entries emit_entries(T1 *t)
+{
+    Asm *a = &t->hot;
+    Entries e = { 0 };
+    if (t->crossing) {
+        e.linked = e.pad = a->p;
+        t1_emit_rip(t, a, T1_, t->rip);
+        e_jmp_to(a, t->thunk->jump - t->rx_off);
+    }
+    e.entry = a->p;
+    if (t->pic) {
+        e_alu_ri(a, true, 4, h_reg(T1_), -4096);
+        e_store(a, h_gs(offsetof(X86Cpu, tr1.pcbase)), T1_);
+    }
+    if (!t->crossing) {
+        e.pad = e.entry;
+        e.linked = a->p;
+    }
+    return e;
 }
 
 static void emit_head(T1 *t)
@@ -189,6 +230,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     if (!hot_room(t, c)) {
         return NULL;
     }
+    Entries e = emit_entries(t);
     emit_head(t);
     for (t->i = 0; t->i < t->n; t->i++) {
         if (!hot_room(t, c)) {
@@ -217,8 +259,11 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
         return NULL;
     }
     T1Code *code = g_malloc0(sizeof(*code) + t->n_links * sizeof(T1Link));
-    code->entry = c->hot + c->rx_off;
+    code->entry = e.entry + c->rx_off;
+    code->linked = e.linked + c->rx_off;
+    code->pad = e.pad + c->rx_off;
     code->rip = t->rip;
+    code->pic = t->pic;
     code->uses = t->uses;
     code->n_insns = (uint16_t)t->n;
     for (unsigned i = 0; i < t->n; i++) {

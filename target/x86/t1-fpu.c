@@ -20,8 +20,9 @@
 enum { X87_MASKS = 0x3f, AREA_CW = 0, AREA_SW = 4, AREA_TAGS = 8, AREA_ST = 28 };
 
 typedef struct T1Note { /* in the cold area */
-    uint64_t fip;
+    uint64_t fip; /* pic: less tr1.fpu_base */
     uint16_t fop;
+    bool pic;
 } T1Note;
 
 /* --- C code's side --- */
@@ -53,7 +54,7 @@ void t1_fpu_save(X86Cpu *cpu)
     }
     if (tr->fpu_note) {
         const T1Note *n = (const T1Note *)(const void *)(cpu->t1->cache.rw + tr->fpu_note);
-        f->fip = n->fip;
+        f->fip = n->fip + (n->pic ? tr->fpu_base : 0);
         f->fop = n->fop;
         f->fcs = cpu->seg[SEG_CS].sel;
         tr->fpu_note = 0;
@@ -125,23 +126,27 @@ static bool has_name(const X86Row *x, const char *const *list)
 static uint32_t put_note(T1 *t, const X86Insn *d)
 {
     t->cold.p = (uint8_t *)(((uintptr_t)t->cold.p + 7) & ~(uintptr_t)7);
-    T1Note n = { .fip = t->rip + d->off, .fop = X87_FOP(d) };
+    T1Note n = { .fip = (t->pic ? t->rip & ~TLB_PAGE_MASK : t->rip) + d->off, .fop = X87_FOP(d), .pic = t->pic };
     uint32_t at = (uint32_t)(t->cold.p - t->cpu->t1->cache.rw);
     memcpy(t->cold.p, &n, sizeof(n));
     t->cold.p += sizeof(n);
     return at;
 }
 
-void t1_fpu_note(Asm *a, uint32_t note)
+void t1_fpu_note(const T1 *t, Asm *a, uint32_t note)
 {
     if (note) {
+        if (t->pic) {
+            e_load(a, T0_, TR(pcbase));
+            e_store(a, TR(fpu_base), T0_);
+        }
         e_store_imm32(a, false, TR(fpu_note), note);
     }
 }
 
 void t1_fpu_flush(T1 *t)
 {
-    t1_fpu_note(&t->hot, t->fpu_note);
+    t1_fpu_note(t, &t->hot, t->fpu_note);
     t->fpu_note = 0;
 }
 
@@ -150,8 +155,12 @@ static void e_effective(T1 *t, const X86Insn *d)
 {
     Asm *a = &t->hot;
     bool wide = (d->flags & I_ASIZE) == 3;
-    if (d->base == R_UNIT || (d->base == R_NONE && d->index == R_NONE)) {
-        uint64_t v = (uint64_t)(int64_t)d->disp + (d->base == R_UNIT ? t->rip + (d->index == R_BIAS ? 0x10000 : 0) : 0);
+    if (d->base == R_UNIT) {
+        t1_emit_near(t, a, T1_, t->rip + (uint64_t)(int64_t)d->disp + (d->index == R_BIAS ? 0x10000 : 0), wide);
+        return;
+    }
+    if (d->base == R_NONE && d->index == R_NONE) {
+        uint64_t v = (uint64_t)(int64_t)d->disp;
         e_mov_ri(a, T1_, wide ? v : (uint32_t)v);
         return;
     }

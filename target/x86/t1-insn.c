@@ -32,14 +32,60 @@ static T1Link *new_link(T1 *t, uint64_t rip)
 static bool canonical(const T1 *t, uint64_t v)
 {
     unsigned bits = t->cpu->cr4 & CR4_LA57 ? 7 : 16;
-    return !t->code64 || (uint64_t)((int64_t)(v << bits) >> bits) == v;
+    return !t->code64 || t->pic || (uint64_t)((int64_t)(v << bits) >> bits) == v;
 }
 
 static bool same_page(const T1 *t, uint64_t rip) { return ((rip ^ t->rip) & TLB_PAGE_MASK) == 0; }
 
-/* A jump with a known target outside the page: through the jump cache, whose slot is known too. */
+void t1_emit_near(const T1 *t, Asm *a, int to, uint64_t v, bool wide)
+{
+    if (!t->pic) {
+        e_mov_ri(a, to, wide ? v : (uint32_t)v);
+        return;
+    }
+    int64_t off = (int64_t)(v - (t->rip & TLB_PAGE_MASK));
+    e_load(a, to, TR(pcbase));
+    if (!wide) {
+        e_lea32(a, to, h_mem(to, (int32_t)(uint32_t)off));
+        return;
+    }
+    if (off > INT32_MAX) { /* by a few bytes */
+        e_lea(a, to, h_mem(to, 1 << 30));
+        off -= 1 << 30;
+    } else if (off < INT32_MIN) {
+        e_lea(a, to, h_mem(to, -(1 << 30)));
+        off += 1 << 30;
+    }
+    if (off) {
+        e_lea(a, to, h_mem(to, (int32_t)off));
+    }
+}
+
+void t1_emit_jc_slot(Asm *a)
+{
+    e_op(a, 0, 0x69, T0_, h_reg(T1_)); /* IMUL */
+    e32(a, T1_JC_HASH);
+    e_shift_ri(a, false, 5, T0_, 32 - T1_JC_BITS - 4);
+    e_alu_ri(a, false, 4, h_reg(T0_), -16);
+}
+
+uint8_t *t1_emit_jc_find(Asm *a)
+{
+    t1_emit_jc_slot(a);
+    e_mov_rr(a, T2_, T1_);
+    e_op(a, E_W, 0x33, T2_, TR(salt));
+    e_op(a, E_W, 0x3b, T2_, h_gs_idx(T0_, offsetof(X86Cpu, tr1.jc)));
+    return e_jcc(a, CC_NE);
+}
+
+/* A jump with a known target outside the page: through the jump cache, whose slot is known too if the target is. */
 static void far_jump(T1 *t, Asm *a, uint64_t rip)
 {
+    if (t->pic) {
+        t1_emit_rip(t, a, T1_, rip);
+        e_jmp_to(a, t->thunk->jump - t->rx_off);
+        return;
+    }
     size_t slot = offsetof(X86Cpu, tr1.jc) + t1_jc_index(rip) * sizeof(((X86Cpu *)0)->tr1.jc[0]);
     e_mov_ri(a, T1_, rip);
     if (!canonical(t, rip)) { /* code at the end of the lower half: the run loop raises #GP */
@@ -82,7 +128,7 @@ static void e_rec_address(T1 *t, Asm *a, uint8_t **fix)
 static uint8_t *put_rec(T1 *t, unsigned insn, bool whole)
 {
     t->cold.p = (uint8_t *)(((uintptr_t)t->cold.p + 7) & ~(uintptr_t)7);
-    T1Rec r = { .insn = t->insn[insn], .unit_rip = t->rip, .whole = whole };
+    T1Rec r = { .insn = t->insn[insn], .unit_rip = t->pic ? t->rip & ~TLB_PAGE_MASK : t->rip, .pic = t->pic, .whole = whole };
     uint8_t *at = t->cold.p;
     memcpy(at, &r, sizeof(r));
     t->cold.p += sizeof(r);
@@ -117,6 +163,11 @@ static void emit_lea(T1 *t, const X86Insn *d)
     int to = t1_hreg(d->reg);
     t1_fl_before(t, 1u << d->reg, false, false);
     bool wide = (d->flags & I_ASIZE) == 3;
+    if (d->base == R_UNIT && osize >= 4 && to != H_NONE) {
+        t1_emit_near(t, a, to, t->rip + (uint64_t)(int64_t)d->disp + (d->index == R_BIAS ? 0x10000 : 0), wide && osize == 8);
+        t1_fl_after(t, d, &t1_rows()[d->row], 1u << d->reg);
+        return;
+    }
     int base = d->base < 16 ? t1_hreg(d->base) : H_NONE, index = d->index < 16 ? t1_hreg(d->index) : H_NONE;
     bool direct = to != H_NONE && osize >= 4 && d->base != R_UNIT && (d->base == R_NONE || base != H_NONE) &&
                   (d->index == R_NONE || index != H_NONE);
@@ -381,11 +432,24 @@ static uint64_t rel_target(const T1 *t, const X86Insn *d)
     }
 }
 
+/* A branch that ends the unit, by its T0 function; which leaves, but when it leads to the next instruction. */
+static void exec_branch(T1 *t)
+{
+    t1_emit_exec(t);
+    t1_emit_exit(t, cut(t, insn_end(t)));
+}
+
+/* Where a direct branch leads to can be told, from the unit's own place at least. */
+static bool known_target(const T1 *t, const X86Insn *d)
+{
+    return canonical(t, rel_target(t, d)) && !(t->pic && insn_osize(d) == 1);
+}
+
 static void emit_jcc(T1 *t, const X86Insn *d)
 {
     unsigned cc = x86_rows[d->row].opcode & 15;
     uint64_t to = rel_target(t, d);
-    if (!canonical(t, to)) {
+    if (!known_target(t, d)) {
         t1_emit_exec(t);
         return;
     }
@@ -406,53 +470,75 @@ static void emit_jcc(T1 *t, const X86Insn *d)
     }
 }
 
-/* The return address in code of 64 and 32 bits. */
-static void push_return(T1 *t, uint64_t ret, HOp m)
+/* The return address in code of 64 and 32 bits. True: T1_ has it. */
+static bool push_return(T1 *t, uint64_t ret, HOp m)
 {
     Asm *a = &t->hot;
-    if (!t->code64) {
+    if (t->pic) {
+        t1_emit_rip(t, a, T1_, ret);
+        e_op(a, t->code64 ? E_W : 0, 0x89, T1_, m);
+        return true;
+    } else if (!t->code64) {
         e_store_imm32(a, false, m, (uint32_t)ret);
     } else if ((int64_t)ret >= INT32_MIN && (int64_t)ret <= INT32_MAX) {
         e_store_imm32(a, true, m, (uint32_t)ret);
     } else {
         e_mov_ri(a, T1_, ret);
         e_store(a, m, T1_);
+        return true;
     }
+    return false;
 }
 
-/* The return address for the shadow stack. T2_ is lost. */
-static void shadow_push(T1 *t, uint64_t ret)
+/* The return address for the shadow stack; in T1_ already, or T2_ is lost. */
+static void shadow_push(T1 *t, uint64_t ret, bool in_t1)
 {
     Asm *a = &t->hot;
     e_op(a, E_W, 0x3b, H_RSP, TR(shadow_limit));
     T1Side *s = t1_side(t, SIDE_SHADOW, e_jcc(a, CC_B));
     s->back = a->p;
-    if (ret <= INT32_MAX || ((int64_t)ret < 0 && (int64_t)ret >= INT32_MIN)) {
+    if (in_t1) {
+        e_bytes(a, "\x41\x55", 2); /* PUSH R13 */
+    } else if (!t->pic && (ret <= INT32_MAX || ((int64_t)ret < 0 && (int64_t)ret >= INT32_MIN))) {
         e8(a, 0x68);
         e32(a, (uint32_t)ret);
     } else {
-        e_mov_ri(a, T2_, ret);
+        t1_emit_rip(t, a, T2_, ret);
         e_bytes(a, "\x41\x56", 2); /* PUSH R14 */
     }
 }
 
-/* Where the host's RET of the callee comes back to. */
+/* Where the host's RET of the callee comes back to; T1_ is the address. The callee may lie in another page. */
 static void shadow_pad(T1 *t, uint64_t ret)
 {
-    e_lea(&t->hot, H_RSP, h_mem(H_RSP, 8));
-    leave_to(t, &t->hot, ret);
+    Asm *a = &t->hot;
+    e_lea(a, H_RSP, h_mem(H_RSP, 8));
+    if (same_page(t, ret)) {
+        T1Link *l = new_link(t, ret);
+        l->pad = true;
+        l->at = e_jmp(a);
+    } else if (t->pic) {
+        e_jmp_to(a, t->thunk->jump - t->rx_off);
+    } else {
+        far_jump(t, a, ret);
+    }
 }
 
 /* Calls the unit at `to`. */
-static void call_to(T1 *t, uint64_t to, uint64_t ret)
+static void call_to(T1 *t, uint64_t to, uint64_t ret, bool in_t1)
 {
     Asm *a = &t->hot;
     if (same_page(t, to)) {
-        shadow_push(t, ret);
+        shadow_push(t, ret, in_t1);
         T1Link *l = new_link(t, to);
         e8(a, 0xe8);
         e32(a, 0);
         l->at = a->p - 4;
+    } else if (t->pic) {
+        t1_emit_rip(t, a, T1_, to);
+        e_patch(t1_emit_jc_find(a), t->thunk->indirect - t->rx_off);
+        shadow_push(t, ret, false);
+        e_op(a, 0, 0xff, 2, h_gs_idx(T0_, offsetof(X86Cpu, tr1.jc) + 8));
     } else {
         size_t slot = offsetof(X86Cpu, tr1.jc) + t1_jc_index(to) * sizeof(((X86Cpu *)0)->tr1.jc[0]);
         e_mov_ri(a, T1_, to);
@@ -460,7 +546,7 @@ static void call_to(T1 *t, uint64_t to, uint64_t ret)
         e_op(a, E_W, 0x33, T0_, TR(salt));
         e_op(a, E_W, 0x3b, T0_, h_gs(slot));
         e_patch(e_jcc(a, CC_NE), t->thunk->indirect - t->rx_off);
-        shadow_push(t, ret);
+        shadow_push(t, ret, false);
         e_op(a, 0, 0xff, 2, h_gs(slot + 8));
     }
     shadow_pad(t, ret);
@@ -470,16 +556,16 @@ static void emit_call(T1 *t, const X86Insn *d)
 {
     uint64_t to = rel_target(t, d);
     unsigned n = t1_osize(d);
-    if (!canonical(t, to) || n != (t->code64 ? 8u : 4u)) {
-        t1_emit_exec(t);
+    if (!known_target(t, d) || n != (t->code64 ? 8u : 4u)) {
+        exec_branch(t);
         return;
     }
     T1Side *s;
     t1_fl_to_state(t, &t->hot, &t->fl);
     HOp m = t1_stack_check(t, -(int32_t)n, n, true, &s);
-    push_return(t, insn_end(t), m);
+    bool in_t1 = push_return(t, insn_end(t), m);
     add_rsp(t, -(int32_t)n);
-    call_to(t, to, cut(t, insn_end(t)));
+    call_to(t, to, cut(t, insn_end(t)), in_t1);
 }
 
 /* A jump that is taken when the address in reg is not canonical: salts make tags of such addresses, so that they must not be compared
@@ -500,17 +586,9 @@ static void indirect(T1 *t, int32_t undo, bool call)
     Asm *a = &t->hot;
     size_t jc = offsetof(X86Cpu, tr1.jc);
     uint8_t *wild = t->code64 && !call ? jump_if_wild(t, T1_, T2_) : NULL;
-    e_mov_rr(a, T0_, T1_);
-    e_shift_ri(a, true, 5, T0_, 8);
-    e_op(a, 0, 0x33, T0_, h_reg(T1_));
-    e_alu_ri(a, false, 4, h_reg(T0_), T1_JC_SIZE - 1);
-    e_shift_ri(a, false, 4, T0_, 4);
-    e_mov_rr(a, T2_, T1_);
-    e_op(a, E_W, 0x33, T2_, TR(salt));
-    e_op(a, E_W, 0x3b, T2_, h_gs_idx(T0_, jc));
-    uint8_t *miss = e_jcc(a, CC_NE);
+    uint8_t *miss = t1_emit_jc_find(a);
     if (call) {
-        shadow_push(t, cut(t, insn_end(t)));
+        shadow_push(t, cut(t, insn_end(t)), false);
     }
     e_op(a, 0, 0xff, call ? 2 : 4, h_gs_idx(T0_, jc + 8));
     if (call) {
@@ -529,7 +607,7 @@ static void emit_ret(T1 *t, const X86Insn *d, const T1Row *r)
 {
     unsigned n = t1_osize(d);
     if (n != (t->code64 ? 8u : 4u)) {
-        t1_emit_exec(t);
+        exec_branch(t);
         return;
     }
     int32_t pop = (int32_t)n + (r->cls == T1C_RET_I ? (int32_t)(uint16_t)d->imm : 0);
@@ -551,7 +629,7 @@ static void emit_indirect(T1 *t, const X86Insn *d, const T1Row *r)
     unsigned n = t1_osize(d);
     bool call = r->cls == T1C_CALL_E;
     if (n != (t->code64 ? 8u : 4u) || (insn_is_mem(d) && !t1_mem_ok(d))) {
-        t1_emit_exec(t);
+        exec_branch(t);
         return;
     }
     T1Side *s;
@@ -628,13 +706,11 @@ void t1_emit_insn(T1 *t)
     case T1C_DIV: case T1C_IDIV: emit_div(t, d, r); break;
     case T1C_JCC: emit_jcc(t, d); break;
     case T1C_JMP:
-        if (canonical(t, rel_target(t, d))) {
-            if (t->i + 1 == t->n) {
-                t1_emit_exit(t, rel_target(t, d));
-            } /* else the target comes next */
-        } else {
-            t1_emit_exec(t);
-        }
+        if (!known_target(t, d)) {
+            exec_branch(t);
+        } else if (t->i + 1 == t->n) {
+            t1_emit_exit(t, rel_target(t, d));
+        } /* else the target comes next */
         break;
     case T1C_CLI: case T1C_STI: case T1C_PUSHF: case T1C_MOV_RS: case T1C_SWAPGS:
         if (!t1_emit_system(t, d, r)) {
@@ -654,8 +730,10 @@ static void put_link_exit(T1 *t, T1Link *l, uint64_t rip)
 {
     Asm *a = &t->cold;
     l->unlinked = a->p;
-    e_mov_ri(a, T0_, rip);
-    e_store(a, CPU(rip), T0_);
+    if (!l->pad) {
+        t1_emit_rip(t, a, T1_, rip);
+    }
+    e_store(a, CPU(rip), T1_);
     e8(a, 0x49); /* MOV R13, imm64: the address of the link, filled in when it is final */
     e8(a, 0xbd);
     t->link_fix[l - t->link] = a->p;
@@ -670,7 +748,7 @@ static void put_exec(T1 *t, T1Side *s)
     if (s->window) {
         t1_put_window(t, s);
     }
-    t1_fpu_note(a, s->note);
+    t1_fpu_note(t, a, s->note);
     t1_fl_to_state(t, a, &s->fl);
     e_rec_address(t, a, &fix);
     e_call_to(a, exec_thunk(t, s->reload_flags, s->back ? t1_state_needed(t, s->insn + 1u) : 0));
@@ -747,12 +825,12 @@ void t1_put_sides(T1 *t)
             break;
         case SIDE_POLL:
             t1_fl_to_state(t, &t->cold, &s->fl);
-            e_mov_ri(&t->cold, T1_, s->rip);
+            t1_emit_rip(t, &t->cold, T1_, s->rip);
             e_jmp_to(&t->cold, t->thunk->indirect - t->rx_off);
             break;
         case SIDE_VEC: case SIDE_FPU: /* they leave when an exception is unmasked */
             t1_fl_to_state(t, &t->cold, &s->fl);
-            e_mov_ri(&t->cold, T1_, s->rip);
+            t1_emit_rip(t, &t->cold, T1_, s->rip);
             e_call_to(&t->cold, (s->kind == SIDE_FPU ? t->thunk->load_fpu : t->thunk->load_vec[t->mode & MODE_AVX_OK ? 2 : 1]) - t->rx_off);
             e_jmp_to(&t->cold, s->back);
             break;

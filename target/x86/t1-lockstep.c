@@ -116,7 +116,7 @@ static void append_code(X86Cpu *cpu, const T1Code *c, const uint8_t *bytes, GStr
         const X86Insn *d = &c->insn[i];
         const X86Row *x = &x86_rows[d->row];
         g_string_append_printf(t, "  %" PRIx64 "  ", c->rip + d->off);
-        if (!cpu->vcpu.target->disassemble ||
+        if (!bytes || !cpu->vcpu.target->disassemble ||
             !cpu->vcpu.target->disassemble(&cpu->vcpu, c->rip + d->off, bytes + d->off, d->len, t)) {
             g_string_append_printf(t, "%s %s", x->name, x->operands);
         }
@@ -239,6 +239,7 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     TlbState *ts = &cpu->t0->tlb;
     l->units++;
     l->running = NULL;
+    c->rip = cpu->rip;
     if (!repeatable(c)) {
         enter(cpu, c->entry);
         return;
@@ -251,7 +252,7 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     uint32_t generation = cpu->t0->generation;
     l->n = 0;
     l->fixed = false;
-    l->bytes = (const uint8_t *)u->key;
+    l->bytes = u->key2 ? NULL : (const uint8_t *)u->key;
     cpu->unit = cpu->t1->none;
     cpu->tlb = &l->tlb;
     cpu->t0->log_stores = true;

@@ -14,15 +14,20 @@ bool t1_mem_ok(const X86Insn *d)
     return (d->flags & (I_MEM | I_SEGCHECK)) == I_MEM && (d->flags & I_ASIZE) >= 2;
 }
 
+static uint64_t rip_relative(const T1 *t, const X86Insn *d)
+{
+    return t->rip + (uint64_t)(int64_t)d->disp + (d->index == R_BIAS ? 0x10000 : 0);
+}
+
 /* Constant address: RIP-relative or absolute. */
 static bool const_address(const T1 *t, const X86Insn *d, uint64_t *k)
 {
-    if (d->seg != SEG_FLAT) {
+    if (d->seg != SEG_FLAT || (d->base == R_UNIT && t->pic)) {
         return false;
     }
     uint64_t v = (uint64_t)(int64_t)d->disp;
     if (d->base == R_UNIT) {
-        v += t->rip + (d->index == R_BIAS ? 0x10000 : 0);
+        v = rip_relative(t, d);
     } else if (d->base != R_NONE || d->index != R_NONE) {
         return false;
     }
@@ -42,8 +47,7 @@ void t1_address(T1 *t, const X86Insn *d, int to, bool linear)
     bool wide = (d->flags & I_ASIZE) == 3;
     int base = H_NONE, index = H_NONE;
     if (d->base == R_UNIT) {
-        uint64_t v = t->rip + (uint64_t)(int64_t)d->disp + (d->index == R_BIAS ? 0x10000 : 0);
-        e_mov_ri(a, to, wide ? v : (uint32_t)v);
+        t1_emit_near(t, a, to, rip_relative(t, d), wide);
     } else {
         if (d->base != R_NONE) {
             base = t1_hreg(d->base);
@@ -78,6 +82,9 @@ static unsigned window_slot(const T1 *t, const X86Insn *d)
     }
     if (d->base == R_RSP) {
         return 0;
+    }
+    if (d->base == R_UNIT) { /* a page of data has one, whatever code it is used by */
+        return 3 + (unsigned)(rip_relative(t, d) >> 12) % (TLB_WINDOWS - 3);
     }
     unsigned reg = d->base < 16 ? d->base : d->index & 15u;
     return 3 + (reg + (unsigned)(t->rip >> 4) * 5) % (TLB_WINDOWS - 3);
@@ -243,6 +250,13 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
     int base = d->base == R_NONE ? H_NONE : t1_hreg(d->base), index = d->index == R_NONE ? H_NONE : t1_hreg(d->index);
     bool simple = (d->flags & I_ASIZE) == 3 && d->seg == SEG_FLAT && (d->base == R_NONE || (d->base < 16 && base != H_NONE)) &&
                   (d->index == R_NONE || (d->index < 16 && index != H_NONE));
+    int64_t off = (int64_t)(rip_relative(t, d) - (t->rip & TLB_PAGE_MASK));
+    if (d->base == R_UNIT && (d->flags & I_ASIZE) == 3 && d->seg == SEG_FLAT && off == (int32_t)off) {
+        bool odd = align && off & (align - 1);
+        e_load(&t->hot, T2_, h_gs(offsetof(X86Cpu, tr1.pcbase)));
+        e_check(t, side, h_mem(T2_, (int32_t)off), n, write, odd ? align : 0, window_slot(t, d));
+        return h_sib(T0_, T2_, 0, (int32_t)off);
+    }
     if (!simple) {
         t1_address(t, d, T2_, true);
         e_check(t, side, h_mem(T2_, 0), n, write, align, window_slot(t, d));

@@ -45,7 +45,7 @@ static X86Unit *unit_at(X86Cpu *cpu, uint64_t rip)
     return u;
 }
 
-void t1_site_missed(X86Cpu *cpu, const T1Rec *rec)
+void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip)
 {
     T1State *s = cpu->t1;
     unsigned id = cpu->tr1.win_thrash - 1;
@@ -57,10 +57,11 @@ void t1_site_missed(X86Cpu *cpu, const T1Rec *rec)
     if (now - since > SITE_US) {
         return;
     }
-    uint64_t bit, *word = site_bit(s, rec->unit_rip + rec->insn.off, &bit);
+    uint64_t bit, *word = site_bit(s, unit_rip + d->off, &bit);
     *word |= bit;
     s->stats.tlb_sites++;
-    X86Unit *u = unit_at(cpu, rec->unit_rip);
+    bool crosses = (unit_rip & ~TLB_PAGE_MASK) + d->off + d->len > 4096; /* then the other page would have to be looked at */
+    X86Unit *u = crosses ? NULL : unit_at(cpu, unit_rip);
     if (u) {
         unit_kill_one(cpu, u);
     }

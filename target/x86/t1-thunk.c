@@ -154,6 +154,7 @@ static uint8_t *make_ended(Asm *a, const uint8_t *leave)
     e_patch(e_jcc(a, CC_NE), leave);
     e_load(a, H_RSP, TR(shadow_base));
     guest_regs(a, true);
+    e_load(a, T1_, h_gs(offsetof(X86Cpu, rip)));
     e_op(a, 0, 0xff, 4, TR(next));
     return at;
 }
@@ -168,6 +169,7 @@ static void make_enter(Asm *a)
     e_mov_rr(a, T0_, H_RSI);
     e_load(a, H_RSP, TR(shadow_base));
     guest_regs(a, true);
+    e_load(a, T1_, h_gs(offsetof(X86Cpu, rip)));
     e_op(a, 0, 0xff, 4, h_reg(T0_));
 }
 
@@ -302,6 +304,13 @@ void t1_make_thunks(X86Cpu *cpu)
     e_jmp_to(a, s->thunk.exit - off);
     s->thunk.no_return = a->p + off; /* a return to the address that marks the empty shadow stack */
     e_load(a, H_RSP, TR(shadow_base));
+    e_jmp_to(a, indirect);
+    s->thunk.jump = a->p + off; /* to the address in T1_ */
+    e_patch(t1_emit_jc_find(a), indirect);
+    e_op(a, 0, 0xff, 4, h_gs_idx(T0_, offsetof(X86Cpu, tr1.jc) + 8));
+    s->thunk.stale = a->p + off; /* the entry of the address in T1_ leads to code that is no more */
+    t1_emit_jc_slot(a);
+    e_store_imm32(a, true, h_gs_idx(T0_, offsetof(X86Cpu, tr1.jc)), UINT32_MAX);
     e_jmp_to(a, indirect);
     for (unsigned vec = 1; vec <= 2; vec++) {
         s->thunk.load_vec[vec] = make_checked_load_vec(a, load[vec], indirect) + off;

@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 enum {
-    T1_AFTER = 8,                /* runs in tier 0 before a unit is translated: most of a boot's code never gets there */
+    T1_AFTER = 32,               /* runs in tier 0 before kernel code is translated: most of a boot's never gets there */
+    T1_AFTER_USER = 2,           /* user code: every process that runs it comes after the first */
+    HEAT_SIZE = 1 << 17,
     SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */
     SHADOW_NONE = 8,             /* words above its base */
 };
@@ -108,18 +110,23 @@ static const void *next_code(X86Cpu *cpu)
 }
 
 
+static inline uint64_t unit_rip(const X86Cpu *cpu, const T1Rec *rec)
+{
+    return rec->unit_rip + (rec->pic ? cpu->tr1.pcbase : 0);
+}
+
 static inline int exec(X86Cpu *cpu, const T1Rec *rec)
 {
     T1State *s = cpu->t1;
     X86Insn *d = s->scratch;
     uint32_t mode = cpu->mode, generation = cpu->t0->generation;
-    uint64_t next = rec->unit_rip + rec->insn.off + rec->insn.len;
+    uint64_t start = unit_rip(cpu, rec), next = start + rec->insn.off + rec->insn.len;
     t1_flags_normal(cpu);
     if (G_UNLIKELY(cpu->tr1.win_thrash)) {
-        t1_site_missed(cpu, rec);
+        t1_site_missed(cpu, &rec->insn, start);
     }
     d[0] = rec->insn;
-    cpu->gpr[R_UNIT] = rec->unit_rip;
+    cpu->gpr[R_UNIT] = start;
     bool goes_on = d->op(cpu, d);
     T1RowCount *count = &s->rows[rec->insn.row];
     rec->whole ? count->whole++ : count->slow++;
@@ -157,7 +164,7 @@ static inline int exec_for(X86Cpu *cpu, const T1Rec *rec, bool flags, unsigned s
         return leave;
     }
     if ((state & T1S_VEC && G_UNLIKELY(!t1_simd_masked(cpu))) || (state & T1S_FPU && G_UNLIKELY(!t1_fpu_masked(cpu)))) {
-        cpu->rip = rec->unit_rip + rec->insn.off + rec->insn.len;
+        cpu->rip = unit_rip(cpu, rec) + rec->insn.off + rec->insn.len;
         return 1;
     }
     if (state & T1S_FPU) {
@@ -205,7 +212,7 @@ static void link_make(T1Link *l, X86Unit *to, ptrdiff_t rx_off)
     l->to = to;
     l->next_in = to->t1->incoming;
     to->t1->incoming = l;
-    e_patch(l->at, to->t1->entry - rx_off);
+    e_patch(l->at, (l->pad ? to->t1->pad : to->t1->linked) - rx_off);
 }
 
 void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
@@ -221,9 +228,10 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
     if (s->pending && s->pending->from == u) {
         s->pending = NULL;
     }
-    unsigned slot = t1_jc_index(c->rip); /* the only one that can lead here */
-    if (cpu->tr1.jc[slot].code == c->entry) {
-        cpu->tr1.jc[slot].tag = UINT64_MAX;
+    if (!s->evicting) { /* whoever comes through the jump cache, from any process, goes on to the run loop */
+        uint8_t *at = (uint8_t *)(uintptr_t)c->entry - s->cache.rx_off;
+        *at = 0xe9;
+        e_patch(at + 1, s->thunk.stale - s->cache.rx_off);
     }
     c->unit = NULL; /* freed with its segment, when nothing can be running in it */
     u->t1 = NULL;
@@ -235,7 +243,8 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
 void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask)
 {
     for (unsigned i = 0; i < T1_JC_SIZE; i++) { /* salts lie outside the mask */
-        if (((cpu->tr1.jc[i].tag ^ lin) & mask) == 0) {
+        uint64_t tag = cpu->tr1.jc[i].tag;
+        if (((tag ^ lin) & mask) == 0 || ((tag ^ (lin - 4096)) & mask) == 0) { /* it may reach into the page */
             cpu->tr1.jc[i].tag = UINT64_MAX;
         }
     }
@@ -247,6 +256,7 @@ void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask)
 static void segment_empty(X86Cpu *cpu, unsigned n)
 {
     T1State *s = cpu->t1;
+    s->evicting = true;
     while (s->segment[n]) {
         T1Code *c = s->segment[n];
         if (c->unit) {
@@ -256,6 +266,7 @@ static void segment_empty(X86Cpu *cpu, unsigned n)
         g_free(c->insn);
         g_free(c);
     }
+    s->evicting = false;
 }
 
 /* The oldest segment gives way. */
@@ -274,7 +285,7 @@ static void next_segment(X86Cpu *cpu)
 
 /* --- translating --- */
 
-static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
+static X86Unit *translate(X86Cpu *cpu, UnitPlace *at, uint32_t mode)
 {
     T1State *s = cpu->t1;
     T1 *t = &s->work;
@@ -283,7 +294,10 @@ static X86Unit *translate(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
     for (unsigned evicted = 0; evicted < 2;) {
         t1_decode(t, cpu, at, mode, max);
         if (t->n == 0) {
-            return NULL;
+            t1_decode_crossing(t, cpu, at, mode);
+            if (t->n == 0) {
+                return NULL;
+            }
         }
         t->loops = !s->lockstep; /* it compares after each unit */
         T1Code *c = t1_translate(t, &s->cache);
@@ -376,6 +390,19 @@ void t1_left(X86Cpu *cpu)
     t1_flags_normal(cpu);
 }
 
+/* Code at this place is about to run. Is it worth translating? Code of the kernel that has been moved (modules) is cold there. */
+static bool heat_up(T1State *s, const UnitPlace *at, uint32_t mode, uint64_t rip)
+{
+    bool user = (mode & MODE_CPL3) == MODE_CPL3;
+    uint64_t h = (at->key ^ (user ? 0 : rip << 20)) * 0x9e3779b97f4a7c15u;
+    uint8_t *heat = &s->heat[h >> 40 & (HEAT_SIZE - 1)];
+    if (*heat < (user ? MIN(s->after, T1_AFTER_USER) : s->after)) {
+        ++*heat;
+        return false;
+    }
+    return true;
+}
+
 static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
 {
     T0State *t = cpu->t0;
@@ -385,22 +412,16 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
     if (u) {
         return u;
     }
-    X86Unit *cold = unit_find(cpu, mode);
-    if (cold->rip != cpu->rip) { /* a page of a library, in a process that has it elsewhere: cold there */
-        cold->rip = cpu->rip;
-        cold->hits = 0;
-    }
-    if (cold->loose || cold->key2 || cold->hits < s->after || dbg_ends_at(t, at->lin)) {
-        cold->hits += cold->hits < s->after;
+    if (!heat_up(s, at, mode, cpu->rip) || dbg_ends_at(t, at->lin)) {
         s->stats.cold_runs++;
-        return cold;
+        return unit_find(cpu, mode);
+    }
+    X86Unit *cold = unit_lookup(cpu, at, mode);
+    if (cold) {
+        unit_kill_one(cpu, cold);
     }
     u = translate(cpu, at, mode);
-    if (!u) {
-        return cold;
-    }
-    unit_kill_one(cpu, cold);
-    return u;
+    return u ? u : unit_find(cpu, mode);
 }
 
 void t1_run_unit(X86Cpu *cpu, uint32_t mode)
@@ -525,6 +546,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
         return false;
     }
     s->shadow = g_malloc(SHADOW_SIZE);
+    s->heat = g_malloc0(HEAT_SIZE);
     s->chaos = tcg_chaos(&cpu->vcpu) ? tcg_chaos(&cpu->vcpu) * 0x9e3779b97f4a7c15ull + cpu->vcpu.index : 0;
     s->after = s->chaos ? 0 : T1_AFTER;
     s->rows = g_new0(T1RowCount, x86_n_rows);
@@ -572,6 +594,7 @@ void t1_fini(X86Cpu *cpu)
     }
     codecache_fini(&s->cache);
     g_free(s->shadow);
+    g_free(s->heat);
     g_free(s->none);
     g_free(s->rows);
     g_free(s->lockstep);

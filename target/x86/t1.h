@@ -9,6 +9,12 @@
  * is the X86Cpu. Vector registers are the guest's while tr1.vec_live is set, the x87 registers while tr1.fpu_live is; otherwise
  * they are C's. Both are loaded in front of code that needs them and saved when C code is called.
  *
+ * Position. Libraries and PIE executables lie elsewhere in each process. Their units ("pic", t1_pic()) hold no linear address: the
+ * low twelve bits of RIP follow from the physical page, the rest is tr1.pcbase. Jumps through the jump cache, returns and the
+ * run loop enter with the address in T1_, and the unit's head sets pcbase from it; links lead behind that, because both ends
+ * lie in one page. All other units are constants throughout, and keyed by their address. A link to an instruction that crosses into
+ * another page leads to code that looks the jump cache up: the other page may have been mapped anew.
+ *
  * Shadow return stack: a call leaves the return address and the host address of a pad; a return that finds the address it
  * goes to there takes the host's RET, which the host predicts. Entering translated code empties it, and everything
  * that changes mappings or the mode leaves translated code, so what is on it is true.
@@ -56,13 +62,15 @@ struct T1Link {          /* a direct jump that can be patched to another unit */
     T1Link *next_in;     /* of those that lead to `to` */
     uint8_t *at;         /* writable address of the displacement */
     const uint8_t *unlinked; /* writable address of what it leads to while not linked */
+    bool pad;            /* a return pad: T1_ holds the address, leads to `entry` */
 };
 struct T1Code {
     X86Unit *unit;
-    const uint8_t *entry; /* executable address */
+    const uint8_t *entry, *linked, *pad; /* executable addresses: T1_ holds its RIP; for links; for return pads */
     T1Link *incoming;
     T1Code *seg_next;     /* units of the same segment */
-    uint64_t rip;
+    uint64_t rip;         /* pic: where it was when it was translated */
+    bool pic;
     uint8_t uses;         /* T1S_*: runs only while their exceptions are masked */
     uint16_t n_links, n_insns;
     uint16_t guest_bytes;
@@ -71,7 +79,8 @@ struct T1Code {
 };
 typedef struct T1Rec { /* what t1_exec() runs; in the cold area, 8-byte aligned */
     X86Insn insn;
-    uint64_t unit_rip;
+    uint64_t unit_rip; /* pic: less pcbase */
+    bool pic;
     bool whole; /* always runs by its T0 function; else when a memory access needs it */
 } T1Rec;
 
@@ -145,6 +154,8 @@ typedef struct T1 { /* one translation */
     Asm hot, cold;
     uint32_t mode;
     bool code64;
+    bool pic;
+    bool crossing;       /* one instruction that reaches into the next page */
     uint64_t rip;        /* of the unit */
     unsigned mmu;
     X86Insn insn[T1_MAX_INSNS + 1];
@@ -177,7 +188,7 @@ typedef struct T1 { /* one translation */
 typedef struct T1Thunks { /* executable addresses */
     const uint8_t *window[TLB_MMUS][2][TLB_WINDOWS]; /* see t1_make_window() */
     void (*enter)(X86Cpu *cpu, const void *code);
-    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *no_return;
+    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *stale, *no_return;
     const uint8_t *exec[2][3][2]; /* flags; vector registers on return: none, low halves, all; x87 */
     const uint8_t *load_vec[3], *load_fpu;
 } T1Thunks;
@@ -205,9 +216,11 @@ typedef struct T1State {
     T1Link *pending;     /* the jump that led out last */
     uint64_t pending_rip;
     bool running;        /* in translated code */
+    bool evicting;       /* a segment and all jump caches are being emptied */
     bool once;           /* t1_run_once(): every end of a unit leads out */
     bool off;
-    unsigned after;      /* runs in tier 0 before a unit is translated */
+    unsigned after;      /* runs in tier 0 before code is translated */
+    uint8_t *heat;       /* HEAT_SIZE: such runs, by a hash of where the code is: outlives tier 0's units */
     uint32_t salt_next;
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
     unsigned salt_shift; /* where salts begin, by the width of addresses */
@@ -226,6 +239,17 @@ void t1_fini(X86Cpu *cpu);
 /* Tests: tier 1 on or off, and after how many runs in tier 0 a unit is translated. */
 void t1_tune(X86Cpu *cpu, bool on, unsigned after);
 void t1_resize(X86Cpu *cpu, size_t size); /* tests: a code cache of that size, empty; while it does not run */
+/* Does code at rip move from process to process? Debian's executables that do not lie below these limits. 64-bit code so far
+ * below the end of the lower half that no direct branch reaches a non-canonical address. The same for the same rip and mode. */
+static inline bool t1_pic(uint32_t mode, uint64_t rip)
+{
+    if ((mode & MODE_CPL3) != MODE_CPL3) {
+        return false;
+    }
+    return mode & MODE_CODE64 ? rip >> 32 && rip < (1ull << 47) - (1ull << 31) - 8192 : rip >> 28;
+}
+/* RIP in the key of a unit of tier 1. */
+static inline uint64_t t1_key_rip(uint32_t mode, uint64_t rip) { return t1_pic(mode, rip) ? 0 : rip; }
 /* Runs translated code from cpu->rip on, or T0 while it is cold. */
 void t1_run_unit(X86Cpu *cpu, uint32_t mode);
 void t1_begin_run(X86Cpu *cpu);                /* on the thread that runs it */
@@ -270,6 +294,8 @@ void t1_make_thunks(X86Cpu *cpu);
 /* t1-build.c: decodes the superblock at cpu->rip (n = 0: not for tier 1); translates it: NULL: no room. */
 void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned max);
 bool t1_same_flags(const T1Flags *a, const T1Flags *b);
+/* The same for one instruction that reaches into the next page, where t1_decode() found nothing. May raise. */
+void t1_decode_crossing(T1 *t, X86Cpu *cpu, UnitPlace *at, uint32_t mode);
 /* NULL: no room in this segment of the cache (t->no_room), or the unit needs too many side paths: fewer
  * instructions (t->full). */
 T1Code *t1_translate(T1 *t, CodeCache *cache);
@@ -298,7 +324,7 @@ bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
 
 /* t1-site.c: which instructions look in the TLB, because their window misses too often */
 void t1_sites_init(X86Cpu *cpu);
-void t1_site_missed(X86Cpu *cpu, const T1Rec *rec); /* win_thrash is set */
+void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip); /* win_thrash is set */
 bool t1_site_by_tlb(const T1 *t);                   /* the current instruction */
 
 /* t1-native.c */
@@ -311,13 +337,17 @@ bool t1_emit_x87(T1 *t, const X86Insn *d, const T1Row *r);
 bool t1_emit_ldmxcsr(T1 *t, const X86Insn *d, const T1Row *r);
 /* Notes which x87 instruction was the last: in front of everything that leaves or ends straight code. Keeps EFLAGS. */
 void t1_fpu_flush(T1 *t);
-void t1_fpu_note(Asm *a, uint32_t note);
+void t1_fpu_note(const T1 *t, Asm *a, uint32_t note);
 /* T1S_* that the code from this instruction on, up to the next call of C code, must find in the host's registers. */
 unsigned t1_state_needed(const T1 *t, unsigned from);
 /* t1-sys.c: system instructions; false: nothing was emitted */
 bool t1_emit_system(T1 *t, const X86Insn *d, const T1Row *r);
 /* t1-insn.c */
 void t1_emit_insn(T1 *t);
+/* Into a register: an address that is known relative to the unit: v, as it is while this unit is translated. wide: else 32 bits.
+ * Keeps EFLAGS. */
+void t1_emit_near(const T1 *t, Asm *a, int to, uint64_t v, bool wide);
+static inline void t1_emit_rip(const T1 *t, Asm *a, int to, uint64_t rip) { t1_emit_near(t, a, to, rip, t->code64); }
 void t1_emit_exit(T1 *t, uint64_t rip);       /* the end of the unit: on to rip; flags are in the state */
 void t1_emit_exec(T1 *t);                     /* the current instruction by its T0 function */
 T1Side *t1_side(T1 *t, int kind, uint8_t *from); /* never NULL; see T1.full */
@@ -330,7 +360,11 @@ static inline void t1_side_done(T1 *t, T1Side *s) { s->back = t->hot.p; s->reloa
 
 /* Guest register n as a host register; H_NONE: it lives in gpr[]. */
 static inline int t1_hreg(unsigned n) { return n == R_RSP ? G_RSP : n < 12 ? (int)n : H_NONE; }
-static inline unsigned t1_jc_index(uint64_t rip) { return (unsigned)(rip ^ rip >> 8) & (T1_JC_SIZE - 1); }
+enum { T1_JC_HASH = 0x3c6ef36f };
+static inline unsigned t1_jc_index(uint64_t rip) { return (uint32_t)rip * T1_JC_HASH >> (32 - T1_JC_BITS); }
+/* The jump-cache entry of the address in T1_: its place comes into T0_; is it its own? T2_ is lost, the result is the jump if not. */
+void t1_emit_jc_slot(Asm *a);
+uint8_t *t1_emit_jc_find(Asm *a);
 static inline HOp t1_gpr_mem(unsigned n) { return h_gs(offsetof(X86Cpu, gpr) + 8 * n); }
 static inline unsigned t1_osize(const X86Insn *d) { return 1u << insn_osize(d); }
 

@@ -80,7 +80,7 @@ static uint64_t granule_mask(unsigned from, unsigned to)
 
 /* --- life of a unit --- */
 
-/* rip: 0 but for tier 1, where every process has its own unit for a page of a library at its own address. */
+/* rip: 0 but for units of tier 1 that hold it. */
 static unsigned unit_hash(uintptr_t key, uint32_t mode, uint64_t rip)
 {
     uint64_t h = (key ^ (uint64_t)(mode ^ mode >> 26) << 12 ^ rip >> 12 << 20) * 0x9e3779b97f4a7c15u;
@@ -283,6 +283,7 @@ typedef struct Fetch {
     bool limited;          /* room ends at the CS limit, not at the page's end */
     bool io;
     uintptr_t key2;
+    const FlatRange *range2;
     CodePage *page2;
     uint8_t copy[X86_MAX_INSN + 1]; /* of code in MMIO */
 } Fetch;
@@ -306,10 +307,9 @@ static uint64_t code_linear(X86Cpu *cpu, uint64_t *left)
     return (uint32_t)(rip + cpu->seg_base[SEG_CS]);
 }
 
-/* The instruction at the end of the first page goes on in the next. */
-static X86DecodeResult decode_crossing(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, X86Insn *insn)
+/* The instruction at the end of the first page goes on in the next. buf: X86_MAX_INSN bytes. */
+static X86DecodeResult decode_crossing(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, uint8_t *buf, X86Insn *insn)
 {
-    uint8_t buf[X86_MAX_INSN];
     unsigned n = f->room;
     if (f->limited) {
         x86_raise_err(cpu, EXC_GP, 0);
@@ -332,6 +332,7 @@ static X86DecodeResult decode_crossing(X86Cpu *cpu, Fetch *f, uint32_t mode, uin
     } else {
         f->key2 = (uintptr_t)(lin2 + e->delta);
         const TlbAux *a = &cpu->tlb->aux[cpu->mmu][tlb_index(lin2)];
+        f->range2 = a->range;
         f->page2 = page_get(cpu, f->key2, a->range);
         memcpy(buf + n, (const void *)f->key2, want);
     }
@@ -368,7 +369,8 @@ static X86Unit *unit_build(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left)
             if (n) {
                 break;
             }
-            r = decode_crossing(cpu, f, mode, left, &buf[0]);
+            uint8_t bytes[X86_MAX_INSN];
+            r = decode_crossing(cpu, f, mode, left, bytes, &buf[0]);
             off = buf[0].len;
             n = 1;
             break;
@@ -453,18 +455,33 @@ bool unit_locate(X86Cpu *cpu, UnitPlace *at)
     }
     at->key = (uintptr_t)(at->lin + e->delta);
     at->range = cpu->tlb->aux[cpu->mmu][tlb_index(at->lin)].range;
+    at->key2 = 0;
     return true;
 }
 
 X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
 {
-    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode, mode & MODE_T1 ? cpu->rip : 0)]; u; u = u->hash_next) {
+    uint64_t rip = mode & MODE_T1 ? t1_key_rip(mode, cpu->rip) : 0;
+    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode, rip)]; u; u = u->hash_next) {
         if (u->key == at->key && u->mode == mode && u->cs_off == at->cs_off && u->bytes <= at->left &&
-            (!(mode & MODE_T1) || u->rip == cpu->rip) && (!u->key2 || second_page_same(cpu, u, at->lin))) {
+            (!(mode & MODE_T1) || u->rip == rip) && (!u->key2 || second_page_same(cpu, u, at->lin))) {
             return u;
         }
     }
     return NULL;
+}
+
+bool unit_decode_crossing(X86Cpu *cpu, UnitPlace *at, uint32_t mode, uint8_t *bytes, X86Insn *insn)
+{
+    Fetch f = { .lin = at->lin, .bytes = (const uint8_t *)at->key, .room = at->room };
+    f.limited = at->left <= 4096 - (at->lin & 4095);
+    decode_crossing(cpu, &f, mode, at->left, bytes, insn);
+    if (f.io || (f.key2 ^ at->key) < 4096) { /* too rare, see unit_new() */
+        return false;
+    }
+    at->key2 = f.key2;
+    at->range2 = f.range2;
+    return true;
 }
 
 void unit_watch(X86Cpu *cpu, const UnitPlace *at)
@@ -480,11 +497,15 @@ X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span
     u->key = at->key;
     u->cs_off = (uint16_t)at->cs_off;
     u->bytes = (uint16_t)span;
-    u->rip = cpu->rip;
+    u->rip = t1_key_rip(mode, cpu->rip);
     X86Unit **slot = &t->hash[unit_hash(u->key, mode, u->rip)];
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
+    u->key2 = at->key2;
+    if (u->key2) {
+        unit_attach(cpu, u, 1, page_get(cpu, u->key2, at->range2));
+    }
     t->stats.units_live++;
     return u;
 }

@@ -400,14 +400,58 @@ static bool forward(Gen *g)
     return true;
 }
 
+/* MOV of an address that is filled in later. */
+static uint8_t *mov_address(Gen *g, unsigned r)
+{
+    unsigned size = g->b->code64 ? 8 : 4;
+    begin(g);
+    if (g->b->code64) {
+        PUT(g, (uint8_t)(0x48 | r >> 3));
+    }
+    PUT(g, (uint8_t)(0xb8 + (r & 7)));
+    put(g, &(uint64_t){ 0 }, size);
+    end(g);
+    return g->b->code + g->b->len - size;
+}
+
+/* The place of what is `back` bytes before the end of the code so far, perhaps where it is mapped once more. */
+static void put_address(Gen *g, uint8_t *imm, unsigned back)
+{
+    uint64_t *s = &g->s;
+    uint64_t to = g->b->at + g->b->len - back + (chance(s, 2) ? g->b->base : chance(s, 2) ? g->b->other : 0);
+    memcpy(imm, &to, g->b->code64 ? 8 : 4);
+}
+
+/* Calls a RET. */
+static void routine(Gen *g)
+{
+    unsigned r = free_reg(g), first = g->b->n;
+    uint8_t *imm = mov_address(g, r);
+    begin(g);
+    if (r >= 8) {
+        PUT(g, 0x41);
+    }
+    PUT(g, 0xff, (uint8_t)(0xd0 | (r & 7)));
+    end(g);
+    begin(g);
+    PUT(g, 0xeb, 1);
+    end(g);
+    begin(g);
+    PUT(g, 0xc3);
+    end(g);
+    if (!g->bad) {
+        put_address(g, imm, 1);
+        together(g, first);
+    }
+}
+
 /* Jumps to an address in a register or on the stack, of the instruction behind. */
 static void indirect(Gen *g)
 {
     uint64_t *s = &g->s;
     unsigned r = free_reg(g), kind = pick(s, 4), pop = pick(s, 3) * 8, first = g->b->n;
-    mov_ri(g, r, 0);
+    uint8_t *imm = mov_address(g, r);
     uint32_t undef = g->undef;
-    uint8_t *imm = g->b->code + g->b->len - 4;
     unsigned at = g->b->len;
     if (kind < 2) {
         begin(g);
@@ -439,8 +483,7 @@ static void indirect(Gen *g)
         PUT(g, 0x0f, 0x0b);
         end(g);
     }
-    uint32_t to = g->b->at + g->b->len;
-    memcpy(imm, &to, 4);
+    put_address(g, imm, 0);
     g->undef = undef;
     together(g, first);
 }
@@ -624,7 +667,7 @@ static void fill_state(Gen *g)
 {
     Block *b = g->b;
     uint64_t *s = &g->s;
-    b->in.rip = b->at;
+    b->in.rip = b->at + b->base;
     b->in.rflags =
         FL_IF | 2 | ((uint32_t)rnd(s) & FL_ARITH) | (chance(s, 8) ? FL_DF : 0) | (chance(s, 3) ? FL_AC : 0);
     diff_fill_fx(s, &b->in.fx);
@@ -655,6 +698,12 @@ bool block_generate(uint64_t seed, Block *b)
     b->user = !chance(s, 3);
     b->smap = !b->user && chance(s, 8);
     b->at = B_CODE + (chance(s, 4) ? 0x1000 - pick(s, 300) : pick(s, 0x1000 + 0x900));
+    if (b->user && !chance(s, 3)) {
+        static const uint64_t bases[] = { B_BASES };
+        unsigned i = pick(s, 4), k = (i + 1 + pick(s, 3)) % 4;
+        b->base = bases[b->code64 ? i : i | 2];
+        b->other = bases[b->code64 ? k : (i ^ 1) | 2];
+    }
     g.mode = MODE_PE | MODE_LMA | MODE_FLAT | (b->user ? MODE_CPL3 : 0) |
              (b->code64 ? MODE_CODE64 : MODE_CODE32) | MODE_SS32 | MODE_AVX_OK;
     g.want = chance(s, 4) ? 2 + pick(s, 6) : 2 + pick(s, 39);
@@ -666,9 +715,7 @@ bool block_generate(uint64_t seed, Block *b)
         case 1: forward(&g); break;
         case 2: loop_back(&g); break;
         case 3:
-            if (chance(s, 2)) {
-                indirect(&g);
-            }
+            chance(s, 2) ? indirect(&g) : chance(s, 2) ? routine(&g) : (void)0;
             break;
         case 4:
             if (chance(s, 3)) {

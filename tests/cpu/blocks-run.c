@@ -13,6 +13,7 @@ enum {
     PDPT = 0x2000,
     PD = 0x3000,
     PT = 0x4000,
+    PDPT2 = 0x5000,
     DEVICE = 0x10000000,
     NOISE = 128 << 10
 };
@@ -101,6 +102,12 @@ static void make_page_tables(void)
     put64(PML4, PDPT | P | W | U);
     put64(PML4 + 8 * 511, PDPT | P | W | U);
     put64(PDPT + 8 * 510, PD | P | W | U); /* B_HIGH */
+    static const uint64_t bases[] = { B_BASES };
+    for (unsigned i = 0; i < G_N_ELEMENTS(bases); i++) {
+        uint64_t table = bases[i] >> 39 ? PDPT2 : PDPT;
+        put64(PML4 + 8 * (bases[i] >> 39), table | P | W | U);
+        put64(table + 8 * (bases[i] >> 30 & 511), PD | P | W | U);
+    }
     put64(PDPT, PD | P | W | U);
     put64(PD + 8, PT | P | W | U); /* 2 MiB to 4 MiB */
     for (uint32_t a = B_CODE; a < B_CODE + B_CODE_SIZE; a += 4096) {
@@ -161,7 +168,7 @@ static void set_mode(X86Cpu *cpu, const Block *k)
     x86_update_mode(cpu);
 }
 
-static void reset_memory(const Block *k)
+static void reset_memory(const Block *k, bool keep_code)
 {
     uint8_t code[B_CODE_SIZE];
     make_page_tables();
@@ -171,8 +178,10 @@ static void reset_memory(const Block *k)
     }
     memset(code, 0xf4, sizeof(code)); /* HLT, for jumps that go astray */
     memcpy(code + (k->at - B_CODE), k->code, k->len);
-    as_access(&b.m->as_mem, B_CODE, code, sizeof(code), true,
-              (MemAttrs){ .debug = true }); /* as a device would: units are dropped */
+    if (!keep_code || memcmp(b.ram + B_CODE, code, sizeof(code))) {
+        as_access(&b.m->as_mem, B_CODE, code, sizeof(code), true,
+                  (MemAttrs){ .debug = true }); /* as a device would: units are dropped */
+    }
     b.io_n = 0;
     b.io_hash = 1;
 }
@@ -265,7 +274,14 @@ static void run_steps(X86Cpu *cpu, BlockResult *r, bool invert)
 void block_run(const Block *k, BlockHow how, BlockResult *r)
 {
     X86Cpu *cpu = b.cpu;
-    reset_memory(k);
+    if (how == BLOCK_T1_MOVED) {
+        static Block moved;
+        moved = *k;
+        moved.base = k->other;
+        moved.in.rip += k->other - k->base;
+        block_run(&moved, BLOCK_T1, r);
+    }
+    reset_memory(k, how == BLOCK_T1_MOVED);
     diff_load_state(cpu, &k->in);
     set_mode(cpu, k);
     cpu->vcpu.halted = false;
@@ -276,7 +292,7 @@ void block_run(const Block *k, BlockHow how, BlockResult *r)
     cpu->cr2 = 0;
     cpu->irq_shadow = false;
     x86_tlb_flush(cpu, false); /* page tables are new */
-    t1_tune(cpu, how == BLOCK_T1, 0);
+    t1_tune(cpu, how == BLOCK_T1 || how == BLOCK_T1_MOVED, 0);
     if (how == BLOCK_T1_PIECES) {
         run_pieces(cpu, r, k->seed);
     } else if (how >= BLOCK_T0_STEPS) {
@@ -303,7 +319,7 @@ void block_disassemble(const Block *k, uint64_t stop, GString *out)
         if (k->code[n->off] == 0x90 && n->len > 1) {
             continue; /* shrunk away */
         }
-        g_string_append_printf(out, "# %c %6lx ", at == stop ? '>' : ' ', (long)at);
+        g_string_append_printf(out, "# %c %6lx ", at + k->base == stop ? '>' : ' ', (long)at);
         for (unsigned p = 0; p < n->len; p++) {
             g_string_append_printf(out, "%02x", k->code[n->off + p]);
         }

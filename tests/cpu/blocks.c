@@ -19,7 +19,7 @@
 
 static volatile uint64_t current_seed;
 static bool only_print;
-static const char *const how_names[] = { "tier 0", "tier 1", "tier 1 in pieces", "tier 0 step by step",
+static const char *const how_names[] = { "tier 0", "tier 1", "tier 1 after a run elsewhere", "tier 1 in pieces", "tier 0 step by step",
                                          "tier 0 with undefined flags inverted" };
 static const char *const reg_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                            "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
@@ -52,7 +52,7 @@ static void watch_signals(void)
 static uint32_t flags_known(const Block *b, uint64_t rip)
 {
     for (unsigned i = 0; i < b->n; i++) {
-        if (rip == b->at + b->insn[i].off) {
+        if ((rip & 0x3fffffff) == b->at + b->insn[i].off) {
             return FL_ARITH & ~b->insn[i].undef;
         }
     }
@@ -135,7 +135,10 @@ static bool same(const Block *b, GString *text, BlockHow *how)
     if ((patched || b->seed % 8 == 0) && differs(b, *how = BLOCK_T0_STEPS, text)) {
         return false;
     }
-    for (unsigned h = BLOCK_T1; h <= (pieces ? BLOCK_T1_PIECES : BLOCK_T1); h++) {
+    for (unsigned h = BLOCK_T1; h <= (pieces ? BLOCK_T1_PIECES : BLOCK_T1_MOVED); h++) {
+        if (h == BLOCK_T1_MOVED && !b->base) {
+            continue;
+        }
         if (differs(b, *how = (BlockHow)h, text)) {
             if (!patched || !reads_undefined(b)) {
                 return false;
@@ -166,8 +169,8 @@ static void shrink(Block *b)
 static void report(Block *b, const char *text, BlockHow how)
 {
     g_autoptr(GString) code = g_string_new(NULL);
-    printf("# --replay %lu: %u-bit, privilege %d; tier 0/%s:%s\n", (long)b->seed, b->code64 ? 64 : 32,
-           b->user ? 3 : 0, how_names[how], text);
+    printf("# --replay %lu: %u-bit, privilege %d, base %lx; tier 0/%s:%s\n", (long)b->seed, b->code64 ? 64 : 32,
+           b->user ? 3 : 0, (long)b->base, how_names[how], text);
     block_disassemble(b, result[0].out.rip, code);
     printf("%s", code->str);
 }
@@ -203,7 +206,7 @@ static bool one_block(uint64_t seed, bool verbose)
     }
     bool ok = same(&b, text, &how);
     n_insns += b.n;
-    n_faults += result[0].out.rip != b.at + b.insn[b.n - 1].off;
+    n_faults += result[0].out.rip != b.base + b.at + b.insn[b.n - 1].off;
     if (ok) {
         return true;
     }

@@ -27,6 +27,8 @@ enum {
     B_MAX = 48, B_BYTES = 640,
 };
 #define B_HIGH 0xffffffff80000000ull /* all of it is there, too, for 64-bit code */
+/* And there, where user code is translated independent of its position; 32-bit code uses the last two. */
+#define B_BASES 0x550000000000ull, 0x7f1200000000ull, 0x40000000, 0xc0000000
 
 typedef struct BlockInsn {
     uint16_t off, len;
@@ -39,7 +41,8 @@ typedef struct BlockInsn {
 typedef struct Block {
     uint64_t seed;
     bool code64, user, smap;
-    uint32_t at;     /* linear address of the first instruction */
+    uint32_t at;     /* linear address of the first instruction, less base */
+    uint64_t base, other; /* where it runs: 0 or of B_BASES; another one */
     uint8_t code[B_BYTES];
     unsigned len, n; /* bytes; instructions, the last one (UD2) included */
     BlockInsn insn[B_MAX + 1];
@@ -69,6 +72,7 @@ uint32_t block_undef_after(const X86Insn *d, uint32_t undef); /* undefined flags
 typedef enum BlockHow {
     BLOCK_T0,
     BLOCK_T1,
+    BLOCK_T1_MOVED,    /* after a run at the other base, whose translations are still there */
     BLOCK_T1_PIECES,   /* units of a few instructions each, not linked */
     BLOCK_T0_STEPS,    /* one instruction a unit */
     BLOCK_T0_INVERTED, /* the same, and the undefined flags of each are inverted behind it */

@@ -153,6 +153,8 @@ typedef struct X86Translated {
     uint64_t salt;          /* XORed into a jump-cache tag: differs with address space and mode */
     uint64_t canonical;     /* added to a canonical address, clears the bits that are copies of its highest */
     uint64_t efl, lahf, part[2], tmp; /* for POPFQ on the way back; flags set aside; scratch */
+    uint64_t pcbase;        /* linear address of the page that the running unit lies in, when its code does not know */
+    uint64_t fpu_base;      /* pcbase at the last x87 instruction */
     void *link;             /* the jump that led out, to be patched */
     const void *next;       /* where to go on after an instruction that ended a unit */
     const void *flag_case[24]; /* code that loads EFLAGS, by cc_op - 64 */
