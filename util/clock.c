@@ -42,18 +42,28 @@ void clock_manual_set(ManualClock *c, int64_t ns)
     __atomic_store_n(&c->ns, ns, __ATOMIC_RELEASE);
 }
 
-static int64_t clock_stop_now_locked(const StopClock *c)
-{
-    return c->base + (c->running ? clock_read(CLOCK_MONOTONIC) : 0);
-}
-
+/* Guests ask for the time millions of times a second. */
 static int64_t clock_stop_now(const Clock *clock)
 {
-    StopClock *c = clock->opaque;
-    pthread_mutex_lock(&c->lock);
-    int64_t ns = clock_stop_now_locked(c);
-    pthread_mutex_unlock(&c->lock);
-    return ns;
+    const StopClock *c = clock->opaque;
+    for (;;) {
+        unsigned turn = __atomic_load_n(&c->turn, __ATOMIC_ACQUIRE);
+        bool running = __atomic_load_n(&c->running, __ATOMIC_ACQUIRE);
+        int64_t base = __atomic_load_n(&c->base, __ATOMIC_ACQUIRE);
+        int64_t ns = base + (running ? clock_read(CLOCK_MONOTONIC) : 0);
+        if (G_LIKELY(!(turn & 1) && __atomic_load_n(&c->turn, __ATOMIC_RELAXED) == turn)) {
+            return ns;
+        }
+    }
+}
+
+/* Under c->lock. */
+static void clock_stop_put(StopClock *c, bool running, int64_t base)
+{
+    __atomic_fetch_add(&c->turn, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->running, running, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&c->base, base, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&c->turn, 1, __ATOMIC_SEQ_CST);
 }
 
 void clock_stop_init(StopClock *c)
@@ -67,8 +77,7 @@ static void clock_stop_switch(StopClock *c, bool run)
     pthread_mutex_lock(&c->lock);
     if (c->running != run) {
         int64_t host = clock_read(CLOCK_MONOTONIC);
-        c->base += run ? -host : host;
-        c->running = run;
+        clock_stop_put(c, run, c->base + (run ? -host : host));
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -86,7 +95,7 @@ void clock_stop_stop(StopClock *c)
 void clock_stop_set(StopClock *c, int64_t ns)
 {
     pthread_mutex_lock(&c->lock);
-    c->base = ns - (c->running ? clock_read(CLOCK_MONOTONIC) : 0);
+    clock_stop_put(c, c->running, ns - (c->running ? clock_read(CLOCK_MONOTONIC) : 0));
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -61,6 +61,7 @@ bool x86_set_cr0(X86Cpu *cpu, uint64_t val)
     }
     cpu->cr0 = val;
     cpu->efer = efer;
+    x86_transitions_drop(cpu);
     if ((was ^ val) & (CR0_PG | CR0_PE)) {
         x86_tlb_flush(cpu, false);
     } else if ((was ^ val) & CR0_WP) {
@@ -141,6 +142,7 @@ bool x86_set_cr4(X86Cpu *cpu, uint64_t val)
         return false;
     }
     cpu->cr4 = val;
+    x86_transitions_drop(cpu);
     if (diff & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE | CR4_PKS)) {
         x86_tlb_flush(cpu, false);
     }
@@ -168,6 +170,7 @@ bool x86_set_efer(X86Cpu *cpu, uint64_t val)
         return false;
     }
     cpu->efer = (val & ~(uint64_t)EFER_LMA) | (was & EFER_LMA);
+    x86_transitions_drop(cpu);
     if ((was ^ val) & EFER_NXE) {
         x86_tlb_flush(cpu, false);
     }

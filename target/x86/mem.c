@@ -5,6 +5,7 @@
  * Threads: the vCPU's thread.
  */
 #include "t0.h"
+#include "t1-exec.h"
 #include "rhea/util/log.h"
 
 static inline bool tag_is(uint64_t tag, uint64_t page) { return (tag ^ page) <= 7; }
@@ -73,16 +74,11 @@ static uint64_t span_of(const X86Cpu *cpu, const FlatRange *r, hwaddr phys, uint
     return -size;
 }
 
-static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
+static void tlb_put(X86Cpu *cpu, uint64_t lin, unsigned mmu, const X86Xlat *x)
 {
-    X86Xlat x;
-    uint32_t err;
-    if (!x86_translate(cpu, lin, acc, mmu, &x, &err)) {
-        x86_raise_pf(cpu, lin, err);
-    }
     uint64_t page = lin & TLB_PAGE_MASK;
     unsigned i = tlb_index(lin);
-    hwaddr phys = x.phys & TLB_PAGE_MASK;
+    hwaddr phys = x->phys & TLB_PAGE_MASK;
     const FlatRange *r = find_range(cpu, phys);
     bool whole = range_covers_page(r, phys);
     uint64_t slow_r = TLB_SLOW_IO, slow_w = TLB_SLOW_IO;
@@ -99,18 +95,18 @@ static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
     }
     if (G_UNLIKELY(cpu->t0->log_stores)) {
         slow_w |= TLB_SLOW_WATCH;
-    } else if (!slow_w && x.write_ok) {
+    } else if (!slow_w && x->write_ok) {
         tlb_note_writable(cpu, page + delta);
     }
     uint64_t check = x86_page_has_data_bp(cpu, page) || (cpu->t0->ac_on && mmu == 1) ? TLB_SLOW_CHECK : 0;
     cpu->tlb->e[mmu][i] = (TlbEntry){
-        .rtag = x.read_ok ? page | slow_r | check : TLB_NO_TAG,
-        .wtag = x.write_ok ? page | slow_w | check : TLB_NO_TAG,
-        .xtag = x.exec_ok ? page | slow_r : TLB_NO_TAG,
+        .rtag = x->read_ok ? page | slow_r | check : TLB_NO_TAG,
+        .wtag = x->write_ok ? page | slow_w | check : TLB_NO_TAG,
+        .xtag = x->exec_ok ? page | slow_r : TLB_NO_TAG,
         .delta = delta,
     };
-    cpu->tlb->aux[mmu][i] = (TlbAux){ phys, whole ? r : NULL, x.page_size, x.global };
-    cpu->tlb->span[mmu][i] = x.page_size > 4096 && slow_r == 0 ? span_of(cpu, r, phys, x.page_size) : -4096ull;
+    cpu->tlb->aux[mmu][i] = (TlbAux){ phys, whole ? r : NULL, x->page_size, x->global };
+    cpu->tlb->span[mmu][i] = x->page_size > 4096 && slow_r == 0 ? span_of(cpu, r, phys, x->page_size) : -4096ull;
     if (G_UNLIKELY(cpu->t0->log_stores)) {
         return; /* the flush of this table is its owner's business */
     }
@@ -118,8 +114,36 @@ static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
     uint64_t bit = 1ull << (i % 64);
     s->some[mmu] |= 1ull << i / 64;
     s->used[mmu][i / 64] |= bit;
-    s->global[mmu][i / 64] = (s->global[mmu][i / 64] & ~bit) | (x.global ? bit : 0);
+    s->global[mmu][i / 64] = (s->global[mmu][i / 64] & ~bit) | (x->global ? bit : 0);
     cpu->t0->stats.tlb_fills++;
+}
+
+static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
+{
+    X86Xlat x;
+    uint32_t err;
+    if (!x86_translate(cpu, lin, acc, mmu, &x, &err)) {
+        x86_raise_pf(cpu, lin, err);
+    }
+    tlb_put(cpu, lin, mmu, &x);
+}
+
+/* For translated code, which then has its access without leaving. Not for what sets a dirty flag: the instruction might fault
+ * after all. */
+bool tlb_fill_quietly(X86Cpu *cpu, uint64_t lin, unsigned write, unsigned mmu)
+{
+    const TlbEntry *e = &cpu->tlb->e[mmu][tlb_index(lin)];
+    uint64_t page = lin & TLB_PAGE_MASK;
+    X86Xlat x;
+    uint32_t err;
+    if (tag_is(write ? e->wtag : e->rtag, page) || !x86_canonical(cpu, lin)) {
+        return false;
+    }
+    if (!(write ? x86_translate_known(cpu, lin, mmu, &x) && x.write_ok : x86_translate(cpu, lin, ACC_READ, mmu, &x, &err))) {
+        return false;
+    }
+    tlb_put(cpu, lin, mmu, &x);
+    return (write ? e->wtag : e->rtag) == page;
 }
 
 static TlbEntry *entry_for(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)

@@ -179,7 +179,7 @@ static bool walk_any(Walk *w, uint64_t lin)
 }
 
 /* SDM 4.6.2: the key of the page, bits 62..59 of the entry that maps it, says no. */
-static bool walk_key_denies(const Walk *w, X86Access acc, unsigned mmu)
+static inline bool walk_key_denies(const Walk *w, X86Access acc, unsigned mmu)
 {
     const X86Cpu *cpu = w->cpu;
     if (!(cpu->cr4 & (CR4_PKE | CR4_PKS)) || !(cpu->efer & EFER_LMA) || acc == ACC_EXEC) {
@@ -289,16 +289,6 @@ static void walk_remember(const Walk *w, uint64_t lin, uint32_t err)
 
 /* --- between the walker and what it knows from before (tlbstate.h) --- */
 
-static void walk_from(Walk *w, uint64_t val)
-{
-    w->w = val & MAP_W;
-    w->u = val & MAP_U;
-    w->nx = val & MAP_NX;
-    w->key = val >> MAP_KEY_SHIFT & 15;
-    w->size = map_size(val);
-    w->frame = val & MAP_FRAME;
-}
-
 static uint64_t walk_val(const Walk *w)
 {
     uint64_t leaf = w->e[w->n - 1];
@@ -350,14 +340,39 @@ static void walk_keep(const Walk *w, TlbState *s, uint64_t lin)
     }
 }
 
-static void translate_done(const Walk *w, uint64_t lin, uint64_t val, unsigned mmu, X86Xlat *out)
+static void translate_done(X86Cpu *cpu, uint64_t lin, uint64_t val, unsigned mmu, X86Xlat *out)
 {
-    out->phys = mmu_a20(w->cpu, w->frame | (lin & (w->size - 1)));
-    out->page_size = w->size;
-    out->write_ok = (val & MAP_D) && walk_allows(w, ACC_WRITE, mmu);
-    out->exec_ok = walk_allows(w, ACC_EXEC, mmu);
-    out->read_ok = walk_allows(w, ACC_READ, mmu);
+    uint64_t size = map_size(val);
+    bool user = val & MAP_U, write = val & MAP_W, exec = !(val & MAP_NX);
+    out->phys = mmu_a20(cpu, (val & MAP_FRAME) | (lin & (size - 1)));
+    out->page_size = size;
     out->global = val & MAP_G;
+    if (mmu == 1) { /* walk_allows() for all three at once */
+        out->read_ok = user;
+        out->write_ok = user && write;
+        out->exec_ok = user && exec;
+    } else {
+        out->read_ok = mmu == 0 || !user;
+        out->write_ok = out->read_ok && (write || !(cpu->cr0 & CR0_WP));
+        out->exec_ok = exec && !(user && (cpu->cr4 & CR4_SMEP));
+    }
+    out->write_ok &= (val & MAP_D) != 0;
+    if (G_UNLIKELY(cpu->cr4 & (CR4_PKE | CR4_PKS))) {
+        Walk w = { .cpu = cpu, .u = user, .key = val >> MAP_KEY_SHIFT & 15 };
+        out->read_ok &= !walk_key_denies(&w, ACC_READ, mmu);
+        out->write_ok &= !walk_key_denies(&w, ACC_WRITE, mmu);
+    }
+}
+
+bool x86_translate_known(X86Cpu *cpu, uint64_t lin, unsigned mmu, X86Xlat *out)
+{
+    uint64_t val;
+    if (!(cpu->cr0 & CR0_PG) || !l2_find(&cpu->t0->tlb, lin, &val)) {
+        return false;
+    }
+    cpu->t0->stats.l2_hits++;
+    translate_done(cpu, lin, val, mmu, out);
+    return true;
 }
 
 bool x86_translate(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu, X86Xlat *out, uint32_t *pf_err)
@@ -372,10 +387,9 @@ bool x86_translate(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu, X86Xl
     Walk w;
     w.cpu = cpu;
     if (l2_find(s, lin, &val)) {
-        walk_from(&w, val);
-        if (walk_allows(&w, acc, mmu) && (acc != ACC_WRITE || val & MAP_D)) {
+        translate_done(cpu, lin, val, mmu, out);
+        if (acc == ACC_READ ? out->read_ok : acc == ACC_WRITE ? out->write_ok : out->exec_ok) {
             cpu->t0->stats.l2_hits++;
-            translate_done(&w, lin, val, mmu, out);
             return true;
         }
     }
@@ -400,7 +414,7 @@ bool x86_translate(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu, X86Xl
     walk_keep(&w, s, lin);
     val = walk_val(&w);
     l2_add(s, lin, val);
-    translate_done(&w, lin, val, mmu, out);
+    translate_done(cpu, lin, val, mmu, out);
     return true;
 }
 

@@ -408,6 +408,9 @@ bool x86_msr_write(X86Cpu *cpu, uint32_t msr, uint64_t val)
     const MsrCell *cell;
     uint64_t *slot;
     bool ok;
+    if (msr >= MSR_EFER && msr <= MSR_FMASK) {
+        x86_transitions_drop(cpu);
+    }
     if (msr_is_apic(msr)) {
         ok = cpu->apic_ops && cpu->apic_ops->msr_write(cpu->apic, msr, val);
     } else if ((slot = msr_cell(cpu, msr, &cell))) {

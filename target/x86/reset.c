@@ -31,6 +31,7 @@ static void reset_common(X86Cpu *cpu)
     x86_set_eflags_arith(cpu, 0);
     cpu->cr2 = cpu->cr3 = cpu->cr4 = cpu->cr8_shadow = 0;
     cpu->efer = 0;
+    x86_transitions_drop(cpu);
     cpu->cpl = 0;
     memset(cpu->pdpte, 0, sizeof(cpu->pdpte));
     memset(cpu->dr, 0, sizeof(cpu->dr));
@@ -111,6 +112,7 @@ void x86_enter_flat32(X86Cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t eax)
     cpu->cr0 = CR0_PE | CR0_ET;
     cpu->cr4 = 0;
     cpu->efer = 0;
+    x86_transitions_drop(cpu);
     cpu->cpl = 0;
     cpu->eflags = 2;
     x86_set_eflags_arith(cpu, 0);

@@ -204,6 +204,7 @@ void x86_smm_enter(X86Cpu *cpu)
     cpu->cr0 &= ~(uint64_t)(CR0_PE | CR0_EM | CR0_TS | CR0_PG);
     cpu->cr4 = 0;
     cpu->efer = 0;
+    x86_transitions_drop(cpu);
     cpu->dr[7] = DR7_FIXED;
     x86_set_eflags(cpu, 2, UINT32_MAX);
     for (unsigned i = 0; i < SEG_COUNT; i++) {
@@ -248,6 +249,7 @@ static void smm_load(X86Cpu *cpu, const SmmRegs *r)
     cpu->cr3 = r->cr3;
     cpu->cr4 = r->cr4;
     cpu->efer = r->efer & ~(uint64_t)EFER_LMA;
+    x86_transitions_drop(cpu);
     if ((r->cr0 & CR0_PG) && (r->efer & EFER_LME)) {
         cpu->efer |= EFER_LMA;
     }

@@ -21,6 +21,8 @@ typedef struct X86Xlat {
  * writes) with atomic updates. False: *pf_err is the #PF error code, CR2 is not set yet. No paging:
  * identity. */
 bool x86_translate(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu, X86Xlat *out, uint32_t *pf_err);
+/* From the second-level TLB alone; *out says what is allowed. False: it is not there. */
+bool x86_translate_known(X86Cpu *cpu, uint64_t lin, unsigned mmu, X86Xlat *out);
 /* Without side effects, supervisor rights: monitor and debugger. */
 bool x86_translate_debug(X86Cpu *cpu, uint64_t lin, hwaddr *phys);
 bool x86_canonical(const X86Cpu *cpu, uint64_t lin); /* true outside long mode */

@@ -109,7 +109,7 @@ static X86Unit *next_unit(X86Cpu *cpu, uint32_t mode)
         u = unit_find(cpu, mode);
         if (t->gen != GEN_NEVER && !u->loose && !dbg_ends_at(t, u->key)) {
             *e = (JumpEntry){ .rip = cpu->rip, .gen = t->gen, .unit = u };
-            u->in_jc = true;
+            u->in_jc = t->jc_used = true;
         }
     }
     if (from && !from->dead && !dbg_ends_at(t, u->key) && !u->loose && !from->key2 && !u->key2 && from->mode == mode && u->mode == mode &&

@@ -70,6 +70,7 @@ enum { ROW_ENTERED = 1, ROW_RETIRED = 2 }; /* in T0State.rows_run */
 
 typedef struct T0State {
     JumpEntry jc[JC_SIZE];
+    bool jc_used;         /* something is in jc */
     uint64_t gen;         /* what jump-cache entries of now carry: generation << 32 | mode */
     uint32_t generation;
     X86Unit *hash[UNIT_HASH];

@@ -10,7 +10,7 @@
 enum { HOT_STEP = 1024, COLD_STEP = 768 };
 
 /* Rows behind which a unit never goes on: what follows runs in another mode, or rarely. */
-static bool hard_end(const X86Insn *d)
+static bool hard_end(const T1 *t, const X86Insn *d)
 {
     static const char *const names[] = { "RETF", "IRET", "INT", "INT1", "INT3", "INTO", "SYSCALL", "SYSRET", "SYSENTER", "SYSEXIT",
                                          "HLT", "RSM", "MWAIT", "LMSW", "UD0", "UD1", "UD2", "LOOP", "LOOPE", "LOOPNE", "JRCXZ" };
@@ -23,7 +23,7 @@ static bool hard_end(const X86Insn *d)
     case T1C_JCC: case T1C_JMP: return false;
     default: break;
     }
-    if (!(x->attrs & RA_END)) {
+    if (!(x->attrs & RA_END) || (t1_rows()[d->row].cls == T1C_AC && t1_ac_inline(t))) {
         return false;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -39,7 +39,7 @@ static bool hard_end(const X86Insn *d)
 static int next_offset(const T1 *t, const X86Insn *d, const UnitPlace *at)
 {
     unsigned end = d->off + d->len;
-    if (hard_end(d)) {
+    if (hard_end(t, d)) {
         return -1;
     }
     if (t1_rows()[d->row].cls == T1C_JMP) { /* forwards, in the page */
@@ -63,7 +63,7 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     t->full = t->no_room = t->loops = t->in_loop = false;
     t->loop_side = NULL;
     t->cpu = cpu;
-    t->mode = mode;
+    t->mode = t->head_mode = mode;
     t->code64 = mode & MODE_CODE64;
     t->rip = cpu->rip;
     t->pic = t1_pic(mode, cpu->rip);
@@ -191,6 +191,7 @@ static void emit_loop(T1 *t, const CodeCache *c)
         return;
     }
     t->in_loop = true;
+    t1_set_mmu(t, t->head_mode);
     t->hot.p = (uint8_t *)(((uintptr_t)t->hot.p + 15) & ~(uintptr_t)15);
     t->loop_head = t->hot.p;
     t->fl = t->loop_fl;
@@ -245,7 +246,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     }
     t->i = t->n - 1;
     const X86Insn *last = &t->insn[t->i];
-    if (!hard_end(last) || t1_rows()[last->row].cls == T1C_T0) {
+    if (!hard_end(t, last) || t1_rows()[last->row].cls == T1C_T0 || t1_rows()[last->row].cls >= T1C_CLI) {
         if (t1_rows()[last->row].cls != T1C_JMP) {
             uint64_t next = t->rip + last->off + last->len;
             t1_emit_exit(t, t->code64 ? next : (uint32_t)next);

@@ -12,4 +12,7 @@ typedef int T1ExecFn(X86Cpu *cpu, const T1Rec *rec);
 extern T1ExecFn *const t1_exec_fns[2][4]; /* flags; T1S_* */
 void t1_load_flags(X86Cpu *cpu); /* cc_* into tr1.efl */
 
+/* mem.c: puts the page of lin into the first level; false: not without further ado. */
+bool tlb_fill_quietly(X86Cpu *cpu, uint64_t lin, unsigned write, unsigned mmu);
+
 #endif

@@ -13,7 +13,7 @@ T1Side *t1_side(T1 *t, int kind, uint8_t *from)
 {
     t->full |= t->n_sides == T1_MAX_SIDES;
     T1Side *s = &t->side[t->full ? T1_MAX_SIDES - 1 : t->n_sides++];
-    *s = (T1Side){ .kind = kind, .from = from, .insn = (uint16_t)t->i, .fl = t->fl, .note = t->fpu_note };
+    *s = (T1Side){ .kind = kind, .from = from, .insn = (uint16_t)t->i, .mode = t->mode, .fl = t->fl, .note = t->fpu_note };
     return s;
 }
 
@@ -24,7 +24,7 @@ static T1Link *new_link(T1 *t, uint64_t rip)
 {
     t->full |= t->n_links == T1_MAX_LINKS;
     unsigned i = t->full ? T1_MAX_LINKS - 1 : t->n_links++;
-    t->link[i] = (T1Link){ 0 };
+    t->link[i] = (T1Link){ .mode = t->mode };
     t->link_rip[i] = rip;
     return &t->link[i];
 }
@@ -95,7 +95,7 @@ static void far_jump(T1 *t, Asm *a, uint64_t rip)
     e_mov_rr(a, T0_, T1_);
     e_op(a, E_W, 0x33, T0_, TR(salt));
     e_op(a, E_W, 0x3b, T0_, h_gs(slot));
-    e_patch(e_jcc(a, CC_NE), t->thunk->indirect - t->rx_off);
+    e_patch(e_jcc(a, CC_NE), t->thunk->lookup - t->rx_off);
     e_op(a, 0, 0xff, 4, h_gs(slot + 8));
 }
 
@@ -457,13 +457,14 @@ static void emit_jcc(T1 *t, const X86Insn *d)
         return; /* compilers leave such jumps behind */
     }
     t1_fl_need_host(t, x86_rows[d->row].fl_read);
-    if (t->in_loop && to == t->rip && t1_same_flags(&t->fl, &t->loop_fl)) {
+    bool loop = to == t->rip && t->mode == t->head_mode;
+    if (t->in_loop && loop && t1_same_flags(&t->fl, &t->loop_fl)) {
         e_patch(e_jcc(&t->hot, cc), t->loop_head);
         return;
     }
     T1Side *s = t1_side(t, SIDE_EXIT, e_jcc(&t->hot, cc));
     s->rip = to;
-    if (to == t->rip && !t->in_loop) {
+    if (loop && !t->in_loop) {
         t->loop_side = s;
         t->loop_next = t->hot.p;
         t->loop_fl = t->fl;
@@ -494,7 +495,7 @@ static bool push_return(T1 *t, uint64_t ret, HOp m)
 static void shadow_push(T1 *t, uint64_t ret, bool in_t1)
 {
     Asm *a = &t->hot;
-    e_op(a, E_W, 0x3b, H_RSP, TR(shadow_limit));
+    e_op(a, E_W, 0x3b, H_RSP, TR(shadow_limit[t1_shadow(t->mmu)]));
     T1Side *s = t1_side(t, SIDE_SHADOW, e_jcc(a, CC_B));
     s->back = a->p;
     if (in_t1) {
@@ -536,7 +537,7 @@ static void call_to(T1 *t, uint64_t to, uint64_t ret, bool in_t1)
         l->at = a->p - 4;
     } else if (t->pic) {
         t1_emit_rip(t, a, T1_, to);
-        e_patch(t1_emit_jc_find(a), t->thunk->indirect - t->rx_off);
+        e_patch(t1_emit_jc_find(a), t->thunk->lookup - t->rx_off);
         shadow_push(t, ret, false);
         e_op(a, 0, 0xff, 2, h_gs_idx(T0_, offsetof(X86Cpu, tr1.jc) + 8));
     } else {
@@ -545,7 +546,7 @@ static void call_to(T1 *t, uint64_t to, uint64_t ret, bool in_t1)
         e_mov_rr(a, T0_, T1_);
         e_op(a, E_W, 0x33, T0_, TR(salt));
         e_op(a, E_W, 0x3b, T0_, h_gs(slot));
-        e_patch(e_jcc(a, CC_NE), t->thunk->indirect - t->rx_off);
+        e_patch(e_jcc(a, CC_NE), t->thunk->lookup - t->rx_off);
         shadow_push(t, ret, false);
         e_op(a, 0, 0xff, 2, h_gs(slot + 8));
     }
@@ -595,7 +596,7 @@ static void indirect(T1 *t, int32_t undo, bool call)
         shadow_pad(t, cut(t, insn_end(t)));
     }
     if (!wild) {
-        e_patch(miss, t->thunk->indirect - t->rx_off);
+        e_patch(miss, t->thunk->lookup - t->rx_off);
         return;
     }
     T1Side *s = t1_side(t, SIDE_INDIRECT, miss);
@@ -712,15 +713,15 @@ void t1_emit_insn(T1 *t)
             t1_emit_exit(t, rel_target(t, d));
         } /* else the target comes next */
         break;
-    case T1C_CLI: case T1C_STI: case T1C_PUSHF: case T1C_MOV_RS: case T1C_SWAPGS:
+    case T1C_CALL: emit_call(t, d); break;
+    case T1C_RET: case T1C_RET_I: emit_ret(t, d, r); break;
+    case T1C_JMP_E: case T1C_CALL_E: emit_indirect(t, d, r); break;
+    case T1C_T0: t1_emit_exec(t); break;
+    default:
         if (!t1_emit_system(t, d, r)) {
             t1_emit_exec(t);
         }
         break;
-    case T1C_CALL: emit_call(t, d); break;
-    case T1C_RET: case T1C_RET_I: emit_ret(t, d, r); break;
-    case T1C_JMP_E: case T1C_CALL_E: emit_indirect(t, d, r); break;
-    default: t1_emit_exec(t); break;
     }
 }
 
@@ -747,6 +748,10 @@ static void put_exec(T1 *t, T1Side *s)
     uint8_t *fix;
     if (s->window) {
         t1_put_window(t, s);
+    } else if (s->again) {
+        e_shift_ri(a, false, 5, T0_, 2); /* 8 times the entry's number */
+        e_call_to(a, t->thunk->fill[t->mmu][s->write] - t->rx_off);
+        e_patch(e_jcc(a, CC_E), s->again);
     }
     t1_fpu_note(t, a, s->note);
     t1_fl_to_state(t, a, &s->fl);
@@ -768,7 +773,7 @@ static void put_indirect_miss(T1 *t, T1Side *s)
     e_shift_ri(a, true, 7, T0_, t->cpu->cr4 & CR4_LA57 ? 56 : 47);
     e_alu_ri(a, true, 0, h_reg(T0_), 1);
     e_alu_ri(a, true, 7, h_reg(T0_), 1);
-    e_patch(e_jcc(a, CC_BE), t->thunk->indirect - t->rx_off);
+    e_patch(e_jcc(a, CC_BE), t->thunk->lookup - t->rx_off);
     if (s->undo) {
         e_lea(a, G_RSP, h_mem(G_RSP, s->undo));
     }
@@ -783,6 +788,7 @@ void t1_put_sides(T1 *t)
     for (unsigned i = 0; i < t->n_sides && !t1_cold_full(t); i++) {
         T1Side *s = &t->side[i];
         uint8_t *from = t->cold.p;
+        t1_set_mmu(t, s->mode);
         if (s->kind != SIDE_NONE) {
             e_patch(s->from, from);
         }
@@ -809,7 +815,7 @@ void t1_put_sides(T1 *t)
             e_jmp_to(&t->cold, s->back);
             break;
         case SIDE_SHADOW: /* full: forget what is on it */
-            e_load(&t->cold, H_RSP, TR(shadow_base));
+            e_load(&t->cold, H_RSP, TR(shadow_base[t1_shadow(t->mmu)]));
             e_jmp_to(&t->cold, s->back);
             break;
         case SIDE_RET: /* one call too many on it (call, pop), or nothing of use */
@@ -820,7 +826,7 @@ void t1_put_sides(T1 *t)
                 e8(&t->cold, 0xc3);
                 e_patch(no, t->cold.p);
             }
-            e_load(&t->cold, H_RSP, TR(shadow_base));
+            e_load(&t->cold, H_RSP, TR(shadow_base[t1_shadow(t->mmu)]));
             e_jmp_to(&t->cold, s->back);
             break;
         case SIDE_POLL:

@@ -62,8 +62,14 @@ bool t1_lockstep_init(X86Cpu *cpu)
 /* Instructions whose effects reach beyond registers and memory, or that depend on time. */
 bool t1_lockstep_repeatable(const X86Insn *d)
 {
+    static const char *const more[] = { "CLI", "STAC", "CLAC", "SWAPGS", "RDPKRU", "RDFSBASE", "RDGSBASE", "WRFSBASE", "WRGSBASE" };
     const X86Row *x = &x86_rows[d->row];
-    return d->row && (!(x->attrs & RA_NOFUZZ) || !strcmp(x->name, "CLI"));
+    for (unsigned i = 0; i < G_N_ELEMENTS(more); i++) {
+        if (!strcmp(x->name, more[i])) {
+            return true;
+        }
+    }
+    return d->row && (!(x->attrs & RA_NOFUZZ) || t1_rows()[d->row].cls == T1C_MOV_RC);
 }
 
 static bool repeatable(const T1Code *c)

@@ -107,6 +107,7 @@ static void e_lookup(T1 *t, T1Side **side, HOp at, unsigned n, bool write, unsig
 {
     Asm *a = &t->hot;
     bool plain = at.base != H_NONE && at.index == H_NONE && at.disp == 0;
+    uint8_t *again = a->p;
     if (align || n == 1) {
         plain ? e_mov_rr(a, T1_, at.base) : e_lea(a, T1_, at);
         e_mov_rr(a, T0_, T1_);
@@ -120,6 +121,8 @@ static void e_lookup(T1 *t, T1Side **side, HOp at, unsigned n, bool write, unsig
     e32(a, (TLB_SIZE - 1) << 5);
     e_op(a, E_W, 0x3b, T1_, h_gs_idx(T0_, write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
     *side = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
+    (*side)->again = again;
+    (*side)->write = write;
     e_load(a, T0_, h_gs_idx(T0_, TLB_OFF(t->mmu, delta)));
     t->fl.host = false;
 }
@@ -166,13 +169,14 @@ static HOp entry_member(size_t off)
     return m;
 }
 
-void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot)
+void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot, const uint8_t *fill)
 {
     HOp base = h_gs(WIN_OFF(mmu, write, slot, base));
     e_shift_ri(a, true, 5, T0_, 9); /* the entry's number, times 8 */
     e_alu_ri(a, true, 4, h_reg(T1_), -4096);
     e_op(a, 0, 0x81, 4, h_reg(T0_));
     e32(a, (TLB_SIZE - 1) << 3);
+    uint8_t *again = a->p;
     e_op(a, E_W, 0x3b, T1_, entry_member(write ? TLB_OFF(mmu, wtag) : TLB_OFF(mmu, rtag)));
     uint8_t *miss = e_jcc(a, CC_NE);
     unsigned id = (mmu * 2 + write) * TLB_WINDOWS + slot;
@@ -193,10 +197,71 @@ void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot)
     e_op(a, 0, 0xc6, 0, h_gs(offsetof(X86Cpu, tr1.win_touched) + mmu * 2 + write));
     e8(a, 1);
     e_op(a, E_W, 0x3b, T1_, h_reg(T1_)); /* ZF */
+    e8(a, 0xc3);
     e_patch(miss, a->p);
+    e_call_to(a, fill);
+    e_patch(e_jcc(a, CC_E), again);
     e8(a, 0xc3);
     e_patch(many, a->p);
     e_store_imm32(a, false, h_gs(offsetof(X86Cpu, tr1.win_thrash)), id + 1);
+    e8(a, 0xc3);
+}
+
+/* T2_: the last byte of an access that begins at `first`. ZF = 1: both are in one page that the TLB has; T0_ is 8 times the
+ * entry's number. */
+static void rep_check(Asm *a, unsigned mmu, int first, bool write)
+{
+    e_lea(a, T2_, h_sib(first, T1_, 0, -1));
+    e_mov_rr(a, T0_, first);
+    e_shift_ri(a, false, 5, T0_, 9);
+    e_alu_ri(a, true, 4, h_reg(T2_), -4096);
+    e_alu_ri(a, false, 4, h_reg(T0_), (TLB_SIZE - 1) << 3);
+    e_op(a, E_W, 0x3b, T2_, entry_member(write ? TLB_OFF(mmu, wtag) : TLB_OFF(mmu, rtag)));
+}
+
+void t1_make_rep(Asm *a, unsigned mmu, bool movs, unsigned size)
+{
+    uint8_t *miss[4], *none;
+    unsigned n = 0;
+    e_op(a, 0, 0xf7, 0, h_gs(offsetof(X86Cpu, eflags))); /* TEST */
+    e32(a, FL_DF);
+    miss[n++] = e_jcc(a, CC_NE);
+    e_op(a, E_W, 0x85, H_RCX, h_reg(H_RCX));
+    none = e_jcc(a, CC_E);
+    e_alu_ri(a, true, 7, h_reg(H_RCX), 4096 >> size);
+    miss[n++] = e_jcc(a, CC_A);
+    e_lea(a, T1_, h_sib(H_NONE, H_RCX, size, 0));
+    rep_check(a, mmu, H_RDI, true);
+    miss[n++] = e_jcc(a, CC_NE);
+    e_load(a, T2_, entry_member(TLB_OFF(mmu, delta)));
+    if (movs) {
+        e_bytes(a, "\x41\x56", 2); /* PUSH R14: T2_ */
+        rep_check(a, mmu, H_RSI, false);
+        e_load(a, T0_, entry_member(TLB_OFF(mmu, delta)));
+        e_bytes(a, "\x41\x5e", 2); /* POP R14 */
+        miss[n++] = e_jcc(a, CC_NE);
+        e_op(a, E_W, 0x03, H_RSI, h_reg(T0_));
+    }
+    e_op(a, E_W, 0x03, H_RDI, h_reg(T2_));
+    if (size == 1) {
+        e8(a, 0x66);
+    }
+    e8(a, 0xf3);
+    if (size == 3) {
+        e8(a, 0x48);
+    }
+    e8(a, (movs ? 0xa4u : 0xaau) | (size != 0));
+    e_op(a, E_W, 0x2b, H_RDI, h_reg(T2_));
+    if (movs) {
+        e_op(a, E_W, 0x2b, H_RSI, h_reg(T0_));
+    }
+    e_patch(none, a->p);
+    e_op(a, E_W, 0x3b, T1_, h_reg(T1_)); /* ZF */
+    e8(a, 0xc3);
+    for (unsigned i = 0; i < n; i++) {
+        e_patch(miss[i], a->p);
+    }
+    e_alu_ri(a, true, 4, h_reg(H_RSP), -1); /* ZF = 0, of DF and of the count that is too large, too */
     e8(a, 0xc3);
 }
 

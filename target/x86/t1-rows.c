@@ -134,6 +134,8 @@ static void one_byte(T1Row *r, const X86Row *x, unsigned digit)
         break;
     case 0x8c: r->cls = T1C_MOV_RS; break;
     case 0x8d: r->cls = T1C_LEA; break;
+    case 0xa4: case 0xa5: case 0xaa: case 0xab: r->cls = !strncmp(x->name, "REP", 3) ? T1C_REP : T1C_T0; break;
+    case 0xfc: case 0xfd: r->cls = T1C_DF; break;
     case 0x9c: r->cls = T1C_PUSHF; break;
     case 0xfa: r->cls = T1C_CLI; break;
     case 0xfb: r->cls = T1C_STI; break;
@@ -178,7 +180,14 @@ static void two_byte(T1Row *r, const X86Row *x, unsigned digit, bool reg_only)
         return;
     }
     switch (op) {
-    case 0x01: r->cls = !strcmp(x->name, "SWAPGS") ? T1C_SWAPGS : T1C_T0; break;
+    case 0x05: r->cls = T1C_SYSCALL; break;
+    case 0x07: r->cls = T1C_SYSRET; break;
+    case 0x01:
+        r->cls = !strcmp(x->name, "SWAPGS")   ? T1C_SWAPGS
+                 : !strcmp(x->name, "RDPKRU") ? T1C_RDPKRU
+                 : !strcmp(x->name, "STAC") || !strcmp(x->name, "CLAC") ? T1C_AC : T1C_T0;
+        break;
+    case 0x20: r->cls = T1C_MOV_RC; break;
     case 0xa4: case 0xac: case 0xaf: case 0xbc: case 0xbd: r->cls = T1C_NATIVE; break;
     case 0xa5: case 0xad:
         r->cls = T1C_NATIVE;
@@ -221,6 +230,8 @@ static void two_byte(T1Row *r, const X86Row *x, unsigned digit, bool reg_only)
     case 0xae:
         if (reg_only && digit >= 5) {
             r->cls = T1C_NATIVE; /* fences */
+        } else if (reg_only && strlen(x->name) == 8 && !strcmp(x->name + 3, "SBASE")) {
+            r->cls = T1C_FSGS;
         }
         break;
     default:

@@ -113,10 +113,14 @@ bool t1_perf_open(X86Cpu *cpu, Error **errp)
         return false;
     }
     cpu->t1->perf_fd = fd;
-    const CodeCache *c = &cpu->t1->cache;
-    dprintf(fd, "%lx %zx rhea thunks of vCPU %u\n", (unsigned long)(uintptr_t)(c->fixed + c->rx_off), c->reserve,
-            cpu->vcpu.index);
     return true;
+}
+
+void t1_perf_thunk(X86Cpu *cpu, const char *name, const uint8_t *from, const uint8_t *to)
+{
+    if (cpu->t1->perf_fd >= 0) {
+        dprintf(cpu->t1->perf_fd, "%lx %zx thunk %s\n", (unsigned long)(uintptr_t)(from + cpu->t1->cache.rx_off), (size_t)(to - from), name);
+    }
 }
 
 void t1_perf_unit(X86Cpu *cpu, const T1 *t, const uint8_t *hot, size_t n_hot, const uint8_t *cold,

@@ -152,7 +152,7 @@ static uint8_t *make_ended(Asm *a, const uint8_t *leave)
     uint8_t *at = a->p;
     e_alu_ri(a, false, 7, h_reg(H_RAX), 2);
     e_patch(e_jcc(a, CC_NE), leave);
-    e_load(a, H_RSP, TR(shadow_base));
+    e_load(a, H_RSP, TR(shadow_start));
     guest_regs(a, true);
     e_load(a, T1_, h_gs(offsetof(X86Cpu, rip)));
     e_op(a, 0, 0xff, 4, TR(next));
@@ -167,7 +167,7 @@ static void make_enter(Asm *a)
     e_alu_ri(a, true, 5, h_reg(H_RSP), 8);
     e_store(a, TR(host_rsp), H_RSP);
     e_mov_rr(a, T0_, H_RSI);
-    e_load(a, H_RSP, TR(shadow_base));
+    e_load(a, H_RSP, TR(shadow_start));
     guest_regs(a, true);
     e_load(a, T1_, h_gs(offsetof(X86Cpu, rip)));
     e_op(a, 0, 0xff, 4, h_reg(T0_));
@@ -281,12 +281,179 @@ static uint8_t *make_load_fpu(Asm *a, const uint8_t *save, const uint8_t *indire
     return at;
 }
 
+/* T1_: an address that is not where jc[] has its place for it: in jc2[]? Then to jc[], and there. */
+static uint8_t *make_lookup(Asm *a, const uint8_t *indirect)
+{
+    uint8_t *at = a->p, *hit;
+    const size_t jc = offsetof(X86Cpu, tr1.jc), jc2 = offsetof(X86Cpu, tr1.jc2);
+    _Static_assert(T1_JC2_WAYS == 2 && sizeof(X86JumpTarget) == 16, "the shifts below");
+    e_mov_rr(a, T2_, T1_); /* t1_jc2_set() */
+    e_shift_ri(a, true, 5, T2_, 12);
+    e_op(a, 0, 0x69, T2_, h_reg(T2_)); /* IMUL */
+    e32(a, T1_JC2_FACTOR);
+    e_shift_ri(a, false, 5, T2_, 32 - T1_JC2_PAGE_BITS);
+    e_shift_ri(a, false, 4, T2_, T1_JC2_NEAR_BITS);
+    e_mov_rr(a, T0_, T1_);
+    e_shift_ri(a, false, 5, T0_, 6);
+    e_op(a, 0, 0x33, T0_, h_reg(T1_));
+    e_alu_ri(a, false, 4, h_reg(T0_), T1_JC2_NEAR - 1);
+    e_op(a, 0, 0x0b, T2_, h_reg(T0_));
+    e_shift_ri(a, false, 4, T2_, 5);
+    e_mov_rr(a, T0_, T1_);
+    e_op(a, E_W, 0x33, T0_, TR(salt));
+    e_op(a, E_W, 0x3b, T0_, h_gs_idx(T2_, jc2));
+    hit = e_jcc(a, CC_E);
+    e_alu_ri(a, false, 0, h_reg(T2_), 16);
+    e_op(a, E_W, 0x3b, T0_, h_gs_idx(T2_, jc2));
+    e_patch(e_jcc(a, CC_NE), indirect);
+    e_patch(hit, a->p);
+    e_load(a, T2_, h_gs_idx(T2_, jc2 + 8));
+    t1_emit_jc_slot(a);
+    e_op(a, E_W, 0x33, T1_, TR(salt));
+    e_store(a, h_gs_idx(T0_, jc), T1_);
+    e_store(a, h_gs_idx(T0_, jc + 8), T2_);
+    e_op(a, E_W, 0x33, T1_, TR(salt));
+    e_op(a, 0, 0xff, 4, h_reg(T2_));
+    return at;
+}
+
+/* Subroutine of the windows' subroutines. T1_: a page, T0_: 8 times the number of its entry, or of the one before when the access
+ * crosses pages. ZF = 1: the page is in the TLB now. All registers stay. */
+static uint8_t *make_fill(Asm *a, unsigned mmu, bool write, const uint8_t *save, const uint8_t *const load[3])
+{
+    static const uint8_t kept[] = { H_RAX, H_RCX, H_RDX, H_RBX, H_RSI, H_RDI, 8, 9, 10, 11 }; /* C may change them; RBX: below */
+    uint8_t *at = a->p;
+    e_store(a, t1_gpr_mem(H_RAX), H_RAX);
+    e_mov_rr(a, H_RAX, T1_);
+    e_shift_ri(a, false, 5, H_RAX, 9);
+    e_op(a, 0, 0x33, H_RAX, h_reg(T0_));
+    e_op(a, 0, 0xf7, 0, h_reg(H_RAX)); /* TEST */
+    e32(a, (TLB_SIZE - 1) << 3);
+    e_load(a, H_RAX, t1_gpr_mem(H_RAX));
+    uint8_t *one = e_jcc(a, CC_E);
+    e8(a, 0xc3);
+    e_patch(one, a->p);
+    for (unsigned i = 1; i < sizeof(kept); i++) {
+        e_store(a, t1_gpr_mem(kept[i]), kept[i]);
+    }
+    e_op(a, E_0F, 0xb6, H_RBX, TR(vec_live)); /* RBX survives the call; x87 is left alone */
+    save_vec_if_live(a, save);
+    e_store(a, TR(shadow_rsp), H_RSP);
+    e_load(a, H_RSP, TR(host_rsp));
+    e_load(a, H_RDI, TR(self));
+    e_mov_rr(a, H_RSI, T1_);
+    e_mov_ri(a, H_RDX, write);
+    e_mov_ri(a, H_RCX, mmu);
+    call_c(a, (const void *)tlb_fill_quietly);
+    e_load(a, H_RSP, TR(shadow_rsp));
+    for (int live = 1; live <= 2; live++) {
+        e_alu_ri(a, false, 7, h_reg(H_RBX), live);
+        uint8_t *skip = e_jcc(a, CC_NE);
+        e_call_to(a, load[live]);
+        e_patch(skip, a->p);
+    }
+    e_bytes(a, "\x3c\x01", 2); /* CMP AL, 1 */
+    for (unsigned i = 0; i < sizeof(kept); i++) {
+        e_load(a, kept[i], t1_gpr_mem(kept[i]));
+    }
+    e8(a, 0xc3);
+    return at;
+}
+
+#define CPU(member) h_gs(offsetof(X86Cpu, member))
+
+/* A segment register becomes flat: its base has no meaning in 64-bit code and is what SYSCALL and SYSRET make it. */
+static void put_segment(Asm *a, unsigned seg, HOp limit_attr, HOp sel)
+{
+    size_t at = offsetof(X86Cpu, seg) + seg * sizeof(X86Seg);
+    _Static_assert(offsetof(X86Seg, attr) == offsetof(X86Seg, limit) + 4, "both in one move");
+    e_store_imm32(a, true, h_gs(at + offsetof(X86Seg, base)), 0);
+    e_load(a, T0_, limit_attr);
+    e_store(a, h_gs(at + offsetof(X86Seg, limit)), T0_);
+    e_load32(a, T0_, sel);
+    e_op(a, E_66, 0x89, T0_, h_gs(at + offsetof(X86Seg, sel)));
+}
+
+/* The beginnings: what must go the T0 function's way comes back to the caller. SYSCALL: T0_: the next instruction, T2_: EFLAGS. */
+static void transition_syscall(Asm *a, uint8_t **no)
+{
+    e_op(a, 0, 0xf7, 0, h_reg(T2_)); /* TEST: alignment checks are on, perhaps */
+    e32(a, FL_AC);
+    no[0] = e_jcc(a, CC_NE);
+    e_load32(a, T1_, TR(trans[0].generation));
+    e_op(a, 0, 0x3b, T1_, TR(gen[0]));
+    no[1] = e_jcc(a, CC_NE);
+    e_mov_rr(a, H_RCX, T0_);
+    e_mov_rr(a, 11, T2_);
+    e_op(a, 0, 0x23, T2_, TR(trans[0].fl_keep));
+}
+
+static void transition_sysret(Asm *a, uint8_t **no)
+{
+    e_mov_rr(a, T0_, H_RCX);
+    e_shift_ri(a, true, 5, T0_, 47);
+    no[0] = e_jcc(a, CC_NE);
+    e_mov_rr32(a, T2_, 11);
+    e_op(a, 0, 0xf7, 0, h_reg(T2_));
+    e32(a, FL_TF | FL_IOPL | FL_NT | FL_AC | FL_VIF | FL_VIP);
+    no[1] = e_jcc(a, CC_NE);
+    e_alu_ri(a, false, 7, CPU(vcpu.irq_pending), 0);
+    no[2] = e_jcc(a, CC_NE);
+    e_load32(a, T1_, TR(trans[1].generation));
+    e_op(a, 0, 0x3b, T1_, TR(gen[1]));
+    no[3] = e_jcc(a, CC_NE);
+    e_alu_ri(a, false, 4, h_reg(T2_), FL_ARITH | FL_IF | FL_DF | FL_ID);
+}
+
+/* SYSCALL, SYSRET: op_syscall() and op_sysret() for what X86Transition notes. T1_: the generation of the code that follows. */
+static uint8_t *make_transition(Asm *a, bool ret, const uint8_t *lookup)
+{
+    uint8_t *at = a->p, *no[4] = { 0 };
+    const size_t jc = offsetof(X86Cpu, tr1.jc);
+    ret ? transition_sysret(a, no) : transition_syscall(a, no);
+    e_load(a, T0_, CPU(t0));
+    e_store32(a, h_mem(T0_, offsetof(T0State, generation)), T1_);
+    e_mov_rr32(a, T0_, T2_);
+    e_alu_ri(a, false, 4, h_reg(T0_), FL_ARITH);
+    e_store(a, CPU(cc_src), T0_);
+    e_store_imm32(a, false, CPU(cc_op), CC_FLAGS);
+    e_alu_ri(a, false, 4, h_reg(T2_), (int32_t)~FL_ARITH);
+    e_alu_ri(a, false, 1, h_reg(T2_), 2);
+    e_store32(a, CPU(eflags), T2_);
+    put_segment(a, SEG_CS, TR(trans[ret].cs_limit_attr), TR(trans[ret].cs_sel));
+    put_segment(a, SEG_SS, TR(trans[ret].ss_limit_attr), TR(trans[ret].ss_sel));
+    e_load32(a, T0_, TR(trans[ret].to));
+    e_store32(a, CPU(mode), T0_);
+    e_load32(a, T0_, TR(trans[ret].mmu));
+    e_op(a, E_REX, 0x88, T0_, CPU(mmu));
+    e_op(a, 0, 0xc6, 0, CPU(cpl));
+    e8(a, ret ? 3 : 0);
+    e_load(a, T0_, TR(trans[ret].salt));
+    e_store(a, TR(salt), T0_);
+    e_load(a, H_RSP, TR(trans[ret].shadow_start));
+    for (unsigned k = 0; k < 2; k++) {
+        e_load(a, T2_, TR(shadow_base[k]));
+        e_store(a, TR(shadow_saved[k]), T2_);
+    }
+    ret ? e_mov_rr(a, T1_, H_RCX) : e_load(a, T1_, TR(trans[0].rip));
+    e_patch(t1_emit_jc_find(a), lookup);
+    e_op(a, 0, 0xff, 4, h_gs_idx(T0_, jc + 8));
+    for (unsigned i = 0; i < G_N_ELEMENTS(no); i++) {
+        if (no[i]) {
+            e_patch(no[i], a->p);
+        }
+    }
+    e8(a, 0xc3);
+    return at;
+}
+
 void t1_make_thunks(X86Cpu *cpu)
 {
     T1State *s = cpu->t1;
     Asm asm_ = { s->cache.fixed }, *a = &asm_;
     ptrdiff_t off = s->cache.rx_off;
     bool avx = __builtin_cpu_supports("avx");
+    uint8_t *from = a->p;
     s->thunk.enter = (void (*)(X86Cpu *, const void *))(void *)(a->p + off);
     make_enter(a);
     uint8_t *save = make_save_vec(a, avx), *low = make_load_vec(a, false), *all = avx ? make_load_vec(a, true) : low;
@@ -303,15 +470,25 @@ void t1_make_thunks(X86Cpu *cpu)
     e_store(a, h_gs(offsetof(X86Cpu, rip)), T1_);
     e_jmp_to(a, s->thunk.exit - off);
     s->thunk.no_return = a->p + off; /* a return to the address that marks the empty shadow stack */
-    e_load(a, H_RSP, TR(shadow_base));
+    e_load(a, H_RSP, TR(shadow_start));
     e_jmp_to(a, indirect);
+    t1_perf_thunk(cpu, "enter, leave", from, a->p);
+    from = a->p;
+    s->thunk.lookup = make_lookup(a, indirect) + off;
     s->thunk.jump = a->p + off; /* to the address in T1_ */
-    e_patch(t1_emit_jc_find(a), indirect);
+    e_patch(t1_emit_jc_find(a), s->thunk.lookup - off);
     e_op(a, 0, 0xff, 4, h_gs_idx(T0_, offsetof(X86Cpu, tr1.jc) + 8));
     s->thunk.stale = a->p + off; /* the entry of the address in T1_ leads to code that is no more */
-    t1_emit_jc_slot(a);
-    e_store_imm32(a, true, h_gs_idx(T0_, offsetof(X86Cpu, tr1.jc)), UINT32_MAX);
+    e_op(a, 0, 0xc6, 0, TR(stale));
+    e8(a, 1);
     e_jmp_to(a, indirect);
+    t1_perf_thunk(cpu, "lookup", from, a->p);
+    from = a->p;
+    for (unsigned ret = 0; ret < 2; ret++) {
+        s->thunk.transition[ret] = make_transition(a, ret, s->thunk.lookup - off) + off;
+    }
+    t1_perf_thunk(cpu, "transition", from, a->p);
+    from = a->p;
     for (unsigned vec = 1; vec <= 2; vec++) {
         s->thunk.load_vec[vec] = make_checked_load_vec(a, load[vec], indirect) + off;
     }
@@ -321,14 +498,27 @@ void t1_make_thunks(X86Cpu *cpu)
         const void *fn = (const void *)t1_exec_fns[flags][(vec ? T1S_VEC : 0) | (fpu ? T1S_FPU : 0)];
         s->thunk.exec[flags][vec][fpu] = make_exec(a, fn, flags, save, load[vec], ended) + off;
     }
+    t1_perf_thunk(cpu, "exec", from, a->p);
+    from = a->p;
     s->thunk.load_flags = make_load_flags(a, save, load) + off;
+    t1_perf_thunk(cpu, "load flags", from, a->p);
+    from = a->p;
     for (unsigned m = 0; m < TLB_MMUS; m++) {
         for (unsigned w = 0; w < 2; w++) {
+            const uint8_t *fill = make_fill(a, m, w, save, load);
+            s->thunk.fill[m][w] = fill + off;
             for (unsigned i = 0; i < TLB_WINDOWS; i++) {
                 s->thunk.window[m][w][i] = a->p + off;
-                t1_make_window(a, m, w, i);
+                t1_make_window(a, m, w, i, fill);
             }
         }
     }
+    t1_perf_thunk(cpu, "window", from, a->p);
+    from = a->p;
+    for (unsigned k = 0; k < TLB_MMUS * 8; k++) {
+        s->thunk.rep[k >> 3][k >> 2 & 1][k & 3] = a->p + off;
+        t1_make_rep(a, k >> 3, k >> 2 & 1, k & 3);
+    }
+    t1_perf_thunk(cpu, "rep", from, a->p);
     g_assert(a->p <= s->cache.fixed + s->cache.reserve);
 }

@@ -79,14 +79,110 @@ void t1_load_flags(X86Cpu *cpu)
 /* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
 static uint64_t salt_for(X86Cpu *cpu, uint32_t mode);
 
-/* Only a canonical RIP has a tag: with a salt of another address space the tag of an address that is not canonical may be
- * that of code there. */
-static bool rip_cached(const X86Cpu *cpu, unsigned slot)
+/* --- the jump caches: jc[] is what translated code looks at, jc2[] what thunk.lookup looks at before it leaves --- */
+
+static void jumps_drop_all(X86Cpu *cpu)
 {
-    return cpu->tr1.jc[slot].tag == (cpu->rip ^ cpu->tr1.salt) && x86_canonical(cpu, cpu->rip);
+    memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
+    memset(cpu->tr1.jc2, 0, sizeof(cpu->tr1.jc2));
+}
+
+/* The code for cpu->rip, NULL: not known. Only a canonical RIP has a tag: with a salt of another address space the tag of an
+ * address that is not canonical may be that of code there. */
+static const void *jump_find(X86Cpu *cpu)
+{
+    uint64_t tag = cpu->rip ^ cpu->tr1.salt;
+    X86JumpTarget *first = &cpu->tr1.jc[t1_jc_index(cpu->rip)];
+    const X86JumpTarget *set = cpu->tr1.jc2[t1_jc2_set(cpu->rip)];
+    if (!x86_canonical(cpu, cpu->rip)) {
+        return NULL;
+    }
+    if (G_LIKELY(first->tag == tag)) {
+        return first->code;
+    }
+    for (unsigned way = 0; way < T1_JC2_WAYS; way++) {
+        if (set[way].tag == tag) {
+            *first = set[way];
+            return first->code;
+        }
+    }
+    return NULL;
+}
+
+/* What jc[] has, jc2[] has: only so few places must be looked at to drop a page. */
+static void jump_drop_first(X86Cpu *cpu, uint64_t tag)
+{
+    X86JumpTarget *first = &cpu->tr1.jc[t1_jc_index(tag)]; /* salts do not reach the index */
+    first->tag = first->tag == tag ? UINT64_MAX : first->tag;
+}
+
+static void jump_add(X86Cpu *cpu, const void *code)
+{
+    X86JumpTarget e = { cpu->rip ^ cpu->tr1.salt, code }, *set = cpu->tr1.jc2[t1_jc2_set(cpu->rip)];
+    cpu->tr1.jc[t1_jc_index(cpu->rip)] = e;
+    if (set[0].tag != e.tag && (set[0].tag || set[1].tag == e.tag)) {
+        jump_drop_first(cpu, set[1].tag);
+        set[1] = set[0];
+    }
+    set[0] = e;
+}
+
+/* What cpu->rip led to is code that is no more. */
+static void jump_drop_stale(X86Cpu *cpu)
+{
+    X86JumpTarget *set = cpu->tr1.jc2[t1_jc2_set(cpu->rip)];
+    uint64_t tag = cpu->rip ^ cpu->tr1.salt;
+    jump_drop_first(cpu, tag);
+    for (unsigned way = 0; way < T1_JC2_WAYS; way++) {
+        set[way].tag = set[way].tag == tag ? 0 : set[way].tag;
+    }
+    cpu->tr1.stale = false;
+}
+
+static void jumps_drop_page(X86Cpu *cpu, uint64_t page, unsigned from)
+{
+    X86JumpTarget *e = (X86JumpTarget *)cpu->tr1.jc2 + (t1_jc2_set(page) & ~(T1_JC2_NEAR - 1u)) * T1_JC2_WAYS;
+    for (unsigned i = 0; i < T1_JC2_NEAR * T1_JC2_WAYS; i++, e++) {
+        uint64_t off = (e->tag ^ page) & 0xffffffffffffull;
+        if (off >= from && off < 4096) {
+            jump_drop_first(cpu, e->tag);
+            e->tag = 0;
+        }
+    }
+}
+
+/* mask: of a page, or of a larger one that all goes. An instruction at the end of the page before may reach into it. */
+void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask)
+{
+    cpu->t1->pending = NULL;
+    if (mask & 1u << 12) {
+        jumps_drop_page(cpu, lin & TLB_PAGE_MASK, 0);
+        jumps_drop_page(cpu, (lin & TLB_PAGE_MASK) - 4096, 4096 - X86_MAX_INSN);
+        return;
+    }
+    for (unsigned i = 0; i < T1_JC_SIZE; i++) { /* salts lie outside the mask */
+        uint64_t tag = cpu->tr1.jc[i].tag;
+        if (((tag ^ lin) & mask) == 0 || ((tag ^ (lin - 4096)) & mask) == 0) {
+            cpu->tr1.jc[i].tag = UINT64_MAX;
+        }
+    }
+    X86JumpTarget *e = (X86JumpTarget *)cpu->tr1.jc2;
+    for (unsigned i = 0; i < T1_JC2_SETS * T1_JC2_WAYS; i++, e++) {
+        if (((e->tag ^ lin) & mask) == 0 || ((e->tag ^ (lin - 4096)) & mask) == 0) {
+            e->tag = 0;
+        }
+    }
 }
 
 /* --- one instruction by its T0 function --- */
+
+/* Nothing is on the shadow stacks when translated code begins. */
+static void shadow_empty(X86Cpu *cpu)
+{
+    unsigned k = t1_shadow(cpu->mmu);
+    cpu->tr1.shadow_start = cpu->tr1.shadow_base[k];
+    cpu->tr1.shadow_saved[!k] = cpu->tr1.shadow_base[!k];
+}
 
 /* The code for cpu->rip after an instruction that changed the mode or rip, if the run loop would enter just that; else
  * the loop must see what there is to do. */
@@ -105,10 +201,29 @@ static const void *next_code(X86Cpu *cpu)
     cpu->eflags &= ~FL_RF;
     mem_mode_changed(cpu);
     cpu->tr1.salt = salt_for(cpu, mode);
-    unsigned slot = t1_jc_index(cpu->rip);
-    return rip_cached(cpu, slot) ? cpu->tr1.jc[slot].code : NULL;
+    shadow_empty(cpu);
+    return jump_find(cpu);
 }
 
+/* A SYSCALL or SYSRET has been done, from this mode. All that its outcome depends on is the mode, the flags that translated code
+ * looks at again, and what x86_transitions_drop() follows. */
+static void note_transition(X86Cpu *cpu, const X86Insn *d, uint32_t from)
+{
+    bool ret = t1_rows()[d->row].cls == T1C_SYSRET;
+    uint32_t fl = ret ? cpu->eflags : (uint32_t)cpu->gpr[11];
+    uint32_t bad = FL_TF | FL_AC | FL_VM | (ret ? FL_IOPL | FL_NT | FL_VIF | FL_VIP : 0);
+    if ((!ret && t1_rows()[d->row].cls != T1C_SYSCALL) || fl & bad || !(from & cpu->mode & MODE_CODE64)) {
+        return;
+    }
+    const X86Seg *cs = &cpu->seg[SEG_CS], *ss = &cpu->seg[SEG_SS];
+    uint64_t salt = salt_for(cpu, cpu->mode); /* first: it may drop what is noted */
+    cpu->tr1.trans[ret] = (X86Transition){
+        .from = from, .to = cpu->mode, .generation = cpu->t0->generation, .fl_keep = ~(uint32_t)cpu->fmask & ~FL_RF,
+        .rip = cpu->lstar, .salt = salt, .cs_limit_attr = cs->limit | (uint64_t)cs->attr << 32,
+        .ss_limit_attr = ss->limit | (uint64_t)ss->attr << 32, .shadow_start = cpu->tr1.shadow_base[t1_shadow(cpu->mmu)],
+        .cs_sel = cs->sel, .ss_sel = ss->sel, .mmu = cpu->mmu,
+    };
+}
 
 static inline uint64_t unit_rip(const X86Cpu *cpu, const T1Rec *rec)
 {
@@ -145,6 +260,9 @@ static inline int exec(X86Cpu *cpu, const T1Rec *rec)
         !cpu->vcpu.halted && !cpu->db_hits && !vcpu_irq_pending(&cpu->vcpu) &&
         !__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED)) {
         return 0;
+    }
+    if (cpu->mode != mode) {
+        note_transition(cpu, &rec->insn, mode);
     }
     cpu->tr1.next = chaos ? NULL : next_code(cpu);
     if (G_LIKELY(cpu->tr1.next)) {
@@ -240,17 +358,6 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
     }
 }
 
-void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask)
-{
-    for (unsigned i = 0; i < T1_JC_SIZE; i++) { /* salts lie outside the mask */
-        uint64_t tag = cpu->tr1.jc[i].tag;
-        if (((tag ^ lin) & mask) == 0 || ((tag ^ (lin - 4096)) & mask) == 0) { /* it may reach into the page */
-            cpu->tr1.jc[i].tag = UINT64_MAX;
-        }
-    }
-    cpu->t1->pending = NULL;
-}
-
 /* --- the code cache --- */
 
 static void segment_empty(X86Cpu *cpu, unsigned n)
@@ -329,28 +436,34 @@ static X86Unit *translate(X86Cpu *cpu, UnitPlace *at, uint32_t mode)
 
 /* --- running --- */
 
+/* The lowest bit says that supervisor code is in MMU index 0, not 2: STAC and CLAC of translated code flip it. */
 static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
 {
     T1State *s = cpu->t1;
-    uint32_t generation = cpu->t0->generation;
+    uint32_t generation = cpu->t0->generation, mmu = mode & 3u << MODE_USER_MMU_SHIFT;
     unsigned shift = cpu->cr4 & CR4_LA57 ? 57 : 48, limit = (1u << (63 - shift)) - 1;
+    bool user = (mode & MODE_CPL3) == MODE_CPL3, low = !user && !mmu;
+    mode &= user ? mode : ~(3u << MODE_USER_MMU_SHIFT);
     unsigned i = (generation * 0x9e3779b1u ^ mode * 0x85ebca6bu) >> 24 & ~1u; /* two ways */
     for (unsigned k = i; k < i + 2; k++) {
-        if (s->salts[k].generation == generation && s->salts[k].mode == mode && s->salts[k].salt <= limit) {
-            return (uint64_t)s->salts[k].salt << shift;
+        if (s->salts[k].generation == generation && s->salts[k].mode == mode && s->salts[k].salt < limit) {
+            return (uint64_t)(s->salts[k].salt + low) << shift;
         }
     }
-    if (s->salt_next >= limit || s->salt_shift != shift) {
-        memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
+    if (s->salt_next + 3 > limit || s->salt_shift != shift) {
+        jumps_drop_all(cpu);
+        x86_transitions_drop(cpu);
         memset(s->salts, 0xff, sizeof(s->salts));
         s->salt_next = 0;
         s->salt_shift = shift;
     }
+    uint32_t n = user ? s->salt_next + 1 : (s->salt_next + 2) & ~1u;
+    s->salt_next = user ? n : n + 1;
     s->salts[i + 1] = s->salts[i];
     s->salts[i].generation = generation;
     s->salts[i].mode = mode;
-    s->salts[i].salt = ++s->salt_next;
-    return (uint64_t)s->salt_next << shift;
+    s->salts[i].salt = n;
+    return (uint64_t)(n + low) << shift;
 }
 
 static void enter(X86Cpu *cpu, const void *code)
@@ -360,7 +473,11 @@ static void enter(X86Cpu *cpu, const void *code)
     cpu->tr1.link = NULL;
     s->running = true;
     uint64_t leaves = s->stats.leaves;
+    shadow_empty(cpu);
     s->thunk.enter(cpu, code);
+    if (G_UNLIKELY(cpu->tr1.stale)) {
+        jump_drop_stale(cpu);
+    }
     t1_flags_normal(cpu);
     s->running = false;
     s->pending = cpu->tr1.link;
@@ -439,9 +556,9 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     T1Link *from = s->pending && s->pending_rip == cpu->rip ? s->pending : NULL;
     t->gen = GEN_NEVER; /* T0 code does not chain */
     cpu->tr1.salt = salt_for(cpu, mode);
-    unsigned slot = t1_jc_index(cpu->rip);
-    if (!from && state_masked(cpu, T1S_VEC | T1S_FPU) && rip_cached(cpu, slot)) {
-        enter(cpu, cpu->tr1.jc[slot].code);
+    const void *known = !from && state_masked(cpu, T1S_VEC | T1S_FPU) ? jump_find(cpu) : NULL;
+    if (known) {
+        enter(cpu, known);
         return;
     }
     UnitPlace at;
@@ -453,7 +570,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
         t->link_from = NULL; /* nobody looks at it before the unit may be gone */
         return;
     }
-    if (from && !s->lockstep && from->from->mode == u->mode && (from->from->key ^ u->key) < 4096) {
+    if (from && !s->lockstep && (from->mode | MODE_T1) == u->mode && (from->from->key ^ u->key) < 4096) {
         link_make(from, u, s->cache.rx_off);
     }
     cpu->tr1.salt = salt_for(cpu, mode);
@@ -461,8 +578,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
         t1_lockstep_unit(cpu, u, enter);
         return;
     }
-    cpu->tr1.jc[slot].tag = cpu->rip ^ cpu->tr1.salt;
-    cpu->tr1.jc[slot].code = u->t1->entry;
+    jump_add(cpu, u->t1->entry);
     enter(cpu, u->t1->entry);
 }
 
@@ -485,8 +601,7 @@ bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max)
     const void *entry = c->entry;
     g_free(c); /* its links are never followed: a link leads out */
     cpu->t0->gen = GEN_NEVER;
-    cpu->tr1.salt = salt_for(cpu, mode);
-    memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc[0]) * 64);
+    cpu->tr1.salt = 1ull << 63; /* no entry has it */
     s->once = true;
     enter(cpu, entry);
     s->once = false;
@@ -511,6 +626,7 @@ static void set_gs(const void *base)
 void t1_begin_run(X86Cpu *cpu)
 {
     set_gs(cpu);
+    x86_transitions_drop(cpu);
     t1_left(cpu);
     __asm__ volatile("stmxcsr %0" : "=m"(cpu->tr1.host_mxcsr));
 }
@@ -545,7 +661,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
         g_free(s);
         return false;
     }
-    s->shadow = g_malloc(SHADOW_SIZE);
+    s->shadow = g_malloc(2 * SHADOW_SIZE);
     s->heat = g_malloc0(HEAT_SIZE);
     s->chaos = tcg_chaos(&cpu->vcpu) ? tcg_chaos(&cpu->vcpu) * 0x9e3779b97f4a7c15ull + cpu->vcpu.index : 0;
     s->after = s->chaos ? 0 : T1_AFTER;
@@ -556,19 +672,25 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     memset(s->salts, 0xff, sizeof(s->salts));
     memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
     cpu->tr1.self = cpu;
-    cpu->tr1.shadow_base = ((uintptr_t)s->shadow + SHADOW_SIZE - 128) & ~(uintptr_t)63;
-    cpu->tr1.shadow_limit = (uintptr_t)s->shadow + SHADOW_MARGIN;
+    for (unsigned k = 0; k < 2; k++) {
+        uintptr_t end = (uintptr_t)s->shadow + (k + 1) * SHADOW_SIZE;
+        cpu->tr1.shadow_base[k] = (end - 128) & ~(uintptr_t)63;
+        cpu->tr1.shadow_limit[k] = end - SHADOW_SIZE + SHADOW_MARGIN;
+    }
+    cpu->tr1.shadow_start = cpu->tr1.shadow_base[0];
     cpu->t1 = s;
     t1_sites_init(cpu);
-    t1_make_thunks(cpu);
-    /* The empty shadow stack: return addresses that a guest may well go to, so canonical ones, which are then looked up. */
-    uint64_t *base = (uint64_t *)cpu->tr1.shadow_base;
-    for (unsigned i = 0; i < SHADOW_NONE; i += 2) {
-        base[i] = (uintptr_t)s->thunk.no_return;
-        base[i + 1] = 0;
-    }
     if (tcg_perf_map(&cpu->vcpu) && !t1_perf_open(cpu, errp)) {
         return false;
+    }
+    t1_make_thunks(cpu);
+    /* The empty shadow stacks: return addresses that a guest may well go to, so canonical ones, which are then looked up. */
+    for (unsigned k = 0; k < 2; k++) {
+        uint64_t *base = (uint64_t *)cpu->tr1.shadow_base[k];
+        for (unsigned i = 0; i < SHADOW_NONE; i += 2) {
+            base[i] = (uintptr_t)s->thunk.no_return;
+            base[i + 1] = 0;
+        }
     }
     if (tcg_lockstep(&cpu->vcpu) && !t1_lockstep_init(cpu)) {
         return error_set(errp, "vCPU %u: no memory for lockstep", cpu->vcpu.index);

@@ -17,7 +17,8 @@
  *
  * Shadow return stack: a call leaves the return address and the host address of a pad; a return that finds the address it
  * goes to there takes the host's RET, which the host predicts. Entering translated code empties it, and everything
- * that changes mappings or the mode leaves translated code, so what is on it is true.
+ * that changes mappings or the mode leaves translated code, so what is on it is true. But STAC and CLAC do not leave it: code
+ * with AC set has a stack of its own, so that no return leads to code that was translated for the other MMU index.
  *
  * Flags. At unit boundaries and whenever C code runs the arithmetic flags are in cc_op, cc_dst, cc_src ("state"); cc_op may
  * then also be one of CC_T1_*, which t1_flags_normal() turns into T0's. Inside a unit they may be in the host's EFLAGS, or
@@ -59,6 +60,7 @@ typedef struct T1Link T1Link;
 typedef struct T1Code T1Code;
 struct T1Link {          /* a direct jump that can be patched to another unit */
     X86Unit *from, *to;
+    uint32_t mode;       /* that of `from` at its end */
     T1Link *next_in;     /* of those that lead to `to` */
     uint8_t *at;         /* writable address of the displacement */
     const uint8_t *unlinked; /* writable address of what it leads to while not linked */
@@ -95,7 +97,9 @@ typedef enum T1Class {
     T1C_LEA, T1C_PUSH_R, T1C_PUSH_I, T1C_PUSH_E, T1C_POP_R, T1C_LEAVE,
     T1C_JCC, T1C_JMP, T1C_CALL, T1C_JMP_E, T1C_CALL_E, T1C_RET, T1C_RET_I,
     T1C_MOV_AO, T1C_MOV_OA, T1C_INCDEC_R, T1C_MOV_ZI, T1C_DIV, T1C_IDIV, T1C_XCHG_ZA,
-    T1C_CLI, T1C_STI, T1C_PUSHF, T1C_MOV_RS, T1C_SWAPGS,
+    /* t1_emit_system() */
+    T1C_CLI, T1C_STI, T1C_PUSHF, T1C_MOV_RS, T1C_SWAPGS, T1C_AC, T1C_DF, T1C_RDPKRU, T1C_MOV_RC, T1C_FSGS, T1C_REP,
+    T1C_SYSCALL, T1C_SYSRET,
 } T1Class;
 enum { T1S_VEC = 1, T1S_FPU = 2 }; /* state that must be in the host's registers */
 /* Roles of operands */
@@ -136,10 +140,12 @@ typedef struct T1Side {
     uint8_t *from, *from2; /* displacements of the jumps to it */
     uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
     uint16_t insn;
+    uint32_t mode;       /* of T1, here */
     bool window, write;  /* EXEC: first look the TLB up and fill the window; go on at win_back */
     uint8_t slot, n;
     HOp at;
     uint8_t *win_back;
+    uint8_t *again;      /* EXEC: not a window: the beginning of the look-up; NULL: of none */
     bool reload_flags;   /* EXEC: EFLAGS must be right on return */
     uint64_t rip;        /* EXIT, POLL: where to */
     uint32_t note;       /* of the last x87 instruction before it, where that is not noted yet */
@@ -152,7 +158,7 @@ typedef struct T1Side {
 typedef struct T1 { /* one translation */
     X86Cpu *cpu;
     Asm hot, cold;
-    uint32_t mode;
+    uint32_t mode, head_mode; /* here (STAC and CLAC change it), at the unit's head */
     bool code64;
     bool pic;
     bool crossing;       /* one instruction that reaches into the next page */
@@ -187,8 +193,10 @@ typedef struct T1 { /* one translation */
 
 typedef struct T1Thunks { /* executable addresses */
     const uint8_t *window[TLB_MMUS][2][TLB_WINDOWS]; /* see t1_make_window() */
+    const uint8_t *fill[TLB_MMUS][2]; /* see make_fill() */
+    const uint8_t *rep[TLB_MMUS][2][4]; /* see t1_make_rep() */
     void (*enter)(X86Cpu *cpu, const void *code);
-    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *stale, *no_return;
+    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *stale, *no_return, *lookup, *transition[2];
     const uint8_t *exec[2][3][2]; /* flags; vector registers on return: none, low halves, all; x87 */
     const uint8_t *load_vec[3], *load_fpu;
 } T1Thunks;
@@ -276,6 +284,7 @@ unsigned t1_chaos_insns(T1State *s); /* the longest unit */
 void t1_describe(Vcpu *v, GString *out);
 bool t1_failed(Vcpu *v);
 bool t1_perf_open(X86Cpu *cpu, Error **errp);
+void t1_perf_thunk(X86Cpu *cpu, const char *name, const uint8_t *from, const uint8_t *to); /* writable addresses */
 void t1_perf_unit(X86Cpu *cpu, const T1 *t, const uint8_t *hot, size_t n_hot, const uint8_t *cold, size_t n_cold);
 
 /* t1-lockstep.c */
@@ -318,7 +327,7 @@ HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side); 
 void t1_put_window(T1 *t, T1Side *s); /* the beginning of such a side path */
 /* A subroutine. T0_: the first byte's address, T1_: the last one's. ZF = 1: it is in the TLB, its page (or the region around it
  * when it is read) is the window now, T0_ is the delta. T1_ is lost. */
-void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot);
+void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot, const uint8_t *fill);
 void t1_address(T1 *t, const X86Insn *d, int to, bool linear); /* the effective or linear address into T2_; T1_ is lost */
 bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
 
@@ -340,7 +349,11 @@ void t1_fpu_flush(T1 *t);
 void t1_fpu_note(const T1 *t, Asm *a, uint32_t note);
 /* T1S_* that the code from this instruction on, up to the next call of C code, must find in the host's registers. */
 unsigned t1_state_needed(const T1 *t, unsigned from);
+/* A subroutine: REP STOS (0) or REP MOVS (1) of elements of 1 << size bytes. ZF = 0: nothing happened. T0_ to T2_ are lost. */
+void t1_make_rep(Asm *a, unsigned mmu, bool movs, unsigned size);
 /* t1-sys.c: system instructions; false: nothing was emitted */
+bool t1_ac_inline(const T1 *t); /* STAC and CLAC do not end the unit */
+void t1_set_mmu(T1 *t, uint32_t mode); /* code emitted from now on runs in that mode */
 bool t1_emit_system(T1 *t, const X86Insn *d, const T1Row *r);
 /* t1-insn.c */
 void t1_emit_insn(T1 *t);
@@ -359,12 +372,19 @@ uint32_t t1_regs_written(const X86Insn *d, const T1Row *r);
 static inline void t1_side_done(T1 *t, T1Side *s) { s->back = t->hot.p; s->reload_flags = t->fl.host || t->fl.part; }
 
 /* Guest register n as a host register; H_NONE: it lives in gpr[]. */
+static inline unsigned t1_shadow(unsigned mmu) { return mmu != 0; } /* which of the shadow stacks */
 static inline int t1_hreg(unsigned n) { return n == R_RSP ? G_RSP : n < 12 ? (int)n : H_NONE; }
 enum { T1_JC_HASH = 0x3c6ef36f };
 static inline unsigned t1_jc_index(uint64_t rip) { return (uint32_t)rip * T1_JC_HASH >> (32 - T1_JC_BITS); }
 /* The jump-cache entry of the address in T1_: its place comes into T0_; is it its own? T2_ is lost, the result is the jump if not. */
 void t1_emit_jc_slot(Asm *a);
 uint8_t *t1_emit_jc_find(Asm *a);
+#define T1_JC2_FACTOR 0x2f0b4c47u
+static inline unsigned t1_jc2_set(uint64_t rip)
+{
+    unsigned page = (uint32_t)(rip >> 12) * T1_JC2_FACTOR >> (32 - T1_JC2_PAGE_BITS);
+    return page << T1_JC2_NEAR_BITS | ((unsigned)(rip ^ rip >> 6) & (T1_JC2_NEAR - 1));
+}
 static inline HOp t1_gpr_mem(unsigned n) { return h_gs(offsetof(X86Cpu, gpr) + 8 * n); }
 static inline unsigned t1_osize(const X86Insn *d) { return 1u << insn_osize(d); }
 

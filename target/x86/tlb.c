@@ -29,6 +29,7 @@ static void gen_select(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
     t->generation = t->tlb.gen[cpu->cpl == 3];
+    memcpy(cpu->tr1.gen, t->tlb.gen, sizeof(cpu->tr1.gen));
     if (t->gen != GEN_NEVER) {
         t->gen = (uint64_t)t->generation << 32 | cpu->mode;
     }
@@ -50,6 +51,8 @@ void tlb_new_generation(X86Cpu *cpu)
     s->fetched_local = false;
     s->fetched_1g = 0;
     memset(s->fetched, 0, sizeof(s->fetched));
+    memset(s->fetched_2m, 0, sizeof(s->fetched_2m));
+    t->jc_used = false;
     t->stats.generations++;
     gen_select(cpu);
 }
@@ -90,7 +93,7 @@ void tlb_note_fetch(X86Cpu *cpu, uint64_t lin, const TlbAux *aux, unsigned mmu)
     TlbState *s = &cpu->t0->tlb;
     tlb_filter_add(s->fetched, FETCHED_BITS, lin >> 12);
     if (aux->page_size > 4096) {
-        tlb_filter_add(s->fetched, FETCHED_BITS, ~(lin >> 21));
+        tlb_filter_add(s->fetched_2m, FILTER_BITS, lin >> 21);
         s->fetched_1g |= (uint64_t)(aux->page_size > 2 << 20) << (lin >> 30 & 63);
     }
     s->fetched_local |= mmu != 1 && !aux->global;
@@ -100,7 +103,7 @@ void tlb_note_fetch(X86Cpu *cpu, uint64_t lin, const TlbAux *aux, unsigned mmu)
 static bool page_was_fetched(TlbState *s, uint64_t lin)
 {
     return (s->fetched_1g >> (lin >> 30 & 63) & 1) || tlb_filter_has(s->fetched, FETCHED_BITS, lin >> 12) ||
-           tlb_filter_has(s->fetched, FETCHED_BITS, ~(lin >> 21));
+           tlb_filter_has(s->fetched_2m, FILTER_BITS, lin >> 21);
 }
 
 /* What the jump caches know of the page of lin goes, in every address space; of a larger page, all that may belong to it. */
@@ -112,8 +115,8 @@ static void jump_caches_drop_page(X86Cpu *cpu, uint64_t lin)
         tlb_new_generation(cpu);
         return;
     }
-    uint64_t mask = 0xffffffffffffull & (tlb_filter_has(s->fetched, FETCHED_BITS, ~(lin >> 21)) ? ~(uint64_t)0x1fffff : TLB_PAGE_MASK);
-    for (unsigned i = 0; i < JC_SIZE; i++) {
+    uint64_t mask = 0xffffffffffffull & (tlb_filter_has(s->fetched_2m, FILTER_BITS, lin >> 21) ? ~(uint64_t)0x1fffff : TLB_PAGE_MASK);
+    for (unsigned i = 0; i < JC_SIZE && t->jc_used; i++) {
         if (((t->jc[i].rip ^ lin) & mask) == 0 || ((t->jc[i].rip ^ (lin - 4096)) & mask) == 0) { /* it may reach into the page */
             t->jc[i].gen = 0;
         }

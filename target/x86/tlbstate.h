@@ -55,7 +55,7 @@ typedef struct TlbState {
     uint32_t gen_serial, gen_floor, gen[2];
     bool fetched_local;                  /* supervisor code came from pages that are not global */
     uint64_t fetched_1g;                 /* code came from pages above 2 MiB, by GiB */
-    uint64_t fetched[FETCHED_BITS / 64]; /* by hash of page and of 2 MiB region: code was fetched there */
+    uint64_t fetched[FETCHED_BITS / 64], fetched_2m[FILTER_BITS / 64]; /* by hash of page, of 2 MiB region: code was fetched there */
     /* second level and paging-structure caches */
     unsigned victim;
     MmuEntry small[L2_SETS][L2_WAYS], big[BIG_SETS][L2_WAYS];

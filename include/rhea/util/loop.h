@@ -84,6 +84,7 @@ void clock_manual_set(ManualClock *c, int64_t ns);
 typedef struct StopClock {
     Clock clock;
     pthread_mutex_t lock; /* not GLib's: ThreadSanitizer cannot see into those */
+    unsigned turn;        /* atomic, odd while the two below change: reading takes no lock */
     bool running;
     int64_t base; /* running: virtual = host + base; stopped: virtual = base */
 } StopClock;

@@ -145,13 +145,32 @@ typedef struct X86Fpu {
     uint64_t fip, fdp;
 } X86Fpu;
 
+/* What a SYSCALL or SYSRET between two kinds of 64-bit code does besides RIP and flags, noted when tier 0 did one: translated code
+ * does it again as long as nothing changed that it depends on. */
+typedef struct X86Transition {
+    uint32_t from, to;      /* modes; from 0: none is known */
+    uint32_t generation;    /* of `to`, when it was noted */
+    uint32_t fl_keep;       /* SYSCALL: what FMASK leaves */
+    uint64_t rip, salt;     /* SYSCALL: where to */
+    uint64_t cs_limit_attr, ss_limit_attr, shadow_start;
+    uint32_t cs_sel, ss_sel, mmu;
+} X86Transition;
+
 /* What translated code reaches through GS (target/x86/t1.h). */
 enum { T1_JC_BITS = 14, T1_JC_SIZE = 1 << T1_JC_BITS };
+/* Behind it: sets of two. A page's entries lie in T1_JC2_NEAR sets that follow each other. */
+enum { T1_JC2_NEAR_BITS = 6, T1_JC2_NEAR = 1 << T1_JC2_NEAR_BITS, T1_JC2_PAGE_BITS = 9,
+       T1_JC2_SETS = 1 << (T1_JC2_PAGE_BITS + T1_JC2_NEAR_BITS), T1_JC2_WAYS = 2 };
+typedef struct X86JumpTarget { uint64_t tag; const void *code; } X86JumpTarget; /* tag: address ^ salt */
 typedef struct X86Translated {
     struct X86Cpu *self;
-    uint64_t host_rsp, shadow_rsp, shadow_base, shadow_limit;
+    uint64_t host_rsp, shadow_rsp, shadow_start; /* C's stack; where the shadow return stack was left, and begins */
+    /* [0]: of code in MMU index 0; [1]: in others. STAC and CLAC of translated code change over. saved: while it rests */
+    uint64_t shadow_base[2], shadow_limit[2], shadow_saved[2];
     uint64_t salt;          /* XORed into a jump-cache tag: differs with address space and mode */
     uint64_t canonical;     /* added to a canonical address, clears the bits that are copies of its highest */
+    uint32_t gen[2];        /* of the jump cache: supervisor, user */
+    X86Transition trans[2]; /* SYSCALL, SYSRET */
     uint64_t efl, lahf, part[2], tmp; /* for POPFQ on the way back; flags set aside; scratch */
     uint64_t pcbase;        /* linear address of the page that the running unit lies in, when its code does not know */
     uint64_t fpu_base;      /* pcbase at the last x87 instruction */
@@ -159,6 +178,7 @@ typedef struct X86Translated {
     const void *next;       /* where to go on after an instruction that ended a unit */
     const void *flag_case[24]; /* code that loads EFLAGS, by cc_op - 64 */
     uint32_t host_mxcsr;
+    bool stale;             /* the jump caches led to code that is no more */
     uint8_t vec_live;       /* in the host's registers are: 1: the vectors' low halves, 2: all of them */
     uint8_t fpu_live;       /* the x87 state is the host's */
     uint8_t fpu_seg;        /* segment of the last x87 memory operand, + 1; 0: fpu.fds is right */
@@ -167,7 +187,8 @@ typedef struct X86Translated {
     uint8_t win_touched[3][2]; /* translated code has filled windows: [mmu][store] */
     uint32_t win_thrash;       /* number of the window whose count of misses ran out, + 1; 0: none */
     int32_t win_misses[3][2][TLB_WINDOWS]; /* to go */
-    struct { uint64_t tag; const void *code; } jc[T1_JC_SIZE];
+    X86JumpTarget jc[T1_JC_SIZE];
+    X86JumpTarget jc2[T1_JC2_SETS][T1_JC2_WAYS]; /* a tag of 0: empty; salts are not 0, so no address has it */
 } X86Translated;
 
 struct X86Insn;
@@ -276,6 +297,8 @@ struct X86Cpu {
     TlbWindow win[TLB_MMUS][2][TLB_WINDOWS] __attribute__((aligned(64))); /* [mmu][0: load, 1: store][slot] */
     Tlb tlb_mem __attribute__((aligned(64)));
 };
+/* After changes of CR4, EFER, and the MSRs of SYSCALL and SYSRET; what else matters is part of the mode. */
+static inline void x86_transitions_drop(X86Cpu *cpu) { cpu->tr1.trans[0].from = cpu->tr1.trans[1].from = 0; }
 static inline X86Cpu *x86_cpu(Vcpu *v) { return (X86Cpu *)v; }
 
 extern const TargetOps x86_64_target_ops;

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT
+ * tests/cpu/test-fastpath.c - what translated code does without leaving, when what it relies on changes: system calls after new
+ * MSRs, returns over CLAC, an instruction in two pages of which the second is remapped, REP over the end of what is mapped.
+ * Everything first runs often enough to be known.
+ */
+#include "tests/cpu/sysguest.h"
+
+enum { TIMES = 40, P_PT = 0x180000, P_FIRST = 0x500000, P_SECOND = 0x600000, L_PAGES = 0x400000, ENTRY2 = 0x31000 };
+
+/* 4 KiB pages at 4 MiB: page i is the frame P_FIRST + i pages. */
+static void small_pages(Guest *g, unsigned flags)
+{
+    guest_st(g, G_PT + 0x2000 + 8 * 2, 8, P_PT | 7);
+    for (unsigned i = 0; i < 512; i++) {
+        guest_st(g, P_PT + 8 * i, 8, i < 4 ? (P_FIRST + 4096 * i) | flags : 0);
+    }
+}
+
+/* R12: the sum of what R11 was; R13: how often; R14: in the second entry. RAX 1 ends, 2 goes on with other MSRs. */
+GUEST_CODE(code_user, 64,
+           "mov $40, %ebx\n"
+           "1: xor %eax, %eax\n cmp $20, %ebx\n stc\n syscall\n lea (%r15, %r11), %r15\n"
+           "dec %ebx\n jnz 1b\n"
+           "mov $2, %eax\n syscall\n"
+           "mov $40, %ebx\n"
+           "1: xor %eax, %eax\n syscall\n dec %ebx\n jnz 1b\n"
+           "mov $1, %eax\n syscall");
+GUEST_CODE(code_entry, 64,
+           "cmp $1, %eax\n je 3f\n ja 2f\n"
+           "pushf\n pop %rax\n lea (%r9, %rax), %r9\n inc %r13\n add %r11, %r12\n sysretq\n"
+           "2: mov %rcx, %r10\n mov $0xc0000082, %ecx\n mov $0x31000, %eax\n xor %edx, %edx\n wrmsr\n"
+           "mov $0xc0000084, %ecx\n mov $0x601, %eax\n wrmsr\n"
+           "mov %r10, %rcx\n sysretq\n"
+           "3:");
+GUEST_CODE(code_entry2, 64,
+           "cmp $1, %eax\n je 3f\n inc %r14\n pushf\n pop %rax\n and $0x601, %eax\n add %rax, %rbp\n mov %ss, %eax\n mov %eax, %r8d\n"
+           "sysretq\n 3:");
+
+static void test_syscalls(void)
+{
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    guest_put(g, G_DATA, code_entry, (size_t)(code_entry_end - code_entry));
+    guest_put(g, ENTRY2, code_entry2, (size_t)(code_entry2_end - code_entry2));
+    g->cpu->star = (uint64_t)0x38 << 32 | (uint64_t)0x3b << 48;
+    g->cpu->lstar = G_DATA;
+    g->cpu->fmask = FL_DF; /* IF stays: the flags at the first entry hold it */
+    guest_user(g);
+    g->cpu->eflags |= FL_IF | FL_DF;
+    for (unsigned i = 8; i < 16; i++) {
+        g->cpu->gpr[i] = 0;
+    }
+    g->cpu->gpr[R_RBP] = 0;
+    guest_run(g, code_user);
+    const uint32_t fixed = FL_IF | FL_DF | FL_CF | 2;
+    uint64_t flags = 0; /* of CMP with 20, then STC */
+    for (unsigned i = 40; i; i--) {
+        uint32_t r = i - 20;
+        flags += fixed | (r ? 0 : FL_ZF) | (r >> 31 ? FL_SF : 0) | (__builtin_parity(r & 255) ? 0 : FL_PF) |
+                 (((i ^ 20 ^ r) & 16) ? FL_AF : 0);
+    }
+    g_assert_cmphex(g->cpu->gpr[12], ==, flags);
+    g_assert_cmphex(g->cpu->gpr[15], ==, flags);
+    g_assert_cmpuint(g->cpu->gpr[13], ==, TIMES);
+    g_assert_cmpuint(g->cpu->gpr[14], ==, TIMES);
+    g_assert_cmphex(g->cpu->gpr[R_RBP], ==, FL_CF * TIMES); /* the new mask: no IF, no DF; CF is of the CMP */
+    g_assert_cmphex(g->cpu->gpr[8], ==, 0x40);
+    g_assert_cmphex(g->cpu->gpr[9], ==, (FL_IF | FL_SF | FL_AF | FL_PF | FL_CF | 2) * TIMES); /* after the CMP */
+    g_assert_cmpuint(g->cpu->cpl, ==, 0);
+    g_assert_cmphex(g->cpu->seg[SEG_CS].sel, ==, 0x38);
+    guest_free(g);
+}
+
+/* RDI: a function, RSI: a user page, R8: the function of the last call. */
+GUEST_CODE(code_clac, 64,
+           "mov $40, %ebx\n"
+           "1: cmp $1, %ebx\n cmove %r8, %rdi\n stac\n call *%rdi\n mov (%rsi), %rax\n inc %rdx\n clac\n"
+           "dec %ebx\n jnz 1b\n hlt\n");
+GUEST_CODE(code_plain, 64, "nop\n ret");
+GUEST_CODE(code_closes, 64, "clac\n ret");
+GUEST_CODE(code_opens, 64, "stac\n ret");
+GUEST_CODE(code_stac, 64,
+           "mov $40, %ebx\n"
+           "1: cmp $1, %ebx\n cmove %r8, %rdi\n cmove %rsi, %rcx\n call *%rdi\n mov (%rcx), %rax\n inc %rdx\n clac\n"
+           "dec %ebx\n jnz 1b\n hlt\n");
+
+static void test_ac(void)
+{
+    Guest *g = guest_new(NULL);
+    for (unsigned opens = 0; opens < 2; opens++) {
+        guest_long(g);
+        guest_put(g, G_DATA, code_plain, (size_t)(code_plain_end - code_plain));
+        const uint8_t *f = opens ? code_opens : code_closes;
+        guest_put(g, G_DATA + 0x40, f, 4);
+        small_pages(g, 7);
+        for (unsigned i = 0; i < 4; i++) { /* supervisor pages but that one */
+            guest_st(g, G_PT + 0x2000 + 8 * i, 8, i == 2 ? P_PT | 7 : 0x83 | (uint64_t)i << 21);
+        }
+        g->cpu->cr4 |= CR4_SMAP;
+        g->cpu->gpr[R_RDI] = G_DATA;
+        g->cpu->gpr[8] = G_DATA + 0x40;
+        g->cpu->gpr[R_RSI] = L_PAGES;
+        g->cpu->gpr[R_RCX] = G_DATA;
+        g->cpu->gpr[R_RDX] = 0;
+        opens ? guest_run(g, code_stac) : guest_run(g, code_clac);
+        if (opens) { /* AC is set by what is called: the access is allowed */
+            g_assert_cmpuint(g->cpu->gpr[R_RDX], ==, TIMES);
+            g_assert_cmpint(guest_vector(g), ==, -1);
+        } else { /* AC is clear when the last call returns */
+            g_assert_cmpint(guest_vector(g), ==, EXC_PF);
+            g_assert_cmpuint(g->cpu->gpr[R_RDX], ==, TIMES - 1);
+            g_assert_cmphex(g->cpu->cr2, ==, L_PAGES);
+        }
+    }
+    guest_free(g);
+}
+
+/* RDI: MOV EAX, imm32; RET, with two bytes of the immediate in the next page. RSI: that page's entry. */
+GUEST_CODE(code_crossing, 64,
+           "mov $40, %ecx\n"
+           "1: call *%rdi\n add %rax, %rbx\n dec %ecx\n jnz 1b\n"
+           "mov %r8, (%rsi)\n invlpg 0x401000\n call *%rdi\n mov %rax, %rdx\n"
+           "mov $0x600000, %ebp\n movw $0x0a0b, (%rbp)\n call *%rdi\n");
+
+static void test_crossing(void)
+{
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    small_pages(g, 3);
+    static const uint8_t first[] = { 0xb8, 1, 2 }, second[] = { 3, 4, 0xc3 }, other[] = { 5, 6, 0xc3 };
+    guest_put(g, P_FIRST + 4096 - sizeof(first), first, sizeof(first));
+    guest_put(g, P_FIRST + 4096, second, sizeof(second));
+    guest_put(g, P_SECOND, other, sizeof(other));
+    g->cpu->gpr[R_RDI] = L_PAGES + 4096 - sizeof(first);
+    g->cpu->gpr[R_RSI] = P_PT + 8;
+    g->cpu->gpr[8] = P_SECOND | 3;
+    g->cpu->gpr[R_RBX] = 0;
+    guest_run(g, code_crossing);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    g_assert_cmphex(g->cpu->gpr[R_RBX], ==, 0x04030201ull * TIMES);
+    g_assert_cmphex(g->cpu->gpr[R_RDX], ==, 0x06050201);
+    g_assert_cmphex(g->cpu->gpr[R_RAX], ==, 0x0a0b0201); /* the second page's bytes were written */
+    guest_free(g);
+}
+
+GUEST_CODE(code_stos, 64, "mov $40, %ebx\n 1: mov %r8, %rdi\n mov $7, %ecx\n rep stosq\n dec %ebx\n jnz 1b\n"
+                          "mov %r9, %rdi\n mov %r10, %rcx\n rep stosq");
+GUEST_CODE(code_movs, 64, "mov $40, %ebx\n 1: mov %r8, %rdi\n mov %r8, %rsi\n mov $7, %ecx\n rep movsb\n dec %ebx\n jnz 1b\n"
+                          "mov %r9, %rdi\n lea -3(%rdi), %rsi\n mov %r10, %rcx\n rep movsb");
+
+static void test_rep(void)
+{
+    Guest *g = guest_new(NULL);
+    const struct { bool movs; unsigned off, n, fault; } cases[] = {
+        { false, 0, 512, 0 }, { false, 0x123, 100, 0 }, { false, 0xffc, 1, 0 }, { false, 0xf00, 600, 0 }, { false, 0, 0, 0 },
+        { false, 0x3ff0, 5, 0x3ff0 + 16 }, { true, 0x10, 4000, 0 }, { true, 0xff0, 64, 0 }, { true, 0x3ff0, 40, 0x4000 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        unsigned size = cases[i].movs ? 1 : 8, done = cases[i].n;
+        guest_long(g);
+        small_pages(g, 3);
+        for (unsigned k = 0; k < 0x4000; k += 8) {
+            guest_st(g, P_FIRST + k, 8, k * 0x9e3779b97f4a7c15ull);
+        }
+        g->cpu->gpr[R_RAX] = 0x1122334455667788;
+        g->cpu->gpr[8] = L_PAGES + 0x2000;
+        g->cpu->gpr[9] = L_PAGES + cases[i].off;
+        g->cpu->gpr[10] = cases[i].n;
+        cases[i].movs ? guest_run(g, code_movs) : guest_run(g, code_stos);
+        if (cases[i].fault) {
+            done = (cases[i].fault - cases[i].off) / size;
+            g_assert_cmpint(guest_vector(g), ==, EXC_PF);
+            g_assert_cmphex(g->cpu->cr2, ==, L_PAGES + cases[i].fault);
+        } else {
+            g_assert_cmpint(guest_vector(g), ==, -1);
+        }
+        g_assert_cmphex(g->cpu->gpr[R_RDI], ==, L_PAGES + cases[i].off + done * size);
+        g_assert_cmpuint(g->cpu->gpr[R_RCX], ==, cases[i].n - done);
+        for (unsigned k = 0; k < done * size; k++) { /* MOVS reads what it wrote three bytes before */
+            unsigned at = cases[i].off + k;
+            uint8_t want = cases[i].movs ? (uint8_t)guest_ld(g, P_FIRST + at - 3, 1) : (uint8_t)(0x1122334455667788 >> k % 8 * 8);
+            g_assert_cmphex(guest_ld(g, P_FIRST + at, 1), ==, want);
+        }
+    }
+    guest_free(g);
+}
+
+/* Bit numbers in registers reach far beyond the operand, to both sides. */
+GUEST_CODE(code_bits, 64,
+           "bts %rbx, (%rdi)\n setc %r8b\n lock btr %rcx, (%rdi)\n setc %r9b\n btc %edx, (%rdi)\n setc %r10b\n"
+           "bt %rbx, (%rdi)\n setc %r11b\n btsw %bp, (%rdi)\n setc %r12b");
+
+static void test_bits(void)
+{
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    guest_st(g, G_DATA - 32, 8, 0xff);
+    g->cpu->gpr[R_RDI] = G_DATA;
+    g->cpu->gpr[R_RBX] = 1000;
+    g->cpu->gpr[R_RCX] = (uint64_t)-256 + 3;
+    g->cpu->gpr[R_RDX] = 0x700000000ull | (uint32_t)-200; /* 32 bits: -200 */
+    g->cpu->gpr[R_RBP] = 0x10000 | (uint16_t)-90;
+    guest_run(g, code_bits);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    g_assert_cmphex(guest_ld(g, G_DATA + 125, 1), ==, 1);
+    g_assert_cmphex(guest_ld(g, G_DATA - 32, 1), ==, 0xf7);
+    g_assert_cmphex(guest_ld(g, G_DATA - 25, 1), ==, 1);
+    g_assert_cmphex(guest_ld(g, G_DATA - 12, 1), ==, 0x40);
+    const uint8_t carry[] = { 0, 1, 0, 1, 0 };
+    for (unsigned i = 0; i < sizeof(carry); i++) {
+        g_assert_cmpuint(g->cpu->gpr[8 + i] & 0xff, ==, carry[i]);
+    }
+    guest_free(g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cpu/fastpath/syscalls", test_syscalls);
+    g_test_add_func("/cpu/fastpath/ac", test_ac);
+    g_test_add_func("/cpu/fastpath/crossing", test_crossing);
+    g_test_add_func("/cpu/fastpath/rep", test_rep);
+    g_test_add_func("/cpu/fastpath/bits", test_bits);
+    return g_test_run();
+}
