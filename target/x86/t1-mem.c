@@ -339,6 +339,21 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
     return h_sib(T0_, index, d->scale, d->disp);
 }
 
+/* BT and its like with a bit number in a register, which reaches beyond the operand: the n bytes with that bit. */
+HOp t1_bit_check(T1 *t, const X86Insn *d, unsigned n, bool write, T1Side **side)
+{
+    Asm *a = &t->hot;
+    int reg = t1_hreg(d->reg);
+    unsigned log2 = n == 8 ? 3 : n == 4 ? 2 : 1;
+    HOp bit = reg == H_NONE ? t1_gpr_mem(d->reg) : h_reg(reg);
+    t1_address(t, d, T2_, true);
+    n == 8 ? e_load(a, T1_, bit) : n == 4 ? e_op(a, E_W, 0x63, T1_, bit) : e_op(a, E_W | E_0F, 0xbf, T1_, bit); /* MOVSX */
+    e_shift_ri(a, true, 7, T1_, log2 + 3);
+    e_lea(a, T2_, h_sib(T2_, T1_, log2, 0));
+    e_check(t, side, h_mem(T2_, 0), n, write, 0, window_slot(t, d));
+    return h_sib(T0_, T2_, 0, 0);
+}
+
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side)
 {
     if (t->code64) {

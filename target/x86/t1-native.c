@@ -123,6 +123,12 @@ uint32_t t1_regs_written(const X86Insn *d, const T1Row *r)
     return m;
 }
 
+/* BT, BTS, BTR, BTC with a bit number in a register */
+static bool by_bit(const Raw *w)
+{
+    return w->map == 1 && !w->vex && (w->opcode == 0xa3 || w->opcode == 0xab || w->opcode == 0xb3 || w->opcode == 0xbb);
+}
+
 /* What cannot be re-encoded, before anything is emitted. */
 static bool encodable(const T1 *t, const X86Insn *d, const T1Row *r, const Raw *w)
 {
@@ -130,8 +136,8 @@ static bool encodable(const T1 *t, const X86Insn *d, const T1Row *r, const Raw *
     if (mem && !t1_mem_ok(d)) {
         return false;
     }
-    if (mem && w->map == 1 && !w->vex && (w->opcode == 0xa3 || w->opcode == 0xab || w->opcode == 0xb3 || w->opcode == 0xbb)) {
-        return false; /* the bit offset reaches beyond the operand */
+    if (mem && by_bit(w) && (!t->code64 || (d->flags & I_ASIZE) != 3)) {
+        return false;
     }
     if (mem && mem_size(d) == 0) {
         return false;
@@ -264,7 +270,8 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     bool rex = false;
     if (mem) {
         bool store = r->roles & T1R_STORE || d->flags & I_LOCK;
-        rm = t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN ? mem_size(d) : 0, &side);
+        rm = by_bit(&w) ? t1_bit_check(t, d, mem_size(d), store, &side)
+                        : t1_mem_check(t, d, mem_size(d), store, r->roles & T1R_ALIGN ? mem_size(d) : 0, &side);
     }
     if (merge) {
         t1_fl_need_host(t, FL_ALL_);
@@ -282,7 +289,12 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     GprUse g = { .host = (int)reg }, m = { 0 };
     bool use_g = r->roles & (T1R_REG_GPR | T1R_REG_BYTE), use_m = !mem && r->roles & (T1R_RM_GPR | T1R_RM_BYTE);
     int vvvv = w.vvvv;
-    if (use_g) {
+    if (mem && by_bit(&w)) { /* the number inside the operand */
+        int from = t1_hreg(d->reg);
+        e_load32(a, T1_, from == H_NONE ? t1_gpr_mem(d->reg) : h_reg(from));
+        e_alu_ri(a, false, 4, h_reg(T1_), (int32_t)(8 * mem_size(d) - 1));
+        g.host = T1_;
+    } else if (use_g) {
         g = gpr_use(d->reg, r->roles & T1R_REG_BYTE, T1_);
         if (g.spilled && (r->roles & T1R_REG_SRC || t1_osize(d) < 4)) {
             e_load(a, T1_, t1_gpr_mem(g.n));

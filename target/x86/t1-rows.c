@@ -184,10 +184,12 @@ static void two_byte(T1Row *r, const X86Row *x, unsigned digit, bool reg_only)
     case 0x07: r->cls = T1C_SYSRET; break;
     case 0x01:
         r->cls = !strcmp(x->name, "SWAPGS")   ? T1C_SWAPGS
+                 : !strcmp(x->name, "RDTSCP") ? T1C_RDTSC
                  : !strcmp(x->name, "RDPKRU") ? T1C_RDPKRU
                  : !strcmp(x->name, "STAC") || !strcmp(x->name, "CLAC") ? T1C_AC : T1C_T0;
         break;
     case 0x20: r->cls = T1C_MOV_RC; break;
+    case 0x31: r->cls = T1C_RDTSC; break;
     case 0xa4: case 0xac: case 0xaf: case 0xbc: case 0xbd: r->cls = T1C_NATIVE; break;
     case 0xa5: case 0xad:
         r->cls = T1C_NATIVE;

@@ -166,6 +166,31 @@ static bool emit_rdpkru(T1 *t, const X86Insn *d, const T1Row *r)
     return true;
 }
 
+/* RDTSC and RDTSCP: a call of x86_read_tsc() that saves what it must. */
+static bool emit_rdtsc(T1 *t, const X86Insn *d, const T1Row *r)
+{
+    Asm *a = &t->hot;
+    bool aux = x86_rows[d->row].opcode != 0x31;
+    uint32_t regs = 1u << R_RAX | 1u << R_RDX | (aux ? 1u << R_RCX : 0);
+    T1Side *s = NULL;
+    t1_fl_before(t, regs, true, false);
+    t->fl.host = false;
+    if (mode_cpl(t) != 0) {
+        e_op(a, 0, 0xf7, 0, CPU(cr4));
+        e32(a, CR4_TSD);
+        s = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
+    }
+    e_call_to(a, t->thunk->rdtsc - t->rx_off);
+    if (aux) {
+        e_load32(a, H_RCX, CPU(tsc_aux));
+    }
+    t1_fl_after(t, d, r, regs);
+    if (s) {
+        t1_side_done(t, s);
+    }
+    return true;
+}
+
 /* A 64-bit value, in T0_ or in memory, to a register. */
 static void put_gpr(T1 *t, unsigned n, HOp from, bool wide)
 {
@@ -288,6 +313,7 @@ bool t1_emit_system(T1 *t, const X86Insn *d, const T1Row *r)
     case T1C_RDPKRU: return emit_rdpkru(t, d, r);
     case T1C_MOV_RC: return emit_mov_rc(t, d, r);
     case T1C_FSGS: return emit_fsgs(t, d, r);
+    case T1C_RDTSC: return emit_rdtsc(t, d, r);
     case T1C_REP: return emit_rep(t, d, r);
     case T1C_SYSCALL: return emit_transition(t, d, false);
     case T1C_SYSRET: return emit_transition(t, d, true);

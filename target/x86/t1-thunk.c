@@ -317,6 +317,46 @@ static uint8_t *make_lookup(Asm *a, const uint8_t *indirect)
     return at;
 }
 
+/* fn(cpu, T1_, n, m): what may change are the registers that C may change, and RBX; T0_ to T2_ stay. Its result is in RAX. */
+static void call_light(Asm *a, const void *fn, unsigned n, unsigned m, const uint8_t *save, const uint8_t *const load[3])
+{
+    e_op(a, E_0F, 0xb6, H_RBX, TR(vec_live)); /* RBX survives the call; x87 is left alone */
+    save_vec_if_live(a, save);
+    e_store(a, TR(shadow_rsp), H_RSP);
+    e_load(a, H_RSP, TR(host_rsp));
+    e_load(a, H_RDI, TR(self));
+    e_mov_rr(a, H_RSI, T1_);
+    e_mov_ri(a, H_RDX, n);
+    e_mov_ri(a, H_RCX, m);
+    call_c(a, fn);
+    e_load(a, H_RSP, TR(shadow_rsp));
+    for (int live = 1; live <= 2; live++) {
+        e_alu_ri(a, false, 7, h_reg(H_RBX), live);
+        uint8_t *skip = e_jcc(a, CC_NE);
+        e_call_to(a, load[live]);
+        e_patch(skip, a->p);
+    }
+}
+
+/* The time-stamp counter into EDX:EAX; keeps all else but EFLAGS. */
+static uint8_t *make_rdtsc(Asm *a, const uint8_t *save, const uint8_t *const load[3])
+{
+    static const uint8_t kept[] = { H_RCX, H_RBX, H_RSI, H_RDI, 8, 9, 10, 11 };
+    uint8_t *at = a->p;
+    for (unsigned i = 0; i < sizeof(kept); i++) {
+        e_store(a, t1_gpr_mem(kept[i]), kept[i]);
+    }
+    call_light(a, (const void *)x86_read_tsc, 0, 0, save, load);
+    e_mov_rr(a, H_RDX, H_RAX);
+    e_shift_ri(a, true, 5, H_RDX, 32);
+    e_mov_rr32(a, H_RAX, H_RAX);
+    for (unsigned i = 0; i < sizeof(kept); i++) {
+        e_load(a, kept[i], t1_gpr_mem(kept[i]));
+    }
+    e8(a, 0xc3);
+    return at;
+}
+
 /* Subroutine of the windows' subroutines. T1_: a page, T0_: 8 times the number of its entry, or of the one before when the access
  * crosses pages. ZF = 1: the page is in the TLB now. All registers stay. */
 static uint8_t *make_fill(Asm *a, unsigned mmu, bool write, const uint8_t *save, const uint8_t *const load[3])
@@ -336,22 +376,7 @@ static uint8_t *make_fill(Asm *a, unsigned mmu, bool write, const uint8_t *save,
     for (unsigned i = 1; i < sizeof(kept); i++) {
         e_store(a, t1_gpr_mem(kept[i]), kept[i]);
     }
-    e_op(a, E_0F, 0xb6, H_RBX, TR(vec_live)); /* RBX survives the call; x87 is left alone */
-    save_vec_if_live(a, save);
-    e_store(a, TR(shadow_rsp), H_RSP);
-    e_load(a, H_RSP, TR(host_rsp));
-    e_load(a, H_RDI, TR(self));
-    e_mov_rr(a, H_RSI, T1_);
-    e_mov_ri(a, H_RDX, write);
-    e_mov_ri(a, H_RCX, mmu);
-    call_c(a, (const void *)tlb_fill_quietly);
-    e_load(a, H_RSP, TR(shadow_rsp));
-    for (int live = 1; live <= 2; live++) {
-        e_alu_ri(a, false, 7, h_reg(H_RBX), live);
-        uint8_t *skip = e_jcc(a, CC_NE);
-        e_call_to(a, load[live]);
-        e_patch(skip, a->p);
-    }
+    call_light(a, (const void *)tlb_fill_quietly, write, mmu, save, load);
     e_bytes(a, "\x3c\x01", 2); /* CMP AL, 1 */
     for (unsigned i = 0; i < sizeof(kept); i++) {
         e_load(a, kept[i], t1_gpr_mem(kept[i]));
@@ -484,6 +509,7 @@ void t1_make_thunks(X86Cpu *cpu)
     e_jmp_to(a, indirect);
     t1_perf_thunk(cpu, "lookup", from, a->p);
     from = a->p;
+    s->thunk.rdtsc = make_rdtsc(a, save, load) + off;
     for (unsigned ret = 0; ret < 2; ret++) {
         s->thunk.transition[ret] = make_transition(a, ret, s->thunk.lookup - off) + off;
     }

@@ -98,7 +98,7 @@ typedef enum T1Class {
     T1C_JCC, T1C_JMP, T1C_CALL, T1C_JMP_E, T1C_CALL_E, T1C_RET, T1C_RET_I,
     T1C_MOV_AO, T1C_MOV_OA, T1C_INCDEC_R, T1C_MOV_ZI, T1C_DIV, T1C_IDIV, T1C_XCHG_ZA,
     /* t1_emit_system() */
-    T1C_CLI, T1C_STI, T1C_PUSHF, T1C_MOV_RS, T1C_SWAPGS, T1C_AC, T1C_DF, T1C_RDPKRU, T1C_MOV_RC, T1C_FSGS, T1C_REP,
+    T1C_CLI, T1C_STI, T1C_PUSHF, T1C_MOV_RS, T1C_SWAPGS, T1C_AC, T1C_DF, T1C_RDPKRU, T1C_MOV_RC, T1C_FSGS, T1C_RDTSC, T1C_REP,
     T1C_SYSCALL, T1C_SYSRET,
 } T1Class;
 enum { T1S_VEC = 1, T1S_FPU = 2 }; /* state that must be in the host's registers */
@@ -196,7 +196,7 @@ typedef struct T1Thunks { /* executable addresses */
     const uint8_t *fill[TLB_MMUS][2]; /* see make_fill() */
     const uint8_t *rep[TLB_MMUS][2][4]; /* see t1_make_rep() */
     void (*enter)(X86Cpu *cpu, const void *code);
-    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *stale, *no_return, *lookup, *transition[2];
+    const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *stale, *no_return, *lookup, *rdtsc, *transition[2];
     const uint8_t *exec[2][3][2]; /* flags; vector registers on return: none, low halves, all; x87 */
     const uint8_t *load_vec[3], *load_fpu;
 } T1Thunks;
@@ -323,6 +323,7 @@ bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can 
 /* t1-mem.c: the check of a memory operand; t->fl.host is lost. The result addresses the operand; T0_ and T2_ are in
  * use until the instruction is done, T1_ is free. The side path is the caller's to finish (reload_flags, back). */
 HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Side **side); /* align: 0 or bytes */
+HOp t1_bit_check(T1 *t, const X86Insn *d, unsigned n, bool write, T1Side **side);
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side); /* [RSP + disp]; in 64-bit code T2_ is kept */
 void t1_put_window(T1 *t, T1Side *s); /* the beginning of such a side path */
 /* A subroutine. T0_: the first byte's address, T1_: the last one's. ZF = 1: it is in the TLB, its page (or the region around it
