@@ -159,6 +159,43 @@ def test_dump_config(d):
     assert config["chardev"] == [{"backend": "null", "id": "a", "mux": "on"}]
 
 
+def gdb_ask(s, text):
+    s.sendall(b"$%s#%02x" % (text.encode(), sum(text.encode()) & 255))
+    got = b""
+    while not re.search(rb"\$[^#]*#..$", got):
+        data = s.recv(4096)
+        assert data, got
+        got += data
+    return re.search(rb"\$([^#]*)#..$", got).group(1).decode()
+
+
+def test_gdb(d):
+    """-gdb with -S stands at the first instruction; the monitor moves the server; `k` ends the process."""
+    first, second, monitor = (os.path.join(d, n) for n in ("a", "b", "m"))
+    p = start("-nodefaults", "-display", "none", "-S", "-s", "-gdb", f"unix:{first},server=on,wait=off", "-monitor",
+              f"unix:{monitor},server=on,wait=off", base=[BIN])
+    wait_for(lambda: os.path.exists(monitor) and os.path.exists(first), "sockets")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(LIMIT)
+        s.connect(first)
+        assert gdb_ask(s, "p10") == "f0ff000000000000"
+        assert gdb_ask(s, "?") == "T05thread:1;"
+    with socket.socket(socket.AF_UNIX) as m:
+        m.settimeout(LIMIT)
+        m.connect(monitor)
+        read_until(m.fileno(), b"(qemu) ")
+        m.sendall(f"gdbserver unix:{second},server=on,wait=off\n".encode())
+        assert f"Waiting for gdb connection on device 'unix:{second}" in read_until(m.fileno(), b"\n(qemu) ")
+        assert not os.path.exists(first), "the first socket stays behind"
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(LIMIT)
+            s.connect(second)
+            assert gdb_ask(s, "s") == "T05thread:1;"
+            assert gdb_ask(s, "p10") == "5be0000000000000"  # SeaBIOS: a far jump
+            assert gdb_ask(s, "k") == "W00"
+    assert finish(p) == (0, "", f"{NAME}: info: ended by the debugger\n")
+
+
 def test_signals(d):
     for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         path = os.path.join(d, "sock")
