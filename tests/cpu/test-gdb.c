@@ -21,12 +21,13 @@ GUEST_CODE(code_loop, 64,
            "gdb_after_load: incl 128(%rdi)\n"
            "gdb_after_rmw: lock incq 192(%rdi)\n"
            "gdb_after_lock: mov %rcx, 4092(%rdi)\n"
-           "gdb_after_cross: jmp gdb_loop\n"
+           "gdb_after_cross: mov 8200(%rdi), %rdx\n"
+           "gdb_after_far: jmp gdb_loop\n"
            "gdb_f: inc %rax\n"
            "gdb_f2: nop\n"
            "ret\n");
 extern const uint8_t gdb_start[], gdb_loop[], gdb_after_call[], gdb_after_store[], gdb_after_load[], gdb_after_rmw[], gdb_after_lock[],
-    gdb_after_cross[], gdb_f[], gdb_f2[];
+    gdb_after_cross[], gdb_after_far[], gdb_f[], gdb_f2[];
 #define AT(label) ((uint64_t)G_CODE + (uint64_t)((label) - code_loop))
 
 enum { CPUS_MAX = 2, DATA = 0x200000, DATA_OTHER = 0x300000 };
@@ -331,6 +332,25 @@ static void test_break(gconstpointer kind_)
     fixture_free(&f);
 }
 
+/* While there are others a breakpoint that comes back finds code that was made and joined without it: arrived at by RET,
+ * by falling through, by a jump. */
+static void test_break_again(void)
+{
+    const uint64_t at[] = { AT(gdb_after_call), AT(gdb_f2), AT(gdb_loop), AT(gdb_f), AT(gdb_after_rmw) };
+    Fixture f = fixture_new(1, true);
+    point(&f, 'Z', 0, 0x123, 1); /* nobody gets there */
+    for (unsigned i = 0; i < 3 * G_N_ELEMENTS(at); i++) {
+        uint64_t here = at[i % G_N_ELEMENTS(at)];
+        point(&f, 'Z', i & 1, here, 1);
+        go(&f, "c", "T05*", here);
+        point(&f, 'z', i & 1, here, 1);
+        gc_send(f.c, "c");
+        g_assert_true(gc_quiet(f.c));
+        stop(&f, "T02*");
+    }
+    fixture_free(&f);
+}
+
 /* The same page at two linear addresses: the breakpoint is at one. */
 static void test_break_alias(void)
 {
@@ -389,6 +409,7 @@ static void test_watch(void)
     watch(3, DATA + 192, 8, "T05rwatch:2000c0;thread:1;", AT(gdb_after_lock));
     watch(2, DATA + 4096, 1, "T05watch:201000;thread:1;", AT(gdb_after_cross)); /* the second page of the store */
     watch(2, DATA + 4094, 1, "T05watch:200ffe;thread:1;", AT(gdb_after_cross));
+    watch(3, DATA + 8200, 8, "T05rwatch:202008;thread:1;", AT(gdb_after_far)); /* the rest of the large page is plain */
     watch(2, 0x60000 - 8, 8, "T05watch:5fff8;thread:1;", AT(gdb_f)); /* the stack: CALL pushes */
     watch(3, 0x60000 - 8, 8, "T05rwatch:5fff8;thread:1;", AT(gdb_after_call));
 }
@@ -428,6 +449,22 @@ static void test_watch_rep(void)
     fixture_free(&f);
 }
 
+GUEST_CODE(code_fault, 64, "gdb_movs: movsb\n jmp .\n");
+
+/* A load that hits, of an instruction whose store faults: it did not happen. */
+static void test_watch_fault(void)
+{
+    Fixture f = fixture_new(1, true);
+    put_code(&f, 0, code_fault, 0x900000); /* RDI: not mapped */
+    f.g->cpu->gpr[R_RSI] = DATA;
+    point(&f, 'Z', 3, DATA, 1);
+    gc_send(f.c, "c");
+    g_assert_true(gc_quiet(f.c));
+    stop(&f, "T02*");
+    g_assert_cmpint(guest_vector(f.g), ==, EXC_PF);
+    fixture_free(&f);
+}
+
 /* The guest's own debug registers go on working beside a debugger's points. */
 static void test_own_registers(void)
 {
@@ -453,7 +490,7 @@ static void test_step(void)
     Fixture f = fixture_new(1, true);
     const uint64_t at[] = { AT(gdb_start) + 2, AT(gdb_loop), AT(gdb_loop) + 3, AT(gdb_f), AT(gdb_f2), AT(gdb_f2) + 1, AT(gdb_after_call),
                             AT(gdb_after_store), AT(gdb_after_load), AT(gdb_after_rmw), AT(gdb_after_lock), AT(gdb_after_cross),
-                            AT(gdb_loop) };
+                            AT(gdb_after_far), AT(gdb_loop) };
     for (unsigned i = 0; i < G_N_ELEMENTS(at); i++) {
         go(&f, i & 1 ? "s" : "vCont;s:1", "T05thread:1;", at[i]);
     }
@@ -525,7 +562,6 @@ static void test_smp(void)
     g_assert_true(f.m->cpus[0]->parked && f.m->cpus[1]->parked);
     g_assert_cmphex(gc_reg(f.c, GC_RIP), ==, AT(gdb_after_store));
     /* one steps while the other runs */
-    g_autofree char *before = g_strdup_printf("%" PRIu64, guest_ld(f.g, DATA, 8));
     gc_expect(f.c, "vCont;s:p1.2;c", "T05thread:p1.2;");
     g_assert_cmphex(gc_reg(f.c, GC_RIP), ==, AT(gdb_after_load));
     point(&f, 'z', 2, DATA_OTHER, 8);
@@ -599,13 +635,15 @@ static void test_monitor(void)
     Fixture f = fixture_new(2, true);
     g_autofree char *a = monitor(&f, "p $rdi");
     g_assert_cmpstr(a, ==, "0x200000\n");
-    g_autofree char *b = monitor(&f, "cpu 1"), *d = monitor(&f, "p $rdi");
+    g_free(monitor(&f, "cpu 1"));
+    g_autofree char *d = monitor(&f, "p $rdi");
     g_assert_cmpstr(d, ==, "0x300000\n"); /* the session remembers it */
     g_autofree char *e = monitor(&f, "gdbserver none");
     g_assert_nonnull(strstr(e, "cannot be changed by the debugger"));
     g_autofree char *h = monitor(&f, "help");
     g_assert_nonnull(strstr(h, "gdbserver"));
     g_autofree char *i = monitor(&f, "info history");
+    g_assert_cmpstr(i, ==, "");
     gc_expect(f.c, "qRcmd,zz", "E16");
     gc_expect(f.c, "qRcmd,", "E16");
     gc_expect(f.c, "qRcmd,0041", "E16");
@@ -720,10 +758,12 @@ int main(int argc, char **argv)
     g_test_add_func("/gdb/code-change", test_code_change);
     g_test_add_data_func("/gdb/break-soft", GUINT_TO_POINTER(0), test_break);
     g_test_add_data_func("/gdb/break-hard", GUINT_TO_POINTER(1), test_break);
+    g_test_add_func("/gdb/break-again", test_break_again);
     g_test_add_func("/gdb/break-alias", test_break_alias);
     g_test_add_func("/gdb/watch", test_watch);
     g_test_add_func("/gdb/watch-not", test_watch_not);
     g_test_add_func("/gdb/watch-rep", test_watch_rep);
+    g_test_add_func("/gdb/watch-fault", test_watch_fault);
     g_test_add_func("/gdb/own-registers", test_own_registers);
     g_test_add_func("/gdb/step", test_step);
     g_test_add_func("/gdb/step-events", test_step_events);
