@@ -172,8 +172,8 @@ def gdb_ask(s, text):
 def test_gdb(d):
     """-gdb with -S stands at the first instruction; the monitor moves the server; `k` ends the process."""
     first, second, monitor = (os.path.join(d, n) for n in ("a", "b", "m"))
-    p = start("-nodefaults", "-display", "none", "-S", "-s", "-gdb", f"unix:{first},server=on,wait=off", "-monitor",
-              f"unix:{monitor},server=on,wait=off", base=[BIN])
+    p = start("-accel", "tcg", "-nodefaults", "-display", "none", "-S", "-s", "-gdb",
+              f"unix:{first},server=on,wait=off", "-monitor", f"unix:{monitor},server=on,wait=off", base=[BIN])
     wait_for(lambda: os.path.exists(monitor) and os.path.exists(first), "sockets")
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(LIMIT)

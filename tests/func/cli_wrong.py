@@ -105,11 +105,11 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -accel tcg -qtest null              => -qtest null: the qtest protocol drives -accel test only, not 'tcg'
 -M none -s                          => -s : machine 'none' has no CPU to debug
 -accel test -gdb tcp::0             => -gdb tcp::0: accelerator 'test' cannot stop guest code for a debugger | use -accel tcg
--gdb tcp:1234                       => -gdb tcp:1234: *
--gdb foo                            => -gdb foo: *
--gdb chardev:x                      => -gdb chardev:x: there is no chardev with id 'x'
--chardev null,id=a -serial chardev:a -gdb chardev:a => -gdb chardev:a: chardev 'a' is already in use by *
--gdb unix:/nonexistent/s,server=on  => -gdb unix:/nonexistent/s,server=on: *
+-accel tcg -gdb tcp:1234            => -gdb tcp:1234: *
+-accel tcg -gdb foo                 => -gdb foo: *
+-accel tcg -gdb chardev:x           => -gdb chardev:x: there is no chardev with id 'x'
+-accel tcg -chardev null,id=a -serial chardev:a -gdb chardev:a => -gdb chardev:a: chardev 'a' is already in use by *
+-accel tcg -gdb unix:/nonexistent/s,server=on => -gdb unix:/nonexistent/s,server=on: *
 -qtest-log x                        => -qtest-log x: the qtest protocol is not logged | use none, and log at the client
 -parallel stdio                     => -parallel stdio: parallel port 'stdio' is not supported yet: there is no parallel port | use -parallel none, or -serial
 -kernel /nonexistent                => *-kernel*/nonexistent*No such file*
