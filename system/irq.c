@@ -56,6 +56,11 @@ static void irq_or_set(void *sink, unsigned pin, bool level)
 
 const IrqSinkOps irq_or_sink = { .set = irq_or_set };
 
+bool accel_has_lapic(const Machine *m)
+{
+    return m->accel && m->accel->irqchip && m->accel->irqchip->lapic_inside(m);
+}
+
 void msi_send(Machine *m, MsiMessage msg)
 {
     if (m->msi_sink && msg.addr - m->msi_base < m->msi_size) {

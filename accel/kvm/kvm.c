@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { CHIP_AUTO, CHIP_ON, CHIP_OFF, CHIP_SPLIT };
+enum { CHIP_AUTO }; /* the names in order: irqchip.c */
 static const char *const chip_names[] = { "auto", "on", "off", "split", NULL };
 
 static const Prop kvm_props[] = {
@@ -95,19 +95,6 @@ uint64_t kvm_complete_limit(const Machine *m)
 
 /* ---- the VM ---- */
 
-static bool choose_irqchip(KvmVm *vm, Error **errp)
-{
-    switch (vm->irqchip_option) {
-    case CHIP_AUTO:
-    case CHIP_OFF: vm->irqchip = IRQCHIP_OFF; return true;
-    default:
-        error_set(errp, "accelerator 'kvm': kernel-irqchip=%s is not available yet",
-                  chip_names[vm->irqchip_option]);
-        error_hint(errp, "use kernel-irqchip=off");
-        return false;
-    }
-}
-
 /* Options of the machine that reach what the interpreter runs, but not what the processor does. */
 static void say_what_is_not(const Machine *m)
 {
@@ -120,12 +107,33 @@ static void say_what_is_not(const Machine *m)
     }
 }
 
+/* The paravirtual clock stops and goes on with virtual time, whatever the kernel's did meanwhile. It never
+ * goes back. */
+static void state_changed(void *opaque, RunState was, RunState now)
+{
+    Machine *m = opaque;
+    KvmVm *vm = kvm_vm(m);
+    struct kvm_clock_data c = { 0 };
+    if (was == RUN_RUNNING && kvm_vm_ioctl(m, KVM_GET_CLOCK, &c) == 0) {
+        vm->clock_stopped = c.clock;
+    }
+    if (now == RUN_RUNNING) {
+        c = (struct kvm_clock_data){ .clock = MAX((uint64_t)clock_now(m->clock), vm->clock_stopped) };
+        kvm_vm_ioctl(m, KVM_SET_CLOCK, &c);
+        for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
+            vcpu_run_on_wait(m->cpus[i], kvm_push_fresh, m->cpus[i]);
+            kvm_vcpu_ioctl(m->cpus[i], KVM_KVMCLOCK_CTRL, NULL); /* fails where the guest has no such clock */
+        }
+    }
+}
+
 static bool kvm_machine_init(Machine *m, Error **errp)
 {
     KvmVm *vm = kvm_vm(m);
     const TargetOps *t = m->board->target;
     vm->sys_fd = vm->vm_fd = -1;
     pthread_mutex_init(&vm->slot_lock, NULL);
+    pthread_mutex_init(&vm->route_lock, NULL);
     pthread_mutex_init(&vm->gate_lock, NULL);
     pthread_cond_init(&vm->gate_changed, NULL);
     vm->up = true;
@@ -156,7 +164,9 @@ static bool kvm_machine_init(Machine *m, Error **errp)
                          m->n_cpus);
     }
     kvm_signal_init();
-    return kvm_memory_init(m, errp) && choose_irqchip(vm, errp) && (!t || t->kvm->machine_init(m, errp));
+    vm->listener = (MachineListener){ .state = state_changed, .opaque = m };
+    machine_add_listener(m, &vm->listener);
+    return kvm_memory_init(m, errp) && kvm_irqchip_init(m, errp) && (!t || t->kvm->machine_init(m, errp));
 }
 
 /* Descriptors of vCPUs are closed by then. Closing the VM's lets go of guest memory. */
@@ -174,8 +184,11 @@ static void kvm_machine_fini(Machine *m)
         close(vm->sys_fd);
     }
     pthread_mutex_destroy(&vm->slot_lock);
+    pthread_mutex_destroy(&vm->route_lock);
+    g_free(vm->routes);
     pthread_mutex_destroy(&vm->gate_lock);
     pthread_cond_destroy(&vm->gate_changed);
+    machine_remove_listener(m, &vm->listener);
     vm->up = false;
 }
 
@@ -252,4 +265,5 @@ const AccelOps accel_kvm_ops = {
     .dirty_log = kvm_dirty_log,
     .dirty_pull = kvm_dirty_pull,
     .describe = kvm_describe,
+    .irqchip = &kvm_irqchip_ops,
 };

@@ -29,6 +29,7 @@ typedef struct KvmVcpu { /* Vcpu.accel */
     size_t run_size;
     pthread_t thread; /* who calls run(); valid when in_run was ever set */
     uint8_t in_run;   /* atomic: about to enter KVM_RUN, or in it */
+    bool fresh;       /* own thread: what is pushed next is a reset's or a loaded state's */
     bool own;         /* own thread: the CPU struct is what counts, KVM's registers are stale */
     bool io_pending;  /* own thread: an access was dispatched, KVM has not finished its instruction */
     KvmStats stats;
@@ -46,6 +47,11 @@ typedef struct KvmVm { /* Machine.accel_state */
     unsigned max_slots;
     bool readonly_slots;
     bool up;
+    uint64_t clock_stopped; /* main loop: the paravirtual clock when the machine stopped */
+    MachineListener listener;
+    /* irqchip.c */
+    pthread_mutex_t route_lock;     /* leaf */
+    struct kvm_irq_routing *routes; /* by pin; type 0: none yet */
     /* memory.c */
     pthread_mutex_t slot_lock; /* leaf */
     KvmSlot *slots;
@@ -78,6 +84,10 @@ void kvm_memory_changed(Machine *m, const FlatView *was, const FlatView *now);
 void kvm_dirty_log(Machine *m, RamBlock *ram, bool on);
 void kvm_dirty_pull(Machine *m, RamBlock *ram);
 
+/* irqchip.c */
+bool kvm_irqchip_init(Machine *m, Error **errp);
+extern const IrqChipOps kvm_irqchip_ops;
+
 /* vcpu.c */
 bool kvm_vcpu_init(Vcpu *cpu, Error **errp);
 void kvm_vcpu_fini(Vcpu *cpu);
@@ -85,6 +95,7 @@ VcpuExit kvm_run_loop(Vcpu *cpu);
 void kvm_kick(Vcpu *cpu);
 void kvm_regs_pull(Vcpu *cpu);
 void kvm_regs_push(Vcpu *cpu);
+void kvm_push_fresh(void *opaque);
 void kvm_signal_init(void);
 
 /* exits.c */

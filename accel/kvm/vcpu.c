@@ -129,15 +129,45 @@ bool kvm_own_state(Vcpu *cpu)
     return true;
 }
 
+bool kvm_state_owned(const Vcpu *cpu)
+{
+    return kvm_of(cpu)->own;
+}
+
 void kvm_regs_pull(Vcpu *cpu)
 {
     kvm_own_state(cpu);
 }
 
-/* Reset and load changed the CPU struct; it goes to KVM before the next entry. */
+static bool push_state(Vcpu *cpu, Error **errp)
+{
+    KvmVcpu *k = kvm_of(cpu);
+    if (!cpu->target->kvm->push(cpu, k->fresh, errp)) {
+        return false;
+    }
+    k->own = k->fresh = k->io_pending = false;
+    return true;
+}
+
+/* Own thread, parked. */
+void kvm_push_fresh(void *opaque)
+{
+    Vcpu *cpu = opaque;
+    Error *err = NULL;
+    if (kvm_of(cpu)->fresh && !push_state(cpu, &err)) {
+        error_report(err);
+        machine_request_stop(cpu->machine, RUN_INTERNAL_ERROR);
+    }
+}
+
+/* Reset and load changed the CPU struct. It goes to KVM before anything runs that could interrupt this CPU: a
+ * local APIC in the kernel that is written later would lose what came meanwhile. */
 void kvm_regs_push(Vcpu *cpu)
 {
-    kvm_of(cpu)->own = true;
+    kvm_of(cpu)->own = kvm_of(cpu)->fresh = true;
+    if (machine_running(cpu->machine)) {
+        kvm_push_fresh(cpu);
+    }
 }
 
 /* ---- life ---- */
@@ -147,7 +177,7 @@ bool kvm_vcpu_init(Vcpu *cpu, Error **errp)
     Machine *m = cpu->machine;
     KvmVcpu *k = g_new0(KvmVcpu, 1);
     k->fd = -1;
-    k->own = true;
+    k->own = k->fresh = true;
     cpu->accel = k;
     int fd = kvm_vm_ioctl(m, KVM_CREATE_VCPU, (void *)(uintptr_t)cpu->index);
     if (fd < 0) {
@@ -205,15 +235,11 @@ static KvmNext enter_guest(Vcpu *cpu, VcpuExit *out)
 {
     KvmVcpu *k = kvm_of(cpu);
     KvmVm *vm = kvm_vm(cpu->machine);
-    if (k->own) {
-        Error *err = NULL;
-        if (!cpu->target->kvm->push(cpu, &err)) {
-            error_report(err);
-            out->why = EXIT_ERROR;
-            return KVM_NEXT_LEAVE;
-        }
-        k->own = false;
-        k->io_pending = false;
+    Error *failed = NULL;
+    if (k->own && !push_state(cpu, &failed)) {
+        error_report(failed);
+        out->why = EXIT_ERROR;
+        return KVM_NEXT_LEAVE;
     }
     gate_enter(vm, k);
     if (asked_to_leave(cpu)) {

@@ -75,6 +75,7 @@ struct ApicBus {
     Apic **apics;           /* by vCPU index */
     Device *ioapic;
     MemRegion page;
+    bool inside;            /* the accelerator has the APICs; these hold their state while vCPUs are parked */
 };
 
 /* --- vectors --- */
@@ -125,6 +126,10 @@ static void apic_pin(Apic *a, uint32_t bit, bool on)
 /* Recomputes what the CPU sees; after every change. */
 static void apic_update(Apic *a)
 {
+    if (a->bus->inside) { /* whether LINT0 lets it through, the accelerator knows */
+        apic_pin(a, X86_IRQ_INTR, a->lint[0] && a->cpu->is_bsp);
+        return;
+    }
     uint32_t l0 = a->lvt[LVT_LINT0];
     bool extint = !apic_on(a) || (!(l0 & LVT_MASKED) && (l0 >> 8 & 7) == MODE_EXTINT);
     /* A disabled APIC is transparent on the bootstrap processor only: the others' LINT0 is not wired to INTR.
@@ -214,7 +219,7 @@ void apic_set_lint(void *opaque, unsigned pin, bool level)
     bool rising = level && !a->lint[pin];
     uint32_t lvt = a->lvt[LVT_LINT0 + pin];
     a->lint[pin] = level;
-    if (!apic_on(a)) {
+    if (!apic_on(a) || a->bus->inside) {
         if (pin == 1 && rising) {
             vcpu_interrupt(&a->cpu->vcpu, X86_IRQ_NMI);
         }
@@ -287,6 +292,10 @@ static void bus_msi(void *opaque, MsiMessage msg)
     bool level = msg.data & 0x8000;
     if (level && !(msg.data & 0x4000)) {
         return; /* the deassert message of a level trigger */
+    }
+    if (bus->inside) {
+        bus->machine->accel->irqchip->msi(bus->machine, msg);
+        return;
     }
     pthread_mutex_lock(&bus->lock);
     bus_send(bus, msg.addr >> 12 & 0xff, msg.addr & 4, false, mode, (uint8_t)msg.data, level);
@@ -372,6 +381,9 @@ static uint32_t timer_count(const Apic *a)
 /* Arms for the next expiry after now; `late`: at the earliest then. */
 static void timer_rearm(Apic *a, int64_t late)
 {
+    if (a->bus->inside) {
+        return;
+    }
     if (timer_is_deadline(a)) {
         if (a->tsc_deadline) {
             timer_arm(&a->timer, x86_tsc_to_ns(a->cpu, a->tsc_deadline));
@@ -755,12 +767,63 @@ static void op_init(void *opaque)
     pthread_mutex_unlock(&a->bus->lock);
 }
 
+/* --- an accelerator that has the APIC inside --- */
+
+static void op_get_page(void *opaque, uint32_t page[256])
+{
+    Apic *a = opaque;
+    pthread_mutex_lock(&a->bus->lock);
+    for (unsigned r = 0; r < 64; r++) {
+        uint32_t val = 0;
+        reg_read(a, r, &val);
+        page[4 * r] = val;
+    }
+    page[4 * R_ID] = a->id << 24; /* in either mode */
+    page[4 * R_ICR_HIGH] = (uint32_t)(a->icr >> 32);
+    page[4 * R_DFR] = a->dfr;
+    pthread_mutex_unlock(&a->bus->lock);
+}
+
+static void op_set_page(void *opaque, const uint32_t page[256])
+{
+    Apic *a = opaque;
+    pthread_mutex_lock(&a->bus->lock);
+    a->ldr = page[4 * R_LDR];
+    a->dfr = apic_x2(a) ? a->dfr : page[4 * R_DFR] | 0x0fffffff;
+    a->tpr = page[4 * R_TPR] & 0xff;
+    a->svr = page[4 * R_SVR] & 0x3ff;
+    a->esr = page[4 * R_ESR];
+    a->esr_next = 0;
+    a->icr = page[4 * R_ICR] | (uint64_t)page[4 * R_ICR_HIGH] << 32;
+    for (unsigned i = 0; i < LVT_COUNT; i++) {
+        a->lvt[i] = page[4 * (R_LVT + i)] & (lvt_mask(a, i) | LVT_REMOTE);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        a->isr[i] = page[4 * (R_ISR + i)];
+        a->tmr[i] = page[4 * (R_TMR + i)];
+        a->irr[i] = page[4 * (R_IRR + i)];
+    }
+    a->tmict = page[4 * R_TMICT];
+    a->tdcr = page[4 * R_TDCR] & 0xb;
+    uint32_t left = MIN(page[4 * R_TMCCT], a->tmict);
+    a->timer_start = timer_now(a) - (int64_t)((uint64_t)(a->tmict - left) << timer_shift(a));
+    pthread_mutex_unlock(&a->bus->lock);
+}
+
+static void op_tell_eoi(void *opaque, uint8_t vector)
+{
+    apic_tell_eoi(opaque, vector);
+}
+
 static const X86ApicOps apic_cpu_ops = { .ack = op_ack,
                                          .msr_read = op_msr_read,
                                          .msr_write = op_msr_write,
                                          .get_tpr = op_get_tpr,
                                          .set_tpr = op_set_tpr,
-                                         .init = op_init };
+                                         .init = op_init,
+                                         .get_page = op_get_page,
+                                         .set_page = op_set_page,
+                                         .tell_eoi = op_tell_eoi };
 
 /* --- the device --- */
 
@@ -805,6 +868,7 @@ static ApicBus *bus_new_for(Machine *m)
                                 .lockless = true };
     ApicBus *bus = g_new0(ApicBus, 1);
     bus->machine = m;
+    bus->inside = accel_has_lapic(m);
     bus->n = MAX(m->n_cpus, m->max_cpus);
     bus->apics = g_new0(Apic *, bus->n);
     pthread_mutex_init(&bus->lock, NULL);
@@ -934,6 +998,14 @@ static void apic_text(Apic *a, GString *out)
     pthread_mutex_unlock(&a->bus->lock);
 }
 
+typedef struct ApicText { Apic *a; GString *out; } ApicText;
+
+static void text_on_cpu(void *opaque)
+{
+    const ApicText *t = opaque;
+    apic_text(t->a, t->out);
+}
+
 void apic_print(Vcpu *cpu, GString *out)
 {
     Apic *a = x86_cpu(cpu)->apic_ops == &apic_cpu_ops ? x86_cpu(cpu)->apic : NULL;
@@ -942,7 +1014,7 @@ void apic_print(Vcpu *cpu, GString *out)
         return;
     }
     g_string_append_printf(out, "dumping local APIC state for CPU %u\n\n", cpu->index);
-    apic_text(a, out);
+    vcpu_run_on_wait(cpu, text_on_cpu, &(ApicText){ a, out }); /* there its registers are up to date */
 }
 
 static void apic_describe(Device *dev, GString *out, int indent)

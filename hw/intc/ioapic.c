@@ -10,6 +10,7 @@
  *                 msi_send() is called with the lock held.
  */
 #include "rhea/hw/intc.h"
+#include "rhea/system/machine.h"
 #include <pthread.h>
 
 enum { R_SELECT = 0x00, R_WINDOW = 0x10, R_EOI = 0x40 };
@@ -36,14 +37,27 @@ typedef struct Ioapic {
     uint64_t rte[IOAPIC_PINS];
 } Ioapic;
 
-static void ioapic_send(Ioapic *s, uint64_t rte)
+static MsiMessage ioapic_message(uint64_t rte)
 {
-    MsiMessage msg = {
+    return (MsiMessage){
         .addr = 0xfee00000 | (rte >> 56) << 12 | (RTE_MODE(rte) == MODE_LOWEST) << 3 |
                 (rte & RTE_LOGICAL ? 4 : 0),
         .data = (rte & RTE_VECTOR) | RTE_MODE(rte) << 8 | (rte & RTE_LEVEL ? 0xc000 : 0),
     };
-    msi_send(s->dev.machine, msg);
+}
+
+static void ioapic_send(Ioapic *s, uint64_t rte)
+{
+    msi_send(s->dev.machine, ioapic_message(rte));
+}
+
+/* Local APICs inside the accelerator tell ends of interrupts of routes they know. */
+static void ioapic_tell_route(Ioapic *s, unsigned n)
+{
+    Machine *m = s->dev.machine;
+    if (accel_has_lapic(m)) {
+        m->accel->irqchip->route_pin(m, n, ioapic_message(s->rte[n]));
+    }
 }
 
 /* Delivers a level-triggered request that is not in service yet. Only fixed and lowest-priority delivery
@@ -129,6 +143,7 @@ static void ioapic_write_reg(Ioapic *s, uint32_t val)
         rte &= ~RTE_REMOTE_IRR; /* how software without an EOI register forgets a request */
     }
     s->rte[entry] = rte;
+    ioapic_tell_route(s, entry);
     ioapic_service_level(s, entry);
 }
 
@@ -200,6 +215,7 @@ static bool ioapic_post_load(void *opaque, Error **errp)
             return error_set(errp, "redirection entry %u is 0x%" PRIx64 ", reserved bits are set", n,
                              s->rte[n]);
         }
+        ioapic_tell_route(s, n);
     }
     return true;
 }

@@ -73,6 +73,7 @@ static void take_held_event(X86Cpu *cpu)
     }
     if (e->nmi.pending) {
         vcpu_interrupt(&cpu->vcpu, X86_IRQ_NMI);
+        cpu->kvm->nmi_changed = true;
     }
     memset(&e->exception, 0, sizeof(e->exception));
     e->nmi.injected = e->nmi.pending = e->interrupt.injected = e->interrupt.soft = 0;

@@ -30,18 +30,22 @@ bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp)
     if (r < 0) {
         return kvm_x86_failed(cpu, "KVM_GET_MP_STATE", r, errp);
     }
+    cpu->kvm->mp_seen = mp.mp_state;
     cpu->wait_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
     cpu->vcpu.halted = cpu->wait_sipi || mp.mp_state == KVM_MP_STATE_HALTED;
     return true;
 }
 
-bool kvm_x86_push_events(X86Cpu *cpu, Error **errp)
+bool kvm_x86_push_events(X86Cpu *cpu, bool fresh, Error **errp)
 {
     struct kvm_vcpu_events *e = &cpu->kvm->events;
     e->interrupt.shadow = cpu->irq_shadow ? KVM_X86_SHADOW_INT_STI : 0;
     e->nmi.masked = cpu->nmi_blocked;
     e->flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_SMM;
-    e->flags |= KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+    e->flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_NMI_PENDING; /* one that came since the pull stays */
+    e->flags |=
+        KVM_VCPUEVENT_VALID_SHADOW | (fresh || cpu->kvm->nmi_changed ? KVM_VCPUEVENT_VALID_NMI_PENDING : 0);
+    cpu->kvm->nmi_changed = false;
     int r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_SET_VCPU_EVENTS, e);
     if (r < 0) {
         return kvm_x86_failed(cpu, "KVM_SET_VCPU_EVENTS", r, errp);
@@ -49,11 +53,74 @@ bool kvm_x86_push_events(X86Cpu *cpu, Error **errp)
     if (kvm_irqchip(cpu->vcpu.machine) == IRQCHIP_OFF) {
         return true;
     }
-    struct kvm_mp_state mp = { .mp_state = cpu->wait_sipi     ? KVM_MP_STATE_UNINITIALIZED
-                                           : cpu->vcpu.halted ? KVM_MP_STATE_HALTED
-                                                              : KVM_MP_STATE_RUNNABLE };
+    struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
+    if (cpu->vcpu.halted) {
+        mp.mp_state = cpu->wait_sipi ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_HALTED;
+    }
+    if (!fresh && mp.mp_state == cpu->kvm->mp_seen) {
+        return true;
+    }
+    cpu->kvm->mp_seen = mp.mp_state;
     r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_SET_MP_STATE, &mp);
     return r < 0 ? kvm_x86_failed(cpu, "KVM_SET_MP_STATE", r, errp) : true;
+}
+
+/* ---- local APICs in the kernel ---- */
+
+enum { MSR_TSC_DEADLINE = 0x6e0 };
+typedef struct OneMsr {
+    struct kvm_msrs head;
+    struct kvm_msr_entry e;
+} OneMsr;
+
+static bool lapic_inside(const X86Cpu *cpu)
+{
+    return kvm_irqchip(cpu->vcpu.machine) != IRQCHIP_OFF && cpu->apic_ops;
+}
+
+bool kvm_x86_pull_lapic(X86Cpu *cpu, Error **errp)
+{
+    struct kvm_lapic_state s;
+    OneMsr msr = { .head.nmsrs = 1, .e.index = MSR_TSC_DEADLINE };
+    _Static_assert(sizeof(s) == 1024, "256 words");
+    if (!lapic_inside(cpu)) {
+        return true;
+    }
+    int r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_LAPIC, &s);
+    if (r < 0) {
+        return kvm_x86_failed(cpu, "KVM_GET_LAPIC", r, errp);
+    }
+    uint32_t page[256];
+    memcpy(page, &s, sizeof(page));
+    cpu->apic_ops->msr_write(cpu->apic, 0x1b, cpu->kvm->apic_base);
+    cpu->apic_ops->set_page(cpu->apic, page);
+    if (kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_MSRS, &msr) == 1) {
+        cpu->apic_ops->msr_write(cpu->apic, MSR_TSC_DEADLINE, msr.e.data);
+    }
+    return true;
+}
+
+/* Behind SREGS, which have IA32_APIC_BASE. */
+bool kvm_x86_push_lapic(X86Cpu *cpu, Error **errp)
+{
+    struct kvm_lapic_state s;
+    OneMsr msr = { .head.nmsrs = 1, .e.index = MSR_TSC_DEADLINE };
+    uint32_t page[256] = { 0 };
+    if (!lapic_inside(cpu)) {
+        return true;
+    }
+    cpu->apic_ops->get_page(cpu->apic, page);
+    memcpy(&s, page, sizeof(s));
+    int r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_SET_LAPIC, &s);
+    if (r < 0) {
+        return kvm_x86_failed(cpu, "KVM_SET_LAPIC", r, errp);
+    }
+    uint64_t deadline = 0;
+    if (cpu->apic_ops->msr_read(cpu->apic, MSR_TSC_DEADLINE, &deadline)) {
+        msr.e.data = deadline;
+        kvm_vcpu_ioctl(&cpu->vcpu, KVM_SET_MSRS, &msr);
+    }
+    return true;
 }
 
 /* ---- before an entry ---- */
@@ -142,7 +209,12 @@ KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out)
         if ((p & X86_IRQ_NMI) && !cpu->wait_sipi && !cpu->in_smm) {
             vcpu_interrupt_clear(v, X86_IRQ_NMI);
             v->halted = v->halted && !no_irqchip(v);
-            kvm_vcpu_ioctl(v, KVM_NMI, NULL);
+            if (kvm_state_owned(v)) {
+                cpu->kvm->events.nmi.pending = 1;
+                cpu->kvm->nmi_changed = true;
+            } else {
+                kvm_vcpu_ioctl(v, KVM_NMI, NULL);
+            }
         }
     }
     if (no_irqchip(v) && v->halted) {
@@ -211,6 +283,11 @@ KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out)
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_X86_BUS_LOCK: return KVM_NEXT_AGAIN;
+    case KVM_EXIT_IOAPIC_EOI:
+        if (cpu->apic_ops) {
+            cpu->apic_ops->tell_eoi(cpu->apic, run->eoi.vector);
+        }
+        return KVM_NEXT_AGAIN;
     case KVM_EXIT_HYPERCALL:
         run->hypercall.ret = (uint64_t)-1000; /* -KVM_ENOSYS */
         return KVM_NEXT_AGAIN;

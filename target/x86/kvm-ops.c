@@ -80,19 +80,22 @@ static bool pull(Vcpu *v, Error **errp)
 {
     X86Cpu *cpu = x86_cpu(v);
     if (!kvm_x86_pull_regs(cpu, errp) || !kvm_x86_pull_fpu(cpu, errp) || !kvm_x86_pull_msrs(cpu, errp) ||
-        !kvm_x86_pull_events(cpu, errp)) {
+        !kvm_x86_pull_lapic(cpu, errp) || !kvm_x86_pull_events(cpu, errp)) {
         return false;
     }
+    cpu->kvm->window_known = false; /* an interrupt given now would be undone by the push */
     x86_update_mode(cpu);
     return true;
 }
 
-static bool push(Vcpu *v, Error **errp)
+static bool push(Vcpu *v, bool fresh, Error **errp)
 {
     X86Cpu *cpu = x86_cpu(v);
     cpu->kvm->window_known = false;
     return (cpu->kvm->cpuid_told || kvm_x86_tell_cpuid(cpu, errp)) && kvm_x86_push_regs(cpu, errp) &&
-           kvm_x86_push_fpu(cpu, errp) && kvm_x86_push_msrs(cpu, errp) && kvm_x86_push_events(cpu, errp);
+           kvm_x86_push_fpu(cpu, errp) && kvm_x86_push_msrs(cpu, errp) &&
+           /* An interrupt that came since the pull would be lost by writing a local APIC as it was then. */
+           (!fresh || kvm_x86_push_lapic(cpu, errp)) && kvm_x86_push_events(cpu, fresh, errp);
 }
 
 static void caches_drop(Vcpu *v, unsigned what)

@@ -113,6 +113,9 @@ static void sregs_in(X86Cpu *cpu, Sregs *in)
     if (!cpu->apic_ops) {
         cpu->cr8_shadow = s->cr8;
     }
+    if (kvm_irqchip(cpu->vcpu.machine) != IRQCHIP_OFF) {
+        cpu->kvm->apic_base = s->apic_base;
+    }
     if ((s->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID) && pae_paging(cpu)) {
         memcpy(cpu->pdpte, s->pdptrs, sizeof(cpu->pdpte));
     }

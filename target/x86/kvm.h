@@ -29,6 +29,8 @@ typedef struct X86Kvm {
     /* State without a place in X86Cpu: injected and pending events, components of XSAVE this program does not
      * know. */
     struct kvm_vcpu_events events;
+    bool nmi_changed;          /* of events: push it */
+    uint32_t mp_seen;        /* KVM_MP_STATE_* of the last pull */
     uint8_t *xsave;
     size_t xsave_size;
     uint64_t pushed_fip, pushed_fdp; /* KVM's image has no room for FCS and FDS */
@@ -56,7 +58,9 @@ bool kvm_x86_pull_msrs(X86Cpu *cpu, Error **errp);
 bool kvm_x86_push_msrs(X86Cpu *cpu, Error **errp);
 /* kvm-events.c */
 bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp); /* VCPU_EVENTS, MP_STATE */
-bool kvm_x86_push_events(X86Cpu *cpu, Error **errp);
+bool kvm_x86_push_events(X86Cpu *cpu, bool fresh, Error **errp);
+bool kvm_x86_pull_lapic(X86Cpu *cpu, Error **errp); /* LAPIC, and IA32_TSC_DEADLINE, where local APICs are in the kernel */
+bool kvm_x86_push_lapic(X86Cpu *cpu, Error **errp);
 KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out);
 void kvm_x86_left(Vcpu *v);
 KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out);

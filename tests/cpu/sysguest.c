@@ -17,6 +17,8 @@ bool guest_on_kvm(void)
     return !g_strcmp0(g_getenv("RHEA_TEST_ACCEL"), "kvm");
 }
 
+const char *guest_accel_props;
+
 #ifdef HAVE_KVM
 static const AccelOps *guest_accel(void) { return guest_on_kvm() ? &accel_kvm_ops : &accel_tcg_ops; }
 #else
@@ -97,6 +99,13 @@ Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
     g->m->n_cpus = g->m->max_cpus = g->m->sockets = n;
     g->m->ram_size = G_RAM;
     g->m->cpu_text = g_strdup(cpu_model ? cpu_model : "max");
+    if (guest_accel_props) {
+        const AccelOps *a = g->m->accel;
+        g->m->accel_state = g_malloc0(a->state_size);
+        props_init(a->props, g->m->accel_state);
+        const Prop *p = prop_find(a->props, "kernel-irqchip");
+        prop_set_text(g->m, p, g->m->accel_state, guest_accel_props, &error_abort_slot);
+    }
     machine_build(g->m, &error_abort_slot);
     machine_ready(g->m, &error_abort_slot);
     g->cpu = x86_cpu(g->m->cpus[0]);

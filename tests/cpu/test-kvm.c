@@ -8,6 +8,8 @@
 #include "target/x86/kvm.h"
 #include "accel/kvm/kvm_internal.h"
 #include "rhea/accel/tcg.h"
+#include "rhea/hw/apic.h"
+#include "rhea/hw/intc.h"
 #include "rhea/system/vmstate.h"
 #include "target/x86/t1.h"
 #include "tests/cpu/sysguest.h"
@@ -52,7 +54,7 @@ static void there_and_back(Guest *g, const char *what)
 {
     Vcpu *v = &g->cpu->vcpu;
     g_autoptr(GByteArray) before = state_of(g);
-    x86_kvm_ops.push(v, &error_abort_slot);
+    x86_kvm_ops.push(v, true, &error_abort_slot);
     /* What is pulled must come from there. */
     memset(g->cpu->gpr, 0x5a, 16 * sizeof(g->cpu->gpr[0]));
     memset(g->cpu->xmm, 0x5a, sizeof(g->cpu->xmm));
@@ -201,20 +203,20 @@ static void test_events(void)
     Guest *g = guest_on(ON_KVM, NULL);
     guest_long(g);
     struct kvm_vcpu_events *e = &g->cpu->kvm->events;
-    x86_kvm_ops.push(&g->cpu->vcpu, &error_abort_slot);
+    x86_kvm_ops.push(&g->cpu->vcpu, true, &error_abort_slot);
     x86_kvm_ops.pull(&g->cpu->vcpu, &error_abort_slot);
     e->exception.injected = 1;
     e->exception.nr = EXC_GP;
     e->exception.has_error_code = 1;
     e->exception.error_code = 0x1234;
-    x86_kvm_ops.push(&g->cpu->vcpu, &error_abort_slot);
+    x86_kvm_ops.push(&g->cpu->vcpu, true, &error_abort_slot);
     memset(e, 0, sizeof(*e));
     x86_kvm_ops.pull(&g->cpu->vcpu, &error_abort_slot);
     g_assert_true(e->exception.injected || e->exception.pending);
     g_assert_cmpint(e->exception.nr, ==, EXC_GP);
     g_assert_cmphex(e->exception.error_code, ==, 0x1234);
     x86_cpu_reset(g->cpu, RESET_COLD);
-    x86_kvm_ops.push(&g->cpu->vcpu, &error_abort_slot);
+    x86_kvm_ops.push(&g->cpu->vcpu, true, &error_abort_slot);
     x86_kvm_ops.pull(&g->cpu->vcpu, &error_abort_slot);
     g_assert_false(e->exception.injected || e->exception.pending);
     there_and_back(g, "after reset");
@@ -604,6 +606,125 @@ static void test_slots_change(void)
     guest_free(g);
 }
 
+/* ---- interrupts: a board with a local APIC and an I/O APIC ---- */
+
+/* Long mode: timer, IPI to itself, level-triggered pin with its EOI, message, PIC vector; what came is counted per vector
+ * at G_DATA + 8 * vector, R15 says which step waits. */
+enum { V_TIMER = 0x40, V_SELF = 0x41, V_LEVEL = 0x42, V_MSI = 0x43, V_NMI = 2, LEVEL_PIN = 20 };
+GUEST_CODE(i_handlers, 64,
+           "push %rax\n incq 0x18000+8*0x40\n movabs $0xfee000b0, %rax\n movl $0, (%rax)\n pop %rax\n iretq\n .org i_handlers+64\n"
+           "push %rax\n incq 0x18000+8*0x41\n movabs $0xfee000b0, %rax\n movl $0, (%rax)\n pop %rax\n iretq\n .org i_handlers+128\n"
+           "push %rax\n incq 0x18000+8*0x42\n out %al, $0x80\n movabs $0xfee000b0, %rax\n movl $0, (%rax)\n pop %rax\n iretq\n"
+           " .org i_handlers+192\n"
+           "push %rax\n incq 0x18000+8*0x43\n movabs $0xfee000b0, %rax\n movl $0, (%rax)\n pop %rax\n iretq\n .org i_handlers+256\n"
+           "incq 0x18000+8*2\n iretq\n");
+/* APIC on; self IPI; one-shot timer until it came; then sleeps, counting wake-ups in R14. */
+GUEST_CODE(i_main, 64, "movabs $0xfee00000, %rbx\n movl $0x1ff, 0xf0(%rbx)\n movl $0x40041, 0x300(%rbx)\n"
+                       "sti\n 1: cmpq $1, 0x18000+8*0x41\n jne 1b\n movl $0xb, 0x3e0(%rbx)\n movl $0x40, 0x320(%rbx)\n"
+                       "movl $1000000, 0x380(%rbx)\n 2: cmpq $1, 0x18000+8*0x40\n jne 2b\n mov $1, %r15d\n"
+                       "3: hlt\n inc %r14\n jmp 3b\n");
+
+typedef struct Board {
+    Guest *g;
+    Device *ioapic;
+    IrqLine line;
+    bool dropped;
+} Board;
+
+static void level_off(Board *b) { irq_set(&b->line, false); }
+
+/* The handler's OUT is the device's acknowledge. */
+static void ack_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val G_GNUC_UNUSED)
+{
+    level_off(opaque);
+}
+
+static uint64_t count_of(Guest *g, unsigned vector) { return guest_ld(g, G_DATA + 8 * vector, 8); }
+
+static void await_count(Board *b, unsigned vector, uint64_t want)
+{
+    for (unsigned i = 0; i < 10000 && count_of(b->g, vector) < want; i++) {
+        loop_turn(b->g->loop, false);
+        g_usleep(500);
+    }
+    if (count_of(b->g, vector) != want) {
+        g_autoptr(GString) text = g_string_new(NULL);
+        machine_stop(b->g->m, RUN_PAUSED);
+        x86_64_target_ops.print_regs(b->g->m->cpus[0], text);
+        apic_print(b->g->m->cpus[0], text);
+        g_error("vector 0x%x came %" PRIu64 " times, not %" PRIu64 "\n%s", vector, count_of(b->g, vector), want, text->str);
+    }
+}
+
+static void run_interrupts(const char *chip)
+{
+    static const MemOps ack_ops = { .write = ack_write, .min = 1, .max = 4 };
+    g_setenv("RHEA_TEST_ACCEL", chip ? "kvm" : "tcg", true);
+    g_setenv("RHEA_TEST_TIER", "0", true);
+    guest_accel_props = chip;
+    Guest *g = guest_new_smp("max", 2, false);
+    guest_accel_props = NULL;
+    Board b = { .g = g };
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_nonnull(apic_create(g->m, g->m->cpus[i], g->m->unattached, &error_abort_slot));
+    }
+    b.ioapic = device_create(g->m, &ioapic_type, g->m->unattached, NULL, NULL, &error_abort_slot, NULL);
+    device_map_mem(b.ioapic, device_region(b.ioapic, 0), 0xfec00000, 1);
+    apic_set_eoi_target(g->m, b.ioapic);
+    machine_reset(g->m, RESET_COLD);
+    irq_connect(&b.line, &ioapic_sink, b.ioapic, LEVEL_PIN);
+    MemRegion ack;
+    region_init_io(&ack, NULL, "ack", &ack_ops, &b, 1);
+    region_map(&g->m->sysio, 0x80, &ack, 2);
+    guest_long(g);
+    /* The APIC's page at 0xfee00000 and the I/O APIC's: 2 MiB pages in the fourth GiB. */
+    guest_st(g, G_PT + 0x1000 + 3 * 8, 8, (G_PT + 0x3000) | 7);
+    guest_st(g, G_PT + 0x3000 + 0x1f7 * 8, 8, 0xfee00000 | 0x9b);
+    guest_put(g, G_HANDLERS + 0x8000, i_handlers, (size_t)(i_handlers_end - i_handlers));
+    for (unsigned i = 0; i < 4; i++) {
+        guest_gate64(g, G_IDT + (V_TIMER + i) * 16, S_CODE64, G_HANDLERS + 0x8000 + i * 64, 0x8e, 0);
+    }
+    guest_gate64(g, G_IDT + V_NMI * 16, S_CODE64, G_HANDLERS + 0x8000 + 4 * 64, 0x8e, 0);
+    guest_put(g, G_CODE, i_main, (size_t)(i_main_end - i_main));
+    /* Pin 20: level, fixed, to APIC 0. */
+    as_store(&g->m->as_mem, 0xfec00000, 4, 0x10 + 2 * LEVEL_PIN, MEM_ATTRS_NONE);
+    as_store(&g->m->as_mem, 0xfec00010, 4, 0x8000 | V_LEVEL, MEM_ATTRS_NONE);
+    machine_start(g->m);
+    await_count(&b, V_SELF, 1);
+    await_count(&b, V_TIMER, 1);
+    for (unsigned i = 1; i <= 3; i++) { /* each again after its EOI */
+        irq_set(&b.line, true);
+        await_count(&b, V_LEVEL, i);
+        msi_send(g->m, (MsiMessage){ 0xfee00000, V_MSI });
+        await_count(&b, V_MSI, i);
+        vcpu_interrupt(g->m->cpus[0], X86_IRQ_NMI);
+        await_count(&b, V_NMI, i);
+        machine_stop(g->m, RUN_PAUSED);
+        g_assert_cmpuint(g->cpu->gpr[R_R15], ==, 1);
+        GByteArray *s = g_byte_array_new();
+        machine_save(g->m, s, true);
+        if (i == 2) { /* local APICs come back as they were */
+            machine_reset(g->m, RESET_COLD);
+            g_assert_true(machine_load(g->m, s->data, s->len, &error_abort_slot));
+        }
+        g_byte_array_unref(s);
+        machine_start(g->m);
+    }
+    machine_stop(g->m, RUN_PAUSED);
+    g_assert_cmpuint(g->cpu->gpr[14], >, 0);
+    region_unmap(&ack);
+    region_fini(&ack);
+    guest_free(g);
+}
+
+static void test_interrupts(gconstpointer chip)
+{
+    if (chip && no_kvm()) {
+        return;
+    }
+    run_interrupts(chip);
+}
+
 /* ---- errors ---- */
 
 static void open_fails(const char *path, const char *text, const char *hint)
@@ -654,6 +775,9 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &completions[i], test_same);
     }
     g_test_add_func("/cpu/kvm/complete/limit", test_limit);
+    g_test_add_data_func("/cpu/kvm/interrupts/tcg", NULL, test_interrupts);
+    g_test_add_data_func("/cpu/kvm/interrupts/off", "off", test_interrupts);
+    g_test_add_data_func("/cpu/kvm/interrupts/split", "split", test_interrupts);
     g_test_add_func("/cpu/kvm/memory", test_memory);
     g_test_add_func("/cpu/kvm/dirty", test_dirty);
     g_test_add_func("/cpu/kvm/kick", test_kick);

@@ -83,6 +83,14 @@ def kvm_seabios_smp():
         return vm.finish()
 
 
+def kvm_seabios_split():
+    """... and with local APICs in the kernel."""
+    with KvmVm(*SEABIOS, "-smp", "2", accel="kvm,kernel-irqchip=split", timeout=200) as vm:
+        vm.expect(r"Found 2 cpu\(s\) max supported 2 cpu\(s\)")
+        vm.expect("No bootable device")
+        return vm.finish()
+
+
 def kvm_memtest():
     """memtest86+ tests memory. It begins with FWAIT, at which emulating KVMs give up."""
     image = rt.asset(guest_assets.memtest)
@@ -126,7 +134,7 @@ def kvm_firmware():
     return n
 
 
-ALL = [kvm_seabios, kvm_seabios_smp, kvm_memtest, kvm_gnumach, kvm_firmware]
+ALL = [kvm_seabios, kvm_seabios_smp, kvm_seabios_split, kvm_memtest, kvm_gnumach, kvm_firmware]
 if __name__ == "__main__":
     chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     rt.main(*chosen)

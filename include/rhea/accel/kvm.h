@@ -28,7 +28,7 @@ typedef struct KvmTargetOps {
                       Error **errp); /* main loop: KVM's vCPU exists, boards have not seen it yet */
     void (*vcpu_fini)(Vcpu *cpu);
     bool (*pull)(Vcpu *cpu, Error **errp); /* every register class into the CPU struct */
-    bool (*push)(Vcpu *cpu, Error **errp); /* and back */
+    bool (*push)(Vcpu *cpu, bool fresh, Error **errp); /* and back */
     KvmNext (*enter)(
         Vcpu *cpu,
         VcpuExit *out);      /* before KVM_RUN: events; KVM_NEXT_ENTER when there is nothing else to do */
@@ -60,6 +60,7 @@ struct kvm_run *kvm_vcpu_run(const Vcpu *cpu);
 /* Makes the CPU struct what counts: pulls unless it does already. What is changed there reaches KVM before
  * the next entry. False: reported, and the machine stops. */
 bool kvm_own_state(Vcpu *cpu);
+bool kvm_state_owned(const Vcpu *cpu); /* it does already: what KVM is told now, the next push undoes */
 /* Tells why the vCPU cannot go on, with registers, and is the end of run(): returns KVM_NEXT_LEAVE. */
 KvmNext kvm_give_up(Vcpu *cpu, VcpuExit *out, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 

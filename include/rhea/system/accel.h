@@ -4,8 +4,17 @@
 #ifndef RHEA_SYSTEM_ACCEL_H
 #define RHEA_SYSTEM_ACCEL_H
 
+#include "rhea/system/irq.h"
 #include "rhea/system/prop.h"
 #include "rhea/system/vcpu.h"
+
+/* Interrupt controllers inside an accelerator. Any thread; leaf calls. */
+typedef struct IrqChipOps {
+    bool (*lapic_inside)(const Machine *m);       /* false: local APICs are the board's, and the others are not called */
+    void (*msi)(Machine *m, MsiMessage msg);      /* to the local APICs */
+    /* An I/O APIC of the board: what pin sends from now on. Ends of level-triggered ones come by X86ApicOps.tell_eoi. */
+    void (*route_pin)(Machine *m, unsigned pin, MsiMessage msg);
+} IrqChipOps;
 
 typedef struct AccelOps {
     const char *name;    /* "kvm", "tcg", "test" */
@@ -54,7 +63,11 @@ typedef struct AccelOps {
      * was written since. Any thread, may be called at once from several. NULL: there is nothing to log. */
     void (*dirty_log)(Machine *m, RamBlock *ram, bool on);
     void (*dirty_pull)(Machine *m, RamBlock *ram);
+    const IrqChipOps *irqchip; /* NULL: all controllers are the board's */
 } AccelOps;
+
+/* Are local APICs inside the machine's accelerator? */
+bool accel_has_lapic(const Machine *m);
 
 extern const AccelOps *const accel_table[]; /* linked by programs and tests; ends with NULL */
 const AccelOps *accel_find(const char *name);

@@ -212,6 +212,11 @@ typedef struct X86ApicOps {
     uint8_t (*get_tpr)(void *apic);         /* CR8 = bits 7..4 */
     void (*set_tpr)(void *apic, uint8_t tpr);
     void (*init)(void *apic);               /* INIT: APIC state except its ID and base */
+    /* Registers as the first 1 KiB of the xAPIC page, for an accelerator that has the local APICs inside; and an end of
+     * interrupt that it tells. */
+    void (*get_page)(void *apic, uint32_t page[256]);
+    void (*set_page)(void *apic, const uint32_t page[256]);
+    void (*tell_eoi)(void *apic, uint8_t vector);
 } X86ApicOps;
 
 struct X86Cpu {
