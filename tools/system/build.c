@@ -132,8 +132,28 @@ static const AccelOps *try_accel(const char *name, Error **errp)
     return NULL;
 }
 
-static bool take_accel(Machine *m, const AccelOps *a, const Item *item, Error **errp)
+/* -machine kernel-irqchip=; the accelerator's own option counts more. */
+static bool take_irqchip(Cli *cli, const AccelOps *a, const Json *props, Error **errp)
 {
+    const Prop *p = prop_find(a->props, "kernel-irqchip");
+    const char *text = cli->kernel_irqchip;
+    if (!p && strcmp(text, "off") && strcmp(text, "auto")) {
+        error_set(errp, "-machine kernel-irqchip=%s: accelerator '%s' has its interrupt controllers outside the kernel", text,
+                  a->name);
+        error_hint(errp, "leave it out, or use -accel kvm");
+        return false;
+    }
+    if (p && !json_member(props, "kernel-irqchip", NULL) &&
+        !prop_set_text(cli->m, p, cli->m->accel_state, text, errp)) {
+        error_prefix(errp, "-machine");
+        return false;
+    }
+    return true;
+}
+
+static bool take_accel(Cli *cli, const AccelOps *a, const Item *item, Error **errp)
+{
+    Machine *m = cli->m;
     Error *err = NULL;
     g_autofree char *owner = g_strdup_printf("accelerator '%s'", a->name);
     m->accel = a;
@@ -153,7 +173,7 @@ static bool take_accel(Machine *m, const AccelOps *a, const Item *item, Error **
     if (!set_props(m, a->props, m->accel_state, props, owner, &err)) {
         return fail_at(errp, err, item);
     }
-    return true;
+    return !cli->kernel_irqchip || take_irqchip(cli, a, props, errp);
 }
 
 /* KVM where the processor virtualizes and nothing was asked for that needs software. */
@@ -178,7 +198,7 @@ static bool choose_accel(Cli *cli, Error **errp)
         Error *err = NULL;
         const AccelOps *a = try_accel(json_get_string(json_member(item->opts, "accel", NULL)), &err);
         if (a) {
-            return take_accel(cli->m, a, item, errp);
+            return take_accel(cli, a, item, errp);
         }
         if (i + 1 == cli->accels->len) {
             return fail_at(errp, err, item);
@@ -192,7 +212,7 @@ static bool choose_accel(Cli *cli, Error **errp)
     }
     const AccelOps *a = accel_find(cli->qtests->len ? "test" : default_accel(cli));
     a = a ? a : accel_table[0];
-    return a ? take_accel(cli->m, a, NULL, errp) : error_set(errp, "this program has no accelerator");
+    return a ? take_accel(cli, a, NULL, errp) : error_set(errp, "this program has no accelerator");
 }
 
 /* ---- chardevs ---- */
@@ -476,6 +496,7 @@ void cli_teardown(Cli *cli)
     json_unref(cli->config);
     json_unref(cli->machine_props);
     g_free(cli->machine_type);
+    g_free(cli->kernel_irqchip);
     g_free(cli->pidfile);
     g_free(cli->chroot_dir);
     g_free(cli->run_as);

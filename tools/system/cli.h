@@ -46,6 +46,7 @@ struct Cli {
 
     Json *machine_props; /* -machine, and sugar such as -no-hpet */
     char *machine_type;
+    char *kernel_irqchip; /* -machine kernel-irqchip=: for the accelerator */
     GPtrArray *accels;  /* Item *; in order of priority */
     GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests; /* Item * */
     Item *gdb;          /* the last -gdb or -s */

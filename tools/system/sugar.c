@@ -190,12 +190,19 @@ static void take_machine(Cli *cli, const Option *o, MachineOptions *v)
     if (v->accel) {
         split_accels(cli, o, v->accel);
     }
+    if (v->kernel_irqchip) {
+        replace(&cli->kernel_irqchip, g_strdup(v->kernel_irqchip));
+    }
     if (v->type) {
         replace(&cli->machine_type, g_strdup(v->type));
     }
     if (v->props) {
         json_object_object_foreach(v->props, key, value)
         {
+            if (g_str_equal(key, "kernel_irqchip")) { /* the usual spelling */
+                replace(&cli->kernel_irqchip, g_strdup(json_get_string(value)));
+                continue;
+            }
             json_put(cli->machine_props, key, json_ref(value));
         }
     }
