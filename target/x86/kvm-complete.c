@@ -137,15 +137,15 @@ static unsigned row_at_rip(X86Cpu *cpu, uint64_t *lin)
     return x86_decode(cpu->mode, &all, code, n, 0, &insn) == DEC_OK ? insn.row : 0;
 }
 
+/* Once for the machine: the first vCPU's table counts. */
 static void say_kind(X86Cpu *cpu)
 {
-    X86Kvm *k = cpu->kvm;
+    X86Kvm *said = x86_cpu(cpu->vcpu.machine->cpus[0])->kvm;
     uint64_t lin;
     unsigned row = row_at_rip(cpu, &lin);
-    if (k->row_said[row]) {
+    if (__atomic_exchange_n(&said->row_said[row], 1, __ATOMIC_RELAXED)) {
         return;
     }
-    k->row_said[row] = 1;
     log_info("KVM gives up on %s at 0x%" PRIx64 ": such instructions run in software",
              row ? x86_rows[row].name : "an instruction", lin);
 }

@@ -80,10 +80,7 @@ void x86_kvm_features(const Machine *m, uint32_t *words)
         words[from[i].word] = word_of(c, i);
     }
     g_free(c);
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry e;
-    } caps = { .head.nmsrs = 1, .e.index = 0x10a };
+    KvmOneMsr caps = kvm_x86_one_msr(0x10a);
     if (kvm_sys_ioctl(m, KVM_GET_MSRS, &caps) == 1) {
         words[FW_CAPS] = (uint32_t)caps.e.data;
     }

@@ -68,10 +68,6 @@ bool kvm_x86_push_events(X86Cpu *cpu, bool fresh, Error **errp)
 /* ---- local APICs in the kernel ---- */
 
 enum { MSR_TSC_DEADLINE = 0x6e0 };
-typedef struct OneMsr {
-    struct kvm_msrs head;
-    struct kvm_msr_entry e;
-} OneMsr;
 
 static bool lapic_inside(const X86Cpu *cpu)
 {
@@ -81,7 +77,7 @@ static bool lapic_inside(const X86Cpu *cpu)
 bool kvm_x86_pull_lapic(X86Cpu *cpu, Error **errp)
 {
     struct kvm_lapic_state s;
-    OneMsr msr = { .head.nmsrs = 1, .e.index = MSR_TSC_DEADLINE };
+    KvmOneMsr msr = kvm_x86_one_msr(MSR_TSC_DEADLINE);
     _Static_assert(sizeof(s) == 1024, "256 words");
     if (!lapic_inside(cpu)) {
         return true;
@@ -104,7 +100,7 @@ bool kvm_x86_pull_lapic(X86Cpu *cpu, Error **errp)
 bool kvm_x86_push_lapic(X86Cpu *cpu, Error **errp)
 {
     struct kvm_lapic_state s;
-    OneMsr msr = { .head.nmsrs = 1, .e.index = MSR_TSC_DEADLINE };
+    KvmOneMsr msr = kvm_x86_one_msr(MSR_TSC_DEADLINE);
     uint32_t page[256] = { 0 };
     if (!lapic_inside(cpu)) {
         return true;

@@ -46,10 +46,7 @@ static const struct {
 
 static bool kvm_has(X86Cpu *cpu, uint32_t index)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry e;
-    } one = { .head.nmsrs = 1, .e.index = index };
+    KvmOneMsr one = kvm_x86_one_msr(index);
     return kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_MSRS, &one) == 1;
 }
 

@@ -81,6 +81,17 @@ static inline bool kvm_x86_failed(const X86Cpu *cpu, const char *what, int r, Er
     return error_set_errno(errp, -r, "vCPU %u: %s failed", cpu->vcpu.index, what);
 }
 
+/* The argument of KVM_GET_MSRS and KVM_SET_MSRS for one register. */
+typedef struct KvmOneMsr {
+    uint32_t n, pad;
+    struct kvm_msr_entry e;
+} KvmOneMsr;
+_Static_assert(offsetof(KvmOneMsr, e) == offsetof(struct kvm_msrs, entries), "as the kernel lays it out");
+static inline KvmOneMsr kvm_x86_one_msr(uint32_t index)
+{
+    return (KvmOneMsr){ .n = 1, .e.index = index };
+}
+
 extern const KvmTargetOps x86_kvm_ops;
 
 #endif

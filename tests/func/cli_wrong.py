@@ -59,7 +59,7 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -accel kvm,foo=1                    => *'kvm'*
 -accel kvm,kernel-irqchip=maybe     => *property 'kernel-irqchip' does not accept 'maybe' | possible values: auto, on, off, split
 -accel kvm -icount 3                => *'kvm'*
--M pc,kernel_irqchip=on -accel tcg  => -machine kernel-irqchip=on: accelerator 'tcg' has its interrupt controllers outside the kernel | leave it out, or use -accel kvm
+-M pc,kernel_irqchip=on -accel tcg  => -machine kernel-irqchip=on: accelerator 'tcg' has no interrupt controllers in the kernel | leave it out, or use -accel kvm
 -M pc,accel=hvf                     => -machine hvf: accelerator 'hvf' is not available: it needs macOS | use -accel tcg
 -accel tcg,tier=0,lockstep=on       => accelerator 'tcg': 'lockstep=on' has no meaning with tier=0, which runs in tier 0 alone | leave out one of the two
 -accel tcg,tier=0,chaos=1           => accelerator 'tcg': 'chaos' has no meaning with tier=0, which runs in tier 0 alone | leave out one of the two

@@ -138,8 +138,9 @@ static bool take_irqchip(Cli *cli, const AccelOps *a, const Json *props, Error *
     const Prop *p = prop_find(a->props, "kernel-irqchip");
     const char *text = cli->kernel_irqchip;
     if (!p && strcmp(text, "off") && strcmp(text, "auto")) {
-        error_set(errp, "-machine kernel-irqchip=%s: accelerator '%s' has its interrupt controllers outside the kernel", text,
-                  a->name);
+        error_set(errp,
+                  "-machine kernel-irqchip=%s: accelerator '%s' has no interrupt controllers in the kernel",
+                  text, a->name);
         error_hint(errp, "leave it out, or use -accel kvm");
         return false;
     }
