@@ -221,7 +221,7 @@ static int extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t byte
         int64_t left = block_size(below) - off;
         bytes = out->bytes;
         if (left <= 0) {
-            *out = (BlockExtent){ .bytes = bytes, .zero = true, .depth = depth + 1 };
+            *out = (BlockExtent){ .bytes = bytes, .zero = true, .depth = depth };
             return 0;
         }
         bytes = MIN(bytes, left);

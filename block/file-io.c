@@ -78,10 +78,12 @@ int file_io_rw(FileIo *io, bool write, int64_t off, IoVec *v)
         if (r < 0) {
             return (int)r;
         }
-        if (r == 0) {
+        bool at_end = !write && (off + (int64_t)done + r) % 512; /* a read stops there only at the end */
+        if (r == 0 || at_end) {
             if (write) {
                 return -ENOSPC;
             }
+            done += (size_t)r;
             iov_fill(v, done, 0, v->bytes - done);
             break;
         }

@@ -285,25 +285,30 @@ static int file_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
 {
     File *s = n->state;
     int64_t end = off + (int64_t)v->bytes;
-    int r;
     if (flags & BLK_COMPRESSED) {
         return -ENOTSUP;
     }
     if (s->unit == 1) {
-        r = file_io_rw(&s->io, true, off, v);
-    } else {
-        CoRange range;
-        bool aligned = !((off | end) & (s->unit - 1));
-        co_range_claim(&s->ranges, &range, off & -s->unit, (end + s->unit - 1) & -s->unit, !aligned);
-        r = fits(s, off, v) ? file_io_rw(&s->io, true, off, v) : bounce_write(s, off, v);
-        if (r == 0 && !aligned && !s->is_device && (end & (s->unit - 1)) && end > block_size(n)) {
-            r = ftruncate(s->io.fd, end) < 0 ? -errno : 0; /* the last unit was written whole */
+        int r = file_io_rw(&s->io, true, off, v);
+        if (r == 0) {
+            grow_to(n, end);
         }
-        co_range_release(&s->ranges, &range);
+        return r;
+    }
+    CoRange range;
+    bool aligned = !((off | end) & (s->unit - 1));
+    /* The last unit is written whole, then cut: nobody may write behind it meanwhile. */
+    bool cut = !s->is_device && end & (s->unit - 1) && end > block_size(n);
+    co_range_claim(&s->ranges, &range, off & -s->unit, cut ? INT64_MAX : (end + s->unit - 1) & -s->unit,
+                   !aligned);
+    int r = fits(s, off, v) ? file_io_rw(&s->io, true, off, v) : bounce_write(s, off, v);
+    if (r == 0 && cut && end > block_size(n)) {
+        r = ftruncate(s->io.fd, end) < 0 ? -errno : 0;
     }
     if (r == 0) {
         grow_to(n, end);
     }
+    co_range_release(&s->ranges, &range);
     return r;
 }
 
@@ -379,11 +384,8 @@ static int file_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned 
         return try_hole(n, BLKZEROOUT, &s->no_zero_range, off, bytes);
     }
     int r = -ENOTSUP;
-    if (flags & BLK_MAY_UNMAP) {
+    if (flags & BLK_MAY_UNMAP && off + bytes <= block_size(n)) { /* a hole does not make the file longer */
         r = try_hole(n, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, &s->no_punch, off, bytes);
-        if (r == 0 && off + bytes > block_size(n)) {
-            r = ftruncate(s->io.fd, off + bytes) < 0 ? -errno : 0;
-        }
     }
     if (r == -ENOTSUP) {
         r = try_hole(n, FALLOC_FL_ZERO_RANGE, &s->no_zero_range, off, bytes);

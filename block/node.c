@@ -13,6 +13,7 @@ const BlockDriver *const block_drivers[BLOCK_DRIVER_NAME__COUNT + 1] = {
     [BLOCK_DRIVER_NAME_HOST_DEVICE] = &block_host_device_driver,
     [BLOCK_DRIVER_NAME_NULL_CO] = &block_null_driver,
     [BLOCK_DRIVER_NAME_RAW] = &block_raw_driver,
+    [BLOCK_DRIVER_NAME_QCOW2] = &block_qcow2_driver,
 };
 
 static void graph_drained(void *opaque)
@@ -177,6 +178,9 @@ BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error 
         return NULL;
     }
     BlockNode *n = node_new(g, block_drivers[o.driver]);
+    bool found;
+    const Json *backing = json_member(options, "backing", &found);
+    n->backing_is_null = found && json_kind(backing) == JSON_NULL;
     g->depth++;
     bool ok = node_set_name(n, o.node_name, errp) && node_configure(n, &o, errp) &&
               n->driver->open(n, &o, from_text, errp);

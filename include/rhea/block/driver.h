@@ -29,6 +29,7 @@ struct BlockNode {
     BlockGraph *graph;
     char *name, *filename;
     bool read_only, force_share, direct, no_flush;
+    bool backing_is_null; /* "backing": null was given: whatever the image says, there is none */
     BlockDiscard discard;
     BlockDetectZeroes detect_zeroes;
     /* What requests must look like; drivers set them in open(). */
@@ -102,6 +103,7 @@ struct BlockFormatOps {
     GArray *(*snapshots)(BlockNode *n); /* of BlockSnapshot, borrowed strings; g_array_unref */
     bool (*snapshot_create)(BlockNode *n, const char *name, Error **errp) CO_FN;
     bool (*snapshot_apply)(BlockNode *n, const char *name, Error **errp) CO_FN;
+    bool (*snapshot_view)(BlockNode *n, const char *name, Error **errp) CO_FN; /* read-only nodes */
     bool (*snapshot_delete)(BlockNode *n, const char *name, Error **errp) CO_FN;
 };
 

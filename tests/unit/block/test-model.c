@@ -13,7 +13,7 @@ static void test_options(BlockTest *t, gconstpointer options)
     BlockModel m;
     BlockClient *c =
         bt_client(bt_open(t, "raw,%s,file.driver=file,file.filename=%s", (const char *)options, path));
-    bt_model_init(&m, block_size(block_client_node(c)), 3000);
+    bt_model_init(&m, block_size(block_client_node(c)), 500);
     bt_model_run(t, c, &m);
     block_client_free(c);
     /* What another opening sees. */

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT
+ * block/qcow2-check.c - qcow2: what refers to what, against what is counted; repair.
+ *
+ * Models: all references are counted anew from header, L1, L2 (of the active state and of every snapshot),
+ * snapshot and refcount tables, then compared. Counts above the references are leaks, counts below are
+ * errors. Memory grows with the clusters referred to, not with the file's size; references beyond the file's
+ * end are errors of their own. Repair sets the counts, then the "one user" marks that follow from them. A
+ * mark that is missing costs a copy, no data: it is repaired, but is no error by itself. Threads: a coroutine
+ * with Qcow2.lock held and no requests in flight.
+ */
+#include "qcow2.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { CHUNK_BITS = 12, CHUNK = 1 << CHUNK_BITS };
+
+typedef struct Check {
+    Qcow2 *q;
+    BlockCheck *res;
+    unsigned fix;
+    GHashTable *chunks;    /* cluster >> CHUNK_BITS -> uint32_t[CHUNK] */
+    int64_t file_clusters; /* what the file can hold */
+    int64_t top;           /* behind the highest cluster that is referred to */
+    int64_t last_host;     /* for fragmentation */
+    bool snapshot;         /* walking a snapshot's tables */
+    bool marks;            /* second pass: compare COPIED */
+    QTable *dirty;
+} Check;
+
+static void say(Check *k, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+static void say(Check *k, const char *fmt, ...)
+{
+    if (k->res->say) {
+        va_list ap;
+        va_start(ap, fmt);
+        g_autofree char *text = g_strdup_vprintf(fmt, ap);
+        va_end(ap);
+        k->res->say(k->res->opaque, text);
+    }
+}
+
+static uint32_t *chunk_of(Check *k, int64_t cluster, bool make)
+{
+    gpointer key = GSIZE_TO_POINTER((size_t)(cluster >> CHUNK_BITS));
+    uint32_t *c = g_hash_table_lookup(k->chunks, key);
+    if (!c && make) {
+        c = g_new0(uint32_t, CHUNK);
+        g_hash_table_insert(k->chunks, key, c);
+    }
+    return c ? &c[cluster & (CHUNK - 1)] : NULL;
+}
+
+static uint32_t refs_of(Check *k, int64_t cluster)
+{
+    const uint32_t *c = chunk_of(k, cluster, false);
+    return c ? *c : 0;
+}
+
+/* Counts references to [off, off + bytes). False: it does not lie within the file. */
+static bool refer(Check *k, const char *what, int64_t off, int64_t bytes)
+{
+    int64_t first = off >> k->q->cluster_bits;
+    int64_t n = bytes ? ((off + bytes - 1) >> k->q->cluster_bits) - first + 1 : 0;
+    if (off < 0 || first + n > k->file_clusters) {
+        say(k, "ERROR: %s at %#" PRIx64 " lies behind the end of the file", what, off);
+        k->res->corruptions++;
+        return false;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t *c = chunk_of(k, first + i, true);
+        *c += *c < UINT32_MAX;
+    }
+    k->top = MAX(k->top, first + n);
+    return true;
+}
+
+/* L2 entries */
+
+static void entry_repair(Check *k, QTable *t, int64_t at, uint64_t e)
+{
+    qbe_put(t->data + at, e);
+    qcache_touch(&k->q->l2, t, (uint32_t)at, (uint32_t)at + 8);
+}
+
+static int count_entry(Check *k, QTable *t, int64_t at)
+{
+    Qcow2 *q = k->q;
+    uint64_t e = qbe(t->data + at), host = e & QCOW2_OFFSET;
+    bool ok = true;
+    if (e & QCOW2_COMPRESSED) {
+        int64_t off, len;
+        qmap_compressed(q, e, &off, &len);
+        k->res->compressed_clusters += !k->snapshot;
+        k->res->allocated_clusters += !k->snapshot;
+        k->res->fragmented_clusters += !k->snapshot;
+        ok = !(e & QCOW2_COPIED) && !q->external;
+        if (!ok) {
+            say(k, "ERROR: compressed cluster at %#" PRIx64 " is marked as having one user", off);
+            k->res->corruptions++;
+        } else {
+            ok = refer(k, "compressed cluster", off, len);
+        }
+    } else if (host || (q->external && e & QCOW2_COPIED)) {
+        k->res->allocated_clusters += !k->snapshot;
+        if (host & ((uint64_t)q->cluster_size - 1)) {
+            say(k, "ERROR: cluster offset %#" PRIx64 " is not a multiple of the cluster size", host);
+            k->res->corruptions++;
+            ok = false;
+        } else if (!q->external) {
+            k->res->fragmented_clusters += !k->snapshot && k->last_host && (int64_t)host != k->last_host;
+            k->last_host = (int64_t)host + q->cluster_size;
+            ok = refer(k, "data cluster", (int64_t)host, q->cluster_size);
+        }
+    }
+    if (!ok && k->fix & BLOCK_FIX_ERRORS) {
+        entry_repair(k, t, at, 0);
+        if (q->extended) {
+            qbe_put(t->data + at + 8, 0);
+        }
+        k->res->corruptions--;
+        k->res->corruptions_fixed++;
+    }
+    return 0;
+}
+
+/* The mark must be missing when there are more users; it should be there when there is one. */
+static int compare_mark(Check *k, uint64_t e, const char *what, uint64_t *fixed)
+{
+    Qcow2 *q = k->q;
+    uint64_t host = e & QCOW2_OFFSET, count;
+    *fixed = e;
+    if (!host || host & ((uint64_t)q->cluster_size - 1) || e & QCOW2_COMPRESSED) {
+        return 0;
+    }
+    int r = qref_get(q, (int64_t)host >> q->cluster_bits, &count);
+    bool want = count == 1;
+    if (r < 0 || want == !!(e & QCOW2_COPIED)) {
+        return r;
+    }
+    bool harmful = !want && refs_of(k, (int64_t)host >> q->cluster_bits) > 1;
+    if (harmful) {
+        say(k, "%s: %s at %#" PRIx64 " is marked as having one user, but has %" PRIu64,
+            k->fix & BLOCK_FIX_ERRORS ? "Repairing" : "ERROR", what, host, count);
+    }
+    if (k->fix & BLOCK_FIX_ERRORS) {
+        *fixed = want ? e | QCOW2_COPIED : e & ~QCOW2_COPIED;
+        k->res->corruptions_fixed += harmful;
+    } else {
+        k->res->corruptions += harmful;
+    }
+    return 0;
+}
+
+static int walk_l2(Check *k, int64_t offset)
+{
+    Qcow2 *q = k->q;
+    QTable *t;
+    int r = qcache_get(q, &q->l2, offset, &t);
+    for (int64_t at = 0; r == 0 && at < q->cluster_size; at += q->entry_bytes) {
+        if (!k->marks) {
+            r = count_entry(k, t, at);
+        } else if (!q->external) {
+            uint64_t e = qbe(t->data + at), fixed;
+            r = compare_mark(k, e, "data cluster", &fixed);
+            /* Looking at the count may have made room in the cache, but never for the newest table. */
+            if (fixed != e) {
+                entry_repair(k, t, at, fixed);
+            }
+        }
+    }
+    return r;
+}
+
+static int walk_l1(Check *k, uint64_t *l1, uint32_t n, bool active)
+{
+    Qcow2 *q = k->q;
+    int r = 0;
+    for (uint32_t i = 0; i < n && r == 0; i++) {
+        uint64_t at = l1[i] & QCOW2_OFFSET;
+        if (!at) {
+            continue;
+        }
+        bool bad = l1[i] & QCOW2_L1_RESERVED || at & ((uint64_t)q->cluster_size - 1);
+        if (bad) {
+            say(k, "ERROR: L1 entry %u is invalid (%#" PRIx64 ")", i, l1[i]);
+            k->res->corruptions += !k->marks;
+        } else if (k->marks) {
+            uint64_t fixed;
+            r = compare_mark(k, l1[i], "L2 table", &fixed);
+            if (fixed != l1[i]) {
+                l1[i] = fixed;
+                q->l1_lo = MIN(q->l1_lo, i);
+                q->l1_hi = MAX(q->l1_hi, i + 1);
+            }
+            r = r < 0 ? r : walk_l2(k, (int64_t)at);
+        } else if (refer(k, "L2 table", (int64_t)at, q->cluster_size)) {
+            r = walk_l2(k, (int64_t)at);
+            bad = r == -EIO;
+        } else {
+            bad = true;
+        }
+        if (bad && active && k->fix & BLOCK_FIX_ERRORS && !k->marks) {
+            l1[i] = 0;
+            q->l1_lo = MIN(q->l1_lo, i);
+            q->l1_hi = MAX(q->l1_hi, i + 1);
+            k->res->corruptions--;
+            k->res->corruptions_fixed++;
+        }
+    }
+    return r;
+}
+
+static int count_snapshots(Check *k)
+{
+    Qcow2 *q = k->q;
+    int r = 0;
+    k->snapshot = true;
+    for (unsigned i = 0; i < q->snapshots->len && r == 0; i++) {
+        const QSnapshot *s = &g_array_index(q->snapshots, QSnapshot, i);
+        size_t bytes = (size_t)s->l1_size * 8;
+        if (s->l1_offset & (q->cluster_size - 1) || bytes > QCOW2_MAX_L1 ||
+            !refer(k, "snapshot's L1 table", s->l1_offset, (int64_t)bytes)) {
+            say(k, "ERROR: the L1 table of snapshot '%s' is invalid", s->pub.id);
+            k->res->corruptions++;
+            continue;
+        }
+        g_autofree uint64_t *l1 = g_malloc(bytes + 8);
+        r = node_pread(qcow2_file(q), s->l1_offset, l1, bytes);
+        for (uint32_t n = 0; n < s->l1_size; n++) {
+            l1[n] = GUINT64_FROM_BE(l1[n]);
+        }
+        r = r < 0 ? r : walk_l1(k, l1, s->l1_size, false);
+    }
+    k->snapshot = false;
+    return r;
+}
+
+/* The bitmaps' directory, tables and data, as far as they are sound. */
+static int count_bitmaps(Check *k)
+{
+    Qcow2 *q = k->q;
+    g_autofree uint8_t *area = g_malloc0((size_t)q->cluster_size);
+    int r = q->bitmaps ? node_pread(qcow2_file(q), 0, area, (size_t)q->cluster_size) : 0;
+    if (r < 0 || !q->bitmaps) {
+        return r;
+    }
+    uint32_t type, len;
+    size_t at = q->header_length;
+    for (;; at += 8 + ((len + 7) & ~7u)) {
+        memcpy(&type, area + at, 4);
+        memcpy(&len, area + at + 4, 4);
+        type = GUINT32_FROM_BE(type);
+        len = GUINT32_FROM_BE(len);
+        if (type == QEXT_BITMAPS) {
+            break;
+        }
+    }
+    int64_t size = (int64_t)qbe(area + at + 16), dir = (int64_t)qbe(area + at + 24);
+    if (size < 0 || size > 64 * 1024 * 1024 || !refer(k, "bitmap directory", dir, size)) {
+        return 0;
+    }
+    g_autofree uint8_t *d = g_malloc0((size_t)size + 32);
+    r = node_pread(qcow2_file(q), dir, d, (size_t)size);
+    for (int64_t p = 0; r == 0 && p + 24 <= size;) {
+        uint32_t n, extra;
+        uint16_t name;
+        memcpy(&n, d + p + 8, 4);
+        memcpy(&name, d + p + 18, 2);
+        memcpy(&extra, d + p + 20, 4);
+        n = GUINT32_FROM_BE(n);
+        extra = GUINT32_FROM_BE(extra);
+        int64_t table = (int64_t)qbe(d + p);
+        if (n > QCOW2_MAX_L1 / 8 || !refer(k, "bitmap table", table, (int64_t)n * 8)) {
+            break;
+        }
+        g_autofree uint64_t *e = g_malloc((size_t)n * 8 + 8);
+        r = node_pread(qcow2_file(q), table, e, (size_t)n * 8);
+        for (uint32_t i = 0; r == 0 && i < n; i++) {
+            int64_t host = (int64_t)(GUINT64_FROM_BE(e[i]) & QCOW2_OFFSET);
+            if (host) {
+                refer(k, "bitmap data", host, q->cluster_size);
+            }
+        }
+        p += (24 + (int64_t)extra + GUINT16_FROM_BE(name) + 7) & ~7;
+    }
+    return r;
+}
+
+static int count_all(Check *k)
+{
+    Qcow2 *q = k->q;
+    refer(k, "header", 0, q->cluster_size);
+    if (q->l1_size) {
+        refer(k, "L1 table", q->l1_offset, (int64_t)q->l1_size * 8);
+    }
+    if (q->snapshots_bytes) {
+        refer(k, "snapshot table", q->snapshots_offset, q->snapshots_bytes);
+    }
+    int r = walk_l1(k, q->l1, q->l1_size, true);
+    r = r < 0 ? r : count_snapshots(k);
+    r = r < 0 ? r : count_bitmaps(k);
+    refer(k, "refcount table", q->ref_offset, (int64_t)q->ref_entries * 8);
+    for (uint32_t i = 0; i < q->ref_entries && r == 0; i++) {
+        uint64_t at = q->reftable[i];
+        if (!at) {
+            continue;
+        }
+        bool bad = at & ((uint64_t)q->cluster_size - 1) || at >= (uint64_t)QCOW2_MAX_HOST;
+        if (bad) {
+            say(k, "ERROR: refcount block %u has the impossible offset %#" PRIx64, i, at);
+            k->res->corruptions++;
+        } else {
+            bad = !refer(k, "refcount block", (int64_t)at, q->cluster_size);
+        }
+        if (!bad && refs_of(k, (int64_t)at >> q->cluster_bits) > 1) {
+            say(k, "ERROR: refcount block %u at %#" PRIx64 " is used for something else, too", i, at);
+            k->res->corruptions++;
+            bad = true;
+        }
+        if (bad && k->fix & BLOCK_FIX_ERRORS) { /* its counts are made anew, elsewhere */
+            q->reftable[i] = 0;
+            q->ref_lo = MIN(q->ref_lo, i);
+            q->ref_hi = MAX(q->ref_hi, i + 1);
+            k->res->corruptions--;
+            k->res->corruptions_fixed++;
+        }
+    }
+    return r;
+}
+
+static int compare_one(Check *k, int64_t cluster, uint64_t count, uint32_t refs)
+{
+    bool leak = count > refs;
+    bool fix = k->fix & (leak ? BLOCK_FIX_LEAKS : BLOCK_FIX_ERRORS);
+    say(k, "%s cluster %" PRId64 " refcount=%" PRIu64 " reference=%u",
+        fix    ? "Repairing"
+        : leak ? "Leaked"
+               : "ERROR",
+        cluster, count, refs);
+    if (!fix) {
+        *(leak ? &k->res->leaks : &k->res->corruptions) += 1;
+        return 0;
+    }
+    int r = refs > k->q->max_refcount ? -E2BIG : qref_set(k->q, cluster, refs);
+    if (r == 0) {
+        *(leak ? &k->res->leaks_fixed : &k->res->corruptions_fixed) += 1;
+    }
+    return r;
+}
+
+/* Counted clusters from the blocks, referred ones from the chunks: whichever exists. */
+static int compare_counts(Check *k)
+{
+    Qcow2 *q = k->q;
+    int64_t chunk_top = (k->top + CHUNK - 1) & ~(int64_t)(CHUNK - 1);
+    for (int64_t c = 0; c < MAX(chunk_top, (int64_t)q->ref_entries * q->refs_per_block); c++) {
+        int64_t block = c / q->refs_per_block;
+        bool counted = block < q->ref_entries && q->reftable[block];
+        uint32_t *chunk = chunk_of(k, c, false);
+        uint64_t count = 0;
+        if (!counted && !chunk) { /* nothing on either side up to the end of the nearer unit */
+            int64_t skip = MIN((c | (CHUNK - 1)), (block + 1) * q->refs_per_block - 1);
+            c = skip;
+            continue;
+        }
+        int r = counted ? qref_get(q, c, &count) : 0;
+        if (r == 0 && count != (chunk ? *chunk : 0)) {
+            r = compare_one(k, c, count, chunk ? *chunk : 0);
+        }
+        if (r < 0) {
+            return r;
+        }
+        if (count) {
+            k->top = MAX(k->top, c + 1);
+        }
+    }
+    return 0;
+}
+
+int qcow2_check_locked(Qcow2 *q, BlockCheck *res, unsigned fix)
+{
+    Check k = { .q = q, .res = res, .fix = fix };
+    bool ready = q->ready, lazy = q->lazy;
+    k.file_clusters = (block_size(qcow2_file(q)) + q->cluster_size - 1) >> q->cluster_bits;
+    k.chunks = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    res->total_clusters = (block_size(q->node) + q->cluster_size - 1) >> q->cluster_bits;
+    q->free_hint = k.file_clusters; /* repairs that allocate do so behind everything */
+    q->lazy = false;
+    int r = count_all(&k);
+    r = r < 0 ? r : compare_counts(&k);
+    if (r == 0) {
+        k.marks = true;
+        r = walk_l1(&k, q->l1, q->l1_size, true);
+    }
+    res->image_end = k.top << q->cluster_bits;
+    if (r == 0 && fix) {
+        r = qref_commit(q, true);
+        if (r == 0 && q->refs.dirty) {
+            r = qref_commit(q, true);
+        }
+        uint64_t left = q->incompatible & ~(uint64_t)QINC_DIRTY;
+        if (!res->corruptions && fix & BLOCK_FIX_ERRORS) {
+            left &= ~(uint64_t)QINC_CORRUPT;
+        }
+        if (r == 0 && q->version >= 3 && left != q->incompatible && fix & BLOCK_FIX_ERRORS) {
+            r = qcow2_header_u64(q, QH_INCOMPATIBLE, left);
+            q->incompatible = left;
+        }
+    }
+    q->free_hint = 0;
+    q->ready = ready;
+    q->lazy = lazy;
+    g_hash_table_destroy(k.chunks);
+    return r;
+}
+
+int qcow2_check(BlockNode *n, BlockCheck *res, unsigned fix, Error **errp)
+{
+    Qcow2 *q = n->state;
+    co_mutex_lock(&q->lock);
+    int r = qref_commit(q, true);
+    r = r < 0 ? r : qcow2_check_locked(q, res, fix);
+    co_mutex_unlock(&q->lock);
+    if (r < 0) {
+        res->check_errors++;
+        error_set_errno(errp, -r, "the check of '%s' could not be finished", n->filename);
+    }
+    return r;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/block/test-hostile.c - qcow2 images that lie: one clear error each, no write on open, bounded
+ * memory.
+ */
+#include "blocktest.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { IMG = 1024 * 1024 };
+
+static char *make(BlockTest *t)
+{
+    char *path = bt_path(t, "img");
+    bt_create(t, "qcow2", path, "size=1M");
+    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+    g_assert_cmpint(bt_write(c, 0, "hello", 5, 0), ==, 0);
+    block_client_free(c);
+    return path;
+}
+
+static void poke(const char *path, int64_t at, const void *bytes, size_t n)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    g_assert_cmpint(pwrite(fd, bytes, n, at), ==, (ssize_t)n);
+    close(fd);
+}
+
+static void poke32(const char *path, int64_t at, uint32_t v)
+{
+    v = GUINT32_TO_BE(v);
+    poke(path, at, &v, 4);
+}
+
+static void poke64(const char *path, int64_t at, uint64_t v)
+{
+    v = GUINT64_TO_BE(v);
+    poke(path, at, &v, 8);
+}
+
+static const struct {
+    unsigned at, bytes;
+    uint64_t value;
+    const char *expect;
+} headers[] = {
+    { 0, 4, 0x514649fa, "not a qcow2 image" },
+    { 4, 4, 1, "version 1" },
+    { 4, 4, 4, "version 4" },
+    { 8, 8, UINT64_MAX, "backing file's name" },
+    { 8, 8, 64, "backing file's name" },
+    { 20, 4, 8, "2^8" },
+    { 20, 4, 22, "2^22" },
+    { 20, 4, 63, "2^63" },
+    { 24, 8, UINT64_MAX, "size of" },
+    { 24, 8, (uint64_t)1 << 60, "too small" },
+    { 32, 4, 1, "encrypted" },
+    { 36, 4, UINT32_MAX, "larger than" },
+    { 36, 4, 0, "too small" },
+    { 36, 4, 1000000, "within the file" },
+    { 40, 8, 3, "within the file" },
+    { 40, 8, (uint64_t)1 << 62, "within the file" },
+    { 48, 8, 1, "within the file" },
+    { 48, 8, (uint64_t)1 << 50, "within the file" },
+    { 56, 4, 0, "no refcount table" },
+    { 56, 4, UINT32_MAX, "larger than" },
+    { 60, 4, UINT32_MAX, "snapshot table" },
+    { 60, 4, 1, "snapshot table" },
+    { 72, 8, 32, "unknown incompatible features" },
+    { 72, 8, (uint64_t)1 << 63, "unknown incompatible features" },
+    { 72, 8, 4, "does not name its data file" },
+    { 72, 8, 8, "contradict" },
+    { 88, 8, 1, "bitmaps" },
+    { 96, 4, 7, "2^7" },
+    { 100, 4, 96, "header's length" },
+    { 100, 4, 105, "header's length" },
+    { 100, 4, 0x7ffffff8, "header's length" },
+    { 104, 1, 2, "compression type 2" },
+    { 116, 4, 0x40000000, "longer than" }, /* the first extension's length */
+};
+
+static void test_headers(BlockTest *t, gconstpointer data)
+{
+    g_autofree char *good = NULL;
+    gsize len;
+    g_autofree char *path = make(t);
+    g_assert_true(g_file_get_contents(path, &good, &len, NULL));
+    for (unsigned i = 0; i < G_N_ELEMENTS(headers); i++) {
+        g_assert_true(g_file_set_contents(path, good, (gssize)len, NULL));
+        if (headers[i].at == 8 && headers[i].value == 64) {
+            poke32(path, 16, 10);
+        }
+        if (headers[i].bytes == 8) {
+            poke64(path, headers[i].at, headers[i].value);
+        } else if (headers[i].bytes == 4) {
+            poke32(path, headers[i].at, (uint32_t)headers[i].value);
+        } else {
+            poke(path, headers[i].at, &(uint8_t){ (uint8_t)headers[i].value }, 1);
+        }
+        g_autofree char *before = NULL, *after = NULL;
+        gsize n, n2;
+        g_assert_true(g_file_get_contents(path, &before, &n, NULL));
+        bt_open_fails(t, headers[i].expect, "qcow2,file.driver=file,file.filename=%s", path);
+        g_assert_true(g_file_get_contents(path, &after, &n2, NULL));
+        g_assert_cmpmem(before, n, after, n2);
+    }
+    for (unsigned cut = 0; cut < 200; cut += 7) { /* truncated files */
+        g_assert_true(g_file_set_contents(path, good, cut, NULL));
+        bt_open_fails(t, "", "qcow2,file.driver=file,file.filename=%s", path);
+    }
+}
+
+static void test_loop(BlockTest *t, gconstpointer data)
+{
+    g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("size=1M,backing_file=%s", "img");
+    bt_create(t, "qcow2", path, create);
+    bt_open_fails(t, "on top of each other", "qcow2,read-only=on,file.driver=file,file.filename=%s", path);
+    g_autofree char *gone = bt_path(t, "gone");
+    bt_create(t, "qcow2", path, "size=1M,backing_file=missing,backing_fmt=raw");
+    bt_open_fails(t, "backing file of", "qcow2,file.driver=file,file.filename=%s", path);
+    block_unref(bt_open(
+        t, "{'driver': 'qcow2', 'backing': null, 'file': {'driver': 'file', 'filename': '%s'}}", path));
+}
+
+static void say(void *opaque, const char *text)
+{
+    g_test_message("%s", text);
+}
+
+typedef struct CheckCall {
+    BlockNode *n;
+    BlockCheck res;
+    unsigned fix;
+} CheckCall;
+
+static void check_body(void *opaque)
+{
+    CheckCall *k = opaque;
+    k->n->driver->format->check(k->n, &k->res, k->fix, NULL);
+}
+
+/* Random damage anywhere: opening, reading, writing, checking and repairing never crash; a repaired image is
+ * clean. */
+static void test_damage(BlockTest *t, gconstpointer data)
+{
+    g_autofree char *path = bt_path(t, "img"), *good = NULL;
+    gsize len;
+    bt_create(t, "qcow2", path, data);
+    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+    g_autofree uint8_t *buf = g_malloc0(IMG);
+    memset(buf, 3, IMG / 2);
+    g_assert_cmpint(bt_write(c, 4096, buf, IMG / 2, 0), ==, 0);
+    block_client_free(c);
+    g_assert_true(g_file_get_contents(path, &good, &len, NULL));
+    unsigned opened = 0, repaired = 0;
+    for (unsigned i = 0; i < bt_ops(100); i++) {
+        g_assert_true(g_file_set_contents(path, good, (gssize)len, NULL));
+        for (int n = g_random_int_range(1, 6); n > 0; n--) {
+            static const uint64_t values[] = { 0,
+                                               1,
+                                               UINT64_MAX,
+                                               0x10000,
+                                               0x8000000000010000,
+                                               0x4000000000000000,
+                                               0x30000,
+                                               0x00ff000000000000,
+                                               0x8000000000000000 };
+            int64_t cluster = g_random_int_range(0, (int)(len / 4096)) * 4096;
+            uint64_t v = g_random_boolean() ? values[g_random_int_range(0, G_N_ELEMENTS(values))]
+                                            : (uint64_t)g_random_int() << (g_random_int() & 31);
+            poke64(path, cluster + g_random_int_range(0, g_random_boolean() ? 16 : 512) * 8, v);
+        }
+        bool from_text;
+        g_autofree char *text = g_strdup_printf("qcow2,file.driver=file,file.filename=%s", path);
+        g_autoptr(Json) o = keyval_parse(text, "driver", &from_text, &error_abort_slot);
+        BlockNode *n = block_open(t->graph, o, from_text, NULL);
+        c = n ? block_client_new(n, "test", BLOCK_PERM_READ | BLOCK_PERM_WRITE, BLOCK_PERM_READ, NULL) : NULL;
+        if (!c) {
+            block_unref(n);
+            continue;
+        }
+        opened++;
+        size_t some = (size_t)MIN(block_size(n), (int64_t)IMG);
+        bt_read(c, 0, buf, some);
+        CheckCall k = { .n = n, .res = { .say = say } };
+        if (i & 1) {
+            bt_write(c, 0, buf, some / 2, 0);
+            bt_discard(c, 0, (int64_t)some / 4);
+            bt_flush(c);
+        } else {
+            k.fix = BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS;
+        }
+        bt_run(t, check_body, &k);
+        block_client_free(c);
+        block_unref(n);
+        repaired += k.fix && !k.res.corruptions && !k.res.check_errors;
+    }
+    g_test_message("%u could be opened, %u were repaired", opened, repaired);
+    g_assert_cmpuint(opened, >, 0);
+}
+
+static void test_corrupt_bit(BlockTest *t, gconstpointer data)
+{
+    g_autofree char *path = make(t);
+    poke64(path, 72, 2);
+    BlockNode *n = bt_open(t, "qcow2,file.driver=file,file.filename=%s", path);
+    g_autoptr(Error) err = NULL;
+    g_assert_null(block_client_new(n, "x", BLOCK_PERM_WRITE, BLOCK_PERM_READ, &err));
+    g_assert_nonnull(strstr(error_text(err), "marked as corrupt"));
+    CheckCall k = { .n = n, .fix = BLOCK_FIX_ERRORS };
+    bt_run(t, check_body, &k);
+    BlockClient *c = block_client_new(n, "x", BLOCK_PERM_WRITE, BLOCK_PERM_READ, &error_abort_slot);
+    block_client_free(c);
+    block_unref(n);
+}
+
+#define ADD(name, label, arg)                                                                                \
+    g_test_add("/block/hostile/" #name label, BlockTest, arg, setup, test_##name, teardown)
+static void setup(BlockTest *t, gconstpointer data)
+{
+    bt_setup(t);
+}
+static void teardown(BlockTest *t, gconstpointer data)
+{
+    bt_teardown(t);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_log_set_always_fatal(G_LOG_FATAL_MASK);
+    ADD(headers, "", NULL);
+    ADD(loop, "", NULL);
+    ADD(corrupt_bit, "", NULL);
+    ADD(damage, "/small", "size=1M,cluster_size=4k");
+    ADD(damage, "/extended", "size=1M,cluster_size=16k,extended_l2=on");
+    ADD(damage, "/v2", "size=1M,cluster_size=4k,compat=0.10");
+    return g_test_run();
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/block/test-powercut.c - qcow2 after power cuts: every write to the file is logged; the image is
+ * rebuilt from all that was synced and a random choice of what was not, then checked and compared with what
+ * the guest flushed.
+ */
+#include "blocktest.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct Op {
+    enum { OP_WRITE, OP_ZERO, OP_TRUNCATE, OP_SYNC, OP_FLUSHED } kind;
+    int64_t off, len;
+    uint8_t *data;    /* write: the bytes; flushed: the guest's content */
+    uint8_t *touched; /* flushed: what the next batch will touch is filled in later */
+} Op;
+
+static GArray *log_ops;
+
+static void op_add(Op op)
+{
+    g_array_append_val(log_ops, op);
+}
+
+static int logging_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
+{
+    int r = block_file_driver.pwritev(n, off, v, flags);
+    Op op = { .kind = OP_WRITE, .off = off, .len = (int64_t)v->bytes, .data = g_malloc(v->bytes) };
+    g_assert_cmpint(r, ==, 0);
+    iov_to_buf(v, 0, op.data, v->bytes);
+    op_add(op);
+    return r;
+}
+
+static int logging_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
+{
+    int r = block_file_driver.write_zeroes(n, off, bytes, flags);
+    if (r == 0) {
+        op_add((Op){ .kind = OP_ZERO, .off = off, .len = bytes });
+    }
+    return r;
+}
+
+static int logging_discard(BlockNode *n, int64_t off, int64_t bytes)
+{
+    int r = block_file_driver.discard(n, off, bytes);
+    if (r == 0) {
+        op_add((Op){ .kind = OP_ZERO, .off = off, .len = bytes });
+    }
+    return r;
+}
+
+static int logging_flush(BlockNode *n)
+{
+    /* What was logged before this call is synced; what comes during it is not. */
+    unsigned at = log_ops->len;
+    int r = block_file_driver.flush(n);
+    Op op = { .kind = OP_SYNC };
+    g_assert_cmpint(r, ==, 0);
+    g_array_insert_val(log_ops, at, op);
+    return r;
+}
+
+static bool logging_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
+{
+    op_add((Op){ .kind = OP_TRUNCATE, .off = size });
+    return block_file_driver.truncate(n, size, prealloc, errp);
+}
+
+/* The load: batches of parallel requests, a flush behind each. */
+enum { SIZE = 512 * 1024, BATCH = 12 };
+
+typedef struct Load {
+    BlockClient *c;
+    uint8_t *data;    /* the guest's view */
+    uint8_t *touched; /* by the batch that runs */
+    unsigned left, running;
+    bool snapshots;
+    unsigned taken;
+} Load;
+
+static void load_body(void *opaque)
+{
+    Load *l = opaque;
+    static CoRangeLock ranges;
+    static bool ready;
+    if (!ready) {
+        co_range_init(&ranges);
+        ready = true;
+    }
+    while (l->left) {
+        l->left--;
+        int64_t len = g_random_int_range(1, 40) * 512,
+                off = g_random_int_range(0, (SIZE - (int)len) / 512 + 1) * 512;
+        int kind = g_random_int_range(0, 10), r;
+        CoRange range;
+        co_range_claim(&ranges, &range, off, off + len, true);
+        memset(l->touched + off, 1, (size_t)len);
+        if (kind < 7) {
+            g_autofree uint8_t *buf = g_malloc((size_t)len);
+            memset(buf, g_random_int_range(1, 256), (size_t)len);
+            IoVec v;
+            iov_init_buf(&v, buf, (size_t)len);
+            r = block_pwritev(l->c, off, &v, 0);
+            memcpy(l->data + off, buf, (size_t)len);
+        } else if (kind < 8) {
+            r = block_write_zeroes(l->c, off, len, g_random_boolean() ? BLK_MAY_UNMAP : 0);
+            memset(l->data + off, 0, (size_t)len);
+        } else {
+            r = block_discard(l->c, off, len);
+        }
+        g_assert_cmpint(r, ==, 0);
+        co_range_release(&ranges, &range);
+    }
+    l->running--;
+}
+
+static void snapshot_some(Load *l)
+{
+    BlockNode *n = block_client_node(l->c);
+    const BlockFormatOps *f = n->driver->format;
+    g_autofree char *name = g_strdup_printf("s%u", l->taken);
+    if (l->taken % 3 != 2) {
+        g_assert_true(f->snapshot_create(n, name, &error_abort_slot));
+        l->taken++;
+    } else {
+        GArray *list = f->snapshots(n);
+        g_autofree char *id = g_strdup(g_array_index(list, BlockSnapshot, 0).id);
+        g_array_unref(list);
+        g_assert_true(f->snapshot_delete(n, id, &error_abort_slot));
+        l->taken++;
+    }
+}
+
+static void flush_body(void *opaque)
+{
+    Load *l = opaque;
+    g_assert_cmpint(block_flush(l->c), ==, 0);
+    IoVec v; /* discards may leave anything: what is there now is what counts */
+    g_autofree uint8_t *now = g_malloc(SIZE);
+    iov_init_buf(&v, now, SIZE);
+    g_assert_cmpint(block_preadv(l->c, 0, &v, 0), ==, 0);
+    memcpy(l->data, now, SIZE);
+    Op op = { .kind = OP_FLUSHED, .data = g_memdup2(l->data, SIZE) };
+    op_add(op);
+    if (l->snapshots && g_random_int_range(0, 3) == 0) {
+        snapshot_some(l);
+    }
+}
+
+static void run_load(BlockTest *t, Load *l, int batches)
+{
+    for (int i = 0; i < batches; i++) {
+        memset(l->touched, 0, SIZE);
+        unsigned mark = log_ops->len;
+        l->left = BATCH;
+        l->running = 4;
+        for (int k = 0; k < 4; k++) {
+            co_start(t->loop, load_body, l);
+        }
+        while (l->running) {
+            loop_turn(t->loop, true);
+        }
+        /* The state flushed before this batch must survive, but for what the batch touched. */
+        for (unsigned k = mark; k-- > 0;) {
+            Op *op = &g_array_index(log_ops, Op, k);
+            if (op->kind == OP_FLUSHED) {
+                op->touched = g_memdup2(l->touched, SIZE);
+                break;
+            }
+        }
+        bt_run(t, flush_body, l);
+    }
+}
+
+/* Rebuilding */
+
+typedef struct Disk {
+    uint8_t *data;
+    int64_t size, room;
+} Disk;
+
+static void disk_apply(Disk *d, const Op *op)
+{
+    int64_t end = op->kind == OP_TRUNCATE ? op->off : op->off + op->len;
+    if (end > d->room) {
+        d->data = g_realloc(d->data, (size_t)end * 2);
+        memset(d->data + d->room, 0, (size_t)(end * 2 - d->room));
+        d->room = end * 2;
+    }
+    if (op->kind == OP_TRUNCATE) {
+        d->size = op->off;
+    } else if (op->kind == OP_WRITE) {
+        memcpy(d->data + op->off, op->data, (size_t)op->len);
+        d->size = MAX(d->size, end);
+    } else if (op->kind == OP_ZERO) {
+        memset(d->data + op->off, 0, (size_t)op->len);
+    }
+}
+
+typedef struct CheckCall {
+    BlockNode *n;
+    BlockCheck res;
+    unsigned fix;
+    int r;
+} CheckCall;
+
+static void say(void *opaque, const char *text)
+{
+    g_test_message("%s", text);
+}
+
+static void check_body(void *opaque)
+{
+    CheckCall *k = opaque;
+    k->r = k->n->driver->format->check(k->n, &k->res, k->fix, NULL);
+}
+
+static unsigned leaks_seen;
+
+static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, unsigned cut)
+{
+    g_autofree char *path = bt_path(t, "cut");
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(write(fd, d->data, (size_t)d->size), ==, d->size);
+    close(fd);
+    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+    CheckCall k = { .n = block_client_node(c), .res = { .say = say }, .fix = lazy ? 3 : 0 };
+    bt_run(t, check_body, &k);
+    if (k.r < 0 || k.res.corruptions || k.res.check_errors) {
+        g_error("cut %u: %" PRId64 " corruptions", cut, k.res.corruptions);
+    }
+    leaks_seen += k.res.leaks > 0;
+    if (flushed) {
+        g_autofree uint8_t *now = g_malloc(SIZE);
+        g_assert_cmpint(bt_read(c, 0, now, SIZE), ==, 0);
+        for (int i = 0; i < SIZE; i++) {
+            if (now[i] != flushed->data[i] && !(flushed->touched && flushed->touched[i])) {
+                g_error("cut %u: flushed byte %d is %02x, not %02x", cut, i, now[i], flushed->data[i]);
+            }
+        }
+    }
+    block_client_free(c);
+}
+
+/* A cut in front of op `cut`: all before the last sync, and each later write with even odds, or all of them.
+ */
+static void do_cut(BlockTest *t, const Disk *base, unsigned cut, bool lazy)
+{
+    unsigned synced = 0;
+    const Op *flushed = NULL;
+    for (unsigned i = 0; i < cut; i++) {
+        const Op *op = &g_array_index(log_ops, Op, i);
+        synced = op->kind == OP_SYNC ? i : synced;
+        flushed = op->kind == OP_FLUSHED ? op : flushed;
+    }
+    Disk d = { g_memdup2(base->data, (size_t)base->room), base->size, base->room };
+    int mode = g_random_int_range(0, 3);
+    for (unsigned i = 0; i < cut; i++) {
+        const Op *op = &g_array_index(log_ops, Op, i);
+        if (i < synced || mode == 0 || (mode == 1 && g_random_boolean())) {
+            disk_apply(&d, op);
+        }
+    }
+    verify(t, &d, flushed, lazy, cut);
+    g_free(d.data);
+}
+
+typedef struct Case {
+    const char *name, *create;
+    bool snapshots, lazy;
+    unsigned cuts;
+} Case;
+
+static void test_cuts(BlockTest *t, gconstpointer data)
+{
+    const Case *k = data;
+    g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("%s,size=%d", k->create, SIZE);
+    bt_create(t, "qcow2", path, create);
+    char *content;
+    gsize len;
+    g_assert_true(g_file_get_contents(path, &content, &len, NULL));
+    Disk base = { (uint8_t *)content, (int64_t)len, (int64_t)len };
+    log_ops = g_array_new(FALSE, FALSE, sizeof(Op));
+
+    BlockDriver logging = block_file_driver;
+    logging.pwritev = logging_pwritev;
+    logging.write_zeroes = logging_write_zeroes;
+    logging.discard = logging_discard;
+    logging.flush = logging_flush;
+    logging.truncate = logging_truncate;
+    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+    block_file(block_client_node(c))->driver = &logging;
+    Load l = { .c = c, .data = g_malloc0(SIZE), .touched = g_malloc0(SIZE), .snapshots = k->snapshots };
+    run_load(t, &l, 40);
+    unsigned cuts = bt_ops(k->cuts);
+    for (unsigned i = 0; i < cuts; i++) {
+        do_cut(t, &base, (unsigned)g_random_int_range(0, (int)log_ops->len + 1), k->lazy);
+    }
+    g_test_message("%u operations, %u cuts, %u left leaked clusters", log_ops->len, cuts, leaks_seen);
+    block_client_free(c);
+    for (unsigned i = 0; i < log_ops->len; i++) {
+        g_free(g_array_index(log_ops, Op, i).data);
+        g_free(g_array_index(log_ops, Op, i).touched);
+    }
+    g_array_free(log_ops, TRUE);
+    g_free(l.data);
+    g_free(l.touched);
+    g_free(base.data);
+}
+
+static void setup(BlockTest *t, gconstpointer data)
+{
+    bt_setup(t);
+}
+static void teardown(BlockTest *t, gconstpointer data)
+{
+    bt_teardown(t);
+}
+
+int main(int argc, char **argv)
+{
+    static const Case cases[] = {
+        { "v3", "cluster_size=4k", false, false, 30 },
+        { "v2", "compat=0.10,cluster_size=4k", false, false, 20 },
+        { "cluster-512", "cluster_size=512,refcount_bits=64", false, false, 20 },
+        { "extended", "extended_l2=on,cluster_size=16k", false, false, 30 },
+        { "snapshots", "cluster_size=4k", true, false, 30 },
+        { "lazy", "cluster_size=4k,lazy_refcounts=on", false, true, 20 },
+    };
+    g_test_init(&argc, &argv, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *path = g_strdup_printf("/block/powercut/%s", cases[i].name);
+        g_test_add(path, BlockTest, &cases[i], setup, test_cuts, teardown);
+    }
+    return g_test_run();
+}

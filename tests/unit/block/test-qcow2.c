@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/block/test-qcow2.c - qcow2 flavours against the flat-file model, each checked, and by qemu-img
+ * too.
+ */
+#include "blocktest.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct CheckCall {
+    BlockNode *n;
+    BlockCheck res;
+    unsigned fix;
+    int r;
+} CheckCall;
+
+static void say(void *opaque, const char *text)
+{
+    g_test_message("%s", text);
+}
+
+static void check_body(void *opaque)
+{
+    CheckCall *k = opaque;
+    k->r = k->n->driver->format->check(k->n, &k->res, k->fix, &error_abort_slot);
+}
+
+static BlockCheck check(BlockTest *t, BlockNode *n, unsigned fix)
+{
+    CheckCall k = { .n = n, .fix = fix, .res = { .say = say } };
+    bt_run(t, check_body, &k);
+    g_assert_cmpint(k.r, ==, 0);
+    return k.res;
+}
+
+static void check_clean(BlockTest *t, BlockNode *n)
+{
+    BlockCheck res = check(t, n, 0);
+    g_assert_cmpint(res.corruptions, ==, 0);
+    g_assert_cmpint(res.leaks, ==, 0);
+    g_assert_cmpint(res.check_errors, ==, 0);
+}
+
+/* What the installed qemu-img says; true when there is none. */
+static void check_by_qemu(const char *path)
+{
+    g_autofree char *tool = g_find_program_in_path("qemu-img"), *out = NULL, *err = NULL;
+    if (!tool) {
+        g_test_message("qemu-img is not installed (qemu-utils): no second opinion");
+        return;
+    }
+    const char *argv[] = { tool, "check", "-f", "qcow2", path, NULL };
+    int status;
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, 0, NULL, NULL, &out, &err, &status, NULL));
+    if (status != 0) {
+        g_error("qemu-img check: %s%s", out, err);
+    }
+}
+
+enum { SIZE = 3 * 1024 * 1024 + 512 };
+
+typedef struct Flavour {
+    const char *name, *create, *open;
+    bool backing;
+} Flavour;
+
+static BlockClient *open_image(BlockTest *t, const char *path, const char *options)
+{
+    return bt_client(
+        bt_open(t, "qcow2,file.driver=file,file.filename=%s%s%s", path, *options ? "," : "", options));
+}
+
+static void test_model(BlockTest *t, gconstpointer data)
+{
+    const Flavour *f = data;
+    g_autofree char *path = bt_path(t, "img"), *base = bt_path(t, "base"), *data_file = bt_path(t, "data");
+    BlockModel m;
+    bt_model_init(&m, SIZE, 200);
+    GString *create = g_string_new(f->create);
+    if (f->backing) { /* shorter than the image, full of ones */
+        g_autofree uint8_t *ones = g_malloc(2000000);
+        memset(ones, 0x11, 2000000);
+        bt_create(t, "raw", base, "size=2000000");
+        BlockClient *b = bt_client(bt_open(t, "file,filename=%s", base));
+        g_assert_cmpint(bt_write(b, 0, ones, 2000000, 0), ==, 0);
+        block_client_free(b);
+        memset(m.data, 0x11, 2000000);
+        g_string_append_printf(create, ",backing_file=%s,backing_fmt=raw", base);
+    }
+    if (strstr(f->create, "@DATA@")) {
+        g_string_replace(create, "@DATA@", data_file, 0);
+    }
+    g_string_append_printf(create, ",size=%d", SIZE);
+    bt_create(t, "qcow2", path, create->str);
+    g_string_free(create, TRUE);
+    BlockClient *c = open_image(t, path, f->open);
+    for (int round = 0; round < 3; round++) {
+        bt_model_run(t, c, &m);
+        check_clean(t, block_client_node(c));
+    }
+    block_client_free(c);
+    check_by_qemu(path);
+    c = open_image(t, path, f->open);
+    bt_model_compare(c, &m);
+    bt_model_run(t, c, &m);
+    block_client_free(c);
+    c = open_image(t, path, "read-only=on");
+    check_clean(t, block_client_node(c));
+    bt_model_compare(c, &m);
+    block_client_free(c);
+    bt_model_fini(&m);
+}
+
+static void test_compressed(BlockTest *t, gconstpointer options)
+{
+    enum { CLUSTERS = 48 };
+    g_autofree char *path = bt_path(t, "img"),
+                    *create = g_strdup_printf("size=%d,%s", SIZE, (const char *)options);
+    bt_create(t, "qcow2", path, create);
+    BlockClient *c = open_image(t, path, "");
+    BlockModel m;
+    bt_model_init(&m, SIZE, 150);
+    int64_t cluster = block_client_node(c)->driver->format->cluster_size(block_client_node(c));
+    for (int64_t at = 0; at < SIZE; at += cluster) { /* compressible, the last one short; some are random */
+        size_t len = (size_t)MIN(cluster, SIZE - at);
+        for (size_t i = 0; i < len; i++) {
+            m.data[at + (int64_t)i] =
+                (at / cluster) % 5 == 4 ? (uint8_t)g_random_int() : (uint8_t)((at / cluster) + i / 64);
+        }
+        g_assert_cmpint(bt_write(c, at, m.data + at, len, BLK_COMPRESSED), ==, 0);
+    }
+    BlockExtent e;
+    g_assert_cmpint(bt_extent(c, 0, cluster, &e), ==, 0);
+    g_assert_true(e.compressed && e.data && !e.zero);
+    bt_model_compare(c, &m);
+    check_clean(t, block_client_node(c));
+    block_client_free(c);
+    check_by_qemu(path);
+    c = open_image(t, path, "");
+    bt_model_compare(c, &m);
+    bt_model_run(t, c, &m);
+    check_clean(t, block_client_node(c));
+    block_client_free(c);
+    check_by_qemu(path);
+    bt_model_fini(&m);
+}
+
+typedef struct SnapCall {
+    BlockNode *n;
+    char op;
+    const char *name;
+    Error **errp;
+    bool ok;
+} SnapCall;
+
+static void snap_body(void *opaque)
+{
+    SnapCall *k = opaque;
+    const BlockFormatOps *f = k->n->driver->format;
+    k->ok = (k->op == 'c'   ? f->snapshot_create
+             : k->op == 'a' ? f->snapshot_apply
+                            : f->snapshot_delete)(k->n, k->name, k->errp);
+}
+
+static bool snap(BlockTest *t, BlockClient *c, char op, const char *name, Error **errp)
+{
+    SnapCall k = { .n = block_client_node(c), .op = op, .name = name, .errp = errp };
+    bt_run(t, snap_body, &k);
+    return k.ok;
+}
+
+static void test_snapshots(BlockTest *t, gconstpointer options)
+{
+    g_autofree char *path = bt_path(t, "img"),
+                    *create = g_strdup_printf("size=%d,%s", SIZE, (const char *)options);
+    bt_create(t, "qcow2", path, create);
+    BlockClient *c = open_image(t, path, "");
+    BlockModel m;
+    bt_model_init(&m, SIZE, 60);
+    uint8_t *saved[3];
+    for (int i = 0; i < 3; i++) {
+        char name[2] = { (char)('x' + i), 0 };
+        bt_model_run(t, c, &m);
+        saved[i] = g_memdup2(m.data, SIZE);
+        g_assert_true(snap(t, c, 'c', name, &error_abort_slot));
+        check_clean(t, block_client_node(c));
+    }
+    GArray *list = block_client_node(c)->driver->format->snapshots(block_client_node(c));
+    g_assert_cmpuint(list->len, ==, 3);
+    g_assert_cmpstr(g_array_index(list, BlockSnapshot, 1).name, ==, "y");
+    g_array_unref(list);
+    bt_model_run(t, c, &m);
+    for (int i = 2; i >= 0; i--) {
+        char name[2] = { (char)('x' + i), 0 };
+        g_assert_true(snap(t, c, 'a', name, &error_abort_slot));
+        memcpy(m.data, saved[i], SIZE);
+        bt_model_compare(c, &m);
+        check_clean(t, block_client_node(c));
+        bt_model_run(t, c, &m);
+    }
+    block_client_free(c);
+    check_by_qemu(path);
+    c = open_image(t, path, "");
+    g_autoptr(Error) err = NULL;
+    g_assert_false(snap(t, c, 'd', "nosuch", &err));
+    g_assert_nonnull(strstr(error_text(err), "has no snapshot 'nosuch'"));
+    for (int i = 0; i < 3; i++) {
+        char id[2] = { (char)('1' + i), 0 };
+        bt_model_run(t, c, &m);
+        g_assert_true(snap(t, c, 'd', id, &error_abort_slot));
+        bt_model_compare(c, &m);
+        check_clean(t, block_client_node(c));
+        g_free(saved[i]);
+    }
+    block_client_free(c);
+    check_by_qemu(path);
+    bt_model_fini(&m);
+}
+
+static void test_resize(BlockTest *t, gconstpointer options)
+{
+    g_autofree char *path = bt_path(t, "img"),
+                    *create = g_strdup_printf("size=100k,%s", (const char *)options);
+    bt_create(t, "qcow2", path, create);
+    BlockClient *c = open_image(t, path, "");
+    g_autofree uint8_t *buf = g_malloc(102400);
+    memset(buf, 9, 102400);
+    g_assert_cmpint(bt_write(c, 0, buf, 102400, 0), ==, 0);
+    g_assert_true(bt_truncate(c, 51200, &error_abort_slot));
+    g_assert_true(bt_truncate(c, 40 << 20, &error_abort_slot));
+    bt_check_bytes(c, 0, 51200, 9);
+    bt_check_bytes(c, 51200, 200000, 0); /* what was cut off does not come back */
+    g_assert_cmpint(bt_write(c, (40 << 20) - 512, buf, 512, 0), ==, 0);
+    check_clean(t, block_client_node(c));
+    g_autoptr(Error) err = NULL;
+    g_assert_false(bt_truncate(c, 1000, &err));
+    g_assert_nonnull(strstr(error_text(err), "multiple of 512"));
+    block_client_free(c);
+    check_by_qemu(path);
+    c = open_image(t, path, "");
+    bt_check_bytes(c, (40 << 20) - 512, 512, 9);
+    bt_check_bytes(c, 51200, 200000, 0);
+    block_client_free(c);
+}
+
+static void test_prealloc(BlockTest *t, gconstpointer options)
+{
+    g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("size=1M,%s", (const char *)options);
+    bt_create(t, "qcow2", path, create);
+    BlockClient *c = open_image(t, path, "");
+    bt_check_bytes(c, 0, 1 << 20, 0);
+    check_clean(t, block_client_node(c));
+    int64_t size = block_size(block_file(block_client_node(c)));
+    g_assert_cmpint(bt_write(c, 12345, "abc", 3, 0), ==, 0);
+    g_assert_cmpint(block_size(block_file(block_client_node(c))), ==, size); /* nothing was allocated */
+    g_assert_true(bt_truncate(c, 2 << 20, &error_abort_slot));
+    bt_check_bytes(c, 1 << 20, 1 << 20, 0);
+    block_client_free(c);
+    check_by_qemu(path);
+}
+
+#define ADD(kind, label, arg)                                                                                \
+    g_test_add("/block/qcow2/" #kind "/" label, BlockTest, arg, setup, test_##kind, teardown)
+static void setup(BlockTest *t, gconstpointer data)
+{
+    bt_setup(t);
+}
+static void teardown(BlockTest *t, gconstpointer data)
+{
+    bt_teardown(t);
+}
+
+static const Flavour flavours[] = {
+    { "v3", "compat=1.1", "", false },
+    { "v2", "compat=0.10", "", false },
+    { "v2-backing", "compat=0.10,cluster_size=4k", "", true },
+    { "backing", "cluster_size=16k", "", true },
+    { "cluster-512", "cluster_size=512", "", false },
+    { "cluster-512-refcount-64", "cluster_size=512,refcount_bits=64",
+      "l2-cache-size=16k,refcount-cache-size=8k", false },
+    { "cluster-2M", "cluster_size=2M", "", false },
+    { "refcount-1", "cluster_size=4k,refcount_bits=1", "", false },
+    { "refcount-4", "cluster_size=1k,refcount_bits=4", "", false },
+    { "refcount-32", "cluster_size=8k,refcount_bits=32", "", false },
+    { "lazy", "lazy_refcounts=on,cluster_size=4k", "", false },
+    { "small-cache", "cluster_size=4k", "l2-cache-size=4k,refcount-cache-size=2k", true },
+    { "extended", "extended_l2=on", "", false },
+    { "extended-backing", "extended_l2=on,cluster_size=128k", "", true },
+    { "data-file", "data_file=@DATA@", "", false },
+    { "data-file-raw", "data_file=@DATA@,data_file_raw=on", "", false },
+    { "data-file-extended", "data_file=@DATA@,extended_l2=on", "", false },
+    { "direct", "cluster_size=4k", "cache.direct=on", false },
+    { "uring", "cluster_size=4k", "file.aio=io_uring", true },
+    { "preallocated", "preallocation=metadata", "", false },
+    { "detect-zeroes", "cluster_size=4k", "detect-zeroes=unmap", true },
+};
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(flavours); i++) {
+        g_autofree char *path = g_strdup_printf("/block/qcow2/model/%s", flavours[i].name);
+        g_test_add(path, BlockTest, &flavours[i], setup, test_model, teardown);
+    }
+    ADD(compressed, "zlib", "cluster_size=64k");
+    ADD(compressed, "zstd", "compression_type=zstd,cluster_size=16k");
+    ADD(compressed, "small", "cluster_size=4k,refcount_bits=2");
+    ADD(compressed, "extended", "extended_l2=on");
+    ADD(compressed, "v2", "compat=0.10");
+    ADD(snapshots, "v3", "cluster_size=4k");
+    ADD(snapshots, "v2", "compat=0.10");
+    ADD(snapshots, "extended", "extended_l2=on");
+    ADD(snapshots, "lazy", "lazy_refcounts=on,cluster_size=16k");
+    ADD(resize, "v3", "cluster_size=64k");
+    ADD(resize, "small", "cluster_size=512");
+    ADD(resize, "v2", "compat=0.10,cluster_size=4k");
+    ADD(resize, "extended", "extended_l2=on");
+    ADD(prealloc, "metadata", "preallocation=metadata");
+    ADD(prealloc, "falloc", "preallocation=falloc,cluster_size=4k");
+    ADD(prealloc, "full", "preallocation=full,extended_l2=on");
+    return g_test_run();
+}
