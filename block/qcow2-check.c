@@ -158,6 +158,7 @@ static int walk_l2(Check *k, int64_t offset)
     Qcow2 *q = k->q;
     QTable *t;
     int r = qcache_get(q, &q->l2, offset, &t);
+    k->last_host = 0; /* fragments are counted within a table */
     for (int64_t at = 0; r == 0 && at < q->cluster_size; at += q->entry_bytes) {
         if (!k->marks) {
             r = count_entry(k, t, at);
@@ -388,6 +389,7 @@ int qcow2_check_locked(Qcow2 *q, BlockCheck *res, unsigned fix)
     res->total_clusters = (block_size(q->node) + q->cluster_size - 1) >> q->cluster_bits;
     q->free_hint = k.file_clusters; /* repairs that allocate do so behind everything */
     q->lazy = false;
+    q->repairing = fix;
     int r = count_all(&k);
     r = r < 0 ? r : compare_counts(&k);
     if (r == 0) {
@@ -409,6 +411,7 @@ int qcow2_check_locked(Qcow2 *q, BlockCheck *res, unsigned fix)
             q->incompatible = left;
         }
     }
+    q->repairing = false;
     q->free_hint = 0;
     q->ready = ready;
     q->lazy = lazy;

@@ -240,6 +240,9 @@ static bool check_options(Create *k, Error **errp)
     if (o->extended_l2 && o->cluster_size < 16384) {
         return error_set(errp, "extended_l2=on needs clusters of 16k or more");
     }
+    if (o->data_file && strlen(o->data_file) > QCOW2_MAX_NAME) {
+        return error_set(errp, "the data file's name is too long for the header");
+    }
     if (o->data_file_raw && !o->data_file) {
         return error_set(errp, "data_file_raw=on needs data_file");
     }
@@ -349,11 +352,14 @@ static void write_skeleton(void *opaque)
             block[(i + 1) * bits / 8 - 1] = 1;
         }
     }
-    IoVec v;
-    iov_init_buf(&v, buf, 3 * cluster);
     k->ok = block_truncate(k->c, (int64_t)(3 * cluster), BLOCK_PREALLOC_OFF, k->errp);
-    int r = k->ok ? block_pwritev(k->c, 0, &v, BLK_FUA) : 0;
-    if (r < 0) {
+    int r = k->ok ? 0 : -EIO;
+    for (size_t at = 0; at < 3 * cluster && r == 0; at += cluster) { /* the rest of each is a hole */
+        IoVec v;
+        iov_init_buf(&v, buf + at, MIN(cluster, 4096));
+        r = block_pwritev(k->c, (int64_t)at, &v, at == 2 * cluster ? BLK_FUA : 0);
+    }
+    if (k->ok && r < 0) {
         k->ok = error_set_errno(k->errp, -r, "cannot write the header");
     }
 }

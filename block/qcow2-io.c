@@ -527,13 +527,14 @@ int qcow2_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
     do { /* across L2 tables, and clusters that lie side by side */
         total += next.bytes;
         r = total < bytes && next.kind != Q_COMPRESSED ? lookup(q, off + total, bytes - total, &next) : -1;
-    } while (r == 0 && next.kind == run.kind && (run.kind != Q_NORMAL || next.host == run.host + total));
+    } while (r == 0 && next.kind == run.kind && next.mapped == run.mapped &&
+             (!run.mapped || next.host == run.host + total));
     *out = (BlockExtent){ .bytes = total,
                           .allocated = run.kind != Q_UNALLOCATED,
                           .zero = run.kind == Q_ZERO,
                           .data = run.kind == Q_NORMAL || run.kind == Q_COMPRESSED,
                           .compressed = run.kind == Q_COMPRESSED };
-    if (run.kind == Q_NORMAL) {
+    if (run.mapped) {
         out->host = qcow2_data(q);
         out->host_off = run.host;
     }

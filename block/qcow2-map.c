@@ -153,15 +153,16 @@ int qmap_lookup(Qcow2 *q, int64_t off, int64_t bytes, QRun *run)
         if (r < 0) {
             return at == off ? r : 0; /* the good part first */
         }
-        bool copied = e & QCOW2_COPIED;
+        bool copied = e & QCOW2_COPIED, mapped = qmap_has_host(q, e);
         int64_t host = (int64_t)(e & QCOW2_OFFSET);
         for (; at < cluster_end; at = MIN((at & -unit) + unit, cluster_end)) {
             QKind kind = entry_kind(q, e, bitmap, (unsigned)((at - cluster) >> q->sc_bits));
+            int64_t here = host + (at - cluster);
             if (at == off) {
-                *run = (QRun){ .kind = kind, .entry = e, .host = host + (at - cluster), .in_place = copied };
+                *run = (QRun){ .kind = kind, .entry = e, .host = here, .mapped = mapped, .in_place = copied };
             } else if (kind != run->kind || (kind == Q_COMPRESSED && at == cluster) ||
-                       (kind == Q_NORMAL &&
-                        (host + at - cluster != run->host + (at - off) || copied != run->in_place))) {
+                       mapped != run->mapped || (mapped && here != run->host + (at - off)) ||
+                       (kind == Q_NORMAL && copied != run->in_place)) {
                 run->bytes = at - off;
                 return 0;
             }

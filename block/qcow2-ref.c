@@ -111,6 +111,7 @@ static void used_up_to(Qcow2 *q, int64_t end)
 /* New blocks for [k, k + n) from cluster `first` on, which they or their neighbours count. */
 static int blocks_create(Qcow2 *q, int64_t k, int64_t n, int64_t first)
 {
+    used_up_to(q, first + n);
     for (int64_t i = 0; i < n; i++) {
         QTable *t;
         int r = qcache_new(q, &q->refs, (first + i) << q->cluster_bits, &t);
@@ -125,7 +126,6 @@ static int blocks_create(Qcow2 *q, int64_t k, int64_t n, int64_t first)
             return r;
         }
     }
-    used_up_to(q, first + n);
     return 0;
 }
 
@@ -193,16 +193,23 @@ static int reftable_grow(Qcow2 *q, int64_t need)
     return 0;
 }
 
-/* Makes sure that block k exists. */
+/* Makes sure that block k exists. The first cluster it counts is a good place, unless something may be there
+ * already: then it lies behind everything. */
 static int block_ensure(Qcow2 *q, int64_t k)
 {
+    int64_t own = k * q->refs_per_block;
     if (k >= q->ref_entries) {
         int r = reftable_grow(q, k + 1);
         if (r < 0) {
             return r;
         }
     }
-    return q->reftable[k] ? 0 : blocks_create(q, k, 1, k * q->refs_per_block);
+    if (q->reftable[k]) {
+        return 0;
+    }
+    bool unused =
+        own >= q->fresh_from || (!qcow2_file(q)->grows_zero && !q->repairing && !qref_is_metadata(q, own, 1));
+    return blocks_create(q, k, 1, unused ? own : q->fresh_from);
 }
 
 int qref_set(Qcow2 *q, int64_t cluster, uint64_t count)

@@ -135,6 +135,7 @@ typedef struct Qcow2 {
     int64_t freed_clusters;
     int64_t comp_next; /* where the next compressed cluster may go on, 0: nowhere */
     bool ready;        /* the first write's preparations are made */
+    bool repairing;    /* counts are not to be trusted */
     bool broken;       /* corruption was found: no more writes */
     GArray *snapshots; /* QSnapshot */
     int64_t snapshots_offset, snapshots_bytes;
@@ -145,8 +146,9 @@ typedef enum { Q_UNALLOCATED, Q_ZERO, Q_NORMAL, Q_COMPRESSED } QKind;
 typedef struct QRun {
     QKind kind;
     int64_t bytes;  /* from the offset asked for */
-    int64_t host;   /* Q_NORMAL: of the first byte */
+    int64_t host;   /* of the first byte, when mapped */
     uint64_t entry; /* of the first cluster */
+    bool mapped;    /* a host cluster belongs to it, whatever it reads as */
     bool in_place;  /* Q_NORMAL: every cluster has one user */
 } QRun;
 

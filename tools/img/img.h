@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * tools/img/img.h - what rhea-img's commands share.
+ */
+#ifndef TOOLS_IMG_H
+#define TOOLS_IMG_H
+
+#include "rhea/block/driver.h"
+#include "rhea/util/text.h"
+
+#include <getopt.h>
+
+/* The program: one loop, one graph, the command's common options. */
+typedef struct Img {
+    Loop *loop;
+    BlockGraph *graph;
+    bool quiet, progress, image_opts, json, share;
+    const char *command;
+} Img;
+
+typedef struct ImgCommand {
+    const char *name;
+    int (*run)(Img *m, int argc, char **argv);
+    const char *usage, *help;
+} ImgCommand;
+extern const ImgCommand img_commands[]; /* ends with a NULL name */
+
+/* Each command lists the single letters it takes, getopt's way. Letters and long options every command
+ * understands are handled here: -h, -q, -p, -U, --image-opts, --output when the letters hold them. Returns
+ * the letter of the next option, IMG_LONG + n for the n-th of `more`, -1 at the end, '?' after an error
+ * message. */
+enum { IMG_LONG = 256, IMG_OPT_HELP = 1000, IMG_OPT_IMAGE_OPTS, IMG_OPT_OUTPUT };
+int img_getopt(Img *m, int argc, char **argv, const char *letters, const struct option *more);
+
+typedef enum { IMG_READ, IMG_WRITE } ImgMode;
+typedef struct ImgCache {
+    bool direct, no_flush, write_through;
+} ImgCache;
+bool img_parse_cache(const char *text, ImgCache *out, Error **errp);
+/* Opens an image by name, or by option text with --image-opts. `cache` may be NULL (writeback). */
+BlockNode *img_open(Img *m, const char *name, const char *format, ImgMode mode, const ImgCache *cache,
+                    Error **errp);
+BlockClient *img_open_client(Img *m, const char *name, const char *format, ImgMode mode,
+                             const ImgCache *cache, Error **errp);
+/* "rhea-img: message" and hint; frees. Returns 1. */
+int img_fail(Error *err);
+int img_complain(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+/* A size with suffix; relative ones are the caller's business. */
+bool img_size(const char *text, int64_t *out, Error **errp);
+void img_print_json(const Json *j);
+char *img_text_size(uint64_t bytes); /* "3.5 MiB", three digits; g_free */
+void img_progress(Img *m, int64_t done, int64_t total);
+void img_progress_end(Img *m);
+void img_co(Img *m, void (*fn)(void *opaque), void *opaque);
+
+/* Creates an image. `options` is "a=b,c=d" or NULL; size < 0: not given. backing may be NULL. */
+bool img_create(Img *m, const char *format, const char *name, const char *options, int64_t size,
+                const char *backing, const char *backing_format, bool say, Error **errp);
+/* The decoded creation options of a format, g_free after type_clear; NULL on failure. */
+void *img_create_options(const BlockFormatOps *f, const char *format, const char *options, int64_t size,
+                         const char *backing, const char *backing_format, Error **errp);
+const BlockDriver *img_format(const char *name, Error **errp);
+/* -o help. */
+int img_print_options(const char *format);
+
+int img_cmd_create(Img *m, int argc, char **argv);
+int img_cmd_resize(Img *m, int argc, char **argv);
+int img_cmd_info(Img *m, int argc, char **argv);
+int img_cmd_snapshot(Img *m, int argc, char **argv);
+int img_cmd_check(Img *m, int argc, char **argv);
+int img_cmd_map(Img *m, int argc, char **argv);
+int img_cmd_convert(Img *m, int argc, char **argv);
+int img_cmd_compare(Img *m, int argc, char **argv);
+int img_cmd_measure(Img *m, int argc, char **argv);
+int img_cmd_dd(Img *m, int argc, char **argv);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * tools/img/main.c - rhea-img: makes, shows, converts and checks disk images. Commands, options and exit
+ * codes are those of qemu-img.
+ *
+ * Threads: the main thread runs the loop; the block layer brings its workers.
+ */
+#include "img.h"
+#include "config.h"
+#include "rhea/util/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const ImgCommand img_commands[] = {
+    { "check", img_cmd_check,
+      "[-q] [-f FMT] [--output=human|json] [-r leaks|all] [-T CACHE] [-U] [--image-opts] FILE",
+      "Looks for leaked clusters and errors; -r repairs. Exit status: 0 sound, 1 the check failed, 2 errors, "
+      "3 leaks, 63 "
+      "the format has nothing to check." },
+    { "compare", img_cmd_compare,
+      "[-f FMT] [-F FMT] [-T CACHE] [-p] [-q] [-s] [-U] [--image-opts] FILE1 FILE2",
+      "Compares what guests see. -s: sizes and allocation, too. Exit status: 0 identical, 1 different, 2 and "
+      "above: "
+      "an error." },
+    { "convert", img_cmd_convert,
+      "[-c] [-p] [-q] [-n] [-U] [-W] [-f FMT] [-t CACHE] [-T CACHE] [-O FMT] [-B BACKING [-F FMT]] [-o "
+      "OPTIONS] "
+      "[-l SNAPSHOT] [-S SIZE] [-m N] [--salvage] [--target-is-zero] [--image-opts] [--target-image-opts] "
+      "FILE... OUTPUT",
+      "Copies one image, or several one behind the other, to a new one. -c compresses, -n writes into an "
+      "image that "
+      "exists, -l takes an internal snapshot, -m sets the number of parallel requests (8), -W lets them "
+      "write in any "
+      "order, -S how many zeros make a gap (4k, 0: none), --salvage goes on behind read errors." },
+    { "create", img_cmd_create, "[-q] [-f FMT] [-b BACKING [-F FMT]] [-u] [-o OPTIONS] FILE [SIZE]",
+      "Makes an image. -o help lists the format's options; -u does not look at the backing file." },
+    { "dd", img_cmd_dd,
+      "[-U] [-f FMT] [-O FMT] [--image-opts] [bs=SIZE] [count=N] [skip=N] if=INPUT of=OUTPUT",
+      "Copies a part of an image to a new one." },
+    { "info", img_cmd_info, "[-f FMT] [--output=human|json] [--backing-chain] [-U] [--image-opts] FILE",
+      "Shows what an image is." },
+    { "map", img_cmd_map,
+      "[-f FMT] [--start-offset=OFF] [--max-length=LEN] [--output=human|json] [-U] [--image-opts] FILE",
+      "Shows where the data lies." },
+    { "measure", img_cmd_measure,
+      "[--output=human|json] [-O FMT] [-o OPTIONS] [--size SIZE | [-f FMT] [-l SNAPSHOT] [-U] [--image-opts] "
+      "FILE]",
+      "Shows how much space a new image would take." },
+    { "resize", img_cmd_resize,
+      "[-f FMT] [--preallocation=MODE] [-q] [--shrink] [--image-opts] FILE [+|-]SIZE",
+      "Changes the size the guest sees; a smaller one needs --shrink." },
+    { "snapshot", img_cmd_snapshot,
+      "[-q] [-U] [-f FMT] [--image-opts] [-l | -a NAME | -c NAME | -d NAME] FILE",
+      "Lists, applies, creates and deletes internal snapshots." },
+    { NULL },
+};
+
+static void help(void)
+{
+    printf("rhea-img version " RHEA_VERSION
+           "\nusage: rhea-img COMMAND [OPTIONS]\nDisk image utility\n\nCommands:\n");
+    for (const ImgCommand *c = img_commands; c->name; c++) {
+        printf("  %s %s\n      %s\n", c->name, c->usage, c->help);
+    }
+    printf("\nFMT is one of:");
+    for (unsigned i = 0; block_driver_name_names[i]; i++) {
+        printf(" %s", block_driver_name_names[i]);
+    }
+    printf("; it is found out when not given.\n"
+           "CACHE is none, writeback, writethrough, directsync or unsafe.\n"
+           "SIZE is in bytes, or with a suffix k, M, G, T, P, E (powers of 1024).\n"
+           "FILE may be json:{...}; with --image-opts it is key=value text as -blockdev takes it.\n"
+           "-p shows progress, -q says nothing but errors, -U opens an image that is in use.\n");
+}
+
+int main(int argc, char **argv)
+{
+    log_set_program("rhea-img");
+    if (argc < 2) {
+        fprintf(stderr, "rhea-img: no command given\nTry 'rhea-img --help' for more information\n");
+        return 1;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        help();
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("rhea-img version " RHEA_VERSION "\n");
+        return 0;
+    }
+    const ImgCommand *c = img_commands;
+    const char *names[32];
+    unsigned n = 0;
+    for (; c->name && strcmp(c->name, argv[1]) != 0; c++) {
+        names[n++] = c->name;
+    }
+    if (!c->name) {
+        Error *err = NULL;
+        names[n] = NULL;
+        error_set(&err, "there is no command '%s'", argv[1]);
+        error_hint_nearest(&err, argv[1], names);
+        error_hint(&err, "try 'rhea-img --help'");
+        return img_fail(err);
+    }
+    role_become_main();
+    Img m = { .command = c->name };
+    m.loop = loop_new("img");
+    m.graph = block_graph_new(m.loop);
+    optind = 1;
+    int status = c->run(&m, argc - 1, argv + 1);
+    fflush(stdout);
+    block_graph_free(m.graph);
+    loop_free(m.loop);
+    return status;
+}
