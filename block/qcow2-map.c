@@ -40,6 +40,8 @@ static int table_make(Qcow2 *q, uint32_t i, QTable **out)
         r = qcache_get(q, &q->l2, (int64_t)was, &old);
         if (r == 0) {
             memcpy(t->data, old->data, (size_t)q->cluster_size);
+            t->fresh = true; /* making room may have committed it, still empty */
+            qcache_touch(&q->l2, t, 0, (uint32_t)q->cluster_size);
         }
     }
     if (r < 0) {
