@@ -129,8 +129,9 @@ static Entries emit_entries(T1 *t)
     Asm *a = &t->hot;
     Entries e = { 0 };
     if (t->crossing) {
-        e.linked = e.pad = a->p;
+        e.linked = a->p;
         t1_emit_rip(t, a, T1_, t->rip);
+        e.pad = a->p; /* pcbase is the callee's */
         e_jmp_to(a, t->thunk->jump - t->rx_off);
     }
     e.entry = a->p;

@@ -428,6 +428,9 @@ static void routine(Gen *g)
     unsigned r = free_reg(g), first = g->b->n;
     uint8_t *imm = mov_address(g, r);
     begin(g);
+    for (unsigned n = r >= 8 ? 3 : 2; (g->b->at + g->b->len + n) % 4096 >= 4096 - 64 && (g->b->at + g->b->len + n) % 4096 < 4095;) {
+        PUT(g, 0x90); /* so that it returns to an instruction that crosses into the next page */
+    }
     if (r >= 8) {
         PUT(g, 0x41);
     }
