@@ -65,6 +65,13 @@ static void glue_wire_gsis(PcBoard *s, PcGlue *g)
     }
 }
 
+/* Is the tick on its way through the 8259 or the I/O APIC? */
+static bool glue_tick_pending(void *opaque)
+{
+    PcBoard *s = opaque;
+    return i8259_waits(s->pic_master, 0) || ioapic_waits(s->ioapic, 2);
+}
+
 /* Timers of the HPET may use any I/O APIC input that hpet-intcap names; its legacy outputs are the ISA
  * lines 0 and 8, through which PIT and RTC then go. */
 static bool glue_wire_hpet(Machine *m, PcBoard *s, PcGlue *g, Device *pit, Error **errp)
@@ -91,6 +98,8 @@ static bool glue_wire_hpet(Machine *m, PcBoard *s, PcGlue *g, Device *pit, Error
         irq_connect(device_irq(pit, 0), &hpet_legacy_sink, hpet, 0);
     }
     irq_connect(device_irq(s->rtc, 0), &hpet_legacy_sink, hpet, 1);
+    s->hpet_dev = hpet;
+    hpet_set_pending(hpet, glue_tick_pending, s);
     return true;
 }
 
@@ -137,9 +146,31 @@ static void ferr_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val G_
 
 /* ---- CPUs ---- */
 
+/* IRQ 0 was taken: the PIT's, or the HPET's in its place. */
+static void glue_tick_taken(PcBoard *s)
+{
+    if (s->timer) {
+        i8254_taken(s->timer);
+    }
+    if (s->hpet_dev) {
+        hpet_taken(s->hpet_dev);
+    }
+}
+
 static int glue_pic_ack(void *opaque)
 {
-    return i8259_ack(opaque);
+    PcBoard *s = opaque;
+    int vector = i8259_ack(s->pic_master);
+    glue_tick_taken(s);
+    return vector;
+}
+
+static void glue_vector_taken(void *opaque, uint8_t vector)
+{
+    PcBoard *s = opaque;
+    if (ioapic_edge_vector(s->ioapic, 2) == vector) {
+        glue_tick_taken(s);
+    }
 }
 
 /* INT of the master goes to LINT0 of every local APIC, or straight to the pin of a CPU that has none. */
@@ -194,7 +225,7 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
     for (unsigned i = 0; i < s->tables.n_cpus; i++) {
         X86Cpu *cpu = x86_cpu(m->cpus[i]);
         cpu->pic_ack = glue_pic_ack;
-        cpu->pic_opaque = s->pic_master;
+        cpu->pic_opaque = s;
         cpu->no_smm = s->smm == OFF;
         cpu->ferr = glue_ferr;
         cpu->ferr_opaque = g;
@@ -203,6 +234,7 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
         }
     }
     apic_set_eoi_target(m, s->ioapic);
+    apic_on_take(m, glue_vector_taken, s);
     return true;
 }
 
@@ -298,6 +330,8 @@ bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp)
         if (!pit || !device_create(m, &pcspk_type, m->unattached, NULL, isa, errp, NULL)) {
             return false;
         }
+        s->timer = pit;
+        i8254_set_pending(pit, glue_tick_pending, s);
     }
     Device *port92 = device_create(m, &port92_type, m->unattached, NULL, isa, errp, NULL);
     if (!port92 || (s->hpet && !glue_wire_hpet(m, s, g, pit, errp))) {

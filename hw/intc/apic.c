@@ -76,6 +76,8 @@ struct ApicBus {
     Device *ioapic;
     MemRegion page;
     bool inside;            /* the accelerator has the APICs; these hold their state while vCPUs are parked */
+    void (*on_take)(void *opaque, uint8_t vector);
+    void *take_opaque;
 };
 
 /* --- vectors --- */
@@ -636,6 +638,9 @@ static int op_ack(void *opaque)
     }
     apic_update(a);
     pthread_mutex_unlock(&a->bus->lock);
+    if (v >= 0 && a->bus->on_take) {
+        a->bus->on_take(a->bus->take_opaque, (uint8_t)v);
+    }
     return v;
 }
 
@@ -1039,6 +1044,30 @@ void apic_set_eoi_target(Machine *m, Device *ioapic)
     ApicBus *bus = bus_of(m);
     if (bus) {
         bus->ioapic = ioapic;
+    }
+}
+
+bool apic_vector_waits(Machine *m, uint8_t vector)
+{
+    ApicBus *bus = bus_of(m);
+    bool waits = false;
+    if (!bus) {
+        return false;
+    }
+    pthread_mutex_lock(&bus->lock);
+    for (unsigned i = 0; i < bus->n && !waits; i++) {
+        waits = bus->apics[i] && bit_get(bus->apics[i]->irr, vector);
+    }
+    pthread_mutex_unlock(&bus->lock);
+    return waits;
+}
+
+void apic_on_take(Machine *m, void (*fn)(void *opaque, uint8_t vector), void *opaque)
+{
+    ApicBus *bus = bus_of(m);
+    if (bus) {
+        bus->on_take = fn;
+        bus->take_opaque = opaque;
     }
 }
 

@@ -157,6 +157,15 @@ bool i8259_int_level(Device *dev)
     return level;
 }
 
+bool i8259_waits(Device *dev, unsigned pin)
+{
+    Pic *p = dev_as(Pic, dev);
+    pthread_mutex_lock(&p->lock);
+    bool waits = !p->step && (pic_irr(p) & ~p->imr) >> pin & 1;
+    pthread_mutex_unlock(&p->lock);
+    return waits;
+}
+
 Device *i8259_slave(Device *master)
 {
     Pic *p = dev_as(Pic, master)->slave;

@@ -9,6 +9,7 @@
  * Threads:        a leaf object: `lock` guards everything, registers are dispatched without a domain;
  *                 msi_send() is called with the lock held.
  */
+#include "rhea/hw/apic.h"
 #include "rhea/hw/intc.h"
 #include "rhea/system/machine.h"
 #include <pthread.h>
@@ -109,6 +110,22 @@ void ioapic_eoi(Device *dev, uint8_t vector)
     pthread_mutex_lock(&s->lock);
     ioapic_eoi_locked(s, vector);
     pthread_mutex_unlock(&s->lock);
+}
+
+int ioapic_edge_vector(Device *dev, unsigned pin)
+{
+    Ioapic *s = dev_as(Ioapic, dev);
+    pthread_mutex_lock(&s->lock);
+    uint64_t rte = s->rte[pin];
+    pthread_mutex_unlock(&s->lock);
+    bool edge = !(rte & (RTE_MASKED | RTE_LEVEL)) && RTE_MODE(rte) <= MODE_LOWEST;
+    return edge ? (int)(rte & RTE_VECTOR) : -1;
+}
+
+bool ioapic_waits(Device *dev, unsigned pin)
+{
+    int v = ioapic_edge_vector(dev, pin);
+    return v >= 0 && apic_vector_waits(dev->machine, (uint8_t)v);
 }
 
 static uint32_t ioapic_read_reg(const Ioapic *s)

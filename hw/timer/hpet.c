@@ -3,11 +3,13 @@
  * Models:         IA-PC HPET specification 1.0a: 64-bit main counter of 10 ns, up to 32 comparators,
  *                 one-shot and periodic, 32-bit mode, edge and level interrupts, legacy replacement,
  *                 delivery by message (property msi).
- * Does not model: comparators that differ from each other; interrupts closer than 10 us are merged.
+ * Does not model: comparators that differ from each other; interrupts closer than 10 us are merged, but timer
+ * 0's in place of the PIT follow when no CPU could take them in time (tickdebt.h).
  * Threads:        the device's domain; PIT and RTC, which feed hpet_legacy_sink, share it.
  *
  * Nothing ticks: the counter is the virtual clock plus an offset, each comparator has one timer.
  */
+#include "hw/timer/tickdebt.h"
 #include "rhea/hw/timer.h"
 #include "rhea/system/machine.h"
 
@@ -65,6 +67,7 @@ struct Hpet {
     uint64_t counter;   /* while halted: the count; while running: what to add to the clock */
     bool fed[2];        /* levels of PIT and RTC */
     uint32_t level_out; /* timers that hold a line */
+    TickDebt debt;      /* of timer 0 while it stands in for the PIT */
     HpetTimer t[HPET_MAX_TIMERS];
 };
 
@@ -165,6 +168,47 @@ static void hpet_arm(Hpet *h, HpetTimer *t, int64_t at_least)
     timer_arm(&t->timer, MAX((now / HPET_NS + (int64_t)d) * HPET_NS, at_least));
 }
 
+/* The guest set the timer anew. */
+static void hpet_restart(Hpet *h, HpetTimer *t)
+{
+    h->debt.owed = t->n ? h->debt.owed : 0;
+    hpet_arm(h, t, 0);
+}
+
+static bool hpet_keeps_ticks(const Hpet *h, const HpetTimer *t)
+{
+    return h->debt.pending && t->n == 0 && hpet_legacy(h) && t->period &&
+           (t->config & (TN_ENABLE | TN_PERIODIC | TN_LEVEL | TN_FSB)) == (TN_ENABLE | TN_PERIODIC);
+}
+
+/* Moves the comparator to its first value after now. Result: how many it passed. */
+static uint64_t hpet_advance(HpetTimer *t, uint64_t now)
+{
+    bool narrow = hpet_is_32bit(t);
+    uint64_t period = narrow ? (uint32_t)t->period : t->period, late = now - t->comparator;
+    if (!period || (narrow ? (int32_t)late : (int64_t)late) < 0) {
+        return 0;
+    }
+    uint64_t n = (narrow ? (uint32_t)late : late) / period + 1;
+    t->comparator += n * period;
+    t->comparator &= narrow ? UINT32_MAX : UINT64_MAX;
+    return n;
+}
+
+/* The timer comes for a match, or to look whether an interrupt that is owed may come. */
+static void hpet_fire_kept(Hpet *h, HpetTimer *t)
+{
+    uint64_t passed = hpet_advance(t, hpet_counter(h));
+    int64_t now = clock_now(h->dev.machine->clock);
+    if (tick_due(&h->debt, passed, t->period * HPET_NS)) {
+        hpet_interrupt(h, t);
+    }
+    hpet_arm(h, t, now + HPET_MIN_NS);
+    if (h->debt.owed && hpet_distance(t, hpet_counter(h)) > h->debt.retry_ns / HPET_NS) {
+        timer_arm(&t->timer, now + h->debt.retry_ns);
+    }
+}
+
 static void hpet_fire(void *opaque)
 {
     HpetTimer *t = opaque;
@@ -172,18 +216,36 @@ static void hpet_fire(void *opaque)
     if (!(h->config & CFG_ENABLE)) {
         return;
     }
-    uint64_t now = hpet_counter(h);
+    if (hpet_keeps_ticks(h, t)) {
+        hpet_fire_kept(h, t);
+        return;
+    }
     if (t->config & TN_PERIODIC && t->period) {
-        /* The comparator goes to its first value after now; what lies between is merged into one. */
-        uint64_t late = hpet_is_32bit(t) ? (uint32_t)(now - t->comparator) : now - t->comparator;
-        uint64_t period = hpet_is_32bit(t) ? (uint32_t)t->period : t->period;
-        if (period) {
-            t->comparator += (late / period + 1) * period;
-        }
-        t->comparator &= hpet_is_32bit(t) ? UINT32_MAX : UINT64_MAX;
+        hpet_advance(t, hpet_counter(h)); /* what lies between is merged into one */
     }
     hpet_interrupt(h, t);
     hpet_arm(h, t, clock_now(h->dev.machine->clock) + HPET_MIN_NS);
+}
+
+void hpet_set_pending(Device *dev, bool (*pending)(void *opaque), void *opaque)
+{
+    Hpet *h = dev_as(Hpet, dev);
+    h->debt.pending = pending;
+    h->debt.opaque = opaque;
+}
+
+void hpet_taken(Device *dev)
+{
+    Hpet *h = dev_as(Hpet, dev);
+    if (domain_current()) {
+        return;
+    }
+    domain_lock(dev->domain);
+    HpetTimer *t = &h->t[0];
+    if (hpet_keeps_ticks(h, t) && (h->debt.owed || (int64_t)(hpet_counter(h) - t->comparator) >= 0)) {
+        hpet_fire_kept(h, t);
+    }
+    domain_unlock(dev->domain);
 }
 
 static void hpet_legacy_set(void *sink, unsigned pin, bool level)
@@ -240,7 +302,7 @@ static void hpet_write_config(Hpet *h, uint32_t val)
     h->counter = h->config & CFG_ENABLE ? count - hpet_clock(h) : count;
     hpet_update(h);
     for (unsigned n = 0; n < h->n_timers; n++) {
-        hpet_arm(h, &h->t[n], 0);
+        hpet_restart(h, &h->t[n]);
     }
 }
 
@@ -261,7 +323,7 @@ static void hpet_write_timer_config(Hpet *h, HpetTimer *t, uint32_t val)
         h->status &= ~(1u << t->n);
     }
     hpet_update(h);
-    hpet_arm(h, t, 0);
+    hpet_restart(h, t);
 }
 
 /* 2.3.9: in periodic mode a write sets the period, with SETVAL the accumulator (the comparator) as well. */
@@ -280,7 +342,7 @@ static void hpet_write_comparator(Hpet *h, HpetTimer *t, uint64_t val, uint64_t 
     }
     t->setval_high = !high_only && mask == UINT32_MAX && t->config & TN_SETVAL;
     t->config &= ~TN_SETVAL;
-    hpet_arm(h, t, 0);
+    hpet_restart(h, t);
 }
 
 static void hpet_write_timer(Hpet *h, HpetTimer *t, unsigned reg, uint64_t val, uint64_t mask)
@@ -364,6 +426,7 @@ static void hpet_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     Hpet *h = dev_as(Hpet, dev);
     h->config = h->status = h->level_out = 0;
+    h->debt.owed = h->debt.retry_ns = 0;
     h->counter = 0;
     unsigned first = 0; /* the route that reads back after reset is one that works */
     while (!(h->intcap >> first & 1)) {
@@ -424,6 +487,7 @@ static const VmField hpet_fields[] = {
     VM_U32(Hpet, status),
     VM_U64(Hpet, counter),
     VM_STRUCT_ARRAY(Hpet, t, hpet_timer_state),
+    VM_TICK_DEBT(Hpet, debt),
     { 0 },
 };
 static const VmState hpet_state = {

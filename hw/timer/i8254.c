@@ -7,9 +7,12 @@
  *                 output.
  * Threads:        the device's domain.
  *
+ * Periodic edges that no CPU could take in time follow (lost_tick_policy=delay, tickdebt.h).
+ *
  * Nothing ticks. A counter is the clock pulse at which its counting element was loaded plus what was
  * loaded; count and OUT follow from the virtual clock. One timer exists, for the rising edges of OUT0.
  */
+#include "hw/timer/tickdebt.h"
 #include "rhea/hw/isa.h"
 #include "rhea/hw/timer.h"
 #include "rhea/system/machine.h"
@@ -20,6 +23,7 @@ enum { STATUS_OUT = 0x80, STATUS_NULL = 0x40 };
 /* Two edges of OUT0 closer than this reach the guest as one; a host timer cannot do better, and a guest
  * must not be able to keep the main loop busy. */
 enum { PIT_MIN_EDGE_NS = 20000 };
+enum { LOST_DISCARD, LOST_DELAY };
 
 typedef struct PitCounter {
     uint8_t mode, access, bcd;
@@ -46,7 +50,10 @@ typedef struct Pit {
     MemRegion regs; /* wiring */
     IrqLine irq;
     Timer timer;
-    PitCounter c[3]; /* guest-visible state */
+    int lost_tick_policy; /* configuration */
+    PitCounter c[3];      /* guest-visible state */
+    TickDebt debt;
+    uint64_t rise;        /* pulse of the next edge; 0: none */
 } Pit;
 
 static uint64_t pit_pulses(int64_t ns)
@@ -195,7 +202,8 @@ static void pit_update_irq(Pit *p)
     if (out || !pit_is_periodic(c)) {
         irq_set(&p->irq, out);
     }
-    uint64_t rise = pit_next_rise(c, now);
+    uint64_t rise = p->rise = pit_next_rise(c, now);
+    p->debt.owed = 0; /* counter 0 was programmed, or the machine reset */
     if (!rise) {
         timer_cancel(&p->timer);
         return;
@@ -203,14 +211,46 @@ static void pit_update_irq(Pit *p)
     timer_arm(&p->timer, pit_pulse_time(rise));
 }
 
+static bool pit_keeps_ticks(const Pit *p)
+{
+    const PitCounter *c = &p->c[0];
+    return p->debt.pending && p->lost_tick_policy == LOST_DELAY && pit_is_periodic(c) && c->active;
+}
+
+static void pit_edge(Pit *p)
+{
+    irq_set(&p->irq, false);
+    irq_set(&p->irq, true);
+}
+
+/* The timer comes for an edge that is due, or to look whether one that is owed may come. */
+static void pit_fire_kept(Pit *p, uint64_t now)
+{
+    PitCounter *c = &p->c[0];
+    uint64_t due = p->rise && now >= p->rise ? 1 + (now - p->rise) / c->active : 0;
+    if (tick_due(&p->debt, due, (uint64_t)c->active * 1000000000 / PIT_HZ)) {
+        pit_edge(p);
+    }
+    pit_sync(c, now);
+    p->rise = pit_next_rise(c, now);
+    int64_t soon = clock_now(p->dev.machine->clock);
+    int64_t at = MAX(pit_pulse_time(p->rise), soon + PIT_MIN_EDGE_NS);
+    if (p->rise) {
+        timer_arm(&p->timer, p->debt.owed ? MIN(at, soon + p->debt.retry_ns) : at);
+    }
+}
+
 static void pit_fire(void *opaque)
 {
     Pit *p = opaque;
     PitCounter *c = &p->c[0];
     uint64_t now = pit_now(p);
-    irq_set(&p->irq, false);
+    if (pit_keeps_ticks(p)) {
+        pit_fire_kept(p, now);
+        return;
+    }
     pit_sync(c, now);
-    irq_set(&p->irq, true);
+    pit_edge(p);
     /* Modes 4, 5, 0 and 1 stay high from here on; 2 and 3 come back. */
     uint64_t rise = pit_next_rise(c, now);
     if (rise) {
@@ -434,6 +474,28 @@ void i8254_set_gate(Device *dev, unsigned channel, bool level)
     }
 }
 
+void i8254_set_pending(Device *dev, bool (*pending)(void *opaque), void *opaque)
+{
+    Pit *p = dev_as(Pit, dev);
+    p->debt.pending = pending;
+    p->debt.opaque = opaque;
+}
+
+/* On the vCPU's thread: on a busy host it need not wait for the timer's, and ticks follow at once. */
+void i8254_taken(Device *dev)
+{
+    Pit *p = dev_as(Pit, dev);
+    if (domain_current()) {
+        return;
+    }
+    domain_lock(dev->domain);
+    uint64_t now = pit_now(p);
+    if (pit_keeps_ticks(p) && (p->debt.owed || (p->rise && now >= p->rise))) {
+        pit_fire_kept(p, now);
+    }
+    domain_unlock(dev->domain);
+}
+
 bool i8254_gate(Device *dev, unsigned channel)
 {
     return dev_as(Pit, dev)->c[channel].gate;
@@ -467,6 +529,8 @@ static void pit_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     for (unsigned i = 0; i < 3; i++) {
         p->c[i] = (PitCounter){ .access = ACCESS_WORD, .gate = i != 2 }; /* gates 0 and 1 are tied high */
     }
+    p->debt.owed = p->debt.retry_ns = 0;
+    p->rise = 0;
     timer_cancel(&p->timer);
 }
 
@@ -486,6 +550,9 @@ static bool pit_post_load(void *opaque, Error **errp)
             (c->reload && c->switch_at < c->start)) {
             return error_set(errp, "counter %u of the PIT runs without a count or out of time", i);
         }
+    }
+    if (p->rise > end) {
+        return error_set(errp, "the PIT's next edge is out of time");
     }
     PitCounter c = p->c[0];
     pit_sync(&c, pit_now(p));
@@ -528,8 +595,16 @@ static const VmField pit_counter_fields[] = {
 static const VmState pit_counter_state = {
     .name = "pit-counter", .version = 1, .oldest = 1, .fields = pit_counter_fields
 };
+static const char *const pit_policies[] = { "discard", "delay", NULL };
+static const Prop pit_props[] = {
+    PROP_ENUM(Pit, lost_tick_policy, "lost_tick_policy", LOST_DELAY, pit_policies,
+              "Ticks that no CPU could take in time: discard, or delay (they follow)"),
+    { 0 },
+};
 static const VmField pit_fields[] = { VM_STRUCT_ARRAY(Pit, c, pit_counter_state),
                                       VM_TIMER(Pit, timer),
+                                      VM_TICK_DEBT(Pit, debt),
+                                      VM_U64(Pit, rise),
                                       { 0 } };
 static const VmState pit_state = {
     .name = "i8254", .version = 1, .oldest = 1, .fields = pit_fields, .post_load = pit_post_load
@@ -543,6 +618,7 @@ const DeviceType i8254_type = {
     .bus_type = &isa_bus_type,
     .bus_ops = &pit_isa,
     .internal = true,
+    .props = pit_props,
     .vmstate = &pit_state,
     .realize = pit_realize,
     .reset = pit_reset,

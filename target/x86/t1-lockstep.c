@@ -72,12 +72,17 @@ bool t1_lockstep_repeatable(const X86Insn *d)
     return d->row && (!(x->attrs & RA_NOFUZZ) || t1_rows()[d->row].cls == T1C_MOV_RC);
 }
 
+/* Neither does code that reads what another instruction of it leaves undefined: SHL, PUSHF makes AF visible, which is the host's
+ * in translated code. */
 static bool repeatable(const T1Code *c)
 {
+    uint32_t undef = 0;
     for (unsigned i = 0; i < c->n_insns; i++) {
-        if (!t1_lockstep_repeatable(&c->insn[i])) {
+        const X86Row *x = &x86_rows[c->insn[i].row];
+        if (!t1_lockstep_repeatable(&c->insn[i]) || x->fl_read & undef) {
             return false;
         }
+        undef = (undef & ~(uint32_t)x->fl_written) | x->fl_undef;
     }
     return true;
 }

@@ -177,6 +177,47 @@ static void test_legacy(void)
     teardown(h);
 }
 
+static bool takes_none(void *opaque)
+{
+    return *(bool *)opaque;
+}
+
+/* Timer 0 in the PIT's place: ticks that no CPU took follow, the next at once when one was taken. */
+static void test_lost_ticks(void)
+{
+    enum { MS = 1000000, TICK = 4 * MS / 10 };
+    Hpet *h = setup("4", "off");
+    bool busy = false;
+    unsigned *rises = &h->tm->rises[HPET_LINE_IRQ0];
+    hpet_set_pending(h->dev, takes_none, &busy);
+    put(h, CONFIG, 3);
+    put(h, T0, 0x04c);
+    put(h, T0 + CMP, get(h, COUNTER) + TICK);
+    put(h, T0 + CMP, TICK);
+    tm_step(h->tm, 100 * MS + 10);
+    g_assert_cmpuint(*rises, ==, 25);
+    busy = true;
+    tm_step(h->tm, 40 * MS);
+    g_assert_cmpuint(*rises, ==, 25);
+    busy = false;
+    hpet_taken(h->dev);
+    hpet_taken(h->dev);
+    g_assert_cmpuint(*rises, ==, 27);
+    tm_step(h->tm, 40 * MS); /* eight more that are owed, and ten that are due */
+    g_assert_cmpuint(*rises, ==, 45);
+    tm_step(h->tm, 40 * MS);
+    g_assert_cmpuint(*rises, ==, 55);
+    busy = true; /* a new period forgets what is owed */
+    tm_step(h->tm, 40 * MS);
+    busy = false;
+    put(h, T0, 0x04c);
+    put(h, T0 + CMP, get(h, COUNTER) + TICK);
+    put(h, T0 + CMP, TICK);
+    hpet_taken(h->dev);
+    g_assert_cmpuint(*rises, ==, 55);
+    teardown(h);
+}
+
 static void test_message(void)
 {
     Hpet *h = setup("4", "on");
@@ -201,6 +242,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hpet/periodic", test_periodic);
     g_test_add_func("/hpet/level", test_level);
     g_test_add_func("/hpet/legacy-replacement", test_legacy);
+    g_test_add_func("/hpet/lost-ticks", test_lost_ticks);
     g_test_add_func("/hpet/message", test_message);
     return g_test_run();
 }

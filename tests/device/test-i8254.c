@@ -268,6 +268,81 @@ static void test_port61(void)
     isatest_free(t);
 }
 
+/* --- ticks that no CPU could take yet --- */
+
+typedef struct Taker {
+    IrqLine *line;
+    bool waits, busy; /* an edge came; nobody takes it */
+    unsigned edges;
+} Taker;
+
+static bool taker_waits(void *opaque)
+{
+    return ((Taker *)opaque)->waits;
+}
+
+static void taker_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
+{
+    Taker *k = sink;
+    k->edges += level;
+    k->waits |= level && k->busy;
+}
+
+static const IrqSinkOps taker_sink = { .set = taker_set };
+
+static unsigned edges_in(IsaTest *t, Taker *k, int64_t ns)
+{
+    unsigned before = k->edges;
+    tm_step(t->tm, ns);
+    return k->edges - before;
+}
+
+static void test_lost_ticks(void)
+{
+    enum { MS = 1000000, COUNT = PIT_HZ / 250 }; /* 4 ms */
+    IsaTest *t = isatest_new();
+    Device *pit = isatest_add(t, &i8254_type);
+    isatest_add(t, &pcspk_type);
+    Taker k = { .line = device_irq(pit, 0) };
+    irq_connect(k.line, &taker_sink, &k, 0);
+    i8254_set_pending(pit, taker_waits, &k);
+    program(t, 0, 2, COUNT, false);
+    g_assert_cmpuint(edges_in(t, &k, 100 * MS), ==, 25);
+    k.busy = true; /* 40 ms in which nobody takes any: the first edge waits, nine are owed */
+    g_assert_cmpuint(edges_in(t, &k, 40 * MS), ==, 1);
+    k.busy = k.waits = false;
+    unsigned soon = edges_in(t, &k, 10 * MS);
+    g_assert_cmpuint(soon, >=, 9); /* long before they could have come by themselves */
+    g_assert_cmpuint(soon + edges_in(t, &k, 50 * MS), ==, 9 + 15);
+    g_assert_cmpuint(edges_in(t, &k, 100 * MS), ==, 25); /* and no more than that */
+
+    k.busy = true; /* of a very long time 200 ms are made up for */
+    g_assert_cmpuint(edges_in(t, &k, 5000 * (int64_t)MS), ==, 1);
+    k.busy = k.waits = false;
+    soon = edges_in(t, &k, 100 * MS);
+    g_assert_cmpuint(soon, >=, 50 + 24);
+    g_assert_cmpuint(soon, <=, 50 + 26);
+    g_assert_cmpuint(edges_in(t, &k, 100 * MS), ==, 25);
+
+    k.busy = true; /* told that one was taken, it sends the next at once */
+    edges_in(t, &k, 40 * MS);
+    k.busy = k.waits = false;
+    for (unsigned i = 0; i < 9; i++) {
+        unsigned before = k.edges;
+        i8254_taken(pit);
+        g_assert_cmpuint(k.edges - before, ==, 1);
+    }
+    i8254_taken(pit);
+    g_assert_cmpuint(edges_in(t, &k, 40 * MS), ==, 10);
+
+    k.busy = true; /* programming it anew forgets them */
+    edges_in(t, &k, 40 * MS);
+    k.busy = k.waits = false;
+    program(t, 0, 2, COUNT, false);
+    g_assert_cmpuint(edges_in(t, &k, 39 * MS), ==, 9);
+    isatest_free(t);
+}
+
 static void test_fast_counter(void)
 {
     IsaTest *t = setup(); /* a hostile rate does not make a timer per pulse */
@@ -290,5 +365,6 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/access", test_access);
     g_test_add_func("/i8254/port61", test_port61);
     g_test_add_func("/i8254/fast-counter", test_fast_counter);
+    g_test_add_func("/i8254/lost-ticks", test_lost_ticks);
     return g_test_run();
 }

@@ -21,6 +21,11 @@ Device *apic_create(Machine *m, Vcpu *cpu, Device *parent, Error **errp);
 void apic_set_eoi_target(Machine *m, Device *ioapic);
 /* LINT0 (8259's INT) and LINT1 (NMI). apic: X86Cpu.apic. Any thread. */
 void apic_set_lint(void *apic, unsigned pin, bool level);
+/* Does some local APIC hold a request for this vector that its CPU has not taken? Any thread. */
+bool apic_vector_waits(Machine *m, uint8_t vector);
+/* fn is told each vector that a CPU takes, on the vCPU's thread, without a lock. While the machine is
+ * built. */
+void apic_on_take(Machine *m, void (*fn)(void *opaque, uint8_t vector), void *opaque);
 /* `info lapic` of one vCPU. */
 void apic_print(Vcpu *cpu, GString *out);
 

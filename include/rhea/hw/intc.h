@@ -24,6 +24,7 @@ Device *i8259_slave(Device *master);
  * gives the spurious IR7 (slave: 15). Any thread, no lock of INT's sink held. */
 int i8259_ack(Device *master);
 bool i8259_int_level(Device *master); /* is INT asserted? */
+bool i8259_waits(Device *chip, unsigned pin); /* is a request of this input, not masked, not acknowledged yet? */
 
 /* "ioapic": no bus; property version (0x11 or 0x20). Exported region 0: 4 KiB, usually at FEC00000h.
  * Interrupts leave as messages through msi_send(). */
@@ -33,5 +34,8 @@ extern const IrqSinkOps ioapic_sink;
 enum { IOAPIC_PINS = 24, IOAPIC_BASE = 0xfec00000 };
 /* A local APIC's EOI broadcast for a level-triggered vector. Any thread, no local APIC lock held. */
 void ioapic_eoi(Device *ioapic, uint8_t vector);
+/* The vector of this input when it is edge-triggered and not masked, else -1. Does it wait in some local APIC? */
+int ioapic_edge_vector(Device *ioapic, unsigned pin);
+bool ioapic_waits(Device *ioapic, unsigned pin);
 
 #endif

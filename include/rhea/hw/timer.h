@@ -15,6 +15,10 @@ void i8254_set_gate(Device *pit, unsigned channel, bool level);
 bool i8254_gate(Device *pit, unsigned channel);
 bool i8254_out(Device *pit, unsigned channel);
 uint64_t i8254_ticks(Device *pit); /* input clock pulses since virtual time 0 */
+/* pending: does the last edge of OUT0 still wait for a CPU? Then the next one would be lost, and is kept back for a while.
+ * Without it edges come when they are due. While the machine is built. */
+void i8254_set_pending(Device *pit, bool (*pending)(void *opaque), void *opaque);
+void i8254_taken(Device *pit); /* it was taken: one that was kept back may come. Any thread, no lock held */
 
 /* "mc146818rtc": ISA device at 70h, IRQ 8 (with an HPET: hpet_legacy_sink pin 1). Starts at the machine's
  * -rtc base. The board fills in CMOS RAM before the first reset; these bytes are also what power-on
@@ -29,6 +33,9 @@ uint8_t mc146818_get_cmos(Device *rtc, unsigned index);
  * legacy replacement is on. */
 extern const DeviceType hpet_type;
 enum { HPET_LINE_IRQ0 = 24, HPET_LINE_IRQ8 = 25, HPET_LINES = 26, HPET_BASE = 0xfed00000 };
+/* As i8254_set_pending() and i8254_taken(): timer 0 in the PIT's place. */
+void hpet_set_pending(Device *hpet, bool (*pending)(void *opaque), void *opaque);
+void hpet_taken(Device *hpet);
 extern const IrqSinkOps hpet_legacy_sink; /* sink = Device *; pin 0: PIT OUT0, pin 1: RTC IRQ */
 
 #endif
