@@ -461,32 +461,23 @@ static const PciOps serial_pci = {
     .bar = { { .kind = PCI_BAR_IO } },
 };
 
+/* The same chip behind two buses. */
+#define SERIAL_TYPE_COMMON                                                                                   \
+    .size = sizeof(Uart), .category = "Input", .props = uart_props, .vmstate = &uart_state,                  \
+    .realize = uart_realize, .unrealize = uart_unrealize, .reset = uart_reset, .reset_done = uart_reset_done
+
 const DeviceType isa_serial_type = {
+    SERIAL_TYPE_COMMON,
     .name = "isa-serial",
     .desc = "16550A serial port",
-    .size = sizeof(Uart),
     .bus_type = &isa_bus_type,
     .bus_ops = &serial_isa,
-    .category = "Input",
-    .props = uart_props,
-    .vmstate = &uart_state,
-    .realize = uart_realize,
-    .unrealize = uart_unrealize,
-    .reset = uart_reset,
-    .reset_done = uart_reset_done,
 };
 
 const DeviceType pci_serial_type = {
+    SERIAL_TYPE_COMMON,
     .name = "pci-serial",
     .desc = "16550A serial port on PCI",
-    .size = sizeof(Uart),
     .bus_type = &pci_bus_type,
     .bus_ops = &serial_pci,
-    .category = "Input",
-    .props = uart_props,
-    .vmstate = &uart_state,
-    .realize = uart_realize,
-    .unrealize = uart_unrealize,
-    .reset = uart_reset,
-    .reset_done = uart_reset_done,
 };

@@ -219,28 +219,23 @@ static void cmp_packed(X86Cpu *cpu, const X86Insn *d, bool dbl)
 OP(vcmpps) { cmp_packed(cpu, d, false); NEXT; }
 OP(vcmppd) { cmp_packed(cpu, d, true); NEXT; }
 
-OP(vcmpss)
+static void cmp_scalar(X86Cpu *cpu, const X86Insn *d, bool dbl)
 {
     X86Vec tmp;
-    const X86Vec *b = sse_src4(cpu, d, &tmp);
+    const X86Vec *b = dbl ? sse_src8(cpu, d, &tmp) : sse_src4(cpu, d, &tmp);
     X86Vec r = vec_low(avx_src1(cpu, d));
     uint32_t fl = 0;
-    r.d[0] = cmp_elem(r.d[0], b->d[0], false, d->imm & 31, cpu->mxcsr, &fl) ? UINT32_MAX : 0;
+    bool yes = cmp_elem(dbl ? r.q[0] : r.d[0], dbl ? b->q[0] : b->d[0], dbl, d->imm & 31, cpu->mxcsr, &fl);
+    if (dbl) {
+        r.q[0] = yes ? UINT64_MAX : 0;
+    } else {
+        r.d[0] = yes ? UINT32_MAX : 0;
+    }
     sse_retire(cpu, d, fl, &r, 4, 0);
     avx_put(&cpu->xmm[d->reg], &r, 16);
-    NEXT;
 }
-OP(vcmpsd)
-{
-    X86Vec tmp;
-    const X86Vec *b = sse_src8(cpu, d, &tmp);
-    X86Vec r = vec_low(avx_src1(cpu, d));
-    uint32_t fl = 0;
-    r.q[0] = cmp_elem(r.q[0], b->q[0], true, d->imm & 31, cpu->mxcsr, &fl) ? UINT64_MAX : 0;
-    sse_retire(cpu, d, fl, &r, 4, 0);
-    avx_put(&cpu->xmm[d->reg], &r, 16);
-    NEXT;
-}
+OP(vcmpss) { cmp_scalar(cpu, d, false); NEXT; }
+OP(vcmpsd) { cmp_scalar(cpu, d, true); NEXT; }
 
 /* ---- rounding ---- */
 

@@ -5,7 +5,7 @@
 #include "blocks.h"
 #include "target/x86/t1.h"
 #include "rhea/accel/tcg.h"
-#include "rhea/system/machine.h"
+#include "tests/lib/ramboard.h"
 
 enum {
     RAM = 8 << 20,
@@ -67,12 +67,9 @@ static const MemOps device_ops = { .read = io_read, .write = io_write, .unaligne
 
 static bool board_init(Machine *m, Error **errp)
 {
-    m->ram = ram_new(m, "ram", m->ram_size, errp);
-    if (!m->ram) {
+    if (!ram_board_init(m, errp)) {
         return false;
     }
-    region_init_ram(&m->ram_region, NULL, "ram", m->ram);
-    region_map(&m->sysmem, 0, &m->ram_region, 0);
     region_init_io(&b.device, NULL, "device", &device_ops, NULL, 4096);
     region_map(&m->sysmem, DEVICE, &b.device, 0);
     return true;

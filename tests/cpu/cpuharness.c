@@ -5,25 +5,15 @@
  */
 #include "target/x86/t1.h"
 #include "tests/cpu/cpuharness.h"
+#include "tests/lib/ramboard.h"
 
 #include <string.h>
 
 enum { CODE = 0x9b, DATA = 0x93 };
 
-static bool board_init(Machine *m, Error **errp)
-{
-    m->ram = ram_new(m, "ram", m->ram_size, errp);
-    if (!m->ram) {
-        return false;
-    }
-    region_init_ram(&m->ram_region, NULL, "ram", m->ram);
-    region_map(&m->sysmem, 0, &m->ram_region, 0);
-    return true;
-}
-
 static const BoardType board_cpu = {
     .name = "cpu-test", .desc = "one CPU and RAM", .target = &x86_64_target_ops, .max_cpus = 1, .max_ram = UINT64_C(1) << 30,
-    .init = board_init,
+    .init = ram_board_init,
 };
 
 CpuHarness *ch_new(uint64_t ram_size, const char *model)

@@ -8,7 +8,7 @@
 #include "diff.h"
 #include "target/x86/t1.h"
 #include "rhea/accel/tcg.h"
-#include "rhea/system/machine.h"
+#include "tests/lib/ramboard.h"
 
 enum { RAM = 8 << 20, PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PT = 0x4000 };
 enum { PTE_USER_RW = 7 };
@@ -20,19 +20,8 @@ static struct {
     X86Features feat;
 } t0;
 
-static bool board_init(Machine *m, Error **errp)
-{
-    m->ram = ram_new(m, "ram", m->ram_size, errp);
-    if (!m->ram) {
-        return false;
-    }
-    region_init_ram(&m->ram_region, NULL, "ram", m->ram);
-    region_map(&m->sysmem, 0, &m->ram_region, 0);
-    return true;
-}
-
 static const BoardType board = { .name = "diff", .desc = "RAM and a CPU", .target = &x86_64_target_ops, .max_cpus = 1,
-                                 .max_ram = 1ull << 32, .init = board_init };
+                                 .max_ram = 1ull << 32, .init = ram_board_init };
 
 static void put64(hwaddr at, uint64_t v) { memcpy(t0.ram + at, &v, 8); }
 

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "target/x86/t1.h"
 #include "tests/cpu/sysguest.h"
+#include "tests/lib/ramboard.h"
 #include "target/x86/sysint.h"
 #include "target/x86/t0.h"
 #include "rhea/accel/kvm.h"
@@ -49,20 +50,12 @@ static void rows_begin(X86Cpu *cpu)
     }
 }
 
-static bool guest_board_init(Machine *m, Error **errp)
-{
-    m->ram = ram_new(m, "ram", m->ram_size, errp);
-    region_init_ram(&m->ram_region, NULL, "ram", m->ram);
-    region_map(&m->sysmem, 0, &m->ram_region, 0);
-    return true;
-}
-
 static const BoardType guest_board = {
     .name = "x86-test",
     .target = &x86_64_target_ops,
     .max_cpus = 4,
     .max_ram = 1 << 30,
-    .init = guest_board_init,
+    .init = ram_board_init,
 };
 
 static uint64_t ports_read(void *opaque, MemAccess *a)

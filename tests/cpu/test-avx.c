@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-avx.c - what the differential test cannot see of AVX: CR0, CR4 and XCR0, prefixes and modes in which VEX
  *   does not exist, XSAVE of the upper halves, what the table tells a translator.
+ * Tests: target/x86/avx-mask.c (stores that fault), decode.c, xsave.c. What avx-fma.c, avx-fp.c, avx-move.c, avx-perm.c and
+ * hostfp-fma.c compute is cpu-diff's.
  * Threads: none.
  */
 #include "cpuharness.h"

@@ -7,7 +7,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
 
 import rheatest as rt
 from rheatest import guest_assets
@@ -19,8 +18,9 @@ for e in /sys/class/input/event*; do
     [ "$(cat $e/device/name)" = "Power Button" ] && button=${e##*/}
 done
 [ "$button" ] || { echo "no power button in:"; cat /proc/bus/input/devices; exit 1; }
+exec 3< /dev/input/$button # from here on events are kept
 echo @@waiting@@
-dd if=/dev/input/$button bs=24 count=1 2>/dev/null | tail -c 8 | od -An -tu2
+dd bs=24 count=1 <&3 2>/dev/null | tail -c 8 | od -An -tu2
 grep -E '^ *9:|acpi$' /proc/interrupts
 """
 
@@ -61,7 +61,6 @@ def powerdown(flavour):
             vm.expect(r"@@rhea-begin@@\r?\n")
             start = vm.seen
             vm.expect("@@waiting@@")
-            time.sleep(0.5)
             press(path)
             m = vm.expect(r"@@rhea-end (\d+)@@")
             text = vm.out[start:m.start()].decode("utf-8", "replace")

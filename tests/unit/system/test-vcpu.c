@@ -204,7 +204,7 @@ static void test_work(void)
 
 static bool wait_state(TestMachine *tm, RunState s)
 {
-    for (unsigned i = 0; i < 5000 && tm->m->state != s; i++) {
+    for (unsigned i = 0; i < 100000 && tm->m->state != s; i++) {
         loop_turn(tm->loop, false);
         g_usleep(200);
     }
@@ -219,7 +219,7 @@ static void test_exits(void)
     g_assert_cmpuint(c->resets, ==, 1);
     __atomic_store_n(&c->exit_once, EXIT_SHUTDOWN + 1, __ATOMIC_RELEASE);
     vcpu_interrupt(&c->vcpu, 1);
-    for (unsigned i = 0; i < 5000 && __atomic_load_n(&c->resets, __ATOMIC_ACQUIRE) < 2; i++) {
+    for (unsigned i = 0; i < 100000 && __atomic_load_n(&c->resets, __ATOMIC_ACQUIRE) < 2; i++) {
         loop_turn(tm->loop, false);
         g_usleep(200);
     }

@@ -248,6 +248,7 @@ static void *rearm(void *opaque)
         g_usleep(1000);
         timer_arm(&n->timer, timer_expires(&n->timer)); /* a device that looks at its registers again */
     }
+    timer_arm(&n->timer, clock_now(&clock_host_monotonic));
     return NULL;
 }
 
@@ -259,7 +260,7 @@ static void test_rearm(void)
     Note n[1];
     notes_init(n, 1, loop, log);
     timer_init(&n[0].timer, loop, &clock_host_monotonic, note_fire, &n[0]);
-    timer_arm(&n[0].timer, clock_now(&clock_host_monotonic) + 400000000);
+    timer_arm(&n[0].timer, clock_now(&clock_host_monotonic) + INT64_C(3600000000000));
     GThread *t = g_thread_new("rearm", rearm, &n[0]);
     unsigned turns = 0;
     while (!log->len) {

@@ -37,7 +37,7 @@ static void test_section(void)
     g_assert_cmpuint(count_get(&n), ==, 0);
     rcu_read_unlock();
     rcu_quiescent();
-    for (int i = 0; i < 1000 && !count_get(&n); i++) {
+    for (int i = 0; i < 30000 && !count_get(&n); i++) {
         g_usleep(1000);
         rcu_quiescent(); /* a quiescent state releases it inside the section */
     }
