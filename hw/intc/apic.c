@@ -1051,7 +1051,7 @@ bool apic_vector_waits(Machine *m, uint8_t vector)
 {
     ApicBus *bus = bus_of(m);
     bool waits = false;
-    if (!bus) {
+    if (!bus || bus->inside) { /* inside the accelerator nobody can look */
         return false;
     }
     pthread_mutex_lock(&bus->lock);
