@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum {
-    T1_AFTER = 32,               /* runs in tier 0 before kernel code is translated: most of a boot's never gets there */
+    T1_AFTER = 64,               /* runs in tier 0 before kernel code is translated: most of a boot's never gets there */
     T1_AFTER_USER = 2,           /* user code: every process that runs it comes after the first */
     HEAT_SIZE = 1 << 17,
     SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */

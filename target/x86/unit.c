@@ -9,7 +9,7 @@
 
 /* Bytes of tier 0's units; all of them are dropped when they are more. A Linux boot makes 18 MiB. Where tier 1 runs,
  * they are the code that ran a few times only, most of it never again. */
-enum { UNIT_MEMORY_MAX = 26 << 20, COLD_MEMORY_MAX = 4 << 20 };
+enum { UNIT_MEMORY_MAX = 26 << 20, COLD_MEMORY_MAX = 5 << 19 };
 
 /* --- pages --- */
 
