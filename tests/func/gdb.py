@@ -119,7 +119,8 @@ def wait_for_socket(vm, path):
 def make_symbols(kernel, folder):
     """One boot to ask the kernel for its symbols and tables; they hold for every boot with nokaslr."""
     path = os.path.join(folder, "first")
-    initrd = rt.once("cat /proc/kallsyms; echo @@kallsyms@@; read x; true")
+    # The guest stays until it is told to go: READ alone was once seen to return before.
+    initrd = rt.once("cat /proc/kallsyms; echo @@kallsyms@@; until read x && [ \"$x\" = go ]; do sleep 0.1; done")
     try:
         with rt.linux(kernel, initrd, "quiet nokaslr", "-gdb", f"unix:{path},server=on,wait=off") as vm:
             vm.expect(r"@@rhea-begin@@\r?\n")
@@ -130,7 +131,7 @@ def make_symbols(kernel, folder):
             elf = os.path.join(folder, "kernel.elf")
             kernel_symbols.write_elf(elf, text, remote.read)
             remote.ask("D")
-            vm.send("\n")
+            vm.send("go\n")
             vm.expect(r"@@rhea-end 0@@")
             vm.wait(0)
     finally:

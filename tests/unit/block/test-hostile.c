@@ -116,7 +116,6 @@ static void test_loop(BlockTest *t, gconstpointer data)
     g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("size=1M,backing_file=%s", "img");
     bt_create(t, "qcow2", path, create);
     bt_open_fails(t, "on top of each other", "qcow2,read-only=on,file.driver=file,file.filename=%s", path);
-    g_autofree char *gone = bt_path(t, "gone");
     bt_create(t, "qcow2", path, "size=1M,backing_file=missing,backing_fmt=raw");
     bt_open_fails(t, "backing file of", "qcow2,file.driver=file,file.filename=%s", path);
     block_unref(bt_open(
