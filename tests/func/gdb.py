@@ -119,8 +119,8 @@ def wait_for_socket(vm, path):
 def make_symbols(kernel, folder):
     """One boot to ask the kernel for its symbols and tables; they hold for every boot with nokaslr."""
     path = os.path.join(folder, "first")
-    # The guest stays until it is told to go: READ alone was once seen to return before.
-    initrd = rt.once("cat /proc/kallsyms; echo @@kallsyms@@; until read x && [ \"$x\" = go ]; do sleep 0.1; done")
+    # The guest stays until it is told to go; the script has no terminal of its own.
+    initrd = rt.once("cat /proc/kallsyms; echo @@kallsyms@@; until read x </dev/ttyS0 && [ \"$x\" = go ]; do sleep 0.1; done")
     try:
         with rt.linux(kernel, initrd, "quiet nokaslr", "-gdb", f"unix:{path},server=on,wait=off") as vm:
             vm.expect(r"@@rhea-begin@@\r?\n")
