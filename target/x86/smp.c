@@ -80,15 +80,17 @@ void smp_code_written(Vcpu *v, RamBlock *ram, uint64_t off, uint64_t len)
 void t0_take_requests(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
+    CodeWrite in[INBOX_MAX];
+    /* Under the lock a request and its count are seen together: a request that was taken without its count would
+     * never be answered, and the asker waits for that. */
+    pthread_mutex_lock(&t->lock);
     uint32_t asked = __atomic_load_n(&t->asked, __ATOMIC_ACQUIRE);
     uint32_t what = __atomic_exchange_n(&t->wanted, 0, __ATOMIC_SEQ_CST);
-    if (what & WANT_INBOX) {
-        CodeWrite in[INBOX_MAX];
-        pthread_mutex_lock(&t->lock);
-        unsigned n = t->n_inbox;
-        memcpy(in, t->inbox, n * sizeof(in[0]));
-        t->n_inbox = 0;
-        pthread_mutex_unlock(&t->lock);
+    unsigned n = t->n_inbox;
+    memcpy(in, t->inbox, n * sizeof(in[0]));
+    t->n_inbox = 0;
+    pthread_mutex_unlock(&t->lock);
+    if (n) {
         for (unsigned i = 0; i < n; i++) {
             if (in[i].len) {
                 unit_code_written(cpu, in[i].ram, in[i].off, in[i].len);
