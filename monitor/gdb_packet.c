@@ -2,7 +2,7 @@
  * monitor/gdb_packet.c - the framing and the numbers of GDB's remote serial protocol.
  * Models: GDB manual, appendix E.1 "Overview" (packets, acknowledgment, escapes, checksum) and E.2
  *   (thread-id).
- * Does not model: run-length encoding, which stubs may use in replies and debuggers do not use.
+ * Does not model: run-length encoding, which servers may use in replies and debuggers do not use.
  * Threads: any; there is no state but the caller's.
  */
 #include "gdb_packet.h"

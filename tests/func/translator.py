@@ -120,13 +120,13 @@ def lockstep_i686():
 
 
 SOAK = """
-end=$(($(cut -d. -f1 /proc/uptime) + SECONDS_)); n=0
+end=$(($(cut -d. -f1 /proc/uptime) + SECONDS_)); n=0; out=$(mktemp)
 while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do
     for c in 1 2 3 4 5 6; do
-        ( [ "$(seq $((c * 500)) | sort -rn | gzip | gunzip | tail -1)" = 1 ] && seq 3000 | sha1sum | cut -c1-8 ) > /tmp/out.$c &
+        ( [ "$(seq $((c * 500)) | sort -rn | gzip | gunzip | tail -1)" = 1 ] && seq 3000 | sha1sum | cut -c1-8 ) > $out.$c &
     done
     echo 0 > /sys/devices/system/cpu/cpu3/online; wait; echo 1 > /sys/devices/system/cpu/cpu3/online
-    for c in 1 2 3 4 5 6; do grep -qx SUM_ /tmp/out.$c || echo wrong $c; done
+    for c in 1 2 3 4 5 6; do grep -qx SUM_ $out.$c || echo wrong $c; done
     n=$((n + 1))
 done
 nproc; echo rounds $n
