@@ -39,6 +39,7 @@ struct X86Unit {
     uint16_t cs_off, bytes, n;
     bool dead, loose;     /* loose: never cached (code in MMIO) */
     bool linked, in_jc;   /* some link[], some entry of T0State.jc may lead here */
+    uint32_t work;        /* what it has cost while it was cold, in instructions; see t1.c */
     struct T1Code *t1;    /* units of tier 1 have no insn[], but this */
     X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
     CodePage *page[2];    /* [1]: of the second page, when an instruction crosses */
@@ -53,7 +54,8 @@ struct CodePage { /* a page of RAM that units were decoded from */
     uint64_t ram_off;
     uint64_t granules;    /* bit g: bytes g*64.. belong to some unit */
     X86Unit *units;
-    uint32_t invalidated;
+    uint8_t hold;         /* stores to go until the page is let go of, once no unit is left */
+    uint8_t changed[4096 >> GRANULE_BITS]; /* times that units which begin in the granule were overwritten; see t1.c */
 };
 
 typedef struct JumpEntry {
@@ -144,6 +146,7 @@ X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span
 void unit_kill_one(X86Cpu *cpu, X86Unit *u);
 void unit_reap(T0State *t);                        /* frees what is in the grave */
 void unit_code_written(X86Cpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);
+unsigned unit_changes(const X86Cpu *cpu, uintptr_t key); /* times that units which begin near there were overwritten */
 bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host);
 void units_drop_all(X86Cpu *cpu);
 void units_drop_offset(X86Cpu *cpu, unsigned off); /* those that begin at or reach over this offset of a page */

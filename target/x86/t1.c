@@ -18,6 +18,7 @@ enum {
     T1_AFTER = 64,               /* runs in tier 0 before kernel code is translated: most of a boot's never gets there */
     T1_AFTER_USER = 2,           /* user code: every process that runs it comes after the first */
     HEAT_SIZE = 1 << 17,
+    CHANGES_OFTEN = 3, CHANGES_WORK = 512, ENTRY_WORK = 80, /* times; in instructions, the run loop's work for each entry included */
     SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */
     SHADOW_NONE = 8,             /* words above its base */
 };
@@ -520,6 +521,35 @@ static bool heat_up(T1State *s, const UnitPlace *at, uint32_t mode, uint64_t rip
     return true;
 }
 
+/* Code that is overwritten again and again stays in tier 0 until it has run for as long as a translation takes. */
+static X86Unit *changes_often(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
+{
+    if (G_LIKELY(unit_changes(cpu, at->key) < CHANGES_OFTEN)) {
+        return NULL;
+    }
+    X86Unit *cold = unit_find(cpu, mode);
+    if (!cold->page[0] || cold->work < CHANGES_WORK) {
+        return cold;
+    }
+    cold->page[0]->changed[(cold->key & 4095) >> GRANULE_BITS] = 0;
+    return NULL;
+}
+
+/* Runs a cold unit. Where that is for long, a loop to its own head stays in it. */
+static void run_cold(X86Cpu *cpu, X86Unit *u)
+{
+    T0State *t = cpu->t0;
+    uint64_t before = cpu->insn_count, rip = cpu->rip;
+    t->link_from = NULL;
+    t0_run_unit(cpu, u);
+    u->work += (uint32_t)MIN(cpu->insn_count - before, CHANGES_WORK) + ENTRY_WORK;
+    if (t->link_from == u && t->link_rip == rip && u->page[0] && u->page[0]->changed[(u->key & 4095) >> GRANULE_BITS] >= CHANGES_OFTEN) {
+        u->link[t->link_slot] = u;
+        u->linked = true;
+    }
+    t->link_from = NULL; /* nobody looks at it before the unit may be gone */
+}
+
 static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
 {
     T0State *t = cpu->t0;
@@ -533,7 +563,12 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
         s->stats.cold_runs++;
         return unit_find(cpu, mode);
     }
-    X86Unit *cold = unit_lookup(cpu, at, mode);
+    X86Unit *cold = changes_often(cpu, at, mode);
+    if (cold) {
+        s->stats.cold_runs++;
+        return cold;
+    }
+    cold = unit_lookup(cpu, at, mode);
     if (cold) {
         unit_kill_one(cpu, cold);
     }
@@ -566,8 +601,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     from = s->pending ? from : NULL; /* translating may have evicted it */
     s->pending = NULL;
     if (!u->t1 || !state_masked(cpu, u->t1->uses)) {
-        t0_run_unit(cpu, u->t1 ? unit_find(cpu, mode) : u);
-        t->link_from = NULL; /* nobody looks at it before the unit may be gone */
+        run_cold(cpu, u->t1 ? unit_find(cpu, mode) : u);
         return;
     }
     if (from && !s->lockstep && (from->mode | MODE_T1) == u->mode && (from->from->key ^ u->key) < 4096) {

@@ -11,6 +11,9 @@
  * they are the code that ran a few times only, most of it never again. */
 enum { UNIT_MEMORY_MAX = 26 << 20, COLD_MEMORY_MAX = 5 << 19 };
 
+/* Stores to a page whose last unit was overwritten: to watch it anew costs as much as ten of them. */
+enum { PAGE_HOLD = 16 };
+
 /* --- pages --- */
 
 static CodePage **page_slot(T0State *t, uintptr_t host)
@@ -25,6 +28,12 @@ static CodePage **page_slot(T0State *t, uintptr_t host)
 bool unit_page_has_code(const X86Cpu *cpu, uintptr_t host)
 {
     return *page_slot(cpu->t0, host & ~(uintptr_t)4095) != NULL;
+}
+
+unsigned unit_changes(const X86Cpu *cpu, uintptr_t key)
+{
+    const CodePage *p = *page_slot(cpu->t0, key & ~(uintptr_t)4095);
+    return p ? p->changed[(key & 4095) >> GRANULE_BITS] : 0;
 }
 
 /* From now on stores to the page are heard; those of other vCPUs once they answered (smp.c). */
@@ -48,15 +57,19 @@ static CodePage *page_get(X86Cpu *cpu, uintptr_t host, const FlatRange *r)
     return *slot;
 }
 
-static void page_drop_if_empty(X86Cpu *cpu, CodePage *p)
+static void page_drop(X86Cpu *cpu, CodePage *p)
 {
-    if (p->units) {
-        return;
-    }
     *page_slot(cpu->t0, p->host) = p->next;
     ram_code_leave(p->ram, p->ram_off >> RAM_PAGE_BITS);
     ram_unref(p->ram);
     g_free(p);
+}
+
+static void page_drop_if_empty(X86Cpu *cpu, CodePage *p)
+{
+    if (!p->units && !p->hold) {
+        page_drop(cpu, p);
+    }
 }
 
 static X86Unit **page_link(X86Unit *u, const CodePage *p)
@@ -211,8 +224,7 @@ void units_free_all(X86Cpu *cpu)
     }
     for (unsigned i = 0; i < PAGE_HASH; i++) {
         while (t->pages[i]) {
-            t->pages[i]->units = NULL;
-            page_drop_if_empty(cpu, t->pages[i]);
+            page_drop(cpu, t->pages[i]);
         }
     }
 }
@@ -227,34 +239,37 @@ void x86_units_flush(X86Cpu *cpu)
 static void page_code_written(X86Cpu *cpu, CodePage *p, unsigned from, unsigned to)
 {
     if (!(p->granules & granule_mask(from, to))) {
+        p->hold -= !p->units && p->hold;
         page_drop_if_empty(cpu, p); /* a fault may have come between watching the page and decoding it */
         return;
     }
     bool any = false, in_jc = false;
+    uint64_t left = 0;
     for (X86Unit *u = p->units, *next; u; u = next) {
         unsigned a, b;
         next = *page_link(u, p);
         unit_span(u, p, &a, &b);
-        if (a < to && from < b) {
-            CodePage *other = u->page[0] == p ? u->page[1] : u->page[0];
-            in_jc |= u->in_jc;
-            unit_kill(cpu, u);
-            if (other) {
-                page_drop_if_empty(cpu, other);
-            }
-            any = true;
+        if (a >= to || from >= b) {
+            left |= granule_mask(a, b);
+            continue;
         }
+        CodePage *other = u->page[0] == p ? u->page[1] : u->page[0];
+        in_jc |= u->in_jc;
+        if (u->page[0] == p && p->changed[a >> GRANULE_BITS] < UINT8_MAX) {
+            p->changed[a >> GRANULE_BITS]++;
+        }
+        unit_kill(cpu, u);
+        if (other) {
+            page_drop_if_empty(cpu, other);
+        }
+        any = true;
     }
     if (!any) {
         return;
     }
     cpu->t0->stats.invalidations++;
-    p->granules = 0;
-    for (X86Unit *u = p->units; u; u = *page_link(u, p)) {
-        unsigned a, b;
-        unit_span(u, p, &a, &b);
-        p->granules |= granule_mask(a, b);
-    }
+    p->hold = PAGE_HOLD;
+    p->granules = left;
     if (in_jc) { /* tier 1 clears its entries one by one: guests write beside code thousands of times in a boot */
         tlb_new_generation(cpu);
     }
