@@ -54,13 +54,15 @@ static void e_lahf(Asm *a, HOp slot)
 static void save_part(Asm *a, T1Flags *f)
 {
     HOp code = h_gs(offsetof(X86Cpu, cc_op) + 1);
-    e_lahf(a, f->part == FL_PART_CO ? CPU(tr1.part[0]) : CPU(tr1.part[1]));
     if (f->part == FL_PART_CO) {
+        e_op(a, E_0F, 0x92, 0, h_gs(offsetof(X86Cpu, tr1.part[0]) + 1)); /* SETB where LAHF has CF */
+        e_op(a, E_0F, 0x90, 0, CPU(tr1.part[0]));
         e_op(a, 0, 0x80, 4, code); /* AND */
         e8(a, (uint8_t)~CC_PART_NC_LAST);
         e_op(a, 0, 0x80, 1, code); /* OR */
         e8(a, CC_PART_CO);
     } else {
+        e_lahf(a, CPU(tr1.part[1]));
         e_op(a, 0, 0x80, 1, code);
         e8(a, CC_PART_NC | CC_PART_NC_LAST);
     }
@@ -127,7 +129,8 @@ static bool shifts_by_zero(const X86Insn *d)
     return shift && ((unsigned)d->imm & (insn_osize(d) == 3 ? 63 : 31)) == 0;
 }
 
-bool t1_fl_dead(const T1 *t, unsigned from)
+/* on: conditional jumps do not count: EFLAGS are right there, and what is set aside where they go need not be fast. */
+static bool dead(const T1 *t, unsigned from, bool on)
 {
     unsigned live = FL_ALL_;
     const T1Row *rows = t1_rows();
@@ -136,6 +139,11 @@ bool t1_fl_dead(const T1 *t, unsigned from)
         const T1Row *r = &rows[d->row];
         switch (r->cls) {
         case T1C_NOP: case T1C_LEA: case T1C_MOV_ZI:
+            continue;
+        case T1C_JCC:
+            if (!on) {
+                return false;
+            }
             continue;
         case T1C_NATIVE: case T1C_VEC: case T1C_MMX: case T1C_X87: case T1C_XCHG_ZA:
             if (insn_is_mem(d) || r->fl_read & live || shifts_by_zero(d) || traps(d)) {
@@ -152,6 +160,8 @@ bool t1_fl_dead(const T1 *t, unsigned from)
     }
     return false;
 }
+
+bool t1_fl_dead(const T1 *t, unsigned from) { return dead(t, from, false); }
 
 static bool recipe_uses(const T1Flags *f, uint32_t regs)
 {
@@ -172,7 +182,7 @@ void t1_fl_before(T1 *t, uint32_t regs, bool check, bool writes_all)
         return;
     }
     bool keeps_host = f->host && !check;
-    if (!keeps_host && recipe_uses(f, regs) && !writes_all && !t1_fl_dead(t, t->i + 1)) {
+    if (recipe_uses(f, regs) && !writes_all && !dead(t, t->i + 1, keeps_host)) { /* its operands, cheaper than LAHF later */
         t1_fl_to_state(t, &t->hot, f);
     }
 }
@@ -219,7 +229,7 @@ void t1_fl_need_host(T1 *t, unsigned mask)
         save_part(a, f);
         e_mov_rr(a, T0_, T1_);
     }
-    if (f->op) {
+    if (f->op && f->op != CC_T1_OVF) {
         replay(a, f);
     } else if (f->state_lahf) {
         e_mov_rr(a, T1_, H_RAX);
@@ -227,6 +237,7 @@ void t1_fl_need_host(T1 *t, unsigned mask)
         e_bytes(a, "\x04\x7f\x9e", 3); /* ADD AL, 7fh: OF = bit 0; SAHF */
         e_mov_rr(a, H_RAX, T1_);
     } else {
+        t1_fl_to_state(t, a, f);
         e_call_to(a, t->thunk->load_flags - t->rx_off);
     }
     f->host = true;
@@ -297,7 +308,13 @@ void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs)
         f->op = 0;
     } else if (r->fl_def & FL_ALL_) {
         *f = (T1Flags){ .host = true };
-        set_recipe(f, d, r, t->kept);
+        if (t->kept && !r->recipe) {
+            f->op = CC_T1_OVF;
+            f->a = R_KEPT_DST;
+            f->b = R_KEPT_SRC;
+        } else {
+            set_recipe(f, d, r, t->kept);
+        }
     }
     t->kept = false;
 }

@@ -63,7 +63,12 @@ void t1_address(T1 *t, const X86Insn *d, int to, bool linear)
                 index = base == to ? T1_ : to;
             }
         }
-        wide ? e_lea(a, to, addr_op(d, base, index, d->disp)) : e_lea32(a, to, addr_op(d, base, index, d->disp));
+        HOp at = addr_op(d, base, index, d->disp);
+        if (!wide) {
+            e_lea32(a, to, at);
+        } else if (base != to || index != H_NONE || d->disp) {
+            e_lea(a, to, at);
+        }
     }
     if (linear && d->seg != SEG_FLAT) {
         e_op(a, E_W, 0x03, (unsigned)to, h_gs(offsetof(X86Cpu, seg_base) + 8u * d->seg));

@@ -196,6 +196,33 @@ static void e_raw(Asm *a, const Raw *w, unsigned reg, HOp rm, bool rex, int vvvv
     e_bytes(a, w->imm, w->n_imm);
 }
 
+/* A guest register that lives in memory can be the r/m operand itself, unless 32 bits of it are written: that clears the others. */
+static bool direct(const X86Insn *d, const T1Row *r, const Raw *w)
+{
+    unsigned op = w->opcode;
+    if (w->vex || w->map > 1 || r->cls != T1C_NATIVE || (r->roles & T1R_RM_DST && insn_osize(d) == 2)) {
+        return false;
+    }
+    if (w->map == 1) {
+        return (op & 0xe0) == 0x40 ? op < 0x50 : (op & 0xf0) == 0x90 || op == 0xaf || op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf;
+    }
+    return op < 0x40 || op == 0x63 || op == 0x69 || op == 0x6b || (op >= 0x80 && op <= 0x85) || (op >= 0x88 && op <= 0x8b) ||
+           op == 0xc0 || op == 0xc1 || (op >= 0xd0 && op <= 0xd3) || op == 0xf6 || op == 0xf7 || op == 0xfe || op == 0xff;
+}
+
+static bool clears(const X86Insn *d, const Raw *w) /* XOR or SUB of a register with itself */
+{
+    unsigned op = w->opcode & ~2u;
+    return w->map == 0 && (op == 0x31 || op == 0x29) && insn_osize(d) >= 2 && d->reg == d->rm;
+}
+
+static bool multiplies(const Raw *w)
+{
+    unsigned digit = w->modrm >> 3 & 7;
+    return w->vex ? false : w->map ? w->map == 1 && w->opcode == 0xaf
+           : w->opcode == 0x69 || w->opcode == 0x6b || ((w->opcode & 0xfe) == 0xf6 && (digit == 4 || digit == 5));
+}
+
 static unsigned alu_number(const Raw *w, unsigned digit) /* 0 ADD 1 OR 4 AND 5 SUB 6 XOR 7 CMP; TEST: 8 */
 {
     return w->opcode < 0x40 ? w->opcode >> 3 : w->opcode < 0x84 ? digit : 8;
@@ -296,7 +323,7 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         g.host = T1_;
     } else if (use_g) {
         g = gpr_use(d->reg, r->roles & T1R_REG_BYTE, T1_);
-        if (g.spilled && (r->roles & T1R_REG_SRC || t1_osize(d) < 4)) {
+        if (g.spilled && (r->roles & T1R_REG_SRC || t1_osize(d) < 4) && !(use_m && clears(d, &w))) {
             e_load(a, T1_, t1_gpr_mem(g.n));
         }
     } else if (w.has_modrm && !(r->roles & (T1R_REG_SRC | T1R_REG_DST))) {
@@ -313,10 +340,15 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
     }
     if (use_m) {
         m = gpr_use(d->rm, r->roles & T1R_RM_BYTE, T0_);
-        if (m.spilled) {
+        rm = h_reg(m.host);
+        if (m.spilled && use_g && clears(d, &w)) {
+            g = m;
+        } else if (m.spilled && direct(d, r, &w)) {
+            rm = t1_gpr_mem(m.n);
+            m = (GprUse){ 0 };
+        } else if (m.spilled && (r->roles & T1R_RM_SRC || t1_osize(d) < 4)) {
             e_load(a, T0_, t1_gpr_mem(m.n));
         }
-        rm = h_reg(m.host);
     } else if (w.has_modrm && !mem) {
         rm = h_reg(d->rm);
     }
@@ -337,10 +369,15 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         count0->back = a->p;
     }
     if (g.spilled && r->roles & T1R_REG_DST) {
-        e_store(a, t1_gpr_mem(g.n), T1_);
+        e_store(a, t1_gpr_mem(g.n), g.host);
     }
     if (m.spilled && r->roles & T1R_RM_DST) {
-        e_store(a, t1_gpr_mem(m.n), T0_);
+        e_store(a, t1_gpr_mem(m.n), m.host);
+    }
+    if (multiplies(&w) && !t1_fl_dead(t, t->i + 1)) {
+        e_store_imm32(a, true, h_gs(offsetof(X86Cpu, cc_src)), 0);
+        e_op(a, E_0F, 0x90, 0, h_gs(offsetof(X86Cpu, cc_src))); /* SETO; CF is the same, the others are undefined */
+        t->kept = true;
     }
     t1_fl_after(t, d, r, regs);
     if (side) {

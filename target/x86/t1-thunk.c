@@ -192,11 +192,17 @@ static uint8_t *make_leave(Asm *a, const uint8_t *save)
 static void make_flag_cases(T1State *s, X86Cpu *cpu, Asm *a)
 {
     static const uint8_t ops[][2] = { { 0x2a, 0x02 }, { 0x02, 0x2a }, { 0, 0 }, { 0, 0x3a }, { 0, 0x84 } }; /* undo, do */
-    for (unsigned op = CC_T1; op <= CC_T1_LAHF; op++) {
+    for (unsigned op = CC_T1; op < CC_T1_END; op++) {
         unsigned size = op & 3, f = size == 3 ? E_W : size == 1 ? E_66 : 0;
         const uint8_t *o = ops[MIN((op - CC_T1) >> 2, 4u)];
         cpu->tr1.flag_case[op - CC_T1] = a->p + s->cache.rx_off;
-        if (op == CC_T1_LAHF) {
+        if (op == CC_T1_OVF) { /* CF and OF when src is not 0 */
+            e_load(a, T1_, h_gs(offsetof(X86Cpu, cc_src)));
+            e_op(a, E_W, 0xf7, 3, h_reg(T1_)); /* NEG: CF when it was not 0 */
+            e_op(a, E_W, 0x19, T1_, h_reg(T1_)); /* SBB: -1 or 0 */
+            e_op(a, 0, 0x69, T1_, h_reg(T1_)); /* IMUL of 32 bits by a number whose negative does not fit */
+            e32(a, 0x80000000u);
+        } else if (op == CC_T1_LAHF) {
             e_mov_rr(a, T1_, H_RAX);
             e_load(a, H_RAX, TR(lahf));
             e_bytes(a, "\x04\x7f\x9e", 3); /* ADD AL, 7fh: OF = bit 0; SAHF */
@@ -221,7 +227,7 @@ static uint8_t *make_load_flags(Asm *a, const uint8_t *save, const uint8_t *cons
     uint8_t *at = a->p;
     e_load32(a, T1_, h_gs(offsetof(X86Cpu, cc_op)));
     e_alu_ri(a, false, 5, h_reg(T1_), CC_T1);
-    e_alu_ri(a, false, 7, h_reg(T1_), CC_T1_LAHF - CC_T1);
+    e_alu_ri(a, false, 7, h_reg(T1_), CC_T1_END - 1 - CC_T1);
     uint8_t *slow = e_jcc(a, CC_A);
     e_op(a, 0, 0xff, 4, (HOp){ .base = H_NONE, .index = T1_, .scale = 3, .mem = true, .gs = true, .disp = (int32_t)offsetof(X86Cpu, tr1.flag_case) });
     e_patch(slow, a->p);

@@ -57,6 +57,10 @@ void t1_flags_normal(X86Cpu *cpu)
         x86_set_eflags_arith(cpu, f);
         return;
     }
+    if (cpu->cc_op == CC_T1_OVF) {
+        x86_set_eflags_arith(cpu, cpu->cc_src ? FL_CF | FL_OF : 0);
+        return;
+    }
     unsigned size = cpu->cc_op & 3;
     uint64_t mask = cc_size_mask(size), a = cpu->cc_dst & mask, b = cpu->cc_src & mask;
     switch (cpu->cc_op & ~3u) {

@@ -50,6 +50,8 @@ enum {
     CC_T1_CMP = 76,   /* dst, src = operands */
     CC_T1_TEST = 80,
     CC_T1_LAHF = 84,  /* tr1.lahf: AH after LAHF in bits 15..8, OF in bit 0 */
+    CC_T1_OVF = 85,   /* CF and OF: src is not 0; the others are undefined (multiplication) */
+    CC_T1_END = 86,
     /* In the second byte of cc_op: newer values of some flags lie in tr1.part[], in the form of tr1.lahf. */
     CC_PART_CO = 1,   /* part[0]: CF, OF (rotates, BT) */
     CC_PART_NC = 2,   /* part[1]: all but CF (INC, DEC) */
