@@ -333,6 +333,11 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
         return h_sib(T0_, T2_, 0, 0);
     }
     HOp at = addr_op(d, base, index, d->disp);
+    if (base != H_NONE && index != H_NONE && t1_site_by_tlb(t)) { /* no addition behind the look-up */
+        e_lea(&t->hot, T2_, at);
+        e_lookup(t, side, h_mem(T2_, 0), n, write, align);
+        return h_sib(T0_, T2_, 0, 0);
+    }
     e_check(t, side, at, n, write, align, window_slot(t, d));
     if (base == H_NONE) {
         return h_sib(T0_, index, d->scale, d->disp);

@@ -547,7 +547,7 @@ static void run_cold(X86Cpu *cpu, X86Unit *u)
     t->link_from = NULL;
     t0_run_unit(cpu, u);
     u->work += (uint32_t)MIN(cpu->insn_count - before, CHANGES_WORK) + ENTRY_WORK;
-    if (t->link_from == u && t->link_rip == rip && u->page[0] && u->page[0]->changed[(u->key & 4095) >> GRANULE_BITS] >= CHANGES_OFTEN) {
+    if (t->link_from == u && t->link_rip == rip && u->page[0] && !dbg_ends_at(t, rip) && u->page[0]->changed[(u->key & 4095) >> GRANULE_BITS] >= CHANGES_OFTEN) {
         u->link[t->link_slot] = u;
         u->linked = true;
     }

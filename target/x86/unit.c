@@ -177,12 +177,18 @@ void unit_kill_one(X86Cpu *cpu, X86Unit *u)
 static void units_drop(X86Cpu *cpu, bool cold_only)
 {
     T0State *t = cpu->t0;
-    for (unsigned i = 0; i < UNIT_HASH; i++) {
-        for (X86Unit *u = t->hash[i], *next; u; u = next) {
-            next = u->hash_next;
-            if (!cold_only || !u->t1) {
-                unit_kill_one(cpu, u);
+    for (unsigned i = 0; i < PAGE_HASH; i++) { /* by pages: each is at the head of its page's list, or near */
+        for (CodePage *p = t->pages[i], *next_page; p; p = next_page) {
+            bool crossing = false;
+            next_page = p->next;
+            for (X86Unit *u = p->units, *next; u; u = next) {
+                next = *page_link(u, p);
+                if (!cold_only || !u->t1) {
+                    crossing |= u->page[1] != NULL;
+                    unit_kill_one(cpu, u);
+                }
             }
+            next_page = crossing ? t->pages[i] : next_page; /* with its other page, perhaps the next one */
         }
     }
     t->stats.unit_flushes++;
