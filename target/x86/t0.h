@@ -77,6 +77,7 @@ typedef struct T0State {
     uint32_t generation;
     X86Unit *hash[UNIT_HASH];
     CodePage *pages[PAGE_HASH];
+    uint8_t emptied[4096]; /* by page: how often its last unit was overwritten */
     X86Unit *grave;       /* dead; freed when none can be running. Linked by hash_next */
     X86Unit *link_from;   /* the run loop may link it to what it finds next */
     unsigned link_slot;

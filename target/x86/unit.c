@@ -11,8 +11,8 @@
  * they are the code that ran a few times only, most of it never again. */
 enum { UNIT_MEMORY_MAX = 26 << 20, COLD_MEMORY_MAX = 5 << 19 };
 
-/* Stores to a page whose last unit was overwritten: to watch it anew costs as much as ten of them. */
-enum { PAGE_HOLD = 16 };
+/* Stores to a page whose last unit is overwritten often: to watch it anew costs as much as ten of them. */
+enum { PAGE_HOLD = 16, EMPTIED_OFTEN = 8 };
 
 /* --- pages --- */
 
@@ -274,7 +274,12 @@ static void page_code_written(X86Cpu *cpu, CodePage *p, unsigned from, unsigned 
         return;
     }
     cpu->t0->stats.invalidations++;
-    p->hold = PAGE_HOLD;
+    uint8_t *emptied = &cpu->t0->emptied[p->host >> 12 & 4095];
+    if (!p->units && *emptied < EMPTIED_OFTEN) { /* let go of at once, the first times */
+        ++*emptied;
+    } else if (!p->units) {
+        p->hold = PAGE_HOLD;
+    }
     p->granules = left;
     if (in_jc) { /* tier 1 clears its entries one by one: guests write beside code thousands of times in a boot */
         tlb_new_generation(cpu);
