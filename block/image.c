@@ -15,6 +15,17 @@
 
 enum { PROBE_BYTES = 2048 };
 
+const char *block_probe(const uint8_t *head, size_t len)
+{
+    for (unsigned i = 0; i < BLOCK_DRIVER_NAME__COUNT; i++) {
+        const BlockFormatOps *f = block_drivers[i]->format;
+        if (f && f->probe && f->probe(head, len)) {
+            return block_drivers[i]->name;
+        }
+    }
+    return "raw";
+}
+
 static const char *probe(const char *path, Error **errp)
 {
     uint8_t head[PROBE_BYTES];
@@ -30,13 +41,7 @@ static const char *probe(const char *path, Error **errp)
         error_set_errno(errp, err, "cannot read '%s'", path);
         return NULL;
     }
-    for (unsigned i = 0; i < BLOCK_DRIVER_NAME__COUNT; i++) {
-        const BlockFormatOps *f = block_drivers[i]->format;
-        if (f && f->probe && f->probe(head, (size_t)len)) {
-            return block_drivers[i]->name;
-        }
-    }
-    return "raw";
+    return block_probe(head, (size_t)len);
 }
 
 Json *block_image_options(const char *name, const char *format, Error **errp)

@@ -35,6 +35,9 @@ bool block_update_perm(BlockNode *n, Error **errp);
 bool block_edge_add(BlockEdge *e, Error **errp);
 void block_edge_remove(BlockEdge *e);
 
+/* The name of the driver whose format begins so; "raw": none's. */
+const char *block_probe(const uint8_t *head, size_t len);
+
 /* How requests to a descriptor reach the kernel. */
 typedef struct FileIo {
     int fd;

@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 int node_preadv(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
@@ -21,6 +22,22 @@ int node_pread(BlockNode *n, int64_t off, void *buf, size_t len)
     return node_preadv(n, off, &v, 0);
 }
 
+/* Looks at the first bytes as they would be; a guarded node's content is raw. */
+static int guard_check(BlockNode *n, int64_t off, const IoVec *v)
+{
+    uint8_t head[512];
+    if (off >= (int64_t)sizeof(head)) {
+        return 0;
+    }
+    int64_t room = MIN((int64_t)sizeof(head), block_size(n));
+    int r = node_pread(n, 0, head, (size_t)room);
+    if (r == 0) {
+        iov_to_buf(v, 0, head + off, (size_t)MIN(room - off, (int64_t)v->bytes));
+        r = strcmp(block_probe(head, (size_t)room), "raw") ? -EPERM : 0;
+    }
+    return r;
+}
+
 static int finish_write(BlockNode *n, int r, unsigned flags)
 {
     return r == 0 && (flags & BLK_FUA) ? node_flush(n) : r;
@@ -33,6 +50,10 @@ int node_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
     }
     if (v->bytes == 0) {
         return 0;
+    }
+    int guard = G_UNLIKELY(n->guarded) ? guard_check(n, off, v) : 0;
+    if (guard < 0) {
+        return guard;
     }
     if (n->detect_zeroes != BLOCK_DETECT_ZEROES_OFF && !(flags & BLK_COMPRESSED) &&
         iov_is_zero(v, 0, v->bytes)) {

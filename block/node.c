@@ -109,6 +109,11 @@ void block_unref(BlockNode *n)
     }
 }
 
+void block_guard_format(BlockNode *n)
+{
+    n->guarded = true;
+}
+
 BlockNode *block_find(const BlockGraph *g, const char *name)
 {
     for (unsigned i = 0; i < g->nodes->len; i++) {

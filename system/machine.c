@@ -364,6 +364,12 @@ void machine_stop(Machine *m, RunState why)
     if (was_running) {
         machine_event(m, "STOP", NULL);
     }
+    /* Last, since waiting turns the main loop, on which others may ask for things. A completion may post
+     * work, and ask for more: a disk's long transfer goes piece by piece. */
+    for (unsigned i = 0; was_running && m->drain_backends && i < 2; i++) {
+        m->drain_backends(m);
+        drain(m);
+    }
 }
 
 void machine_reset(Machine *m, ResetKind kind)

@@ -22,7 +22,14 @@ ROWS = r"""
 -mashine pc                         => unknown option '-mashine' | did you mean '-machine'?
 --nograpic                          => unknown option '--nograpic' | did you mean '-nographic'?
 -m                                  => option '-m' needs an argument | usage: -m [[]size=[]]MEGS
-disk.img                            => option 'disk.img' is not supported yet: a bare file name is a disk image, and there are no disks yet; use -kernel FILE to boot a kernel
+disk.img                            => -hda disk.img: cannot open 'disk.img': No such file or directory
+-drive file=/nonexistent            => -drive file=/nonexistent: cannot open '/nonexistent': No such file or directory
+-drive if=floppy,file=x             => -drive if=floppy,file=x: if=floppy is not supported: there is no floppy drive | use if=ide
+-drive if=none,file=x,werror=stop   => -drive if=none,file=x,werror=stop: werror=stop is not supported*
+-drive flie=x                       => -drive flie=x: 'flie' is unknown | did you mean 'file'?
+-blockdev null-co                   => -blockdev null-co: 'node-name' is missing | it is the name that drive= of a -device takes
+-blockdev null-co,node-name=a -blockdev null-co,node-name=a => -blockdev null-co,node-name=a: node name 'a' is in use
+-fda x                              => option '-fda' is not supported yet: there is no floppy drive yet; use -hda or -cdrom
 -m abc                              => -m abc: 'size' is wrong: 'abc' is not a size | a size is a number with an optional suffix k, M, G, T, P or E
 -m 0                                => -m 0: 'size' must be between *, not 0 bytes
 -m -5                               => -m -5: 'size'*
@@ -136,7 +143,8 @@ disk.img                            => option 'disk.img' is not supported yet: a
 -global foo                         => -global foo: 'foo' is not DRIVER.PROPERTY=VALUE
 -set foo                            => -set foo: 'foo' is not GROUP.ID.ARG=VALUE
 -set device.a.b=c                   => -set device.a.b=c: there is no -device with id 'a' before it
--set drive.a.b=c                    => -set drive.a.b=c: group 'drive' is not one that -set can change | the groups are device and chardev
+-set drive.a.b=c                    => -set drive.a.b=c: there is no -drive with id 'a' before it
+-set smbios.a.b=c                   => -set smbios.a.b=c: group 'smbios' is not one that -set can change | the groups are device, chardev and drive
 -name a,b=c                         => -name a,b=c: 'b' is unknown*
 -fw_cfg foo                         => -fw_cfg foo: exactly one of file= and string= is needed
 -fw_cfg opt/a,file=/nonexistent     => -fw_cfg opt/a,file=/nonexistent: could not read '/nonexistent': No such file or directory

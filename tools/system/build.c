@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * tools/system/build.c - from the collected options to a machine that is ready to run, and back.
  *
- * Order: accelerator and board, chardevs, monitors, the machine, its devices. Chardevs come first so that a
- * path that cannot be opened is told before anything is built.
+ * Order: accelerator and board, disks, chardevs, monitors, the machine, its devices. Images and chardevs come
+ * first so that a path that cannot be opened is told before anything is built.
  * Threads: main loop.
  */
 #include "cli.h"
@@ -470,9 +470,10 @@ bool cli_build(Cli *cli, Error **errp)
         return false;
     }
     add_defaults(cli);
-    return make_chardevs(cli, errp) && make_serials(cli, errp) && make_monitors(cli, errp) &&
-           make_debugcons(cli, errp) && make_qtests(cli, errp) && machine_build(m, errp) &&
-           make_devices(cli, errp) && machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
+    return cli_make_drives(cli, errp) && make_chardevs(cli, errp) && make_serials(cli, errp) &&
+           make_monitors(cli, errp) && make_debugcons(cli, errp) && make_qtests(cli, errp) &&
+           machine_build(m, errp) && cli_make_drive_devices(cli, errp) && make_devices(cli, errp) &&
+           machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
 }
 
 void cli_teardown(Cli *cli)
@@ -482,12 +483,13 @@ void cli_teardown(Cli *cli)
         machine_stop(m, RUN_FINISHED);
     }
     g_ptr_array_free(cli->qtest_list, TRUE);
-    chardev_remove_all(m); /* vCPUs are parked: nobody writes any more */
+    drive_remove_all(m); /* vCPUs are parked: nobody writes any more */
+    chardev_remove_all(m);
     gdb_server_stop(m);
     g_ptr_array_free(cli->monitor_list, TRUE);
     machine_free(m);
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
-                           cli->devices, cli->qtests };
+                           cli->devices, cli->qtests, cli->blockdevs, cli->drives };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_free(lists[i], TRUE);
     }

@@ -8,6 +8,7 @@
 #define TOOLS_SYSTEM_CLI_H
 
 #include "rhea/accel/test.h"
+#include "rhea/backends/drive.h"
 #include "rhea/monitor/gdb.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/schema/type.h"
@@ -48,8 +49,10 @@ struct Cli {
     char *machine_type;
     char *kernel_irqchip; /* -machine kernel-irqchip=: for the accelerator */
     GPtrArray *accels;  /* Item *; in order of priority */
-    GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests; /* Item * */
+    GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests, *blockdevs,
+        *drives; /* Item * */
     Item *gdb;          /* the last -gdb or -s */
+    bool snapshot; /* -snapshot: of all drives that do not say otherwise */
     bool nographic, display_none, dump_config, daemonize, no_user_config, mem_lock, msg_guest_name;
     char *pidfile, *chroot_dir, *run_as;
     char *memory_where;
@@ -76,6 +79,7 @@ OPTION_RUN(opt_mon); OPTION_RUN(opt_display); OPTION_RUN(opt_vga); OPTION_RUN(op
 OPTION_RUN(opt_parallel); OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_RUN(opt_global);
 OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
+OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 
 /* sugar.c: shared by them */
 bool cli_decode(Cli *cli, const Option *o, const TypeDesc *t, const char *implied, const char *arg, void *out,
@@ -85,6 +89,10 @@ Item *item_new(const Option *o, const char *arg, Json *opts, bool from_text); /*
 void item_free(void *item);
 bool cli_is_help(const char *arg);
 bool cli_refuse(Error **errp, const char *what, const char *reason, const char *instead);
+
+/* drives.c */
+bool cli_make_drives(Cli *cli, Error **errp);        /* nodes and drives: before the machine is built */
+bool cli_make_drive_devices(Cli *cli, Error **errp); /* the devices that if= asks for: on the board's buses */
 
 /* build.c: from collected options to a machine that is ready to run */
 bool cli_build(Cli *cli, Error **errp);

@@ -36,6 +36,8 @@ static void cli_init(Cli *cli, Machine *m)
     cli->debugcons = items();
     cli->devices = items();
     cli->qtests = items();
+    cli->blockdevs = items();
+    cli->drives = items();
     cli->monitor_list = g_ptr_array_new_with_free_func(free_monitor);
     cli->qtest_list = g_ptr_array_new_with_free_func(free_qtest);
 }
@@ -89,6 +91,7 @@ int main(int argc, char **argv)
     rcu_register_thread();
     process_block_signals();
     chardev_register();
+    drive_register();
     monitor_set_commands(commands);
     Loop *loop = loop_new("main");
     loop_host_glib(loop);

@@ -73,8 +73,10 @@ bool cli_parse(Cli *cli, int argc, char **argv, Error **errp)
     for (int i = 1; i < argc && !cli->done; i++) {
         const char *dashed = argv[i];
         if (dashed[0] != '-' || !dashed[1]) {
-            return cli_refuse(errp, dashed, "a bare file name is a disk image, and there are no disks yet",
-                              "-kernel FILE to boot a kernel");
+            if (!run_option(cli, option_find("hda"), "-hda", dashed, errp)) { /* a disk image */
+                return false;
+            }
+            continue;
         }
         const char *name = dashed + (dashed[1] == '-' ? 2 : 1);
         const Option *o = option_find(name);

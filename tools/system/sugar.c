@@ -37,7 +37,8 @@ static const char *main_name(const Option *o, char *buf, size_t size)
 void cli_record(Cli *cli, const char *option, Json *value)
 {
     static const char *const lists[] = { "accel", "chardev", "device", "serial",   "monitor", "mon", "global",
-                                         "set",   "fw_cfg",  "smbios", "debugcon", "qtest",   "L",   NULL };
+                                         "set",   "fw_cfg",  "smbios", "debugcon", "qtest",   "L",   "drive",
+                                         "blockdev", NULL };
     if (!g_strv_contains(lists, option)) {
         json_put(cli->config, option, value);
         return;
@@ -598,6 +599,7 @@ OPTION_RUN(opt_flag)
         { "nodefaults", &m->no_defaults },
         { "no-user-config", &cli->no_user_config },
         { "dump-config", &cli->dump_config },
+        { "snapshot", &cli->snapshot },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
         if (g_str_equal(flags[i].name, o->name)) {

@@ -149,10 +149,11 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
     g_autofree char *key = g_strndup(dot2 + 1, equal - dot2 - 1);
     GPtrArray *list = g_str_equal(group, "device")    ? cli->devices
                       : g_str_equal(group, "chardev") ? cli->chardevs
+                      : g_str_equal(group, "drive")   ? cli->drives
                                                       : NULL;
     if (!list) {
         error_set(errp, "group '%s' is not one that -set can change", group);
-        error_hint(errp, "the groups are device and chardev");
+        error_hint(errp, "the groups are device, chardev and drive");
         return false;
     }
     for (guint i = 0; i < list->len; i++) {

@@ -19,7 +19,7 @@ const char *const option_group_titles[GROUP_COUNT] = {
     [GROUP_OBJECT] = "Generic objects",
 };
 
-#define NO_BLOCK   "there are no disks yet", "-kernel with -initrd"
+#define NO_FLOPPY  "there is no floppy drive yet", "-hda or -cdrom"
 #define NO_NET     "there is no network yet", "-nic none"
 #define NO_DISPLAY "there is no display yet", "-nographic or -display none"
 #define NO_AUDIO   "there is no audio yet", NULL
@@ -50,7 +50,7 @@ const Option option_table[] = {
     { "uuid", "UUID", GROUP_STANDARD, "the machine's UUID", opt_uuid },
     { "global", "DRIVER.PROP=VALUE | driver=DRIVER,property=PROP,value=VALUE", GROUP_STANDARD,
       "another default for a property of a device type", opt_global },
-    { "set", "GROUP.ID.ARG=VALUE", GROUP_STANDARD, "change an earlier -chardev or -device (GROUP) that has this id", opt_later },
+    { "set", "GROUP.ID.ARG=VALUE", GROUP_STANDARD, "change an earlier -chardev, -device or -drive (GROUP) that has this id", opt_later },
     { "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", GROUP_STANDARD,
       "date and clock of the guest's real-time clock; DATE is 2006-06-17T16:01:21 or 2006-06-17", opt_rtc },
     { "add-fd", NULL, GROUP_STANDARD, NULL, NULL, "there are no descriptor sets yet", "-chardev socket,fd=N for sockets" },
@@ -60,22 +60,29 @@ const Option option_table[] = {
     { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audio", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audiodev", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
-    { "snapshot", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "fda", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "fdb", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "hda", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "hdb", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "hdc", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "hdd", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "cdrom", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "blockdev", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "drive", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "mtdblock", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
-    { "sd", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
+    { "drive", "[file=]FILE[,if=ide|virtio|none][,format=F][,media=disk|cdrom][,KEY=VALUE]...", GROUP_BLOCK,
+      "a disk: an image and the device that uses it (if=none: -device ...,drive=ID does)\n"
+      "index=N or bus=N,unit=N (where), id=ID, node-name=NAME, serial=TEXT\n"
+      "read-only=on, snapshot=on (changes are forgotten at the end)\n"
+      "cache=writeback|none|writethrough|directsync|unsafe, aio=threads|native|io_uring\n"
+      "discard=unmap|ignore, detect-zeroes=off|on|unmap, rerror=, werror=report|ignore", opt_drive },
+    { "blockdev", "[driver=]DRIVER,node-name=NAME[,KEY=VALUE]...", GROUP_BLOCK,
+      "a block node, for drive=NAME of a -device; JSON is taken too. Drivers: file, host_device (filename=, aio=,\n"
+      "locking=), raw, qcow2 (file= names a node or file.driver=... describes one), null-co", opt_blockdev },
+    { "hda", "FILE", GROUP_BLOCK, "the first disk: -drive file=FILE,index=0. A FILE alone is the same", opt_disk_file },
+    { "hdb", "FILE", GROUP_BLOCK, "index=1", opt_disk_file },
+    { "hdc", "FILE", GROUP_BLOCK, "index=2", opt_disk_file },
+    { "hdd", "FILE", GROUP_BLOCK, "index=3", opt_disk_file },
+    { "cdrom", "FILE", GROUP_BLOCK, "a CD: -drive file=FILE,index=2,media=cdrom", opt_disk_file },
+    { "snapshot", NULL, GROUP_BLOCK, "as snapshot=on of every -drive that does not say otherwise", opt_flag },
+    { "fda", NULL, GROUP_BLOCK, NULL, NULL, NO_FLOPPY },
+    { "fdb", NULL, GROUP_BLOCK, NULL, NULL, NO_FLOPPY },
+    { "mtdblock", NULL, GROUP_BLOCK, NULL, NULL, "PCs have no flash disks", "-hda" },
+    { "sd", NULL, GROUP_BLOCK, NULL, NULL, "there is no SD card reader", "-hda" },
     { "pflash", NULL, GROUP_BLOCK, NULL, NULL, "there is no writable flash yet", "-bios FILE" },
     { "fsdev", NULL, GROUP_BLOCK, NULL, NULL, "there is no shared file system yet", "-initrd" },
     { "virtfs", NULL, GROUP_BLOCK, NULL, NULL, "there is no shared file system yet", "-initrd" },
-    { "iscsi", NULL, GROUP_BLOCK, NULL, NULL, NO_BLOCK },
+    { "iscsi", NULL, GROUP_BLOCK, NULL, NULL, "there is no iSCSI client", "the host's, and -blockdev host_device" },
     { "usb", NULL, GROUP_USB, NULL, NULL, "there is no USB yet", "the PS/2 keyboard and mouse" },
     { "usbdevice", NULL, GROUP_USB, NULL, NULL, "there is no USB yet", "the PS/2 keyboard and mouse" },
     { "display", "none", GROUP_DISPLAY, "no display", opt_display },
@@ -91,8 +98,8 @@ const Option option_table[] = {
     { "smbios", "file=FILE | type=N[,FIELD=VALUE]...", GROUP_I386,
       "fields of the SMBIOS tables (types 0, 1, 2, 3, 4, 11, 17), or whole tables from a file", opt_smbios },
     { "acpitable", NULL, GROUP_I386, NULL, NULL, "extra ACPI tables are not taken yet", "the board's own tables" },
-    { "win2k-hack", NULL, GROUP_I386, NULL, NULL, NO_BLOCK },
-    { "no-fd-bootchk", NULL, GROUP_I386, NULL, NULL, NO_BLOCK },
+    { "win2k-hack", NULL, GROUP_I386, NULL, NULL, "it slows an IDE disk down for one old installer", NULL },
+    { "no-fd-bootchk", NULL, GROUP_I386, NULL, NULL, NO_FLOPPY },
     { "netdev", NULL, GROUP_NETWORK, NULL, NULL, NO_NET },
     { "nic", "none", GROUP_NETWORK, "no network card", opt_nic },
     { "net", "none", GROUP_NETWORK, "no network card", opt_nic },

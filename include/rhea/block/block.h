@@ -59,6 +59,9 @@ BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error 
 /* Options of an image named on a tool's command line or in a backing-file field: "json:{...}", or a path,
  * whose driver is `format`, or what the content says when that is NULL. A new object. */
 Json *block_image_options(const char *name, const char *format, Error **errp) MAIN_LOOP;
+/* The format was guessed from the content: writes after which the guess would be another one fail, so that a
+ * guest cannot make the next start open files of its choice as backing files. */
+void block_guard_format(BlockNode *n) MAIN_LOOP;
 BlockNode *block_find(const BlockGraph *g, const char *name) MAIN_LOOP; /* borrowed, NULL: none */
 BlockNode *block_ref(BlockNode *n) MAIN_LOOP;
 void block_unref(BlockNode *n) MAIN_LOOP; /* the last one closes it: flushes, writes what is cached */

@@ -29,6 +29,7 @@ struct BlockNode {
     BlockGraph *graph;
     char *name, *filename;
     bool read_only, force_share, direct, no_flush;
+    bool guarded; /* block_guard_format() */
     bool backing_is_null; /* "backing": null was given: whatever the image says, there is none */
     BlockDiscard discard;
     BlockDetectZeroes detect_zeroes;

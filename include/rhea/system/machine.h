@@ -108,6 +108,8 @@ struct Machine {
     hwaddr msi_base, msi_size;
     GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
+    struct MachineBlock *block;   /* disks; backends/block owns it */
+    void (*drain_backends)(Machine *m); /* waits for requests in flight once the vCPUs are parked; NULL: none */
 };
 typedef struct GlobalProp { char *driver, *prop, *value; bool used, is_default; } GlobalProp;
 typedef struct FwCfgFileOption { char *name, *file, *string; } FwCfgFileOption;

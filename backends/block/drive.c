@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT
+ * backends/block/drive.c - -blockdev and -drive: from options to nodes of the machine's block graph.
+ *
+ * Models: what -drive's one-word options mean for nodes; names and places as QEMU gives them (ide0-hd0,
+ * ide1-cd0, virtio0, none0). snapshot=on puts a temporary qcow2 image above, unlinked once it is open.
+ * Threads: the main loop's.
+ */
+#include "drive_internal.h"
+#include "rhea/block/driver.h"
+#include "rhea/util/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { IDE_UNITS = 2, IDE_BUSES = 2 };
+
+static void node_release(void *n)
+{
+    block_unref(n);
+}
+
+static void graph_wait_ended(void *opaque)
+{
+    /* That it ran has ended the turn in which somebody waits. */
+}
+
+static void drive_free_item(void *d)
+{
+    drive_free(d);
+}
+
+MachineBlock *machine_block(Machine *m)
+{
+    role_assert_main();
+    if (!m->block) {
+        MachineBlock *b = g_new0(MachineBlock, 1);
+        b->m = m;
+        b->graph = block_graph_new(m->loop);
+        b->nodes = g_ptr_array_new_with_free_func(node_release);
+        b->drives = g_ptr_array_new_with_free_func(drive_free_item);
+        b->ports = g_ptr_array_new();
+        b->ended = (Task){ .run = graph_wait_ended };
+        m->block = b;
+        m->drain_backends = drive_drain;
+    }
+    return m->block;
+}
+
+BlockGraph *machine_block_graph(Machine *m)
+{
+    return machine_block(m)->graph;
+}
+
+void drive_free(Drive *d)
+{
+    if (d->node) {
+        block_unref(d->node);
+    }
+    g_free(d->id);
+    g_free(d->serial);
+    g_free(d);
+}
+
+Drive *drive_find(Machine *m, const char *id)
+{
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        if (g_str_equal(drive_at(m, i)->id, id)) {
+            return drive_at(m, i);
+        }
+    }
+    return NULL;
+}
+
+unsigned drive_count(Machine *m)
+{
+    return m->block ? m->block->drives->len : 0;
+}
+
+Drive *drive_at(Machine *m, unsigned i)
+{
+    return m->block->drives->pdata[i];
+}
+
+bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp)
+{
+    MachineBlock *b = machine_block(m);
+    const char *name = json_get_string(json_member(opts, "node-name", NULL));
+    if (!name) {
+        error_set(errp, "'node-name' is missing");
+        error_hint(errp, "it is the name that drive= of a -device takes");
+        return false;
+    }
+    if (drive_find(m, name)) {
+        return error_set(errp, "node name '%s' is the id of a drive", name);
+    }
+    BlockNode *n = block_open(b->graph, opts, from_text, errp);
+    if (!n) {
+        return false;
+    }
+    g_ptr_array_add(b->nodes, n);
+    return true;
+}
+
+/* ---- -drive: places ---- */
+
+static bool place_taken(Machine *m, const Drive *d)
+{
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        const Drive *o = drive_at(m, i);
+        if (o->iface == d->iface && o->bus == d->bus && o->unit == d->unit) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_index(Drive *d, unsigned index)
+{
+    unsigned per_bus = d->iface == DRIVE_INTERFACE_IDE ? IDE_UNITS : 1;
+    d->index = index;
+    d->bus = index / per_bus;
+    d->unit = index % per_bus;
+}
+
+static bool drive_place(Machine *m, Drive *d, const DriveOptions *v, Error **errp)
+{
+    bool ide = d->iface == DRIVE_INTERFACE_IDE;
+    if (d->iface == DRIVE_INTERFACE_NONE) {
+        if (v->has_index || v->has_bus || v->has_unit) {
+            const char *key = v->has_index ? "index" : v->has_bus ? "bus" : "unit";
+            error_set(errp, "if=none drives have no %s", key);
+            error_hint(errp, "the -device that uses it says where it is");
+            return false;
+        }
+        return true;
+    }
+    if (v->has_index && (v->has_bus || v->has_unit)) {
+        return error_set(errp, "'index' and 'bus' or 'unit' exclude each other");
+    }
+    if (v->has_unit && v->unit >= (ide ? IDE_UNITS : 1)) {
+        return error_set(errp, "unit=%" PRIu64 " is too large: a bus of this kind has %d", v->unit,
+                         ide ? IDE_UNITS : 1);
+    }
+    if (v->has_index || v->has_bus || v->has_unit) {
+        unsigned per_bus = ide ? IDE_UNITS : 1;
+        set_index(d, v->has_index ? (unsigned)v->index
+                                  : (unsigned)((v->has_bus ? v->bus : 0) * per_bus +
+                                               (v->has_unit ? v->unit : 0)));
+    }
+    if (v->has_bus && !v->has_unit) { /* the bus's first free place */
+        while (place_taken(m, d) && d->unit + 1 < (ide ? IDE_UNITS : 1)) {
+            set_index(d, d->index + 1);
+        }
+    } else if (!v->has_index && !v->has_unit) {
+        while (place_taken(m, d)) {
+            set_index(d, d->index + 1);
+        }
+    }
+    if (place_taken(m, d)) {
+        return error_set(errp, "there is already a drive with bus=%u, unit=%u (index=%u)", d->bus, d->unit,
+                         d->index);
+    }
+    if (ide && d->bus >= IDE_BUSES) {
+        error_set(errp, "there is no IDE bus %u: the board has %d with %d drives each", d->bus, IDE_BUSES,
+                  IDE_UNITS);
+        error_hint(errp, "if=none with -device takes more kinds of disks");
+        return false;
+    }
+    return true;
+}
+
+static bool drive_name(Machine *m, Drive *d, const char *id, Error **errp)
+{
+    if (id) {
+        d->id = g_strdup(id);
+    } else if (d->iface == DRIVE_INTERFACE_IDE) {
+        d->id = g_strdup_printf("ide%u-%s%u", d->bus, d->cdrom ? "cd" : "hd", d->unit);
+    } else if (d->iface == DRIVE_INTERFACE_VIRTIO) {
+        d->id = g_strdup_printf("virtio%u", d->index);
+    } else {
+        unsigned n = 0;
+        do {
+            g_free(d->id);
+            d->id = g_strdup_printf("none%u", n++);
+        } while (drive_find(m, d->id));
+    }
+    if (drive_find(m, d->id)) {
+        return error_set(errp, "there is already a drive with id '%s'", d->id);
+    }
+    if (m->block && block_find(m->block->graph, d->id)) {
+        return error_set(errp, "drive id '%s' is the name of a block node", d->id);
+    }
+    return true;
+}
+
+/* ---- -drive: nodes ---- */
+
+static const char *discard_name(const char *text)
+{
+    return g_str_equal(text, "on") ? "unmap" : g_str_equal(text, "off") ? "ignore" : text;
+}
+
+static void put_text(Json *o, const char *key, const char *text)
+{
+    if (text) {
+        json_put(o, key, json_new_string(text));
+    }
+}
+
+/* The options of the image's own node and of the file below it. */
+static Json *node_options(const DriveOptions *v, bool read_only, bool snapshot, Error **errp)
+{
+    Json *o = block_image_options(v->file, v->format, errp);
+    if (!o) {
+        return NULL;
+    }
+    Json *cache = json_new_object();
+    bool direct = v->cache == DRIVE_CACHE_NONE || v->cache == DRIVE_CACHE_DIRECTSYNC;
+    json_put(cache, "direct", json_new_bool(direct));
+    json_put(cache, "no-flush", json_new_bool(v->cache == DRIVE_CACHE_UNSAFE));
+    json_put(o, "cache", cache);
+    json_put(o, "read-only", json_new_bool(read_only || snapshot));
+    put_text(o, "node-name", snapshot ? NULL : v->node_name);
+    put_text(o, "detect-zeroes", snapshot ? NULL : v->detect_zeroes);
+    put_text(o, "discard", v->discard ? discard_name(v->discard) : NULL);
+    Json *file = json_member(o, "file", NULL);
+    put_text(json_kind(file) == JSON_OBJECT ? file : o, "aio", v->aio);
+    return o;
+}
+
+static char *temp_image(const char *dir, int64_t size, BlockGraph *g, Error **errp)
+{
+    char *path = g_build_filename(dir, "rhea-snapshot-XXXXXX", NULL);
+    int fd = g_mkstemp(path);
+    if (fd < 0) {
+        error_set_errno(errp, errno, "snapshot=on: cannot make a file in '%s'", dir);
+        error_hint(errp, "TMPDIR names another folder");
+        g_free(path);
+        return NULL;
+    }
+    close(fd);
+    Qcow2Create create;
+    g_autoptr(Json) o = json_put(json_new_object(), "size", json_new_int(size));
+    bool ok = type_decode(&qcow2_create_type, o, false, &create, errp);
+    if (ok) {
+        ok = block_qcow2_driver.format->create(g, path, &create, errp);
+        type_clear(&qcow2_create_type, &create);
+    }
+    if (!ok) {
+        unlink(path);
+        g_clear_pointer(&path, g_free);
+    }
+    return path;
+}
+
+/* Takes the reference to `base`, gives one to what lies above it. */
+static BlockNode *snapshot_above(BlockGraph *g, BlockNode *base, const DriveOptions *v, Error **errp)
+{
+    const char *dir = g_getenv("TMPDIR");
+    BlockNode *n = NULL;
+    char *path = temp_image(dir && *dir ? dir : "/var/tmp", block_size(base), g, errp);
+    if (path) {
+        Json *file = json_put(json_new_object(), "driver", json_new_string("file"));
+        json_put(file, "filename", json_new_string(path));
+        g_autoptr(Json) o = json_put(json_new_object(), "driver", json_new_string("qcow2"));
+        json_put(o, "file", file);
+        json_put(o, "backing", json_new_string(block_name(base)));
+        /* Nobody reads it after a crash of the host. */
+        json_put(o, "cache", json_put(json_new_object(), "no-flush", json_new_bool(true)));
+        put_text(o, "node-name", v->node_name);
+        put_text(o, "detect-zeroes", v->detect_zeroes);
+        n = block_open(g, o, false, errp);
+        unlink(path);
+        g_free(path);
+    }
+    block_unref(base);
+    return n;
+}
+
+static bool drive_open_image(Machine *m, Drive *d, const DriveOptions *v, bool snapshot, Error **errp)
+{
+    BlockGraph *g = machine_block(m)->graph;
+    bool read_only = d->cdrom || (v->has_read_only && v->read_only) || (v->has_readonly && v->readonly);
+    if (snapshot && (v->has_read_only ? v->read_only : v->has_readonly && v->readonly)) {
+        return error_set(errp, "read-only=on and snapshot=on exclude each other");
+    }
+    snapshot = snapshot && !d->cdrom;
+    g_autoptr(Json) o = node_options(v, read_only, snapshot, errp);
+    if (!o) {
+        return false;
+    }
+    BlockNode *n = block_open(g, o, false, errp);
+    if (n && !v->format && !read_only && g_str_equal(block_driver_name(n), "raw")) {
+        log_warn("drive '%s': the format of '%s' is not given and looks raw; writes that would make its "
+                 "beginning look like another format are refused (format=raw permits them)",
+                 d->id, v->file);
+        block_guard_format(n);
+    }
+    if (n && snapshot) {
+        n = snapshot_above(g, n, v, errp);
+    }
+    d->node = n;
+    return n != NULL;
+}
+
+static bool refuse_value(Error **errp, const char *key, const char *value, const char *why, const char *cure)
+{
+    error_set(errp, "%s=%s is not supported: %s", key, value, why);
+    error_hint(errp, "%s", cure);
+    return false;
+}
+
+static bool drive_check(const DriveOptions *v, Error **errp)
+{
+    const char *iface = drive_interface_names[v->if_];
+    switch (v->if_) {
+    case DRIVE_INTERFACE_IDE:
+    case DRIVE_INTERFACE_VIRTIO:
+    case DRIVE_INTERFACE_NONE: break;
+    case DRIVE_INTERFACE_FLOPPY:
+        return refuse_value(errp, "if", iface, "there is no floppy drive", "use if=ide");
+    case DRIVE_INTERFACE_PFLASH:
+        return refuse_value(errp, "if", iface, "there is no writable flash", "use -bios FILE");
+    default: return refuse_value(errp, "if", iface, "there is no such controller", "use if=ide");
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        DriveError e = i ? v->werror : v->rerror;
+        if (e == DRIVE_ERROR_STOP || e == DRIVE_ERROR_ENOSPC) {
+            return refuse_value(errp, i ? "werror" : "rerror", drive_error_names[e],
+                                "the guest cannot be stopped at an error",
+                                "use report (the guest is told) or ignore");
+        }
+    }
+    if (v->if_ == DRIVE_INTERFACE_NONE && v->serial) {
+        return refuse_value(errp, "serial", v->serial, "if=none makes no disk that could have one",
+                            "give serial= to the -device");
+    }
+    if (v->if_ == DRIVE_INTERFACE_VIRTIO && v->media == DRIVE_MEDIA_CDROM) {
+        return refuse_value(errp, "media", "cdrom", "virtio disks are no CD-ROM drives", "use if=ide");
+    }
+    if (!v->file && v->media != DRIVE_MEDIA_CDROM && v->if_ != DRIVE_INTERFACE_NONE) {
+        error_set(errp, "'file' is missing");
+        error_hint(errp, "only CD-ROM drives (media=cdrom) may be empty");
+        return false;
+    }
+    if (!v->file && (v->format || v->node_name)) {
+        return error_set(errp, "'%s' goes with file= only", v->format ? "format" : "node-name");
+    }
+    return true;
+}
+
+static Drive *drive_make(Machine *m, const DriveOptions *v, bool snapshot, Error **errp)
+{
+    if (!drive_check(v, errp)) {
+        return NULL;
+    }
+    Drive *d = g_new0(Drive, 1);
+    d->iface = v->if_;
+    d->cdrom = v->media == DRIVE_MEDIA_CDROM;
+    d->write_through = v->cache == DRIVE_CACHE_WRITETHROUGH || v->cache == DRIVE_CACHE_DIRECTSYNC;
+    d->ignore_read_errors = v->rerror == DRIVE_ERROR_IGNORE;
+    d->ignore_write_errors = v->werror == DRIVE_ERROR_IGNORE;
+    d->serial = g_strdup(v->serial);
+    if (drive_place(m, d, v, errp) && drive_name(m, d, v->id, errp) &&
+        (!v->file || drive_open_image(m, d, v, v->has_snapshot ? v->snapshot : snapshot, errp))) {
+        g_ptr_array_add(machine_block(m)->drives, d);
+        return d;
+    }
+    drive_free(d);
+    return NULL;
+}
+
+Drive *drive_add_json(Machine *m, const Json *opts, bool from_text, bool snapshot, Error **errp)
+{
+    DriveOptions v;
+    if (!type_decode(&drive_options_type, opts, from_text, &v, errp)) {
+        return NULL;
+    }
+    machine_block(m);
+    Drive *d = drive_make(m, &v, snapshot, errp);
+    type_clear(&drive_options_type, &v);
+    return d;
+}

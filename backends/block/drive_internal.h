@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * backends/block/drive_internal.h - a machine's disks, as the files of this folder share them.
+ */
+#ifndef BACKENDS_DRIVE_INTERNAL_H
+#define BACKENDS_DRIVE_INTERNAL_H
+
+#include "rhea/backends/drive.h"
+#include "rhea/system/machine.h"
+
+struct MachineBlock {
+    Machine *m;
+    BlockGraph *graph;
+    GPtrArray *nodes;  /* BlockNode *: what -blockdev made, held */
+    GPtrArray *drives; /* Drive * */
+    GPtrArray *ports;  /* DrivePort *: bound, borrowed */
+    unsigned waiting;  /* atomic: the main loop waits for requests to end */
+    Task ended;        /* ends the turn in which it waits */
+};
+
+MachineBlock *machine_block(Machine *m); /* made at the first use */
+void drive_free(Drive *d);
+
+#endif

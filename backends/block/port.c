@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ * backends/block/port.c - devices and their disks: the property, ownership, requests.
+ *
+ * Models: a port is bound to a -drive (one port each) or to a node of -blockdev (whose permissions decide). A
+ *         request is a coroutine on the home loop of the device's domain; it counts itself in where it is
+ *         submitted and out after its callback, so that who waits for zero has seen all of them.
+ * Threads: binding, opening, draining and removal on the main loop; requests in the device's domain.
+ */
+#include "drive_internal.h"
+#include "rhea/util/text.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- the property ---- */
+
+static char *port_holder(const DrivePort *p)
+{
+    return p->dev ? g_strdup_printf("'%s'", device_name(p->dev)) : g_strdup("another device");
+}
+
+static void port_wait(DrivePort *p)
+{
+    MachineBlock *b = p->block;
+    __atomic_add_fetch(&b->waiting, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&p->in_flight, __ATOMIC_SEQ_CST)) {
+        loop_turn(b->m->loop, true);
+    }
+    __atomic_sub_fetch(&b->waiting, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Requests end first; the device gets no more of them through. */
+static void port_close(DrivePort *p)
+{
+    if (p->client) {
+        port_wait(p);
+        block_client_free(p->client);
+        p->client = NULL;
+    }
+}
+
+static void port_release(void *slot)
+{
+    DrivePort *p = slot;
+    if (!p->block) {
+        return;
+    }
+    port_close(p);
+    if (p->node) {
+        block_unref(p->node);
+    }
+    if (p->drive) {
+        p->drive->port = NULL;
+    }
+    g_ptr_array_remove(p->block->ports, p);
+    *p = (DrivePort){ 0 };
+}
+
+static bool unknown_drive(Machine *m, const char *id, Error **errp)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        g_ptr_array_add(names, drive_at(m, i)->id);
+    }
+    MachineBlock *b = m->block;
+    for (guint i = 0; b && i < b->nodes->len; i++) {
+        g_ptr_array_add(names, (gpointer)block_name(b->nodes->pdata[i]));
+    }
+    g_ptr_array_add(names, NULL);
+    error_set(errp, "there is no drive or block node '%s'", id);
+    error_hint_nearest(errp, id, (const char *const *)names->pdata);
+    return false;
+}
+
+static bool port_bind(Machine *m, const Prop *prop G_GNUC_UNUSED, void *slot, const char *id, Error **errp)
+{
+    DrivePort *p = slot;
+    Drive *d = drive_find(m, id);
+    BlockNode *n = d ? d->node : m->block ? block_find(m->block->graph, id) : NULL;
+    if (!d && (!n || !*id)) {
+        return unknown_drive(m, id, errp);
+    }
+    if (d && d->port && d->port != p) {
+        g_autofree char *holder = port_holder(d->port);
+        error_set(errp, "drive '%s' is already in use by %s", id, holder);
+        if (d->iface != DRIVE_INTERFACE_NONE) {
+            error_hint(errp, "if=none leaves a drive to -device");
+        }
+        return false;
+    }
+    port_release(p);
+    *p = (DrivePort){ .block = machine_block(m), .drive = d, .node = n ? block_ref(n) : NULL };
+    if (d) {
+        d->port = p;
+    }
+    g_ptr_array_add(p->block->ports, p);
+    return true;
+}
+
+static char *port_name(const void *slot)
+{
+    const DrivePort *p = slot;
+    return p->drive ? g_strdup(p->drive->id) : p->node ? g_strdup(block_name(p->node)) : NULL;
+}
+
+void drive_register(void)
+{
+    static const PropBinder binder = { .bind = port_bind, .name = port_name, .release = port_release };
+    prop_register_binder(PROP_BLOCK_, &binder);
+}
+
+/* ---- opening ---- */
+
+bool drive_medium_read_only(const DrivePort *p)
+{
+    return p->node && block_is_read_only(p->node);
+}
+
+static void port_closed_with_device(void *opaque)
+{
+    port_close(opaque);
+}
+
+bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
+{
+    role_assert_main();
+    p->dev = dev;
+    if (!p->node) {
+        return true;
+    }
+    if (!read_only && block_is_read_only(p->node)) {
+        g_autofree char *name = port_name(p);
+        error_set(errp, "device '%s' writes to its disk, and '%s' is read-only", device_name(dev), name);
+        error_hint(errp, "leave out read-only=on, or give it snapshot=on");
+        return false;
+    }
+    unsigned perm = BLOCK_PERM_READ | (read_only ? 0 : BLOCK_PERM_WRITE);
+    Error *err = NULL;
+    p->client = block_client_new(p->node, device_name(dev), perm,
+                                 BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED | BLOCK_PERM_RESIZE, &err);
+    if (!p->client) {
+        return error_propagate(errp, err);
+    }
+    p->read_only = read_only;
+    block_client_set_write_through(p->client, p->drive && p->drive->write_through);
+    device_add_cleanup(dev, port_closed_with_device, p);
+    return true;
+}
+
+/* ---- requests ---- */
+
+static int request_run(DriveRequest *r)
+{
+    BlockClient *c = r->port->client;
+    switch (r->op) {
+    case DRIVE_READ: return block_preadv(c, r->off, &r->v, r->flags);
+    case DRIVE_WRITE: return block_pwritev(c, r->off, &r->v, r->flags);
+    case DRIVE_WRITE_ZEROES: return block_write_zeroes(c, r->off, r->bytes, r->flags);
+    case DRIVE_DISCARD: return block_discard(c, r->off, r->bytes);
+    case DRIVE_FLUSH: return block_flush(c);
+    }
+    return -EINVAL;
+}
+
+static bool error_ignored(const DriveRequest *r)
+{
+    const Drive *d = r->port->drive;
+    return d && (r->op == DRIVE_READ ? d->ignore_read_errors : d->ignore_write_errors);
+}
+
+static void request_body(void *opaque)
+{
+    DriveRequest *r = opaque;
+    DrivePort *p = r->port;
+    MachineBlock *b = p->block;
+    Domain *domain = p->dev->domain;
+    if (r->order) {
+        co_mutex_lock(r->order);
+        r->result = request_run(r);
+        co_mutex_unlock(r->order);
+    } else {
+        r->result = request_run(r);
+    }
+    if (r->result < 0 && error_ignored(r)) {
+        r->result = 0;
+    }
+    domain_lock(domain);
+    r->done(r);
+    domain_unlock(domain);
+    if (__atomic_sub_fetch(&p->in_flight, 1, __ATOMIC_SEQ_CST) == 0 &&
+        __atomic_load_n(&b->waiting, __ATOMIC_SEQ_CST)) {
+        loop_post(b->m->loop, &b->ended);
+    }
+}
+
+void drive_submit(DrivePort *p, DriveRequest *r)
+{
+    g_assert(p->client);
+    r->port = p;
+    __atomic_add_fetch(&p->in_flight, 1, __ATOMIC_SEQ_CST);
+    co_start(domain_loop(p->dev->domain), request_body, r);
+}
+
+void drive_drain(Machine *m)
+{
+    MachineBlock *b = m->block;
+    for (guint i = 0; b && i < b->ports->len; i++) {
+        port_wait(b->ports->pdata[i]);
+    }
+}
+
+void drive_remove_all(Machine *m)
+{
+    role_assert_main();
+    MachineBlock *b = m->block;
+    if (!b) {
+        return;
+    }
+    drive_drain(m);
+    while (b->ports->len) {
+        DrivePort *p = b->ports->pdata[0];
+        Device *dev = p->dev;
+        port_release(p);
+        *p = (DrivePort){ .dev = dev };
+    }
+    g_ptr_array_free(b->ports, TRUE);
+    g_ptr_array_free(b->drives, TRUE);
+    g_ptr_array_free(b->nodes, TRUE);
+    while (__atomic_load_n(&b->ended.queued, __ATOMIC_ACQUIRE)) {
+        loop_turn(m->loop, false);
+    }
+    block_graph_free(b->graph);
+    g_free(b);
+    m->block = NULL;
+}

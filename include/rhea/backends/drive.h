@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/backends/drive.h - the disks of a machine: its block graph, -blockdev and -drive, and the property
+ * through which a device uses one.
+ *
+ * A device declares PROP_DRIVE(T, port, "drive", ...), calls drive_open() in realize and then hands in
+ * requests from its domain; each completes there, by a callback on the domain's home loop.
+ */
+#ifndef RHEA_BACKENDS_DRIVE_H
+#define RHEA_BACKENDS_DRIVE_H
+
+#include "rhea/block/block.h"
+#include "rhea/system/device.h"
+#include "schema/drive.h"
+
+typedef struct MachineBlock MachineBlock;
+
+/* What -drive made: an image, or none (an empty CD drive), and how a device uses it. */
+typedef struct Drive {
+    char *id;
+    DriveInterface iface;
+    bool cdrom, write_through, ignore_read_errors, ignore_write_errors;
+    unsigned bus, unit, index; /* not for DRIVE_INTERFACE_NONE */
+    char *serial;              /* for the device that the board makes, NULL: its default */
+    BlockNode *node;           /* NULL: no medium */
+    struct DrivePort *port;    /* who uses it, NULL: nobody */
+} Drive;
+
+/* The device's side: zero means that nothing is bound. */
+typedef struct DrivePort {
+    MachineBlock *block; /* NULL: not bound */
+    Drive *drive;        /* NULL: a node of -blockdev was named */
+    BlockNode *node;     /* held; NULL: no medium */
+    BlockClient *client; /* from drive_open() on; NULL: no medium */
+    Device *dev;         /* from drive_open() on */
+    bool read_only;
+    unsigned in_flight;  /* private, atomic */
+} DrivePort;
+#define PROP_DRIVE(T, f, n, text) \
+    { .name = (n), .doc = (text), .kind = PROP_BLOCK_, .offset = TYPED_OFFSET(T, f, DrivePort) }
+
+/* Opens the bound disk for `dev`, in its realize: exclusively for writing, unless read_only. A port without a
+ * medium, or with nothing bound, succeeds: client stays NULL. Undone with the device. */
+bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp) MAIN_LOOP;
+/* The medium cannot be written: asked before drive_open(), by devices that can tell their guest so. */
+bool drive_medium_read_only(const DrivePort *p);
+static inline int64_t drive_size(const DrivePort *p) { return p->client ? block_size(p->node) : 0; }
+
+typedef enum DriveOp { DRIVE_READ, DRIVE_WRITE, DRIVE_WRITE_ZEROES, DRIVE_DISCARD, DRIVE_FLUSH } DriveOp;
+typedef struct DriveRequest {
+    DriveOp op;
+    unsigned flags;       /* BlockFlags */
+    int64_t off, bytes;   /* bytes: DRIVE_WRITE_ZEROES, DRIVE_DISCARD */
+    IoVec v;              /* DRIVE_READ, DRIVE_WRITE: borrowed memory; freed by who filled it in */
+    CoMutex *order;       /* NULL, or: requests with the same one run one after the other */
+    void (*done)(struct DriveRequest *r); /* in the device's domain; may submit again, must not block */
+    void *opaque;
+    int result;           /* 0 or -errno */
+    DrivePort *port;      /* private */
+} DriveRequest;
+/* In the device's domain; the request is the caller's and stays until done() was called. done() never runs
+ * inside. Only while p->client is not NULL. */
+void drive_submit(DrivePort *p, DriveRequest *r);
+
+/* Options. MAIN_LOOP. */
+BlockGraph *machine_block_graph(Machine *m);
+bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp);
+/* snapshot: the default of snapshot=. */
+Drive *drive_add_json(Machine *m, const Json *opts, bool from_text, bool snapshot, Error **errp);
+Drive *drive_find(Machine *m, const char *id);
+unsigned drive_count(Machine *m);
+Drive *drive_at(Machine *m, unsigned i); /* in order of creation */
+void drive_drain(Machine *m);      /* waits until no request is in flight, turning the main loop */
+/* vCPUs are parked: completes what is in flight, flushes and closes all. Devices find no medium then. */
+void drive_remove_all(Machine *m);
+void drive_register(void); /* the PROP_BLOCK_ binder. Once per process. */
+
+#endif
