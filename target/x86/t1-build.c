@@ -66,6 +66,7 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     t->mode = t->head_mode = mode;
     t->code64 = mode & MODE_CODE64;
     t->rip = cpu->rip;
+    t->key = at->key;
     t->pic = t1_pic(mode, cpu->rip);
     t->mmu = cpu->mmu;
     t->max = max;

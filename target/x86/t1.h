@@ -165,6 +165,7 @@ typedef struct T1 { /* one translation */
     bool pic;
     bool crossing;       /* one instruction that reaches into the next page */
     uint64_t rip;        /* of the unit */
+    uintptr_t key;       /* host address of the unit's code */
     unsigned mmu;
     X86Insn insn[T1_MAX_INSNS + 1];
     uint8_t bytes[T1_MAX_INSNS + 1][16]; /* of each instruction: a copy, others may write there */
@@ -234,7 +235,7 @@ typedef struct T1State {
     uint32_t salt_next;
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
     unsigned salt_shift; /* where salts begin, by the width of addresses */
-    uint64_t tlb_sites[1024]; /* by hash of an instruction's address: it goes by the TLB, see t1-site.c */
+    uint64_t tlb_sites[4096]; /* by hash of an instruction's host address: it goes by the TLB, see t1-site.c */
     uint32_t win_since[TLB_MMUS * 2 * TLB_WINDOWS]; /* us: when its misses began to be counted */
     uint8_t *shadow;     /* the shadow return stack */
     struct T1Lockstep *lockstep; /* NULL: off */
