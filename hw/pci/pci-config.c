@@ -181,6 +181,7 @@ static void pci_func_write(PciFunc *f, unsigned off, uint32_t val, unsigned len)
         *c &= ~(b & f->w1cmask[off + i]);
     }
     pci_header_written(f, off, len);
+    pci_msix_control_written(f, off, len);
     if (f->ops->config_written) {
         f->ops->config_written(f->dev, off, len);
     }

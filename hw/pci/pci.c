@@ -228,6 +228,7 @@ static void pci_child_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
         f->config[i] &= ~(f->wmask[i] | f->w1cmask[i]);
     }
     f->config[PCI_STATUS] &= ~PCI_STATUS_INTX;
+    pci_msix_reset(f);
     f->bus_master = false;
     f->intx_level = false;
 }

@@ -48,4 +48,8 @@ void pci_bars_fini(PciFunc *f);
 void pci_intx_update(PciFunc *f);
 hwaddr pci_bar_addr(const PciFunc *f, unsigned k);
 
+/* msix.c; nothing for a function without MSI-X */
+void pci_msix_control_written(PciFunc *f, unsigned off, unsigned len);
+void pci_msix_reset(PciFunc *f);
+
 #endif

@@ -53,7 +53,7 @@ typedef struct PciFunc { /* Device.bus_data of PCI devices */
     bool intx_level;
     bool bus_master;         /* command bit 2, for DmaContext.enabled */
     DmaContext dma;
-    void *msi, *msix;        /* capability state, added with the first device that has them */
+    struct PciMsix *msix;    /* rhea/hw/msix.h; NULL: has none */
     uint8_t cap_next;        /* where the next capability goes */
 } PciFunc;
 static inline PciFunc *pci_func(Device *dev) { return dev->bus_data; }
