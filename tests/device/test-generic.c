@@ -9,6 +9,7 @@
 #include "tests/lib/testmachine.h"
 
 #include "rhea/backends/char.h"
+#include "rhea/backends/drive.h"
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
@@ -90,6 +91,9 @@ static void place_open(Place *p, bool on_board)
     m->rtc.start_s = 1000000000;
     tm_build(p->tm);
     p->chardev = chardev_new_buffer(m, "dut-chardev");
+    g_autoptr(Json) disk = json_parse("{\"driver\": \"null-co\", \"node-name\": \"dut-disk\", "
+                                      "\"size\": 1048576, \"read-zeroes\": true}", -1, &error_abort_slot);
+    blockdev_add_json(m, disk, false, &error_abort_slot);
     if (on_board) {
         return;
     }
@@ -130,8 +134,10 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
     }
     Device *dev = device_new(m, type, m->peripheral, "dut");
     void *base;
+    const Prop *drive = device_find_prop(dev, "drive", &base);
     const Prop *chr = device_find_prop(dev, "chardev", &base);
     if ((chr && chr->kind == PROP_CHARDEV_ && !device_set(dev, "chardev", "dut-chardev", errp)) ||
+        (drive && drive->kind == PROP_BLOCK_ && !device_set(dev, "drive", "dut-disk", errp)) ||
         !device_realize(dev, bus_for(p, type), errp)) {
         device_remove(dev);
         return false;
@@ -149,6 +155,7 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
 static void place_close(Place *p)
 {
     machine_stop(p->tm->m, RUN_PAUSED);
+    drive_remove_all(p->tm->m);
     chardev_remove_all(p->tm->m);
     tm_free(p->tm);
 }
@@ -620,6 +627,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     role_become_main();
     chardev_register();
+    drive_register();
     g_autofree char *dir = g_dir_make_tmp("rhea-generic-XXXXXX", NULL);
     g_autofree char *halts = g_strnfill(64 << 10, (char)0xf4);
     firmware = g_build_filename(dir, "firmware", NULL);

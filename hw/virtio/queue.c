@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ * hw/virtio/queue.c - split virtqueues.
+ *
+ * Models: virtio 1.2, 2.7 (split rings), 2.7.5.3 (indirect descriptors), 2.7.7 and 2.7.10 (suppression of
+ *         interrupts and notifications, event index), 2.1.2 (DEVICE_NEEDS_RESET).
+ * Does not model: packed rings, in-order use; buffers outside RAM.
+ * Threads: the device's domain. The driver runs at the same time: every value is read once, then checked.
+ */
+#include "virtio.h"
+#include <inttypes.h>
+#include <stdarg.h>
+
+enum {
+    DESC_NEXT = 1,
+    DESC_WRITE = 2,
+    DESC_INDIRECT = 4,
+    DESC_SIZE = 16,
+    AVAIL_NO_INTERRUPT = 1,
+    RING_IDX = 2,
+    RING_ENTRIES = 4, /* offsets in both rings */
+};
+
+typedef struct VirtDesc {
+    uint64_t addr;
+    uint32_t len;
+    uint16_t flags, next;
+} VirtDesc;
+
+void virtio_error(VirtioDevice *v, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    guest_error(&v->dev, "virtio: %s; the device needs a reset", text);
+    if (!(v->status & VIRTIO_NEEDS_RESET)) {
+        v->status |= VIRTIO_NEEDS_RESET;
+        if (v->status & VIRTIO_DRIVER_OK) {
+            virtio_interrupt(v, v->config_vector, 2);
+        }
+    }
+}
+
+bool virtio_queue_live(const VirtioDevice *v, const VirtQueue *q)
+{
+    return q->enabled && !v->reset_waits &&
+           (v->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK;
+}
+
+static DmaContext *virtio_dma(VirtioDevice *v)
+{
+    return &pci_func(&v->dev)->dma;
+}
+
+static bool virtio_read(VirtioDevice *v, uint64_t at, void *buf, size_t len)
+{
+    if (dma_read(virtio_dma(v), at, buf, len) != MEM_OK) {
+        virtio_error(v, "%zu bytes of a ring at 0x%" PRIx64 " cannot be read", len, at);
+        return false;
+    }
+    return true;
+}
+
+static bool virtio_read16(VirtioDevice *v, uint64_t at, uint16_t *val)
+{
+    uint16_t le = 0;
+    bool ok = virtio_read(v, at, &le, 2);
+    *val = GUINT16_FROM_LE(le);
+    return ok;
+}
+
+static bool virtio_write(VirtioDevice *v, uint64_t at, const void *buf, size_t len)
+{
+    if (dma_write(virtio_dma(v), at, buf, len) != MEM_OK) {
+        virtio_error(v, "%zu bytes of a ring at 0x%" PRIx64 " cannot be written", len, at);
+        return false;
+    }
+    return true;
+}
+
+static bool virtio_write16(VirtioDevice *v, uint64_t at, uint16_t val)
+{
+    uint16_t le = GUINT16_TO_LE(val);
+    return virtio_write(v, at, &le, 2);
+}
+
+static bool desc_read(VirtioDevice *v, uint64_t table, unsigned i, VirtDesc *d)
+{
+    VirtDesc le;
+    if (!virtio_read(v, table + (uint64_t)i * DESC_SIZE, &le, DESC_SIZE)) {
+        return false;
+    }
+    *d = (VirtDesc){ GUINT64_FROM_LE(le.addr), GUINT32_FROM_LE(le.len), GUINT16_FROM_LE(le.flags),
+                     GUINT16_FROM_LE(le.next) };
+    return true;
+}
+
+static void elem_free(VirtElem *e, size_t written)
+{
+    for (unsigned i = 0; i < e->n; i++) {
+        size_t len = 0;
+        for (unsigned k = 0; k < e->maps[i].n; k++) {
+            len += e->maps[i].iov[k].iov_len;
+        }
+        size_t touched = i < e->n_out ? 0 : MIN(len, written);
+        written -= touched;
+        dma_unmap(&e->maps[i], touched);
+    }
+    iov_fini(&e->out);
+    iov_fini(&e->in);
+    g_free(e->maps);
+    g_free(e);
+}
+
+/* 2.7.4.2: device-readable parts come first. An empty part is legal in no driver and refused. */
+static bool elem_add(VirtioDevice *v, VirtElem *e, const VirtDesc *d, unsigned limit)
+{
+    bool write = d->flags & DESC_WRITE;
+    if (e->n == limit) {
+        virtio_error(v, "a chain of more than %u descriptors, or a loop", limit);
+        return false;
+    }
+    if (!write && e->n != e->n_out) {
+        virtio_error(v, "a device-readable descriptor behind a device-writable one");
+        return false;
+    }
+    if (d->len == 0 || d->addr + d->len < d->addr) {
+        virtio_error(v, "a descriptor of %u bytes at 0x%" PRIx64, d->len, d->addr);
+        return false;
+    }
+    if ((e->n & (e->n - 1)) == 0) {
+        e->maps = g_renew(DmaMap, e->maps, e->n ? 2 * e->n : 1);
+    }
+    DmaMap *m = &e->maps[e->n];
+    if (!dma_map(virtio_dma(v), d->addr, d->len, write, m)) {
+        virtio_error(v, "a descriptor of %u bytes at 0x%" PRIx64 " lies outside RAM", d->len, d->addr);
+        return false;
+    }
+    e->n++;
+    e->n_out += !write;
+    for (unsigned k = 0; k < m->n; k++) {
+        iov_add(write ? &e->in : &e->out, m->iov[k].iov_base, m->iov[k].iov_len);
+    }
+    return true;
+}
+
+/* Follows a chain. Its length is bounded by the table's (2.7.5: no loops), indirect tables do not nest. */
+static bool elem_read(VirtioDevice *v, VirtElem *e, unsigned head)
+{
+    const VirtQueue *q = e->q;
+    uint64_t table = q->desc;
+    unsigned entries = q->size, i = head;
+    bool indirect = false;
+    for (unsigned steps = 0;; steps++) {
+        VirtDesc d;
+        if (i >= entries || steps > q->size + 1u) {
+            virtio_error(v,
+                         i >= entries ? "descriptor %u of a table of %u"
+                                      : "descriptor %u again: a loop in a table of %u",
+                         i, entries);
+            return false;
+        }
+        if (!desc_read(v, table, i, &d)) {
+            return false;
+        }
+        if (d.flags & DESC_INDIRECT) {
+            if (!virtio_has(v, VIRTIO_F_INDIRECT_DESC) || indirect || (d.flags & DESC_NEXT) || d.len == 0 ||
+                d.len % DESC_SIZE || d.len / DESC_SIZE > q->size) {
+                virtio_error(v, "an indirect descriptor of %u bytes, flags 0x%x%s", d.len, d.flags,
+                             indirect ? ", inside an indirect table" : "");
+                return false;
+            }
+            table = d.addr;
+            entries = d.len / DESC_SIZE;
+            indirect = true;
+            i = 0;
+            continue;
+        }
+        if (!elem_add(v, e, &d, q->size)) {
+            return false;
+        }
+        if (!(d.flags & DESC_NEXT)) {
+            return true;
+        }
+        i = d.next;
+    }
+}
+
+VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q)
+{
+    uint16_t idx, head;
+    if (!virtio_queue_live(v, q) || !virtio_read16(v, q->avail + RING_IDX, &idx)) {
+        return NULL;
+    }
+    uint16_t ready = idx - q->last_avail;
+    if (ready == 0) {
+        return NULL;
+    }
+    if (ready > q->size || q->in_use >= q->size) {
+        virtio_error(v, "%u buffers made available, %u in use, in a queue of %u", ready, q->in_use, q->size);
+        return NULL;
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the entry was written before the index */
+    if (!virtio_read16(v, q->avail + RING_ENTRIES + 2 * (q->last_avail & (q->size - 1u)), &head)) {
+        return NULL;
+    }
+    VirtElem *e = g_new0(VirtElem, 1);
+    e->q = q;
+    e->head = head;
+    e->generation = v->generation;
+    iov_init(&e->out);
+    iov_init(&e->in);
+    if (!elem_read(v, e, head)) {
+        elem_free(e, 0);
+        return NULL;
+    }
+    q->last_avail++;
+    q->in_use++;
+    v->in_flight++;
+    return e;
+}
+
+bool virtq_rearm(VirtioDevice *v, VirtQueue *q)
+{
+    uint16_t idx;
+    if (!virtio_queue_live(v, q) || !virtio_has(v, VIRTIO_F_EVENT_IDX)) {
+        return false; /* without the event index every buffer is announced */
+    }
+    uint64_t avail_event = q->used + RING_ENTRIES + 8 * (uint64_t)q->size;
+    if (!virtio_write16(v, avail_event, q->last_avail)) {
+        return false;
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* 2.7.10: look again after asking */
+    return virtio_read16(v, q->avail + RING_IDX, &idx) && idx != q->last_avail;
+}
+
+/* 2.7.7.2: does the driver want to hear of the buffers used since the last interrupt? */
+static bool virtq_wants_interrupt(VirtioDevice *v, VirtQueue *q)
+{
+    uint16_t val, was = q->signalled;
+    bool valid = q->signalled_valid;
+    if (!virtio_has(v, VIRTIO_F_EVENT_IDX)) {
+        return virtio_read16(v, q->avail, &val) && !(val & AVAIL_NO_INTERRUPT);
+    }
+    if (!virtio_read16(v, q->avail + RING_ENTRIES + 2 * (uint64_t)q->size, &val)) {
+        return false;
+    }
+    q->signalled = q->used_idx;
+    q->signalled_valid = true;
+    return !valid || (uint16_t)(q->used_idx - val - 1) < (uint16_t)(q->used_idx - was);
+}
+
+void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written)
+{
+    VirtQueue *q = e->q;
+    bool current = e->generation == v->generation && virtio_queue_live(v, q);
+    uint32_t entry[2] = { GUINT32_TO_LE(e->head), GUINT32_TO_LE(written) };
+    if (e->generation == v->generation) {
+        q->in_use--;
+    }
+    elem_free(e, written);
+    v->in_flight--;
+    if (current && virtio_write(v, q->used + RING_ENTRIES + 8 * (q->used_idx & (q->size - 1u)), entry, 8)) {
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+        q->used_idx++;
+        if (virtio_write16(v, q->used + RING_IDX, q->used_idx)) {
+            __atomic_thread_fence(__ATOMIC_SEQ_CST);
+            if (virtq_wants_interrupt(v, q)) {
+                virtio_interrupt(v, q->vector, 1);
+            }
+        }
+    }
+    virtio_reset_continue(v);
+}

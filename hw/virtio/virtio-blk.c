@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT
+ * hw/virtio/virtio-blk.c - a virtio disk on PCI: `-device virtio-blk-pci,drive=ID`, `-drive if=virtio`.
+ *
+ * Models: virtio 1.2, 5.2 (block device): read, write, flush, device id, discard, write zeroes; topology,
+ * write cache and its switch, several queues. Does not model: secure erase, zones, lifetime; barriers and
+ * SCSI commands of the legacy interface. Threads: the device's domain; drive_submit() carries requests to the
+ * block layer.
+ */
+#include "rhea/backends/drive.h"
+#include "rhea/system/machine.h"
+#include "virtio.h"
+#include <inttypes.h>
+#include <string.h>
+
+enum { /* 5.2.3: feature bits */
+       BLK_F_SEG_MAX = 1 << 2,
+       BLK_F_GEOMETRY = 1 << 4,
+       BLK_F_RO = 1 << 5,
+       BLK_F_BLK_SIZE = 1 << 6,
+       BLK_F_FLUSH = 1 << 9,
+       BLK_F_TOPOLOGY = 1 << 10,
+       BLK_F_CONFIG_WCE = 1 << 11,
+       BLK_F_MQ = 1 << 12,
+       BLK_F_DISCARD = 1 << 13,
+       BLK_F_WRITE_ZEROES = 1 << 14,
+};
+enum {
+    BLK_T_IN = 0,
+    BLK_T_OUT = 1,
+    BLK_T_FLUSH = 4,
+    BLK_T_GET_ID = 8,
+    BLK_T_DISCARD = 11,
+    BLK_T_WRITE_ZEROES = 13
+};
+enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };
+enum { BLK_HEADER = 16, BLK_RANGE = 16, BLK_ID = 20, BLK_SECTOR = 512, BLK_CONFIG = 60, BLK_CONFIG_WCE = 32 };
+enum { QUEUES_AUTO = 0xffff, VECTORS_AUTO = UINT32_MAX, MAX_SECTORS = INT32_MAX / BLK_SECTOR };
+
+typedef struct VirtioBlk {
+    VirtioDevice v;
+    DrivePort drive;
+    char *serial;
+    uint32_t logical, physical, min_io, opt_io, max_discard, max_zeroes, vectors;
+    uint16_t num_queues, queue_size;
+    bool config_wce, discard, write_zeroes, indirect, event_idx, disable_modern;
+    int write_cache, disable_legacy;
+    bool cache_default;
+    uint8_t writeback; /* the configuration field: the driver's choice */
+} VirtioBlk;
+
+typedef struct BlkRequest {
+    VirtioBlk *s;
+    VirtElem *e;
+    DriveRequest r;
+} BlkRequest;
+
+#define blk_of(V) ((VirtioBlk *)(V))
+
+static void blk_finish(BlkRequest *b, uint8_t status)
+{
+    VirtioDevice *v = &b->s->v;
+    size_t len = b->e->in.bytes;
+    iov_from_buf(&b->e->in, len - 1, &status, 1);
+    /* The status lies behind the data, whether all of that was written or not: all counts as touched. */
+    virtq_push(v, b->e, (uint32_t)len);
+    iov_fini(&b->r.v);
+    g_free(b);
+}
+
+static void blk_done(DriveRequest *r)
+{
+    BlkRequest *b = r->opaque;
+    blk_finish(b, r->result == 0 ? BLK_S_OK : r->result == -ENOTSUP ? BLK_S_UNSUPP : BLK_S_IOERR);
+}
+
+/* Without a cache that the driver knows how to flush, a write is done when it is on stable storage (5.2.6.2).
+ */
+static unsigned blk_write_flags(const VirtioBlk *s)
+{
+    bool may_cache = virtio_has(&s->v, BLK_F_FLUSH) || virtio_has(&s->v, BLK_F_CONFIG_WCE);
+    return may_cache && s->writeback ? 0 : BLK_FUA;
+}
+
+static bool blk_in_range(const VirtioBlk *s, uint64_t sector, uint64_t bytes)
+{
+    uint64_t size = (uint64_t)drive_size(&s->drive);
+    return sector <= size / BLK_SECTOR && bytes <= size - sector * BLK_SECTOR &&
+           (sector * BLK_SECTOR) % s->logical == 0 && bytes % s->logical == 0 && bytes <= INT32_MAX;
+}
+
+static void blk_submit(BlkRequest *b, DriveOp op, uint64_t sector)
+{
+    if (!b->s->drive.client) { /* the machine is about to end */
+        blk_finish(b, BLK_S_IOERR);
+        return;
+    }
+    b->r.op = op;
+    b->r.off = (int64_t)(sector * BLK_SECTOR);
+    b->r.done = blk_done;
+    b->r.opaque = b;
+    drive_submit(&b->s->drive, &b->r);
+}
+
+static void blk_read_write(BlkRequest *b, bool write, uint64_t sector)
+{
+    const VirtioBlk *s = b->s;
+    const IoVec *from = write ? &b->e->out : &b->e->in;
+    size_t skip = write ? BLK_HEADER : 0, len = write ? from->bytes - skip : from->bytes - 1;
+    if (!blk_in_range(s, sector, len) || (write && s->drive.read_only)) {
+        blk_finish(b, BLK_S_IOERR);
+        return;
+    }
+    iov_add_slice(&b->r.v, from, skip, len);
+    b->r.flags = write ? blk_write_flags(s) : 0;
+    blk_submit(b, write ? DRIVE_WRITE : DRIVE_READ, sector);
+}
+
+/* 5.2.6: one range of sectors and flags; bit 0: the sectors may be unmapped. */
+static void blk_range(BlkRequest *b, bool zeroes)
+{
+    const VirtioBlk *s = b->s;
+    struct {
+        uint64_t sector;
+        uint32_t n, flags;
+    } le;
+    if (!virtio_has(&s->v, zeroes ? BLK_F_WRITE_ZEROES : BLK_F_DISCARD)) {
+        blk_finish(b, BLK_S_UNSUPP);
+        return;
+    }
+    if (b->e->out.bytes != BLK_HEADER + BLK_RANGE) { /* more ranges than max_discard_seg says */
+        blk_finish(b, BLK_S_IOERR);
+        return;
+    }
+    iov_to_buf(&b->e->out, BLK_HEADER, &le, BLK_RANGE);
+    uint64_t sector = GUINT64_FROM_LE(le.sector);
+    uint32_t n = GUINT32_FROM_LE(le.n), flags = GUINT32_FROM_LE(le.flags);
+    if (flags & ~(zeroes ? 1u : 0u)) { /* unknown flags are UNSUPP, unmap in a discard as well */
+        blk_finish(b, BLK_S_UNSUPP);
+        return;
+    }
+    if (n > (zeroes ? s->max_zeroes : s->max_discard) || s->drive.read_only ||
+        !blk_in_range(s, sector, (uint64_t)n * BLK_SECTOR)) {
+        blk_finish(b, BLK_S_IOERR);
+        return;
+    }
+    b->r.bytes = (int64_t)n * BLK_SECTOR;
+    b->r.flags = zeroes ? blk_write_flags(s) | (flags & 1 ? BLK_MAY_UNMAP : 0) : 0;
+    blk_submit(b, zeroes ? DRIVE_WRITE_ZEROES : DRIVE_DISCARD, sector);
+}
+
+static void blk_get_id(BlkRequest *b)
+{
+    char id[BLK_ID] = "";
+    strncpy(id, b->s->serial ? b->s->serial : "", sizeof(id)); /* 5.2.6: no NUL when all 20 are used */
+    iov_from_buf(&b->e->in, 0, id, MIN(b->e->in.bytes - 1, sizeof(id)));
+    blk_finish(b, BLK_S_OK);
+}
+
+/* False: the ring is broken. */
+static bool blk_handle(VirtioBlk *s, VirtElem *e)
+{
+    struct {
+        uint32_t type, reserved;
+        uint64_t sector;
+    } le;
+    if (e->out.bytes < BLK_HEADER || e->in.bytes < 1) {
+        virtio_error(&s->v, "a disk request with %zu bytes of header and %zu for its answer", e->out.bytes,
+                     e->in.bytes);
+        virtq_push(&s->v, e, 0);
+        return false;
+    }
+    iov_to_buf(&e->out, 0, &le, BLK_HEADER);
+    BlkRequest *b = g_new0(BlkRequest, 1);
+    b->s = s;
+    b->e = e;
+    iov_init(&b->r.v);
+    uint64_t sector = GUINT64_FROM_LE(le.sector);
+    switch (GUINT32_FROM_LE(le.type)) {
+    case BLK_T_IN: blk_read_write(b, false, sector); break;
+    case BLK_T_OUT: blk_read_write(b, true, sector); break;
+    case BLK_T_FLUSH: blk_submit(b, DRIVE_FLUSH, 0); break;
+    case BLK_T_GET_ID: blk_get_id(b); break;
+    case BLK_T_DISCARD: blk_range(b, false); break;
+    case BLK_T_WRITE_ZEROES: blk_range(b, true); break;
+    default: blk_finish(b, BLK_S_UNSUPP); break;
+    }
+    return true;
+}
+
+static void blk_kick(VirtioDevice *v, VirtQueue *q)
+{
+    VirtElem *e;
+    unsigned taken = 0;
+    do {
+        while (taken++ < 4 * VIRTIO_QUEUE_MAX && (e = virtq_pop(v, q)) != NULL) {
+            if (!blk_handle(blk_of(v), e)) {
+                return;
+            }
+        }
+    } while (virtq_rearm(v, q) && taken < 4 * VIRTIO_QUEUE_MAX);
+}
+
+/* ---- configuration (5.2.4) ---- */
+
+static void put(uint8_t *p, unsigned n, uint64_t v)
+{
+    for (unsigned i = 0; i < n; i++) {
+        p[i] = v >> (8 * i);
+    }
+}
+
+static void blk_get_config(VirtioDevice *v, uint8_t *c)
+{
+    const VirtioBlk *s = blk_of(v);
+    uint64_t sectors = (uint64_t)drive_size(&s->drive) / BLK_SECTOR;
+    unsigned per_block = s->logical / BLK_SECTOR;
+    put(c + 0, 8, sectors);
+    put(c + 12, 4, v->queue_size - 2); /* segments: header and status take two descriptors */
+    put(c + 16, 2, MIN(sectors / (16 * 63), 65535));
+    c[18] = 16;
+    c[19] = 63;
+    put(c + 20, 4, s->logical);
+    c[24] = (uint8_t)g_bit_nth_lsf(s->physical / s->logical, -1);
+    put(c + 26, 2, s->min_io / s->logical);
+    put(c + 28, 4, s->opt_io / s->logical);
+    c[BLK_CONFIG_WCE] = s->writeback;
+    put(c + 34, 2, v->n_queues);
+    put(c + 36, 4, s->discard ? s->max_discard : 0);
+    put(c + 40, 4, s->discard);
+    put(c + 44, 4, s->discard ? per_block : 0);
+    put(c + 48, 4, s->write_zeroes ? s->max_zeroes : 0);
+    put(c + 52, 4, s->write_zeroes);
+    c[56] = s->write_zeroes;
+}
+
+static void blk_config_written(VirtioDevice *v, unsigned off, unsigned len, uint32_t val)
+{
+    if (off == BLK_CONFIG_WCE && len == 1 && virtio_has(v, BLK_F_CONFIG_WCE)) {
+        blk_of(v)->writeback = val & 1;
+    } else {
+        guest_error(&v->dev, "virtio-blk: %u-byte write of configuration field 0x%x", len, off);
+    }
+}
+
+static void blk_driver_reset(VirtioDevice *v)
+{
+    blk_of(v)->writeback = blk_of(v)->cache_default;
+}
+
+/* ---- life ---- */
+
+static bool blk_check(VirtioBlk *s, Error **errp)
+{
+    if (s->disable_legacy == OFF) {
+        error_set(errp, "disable-legacy=off: this device has no legacy interface");
+        error_hint(errp, "leave disable-legacy out; drivers of virtio 1.0 and later are served");
+        return false;
+    }
+    if (s->disable_modern) {
+        error_set(errp, "disable-modern=on: the device would have no interface, there is no legacy one");
+        error_hint(errp, "leave disable-modern out");
+        return false;
+    }
+    if (!s->drive.block) {
+        error_set(errp, "drive property not set");
+        error_hint(errp, "name a disk: drive=ID, of -drive if=none,id=ID,... or -blockdev node-name=ID,...");
+        return false;
+    }
+    if (s->serial && strlen(s->serial) > BLK_ID) {
+        return error_set(errp, "serial '%s' has more than %d characters", s->serial, BLK_ID);
+    }
+    if (s->logical & (s->logical - 1) || s->physical & (s->physical - 1) || s->physical < s->logical) {
+        return error_set(errp,
+                         "logical_block_size %u and physical_block_size %u: powers of two, the physical "
+                         "one not smaller, are possible",
+                         s->logical, s->physical);
+    }
+    if (s->min_io % s->logical || s->opt_io % s->logical) {
+        return error_set(errp, "min_io_size %u and opt_io_size %u must be multiples of logical_block_size %u",
+                         s->min_io, s->opt_io, s->logical);
+    }
+    if (s->queue_size & (s->queue_size - 1)) {
+        return error_set(errp, "queue-size %u is not a power of two", s->queue_size);
+    }
+    if (s->num_queues != QUEUES_AUTO && (s->num_queues < 1 || s->num_queues > VIRTIO_QUEUES)) {
+        return error_set(errp, "num-queues %u: 1 to %d are possible", s->num_queues, VIRTIO_QUEUES);
+    }
+    return true;
+}
+
+static const VirtioClass blk_class = {
+    .kick = blk_kick,
+    .get_config = blk_get_config,
+    .config_written = blk_config_written,
+    .reset = blk_driver_reset,
+    .config_size = BLK_CONFIG,
+};
+
+static bool blk_realize(Device *dev, Error **errp)
+{
+    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
+    if (!blk_check(s, errp)) {
+        return false;
+    }
+    if (!s->drive.node) {
+        error_set(errp, "drive '%s' has no medium, and a virtio disk cannot do without", s->drive.drive->id);
+        error_hint(errp, "give it an image: file=...");
+        return false;
+    }
+    if (!drive_open(&s->drive, dev, drive_medium_read_only(&s->drive), errp)) {
+        return false;
+    }
+    if (!s->serial && s->drive.drive && s->drive.drive->serial) {
+        s->serial = g_strdup(s->drive.drive->serial);
+    }
+    unsigned queues =
+        s->num_queues == QUEUES_AUTO ? CLAMP(dev->machine->n_cpus, 1, VIRTIO_QUEUES) : s->num_queues;
+    unsigned vectors = s->vectors == VECTORS_AUTO ? queues + 1 : s->vectors;
+    s->cache_default =
+        s->write_cache == AUTO ? !(s->drive.drive && s->drive.drive->write_through) : s->write_cache == ON;
+    s->v.features = BLK_F_SEG_MAX | BLK_F_GEOMETRY | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY |
+                    (s->drive.read_only ? BLK_F_RO : 0) | (s->config_wce ? BLK_F_CONFIG_WCE : 0) |
+                    (queues > 1 ? BLK_F_MQ : 0) | (s->discard ? BLK_F_DISCARD : 0) |
+                    (s->write_zeroes ? BLK_F_WRITE_ZEROES : 0) | (s->indirect ? VIRTIO_F_INDIRECT_DESC : 0) |
+                    (s->event_idx ? VIRTIO_F_EVENT_IDX : 0);
+    return virtio_pci_init(&s->v, &blk_class, queues, s->queue_size, vectors, errp);
+}
+
+static void blk_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
+{
+    virtio_reset(dev_as(VirtioDevice, dev));
+}
+
+static void blk_reset_done(Device *dev)
+{
+    virtio_reset_done(dev_as(VirtioDevice, dev));
+}
+
+static bool blk_post_load(void *opaque, Error **errp)
+{
+    return virtio_post_load(opaque, errp);
+}
+
+static const VmField blk_fields[] = {
+    VM_STRUCT(VirtioBlk, v, virtio_state),
+    VM_U8_MAX(VirtioBlk, writeback, 1),
+    { 0 },
+};
+static const VmState blk_state = {
+    .name = "virtio-blk",
+    .version = 1,
+    .oldest = 1,
+    .fields = blk_fields,
+    .post_load = blk_post_load,
+};
+
+static const Prop blk_props[] = {
+    PROP_DRIVE(VirtioBlk, drive, "drive", "The disk: id of a -drive, or node-name of a -blockdev"),
+    PROP_STR(VirtioBlk, serial, "serial", NULL, "Serial number, up to 20 characters"),
+    PROP_U32(VirtioBlk, logical, "logical_block_size", 512, 512, 32768, "Smallest unit of transfer, bytes"),
+    PROP_U32(VirtioBlk, physical, "physical_block_size", 512, 512, 2097152, "Best unit of writing, bytes"),
+    PROP_U32(VirtioBlk, min_io, "min_io_size", 0, 0, 32768, "Smallest good transfer, bytes; 0: not told"),
+    PROP_U32(VirtioBlk, opt_io, "opt_io_size", 0, 0, INT32_MAX, "Best transfer, bytes; 0: not told"),
+    PROP_ONOFFAUTO(VirtioBlk, write_cache, "write-cache", AUTO,
+                   "Writes may be cached until a flush; auto: as the drive"),
+    PROP_BOOL(VirtioBlk, config_wce, "config-wce", true, "The guest may switch the write cache"),
+    PROP_BOOL(VirtioBlk, discard, "discard", true, "Offer discard"),
+    PROP_BOOL(VirtioBlk, write_zeroes, "write-zeroes", true, "Offer write zeroes"),
+    PROP_U32(VirtioBlk, max_discard, "max-discard-sectors", MAX_SECTORS, 1, MAX_SECTORS,
+             "Sectors of one discard"),
+    PROP_U32(VirtioBlk, max_zeroes, "max-write-zeroes-sectors", MAX_SECTORS, 1, MAX_SECTORS,
+             "Sectors of one write zeroes"),
+    PROP_U16(VirtioBlk, num_queues, "num-queues", QUEUES_AUTO, 1, QUEUES_AUTO,
+             "Queues; 65535: one for each vCPU"),
+    PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 4, VIRTIO_QUEUE_MAX,
+             "Entries of a queue, a power of two"),
+    PROP_U32(VirtioBlk, vectors, "vectors", VECTORS_AUTO, 1, UINT32_MAX,
+             "MSI-X vectors; 4294967295: one for each queue, and one"),
+    PROP_BOOL(VirtioBlk, indirect, "indirect_desc", true, "Offer indirect descriptors"),
+    PROP_BOOL(VirtioBlk, event_idx, "event_idx", true, "Offer the event index"),
+    PROP_ONOFFAUTO(VirtioBlk, disable_legacy, "disable-legacy", AUTO,
+                   "There is no legacy interface: on or auto"),
+    PROP_BOOL(VirtioBlk, disable_modern, "disable-modern", false,
+              "The modern interface is always there: off"),
+    { 0 },
+};
+
+static const PciOps blk_pci_ops = {
+    /* 4.1.2: 0x1040 + device id 2; a modern device has revision 1 or more */
+    .vendor = 0x1af4,
+    .device = 0x1042,
+    .class_code = 0x010000,
+    .revision = 1,
+    .intx_pin = 1,
+    .bar = { [1] = { PCI_BAR_MEM32 }, [4] = { PCI_BAR_MEM64, true } },
+    .config_written = virtio_pci_config_written,
+    .config_read = virtio_pci_config_read,
+};
+
+const DeviceType virtio_blk_pci_type = {
+    .name = "virtio-blk-pci",
+    .desc = "Virtio disk (PCI, virtio 1.x)",
+    .size = sizeof(VirtioBlk),
+    .bus_type = &pci_bus_type,
+    .bus_ops = &blk_pci_ops,
+    .category = "Storage",
+    .props = blk_props,
+    .vmstate = &blk_state,
+    .realize = blk_realize,
+    .reset = blk_reset,
+    .reset_done = blk_reset_done,
+};

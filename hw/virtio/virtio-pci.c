@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT
+ * hw/virtio/virtio-pci.c - the PCI transport of virtio devices: registers, status, features, interrupts.
+ *
+ * Models: virtio 1.2, 2.1 (status), 2.2 (features), 3.1 (initialisation), 4.1 (virtio over PCI, modern
+ * devices): all five capabilities, MSI-X and the interrupt pin. Does not model: the legacy interface
+ * (4.1.4.10), shared memory regions, NOTIFICATION_DATA, RING_RESET. Threads: the device's domain.
+ */
+#include "rhea/system/machine.h"
+#include "virtio.h"
+#include <inttypes.h>
+#include <string.h>
+
+enum { /* the BAR, 4.1.4: one page for each structure */
+       AT_COMMON = 0,
+       AT_ISR = 0x1000,
+       AT_DEVICE = 0x2000,
+       AT_NOTIFY = 0x3000,
+       BAR_SIZE = 0x4000,
+       BAR_NO = 4,
+       COMMON_SIZE = 0x38,
+       NOTIFY_MULTIPLIER = 4,
+};
+enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI }; /* 4.1.4: cfg_type */
+enum {                                                             /* 4.1.4.3 */
+       C_DFSELECT = 0x00,
+       C_DF = 0x04,
+       C_GFSELECT = 0x08,
+       C_GF = 0x0c,
+       C_CONFIG_VECTOR = 0x10,
+       C_NUM_QUEUES = 0x12,
+       C_STATUS = 0x14,
+       C_GENERATION = 0x15,
+       C_Q_SELECT = 0x16,
+       C_Q_SIZE = 0x18,
+       C_Q_VECTOR = 0x1a,
+       C_Q_ENABLE = 0x1c,
+       C_Q_NOTIFY_OFF = 0x1e,
+       C_Q_DESC = 0x20,
+       C_Q_AVAIL = 0x28,
+       C_Q_USED = 0x30,
+};
+
+static void put(uint8_t *p, unsigned n, uint64_t v)
+{
+    for (unsigned i = 0; i < n; i++) {
+        p[i] = v >> (8 * i);
+    }
+}
+
+static uint32_t get(const uint8_t *p, unsigned n)
+{
+    uint32_t v = 0;
+    for (unsigned i = 0; i < n; i++) {
+        v |= (uint32_t)p[i] << (8 * i);
+    }
+    return v;
+}
+
+/* ---- interrupts ---- */
+
+static void virtio_pin_update(VirtioDevice *v)
+{
+    irq_set(&v->intx, v->isr && !pci_msix_enabled(&v->msix));
+}
+
+/* 4.1.4.5: the ISR byte tells why, when there is only the pin. */
+void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit)
+{
+    if (pci_msix_enabled(&v->msix)) {
+        pci_msix_notify(&v->msix, vector);
+    } else {
+        v->isr |= isr_bit;
+        virtio_pin_update(v);
+    }
+}
+
+/* ---- reset and status ---- */
+
+static void virtio_driver_reset(VirtioDevice *v)
+{
+    v->generation++;
+    v->reset_waits = false;
+    v->driver_features = 0;
+    v->device_feature_select = v->driver_feature_select = 0;
+    v->config_vector = VIRTIO_NO_VECTOR;
+    v->queue_select = 0;
+    v->status = v->isr = 0;
+    memset(v->q, 0, sizeof(v->q));
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        v->q[i].size = v->queue_size;
+        v->q[i].vector = VIRTIO_NO_VECTOR;
+    }
+    if (v->class->reset) {
+        v->class->reset(v);
+    }
+}
+
+void virtio_reset(VirtioDevice *v)
+{
+    virtio_driver_reset(v);
+    if (v->pci_cfg_cap) { /* the window of 4.1.4.9: BAR, offset, length, data */
+        PciFunc *f = pci_func(&v->dev);
+        f->config[v->pci_cfg_cap + 4] = 0;
+        memset(f->config + v->pci_cfg_cap + 8, 0, 12);
+    }
+}
+
+void virtio_reset_done(VirtioDevice *v)
+{
+    virtio_pin_update(v);
+}
+
+void virtio_reset_continue(VirtioDevice *v)
+{
+    if (v->reset_waits && v->in_flight == 0) {
+        virtio_driver_reset(v);
+        virtio_pin_update(v);
+    }
+}
+
+/* 2.2.2: the driver's choice must be a subset, and it must know that it drives a modern device. */
+static bool virtio_features_good(VirtioDevice *v)
+{
+    return !(v->driver_features & ~v->features) && virtio_has(v, VIRTIO_F_VERSION_1);
+}
+
+static void virtio_set_status(VirtioDevice *v, uint8_t val)
+{
+    if (val == 0) { /* 4.1.4.3.2: the register reads zero once no buffer is in use any more */
+        v->reset_waits = true;
+        virtio_reset_continue(v);
+        return;
+    }
+    if (v->reset_waits) {
+        return;
+    }
+    uint8_t was = v->status;
+    if ((val & ~was & VIRTIO_FEATURES_OK) && !virtio_features_good(v)) {
+        guest_error(&v->dev, "virtio: features 0x%" PRIx64 " chosen of 0x%" PRIx64 " offered",
+                    v->driver_features, v->features);
+        val &= ~VIRTIO_FEATURES_OK;
+    }
+    if ((val & VIRTIO_DRIVER_OK) && !(val & VIRTIO_FEATURES_OK)) {
+        guest_error(&v->dev, "virtio: DRIVER_OK without FEATURES_OK");
+        val &= ~VIRTIO_DRIVER_OK;
+    }
+    v->status = (val & ~VIRTIO_NEEDS_RESET) | (was & (VIRTIO_NEEDS_RESET | VIRTIO_FEATURES_OK));
+    for (unsigned i = 0; (v->status & ~was & VIRTIO_DRIVER_OK) && i < v->n_queues; i++) {
+        if (virtio_queue_live(v, &v->q[i])) {
+            v->class->kick(v, &v->q[i]);
+        }
+    }
+}
+
+/* ---- registers ---- */
+
+static VirtQueue *virtio_selected(VirtioDevice *v)
+{
+    return v->queue_select < v->n_queues ? &v->q[v->queue_select] : NULL;
+}
+
+static void virtio_common_fill(VirtioDevice *v, uint8_t *c)
+{
+    const VirtQueue *q = virtio_selected(v);
+    put(c + C_DFSELECT, 4, v->device_feature_select);
+    put(c + C_DF, 4, v->device_feature_select < 2 ? v->features >> (32 * v->device_feature_select) : 0);
+    put(c + C_GFSELECT, 4, v->driver_feature_select);
+    put(c + C_GF, 4,
+        v->driver_feature_select < 2 ? v->driver_features >> (32 * v->driver_feature_select) : 0);
+    put(c + C_CONFIG_VECTOR, 2, v->config_vector);
+    put(c + C_NUM_QUEUES, 2, v->n_queues);
+    c[C_STATUS] = v->status;
+    put(c + C_Q_SELECT, 2, v->queue_select);
+    if (q) {
+        put(c + C_Q_SIZE, 2, q->size);
+        put(c + C_Q_VECTOR, 2, q->vector);
+        put(c + C_Q_ENABLE, 2, q->enabled);
+        put(c + C_Q_NOTIFY_OFF, 2, v->queue_select);
+        put(c + C_Q_DESC, 8, q->desc);
+        put(c + C_Q_AVAIL, 8, q->avail);
+        put(c + C_Q_USED, 8, q->used);
+    } else {
+        put(c + C_Q_VECTOR, 2, VIRTIO_NO_VECTOR);
+    }
+}
+
+static uint16_t virtio_vector(const VirtioDevice *v, uint32_t val)
+{
+    return val < v->msix.n ? val : VIRTIO_NO_VECTOR; /* 4.1.5.1.2.1: reads back as "none" */
+}
+
+/* 2.7: alignment of the three parts. */
+static bool virtio_queue_good(const VirtQueue *q)
+{
+    return q->size && !(q->size & (q->size - 1)) && !(q->desc & 15) && !(q->avail & 1) && !(q->used & 3);
+}
+
+static void virtio_queue_written(VirtioDevice *v, VirtQueue *q, unsigned off, uint32_t val)
+{
+    if (off == C_Q_VECTOR) {
+        q->vector = virtio_vector(v, val);
+        return;
+    }
+    if (q->enabled) { /* 4.1.4.3.2: nothing of an enabled queue changes, and it cannot be disabled */
+        guest_error(&v->dev, "virtio: register 0x%x of enabled queue %u written", off, v->queue_select);
+        return;
+    }
+    uint64_t *addr = off < C_Q_AVAIL ? &q->desc : off < C_Q_USED ? &q->avail : &q->used;
+    switch (off) {
+    case C_Q_SIZE:
+        if (val == 0 || val > v->queue_size || (val & (val - 1))) {
+            guest_error(&v->dev, "virtio: %u is no size for a queue of up to %u", val, v->queue_size);
+        } else {
+            q->size = val;
+        }
+        break;
+    case C_Q_ENABLE:
+        if (val == 1 && virtio_queue_good(q)) {
+            q->enabled = true;
+        } else {
+            guest_error(&v->dev, "virtio: queue %u cannot be enabled: %s", v->queue_select,
+                        val == 1 ? "its parts are not aligned" : "the value must be 1");
+        }
+        break;
+    case C_Q_DESC:
+    case C_Q_AVAIL:
+    case C_Q_USED: *addr = (*addr & ~(uint64_t)UINT32_MAX) | val; break;
+    default: /* the upper halves */ *addr = (uint32_t)*addr | (uint64_t)val << 32; break;
+    }
+}
+
+static void virtio_common_written(VirtioDevice *v, unsigned off, unsigned size, uint32_t val)
+{
+    unsigned want = off == C_STATUS ? 1 : off >= C_CONFIG_VECTOR && off < C_Q_DESC ? 2 : 4;
+    if (size != want || off % want) {
+        guest_error(&v->dev, "virtio: %u-byte write of common register 0x%x", size, off);
+        return;
+    }
+    switch (off) {
+    case C_DFSELECT: v->device_feature_select = val; break;
+    case C_GFSELECT: v->driver_feature_select = val; break;
+    case C_GF:
+        if (v->driver_feature_select < 2 && !(v->status & VIRTIO_FEATURES_OK)) {
+            unsigned shift = 32 * v->driver_feature_select;
+            v->driver_features &= ~((uint64_t)UINT32_MAX << shift);
+            v->driver_features |= (uint64_t)val << shift;
+        }
+        break;
+    case C_CONFIG_VECTOR: v->config_vector = virtio_vector(v, val); break;
+    case C_STATUS: virtio_set_status(v, val); break;
+    case C_Q_SELECT: v->queue_select = val; break;
+    case C_Q_SIZE:
+    case C_Q_VECTOR:
+    case C_Q_ENABLE:
+    case C_Q_DESC:
+    case C_Q_DESC + 4:
+    case C_Q_AVAIL:
+    case C_Q_AVAIL + 4:
+    case C_Q_USED:
+    case C_Q_USED + 4:
+        if (virtio_selected(v)) {
+            virtio_queue_written(v, virtio_selected(v), off, val);
+        }
+        break;
+    default: break; /* read-only */
+    }
+}
+
+static uint64_t virtio_bar_read(void *opaque, MemAccess *a)
+{
+    VirtioDevice *v = opaque;
+    uint8_t buf[VIRTIO_CONFIG_MAX] = { 0 };
+    if (a->off < COMMON_SIZE) {
+        virtio_common_fill(v, buf);
+        return get(buf + a->off, MIN(a->size, COMMON_SIZE - a->off));
+    }
+    if (a->off == AT_ISR) {
+        uint8_t isr = v->isr;
+        v->isr = 0;
+        virtio_pin_update(v);
+        return isr;
+    }
+    if (a->off >= AT_DEVICE && a->off - AT_DEVICE < v->class->config_size) {
+        unsigned off = a->off - AT_DEVICE;
+        v->class->get_config(v, buf);
+        return get(buf + off, MIN(a->size, v->class->config_size - off));
+    }
+    return 0;
+}
+
+static void virtio_bar_write(void *opaque, MemAccess *a, uint64_t val)
+{
+    VirtioDevice *v = opaque;
+    if (a->off < COMMON_SIZE) {
+        virtio_common_written(v, a->off, a->size, val);
+    } else if (a->off >= AT_NOTIFY && a->off < AT_NOTIFY + NOTIFY_MULTIPLIER * v->n_queues) {
+        VirtQueue *q = &v->q[(a->off - AT_NOTIFY) / NOTIFY_MULTIPLIER];
+        if (virtio_queue_live(v, q)) {
+            v->class->kick(v, q);
+        }
+    } else if (a->off >= AT_DEVICE && a->off - AT_DEVICE < v->class->config_size) {
+        v->class->config_written(v, a->off - AT_DEVICE, a->size, val);
+    }
+}
+
+/* ---- configuration space ---- */
+
+/* 4.1.4.9: a window to the BAR through configuration space. */
+static bool virtio_window(VirtioDevice *v, unsigned off, unsigned len, MemAccess *a, uint8_t **data)
+{
+    uint8_t *c = pci_func(&v->dev)->config + v->pci_cfg_cap;
+    if (!v->pci_cfg_cap || off >= v->pci_cfg_cap + 20u || off + len <= v->pci_cfg_cap + 16u) {
+        return false;
+    }
+    uint32_t at = get(c + 8, 4), size = get(c + 12, 4);
+    *a = (MemAccess){ .off = at, .size = size };
+    *data = c + 16;
+    return c[4] == BAR_NO && (size == 1 || size == 2 || size == 4) && at < BAR_SIZE && at % size == 0;
+}
+
+void virtio_pci_config_read(Device *dev, unsigned off, unsigned len)
+{
+    VirtioDevice *v = dev_as(VirtioDevice, dev);
+    MemAccess a;
+    uint8_t *data;
+    if (virtio_window(v, off, len, &a, &data)) {
+        put(data, a.size, virtio_bar_read(v, &a));
+    }
+}
+
+void virtio_pci_config_written(Device *dev, unsigned off, unsigned len)
+{
+    VirtioDevice *v = dev_as(VirtioDevice, dev);
+    MemAccess a;
+    uint8_t *data;
+    virtio_pin_update(v); /* MSI-X may have been switched */
+    if (virtio_window(v, off, len, &a, &data)) {
+        virtio_bar_write(v, &a, get(data, a.size));
+    }
+}
+
+static bool virtio_add_cap(VirtioDevice *v, uint8_t type, uint32_t at, uint32_t size, unsigned len,
+                           Error **errp)
+{
+    Device *dev = &v->dev;
+    uint8_t cap = pci_add_capability(dev, 0x09, len);
+    if (!cap) {
+        return error_set(errp, "'%s': no room for a virtio capability", device_name(dev));
+    }
+    pci_set_byte(dev, cap + 2, len);
+    pci_set_byte(dev, cap + 3, type);
+    pci_set_byte(dev, cap + 4, type == CAP_PCI ? 0 : BAR_NO);
+    pci_set_long(dev, cap + 8, at);
+    pci_set_long(dev, cap + 12, size);
+    if (type == CAP_NOTIFY) {
+        pci_set_long(dev, cap + 16, NOTIFY_MULTIPLIER);
+    }
+    if (type == CAP_PCI) {
+        v->pci_cfg_cap = cap;
+        pci_set_wmask(dev, cap + 4, 0xff, 1);
+        for (unsigned i = 8; i < 20; i += 4) {
+            pci_set_wmask(dev, cap + i, UINT32_MAX, 4);
+        }
+    }
+    return true;
+}
+
+bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
+                     unsigned vectors, Error **errp)
+{
+    static const MemOps ops = {
+        .read = virtio_bar_read, .write = virtio_bar_write, .min = 1, .max = 8, .impl_min = 1, .impl_max = 4
+    };
+    v->class = class;
+    v->n_queues = n_queues;
+    v->queue_size = queue_size;
+    v->features |= VIRTIO_F_VERSION_1;
+    if (!pci_msix_init(&v->msix, &v->dev, vectors, 1, errp)) {
+        return false;
+    }
+    if (!virtio_add_cap(v, CAP_COMMON, AT_COMMON, COMMON_SIZE, 16, errp) ||
+        !virtio_add_cap(v, CAP_ISR, AT_ISR, 1, 16, errp) ||
+        !virtio_add_cap(v, CAP_DEVICE, AT_DEVICE, class->config_size, 16, errp) ||
+        !virtio_add_cap(v, CAP_NOTIFY, AT_NOTIFY, NOTIFY_MULTIPLIER * n_queues, 20, errp) ||
+        !virtio_add_cap(v, CAP_PCI, 0, 0, 20, errp)) {
+        return false;
+    }
+    region_init_io(&v->bar, &v->dev, "virtio-pci", &ops, v, BAR_SIZE);
+    device_add_region(&v->dev, &v->msix.bar);
+    device_add_region(&v->dev, &v->bar);
+    device_add_irq(&v->dev, &v->intx);
+    virtio_reset(v);
+    return true;
+}
+
+/* ---- saved state ---- */
+
+static const VmField queue_fields[] = {
+    VM_U64(VirtQueue, desc),
+    VM_U64(VirtQueue, avail),
+    VM_U64(VirtQueue, used),
+    VM_U16(VirtQueue, size),
+    VM_U16(VirtQueue, vector),
+    VM_U16(VirtQueue, last_avail),
+    VM_U16(VirtQueue, used_idx),
+    VM_U16(VirtQueue, signalled),
+    VM_BOOL(VirtQueue, signalled_valid),
+    VM_BOOL(VirtQueue, enabled),
+    { 0 },
+};
+static const VmState queue_state = { .name = "virtqueue", .version = 1, .oldest = 1, .fields = queue_fields };
+
+bool virtio_post_load(VirtioDevice *v, Error **errp)
+{
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        VirtQueue *q = &v->q[i];
+        if (q->size > v->queue_size || !virtio_queue_good(&(VirtQueue){ .size = q->size }) ||
+            (q->enabled && (i >= v->n_queues || !virtio_queue_good(q)))) {
+            return error_set(errp, "saved virtqueue %u: %u entries at 0x%" PRIx64, i, q->size, q->desc);
+        }
+        q->vector = virtio_vector(v, q->vector);
+        q->in_use = 0;
+    }
+    v->config_vector = virtio_vector(v, v->config_vector);
+    v->generation++;
+    v->reset_waits = false;
+    if ((v->status & VIRTIO_FEATURES_OK) && !virtio_features_good(v)) {
+        return error_set(errp,
+                         "saved virtio features 0x%" PRIx64 " are not among those of this device, 0x%" PRIx64,
+                         v->driver_features, v->features);
+    }
+    virtio_pin_update(v);
+    return true;
+}
+
+static const VmField virtio_fields[] = {
+    VM_STRUCT(VirtioDevice, msix, pci_msix_state),
+    VM_U64(VirtioDevice, driver_features),
+    VM_U32(VirtioDevice, device_feature_select),
+    VM_U32(VirtioDevice, driver_feature_select),
+    VM_U16(VirtioDevice, config_vector),
+    VM_U16(VirtioDevice, queue_select),
+    VM_U8(VirtioDevice, status),
+    VM_U8(VirtioDevice, isr),
+    VM_STRUCT_ARRAY(VirtioDevice, q, queue_state),
+    { 0 },
+};
+const VmState virtio_state = {
+    .name = "virtio-pci",
+    .version = 1,
+    .oldest = 1,
+    .fields = virtio_fields,
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * hw/virtio/virtio.h - what virtio devices share: feature bits, split rings, the PCI transport (virtio 1.2).
+ *
+ * A device type embeds a VirtioDevice as its first member, calls virtio_pci_init() in realize and
+ * virtio_reset() in reset, and has VM_STRUCT(T, v, virtio_state) in its table. Guest memory is never trusted:
+ * a ring that breaks the rules sets DEVICE_NEEDS_RESET, and the device does nothing more until it is reset.
+ * All calls: the device's domain.
+ */
+#ifndef HW_VIRTIO_H
+#define HW_VIRTIO_H
+
+#include "rhea/hw/msix.h"
+#include "rhea/util/iov.h"
+
+enum { VIRTIO_QUEUES = 64, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256, VIRTIO_NO_VECTOR = 0xffff };
+/* 1.2, 2.1: device status. */
+enum {
+    VIRTIO_ACKNOWLEDGE = 1,
+    VIRTIO_DRIVER = 2,
+    VIRTIO_DRIVER_OK = 4,
+    VIRTIO_FEATURES_OK = 8,
+    VIRTIO_NEEDS_RESET = 64,
+    VIRTIO_FAILED = 128,
+};
+/* 1.2, section 6: feature bits of rings and transports. */
+#define VIRTIO_F_INDIRECT_DESC (UINT64_C(1) << 28)
+#define VIRTIO_F_EVENT_IDX     (UINT64_C(1) << 29)
+#define VIRTIO_F_VERSION_1     (UINT64_C(1) << 32)
+
+typedef struct VirtQueue {
+    uint64_t desc, avail, used; /* guest addresses */
+    uint16_t size;
+    uint16_t vector;
+    uint16_t last_avail, used_idx; /* free-running, as in the rings */
+    uint16_t signalled;            /* used_idx at the last interrupt */
+    bool signalled_valid, enabled;
+    uint16_t in_use; /* taken, not given back; zero in saved state */
+} VirtQueue;
+
+/* A buffer taken from a queue: pinned guest memory. */
+typedef struct VirtElem {
+    VirtQueue *q;
+    uint16_t head;
+    unsigned n, n_out; /* maps; the first n_out are read by the device */
+    DmaMap *maps;
+    IoVec out, in;
+    unsigned generation;
+} VirtElem;
+
+typedef struct VirtioDevice VirtioDevice;
+typedef struct VirtioClass {
+    void (*kick)(VirtioDevice *v, VirtQueue *q);          /* buffers may be there */
+    void (*get_config)(VirtioDevice *v, uint8_t *config); /* fills config_size bytes */
+    void (*config_written)(VirtioDevice *v, unsigned off, unsigned len, uint32_t val);
+    void (*reset)(VirtioDevice *v); /* the driver's reset; may be NULL */
+    unsigned config_size;
+} VirtioClass;
+
+struct VirtioDevice {
+    Device dev;
+    const VirtioClass *class;
+    PciMsix msix;
+    MemRegion bar;
+    IrqLine intx;
+    uint64_t features; /* offered */
+    unsigned n_queues, queue_size;
+    uint8_t pci_cfg_cap;
+    unsigned generation; /* of resets: tells buffers taken before the last one */
+    unsigned in_flight;  /* buffers pinned, of any generation */
+    bool reset_waits;    /* the driver asked for a reset; buffers are in flight */
+    /* the driver's */
+    uint64_t driver_features;
+    uint32_t device_feature_select, driver_feature_select;
+    uint16_t config_vector, queue_select;
+    uint8_t status, isr;
+    VirtQueue q[VIRTIO_QUEUES];
+};
+
+/* queue.c */
+static inline bool virtio_has(const VirtioDevice *v, uint64_t feature)
+{
+    return v->driver_features & feature;
+}
+bool virtio_queue_live(const VirtioDevice *v, const VirtQueue *q);
+VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q); /* NULL: none left, or broken */
+/* Asks for a kick; true: more came meanwhile, pop again. */
+bool virtq_rearm(VirtioDevice *v, VirtQueue *q);
+/* Gives the buffer back with so many bytes written (to the front of `in`), and unpins it. */
+void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written);
+void virtio_error(VirtioDevice *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* virtio-pci.c */
+bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
+                     unsigned vectors, Error **errp);
+void virtio_reset(VirtioDevice *v);
+void virtio_reset_done(VirtioDevice *v);
+void virtio_reset_continue(VirtioDevice *v); /* after a buffer went back: a reset may have waited for it */
+void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit);
+void virtio_pci_config_written(Device *dev, unsigned off, unsigned len); /* PciOps */
+void virtio_pci_config_read(Device *dev, unsigned off, unsigned len);
+extern const VmState virtio_state;
+bool virtio_post_load(VirtioDevice *v, Error **errp); /* in the type's post_load */
+
+#endif

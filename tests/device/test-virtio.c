@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT
+ * tests/device/test-virtio.c - hw/virtio/queue.c, virtio-pci.c, virtio-blk.c: a driver in the test reads and
+ * writes a disk through the rings, and breaks their rules. Threads: main.
+ */
+#include "pctest.h"
+#include "rhea/backends/drive.h"
+#include "rhea/schema/type.h"
+
+#include <glib/gstdio.h>
+
+enum {
+    FN = PCI_DEVFN(4, 0),
+    BAR = 0x40000000,
+    MSIX_BAR = 0x40010000,
+    ISR = BAR + 0x1000,
+    CONFIG = BAR + 0x2000,
+    NOTIFY = BAR + 0x3000,
+    SIZE = 16,
+    DISK = 1 << 20,
+    DESC = 0x1000,
+    AVAIL = 0x2000,
+    USED = 0x3000,
+    HEADER = 0x4000,
+    STATUS = 0x4100,
+    TABLE = 0x5000,
+    DATA = 0x10000,
+    NEXT = 1,
+    WRITE = 2,
+    INDIRECT = 4,
+};
+#define VERSION_1     (UINT64_C(1) << 32)
+#define INDIRECT_DESC (UINT64_C(1) << 28)
+#define EVENT_IDX     (UINT64_C(1) << 29)
+
+typedef struct Guest {
+    PcTest *t;
+    Device *dev;
+    char *dir, *path;
+    uint16_t avail;
+} Guest;
+
+static uint8_t *ram(Guest *g, hwaddr at)
+{
+    return g->t->m->ram->host + at;
+}
+static uint64_t rd(Guest *g, hwaddr at, unsigned n)
+{
+    return pctest_read(g->t, at, n);
+}
+static void wr(Guest *g, hwaddr at, uint64_t v, unsigned n)
+{
+    pctest_write(g->t, at, v, n);
+}
+
+static void guest_open(Guest *g, const char *prop, const char *val)
+{
+    memset(g, 0, sizeof(*g));
+    g->dir = g_dir_make_tmp("rhea-virtio-XXXXXX", NULL);
+    g->path = g_build_filename(g->dir, "disk", NULL);
+    g_autofree char *zeros = g_malloc0(DISK);
+    g_file_set_contents(g->path, zeros, DISK, NULL);
+    g->t = pctest_new(16 * MIB, NULL);
+    Machine *m = g->t->m;
+    g_autoptr(Json) o = json_put(json_new_object(), "file", json_new_string(g->path));
+    json_put(o, "format", json_new_string("raw"));
+    json_put(o, "if", json_new_string("none"));
+    json_put(o, "id", json_new_string("d0"));
+    g_assert_nonnull(drive_add_json(m, o, true, false, &error_abort_slot));
+    g->dev = device_create(m, device_type_find("virtio-blk-pci"), m->peripheral, NULL, g->t->pci->bus,
+                           &error_abort_slot, "addr", "4", "drive", "d0", "serial", "disk-1", "num-queues",
+                           "2", "queue-size", "16", prop, val, NULL);
+    pctest_config_write(g->t, FN, 0x14, MSIX_BAR, 4);
+    pctest_config_write(g->t, FN, 0x20, BAR, 4);
+    pctest_config_write(g->t, FN, 0x24, 0, 4);
+    pctest_config_write(g->t, FN, 4, 6, 2);
+}
+
+static void guest_close(Guest *g)
+{
+    machine_stop(g->t->m, RUN_PAUSED);
+    drive_remove_all(g->t->m);
+    pctest_free(g->t);
+    g_unlink(g->path);
+    g_rmdir(g->dir);
+    g_free(g->path);
+    g_free(g->dir);
+}
+
+static void guest_start(Guest *g, uint64_t features)
+{
+    wr(g, BAR + 0x14, 0, 1);
+    g_assert_cmphex(rd(g, BAR + 0x14, 1), ==, 0);
+    wr(g, BAR + 0x14, 3, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        wr(g, BAR + 8, i, 4);
+        wr(g, BAR + 12, features >> (32 * i), 4);
+    }
+    wr(g, BAR + 0x14, 11, 1);
+    g_assert_cmphex(rd(g, BAR + 0x14, 1), ==, 11);
+    g->avail = 0;
+    memset(ram(g, DESC), 0, 0x4000);
+    wr(g, BAR + 0x16, 0, 2);
+    g_assert_cmpuint(rd(g, BAR + 0x18, 2), ==, SIZE);
+    wr(g, BAR + 0x20, DESC, 4);
+    wr(g, BAR + 0x28, AVAIL, 4);
+    wr(g, BAR + 0x30, USED, 4);
+    wr(g, BAR + 0x1c, 1, 2);
+    g_assert_cmpuint(rd(g, BAR + 0x1c, 2), ==, 1);
+    wr(g, BAR + 0x14, 15, 1);
+}
+
+static void set_desc(Guest *g, hwaddr table, unsigned i, uint64_t addr, uint32_t len, unsigned flags,
+                     unsigned next)
+{
+    wr(g, table + 16 * i, addr, 8);
+    wr(g, table + 16 * i + 8, len, 4);
+    wr(g, table + 16 * i + 12, flags, 2);
+    wr(g, table + 16 * i + 14, next, 2);
+}
+
+static unsigned used(Guest *g)
+{
+    return (unsigned)rd(g, USED + 2, 2);
+}
+
+static void offer(Guest *g, unsigned head)
+{
+    wr(g, AVAIL + 4 + 2 * (g->avail % SIZE), head, 2);
+    wr(g, AVAIL + 2, ++g->avail, 2);
+    wr(g, NOTIFY, 0, 2);
+}
+
+static void wait_used(Guest *g, unsigned idx)
+{
+    gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    while (used(g) != (idx & 0xffff) && g_get_monotonic_time() < end) {
+        loop_turn(g->t->loop, false);
+    }
+    g_assert_cmpuint(used(g), ==, idx & 0xffff);
+}
+
+static void set_request(Guest *g, uint32_t type, uint64_t sector, uint32_t len, bool in)
+{
+    wr(g, HEADER, type, 4);
+    wr(g, HEADER + 4, 0, 4);
+    wr(g, HEADER + 8, sector, 8);
+    wr(g, STATUS, 0xee, 1);
+    set_desc(g, DESC, 0, HEADER, 16, NEXT, len ? 1 : 2);
+    set_desc(g, DESC, 1, DATA, len, NEXT | (in ? WRITE : 0), 2);
+    set_desc(g, DESC, 2, STATUS, 1, WRITE, 0);
+}
+
+static unsigned request(Guest *g, uint32_t type, uint64_t sector, uint32_t len, bool in)
+{
+    set_request(g, type, sector, len, in);
+    offer(g, 0);
+    wait_used(g, g->avail);
+    return (unsigned)rd(g, STATUS, 1);
+}
+
+static void test_transfer(void)
+{
+    Guest g;
+    guest_open(&g, "config-wce", "on");
+    g_assert_cmphex(pctest_config_read(g.t, FN, 0, 4), ==, 0x10421af4);
+    g_assert_cmpuint(rd(&g, CONFIG, 8), ==, DISK / 512);
+    g_assert_cmpuint(rd(&g, CONFIG + 34, 2), ==, 2);
+    guest_start(&g, VERSION_1 | 1 << 9 | 1 << 11 | 1 << 13 | 1 << 14);
+    for (unsigned i = 0; i < 8192; i++) {
+        *ram(&g, DATA + i) = (uint8_t)(i * 7 + i / 256);
+    }
+    g_autofree uint8_t *copy = g_memdup2(ram(&g, DATA), 8192);
+    g_assert_cmpuint(request(&g, 1, 100, 8192, false), ==, 0);
+    g_assert_cmphex(rd(&g, ISR, 1), ==, 1);
+    g_assert_cmphex(rd(&g, ISR, 1), ==, 0);
+    memset(ram(&g, DATA), 0, 8192);
+    g_assert_cmpuint(request(&g, 0, 100, 8192, true), ==, 0);
+    g_assert_cmpuint(rd(&g, USED + 4 + 8 + 4, 4), ==, 8193);
+    g_assert_cmpmem(ram(&g, DATA), 8192, copy, 8192);
+    g_assert_cmpuint(request(&g, 4, 0, 0, false), ==, 0);
+    g_autofree char *file = NULL;
+    g_file_get_contents(g.path, &file, NULL, NULL);
+    g_assert_cmpmem(file + 51200, 8192, copy, 8192);
+    g_assert_cmpuint(request(&g, 8, 0, 20, true), ==, 0);
+    g_assert_cmpstr((char *)ram(&g, DATA), ==, "disk-1");
+    g_assert_cmpuint(request(&g, 77, 0, 512, true), ==, 2);
+    /* beyond the end, odd lengths, overflow */
+    g_assert_cmpuint(request(&g, 0, DISK / 512, 512, true), ==, 1);
+    g_assert_cmpuint(request(&g, 1, DISK / 512 - 1, 1024, false), ==, 1);
+    g_assert_cmpuint(request(&g, 0, UINT64_MAX / 512, 512, true), ==, 1);
+    g_assert_cmpuint(request(&g, 0, 0, 511, true), ==, 1);
+    /* ranges: zeroes, discard, unknown flags */
+    wr(&g, DATA, 100, 8);
+    wr(&g, DATA + 8, 8, 4);
+    wr(&g, DATA + 12, 1, 4);
+    g_assert_cmpuint(request(&g, 13, 0, 16, false), ==, 0);
+    g_assert_cmpuint(request(&g, 11, 0, 16, false), ==, 2);
+    wr(&g, DATA + 12, 0, 4);
+    g_assert_cmpuint(request(&g, 11, 0, 16, false), ==, 0);
+    wr(&g, DATA, DISK / 512 - 1, 8);
+    g_assert_cmpuint(request(&g, 13, 0, 16, false), ==, 1);
+    g_assert_cmpuint(request(&g, 0, 100, 8192, true), ==, 0);
+    g_assert_cmpuint(rd(&g, DATA + 4088, 8), ==, 0);
+    g_assert_cmpmem(ram(&g, DATA + 4096), 4096, copy + 4096, 4096);
+    /* the cache switch, and the reset that brings it back */
+    g_assert_cmpuint(rd(&g, CONFIG + 32, 1), ==, 1);
+    wr(&g, CONFIG + 32, 0, 1);
+    g_assert_cmpuint(rd(&g, CONFIG + 32, 1), ==, 0);
+    wr(&g, BAR + 0x14, 0, 1);
+    g_assert_cmpuint(rd(&g, CONFIG + 32, 1), ==, 1);
+    guest_close(&g);
+}
+
+/* Many at a time, indirect, with the event index: one interrupt where one was asked for. */
+static void test_many(void)
+{
+    Guest g;
+    guest_open(&g, "event_idx", "on");
+    guest_start(&g, VERSION_1 | INDIRECT_DESC | EVENT_IDX);
+    for (unsigned round = 0; round < 5000; round++) {
+        for (unsigned i = 0; i < SIZE; i++) {
+            hwaddr table = TABLE + 64 * i, header = HEADER + 16 * i;
+            wr(&g, header, 0, 4);
+            wr(&g, header + 8, i, 8);
+            set_desc(&g, table, 0, header, 16, NEXT, 1);
+            set_desc(&g, table, 1, DATA + 512 * i, 512, NEXT | WRITE, 2);
+            set_desc(&g, table, 2, STATUS + i, 1, WRITE, 0);
+            set_desc(&g, DESC, i, table, 48, INDIRECT, 0);
+            wr(&g, AVAIL + 4 + 2 * (g.avail++ % SIZE), i, 2);
+        }
+        wr(&g, AVAIL + 4 + 2 * SIZE, (uint16_t)(g.avail - 1), 2); /* used_event: at the last */
+        rd(&g, ISR, 1);
+        wr(&g, AVAIL + 2, g.avail, 2);
+        wr(&g, NOTIFY, 0, 2);
+        g_assert_cmpuint(rd(&g, USED + 4 + 8 * SIZE, 2), ==, g.avail); /* avail_event */
+        g_assert_cmpuint(rd(&g, ISR, 1), ==, 0);
+        wait_used(&g, g.avail);
+        g_assert_cmpuint(rd(&g, ISR, 1), ==, 1);
+    }
+    guest_close(&g);
+}
+
+/* A reset while requests are under way reads as done only when they are. */
+static void test_reset_in_flight(void)
+{
+    Guest g;
+    guest_open(&g, "config-wce", "on");
+    guest_start(&g, VERSION_1);
+    set_request(&g, 0, 0, 4096, true);
+    offer(&g, 0);
+    wr(&g, BAR + 0x14, 0, 1);
+    g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15);
+    for (unsigned i = 0; rd(&g, BAR + 0x14, 1) && i < 1000000; i++) {
+        loop_turn(g.t->loop, false);
+    }
+    g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 0);
+    g_assert_cmpuint(used(&g), ==, 0);
+    guest_start(&g, VERSION_1);
+    g_assert_cmpuint(request(&g, 0, 0, 512, true), ==, 0);
+    guest_close(&g);
+}
+
+static void break_header(Guest *g)
+{
+    set_desc(g, DESC, 0, HEADER, 15, NEXT, 2);
+}
+static void break_status(Guest *g)
+{
+    set_desc(g, DESC, 1, DATA, 512, 0, 0);
+}
+static void break_loop(Guest *g)
+{
+    set_desc(g, DESC, 1, DATA, 512, NEXT, 1);
+}
+static void break_next(Guest *g)
+{
+    set_desc(g, DESC, 1, DATA, 512, NEXT, SIZE);
+}
+static void break_ram(Guest *g)
+{
+    set_desc(g, DESC, 1, 0x80000000, 512, NEXT, 2);
+}
+static void break_edge(Guest *g)
+{
+    set_desc(g, DESC, 1, 16 * MIB - 256, 512, NEXT, 2);
+}
+static void break_long(Guest *g)
+{
+    set_desc(g, DESC, 1, DATA, UINT32_MAX, NEXT, 2);
+}
+static void break_wrap(Guest *g)
+{
+    set_desc(g, DESC, 1, UINT64_MAX - 255, 512, NEXT, 2);
+}
+static void break_empty(Guest *g)
+{
+    set_desc(g, DESC, 1, DATA, 0, NEXT, 2);
+}
+static void break_order(Guest *g)
+{
+    set_desc(g, DESC, 1, DATA, 512, NEXT | WRITE, 3);
+    set_desc(g, DESC, 3, DATA, 512, NEXT, 2);
+}
+static void indirect(Guest *g, hwaddr at, uint32_t len, unsigned flags)
+{
+    set_desc(g, DESC, 0, at, len, flags, 1);
+}
+static void break_table_odd(Guest *g)
+{
+    indirect(g, TABLE, 47, INDIRECT);
+}
+static void break_table_empty(Guest *g)
+{
+    indirect(g, TABLE, 0, INDIRECT);
+}
+static void break_table_next(Guest *g)
+{
+    indirect(g, TABLE, 48, INDIRECT | NEXT);
+}
+static void break_table_big(Guest *g)
+{
+    indirect(g, TABLE, 16 * (SIZE + 1), INDIRECT);
+}
+static void break_table_ram(Guest *g)
+{
+    indirect(g, 0x90000000, 48, INDIRECT);
+}
+static void break_table_nest(Guest *g)
+{
+    indirect(g, TABLE, 48, INDIRECT);
+    set_desc(g, TABLE, 0, TABLE, 48, INDIRECT, 0);
+}
+static void break_table_loop(Guest *g)
+{
+    indirect(g, TABLE, 48, INDIRECT);
+    set_desc(g, TABLE, 0, HEADER, 16, NEXT, 0);
+}
+static void break_avail(Guest *g)
+{
+    g->avail += SIZE + 1;
+}
+
+static void test_hostile(void)
+{
+    static void (*const ways[])(Guest * g) = {
+        break_header,     break_status,      break_loop,       break_next,      break_ram,
+        break_edge,       break_long,        break_wrap,       break_empty,     break_order,
+        break_table_odd,  break_table_empty, break_table_next, break_table_big, break_table_ram,
+        break_table_nest, break_table_loop,  break_avail,
+    };
+    Guest g;
+    guest_open(&g, "config-wce", "on");
+    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
+        guest_start(&g, VERSION_1 | INDIRECT_DESC);
+        set_request(&g, 1, 0, 512, false);
+        ways[i](&g);
+        offer(&g, 0);
+        g_test_message("way %u", i);
+        g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15 | 64);
+        g_assert_cmphex(rd(&g, ISR, 1) & 2, ==, 2);
+        offer(&g, 0); /* nothing moves any more */
+        for (unsigned k = 0; k < 20; k++) {
+            loop_turn(g.t->loop, false);
+        }
+        g_assert_cmpuint(used(&g), ==, 0);
+        guest_start(&g, VERSION_1);
+        g_assert_cmpuint(request(&g, 1, 0, 512, false), ==, 0);
+    }
+    guest_start(&g, VERSION_1); /* indirect was not negotiated */
+    indirect(&g, TABLE, 48, INDIRECT);
+    offer(&g, 0);
+    g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15 | 64);
+    guest_close(&g);
+}
+
+/* Random rings: whatever happens, a reset brings the device back. */
+static void test_random(void)
+{
+    Guest g;
+    guest_open(&g, "config-wce", "on");
+    g_autoptr(GRand) r = g_rand_new_with_seed((guint32)g_test_rand_int());
+    for (unsigned round = 0; round < 300; round++) {
+        guest_start(&g, VERSION_1 | (g_rand_boolean(r) ? INDIRECT_DESC : 0) |
+                            (g_rand_boolean(r) ? EVENT_IDX : 0));
+        for (unsigned i = 0; i < 2 * SIZE; i++) {
+            hwaddr table = i < SIZE ? DESC : TABLE;
+            static const uint32_t lens[] = { 1, 16, 32, 48, 512, 4096, 0x100000, UINT32_MAX };
+            static const uint64_t at[] = { HEADER, STATUS, TABLE, DATA, DESC, AVAIL, USED, 0xfee00000 };
+            set_desc(&g, table, i % SIZE, at[g_rand_int_range(r, 0, 8)], lens[g_rand_int_range(r, 0, 8)],
+                     (unsigned)g_rand_int_range(r, 0, 8), (unsigned)g_rand_int_range(r, 0, SIZE + 1));
+        }
+        wr(&g, HEADER, (uint64_t)g_rand_int_range(r, 0, 15), 4);
+        for (unsigned i = 0; i < 8; i++) {
+            offer(&g, (unsigned)g_rand_int_range(r, 0, SIZE));
+            loop_turn(g.t->loop, false);
+        }
+        wr(&g, BAR + 0x14, 0, 1);
+        for (unsigned i = 0; rd(&g, BAR + 0x14, 1) && i < 1000000; i++) {
+            loop_turn(g.t->loop, false);
+        }
+    }
+    guest_start(&g, VERSION_1);
+    g_assert_cmpuint(request(&g, 1, 0, 512, false), ==, 0);
+    guest_close(&g);
+}
+
+/* 4.1.4.9: the same registers through configuration space. */
+static void test_window(void)
+{
+    Guest g;
+    guest_open(&g, "config-wce", "on");
+    unsigned cap = pctest_config_read(g.t, FN, 0x34, 1);
+    while (cap &&
+           (pctest_config_read(g.t, FN, cap, 1) != 9 || pctest_config_read(g.t, FN, cap + 3, 1) != 5)) {
+        cap = pctest_config_read(g.t, FN, cap + 1, 1);
+    }
+    g_assert_cmpuint(cap, !=, 0);
+    pctest_config_write(g.t, FN, cap + 4, 4, 1);
+    pctest_config_write(g.t, FN, cap + 12, 1, 4);
+    pctest_config_write(g.t, FN, cap + 8, 0x14, 4);
+    pctest_config_write(g.t, FN, cap + 16, 3, 1);
+    g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 3);
+    g_assert_cmphex(pctest_config_read(g.t, FN, cap + 16, 1), ==, 3);
+    guest_close(&g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    role_become_main();
+    drive_register();
+    g_test_add_func("/virtio/transfer", test_transfer);
+    g_test_add_func("/virtio/many", test_many);
+    g_test_add_func("/virtio/reset-in-flight", test_reset_in_flight);
+    g_test_add_func("/virtio/hostile", test_hostile);
+    g_test_add_func("/virtio/random", test_random);
+    g_test_add_func("/virtio/window", test_window);
+    return g_test_run();
+}
