@@ -10,11 +10,9 @@ static bool none_init(Machine *m, Error **errp)
     if (!m->ram_size) {
         return true;
     }
-    m->ram = ram_new(m, "ram", m->ram_size, errp);
-    if (!m->ram) {
+    if (!machine_init_ram(m, "ram", errp)) {
         return false;
     }
-    region_init_ram(&m->ram_region, NULL, "ram", m->ram);
     region_map(&m->sysmem, 0, &m->ram_region, 0);
     return true;
 }

@@ -100,6 +100,21 @@ Machine *machine_new(Loop *loop)
 
 /* ---- building ---- */
 
+bool machine_init_ram(Machine *m, const char *name, Error **errp)
+{
+    if (m->ram_given && m->ram_given->size != m->ram_size) {
+        return error_set(errp,
+                         "memory '%s' has %" G_GUINT64_FORMAT " bytes, and the machine %" G_GUINT64_FORMAT,
+                         m->ram_given->name, m->ram_given->size, m->ram_size);
+    }
+    m->ram = m->ram_given ? ram_ref(m->ram_given) : ram_new(m, name, m->ram_size, errp);
+    if (!m->ram) {
+        return false;
+    }
+    region_init_ram(&m->ram_region, NULL, name, m->ram);
+    return true;
+}
+
 static bool check_options(Machine *m, Error **errp)
 {
     const BoardType *b = m->board;
@@ -221,6 +236,7 @@ void machine_free(Machine *m)
     region_fini(&m->sysmem);
     region_fini(&m->sysio);
     ram_unref(m->ram);
+    ram_unref(m->ram_given);
     icount_free(m);
     g_free(m->debug.points);
     vcpus_free(m);

@@ -4,6 +4,7 @@
  * Threads: any. Flags and bits are atomics; creation and release take the machine's leaf lock.
  */
 #include "internal.h"
+#include "rhea/util/log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -44,15 +45,24 @@ static RamBlock *ram_map(Machine *m, const char *name, uint64_t size, bool share
     if (!shared && bytes >= 2 << 20) {
         madvise(host, bytes, MADV_HUGEPAGE); /* only a hint; a kernel without it changes nothing */
     }
+    return ram_new_mapped(m, name, &(RamMapping){ .host = host, .size = bytes, .fd = fd });
+}
+
+RamBlock *ram_new_mapped(Machine *m, const char *name, const RamMapping *map)
+{
+    g_assert(map->size && map->size % RAM_PAGE_SIZE == 0);
     RamBlock *ram = g_new0(RamBlock, 1);
     ram->name = g_strdup(name);
-    ram->host = host;
-    ram->size = bytes;
+    ram->host = map->host;
+    ram->size = map->size;
     ram->refs = 1;
     ram->machine = m;
-    ram->fd = fd;
-    ram->page_flags = g_malloc0(bytes >> RAM_PAGE_BITS);
-    ram->code_users = g_malloc0(bytes >> RAM_PAGE_BITS);
+    ram->fd = map->fd;
+    ram->merge_given = map->merge_given;
+    ram->dump_given = map->dump_given;
+    ram->discard = map->discard;
+    ram->page_flags = g_malloc0(map->size >> RAM_PAGE_BITS);
+    ram->code_users = g_malloc0(map->size >> RAM_PAGE_BITS);
     pthread_mutex_init(&ram->code_lock, NULL);
     if (m) {
         pthread_mutex_lock(&m->priv->lock);
@@ -83,6 +93,9 @@ RamBlock *ram_ref(RamBlock *ram)
 static void ram_release(void *opaque)
 {
     RamBlock *ram = opaque;
+    if (ram->discard && madvise(ram->host, ram->size, MADV_REMOVE) < 0) {
+        log_warn("memory '%s': its file keeps its contents: %s", ram->name, strerror(errno));
+    }
     munmap(ram->host, ram->size);
     if (ram->fd >= 0) {
         close(ram->fd);

@@ -52,22 +52,26 @@ static bool pc_check_props(const PcBoard *s, Error **errp)
 
 /* ---- devices ---- */
 
+/* A memory backend's own options count more. */
+static void pc_advise_ram(const PcBoard *s, RamBlock *ram)
+{
+    if (!s->dump_guest_core && !ram->dump_given) {
+        madvise(ram->host, ram->size, MADV_DONTDUMP);
+    }
+    if (s->mem_merge && !ram->merge_given) {
+        madvise(ram->host, ram->size, MADV_MERGEABLE); /* a host without KSM refuses: nothing is lost */
+    }
+}
+
 static bool pc_map_ram(Machine *m, PcBoard *s, Error **errp)
 {
     if (!pc_layout(m->ram_size, s->max_ram_below_4g, &s->layout, errp)) {
         return false;
     }
-    m->ram = ram_new(m, "pc.ram", m->ram_size, errp);
-    if (!m->ram) {
+    if (!machine_init_ram(m, "pc.ram", errp)) {
         return false;
     }
-    if (!s->dump_guest_core) {
-        madvise(m->ram->host, m->ram->size, MADV_DONTDUMP);
-    }
-    if (s->mem_merge) {
-        madvise(m->ram->host, m->ram->size, MADV_MERGEABLE); /* a host without KSM refuses: nothing is lost */
-    }
-    region_init_ram(&m->ram_region, NULL, "pc.ram", m->ram);
+    pc_advise_ram(s, m->ram);
     region_init_alias(&s->ram_low, NULL, "ram-below-4g", &m->ram_region, 0, s->layout.below_4g);
     region_map(&m->sysmem, 0, &s->ram_low, 0);
     if (s->layout.above_4g) {

@@ -148,7 +148,8 @@ def test_cpu_host_runs(d):
 
 def test_dump_config(d):
     status, out, err = run("-m", "1G", "-smp", "1", "-name", "vm,debug-threads=on", "-no-hpet", "-device",
-                           "isa-serial,index=2", "-chardev", "null,id=a", "-set", "chardev.a.mux=on",
+                           "isa-serial,index=2", "-chardev", "null,id=a", "-set", "chardev.a.mux=on", "-mem-prealloc",
+                           "-mem-path", "/x", "-object", "memory-backend-ram,id=m,size=1G,host-nodes=0,host-nodes=2-3",
                            "-dump-config", base=[BIN])
     assert (status, err) == (0, "")
     config = json.loads(out)
@@ -156,7 +157,57 @@ def test_dump_config(d):
     assert config["name"]["guest"] == "vm" and config["name"]["debug-threads"] is True
     assert config["machine"]["hpet"] is False
     assert config["device"] == [{"driver": "isa-serial", "index": "2"}]
+    assert config["mem-prealloc"] is True and config["mem-path"] == "/x"
+    assert config["object"] == [{"qom-type": "memory-backend-ram", "id": "m", "size": "1G",
+                                 "host-nodes": ["0", "2-3"]}], config["object"]
     assert config["chardev"] == [{"backend": "null", "id": "a", "mux": "on"}]
+
+
+def test_object_help(d):
+    status, out, err = run("-object", "help", base=[BIN])
+    assert (status, err) == (0, "") and out.split()[-3:] == [
+        "memory-backend-ram", "memory-backend-file", "memory-backend-memfd"], out
+    ram = run("-object", "memory-backend-ram,help", base=[BIN])[1]
+    file = run("-object", "memory-backend-file,help", base=[BIN])[1]
+    assert "policy=<default|preferred|bind|interleave>" in ram and "mem-path=" not in ram and "pmem" not in file
+    assert file.startswith("memory-backend-file options:\n  id=<str>") and "  mem-path=<str>" in file
+
+
+def test_memory_backend(d):
+    """The guest's memory is what the options say, seen from outside: a file, with the firmware's pages in it."""
+    path, pid = os.path.join(d, "ram"), os.path.join(d, "pid")
+    object = {"qom-type": "memory-backend-file", "id": "mem", "size": 64 << 20, "mem-path": path, "share": True,
+              "dump": False}
+    ways = (["-object", json.dumps(object), "-machine", "memory-backend=mem"], ["-mem-path", path, "-m", "64"],
+            ["-mem-prealloc", "-m", "64"])
+    for n, way in enumerate(ways):
+        p = start("-accel", "tcg", "-nodefaults", "-S", "-pidfile", pid, *way,
+                  base=[BIN, "-display", "none"])
+        def maps():
+            text = open(f"/proc/{p.pid}/smaps").read()
+            return re.search(rf"^(?:.*{re.escape(path)}\n)(?:[A-Z].*\n)+" if n < 2 else
+                             r"^.*\nSize: +65536 kB\n(?:[A-Z].*\n)+", text, re.M)
+        try:
+            wait_for(lambda: os.path.exists(pid) and maps(), f"mapping of {way}")
+            if n < 2:
+                assert os.path.getsize(path) == 64 << 20
+                assert " rw-s " in maps().group(0) if n == 0 else " rw-p " in maps().group(0), maps().group(0)
+                assert n or " dd" in maps().group(0)
+            else:
+                wait_for(lambda: "\nRss:               65536 kB" in maps().group(0), "allocated memory")
+        finally:
+            p.terminate()
+            status, out, err = finish(p)
+        assert (status, out) == (0, ""), (status, out, err)
+    os.unlink(path)
+
+
+def test_memory_failure(d):
+    """A backend that fails says so, and leaves no file; -set reaches objects."""
+    path = os.path.join(d, "full")
+    status, out, err = run("-object", f"memory-backend-file,id=a,size=1G,mem-path={path}", "-set", "object.a.readonly=on")
+    assert status == 1 and not os.path.exists(path), err
+    assert "could not open" in err and "No such file" in err, err
 
 
 def gdb_ask(s, text):

@@ -21,7 +21,7 @@ ROWS = r"""
 -foo                                => unknown option '-foo' | -help lists all options
 -mashine pc                         => unknown option '-mashine' | did you mean '-machine'?
 --nograpic                          => unknown option '--nograpic' | did you mean '-nographic'?
--m                                  => option '-m' needs an argument | usage: -m [[]size=[]]MEGS
+-m                                  => option '-m' needs an argument | usage: -m [[]size=[]]MEGS[[],slots=0[]][[],maxmem=MEGS[]]
 disk.img                            => -hda disk.img: cannot open 'disk.img': No such file or directory
 -drive file=/nonexistent            => -drive file=/nonexistent: cannot open '/nonexistent': No such file or directory
 -drive if=floppy,file=x             => -drive if=floppy,file=x: if=floppy is not supported: there is no floppy drive | use if=ide
@@ -35,6 +35,23 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -m -5                               => -m -5: 'size'*
 -m 16P                              => -m 16P: machine type 'pc-0.1' takes 1 MiB to 1048576 MiB
 -m 1G,slots=2,maxmem=2G             => -m 1G,slots=2,maxmem=2G: memory cannot be plugged in yet | leave out slots= and maxmem=
+-m 1G,slots=2                       => -m 1G,slots=2: 'slots' needs 'maxmem' | leave out slots=
+-m 1G,maxmem=512M                   => -m 1G,maxmem=512M: maxmem=512 MiB is below the size, 1 GiB | leave out slots= and maxmem=
+-m 1G,maxmem=2G                     => -m 1G,maxmem=2G: maxmem=2 GiB is above the size, 1 GiB, and there are no slots | leave out slots= and maxmem=
+-m 1G,maxmem=1G,slots=1             => -m 1G,maxmem=1G,slots=1: slots=1 and maxmem=1 GiB, which is the size, leave them empty | leave out slots= and maxmem=
+-object foo                         => -object foo: unknown object type 'foo' | -object help lists the types
+-object id=a                        => -object id=a: 'qom-type' is missing | -object help lists the types
+-object rng-random,id=a             => -object rng-random,id=a: object 'rng-random' is not supported: there is no random number device yet | use -cpu with rdrand, and -seed
+-object memory-backend-epc,id=a     => *object 'memory-backend-epc' is not supported: there are no SGX enclaves | use memory-backend-ram
+-object memory-backend-ram,id=a,size=64M,foo=1 => *: 'foo' is unknown*
+-object memory-backend-ram,id=a,size=64M,policy=bind => *: policy=bind needs 'host-nodes' | host-nodes=0, or another of the host's nodes
+-object memory-backend-file,id=a,size=64M,mem-path=/nonexistent/x => *: could not open '/nonexistent/x': No such file or directory | the folder must exist
+-object memory-backend-ram,id=a,size=64M -object memory-backend-ram,id=a,size=64M => *: there is already an object with id 'a'
+-machine memory-backend=b           => -machine memory-backend=b: there is no memory backend with id 'b' | -object memory-backend-ram,id=b,size=SIZE makes one
+-m 65 -object memory-backend-ram,id=a,size=64M -machine memory-backend=a => -m 65: memory backend 'a' has 64 MiB | both sizes must be the same; without -m the backend's counts
+-mem-path /tmp -machine memory-backend=a => -mem-path /tmp does not go with -machine memory-backend=a | a memory-backend-file has mem-path=
+-mem-path /nonexistent/x            => -mem-path /nonexistent/x: could not open '/nonexistent/x': No such file or directory | the folder must exist
+-M none -accel test -mem-prealloc   => -mem-prealloc: machine type 'none' has no memory | use -m
 -smp 0                              => -smp 0: 'cpus' must be between 1 and 4096, not 0
 -smp 300                            => machine 'pc-0.1' takes at most 255 CPUs, 300 are asked for
 -smp 1,maxcpus=300                  => machine 'pc-0.1' takes at most 255 CPUs, 300 are asked for
@@ -144,7 +161,7 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -set foo                            => -set foo: 'foo' is not GROUP.ID.ARG=VALUE
 -set device.a.b=c                   => -set device.a.b=c: there is no -device with id 'a' before it
 -set drive.a.b=c                    => -set drive.a.b=c: there is no -drive with id 'a' before it
--set smbios.a.b=c                   => -set smbios.a.b=c: group 'smbios' is not one that -set can change | the groups are device, chardev and drive
+-set smbios.a.b=c                   => -set smbios.a.b=c: group 'smbios' is not one that -set can change | the groups are device, chardev, drive and object
 -name a,b=c                         => -name a,b=c: 'b' is unknown*
 -fw_cfg foo                         => -fw_cfg foo: exactly one of file= and string= is needed
 -fw_cfg opt/a,file=/nonexistent     => -fw_cfg opt/a,file=/nonexistent: could not read '/nonexistent': No such file or directory

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * tools/system/build.c - from the collected options to a machine that is ready to run, and back.
  *
- * Order: accelerator and board, disks, chardevs, monitors, the machine, its devices. Images and chardevs come
- * first so that a path that cannot be opened is told before anything is built.
+ * Order: accelerator and board, disks, chardevs, monitors, memory, the machine, its devices. Images and
+ * chardevs come first so that a path that cannot be opened is told before anything is built.
  * Threads: main loop.
  */
 #include "cli.h"
 #include "config.h"
+#include "rhea/backends/hostmem.h"
 #include "rhea/accel/kvm.h"
 #include "qtest.h"
 #include "rhea/util/log.h"
@@ -472,8 +473,8 @@ bool cli_build(Cli *cli, Error **errp)
     add_defaults(cli);
     return cli_make_drives(cli, errp) && make_chardevs(cli, errp) && make_serials(cli, errp) &&
            make_monitors(cli, errp) && make_debugcons(cli, errp) && make_qtests(cli, errp) &&
-           machine_build(m, errp) && cli_make_drive_devices(cli, errp) && make_devices(cli, errp) &&
-           machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
+           cli_make_memory(cli, errp) && machine_build(m, errp) && cli_make_drive_devices(cli, errp) &&
+           make_devices(cli, errp) && machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
 }
 
 void cli_teardown(Cli *cli)
@@ -487,9 +488,10 @@ void cli_teardown(Cli *cli)
     chardev_remove_all(m);
     gdb_server_stop(m);
     g_ptr_array_free(cli->monitor_list, TRUE);
+    hostmem_remove_all(m);
     machine_free(m);
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
-                           cli->devices, cli->qtests, cli->blockdevs, cli->drives };
+                           cli->devices, cli->qtests, cli->blockdevs, cli->drives, cli->objects };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_free(lists[i], TRUE);
     }
@@ -504,4 +506,6 @@ void cli_teardown(Cli *cli)
     g_free(cli->chroot_dir);
     g_free(cli->run_as);
     g_free(cli->memory_where);
+    g_free(cli->memory_backend);
+    g_free(cli->mem_path);
 }

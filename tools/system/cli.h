@@ -51,11 +51,15 @@ struct Cli {
     GPtrArray *accels;  /* Item *; in order of priority */
     GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests, *blockdevs,
         *drives; /* Item * */
+    GPtrArray *objects; /* Item * */
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
     bool nographic, display_none, dump_config, daemonize, no_user_config, mem_lock, msg_guest_name;
     char *pidfile, *chroot_dir, *run_as;
-    char *memory_where;
+    char *memory_where;  /* the last -m; NULL: none */
+    bool memory_size_given, mem_prealloc;
+    char *memory_backend, *mem_path;
+    uint64_t max_ram, ram_slots; /* of -m maxmem=,slots= */
 
     GPtrArray *monitor_list; /* Monitor * */
     GPtrArray *qtest_list;   /* QtestServer * */
@@ -78,6 +82,7 @@ OPTION_RUN(opt_machine_flag); OPTION_RUN(opt_later); OPTION_RUN(opt_chardev); OP
 OPTION_RUN(opt_mon); OPTION_RUN(opt_display); OPTION_RUN(opt_vga); OPTION_RUN(opt_nic);
 OPTION_RUN(opt_parallel); OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_RUN(opt_global);
 OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg);
+OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 
@@ -88,6 +93,7 @@ void cli_record(Cli *cli, const char *option, Json *value); /* takes value */
 Item *item_new(const Option *o, const char *arg, Json *opts, bool from_text); /* takes opts */
 void item_free(void *item);
 bool cli_is_help(const char *arg);
+char *cli_number_repeats(const char *arg, const char *const *keys); /* g_free */
 bool cli_refuse(Error **errp, const char *what, const char *reason, const char *instead);
 
 /* drives.c */
@@ -97,6 +103,9 @@ bool cli_make_drive_devices(Cli *cli, Error **errp); /* the devices that if= ask
 /* build.c: from collected options to a machine that is ready to run */
 bool cli_build(Cli *cli, Error **errp);
 void cli_teardown(Cli *cli);
+
+/* memory.c */
+bool cli_make_memory(Cli *cli, Error **errp); /* memory backends, Machine.ram_given; the board is chosen */
 
 /* process.c: daemon, pid file, signals, users */
 bool process_daemonize(Error **errp);        /* the parent waits here and never returns on success */

@@ -38,7 +38,7 @@ void cli_record(Cli *cli, const char *option, Json *value)
 {
     static const char *const lists[] = { "accel", "chardev", "device", "serial",   "monitor", "mon", "global",
                                          "set",   "fw_cfg",  "smbios", "debugcon", "qtest",   "L",   "drive",
-                                         "blockdev", NULL };
+                                         "blockdev", "object", NULL };
     if (!g_strv_contains(lists, option)) {
         json_put(cli->config, option, value);
         return;
@@ -194,6 +194,9 @@ static void take_machine(Cli *cli, const Option *o, MachineOptions *v)
     if (v->kernel_irqchip) {
         replace(&cli->kernel_irqchip, g_strdup(v->kernel_irqchip));
     }
+    if (v->memory_backend) {
+        replace(&cli->memory_backend, g_strdup(v->memory_backend));
+    }
     if (v->type) {
         replace(&cli->machine_type, g_strdup(v->type));
     }
@@ -309,7 +312,7 @@ OPTION_RUN(opt_cpu)
     return true;
 }
 
-/* ---- -smp, -m ---- */
+/* ---- -smp ---- */
 
 /* What is given decides; what is missing is 1, and sockets fill up to the number of CPUs. Room for more
  * CPUs than there are is announced to the guest, and stays empty: CPUs cannot be plugged in. */
@@ -349,24 +352,6 @@ OPTION_RUN(opt_smp)
 {
     SmpOptions v;
     return cli_decode(cli, o, &smp_options_type, "cpus", arg, &v, errp) && take_smp(cli->m, &v, errp);
-}
-
-OPTION_RUN(opt_memory)
-{
-    MemoryOptions v;
-    if (!cli_decode(cli, o, &memory_options_type, "size", arg, &v, errp)) {
-        return false;
-    }
-    if ((v.has_slots && v.slots) || (v.has_maxmem && v.has_size && v.maxmem != v.size)) {
-        error_set(errp, "memory cannot be plugged in yet");
-        error_hint(errp, "leave out slots= and maxmem=");
-        return false;
-    }
-    if (v.has_size) {
-        cli->m->ram_size = (v.size + RAM_PAGE_SIZE - 1) & ~(uint64_t)(RAM_PAGE_SIZE - 1);
-        replace(&cli->memory_where, g_strdup_printf("-m %s", arg));
-    }
-    return true;
 }
 
 /* ---- kernels and firmware ---- */

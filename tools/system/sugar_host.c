@@ -150,10 +150,11 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
     GPtrArray *list = g_str_equal(group, "device")    ? cli->devices
                       : g_str_equal(group, "chardev") ? cli->chardevs
                       : g_str_equal(group, "drive")   ? cli->drives
+                      : g_str_equal(group, "object")  ? cli->objects
                                                       : NULL;
     if (!list) {
         error_set(errp, "group '%s' is not one that -set can change", group);
-        error_hint(errp, "the groups are device, chardev and drive");
+        error_hint(errp, "the groups are device, chardev, drive and object");
         return false;
     }
     for (guint i = 0; i < list->len; i++) {
@@ -415,22 +416,28 @@ OPTION_RUN(opt_fw_cfg)
     return ok;
 }
 
-/* "value=a,value=b" may be repeated: becomes "value.0=a,value.1=b". ",," is a comma inside a value. */
-static char *number_repeats(const char *arg)
+/* "key=a,key=b" becomes "key.0=a,key.1=b" for the keys that may be repeated, four at most. ",," is a comma
+ * inside a value. JSON stays as it is. */
+char *cli_number_repeats(const char *arg, const char *const *keys)
 {
     GString *out = g_string_new(NULL);
-    unsigned values = 0, paths = 0;
+    unsigned count[4] = { 0 };
+    if (*arg == '{') {
+        g_string_append(out, arg);
+        return g_string_free(out, FALSE);
+    }
     while (*arg) {
         const char *end = arg;
         while (*end && (*end != ',' || end[1] == ',')) {
             end += *end == ',' ? 2 : 1;
         }
-        if (g_str_has_prefix(arg, "value=")) {
-            g_string_append_printf(out, "value.%u", values++);
-            arg += strlen("value");
-        } else if (g_str_has_prefix(arg, "path=")) {
-            g_string_append_printf(out, "path.%u", paths++);
-            arg += strlen("path");
+        for (unsigned k = 0; keys[k]; k++) {
+            size_t len = strlen(keys[k]);
+            if (g_str_has_prefix(arg, keys[k]) && arg[len] == '=') {
+                g_string_append_printf(out, "%s.%u", keys[k], count[k]++);
+                arg += len;
+                break;
+            }
         }
         g_string_append_len(out, arg, end - arg);
         if (*end) {
@@ -445,7 +452,8 @@ static char *number_repeats(const char *arg)
 OPTION_RUN(opt_smbios)
 {
     Machine *m = cli->m;
-    g_autofree char *text = *arg == '{' ? g_strdup(arg) : number_repeats(arg);
+    static const char *const repeated[] = { "value", "path", NULL };
+    g_autofree char *text = cli_number_repeats(arg, repeated);
     union { SmbiosOptions fields; SmbiosFile file; } v;
     bool whole = g_str_has_prefix(arg, "file=");
     const TypeDesc *t = whole ? &smbios_file_type : &smbios_options_type;

@@ -25,7 +25,6 @@ const char *const option_group_titles[GROUP_COUNT] = {
 #define NO_AUDIO   "there is no audio yet", NULL
 #define NO_XEN     "there is no Xen support", "-accel tcg"
 #define NO_QMP     "there is no QMP yet", "-monitor DEV (the human monitor)"
-#define NO_OBJECT  "there are no user-made objects yet", "-m for memory, -chardev and -device for the rest"
 
 const Option option_table[] = {
     { "h|help", NULL, GROUP_STANDARD, "print this help and end", opt_help },
@@ -33,7 +32,8 @@ const Option option_table[] = {
     { "machine|M", "[type=]NAME[,PROP=VALUE]...", GROUP_STANDARD,
       "the machine type ('help' lists them; NAME,help its properties)\n"
       "accel=A[:B]... accelerators to try in this order\n"
-      "kernel=, initrd=, append=, firmware= as the options of these names", opt_machine },
+      "kernel=, initrd=, append=, firmware= as the options of these names\n"
+      "memory-backend=ID  guest memory is this -object", opt_machine },
     { "cpu", "MODEL[,+FLAG][,-FLAG][,FLAG=on|off]...", GROUP_STANDARD, "the CPU model ('help' lists models and flags)", opt_cpu },
     { "accel", "NAME[,PROP=VALUE]...", GROUP_STANDARD,
       "the accelerator ('help' lists them); several options, or A:B, are tried in order", opt_accel },
@@ -41,7 +41,8 @@ const Option option_table[] = {
       "number and topology of CPUs", opt_smp },
     { "boot", "[order=DRIVES][,once=DRIVES][,menu=on|off][,splash=FILE][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]",
       GROUP_STANDARD, "what the firmware boots: a, b floppy; c disk; d CD; n network", opt_boot },
-    { "m", "[size=]MEGS", GROUP_STANDARD, "guest memory; suffixes M, G, T", opt_memory },
+    { "m", "[size=]MEGS[,slots=0][,maxmem=MEGS]", GROUP_STANDARD,
+      "guest memory; suffixes M, G, T (none can be plugged in: maxmem is the size)", opt_memory },
     { "k", NULL, GROUP_STANDARD, NULL, NULL, "keyboard layouts matter to displays, and there are none yet", "-nographic" },
     { "device", "DRIVER[,PROP=VALUE]...", GROUP_STANDARD,
       "add a device ('help' lists drivers; DRIVER,help its properties; JSON is taken too)", opt_device },
@@ -50,13 +51,14 @@ const Option option_table[] = {
     { "uuid", "UUID", GROUP_STANDARD, "the machine's UUID", opt_uuid },
     { "global", "DRIVER.PROP=VALUE | driver=DRIVER,property=PROP,value=VALUE", GROUP_STANDARD,
       "another default for a property of a device type", opt_global },
-    { "set", "GROUP.ID.ARG=VALUE", GROUP_STANDARD, "change an earlier -chardev, -device or -drive (GROUP) that has this id", opt_later },
+    { "set", "GROUP.ID.ARG=VALUE", GROUP_STANDARD,
+      "change an earlier -chardev, -device, -drive or -object (GROUP) that has this id", opt_later },
     { "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", GROUP_STANDARD,
       "date and clock of the guest's real-time clock; DATE is 2006-06-17T16:01:21 or 2006-06-17", opt_rtc },
     { "add-fd", NULL, GROUP_STANDARD, NULL, NULL, "there are no descriptor sets yet", "-chardev socket,fd=N for sockets" },
     { "numa", NULL, GROUP_STANDARD, NULL, NULL, "there are no memory nodes yet", "-m alone" },
-    { "mem-path", NULL, GROUP_STANDARD, NULL, NULL, "guest memory is anonymous", "-m alone" },
-    { "mem-prealloc", NULL, GROUP_STANDARD, NULL, NULL, "guest memory is allocated when touched", "-overcommit mem-lock=on" },
+    { "mem-path", "PATH", GROUP_STANDARD, "guest memory is this file, or an unnamed file in this folder", opt_mem_path },
+    { "mem-prealloc", NULL, GROUP_STANDARD, "allocate guest memory before the guest starts", opt_mem_prealloc },
     { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audio", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audiodev", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
@@ -188,6 +190,18 @@ const Option option_table[] = {
     { "enable-sync-profile", NULL, GROUP_DEBUG, NULL, NULL, "locks are not profiled", "perf(1)" },
     { "perfmap", NULL, GROUP_DEBUG, NULL, NULL, "no code is generated yet", "perf(1)" },
     { "jitdump", NULL, GROUP_DEBUG, NULL, NULL, "no code is generated yet", "perf(1)" },
-    { "object", NULL, GROUP_OBJECT, NULL, NULL, NO_OBJECT },
+    { "object", "TYPE,id=ID[,PROP=VALUE]...", GROUP_OBJECT,
+      "guest memory of a certain kind, for -machine memory-backend=ID ('help' lists the types; TYPE,help their\n"
+      "properties; JSON is taken too):\n"
+      "memory-backend-ram,id=ID,size=SIZE    anonymous memory\n"
+      "memory-backend-file,id=ID,size=SIZE,mem-path=PATH\n"
+      "[,align=SIZE][,readonly=on|off][,discard-data=on|off]\n"
+      "a file, or an unnamed file in a folder; on hugetlbfs: huge pages\n"
+      "memory-backend-memfd,id=ID,size=SIZE\n"
+      "[,hugetlb=on|off][,hugetlbsize=SIZE][,seal=on|off]\n"
+      "a file of the kernel's, with huge pages if wanted\n"
+      "all: [,share=on|off][,prealloc=on|off][,prealloc-threads=N][,reserve=on|off][,merge=on|off]\n"
+      "[,dump=on|off][,host-nodes=N|N-M]...\n"
+      "[,policy=default|preferred|bind|interleave]", opt_object },
     { NULL },
 };

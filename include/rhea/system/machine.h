@@ -58,6 +58,8 @@ struct Machine {
     unsigned n_cpus, max_cpus;             /* -smp */
     unsigned sockets, dies, cores, threads;
     uint64_t ram_size;
+    RamBlock *ram_given;                   /* -machine memory-backend=: what machine_init_ram() takes; owned */
+    struct Numa *numa;                     /* -numa: nodes of the guest; NULL: one that nobody speaks of */
     char *kernel, *initrd, *append, *bios; /* -kernel ... */
     char *boot_order, *boot_once, *boot_splash;
     bool boot_menu, boot_strict;
@@ -110,6 +112,7 @@ struct Machine {
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
     struct MachineBlock *block;   /* disks; backends/block owns it */
     void (*drain_backends)(Machine *m); /* waits for requests in flight once the vCPUs are parked; NULL: none */
+    GPtrArray *hostmems;          /* HostMem *: memory backends; backends/hostmem owns it */
 };
 typedef struct GlobalProp { char *driver, *prop, *value; bool used, is_default; } GlobalProp;
 typedef struct FwCfgFileOption { char *name, *file, *string; } FwCfgFileOption;
@@ -135,6 +138,10 @@ int machine_exit_status(const Machine *m);
 void machine_add_listener(Machine *m, MachineListener *l);
 void machine_remove_listener(Machine *m, MachineListener *l);
 void machine_event(Machine *m, const char *name, Json *data); /* any thread; takes data */
+
+/* For BoardType.init: fills in Machine.ram and ram_region (not mapped yet), ram_size bytes of them, from what the
+ * options gave or from new memory. */
+bool machine_init_ram(Machine *m, const char *name, Error **errp);
 
 /* Called on the main loop with the platform domain held when the power button is pressed. */
 void machine_on_powerdown(Machine *m, void (*fn)(void *opaque), void *opaque);

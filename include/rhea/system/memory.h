@@ -62,7 +62,8 @@ struct RamBlock {
     uint64_t size;       /* multiple of the page size */
     unsigned refs;
     Machine *machine;
-    int fd;              /* memfd when shareable, else -1 */
+    int fd;              /* of a file that others can map, else -1 */
+    bool merge_given, dump_given, discard; /* as in RamMapping */
     uint8_t *page_flags; /* atomic, per page: bit c set = client c wants to hear of the next write */
     uint8_t *code_users; /* per page: vCPUs that hold code of it; code_lock */
     pthread_mutex_t code_lock; /* leaf, also around the flag DIRTY_CODE */
@@ -72,6 +73,16 @@ struct RamBlock {
 RamBlock *ram_new(Machine *m, const char *name, uint64_t size, Error **errp);
 /* The same on a memfd (RamBlock.fd), for other processes to map. */
 RamBlock *ram_new_shared(Machine *m, const char *name, uint64_t size, Error **errp);
+/* Memory that somebody else mapped, readable and writable; all of it belongs to the block from now on. */
+typedef struct RamMapping {
+    void *host;
+    uint64_t size;    /* a multiple of the page size, and of the size of huge pages */
+    int fd;           /* -1: none */
+    bool merge_given; /* -machine mem-merge= and dump-guest-core= do not count: the option said otherwise */
+    bool dump_given;
+    bool discard;     /* the file's contents are given back at the end */
+} RamMapping;
+RamBlock *ram_new_mapped(Machine *m, const char *name, const RamMapping *map);
 RamBlock *ram_ref(RamBlock *ram);
 void ram_unref(RamBlock *ram); /* the last one unmaps after a grace period */
 
