@@ -59,7 +59,6 @@ struct Machine {
     unsigned sockets, dies, cores, threads;
     uint64_t ram_size;
     RamBlock *ram_given;                   /* -machine memory-backend=: what machine_init_ram() takes; owned */
-    struct Numa *numa;                     /* -numa: nodes of the guest; NULL: one that nobody speaks of */
     char *kernel, *initrd, *append, *bios; /* -kernel ... */
     char *boot_order, *boot_once, *boot_splash;
     bool boot_menu, boot_strict;
