@@ -5,6 +5,7 @@
  * Threads: set-up on the main loop; the ioctl functions from any thread.
  */
 #include "kvm_internal.h"
+#include "rhea/accel/tcg.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -203,10 +204,9 @@ static void kvm_code_written(Machine *m, RamBlock *ram, uint64_t off, uint64_t l
 
 static void kvm_ram_watched(Machine *m, RamBlock *ram G_GNUC_UNUSED)
 {
-    enum { RECHECK_WRITES = 4 }; /* TCG_RECHECK_WRITES */
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         if (m->cpus[i] && m->cpus[i]->target->kvm->caches_drop) {
-            m->cpus[i]->target->kvm->caches_drop(m->cpus[i], RECHECK_WRITES);
+            m->cpus[i]->target->kvm->caches_drop(m->cpus[i], TCG_RECHECK_WRITES);
         }
     }
 }

@@ -228,3 +228,28 @@ void img_co(Img *m, void (*fn)(void *opaque), void *opaque)
 {
     co_run_sync(m->loop, fn, opaque);
 }
+
+typedef struct View {
+    BlockNode *n;
+    const char *name;
+    Error *err;
+    bool ok;
+} View;
+
+static void view_body(void *opaque)
+{
+    View *v = opaque;
+    const BlockFormatOps *f = v->n->driver->format;
+    v->ok = f && f->snapshot_view ? f->snapshot_view(v->n, v->name, &v->err)
+                                  : error_set(&v->err, "'%s' cannot hold snapshots", block_filename(v->n));
+}
+
+bool img_view_snapshot(Img *m, BlockNode *n, const char *snapshot, Error **errp)
+{
+    View v = { .n = n,
+               .name = g_str_has_prefix(snapshot, "snapshot.id=")     ? snapshot + 12
+                       : g_str_has_prefix(snapshot, "snapshot.name=") ? snapshot + 14
+                                                                      : snapshot };
+    img_co(m, view_body, &v);
+    return v.ok || error_propagate(errp, v.err);
+}

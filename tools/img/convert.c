@@ -280,21 +280,6 @@ typedef struct Options {
     bool no_create, target_opts, target_is_zero, salvage, any_order, compressed;
 } Options;
 
-typedef struct View {
-    BlockNode *n;
-    const char *name;
-    Error *err;
-    bool ok;
-} View;
-
-static void view_body(void *opaque)
-{
-    View *v = opaque;
-    const BlockFormatOps *f = v->n->driver->format;
-    v->ok = f && f->snapshot_view ? f->snapshot_view(v->n, v->name, &v->err)
-                                  : error_set(&v->err, "'%s' cannot hold snapshots", block_filename(v->n));
-}
-
 static bool open_sources(Img *m, Convert *k, const Options *o, char **names, int n, Error **errp)
 {
     ImgCache cache = { 0 };
@@ -308,15 +293,8 @@ static bool open_sources(Img *m, Convert *k, const Options *o, char **names, int
             return false;
         }
         g_array_append_val(k->sources, s);
-        if (o->snapshot) {
-            const char *name = g_str_has_prefix(o->snapshot, "snapshot.id=")     ? o->snapshot + 12
-                               : g_str_has_prefix(o->snapshot, "snapshot.name=") ? o->snapshot + 14
-                                                                                 : o->snapshot;
-            View v = { .n = block_client_node(s.c), .name = name };
-            img_co(m, view_body, &v);
-            if (!v.ok) {
-                return error_propagate(errp, v.err);
-            }
+        if (o->snapshot && !img_view_snapshot(m, block_client_node(s.c), o->snapshot, errp)) {
+            return false;
         }
         int64_t size = block_size(block_client_node(s.c));
         g_array_index(k->sources, Source, i).size = size;

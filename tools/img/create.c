@@ -293,21 +293,6 @@ static int print_measure(const Img *m, const BlockMeasure *r)
     return 0;
 }
 
-typedef struct View {
-    BlockNode *n;
-    const char *name;
-    Error *err;
-    bool ok;
-} View;
-
-static void view_body(void *opaque)
-{
-    View *v = opaque;
-    const BlockFormatOps *f = v->n->driver->format;
-    v->ok = f && f->snapshot_view ? f->snapshot_view(v->n, v->name, &v->err)
-                                  : error_set(&v->err, "'%s' cannot hold snapshots", block_filename(v->n));
-}
-
 int img_cmd_measure(Img *m, int argc, char **argv)
 {
     static const struct option more[] = { { "size", required_argument, NULL, 0 }, { NULL, 0, NULL, 0 } };
@@ -337,13 +322,9 @@ int img_cmd_measure(Img *m, int argc, char **argv)
         if (!source) {
             return img_fail(err);
         }
-        View v = { .n = block_client_node(source), .name = snapshot, .ok = true };
-        if (snapshot) {
-            img_co(m, view_body, &v);
-        }
-        if (!v.ok) {
+        if (snapshot && !img_view_snapshot(m, block_client_node(source), snapshot, &err)) {
             block_client_free(source);
-            return img_fail(v.err);
+            return img_fail(err);
         }
         size = (block_size(block_client_node(source)) + 511) & ~(int64_t)511;
     }

@@ -41,6 +41,8 @@ BlockNode *img_open(Img *m, const char *name, const char *format, ImgMode mode, 
                     Error **errp);
 BlockClient *img_open_client(Img *m, const char *name, const char *format, ImgMode mode,
                              const ImgCache *cache, Error **errp);
+/* From now on the node shows an internal snapshot: "ID or name", "snapshot.id=ID" or "snapshot.name=NAME". */
+bool img_view_snapshot(Img *m, BlockNode *n, const char *snapshot, Error **errp);
 /* "rhea-img: message" and hint; frees. Returns 1. */
 int img_fail(Error *err);
 int img_complain(const char *fmt, ...) G_GNUC_PRINTF(1, 2);

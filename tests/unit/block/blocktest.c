@@ -11,7 +11,7 @@
 
 static BlockTest *current;
 
-void bt_setup(BlockTest *t)
+void bt_setup(BlockTest *t, gconstpointer data G_GNUC_UNUSED)
 {
     role_become_main();
     t->loop = loop_new("test");
@@ -26,7 +26,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
-void bt_teardown(BlockTest *t)
+void bt_teardown(BlockTest *t, gconstpointer data G_GNUC_UNUSED)
 {
     block_graph_free(t->graph);
     loop_free(t->loop);

@@ -12,8 +12,9 @@ typedef struct BlockTest {
     char *dir; /* removed at the end, with what is in it */
 } BlockTest;
 
-void bt_setup(BlockTest *t);
-void bt_teardown(BlockTest *t);
+/* The fixture's, for g_test_add(). */
+void bt_setup(BlockTest *t, gconstpointer data);
+void bt_teardown(BlockTest *t, gconstpointer data);
 char *bt_path(BlockTest *t, const char *name);               /* g_free */
 char *bt_file(BlockTest *t, const char *name, int64_t size); /* a new sparse file; its path, g_free */
 /* Opens key=value text ("%s" allowed); must succeed, or fail with `text` in the message. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-core.c - graph, names, permissions, clients, gates, options.
+ * Covers: block/node.c, perm.c, client.c, io.c, image.c, null.c.
  */
 #include "blocktest.h"
 #include <errno.h>
@@ -136,15 +137,7 @@ static void test_image_options(BlockTest *t, gconstpointer data)
     g_assert_nonnull(strstr(error_text(err2), "qcow3"));
 }
 
-#define ADD(name) g_test_add("/block/core/" #name, BlockTest, NULL, setup, test_##name, teardown)
-static void setup(BlockTest *t, gconstpointer data)
-{
-    bt_setup(t);
-}
-static void teardown(BlockTest *t, gconstpointer data)
-{
-    bt_teardown(t);
-}
+#define ADD(name) g_test_add("/block/core/" #name, BlockTest, NULL, bt_setup, test_##name, bt_teardown)
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-file.c - file: modes, engines, O_DIRECT, holes, resizing, errors.
+ * Covers: block/file.c, file-io.c, engine-aio.c, engine-uring.c.
  */
 #include "blocktest.h"
 #include <errno.h>
@@ -123,25 +124,17 @@ static void test_enospc(BlockTest *t, gconstpointer data)
     block_client_free(c);
 }
 
-#define ADD(name, arg) g_test_add("/block/file/" #name, BlockTest, arg, setup, test_##name, teardown)
-static void setup(BlockTest *t, gconstpointer data)
-{
-    bt_setup(t);
-}
-static void teardown(BlockTest *t, gconstpointer data)
-{
-    bt_teardown(t);
-}
+#define ADD(name, arg) g_test_add("/block/file/" #name, BlockTest, arg, bt_setup, test_##name, bt_teardown)
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD(errors, NULL);
     ADD(unaligned_end, "aio=threads");
-    g_test_add("/block/file/unaligned_end_direct", BlockTest, "cache.direct=on", setup, test_unaligned_end,
-               teardown);
-    g_test_add("/block/file/unaligned_end_uring", BlockTest, "aio=io_uring", setup, test_unaligned_end,
-               teardown);
+    g_test_add("/block/file/unaligned_end_direct", BlockTest, "cache.direct=on", bt_setup, test_unaligned_end,
+               bt_teardown);
+    g_test_add("/block/file/unaligned_end_uring", BlockTest, "aio=io_uring", bt_setup, test_unaligned_end,
+               bt_teardown);
     ADD(holes, NULL);
     ADD(discard_off, NULL);
     ADD(detect_zeroes, NULL);

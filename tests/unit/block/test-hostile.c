@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-hostile.c - qcow2 images that lie: one clear error each, no write on open, bounded
  * memory.
+ * Covers: block/qcow2.c, qcow2-cache.c, qcow2-check.c, qcow2-map.c, qcow2-ref.c.
  */
 #include "blocktest.h"
 #include <errno.h>
@@ -215,15 +216,7 @@ static void test_corrupt_bit(BlockTest *t, gconstpointer data)
 }
 
 #define ADD(name, label, arg)                                                                                \
-    g_test_add("/block/hostile/" #name label, BlockTest, arg, setup, test_##name, teardown)
-static void setup(BlockTest *t, gconstpointer data)
-{
-    bt_setup(t);
-}
-static void teardown(BlockTest *t, gconstpointer data)
-{
-    bt_teardown(t);
-}
+    g_test_add("/block/hostile/" #name label, BlockTest, arg, bt_setup, test_##name, bt_teardown)
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-lock.c - image locks, within the process and against an installed qemu-io.
+ * Covers: block/lock.c, file.c.
  */
 #include "blocktest.h"
 #include <signal.h>
@@ -104,15 +105,7 @@ static void test_qemu(BlockTest *t, gconstpointer data)
     g_spawn_close_pid(pid);
 }
 
-#define ADD(name) g_test_add("/block/lock/" #name, BlockTest, NULL, setup, test_##name, teardown)
-static void setup(BlockTest *t, gconstpointer data)
-{
-    bt_setup(t);
-}
-static void teardown(BlockTest *t, gconstpointer data)
-{
-    bt_teardown(t);
-}
+#define ADD(name) g_test_add("/block/lock/" #name, BlockTest, NULL, bt_setup, test_##name, bt_teardown)
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-model.c - random operations against a flat copy, for each driver and mode.
+ * Covers: block/io.c, raw.c, file-io.c, engine-aio.c, engine-uring.c.
  */
 #include "blocktest.h"
 #include <stdlib.h>
@@ -24,15 +25,6 @@ static void test_options(BlockTest *t, gconstpointer options)
     bt_model_fini(&m);
 }
 
-static void setup(BlockTest *t, gconstpointer data)
-{
-    bt_setup(t);
-}
-static void teardown(BlockTest *t, gconstpointer data)
-{
-    bt_teardown(t);
-}
-
 int main(int argc, char **argv)
 {
     static const struct {
@@ -51,7 +43,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *path = g_strdup_printf("/block/model/%s", cases[i].name);
-        g_test_add(path, BlockTest, cases[i].options, setup, test_options, teardown);
+        g_test_add(path, BlockTest, cases[i].options, bt_setup, test_options, bt_teardown);
     }
     return g_test_run();
 }

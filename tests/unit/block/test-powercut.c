@@ -2,6 +2,7 @@
  * tests/unit/block/test-powercut.c - qcow2 after power cuts: every write to the file is logged; the image is
  * rebuilt from all that was synced and a random choice of what was not, then checked and compared with what
  * the guest flushed.
+ * Covers: block/qcow2-io.c, qcow2-map.c, qcow2-ref.c, qcow2-cache.c, qcow2-snapshot.c.
  */
 #include "blocktest.h"
 #include <errno.h>
@@ -318,15 +319,6 @@ static void test_cuts(BlockTest *t, gconstpointer data)
     g_free(base.data);
 }
 
-static void setup(BlockTest *t, gconstpointer data)
-{
-    bt_setup(t);
-}
-static void teardown(BlockTest *t, gconstpointer data)
-{
-    bt_teardown(t);
-}
-
 int main(int argc, char **argv)
 {
     static const Case cases[] = {
@@ -340,7 +332,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *path = g_strdup_printf("/block/powercut/%s", cases[i].name);
-        g_test_add(path, BlockTest, &cases[i], setup, test_cuts, teardown);
+        g_test_add(path, BlockTest, &cases[i], bt_setup, test_cuts, bt_teardown);
     }
     return g_test_run();
 }

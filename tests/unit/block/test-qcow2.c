@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-qcow2.c - qcow2 flavours against the flat-file model, each checked, and by qemu-img
  * too.
+ * Covers: block/qcow2.c, qcow2-cache, qcow2-check, qcow2-compress, qcow2-create, qcow2-io, qcow2-map,
+ * qcow2-ref, qcow2-snapshot.
  */
 #include "blocktest.h"
 #include <stdlib.h>
@@ -259,15 +261,7 @@ static void test_prealloc(BlockTest *t, gconstpointer options)
 }
 
 #define ADD(kind, label, arg)                                                                                \
-    g_test_add("/block/qcow2/" #kind "/" label, BlockTest, arg, setup, test_##kind, teardown)
-static void setup(BlockTest *t, gconstpointer data)
-{
-    bt_setup(t);
-}
-static void teardown(BlockTest *t, gconstpointer data)
-{
-    bt_teardown(t);
-}
+    g_test_add("/block/qcow2/" #kind "/" label, BlockTest, arg, bt_setup, test_##kind, bt_teardown)
 
 static const Flavour flavours[] = {
     { "v3", "compat=1.1", "", false },
@@ -299,7 +293,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(flavours); i++) {
         g_autofree char *path = g_strdup_printf("/block/qcow2/model/%s", flavours[i].name);
-        g_test_add(path, BlockTest, &flavours[i], setup, test_model, teardown);
+        g_test_add(path, BlockTest, &flavours[i], bt_setup, test_model, bt_teardown);
     }
     ADD(compressed, "zlib", "cluster_size=64k");
     ADD(compressed, "zstd", "compression_type=zstd,cluster_size=16k");
