@@ -368,9 +368,9 @@ static bool timer_is_deadline(const Apic *a)
 
 static int64_t timer_period(const Apic *a) { return (int64_t)((uint64_t)a->tmict << timer_shift(a)); }
 
-static uint32_t timer_count(const Apic *a)
+static uint32_t timer_count(const Apic *a, int64_t now)
 {
-    int64_t period = timer_period(a), gone = timer_now(a) - a->timer_start;
+    int64_t period = timer_period(a), gone = now - a->timer_start;
     if (!a->tmict || timer_is_deadline(a) || gone < 0) {
         return gone < 0 ? a->tmict : 0;
     }
@@ -380,8 +380,10 @@ static uint32_t timer_count(const Apic *a)
     return gone >= period ? 0 : a->tmict - (uint32_t)(gone >> timer_shift(a));
 }
 
-/* Arms for the next expiry after now; `late`: at the earliest then. */
-static void timer_rearm(Apic *a, int64_t late)
+/* Arms for the next expiry after now; `late`: at the earliest then. The caller has read the clock, once: a short
+ * count that starts at one reading and is judged by a later one would be over before it was armed. A one-shot
+ * count that is over fired, or is about to: the host may be late. */
+static void timer_rearm(Apic *a, int64_t now, int64_t late)
 {
     if (a->bus->inside) {
         return;
@@ -394,10 +396,12 @@ static void timer_rearm(Apic *a, int64_t late)
         }
         return;
     }
-    int64_t period = timer_period(a), now = timer_now(a), gone = now - a->timer_start;
-    bool periodic = a->lvt[LVT_TIMER] & LVT_PERIODIC;
-    if (!a->tmict || (!periodic && gone >= period)) {
+    if (!a->tmict) {
         timer_cancel(&a->timer);
+        return;
+    }
+    int64_t period = timer_period(a), gone = now - a->timer_start;
+    if (!(a->lvt[LVT_TIMER] & LVT_PERIODIC) && gone >= period) {
         return;
     }
     int64_t at = a->timer_start + (gone / period + 1) * period;
@@ -416,7 +420,8 @@ static void apic_timer_fire(void *opaque)
     } else if (a->tmict) {
         apic_local(a, LVT_TIMER);
         if (a->lvt[LVT_TIMER] & LVT_PERIODIC) {
-            timer_rearm(a, timer_now(a) + MIN_PERIOD_NS);
+            int64_t now = timer_now(a);
+            timer_rearm(a, now, now + MIN_PERIOD_NS);
         }
     }
     pthread_mutex_unlock(&a->bus->lock);
@@ -446,7 +451,7 @@ static bool reg_read(Apic *a, unsigned r, uint32_t *val)
     case R_ICR_HIGH: *val = (uint32_t)(a->icr >> 32); return !x2;
     case R_LVT ... R_LVT + LVT_COUNT - 1: *val = a->lvt[r - R_LVT]; return true;
     case R_TMICT: *val = timer_is_deadline(a) ? 0 : a->tmict; return true;
-    case R_TMCCT: *val = timer_count(a); return true;
+    case R_TMCCT: *val = timer_count(a, timer_now(a)); return true;
     case R_TDCR: *val = a->tdcr; return true;
     default: *val = 0; return false;
     }
@@ -474,7 +479,7 @@ static bool lvt_write(Apic *a, unsigned entry, uint32_t val)
             a->tmict = 0; /* 10.5.4.1: changing to or from TSC-deadline disarms */
             a->tsc_deadline = 0;
         }
-        timer_rearm(a, 0);
+        timer_rearm(a, timer_now(a), 0);
     } else if (entry == LVT_LINT0 || entry == LVT_LINT1) {
         if (!(val & LVT_LEVEL)) {
             a->lvt[entry] &= ~(uint32_t)LVT_REMOTE;
@@ -541,18 +546,19 @@ static bool reg_write(Apic *a, unsigned r, uint32_t val, int *eoi)
         if (!timer_is_deadline(a)) {
             a->tmict = val;
             a->timer_start = timer_now(a);
-            timer_rearm(a, 0);
+            timer_rearm(a, a->timer_start, 0);
         }
         break;
     case R_TDCR: {
         ok = !x2 || !(val & ~0xbu);
         if (ok) {
-            uint32_t left = timer_count(a);
+            int64_t now = timer_now(a);
+            uint32_t left = timer_count(a, now);
             a->tdcr = val & 0xb;
             if (left && !timer_is_deadline(a)) { /* go on from the present count at the new rate */
-                a->timer_start = timer_now(a) - (int64_t)((uint64_t)(a->tmict - left) << timer_shift(a));
+                a->timer_start = now - (int64_t)((uint64_t)(a->tmict - left) << timer_shift(a));
             }
-            timer_rearm(a, 0);
+            timer_rearm(a, now, 0);
         }
         break;
     }
@@ -745,7 +751,7 @@ static bool op_msr_write(void *opaque, uint32_t msr, uint64_t val)
         ok = x86_has_feature(a->cpu, "tsc-deadline");
         if (ok && timer_is_deadline(a)) {
             a->tsc_deadline = val;
-            timer_rearm(a, 0);
+            timer_rearm(a, timer_now(a), 0);
         }
     } else if (msr == 0x800 + R_ICR) {
         ok = apic_x2(a) && !(val & 0xfff32000ull);
@@ -978,7 +984,7 @@ static void apic_text(Apic *a, GString *out)
                                modes[i == LVT_TIMER || i == LVT_ERROR ? 0 : l >> 8 & 7], l & 0xff);
     }
     g_string_append_printf(out, "TIMER    DCR=0x%x (divide by %u) initial_count = %u current_count = %u\n",
-                           a->tdcr, 1u << timer_shift(a), a->tmict, timer_count(a));
+                           a->tdcr, 1u << timer_shift(a), a->tmict, timer_count(a, timer_now(a)));
     g_string_append_printf(out, "SPIV     0x%08x APIC %s, spurious vec %u\n", a->svr,
                            a->svr & SVR_ENABLE ? "enabled" : "disabled", a->svr & 0xff);
     g_string_append_printf(out, "BASE     0x%" PRIx64 " %s%s\n", a->base,

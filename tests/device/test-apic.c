@@ -257,6 +257,39 @@ static void test_ioapic_eoi(void)
     tm_free(tm);
 }
 
+/* A clock that goes on between two readings, as the host's does. */
+static const Clock *steady;
+static int64_t creep;
+static int64_t creeping_now(const Clock *c G_GNUC_UNUSED)
+{
+    return clock_now(steady) + (creep += 100);
+}
+
+static void test_short_count(void)
+{
+    static const Clock creeping = { .now = creeping_now };
+    TestMachine *tm = start();
+    enable_all(tm);
+    wr(tm, 0, TDCR, 0xb);
+    wr(tm, 0, LVTT, 0x30);
+    steady = tm->m->clock;
+    tm->m->clock = &creeping;
+    wr(tm, 0, TMICT, 50); /* is over before the clock is read again */
+    tm->m->clock = steady;
+    tm_step(tm, 1000000);
+    g_assert_cmpint(ack(tm, 0), ==, 0x30);
+    wr(tm, 0, EOI, 0);
+    /* A count that is over before the loop could say so is not forgotten when the divisor changes. */
+    wr(tm, 0, TMICT, 1000);
+    tm->m->clock = &creeping;
+    creep = 5000;
+    wr(tm, 0, TDCR, 0xa);
+    tm->m->clock = steady;
+    tm_step(tm, 1000000);
+    g_assert_cmpint(ack(tm, 0), ==, 0x30);
+    tm_free(tm);
+}
+
 static void test_timer(void)
 {
     TestMachine *tm = start();
@@ -388,6 +421,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/lint", test_lint);
     g_test_add_func("/apic/ioapic-eoi", test_ioapic_eoi);
     g_test_add_func("/apic/timer", test_timer);
+    g_test_add_func("/apic/short_count", test_short_count);
     g_test_add_func("/apic/x2apic", test_x2apic);
     g_test_add_func("/apic/state", test_state);
     return g_test_run();
