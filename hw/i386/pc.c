@@ -2,15 +2,16 @@
  * hw/i386/pc.c - the board "pc-0.1": 82441FX host bridge, PIIX3, PIIX4 power management, legacy devices.
  *
  * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
- *         (ISA bridge, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports,
+ *         (ISA bridge, IDE, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports,
  *         fw_cfg.
- * Does not model: IDE, USB, floppy, parallel port, graphics (not there yet), VMware port.
+ * Does not model: USB, floppy, parallel port, graphics (not there yet), VMware port.
  * Threads: main loop.
  */
 #include "pc.h"
 #include "rhea/backends/char.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/ide.h"
 #include "rhea/hw/isadma.h"
 #include "rhea/hw/pcmisc.h"
 #include "rhea/target/x86/cpu.h"
@@ -97,6 +98,13 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
         return false;
     }
     s->isa = piix3_isa_bus(s->piix3);
+    s->ide = device_create(m, &piix3_ide_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.1", NULL);
+    if (!s->ide) {
+        return false;
+    }
+    for (unsigned i = 0; i < 2; i++) { /* IRQ 14 and 15; the lines of a compatible channel are not shared */
+        irq_connect(device_irq(s->ide, i), &irq_or_sink, &s->isa->irq_or[14 + i], PC_IRQ_SOURCE_IDE);
+    }
     if (s->acpi != OFF) {
         s->pm = device_create(m, &piix4_pm_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.3",
                               "smm-enabled", s->smm == OFF ? "off" : "on", NULL);
@@ -201,6 +209,10 @@ static void pc_fini(Machine *m)
 static Bus *pc_default_bus(Machine *m, const BusType *type)
 {
     PcBoard *s = m->board_state;
+    if (type == &ide_bus_type) { /* the first with a free place */
+        Bus *first = s->ide->buses->pdata[0];
+        return first->children->len < 2 ? first : s->ide->buses->pdata[1];
+    }
     return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
 }
 

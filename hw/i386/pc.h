@@ -18,7 +18,7 @@ typedef struct PcBoard { /* Machine.board_state */
     MemRegion ram_low, ram_high;
     RamBlock *bios;
     MemRegion bios_region;
-    Device *host, *i440fx, *piix3, *pm, *fw, *rtc, *glue, *pic_master, *ioapic;
+    Device *host, *i440fx, *piix3, *pm, *fw, *rtc, *ide, *glue, *pic_master, *ioapic;
     Device *timer, *hpet_dev; /* the PIT, the HPET; NULL: none */
     PciBus *pci;
     IsaBus *isa;

@@ -14,7 +14,7 @@
 
 /* The board's own sources on the ISA lines (IsaBus.irq_or). */
 enum { PC_IRQ_SOURCE_PIRQ = ISA_SOURCE_BOARD, PC_IRQ_SOURCE_SCI, PC_IRQ_SOURCE_HPET,
-       PC_IRQ_SOURCE_HPET_LEGACY, PC_IRQ_SOURCE_FERR };
+       PC_IRQ_SOURCE_HPET_LEGACY, PC_IRQ_SOURCE_FERR, PC_IRQ_SOURCE_IDE };
 
 /* i440fx.c. The host device makes the bus "pci.0"; the function at 00:00.0 owns PAM and SMRAM. */
 extern const DeviceType i440fx_host_type, i440fx_type;

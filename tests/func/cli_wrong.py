@@ -29,6 +29,8 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -drive flie=x                       => -drive flie=x: 'flie' is unknown | did you mean 'file'?
 -blockdev null-co                   => -blockdev null-co: 'node-name' is missing | it is the name that drive= of a -device takes
 -blockdev null-co,node-name=a -blockdev null-co,node-name=a => -blockdev null-co,node-name=a: node name 'a' is in use
+-cdrom /etc/hostname                => -cdrom /etc/hostname: if=ide needs the device 'ide-cd', which this emulator does not have*
+-device ide-hd                      => *a disk needs an image: 'drive' is missing*
 -fda x                              => option '-fda' is not supported yet: there is no floppy drive yet; use -hda or -cdrom
 -m abc                              => -m abc: 'size' is wrong: 'abc' is not a size | a size is a number with an optional suffix k, M, G, T, P or E
 -m 0                                => -m 0: 'size' must be between *, not 0 bytes

@@ -81,7 +81,8 @@ static bool make_device(Cli *cli, const Drive *d, Error **errp)
     if (!device_type_find(driver)) {
         error_set(errp, "if=%s needs the device '%s', which this emulator does not have",
                   drive_interface_names[d->iface], driver);
-        error_hint(errp, "use if=none and a -device that takes drive=");
+        error_hint(errp, d->cdrom ? "give the image to the guest as a disk: format=raw,snapshot=on"
+                                  : "use if=none and a -device that takes drive=");
         return false;
     }
     g_autoptr(Json) opts = json_put(json_new_object(), "driver", json_new_string(driver));
