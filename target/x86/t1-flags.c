@@ -106,6 +106,10 @@ void t1_fl_to_state(T1 *t, Asm *a, T1Flags *f)
             e_store_imm32(a, true, CPU(cc_src), (uint32_t)f->imm);
         }
         e_store_imm32(a, false, CPU(cc_op), f->op);
+        if (kind == CC_T1_ADD || kind == CC_T1_SUB || kind == CC_T1_LOGIC) { /* what t1_flags_normal() makes of them serves, too */
+            f->a = R_KEPT_DST;
+            f->b = R_KEPT_SRC;
+        }
     } else {
         e_lahf(a, CPU(tr1.lahf));
         e_store_imm32(a, false, CPU(cc_op), CC_T1_LAHF);
