@@ -380,9 +380,9 @@ static uint32_t timer_count(const Apic *a, int64_t now)
     return gone >= period ? 0 : a->tmict - (uint32_t)(gone >> timer_shift(a));
 }
 
-/* Arms for the next expiry after now; `late`: at the earliest then. The caller has read the clock, once: a short
- * count that starts at one reading and is judged by a later one would be over before it was armed. A one-shot
- * count that is over fired, or is about to: the host may be late. */
+/* Arms for the next expiry after now; `late`: at the earliest then. The caller has read the clock, once: a
+ * short count that starts at one reading and is judged by a later one would be over before it was armed. A
+ * one-shot count that is over fired, or is about to: the host may be late. */
 static void timer_rearm(Apic *a, int64_t now, int64_t late)
 {
     if (a->bus->inside) {
