@@ -198,7 +198,8 @@ static void drive_done(IdeDrive *d, IdeRequest *q)
     case IDE_DMA_IN:
         if (!c->ops->dma_copy(c->host, c, q->data, (size_t)q->sectors * IDE_SECTOR, true)) {
             return; /* too little room: the drive waits for a host that gives no more, until a reset */
-        }           /* fall through */
+        }
+        G_GNUC_FALLTHROUGH;
     case IDE_DMA_OUT:
         drive_step(d, q->sectors);
         if (d->left) {
