@@ -234,9 +234,8 @@ static void tcg_describe(Machine *m, GString *out)
                                s.tlb_fills, s.tlb_flushes, s.page_flushes, s.slow_loads, s.slow_stores);
         g_string_append_printf(out,
                                "  of the fills         %" PRIu64 " from the second level, %" PRIu64 " by walks (%" PRIu64
-                               " began at a cached table)\n  window fills         %" PRIu64
-                               "\n  jump-cache resets    %" PRIu64 "\n",
-                               s.l2_hits, s.walks, s.walk_hits, s.window_fills, s.generations);
+                               " began at a cached table)\n  jump-cache resets    %" PRIu64 "\n",
+                               s.l2_hits, s.walks, s.walk_hits, s.generations);
         if (tcg_of(m->cpus[i])->describe) {
             tcg_of(m->cpus[i])->describe(m->cpus[i], out);
         }

@@ -167,9 +167,8 @@ void tlb_recheck_writes(X86Cpu *cpu);
 void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask); /* t1.c: jump-cache entries of code there */
 
 /* tlbwin.c */
-bool tlb_window_fill(X86Cpu *cpu, unsigned mmu, bool write, unsigned slot, uint64_t lin);
-void tlb_windows_drop(X86Cpu *cpu, bool keep_global);
-void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin);
+void tlb_windows_drop(X86Cpu *cpu);
+void tlb_windows_drop_page(X86Cpu *cpu, uint64_t lin, unsigned shift);
 bool tlb_windows_drop_host(X86Cpu *cpu, uintptr_t host_page);
 void tlb_windows_recheck(X86Cpu *cpu);
 

@@ -22,7 +22,7 @@ static void forget_entries(X86Cpu *cpu, uint64_t r)
     for (unsigned i = r % 7; i < TLB_SIZE; i += 7) {
         e[i].rtag = e[i].wtag = e[i].xtag = TLB_NO_TAG;
     }
-    tlb_windows_drop(cpu, false);
+    tlb_windows_drop(cpu);
 }
 
 bool t1_chaos_step(X86Cpu *cpu)

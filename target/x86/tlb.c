@@ -169,7 +169,7 @@ void tlb_drop_l1(X86Cpu *cpu, bool keep_global)
             drop_bits(cpu, m, w, s->used[m][w] & ~(keep_global ? s->global[m][w] : 0));
         }
     }
-    tlb_windows_drop(cpu, keep_global);
+    tlb_windows_drop(cpu);
     if (!keep_global) {
         memset(s->written, 0, sizeof(s->written));
     }
@@ -206,7 +206,7 @@ static void l1_drop_page(X86Cpu *cpu, uint64_t lin)
             drop_bits(cpu, m, w, victims);
         }
     }
-    tlb_windows_drop_page(cpu, lin);
+    tlb_windows_drop_page(cpu, lin, huge ? 30 : large ? 21 : 12);
 }
 
 /* --- the operations of 4.10.4.1 --- */

@@ -42,8 +42,6 @@ typedef struct TlbState {
     uint64_t used[TLB_MMUS][USED_WORDS]; /* entries a flush must clear */
     uint64_t global[TLB_MMUS][USED_WORDS];
     uint64_t written[FILTER_BITS / 64];  /* by hash of host page: some entry may have a write tag for it */
-    uint32_t win_used[TLB_MMUS][2], win_global[TLB_MMUS][2];
-    uint8_t win_shift[TLB_MMUS][2][TLB_WINDOWS]; /* log2 of the guest mapping's size */
     /* Large pages since the last flush of everything, by hash: 2 MiB; 4 MiB and 1 GiB by GiB. */
     uint64_t big2m[FILTER_BITS / 64], big1g;
     /* contexts */

@@ -18,7 +18,7 @@ enum {
 typedef struct TcgStats {
     uint64_t insns, units_made, units_live, unit_bytes, units_entered_slow, unit_flushes;
     uint64_t invalidations, write_checks, tlb_fills, tlb_flushes, page_flushes, slow_loads, slow_stores;
-    uint64_t l2_hits, walks, walk_hits, window_fills, generations;
+    uint64_t l2_hits, walks, walk_hits, generations;
 } TcgStats;
 
 typedef struct TcgTargetOps {

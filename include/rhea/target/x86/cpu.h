@@ -184,7 +184,7 @@ typedef struct X86Translated {
     uint8_t fpu_seg;        /* segment of the last x87 memory operand, + 1; 0: fpu.fds is right */
     uint32_t fpu_note;      /* tells the last x87 instruction (t1-fpu.c); 0: fpu.fop, fip, fcs are right */
     uint8_t fpu_area[108];  /* for FNSAVE */
-    uint8_t win_touched[3][2]; /* translated code has filled windows: [mmu][store] */
+    uint8_t win_touched[3][2]; /* 0: all these windows are empty: [mmu][store] */
     uint32_t win_thrash;       /* number of the window whose count of misses ran out, + 1; 0: none */
     int32_t win_misses[3][2][TLB_WINDOWS]; /* to go */
     X86JumpTarget jc[T1_JC_SIZE];
