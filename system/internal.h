@@ -69,6 +69,10 @@ struct MachinePrivate {
     bool stop_pending;            /* atomic: stop_owner != NULL */
 };
 
+/* numa.c: Machine.ram and ram_region from nodes; and back */
+void numa_map_ram(Machine *m, const char *name);
+void numa_unmap_ram(Machine *m);
+
 /* access.c */
 MemResult mmio_read(MemRegion *r, hwaddr off, unsigned size, uint64_t *val, MemAttrs attrs);
 MemResult mmio_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemAttrs attrs);

@@ -102,6 +102,10 @@ Machine *machine_new(Loop *loop)
 
 bool machine_init_ram(Machine *m, const char *name, Error **errp)
 {
+    if (m->numa) {
+        numa_map_ram(m, name);
+        return true;
+    }
     if (m->ram_given && m->ram_given->size != m->ram_size) {
         return error_set(errp,
                          "memory '%s' has %" G_GUINT64_FORMAT " bytes, and the machine %" G_GUINT64_FORMAT,
@@ -128,6 +132,11 @@ static bool check_options(Machine *m, Error **errp)
     }
     if (!m->ram_size) {
         m->ram_size = b->default_ram;
+    }
+    if (m->numa && !b->numa) {
+        error_set(errp, "machine '%s' has no NUMA nodes", b->name);
+        error_hint(errp, "leave out -numa, or use another machine type");
+        return false;
     }
     if (m->ram_size < b->min_ram || (b->max_ram && m->ram_size > b->max_ram)) {
         return error_set(errp,
@@ -230,6 +239,7 @@ void machine_free(Machine *m)
     if (region_mapped(&m->ram_region)) {
         region_unmap(&m->ram_region);
     }
+    numa_unmap_ram(m);
     region_fini(&m->ram_region);
     as_fini(&m->as_mem);
     as_fini(&m->as_io);
@@ -237,6 +247,7 @@ void machine_free(Machine *m)
     region_fini(&m->sysio);
     ram_unref(m->ram);
     ram_unref(m->ram_given);
+    numa_free(m);
     icount_free(m);
     g_free(m->debug.points);
     vcpus_free(m);

@@ -4,7 +4,7 @@
  * Models: ACPI 6.3: FADT (5.2.9), MADT (5.2.12), DSDT (5.2.11.1) with the PCI root bridge, its routing
  *         table (6.2.13) and link devices, ISA devices, processors and \_S5; IA-PC HPET 1.0a, 3.2.4;
  *         WAET.
- * Does not model: hot-plug, S3 and S4, SRAT.
+ * Does not model: hot-plug, S3 and S4. NUMA nodes: acpi-numa.c.
  * Threads: built on the main loop; rebuilt in fw_cfg's domain when firmware asks, because only then is the
  *         power-management I/O base known.
  */
@@ -418,6 +418,9 @@ void pc_acpi_build(AcpiBuilder *b, const PcAcpi *p)
     acpi_table_end(b, dsdt, false);
     build_fadt(b, p, facs, dsdt);
     build_madt(b, p);
+    if (p->numa) {
+        pc_acpi_numa(b, p);
+    }
     if (p->hpet) {
         build_hpet(b);
     }

@@ -12,6 +12,7 @@ typedef struct PcAcpi {
     unsigned n_cpus;
     unsigned max_cpus;   /* >= n_cpus: entries that no CPU has are marked as disabled */
     uint32_t *apic_id;   /* max_cpus of them; the board's */
+    const MachineNuma *numa; /* NULL: one node */
     bool hpet, i8042, pit;
     struct { uint16_t iobase; uint8_t irq; } serial[4];
     unsigned n_serial;
@@ -19,6 +20,7 @@ typedef struct PcAcpi {
     Device *pm;
 } PcAcpi;
 
+void pc_acpi_numa(AcpiBuilder *b, const PcAcpi *p); /* acpi-numa.c: SRAT, SLIT */
 void pc_acpi_build(AcpiBuilder *b, const PcAcpi *p);
 /* Into fw_cfg; p must live as long as the machine. */
 bool pc_acpi_publish(PcAcpi *p, Device *fw, Error **errp);

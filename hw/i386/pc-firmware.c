@@ -7,7 +7,7 @@
  *         sizes in KiB, 34h-35h memory above 16 MiB and 5Bh-5Dh above 4 GiB in units of 64 KiB, 38h and 3Dh
  *         boot
  *         order, 5Fh number of further CPUs; the fw_cfg items that SeaBIOS and OVMF read.
- * Does not model: firmware in flash (pflash), NUMA nodes.
+ * Does not model: firmware in flash (pflash).
  * Threads: main loop, before the machine runs; the boot order also at reset.
  */
 #include "pc.h"
@@ -122,6 +122,22 @@ static void pc_fill_cmos(Machine *m, PcBoard *s)
 
 /* ---- fw_cfg ---- */
 
+/* The number of nodes, the node of each APIC id, the memory of each node: for firmware that builds its own
+ * tables. */
+static void pc_publish_numa(const MachineNuma *numa, Device *fw, const PcAcpi *t)
+{
+    unsigned ids = t->max_cpus ? t->apic_id[t->max_cpus - 1] + 1 : 0, nodes = numa ? numa->n : 0;
+    g_autofree uint64_t *v = g_new0(uint64_t, 1 + ids + nodes);
+    v[0] = GUINT64_TO_LE(nodes);
+    for (unsigned i = 0; numa && i < t->max_cpus; i++) {
+        v[1 + t->apic_id[i]] = GUINT64_TO_LE((uint64_t)numa->cpu_node[i]);
+    }
+    for (unsigned i = 0; i < nodes; i++) {
+        v[1 + ids + i] = GUINT64_TO_LE(numa_node_size(&numa->node[i]));
+    }
+    fw_cfg_add_bytes(fw, FW_CFG_NUMA, v, (1 + ids + nodes) * sizeof(*v));
+}
+
 static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
 {
     Device *fw = s->fw;
@@ -138,8 +154,7 @@ static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
     fw_cfg_add_u16(fw, FW_CFG_BOOT_DEVICE, s->boot_order[0]);
     fw_cfg_add_u16(fw, FW_CFG_BOOT_MENU, m->boot_menu);
     fw_cfg_add_u32(fw, FW_CFG_IRQ0_OVERRIDE, 1);
-    g_autofree uint64_t *numa = g_new0(uint64_t, 1 + max_cpus); /* no nodes: the count and a zero per CPU */
-    fw_cfg_add_bytes(fw, FW_CFG_NUMA, numa, (1 + max_cpus) * sizeof(*numa));
+    pc_publish_numa(m->numa, fw, &s->tables);
     return true;
 }
 

@@ -64,15 +64,40 @@ static void pc_advise_ram(const PcBoard *s, RamBlock *ram)
     }
 }
 
+/* The windows below 1 MiB (PAM, SMRAM) are pieces of one block. */
+static bool pc_check_numa(const Machine *m, Error **errp)
+{
+    const MachineNuma *numa = m->numa;
+    for (unsigned i = 0; numa && i < numa->n; i++) {
+        uint64_t size = numa_node_size(&numa->node[i]);
+        if (size) {
+            return size >= MIB || error_set(errp, "-numa: the first memory, of node %u, is below 1 MiB", i);
+        }
+    }
+    return true;
+}
+
+static void pc_advise_all(const Machine *m, const PcBoard *s)
+{
+    if (!m->numa) {
+        pc_advise_ram(s, m->ram);
+    }
+    for (unsigned i = 0; m->numa && i < m->numa->n; i++) {
+        if (m->numa->node[i].ram) {
+            pc_advise_ram(s, m->numa->node[i].ram);
+        }
+    }
+}
+
 static bool pc_map_ram(Machine *m, PcBoard *s, Error **errp)
 {
     if (!pc_layout(m->ram_size, s->max_ram_below_4g, &s->layout, errp)) {
         return false;
     }
-    if (!machine_init_ram(m, "pc.ram", errp)) {
+    if (!pc_check_numa(m, errp) || !machine_init_ram(m, "pc.ram", errp)) {
         return false;
     }
-    pc_advise_ram(s, m->ram);
+    pc_advise_all(m, s);
     region_init_alias(&s->ram_low, NULL, "ram-below-4g", &m->ram_region, 0, s->layout.below_4g);
     region_map(&m->sysmem, 0, &s->ram_low, 0);
     if (s->layout.above_4g) {
@@ -163,6 +188,7 @@ static bool pc_ready(Machine *m, Error **errp)
     PcBoard *s = m->board_state;
     pc_note_serial(s);
     s->tables.layout = s->layout;
+    s->tables.numa = m->numa;
     s->tables.hpet = s->hpet;
     s->tables.i8042 = s->i8042;
     s->tables.pit = s->pit != OFF;
@@ -238,6 +264,6 @@ static const Prop pc_props[] = {
 const BoardType pc_board = {
     .name = "pc-0.1", .alias = "pc", .desc = "Standard PC (i440FX + PIIX, 1996)", .is_default = true,
     .target = &x86_64_target_ops, .max_cpus = PC_MAX_CPUS, .default_ram = 128 * MIB, .min_ram = MIB,
-    .max_ram = UINT64_C(1) << 40, .state_size = sizeof(PcBoard), .props = pc_props,
+    .max_ram = UINT64_C(1) << 40, .numa = true, .state_size = sizeof(PcBoard), .props = pc_props,
     .init = pc_init, .fini = pc_fini, .ready = pc_ready, .reset = pc_reset, .default_bus = pc_default_bus,
 };

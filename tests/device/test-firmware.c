@@ -288,6 +288,75 @@ static void test_acpi(void)
     }
 }
 
+/* Two nodes of memory around the hole below 4 GiB, and one that has none. */
+static void test_acpi_numa(void)
+{
+    static const struct { uint64_t at, len; uint32_t node; } want[] = {
+        { 0, 0xa0000, 0 }, { MIB, 2 * GIB - MIB, 0 }, { 2 * GIB, GIB, 2 }, { 4 * GIB, GIB, 2 },
+    };
+    uint32_t ids[] = { 0, 1, 254, 300 };
+    int16_t cpus[] = { 0, 2, 1, 2 };
+    g_autofree MachineNuma *numa = g_new0(MachineNuma, 1);
+    RamBlock ram[2] = { { .size = 2 * GIB }, { .size = 2 * GIB } };
+    PcAcpi p = acpi_sample(0, NULL);
+    p.n_cpus = p.max_cpus = 4;
+    p.apic_id = ids;
+    p.layout = (PcLayout){ 3 * GIB, GIB };
+    p.numa = numa;
+    *numa = (MachineNuma){ .n = 3, .cpu_node = cpus, .has_distances = true };
+    numa->node[0].ram = &ram[0];
+    numa->node[2].ram = &ram[1];
+    for (unsigned i = 0; i < 9; i++) {
+        numa->distance[i / 3][i % 3] = i / 3 == i % 3 ? 10 : 20 + i;
+    }
+    AcpiBuilder b;
+    acpi_builder_init(&b);
+    pc_acpi_build(&b, &p);
+    Linked l = run_loader(&b);
+    const uint8_t *rsdt = at_pointer(&l, le32(l.rsdp->data + 16)), *srat = NULL, *slit = NULL;
+    for (unsigned i = 0; i < (le32(rsdt + 4) - 36) / 4; i++) {
+        const uint8_t *t = at_pointer(&l, le32(rsdt + 36 + 4 * i));
+        srat = memcmp(t, "SRAT", 4) ? srat : t;
+        slit = memcmp(t, "SLIT", 4) ? slit : t;
+    }
+    g_assert_cmpuint(le32(srat + 4), ==, 48 + 3 * 16 + 24 + 4 * 40);
+    const uint8_t *e = srat + 48;
+    for (unsigned i = 0; i < 3; i++, e += e[1]) {
+        g_assert_cmpuint(e[0], ==, 0);
+        g_assert_cmpuint(e[2], ==, cpus[i]);
+        g_assert_cmpuint(e[3], ==, ids[i]);
+        g_assert_cmpuint(le32(e + 4), ==, 1);
+    }
+    g_assert_cmpuint(e[0], ==, 2);
+    g_assert_cmpuint(le32(e + 4), ==, 2);
+    g_assert_cmpuint(le32(e + 8), ==, 300);
+    e += e[1];
+    for (unsigned i = 0; i < 4; i++, e += e[1]) {
+        uint64_t at, len;
+        memcpy(&at, e + 8, 8);
+        memcpy(&len, e + 16, 8);
+        g_assert_cmpuint(e[0], ==, 1);
+        g_assert_cmpuint(le32(e + 2), ==, want[i].node);
+        g_assert_cmphex(GUINT64_FROM_LE(at), ==, want[i].at);
+        g_assert_cmphex(GUINT64_FROM_LE(len), ==, want[i].len);
+    }
+    static const uint8_t far[] = { 10, 21, 22, 23, 10, 25, 26, 27, 10 };
+    g_assert_cmpuint(slit[36], ==, 3);
+    g_assert_cmpmem(slit + 44, le32(slit + 4) - 44, far, sizeof(far));
+    g_autofree char *iasl = g_find_program_in_path("iasl"), *dir = g_dir_make_tmp("rhea-acpi-XXXXXX", NULL);
+    if (iasl) {
+        check_with_iasl(dir, srat);
+        check_with_iasl(dir, slit);
+    } else {
+        g_test_skip("iasl (package acpica-tools) is not installed: fields only");
+    }
+    run(dir, "rm -f *");
+    g_rmdir(dir);
+    acpi_builder_fini(&b);
+    g_byte_array_unref(l.tables);
+    g_byte_array_unref(l.rsdp);
+}
+
 /* ---- SMBIOS ---- */
 
 static void smbios_options(Machine *m)
@@ -668,6 +737,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fw_cfg/dma", test_dma);
     g_test_add_func("/fw_cfg/hook", test_hook);
     g_test_add_func("/acpi/tables", test_acpi);
+    g_test_add_func("/acpi/numa", test_acpi_numa);
     g_test_add_func("/smbios/structures", test_smbios);
     g_test_add_func("/smbios/errors", test_smbios_errors);
     g_test_add_func("/boot/linux", test_linux);

@@ -5,6 +5,7 @@
 #include "pctest.h"
 #include "hw/i386/pc.h"
 #include "rhea/accel/test.h"
+#include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/intc.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/timer.h"
@@ -80,6 +81,53 @@ static void test_build(void)
     machine_reset(p.m, RESET_COLD);
     g_assert_cmphex(mc146818_get_cmos(p.s->rtc, 0x3d), ==, 0x23);
     g_assert_nonnull(x86_cpu(p.m->cpus[0])->apic);
+    pc_end(&p);
+}
+
+static int pc_node(Pc *p, uint64_t size)
+{
+    RamBlock *ram = ram_new(p->m, "node", size, &error_abort_slot);
+    return numa_add_node(p->m, -1, ram, &error_abort_slot);
+}
+
+/* Memory of nodes: windows below 1 MiB are node 0's, the border lies above 4 GiB. */
+static void test_numa(void)
+{
+    Pc p;
+    pc_prepare(&p)->ram_size = 5 * GIB;
+    p.m->n_cpus = p.m->max_cpus = p.m->sockets = 2;
+    pc_node(&p, 4 * GIB);
+    pc_node(&p, GIB);
+    numa_complete(p.m, &error_abort_slot);
+    pc_build(&p, &error_abort_slot);
+    PcTest *t = &p.io;
+    pctest_write(t, 0xbfffff00, 0x11, 1);
+    pctest_write(t, 0x13fffffff, 0x22, 1);
+    pctest_write(t, 0x140000000, 0x33, 1);
+    g_assert_cmphex(p.m->numa->node[0].ram->host[0xbfffff00], ==, 0x11);
+    g_assert_cmphex(p.m->numa->node[0].ram->host[0xffffffff], ==, 0x22);
+    g_assert_cmphex(p.m->numa->node[1].ram->host[0], ==, 0x33);
+    /* fw_cfg: two nodes, two APIC ids, two sizes */
+    uint64_t item[5] = { 0 };
+    pctest_out(t, 0x510, FW_CFG_NUMA, 2);
+    for (unsigned i = 0; i < sizeof(item); i++) {
+        ((uint8_t *)item)[i] = pctest_in(t, 0x511, 1);
+    }
+    g_assert_cmpuint(item[0], ==, 2);
+    g_assert_cmpuint(item[1], ==, 0);
+    g_assert_cmpuint(item[2], ==, 1);
+    g_assert_cmpuint(item[3], ==, 4 * GIB);
+    g_assert_cmpuint(item[4], ==, GIB);
+    pc_end(&p);
+
+    Error *err = NULL;
+    pc_prepare(&p);
+    pc_node(&p, MIB / 2);
+    pc_node(&p, 64 * MIB - MIB / 2);
+    numa_complete(p.m, &error_abort_slot);
+    g_assert_false(pc_build(&p, &err));
+    g_assert_cmpstr(error_text(err), ==, "-numa: the first memory, of node 0, is below 1 MiB");
+    error_free(err);
     pc_end(&p);
 }
 
@@ -210,6 +258,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     role_become_main();
     g_test_add_func("/pcboard/build", test_build);
+    g_test_add_func("/pcboard/numa", test_numa);
     g_test_add_func("/pcboard/wires", test_wires);
     g_test_add_func("/pcboard/refusals", test_refusals);
     g_test_add_func("/pcboard/without", test_without);

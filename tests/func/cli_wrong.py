@@ -53,6 +53,23 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -m 65 -object memory-backend-ram,id=a,size=64M -machine memory-backend=a => -m 65: memory backend 'a' has 64 MiB | both sizes must be the same; without -m the backend's counts
 -mem-path /tmp -machine memory-backend=a => -mem-path /tmp does not go with -machine memory-backend=a | a memory-backend-file has mem-path=
 -mem-path /nonexistent/x            => -mem-path /nonexistent/x: could not open '/nonexistent/x': No such file or directory | the folder must exist
+-numa foo                           => -numa foo: 'type' must be one of 'node', 'cpu', 'dist', 'hmat-lb', 'hmat-cache', not 'foo'
+-numa node                          => -numa: the NUMA nodes have nothing of memory, the machine 128 MiB | give nodes a memdev= each, of the size of -m together
+-numa node,mem=128M                 => -numa node,mem=128M: 'mem' is not supported: memory is given as an object; use memdev= and -object memory-backend-ram
+-numa node,initiator=0              => -numa node,initiator=0: 'initiator' is not supported: there is no table of memory attributes (HMAT); leave it out
+-numa hmat-lb,initiator=0,target=0  => -numa hmat-lb,initiator=0,target=0: 'hmat-lb' is not supported: there is no table of memory attributes (HMAT) | -numa dist tells the guest how far nodes are from each other
+-numa hmat-cache,node-id=0          => *: 'hmat-cache' is not supported: there is no table of memory attributes (HMAT) | *
+-numa node,memdev=a                 => -numa node,memdev=a: there is no memory backend with id 'a' | -object memory-backend-ram,id=a,size=SIZE makes one
+-numa cpu,node-id=0,socket-id=0     => -numa cpu,node-id=0,socket-id=0: there is no NUMA node 0 | -numa node,nodeid=0 makes one
+-numa node,cpus=x                   => -numa node,cpus=x: 'cpus' is neither a number nor a range | cpus=0 or cpus=0-3, several times if need be
+-numa node,cpus=0 -numa node,cpus=0 => -numa node,cpus=0: CPU 0 belongs to NUMA node 0 already
+-numa node,nodeid=1,cpus=1          => -numa node,nodeid=1,cpus=1: there is no CPU 1, the last is 0 | -smp says how many there are
+-numa node -numa dist,src=0,dst=1,val=20 => -numa dist,src=0,dst=1,val=20: there is no NUMA node 1 | -numa node,nodeid=1 makes one
+-numa node -machine memory-backend=a => -machine memory-backend a does not go with -numa | memory is given to nodes: -numa node,memdev=ID
+-numa node -mem-path /tmp           => -mem-path /tmp does not go with -numa | memory is given to nodes: -numa node,memdev=ID
+-M none -accel test -numa node      => -numa: machine type 'none' has no NUMA nodes | leave it out, or use -machine pc
+-object memory-backend-ram,id=a,size=64M -numa node,memdev=a -numa node,memdev=a => *: memory backend 'a' is used already, by a -numa node | each use needs a backend of its own
+-overcommit mem-lock=maybe          => -overcommit mem-lock=maybe: 'mem-lock': 'maybe' is not a switch | use 'on' or 'off'
 -M none -accel test -mem-prealloc   => -mem-prealloc: machine type 'none' has no memory | use -m
 -smp 0                              => -smp 0: 'cpus' must be between 1 and 4096, not 0
 -smp 300                            => machine 'pc-0.1' takes at most 255 CPUs, 300 are asked for

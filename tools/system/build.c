@@ -455,8 +455,9 @@ static bool make_gdb(Cli *cli, Error **errp)
 
 static bool lock_memory(const Cli *cli, Error **errp)
 {
-    if (cli->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) < 0) {
-        error_set_errno(errp, errno, "-overcommit mem-lock=on: could not lock memory");
+    if (cli->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE | cli->mem_lock) < 0) {
+        error_set_errno(errp, errno, "-overcommit mem-lock=%s: could not lock memory",
+                        cli->mem_lock == MCL_ONFAULT ? "on-fault" : "on");
         error_hint(errp, "raise the limit (ulimit -l) above the guest's memory");
         return false;
     }
@@ -491,7 +492,7 @@ void cli_teardown(Cli *cli)
     hostmem_remove_all(m);
     machine_free(m);
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
-                           cli->devices, cli->qtests, cli->blockdevs, cli->drives, cli->objects };
+                           cli->devices, cli->qtests, cli->blockdevs, cli->drives, cli->objects, cli->numa };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_free(lists[i], TRUE);
     }

@@ -51,10 +51,11 @@ struct Cli {
     GPtrArray *accels;  /* Item *; in order of priority */
     GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests, *blockdevs,
         *drives; /* Item * */
-    GPtrArray *objects; /* Item * */
+    GPtrArray *objects, *numa; /* Item * */
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
-    bool nographic, display_none, dump_config, daemonize, no_user_config, mem_lock, msg_guest_name;
+    bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name;
+    int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
     char *pidfile, *chroot_dir, *run_as;
     char *memory_where;  /* the last -m; NULL: none */
     bool memory_size_given, mem_prealloc;
@@ -84,6 +85,7 @@ OPTION_RUN(opt_parallel); OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_R
 OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg);
 OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
+OPTION_RUN(opt_numa);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 
 /* sugar.c: shared by them */
@@ -106,6 +108,9 @@ void cli_teardown(Cli *cli);
 
 /* memory.c */
 bool cli_make_memory(Cli *cli, Error **errp); /* memory backends, Machine.ram_given; the board is chosen */
+
+/* numa.c */
+bool cli_make_numa(Cli *cli, Error **errp); /* Machine.numa; the memory backends are there */
 
 /* process.c: daemon, pid file, signals, users */
 bool process_daemonize(Error **errp);        /* the parent waits here and never returns on success */

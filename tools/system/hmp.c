@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/hmp.c - monitor commands about PC hardware: interrupt controllers, PCI, NMI.
+ * tools/system/hmp.c - monitor commands about PC hardware: interrupt controllers, PCI, NMI, nodes.
  *
  * Models: QEMU's commands of these names; the texts come from the devices.
  * Threads: main loop; a device is described with its domain held.
@@ -68,6 +68,22 @@ static void info_pci(Monitor *mon, Machine *m, int argc, char **argv, GString *o
     }
 }
 
+static void info_numa(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    const MachineNuma *numa = m->numa;
+    g_string_append_printf(out, "%u nodes\n", numa ? numa->n : 0);
+    for (unsigned i = 0; numa && i < numa->n; i++) {
+        g_string_append_printf(out, "node %u cpus:", i);
+        for (unsigned c = 0; c < m->n_cpus; c++) {
+            if (numa->cpu_node[c] == (int)i) {
+                g_string_append_printf(out, " %u", c);
+            }
+        }
+        g_string_append_printf(out, "\nnode %u size: %" G_GUINT64_FORMAT " MB\nnode %u plugged: 0 MB\n", i,
+                               numa_node_size(&numa->node[i]) >> 20, i);
+    }
+}
+
 static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     unsigned cpu = monitor_get_cpu(mon);
@@ -80,6 +96,7 @@ static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
 
 static const HmpCommand board_info[] = {
     { "lapic", "", "show the local APIC of the current CPU", info_lapic },
+    { "numa", "", "show the guest's NUMA nodes", info_numa },
     { "pci", "", "show the PCI functions", info_pci },
     { "pic", "", "show the interrupt controllers", info_pic },
     { 0 },

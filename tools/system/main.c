@@ -39,6 +39,7 @@ static void cli_init(Cli *cli, Machine *m)
     cli->blockdevs = items();
     cli->drives = items();
     cli->objects = items();
+    cli->numa = items();
     cli->monitor_list = g_ptr_array_new_with_free_func(free_monitor);
     cli->qtest_list = g_ptr_array_new_with_free_func(free_qtest);
 }

@@ -225,8 +225,10 @@ bool cli_make_memory(Cli *cli, Error **errp)
     if (!make_objects(cli, errp)) {
         return false;
     }
-    if (cli->memory_backend ? !take_backend(cli, errp)
-                            : (cli->mem_path || cli->mem_prealloc) && !make_default(cli, size, errp)) {
+    bool ok = cli->numa->len          ? cli_make_numa(cli, errp)
+              : cli->memory_backend   ? take_backend(cli, errp)
+              : !cli->mem_path && !cli->mem_prealloc ? true : make_default(cli, size, errp);
+    if (!ok) {
         return false;
     }
     hostmem_check_used(m);

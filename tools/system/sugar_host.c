@@ -10,6 +10,7 @@
 #include "schema/smbios.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static bool help_done(Cli *cli, GString *text)
@@ -496,12 +497,16 @@ OPTION_RUN(opt_overcommit)
             error_hint_nearest(errp, key, keys);
             return false;
         }
+        if (text && g_str_equal(key, "mem-lock") && g_str_equal(text, "on-fault")) {
+            cli->mem_lock = MCL_ONFAULT;
+            continue;
+        }
         if (!(text ? text_to_bool(text, &on, errp) : json_get_bool(value, &on))) {
             error_prefix(errp, "'%s'", key);
             return false;
         }
         if (g_str_equal(key, "mem-lock")) {
-            cli->mem_lock = on;
+            cli->mem_lock = on ? MCL_CURRENT : 0;
         } else if (on) {
             error_set(errp, "cpu-pm=on is not supported yet: it hands the host's idle states to a KVM guest");
             error_hint(errp, "use cpu-pm=off");

@@ -56,7 +56,10 @@ const Option option_table[] = {
     { "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", GROUP_STANDARD,
       "date and clock of the guest's real-time clock; DATE is 2006-06-17T16:01:21 or 2006-06-17", opt_rtc },
     { "add-fd", NULL, GROUP_STANDARD, NULL, NULL, "there are no descriptor sets yet", "-chardev socket,fd=N for sockets" },
-    { "numa", NULL, GROUP_STANDARD, NULL, NULL, "there are no memory nodes yet", "-m alone" },
+    { "numa", "node[,nodeid=N][,cpus=N[-M]]...[,memdev=ID]", GROUP_STANDARD,
+      "a NUMA node of the guest: CPUs by number, and the -object that is its memory (together as much as -m)\n"
+      "cpu,node-id=N[,socket-id=N][,die-id=N][,core-id=N][,thread-id=N]    CPUs of a node by their places\n"
+      "dist,src=N,dst=N,val=N    how far a node is from another: 10 (itself) to 255 (unreachable)", opt_numa },
     { "mem-path", "PATH", GROUP_STANDARD, "guest memory is this file, or an unnamed file in this folder", opt_mem_path },
     { "mem-prealloc", NULL, GROUP_STANDARD, "allocate guest memory before the guest starts", opt_mem_prealloc },
     { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
@@ -153,7 +156,8 @@ const Option option_table[] = {
     { "daemonize", NULL, GROUP_DEBUG, "go to the background once the machine is ready", opt_flag },
     { "echr", "N", GROUP_DEBUG, "the escape key of shared terminals, as a code (1 is Ctrl-A)", opt_echr },
     { "msg", "[timestamp=on|off][,guest-name=on|off]", GROUP_DEBUG, "what messages begin with", opt_msg },
-    { "overcommit", "[mem-lock=on|off][,cpu-pm=off]", GROUP_DEBUG, "mem-lock: keep all memory of this process in RAM", opt_overcommit },
+    { "overcommit", "[mem-lock=on|off|on-fault][,cpu-pm=off]", GROUP_DEBUG,
+      "mem-lock: keep all memory of this process in RAM; on-fault: what it has used", opt_overcommit },
     { "runas", "USER", GROUP_DEBUG, "change to this user (name or UID:GID) once the machine is ready", opt_path },
     { "chroot", "DIR", GROUP_DEBUG, "change the root directory once the machine is ready", opt_path },
     { "nodefaults", NULL, GROUP_DEBUG, "no serial port, no monitor by default", opt_flag },

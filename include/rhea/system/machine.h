@@ -9,6 +9,7 @@
 
 #include "rhea/system/accel.h"
 #include "rhea/system/device.h"
+#include "rhea/system/numa.h"
 #include "rhea/system/target.h"
 
 typedef struct BoardType {
@@ -16,6 +17,7 @@ typedef struct BoardType {
     const char *alias; /* "pc" */
     const char *desc;
     bool is_default, deprecated;
+    bool numa;         /* the guest is told of Machine.numa; without it none is accepted */
     const TargetOps *target;
     unsigned max_cpus;
     uint64_t default_ram, min_ram, max_ram;
@@ -59,6 +61,7 @@ struct Machine {
     unsigned sockets, dies, cores, threads;
     uint64_t ram_size;
     RamBlock *ram_given;                   /* -machine memory-backend=: what machine_init_ram() takes; owned */
+    MachineNuma *numa;                     /* -numa; NULL: one node. Then machine_init_ram() takes its memory */
     char *kernel, *initrd, *append, *bios; /* -kernel ... */
     char *boot_order, *boot_once, *boot_splash;
     bool boot_menu, boot_strict;
@@ -95,7 +98,7 @@ struct Machine {
     AddressSpace as_mem, as_io;
     AddressSpace *as_smm;         /* x86: what a vCPU in system-management mode sees; NULL: as_mem. The board's */
     MemRegion ram_region;
-    RamBlock *ram;
+    RamBlock *ram;        /* all of it; with Machine.numa: that of the first node that has some */
     Vcpu **cpus;
     RunState state;
     GSList *listeners;    /* MachineListener * */
