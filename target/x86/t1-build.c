@@ -59,6 +59,7 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     int off = 0;
     memset(t, 0, offsetof(T1, insn));
     memset((uint8_t *)t + offsetof(T1, n), 0, offsetof(T1, side) - offsetof(T1, n));
+    t->rec_head = NULL;
     t->n_sides = t->n_links = 0; /* the arrays, 20 KiB, are written before they are read */
     t->full = t->no_room = t->loops = t->in_loop = false;
     t->loop_side = NULL;
@@ -274,9 +275,10 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     }
     code->n_links = (uint16_t)t->n_links;
     for (unsigned i = 0; i < t->n_links; i++) {
+        const T1NewLink *l = &t->link[i];
         uint64_t p = (uint64_t)(uintptr_t)&code->links[i];
-        code->links[i] = t->link[i];
-        memcpy(t->link_fix[i], &p, 8);
+        code->links[i] = (T1Link){ .at = (uint32_t)(l->at - c->rw), .unlinked = (uint32_t)(l->unlinked - c->rw), .mode = l->mode, .pad = l->pad };
+        memcpy(l->own, &p, 8);
     }
     t1_perf_unit(t->cpu, t, c->hot, (size_t)(t->hot.p - c->hot), c->cold, (size_t)(t->cold.p - c->cold));
     s->stats.bytes_hot += (uint64_t)(t->hot.p - c->hot);

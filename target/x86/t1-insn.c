@@ -20,12 +20,11 @@ T1Side *t1_side(T1 *t, int kind, uint8_t *from)
 static uint64_t cut(const T1 *t, uint64_t rip) { return t->code64 ? rip : (uint32_t)rip; }
 static uint64_t insn_end(const T1 *t) { return t->rip + t->insn[t->i].off + t->insn[t->i].len; }
 
-static T1Link *new_link(T1 *t, uint64_t rip)
+static T1NewLink *new_link(T1 *t, uint64_t rip)
 {
     t->full |= t->n_links == T1_MAX_LINKS;
     unsigned i = t->full ? T1_MAX_LINKS - 1 : t->n_links++;
-    t->link[i] = (T1Link){ .mode = t->mode };
-    t->link_rip[i] = rip;
+    t->link[i] = (T1NewLink){ .rip = rip, .mode = t->mode };
     return &t->link[i];
 }
 
@@ -106,7 +105,7 @@ static void leave_to(T1 *t, Asm *a, uint64_t rip)
         far_jump(t, a, rip);
         return;
     }
-    T1Link *l = new_link(t, rip);
+    T1NewLink *l = new_link(t, rip);
     l->at = e_jmp(a);
 }
 
@@ -128,8 +127,13 @@ static void e_rec_address(T1 *t, Asm *a, uint8_t **fix)
 static uint8_t *put_rec(T1 *t, unsigned insn, bool whole)
 {
     t->cold.p = (uint8_t *)(((uintptr_t)t->cold.p + 7) & ~(uintptr_t)7);
-    T1Rec r = { .insn = t->insn[insn], .unit_rip = t->pic ? t->rip & ~TLB_PAGE_MASK : t->rip, .pic = t->pic, .whole = whole };
+    if (!t->rec_head) {
+        uint64_t rip = t->pic ? t->rip & ~TLB_PAGE_MASK : t->rip;
+        t->rec_head = t->cold.p;
+        e64(&t->cold, rip);
+    }
     uint8_t *at = t->cold.p;
+    T1Rec r = { .insn = t->insn[insn], .head = (uint32_t)(at - t->rec_head), .pic = t->pic, .whole = whole };
     memcpy(at, &r, sizeof(r));
     t->cold.p += sizeof(r);
     return at;
@@ -515,7 +519,7 @@ static void shadow_pad(T1 *t, uint64_t ret)
     Asm *a = &t->hot;
     e_lea(a, H_RSP, h_mem(H_RSP, 8));
     if (same_page(t, ret)) {
-        T1Link *l = new_link(t, ret);
+        T1NewLink *l = new_link(t, ret);
         l->pad = true;
         l->at = e_jmp(a);
     } else if (t->pic) {
@@ -531,7 +535,7 @@ static void call_to(T1 *t, uint64_t to, uint64_t ret, bool in_t1)
     Asm *a = &t->hot;
     if (same_page(t, to)) {
         shadow_push(t, ret, in_t1);
-        T1Link *l = new_link(t, to);
+        T1NewLink *l = new_link(t, to);
         e8(a, 0xe8);
         e32(a, 0);
         l->at = a->p - 4;
@@ -727,17 +731,17 @@ void t1_emit_insn(T1 *t)
 
 /* --- side paths, in the cold area --- */
 
-static void put_link_exit(T1 *t, T1Link *l, uint64_t rip)
+static void put_link_exit(T1 *t, T1NewLink *l)
 {
     Asm *a = &t->cold;
     l->unlinked = a->p;
     if (!l->pad) {
-        t1_emit_rip(t, a, T1_, rip);
+        t1_emit_rip(t, a, T1_, l->rip);
     }
     e_store(a, CPU(rip), T1_);
     e8(a, 0x49); /* MOV R13, imm64: the address of the link, filled in when it is final */
     e8(a, 0xbd);
-    t->link_fix[l - t->link] = a->p;
+    l->own = a->p;
     e64(a, 0);
     e_jmp_to(a, t->thunk->exit_link - t->rx_off);
 }
@@ -800,9 +804,9 @@ void t1_put_sides(T1 *t)
         case SIDE_EXEC: put_exec(t, s); break;
         case SIDE_EXIT:
             if (s->fl.state && !s->fl.part && same_page(t, s->rip)) { /* the conditional jump itself can be linked */
-                T1Link *l = new_link(t, s->rip);
+                T1NewLink *l = new_link(t, s->rip);
                 l->at = s->from;
-                put_link_exit(t, l, s->rip);
+                put_link_exit(t, l);
             } else {
                 t1_fl_to_state(t, &t->cold, &s->fl);
                 leave_to(t, &t->cold, s->rip);
@@ -844,9 +848,9 @@ void t1_put_sides(T1 *t)
         t->cpu->t1->stats.cold_step = MAX(t->cpu->t1->stats.cold_step, (unsigned)(t->cold.p - from));
     }
     for (unsigned i = 0; i < t->n_links && !t1_cold_full(t); i++) {
-        T1Link *l = &t->link[i];
+        T1NewLink *l = &t->link[i];
         if (!l->unlinked) {
-            put_link_exit(t, l, t->link_rip[i]);
+            put_link_exit(t, l);
             e_patch(l->at, l->unlinked);
         }
     }

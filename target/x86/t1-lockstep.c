@@ -11,12 +11,13 @@
 #include "t1.h"
 #include "flags.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { LOG_MAX = 4096, REPORTS = 5 };
 
 typedef struct Store { uint8_t *host; uint8_t n, old[16], new[16]; } Store;
-typedef struct Saved { /* what an instruction may change, up to the engine's own members */
-    uint8_t bytes[offsetof(X86Cpu, controllers_)];
+typedef struct Saved { /* what an instruction may change, up to the engine's own members; looked at as an X86Cpu */
+    _Alignas(X86Cpu) uint8_t bytes[offsetof(X86Cpu, controllers_)];
 } Saved;
 struct T1Lockstep {
     bool logging, fixed; /* fixed: something happened that cannot be taken back */
@@ -55,8 +56,9 @@ void t1_log_io(X86Cpu *cpu)
 
 bool t1_lockstep_init(X86Cpu *cpu)
 {
-    cpu->t1->lockstep = g_try_new0(T1Lockstep, 1);
-    return cpu->t1->lockstep;
+    T1Lockstep *l = aligned_alloc(_Alignof(T1Lockstep), sizeof(*l)); /* as X86Cpu is, which is more than malloc() aligns */
+    cpu->t1->lockstep = l ? memset(l, 0, sizeof(*l)) : NULL;
+    return l;
 }
 
 /* Instructions whose effects reach beyond registers and memory, or that depend on time. */
@@ -86,6 +88,8 @@ static bool repeatable(const T1Code *c)
     }
     return true;
 }
+
+static const X86Cpu *saved_cpu(const Saved *s) { return (const X86Cpu *)(const void *)s->bytes; }
 
 static void save(const X86Cpu *cpu, Saved *s)
 {
@@ -139,7 +143,7 @@ static void report(X86Cpu *cpu, const T1Code *c, const uint8_t *bytes, const X86
 {
     g_autoptr(GString) t = g_string_new(NULL);
     static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi" };
-    const X86Cpu *was = (const X86Cpu *)(const void *)cpu->t1->lockstep->before.bytes;
+    const X86Cpu *was = saved_cpu(&cpu->t1->lockstep->before);
     g_string_append_printf(t, "lockstep: unit at 0x%" PRIx64 " (%u instructions, mode %x): %s differs\n", c->rip, c->n_insns, cpu->mode, what);
     for (unsigned i = 0; i < 16; i++) {
         g_string_append_printf(t, "  %s", i < 8 ? names[i] : "r");
@@ -226,7 +230,7 @@ static void differs(X86Cpu *cpu, const T1Code *c, const char *what)
 {
     T1Lockstep *l = cpu->t1->lockstep;
     if (++l->different <= REPORTS) {
-        report(cpu, c, l->bytes, (const X86Cpu *)(const void *)l->after.bytes, what);
+        report(cpu, c, l->bytes, saved_cpu(&l->after), what);
     }
     side_with_t0(cpu);
 }
@@ -285,10 +289,10 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     uint64_t leaves = cpu->t1->stats.leaves;
     enter(cpu, c->entry);
     l->running = NULL;
-    const X86Cpu *t0 = (const X86Cpu *)(const void *)l->after.bytes;
+    const X86Cpu *t0 = saved_cpu(&l->after);
     bool asked = __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) || cpu->t1->stats.leaves != leaves ||
                  vcpu_irq_pending(&cpu->vcpu);
-    const X86Cpu *was = (const X86Cpu *)(const void *)l->before.bytes;
+    const X86Cpu *was = saved_cpu(&l->before);
     bool unmoved = cpu->rip == was->rip && !memcmp(cpu->gpr, was->gpr, 16 * 8);
     if (asked && (cpu->rip != t0->rip || unmoved)) {
         return; /* somebody wanted it to leave, before the first instruction or half way */

@@ -232,7 +232,7 @@ static void note_transition(X86Cpu *cpu, const X86Insn *d, uint32_t from)
 
 static inline uint64_t unit_rip(const X86Cpu *cpu, const T1Rec *rec)
 {
-    return rec->unit_rip + (rec->pic ? cpu->tr1.pcbase : 0);
+    return *(const uint64_t *)(const void *)((const uint8_t *)rec - rec->head) + (rec->pic ? cpu->tr1.pcbase : 0);
 }
 
 static inline int exec(X86Cpu *cpu, const T1Rec *rec)
@@ -316,7 +316,7 @@ static bool state_masked(const X86Cpu *cpu, unsigned uses)
 
 /* --- links --- */
 
-static void link_cut(T1Link *l)
+static void link_cut(const CodeCache *c, T1Link *l)
 {
     if (l->to) {
         T1Link **at = &l->to->t1->incoming;
@@ -325,17 +325,17 @@ static void link_cut(T1Link *l)
         }
         *at = l->next_in;
         l->to = NULL;
-        e_patch(l->at, l->unlinked);
+        e_patch(c->rw + l->at, c->rw + l->unlinked);
     }
 }
 
-static void link_make(T1Link *l, X86Unit *to, ptrdiff_t rx_off)
+static void link_make(const CodeCache *c, T1Link *l, X86Unit *to)
 {
-    link_cut(l);
+    link_cut(c, l);
     l->to = to;
     l->next_in = to->t1->incoming;
     to->t1->incoming = l;
-    e_patch(l->at, (l->pad ? to->t1->pad : to->t1->linked) - rx_off);
+    e_patch(c->rw + l->at, (l->pad ? to->t1->pad : to->t1->linked) - c->rx_off);
 }
 
 void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
@@ -343,10 +343,10 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
     T1State *s = cpu->t1;
     T1Code *c = u->t1;
     while (c->incoming) {
-        link_cut(c->incoming);
+        link_cut(&s->cache, c->incoming);
     }
     for (unsigned i = 0; i < c->n_links; i++) {
-        link_cut(&c->links[i]);
+        link_cut(&s->cache, &c->links[i]);
     }
     if (s->pending && s->pending->from == u) {
         s->pending = NULL;
@@ -609,7 +609,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
         return;
     }
     if (from && !s->lockstep && (from->mode | MODE_T1) == u->mode && (from->from->key ^ u->key) < 4096) {
-        link_make(from, u, s->cache.rx_off);
+        link_make(&s->cache, from, u);
     }
     cpu->tr1.salt = salt_for(cpu, mode);
     if (s->lockstep) {
@@ -757,7 +757,7 @@ void t1_fini(X86Cpu *cpu)
     g_free(s->heat);
     g_free(s->none);
     g_free(s->rows);
-    g_free(s->lockstep);
+    free(s->lockstep);
     g_free(s);
     cpu->t1 = NULL;
 }

@@ -60,12 +60,12 @@ enum {
 
 typedef struct T1Link T1Link;
 typedef struct T1Code T1Code;
-struct T1Link {          /* a direct jump that can be patched to another unit */
+struct T1Link {          /* a direct jump that can be patched to another unit; there are 50,000 after a boot */
     X86Unit *from, *to;
-    uint32_t mode;       /* that of `from` at its end */
     T1Link *next_in;     /* of those that lead to `to` */
-    uint8_t *at;         /* writable address of the displacement */
-    const uint8_t *unlinked; /* writable address of what it leads to while not linked */
+    uint32_t at;         /* of the displacement: from the cache's start */
+    uint32_t unlinked;   /* of what it leads to while not linked, likewise */
+    uint32_t mode;       /* that of `from` at its end */
     bool pad;            /* a return pad: T1_ holds the address, leads to `entry` */
 };
 struct T1Code {
@@ -81,9 +81,9 @@ struct T1Code {
     X86Insn *insn;        /* lockstep: the superblock; else NULL */
     T1Link links[];
 };
-typedef struct T1Rec { /* what t1_exec() runs; in the cold area, 8-byte aligned */
+typedef struct T1Rec { /* what t1_exec() runs; in the cold area, 8-byte aligned; there is one for each side path */
     X86Insn insn;
-    uint64_t unit_rip; /* pic: less pcbase */
+    uint32_t head; /* bytes back to the unit's RIP, a uint64_t; pic: less pcbase */
     bool pic;
     bool whole; /* always runs by its T0 function; else when a memory access needs it */
 } T1Rec;
@@ -157,6 +157,15 @@ typedef struct T1Side {
     T1Flags fl;
 } T1Side;
 
+typedef struct T1NewLink {
+    uint64_t rip;        /* where to */
+    uint8_t *at;         /* writable address of the displacement */
+    uint8_t *unlinked;   /* ... of what it leads to while not linked; NULL: not there yet */
+    uint8_t *own;        /* ... where the link's own address belongs */
+    uint32_t mode;       /* here */
+    bool pad;
+} T1NewLink;
+
 typedef struct T1 { /* one translation */
     X86Cpu *cpu;
     Asm hot, cold;
@@ -178,10 +187,9 @@ typedef struct T1 { /* one translation */
     bool kept;           /* t1_fl_after(): this instruction left an operand from memory in cc_src, or its result in cc_dst */
     T1Side side[T1_MAX_SIDES];
     unsigned n_sides;
-    T1Link link[T1_MAX_LINKS];
-    uint64_t link_rip[T1_MAX_LINKS];
-    uint8_t *link_fix[T1_MAX_LINKS]; /* where a link's own address belongs */
+    T1NewLink link[T1_MAX_LINKS];
     unsigned n_links;
+    uint8_t *rec_head;   /* the unit's RIP for its records; NULL: none yet */
     const struct T1Thunks *thunk;
     ptrdiff_t rx_off;
     bool loops;          /* a loop of the unit may have a copy of its own, see t1-build.c */
