@@ -5,6 +5,7 @@
  * Threads: all of it on the main loop's thread.
  */
 #include "internal.h"
+#include "rhea/util/text.h"
 
 #include <string.h>
 
@@ -125,12 +126,6 @@ BlockNode *block_find(const BlockGraph *g, const char *name)
     return NULL;
 }
 
-static bool name_is_valid(const char *name)
-{
-    static const char chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
-    return g_ascii_isalpha(*name) && strlen(name) <= 31 && strspn(name, chars) == strlen(name);
-}
-
 static bool node_set_name(BlockNode *n, const char *name, Error **errp)
 {
     if (!name) {
@@ -138,7 +133,7 @@ static bool node_set_name(BlockNode *n, const char *name, Error **errp)
         n->name = g_strdup_printf("#block%03u", n->graph->next_name++);
         return true;
     }
-    if (!name_is_valid(name)) {
+    if (!(text_is_id(name) && strlen(name) <= 31)) {
         error_set(errp, "'%s' is not a valid node name", name);
         error_hint(errp, "a name is a letter, then up to 30 letters, digits, '-', '.' and '_'");
         return false;

@@ -179,6 +179,19 @@ static size_t text_distance(const char *a, const char *b)
     return d[n % 3][m];
 }
 
+bool text_is_id(const char *s)
+{
+    if (!g_ascii_isalpha(*s)) {
+        return false;
+    }
+    for (; *s; s++) {
+        if (!g_ascii_isalnum(*s) && !strchr("-._", *s)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 const char *text_nearest(const char *word, const char *const *names)
 {
     const char *best = NULL;

@@ -132,20 +132,6 @@ static bool make_config(const ChardevOptions *o, CharConfig *cfg, Error **errp)
     return error_set(errp, "unknown kind");
 }
 
-/* ids name things in messages and paths: letters, digits and -._ after a letter. */
-static bool id_ok(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    for (; *id; id++) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 Chardev *chardev_new_json(Machine *m, const Json *json, bool from_text, Error **errp)
 {
     const char *kind = json_get_string(json_member(json, "backend", NULL));
@@ -158,7 +144,7 @@ Chardev *chardev_new_json(Machine *m, const Json *json, bool from_text, Error **
     }
     CharConfig cfg;
     Chardev *c = NULL;
-    if (!id_ok(o.id)) {
+    if (!text_is_id(o.id)) {
         error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o.id);
     } else if (make_config(&o, &cfg, errp)) {
         c = chardev_new(m, o.id, &cfg, errp);

@@ -120,23 +120,10 @@ static bool allocate(const HostMemOptions *o, const HostMemMapping *map, Error *
 
 /* ---- life ---- */
 
-static bool id_ok(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    for (; *id; id++) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static HostMem *add(Machine *m, HostMemOptions *o, bool prealloc, Error **errp)
 {
     HostMemMapping map = { .ram.fd = -1 };
-    if (!id_ok(o->id)) {
+    if (!text_is_id(o->id)) {
         error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
         return NULL;
     }

@@ -18,8 +18,6 @@ enum { ST_ERR = 0x01, ST_DRQ = 0x08, ST_DSC = 0x10, ST_DRDY = 0x40, ST_BSY = 0x8
 enum { ER_ABRT = 0x04, ER_IDNF = 0x10, ER_UNC = 0x40 };
 enum { REG_DATA, REG_FEATURE, REG_COUNT, REG_LBA0, REG_LBA1, REG_LBA2, REG_DEVICE, REG_COMMAND };
 enum { DEV_UNIT = 0x10, DEV_LBA = 0x40, CTL_NIEN = 0x02, CTL_SRST = 0x04, CTL_HOB = 0x80 };
-enum { HEADS = 16, SPT = 63, MAX_CYLS = 16383 };
-#define LBA28_MAX ((uint64_t)0x0fffffff)
 
 typedef struct IdeRequest {
     DriveRequest r;
@@ -27,26 +25,6 @@ typedef struct IdeRequest {
     unsigned sectors;
     uint8_t *data;
 } IdeRequest;
-
-struct IdeDrive {
-    Device dev;
-    DrivePort port;
-    char *serial, *ver, *model;
-    uint32_t physical_block, logical_block; /* properties */
-    IdeChannel *channel;
-    uint64_t sectors;
-    CoMutex order;
-    IdeRequest *request;
-    DomainTask resume;
-    /* guest-visible state */
-    uint8_t reg[8], hob[8]; /* [REG_DEVICE], [REG_COMMAND] unused; hob: what was there before */
-    uint8_t status, error, phase, multiple, heads, spt, dma_mode;
-    bool intrq, lba48, fua, write_cache;
-    uint64_t lba;
-    uint32_t left;            /* sectors still to move, those in buf too when writing */
-    uint32_t pos, len, block; /* buf; block: bytes of one DRQ block */
-    uint8_t buf[IDE_BUF];
-};
 
 static void drive_start(IdeDrive *d);
 
@@ -319,67 +297,6 @@ static void command_transfer(IdeDrive *d, IdePhase phase, bool lba48, unsigned b
     }
 }
 
-static void put_word(uint8_t *buf, unsigned word, unsigned v)
-{
-    buf[2 * word] = (uint8_t)v;
-    buf[2 * word + 1] = (uint8_t)(v >> 8);
-}
-
-/* Text has its bytes swapped and is padded with blanks (8.15.7). */
-static void put_text(uint8_t *buf, unsigned word, unsigned words, const char *s)
-{
-    for (unsigned i = 0; i < 2 * words; i++) {
-        buf[2 * word + (i ^ 1)] = *s ? (uint8_t)*s++ : ' ';
-    }
-}
-
-static void fill_identify(const IdeDrive *d, uint8_t *b)
-{
-    uint64_t cyls = MIN(d->sectors / (HEADS * SPT), (uint64_t)MAX_CYLS);
-    uint64_t chs = cyls * HEADS * SPT, lba28 = MIN(d->sectors, LBA28_MAX);
-    unsigned ratio = (unsigned)__builtin_ctz(d->physical_block / IDE_SECTOR);
-    memset(b, 0, IDE_SECTOR);
-    put_word(b, 0, 0x0040);
-    put_word(b, 1, (unsigned)cyls);
-    put_word(b, 3, HEADS);
-    put_word(b, 6, SPT);
-    put_text(b, 10, 10, d->serial);
-    put_text(b, 23, 4, d->ver);
-    put_text(b, 27, 20, d->model);
-    put_word(b, 47, 0x8000 | IDE_MULTIPLE);
-    put_word(b, 48, 1);
-    put_word(b, 49, 0x0f00); /* DMA, LBA, IORDY */
-    put_word(b, 50, 0x4000);
-    put_word(b, 51, 0x0200);
-    put_word(b, 52, 0x0200);
-    put_word(b, 53, 7);
-    put_word(b, 54, (unsigned)cyls);
-    put_word(b, 55, d->heads);
-    put_word(b, 56, d->spt);
-    put_word(b, 57, (unsigned)chs);
-    put_word(b, 58, (unsigned)(chs >> 16));
-    put_word(b, 59, d->multiple ? 0x100 | d->multiple : 0);
-    put_word(b, 60, (unsigned)lba28);
-    put_word(b, 61, (unsigned)(lba28 >> 16));
-    put_word(b, 63, 7 | (d->dma_mode >> 3 == 4 ? 0x100u << (d->dma_mode & 7) : 0));
-    put_word(b, 64, 3); /* PIO 3 and 4 */
-    for (unsigned w = 65; w <= 68; w++) {
-        put_word(b, w, 120);
-    }
-    put_word(b, 80, 0x7e);   /* ATA-1 to ATA/ATAPI-6 */
-    put_word(b, 82, 0x4020); /* NOP, write cache */
-    put_word(b, 83, 0x7400); /* FLUSH CACHE, FLUSH CACHE EXT, 48-bit */
-    put_word(b, 84, 0x4040); /* FUA writes */
-    put_word(b, 85, 0x4000 | (d->write_cache ? 0x20 : 0));
-    put_word(b, 86, 0x3400);
-    put_word(b, 87, 0x4040);
-    put_word(b, 88, 0x07 | (d->dma_mode >> 3 == 8 ? 0x100u << (d->dma_mode & 7) : 0)); /* Ultra DMA 0 to 2 */
-    for (unsigned w = 0; w < 4; w++) {
-        put_word(b, 100 + w, (unsigned)(d->sectors >> (16 * w)) & 0xffff);
-    }
-    put_word(b, 106, 0x4000 | (ratio ? 0x2000 | ratio : 0));
-}
-
 static void command_set_features(IdeDrive *d)
 {
     unsigned mode = d->reg[REG_COUNT];
@@ -419,7 +336,7 @@ static void command_set_multiple(IdeDrive *d)
 
 static void command_init_params(IdeDrive *d)
 {
-    if (!d->reg[REG_COUNT] || d->reg[REG_COUNT] > SPT) {
+    if (!d->reg[REG_COUNT] || d->reg[REG_COUNT] > IDE_SPT) {
         drive_finish(d, ER_ABRT);
         return;
     }
@@ -431,7 +348,7 @@ static void command_init_params(IdeDrive *d)
 static void command_native_max(IdeDrive *d, bool lba48)
 {
     d->lba48 = lba48;
-    drive_set_address(d, lba48 ? d->sectors - 1 : MIN(d->sectors, LBA28_MAX) - 1);
+    drive_set_address(d, lba48 ? d->sectors - 1 : MIN(d->sectors, IDE_LBA28_MAX) - 1);
     drive_finish(d, 0);
 }
 
@@ -458,7 +375,7 @@ static void drive_command(IdeDrive *d, uint8_t cmd)
     ide_channel_update(d->channel);
     switch (cmd) {
     case 0xec: /* IDENTIFY DEVICE */
-        fill_identify(d, d->buf);
+        ide_identify_disk(d, d->buf);
         d->left = 0;
         d->block = IDE_SECTOR;
         drive_drq(d, IDE_PIO_IN, IDE_SECTOR);
@@ -721,8 +638,8 @@ static void hd_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     IdeDrive *d = dev_as(IdeDrive, dev);
     drive_reset_registers(d);
     d->multiple = IDE_MULTIPLE;
-    d->heads = HEADS;
-    d->spt = SPT;
+    d->heads = IDE_HEADS;
+    d->spt = IDE_SPT;
     d->dma_mode = 0x42; /* Ultra DMA 2 */
     d->write_cache = true;
 }
@@ -758,8 +675,8 @@ static const VmField hd_fields[] = {
     VM_U8(IdeDrive, error),
     VM_U8_MAX(IdeDrive, phase, IDE_PHASES - 1),
     VM_U8_MAX(IdeDrive, multiple, IDE_MULTIPLE),
-    VM_U8_MAX(IdeDrive, heads, HEADS),
-    VM_U8_MAX(IdeDrive, spt, SPT),
+    VM_U8_MAX(IdeDrive, heads, IDE_HEADS),
+    VM_U8_MAX(IdeDrive, spt, IDE_SPT),
     VM_U8(IdeDrive, dma_mode),
     VM_BOOL(IdeDrive, intrq),
     VM_BOOL(IdeDrive, lba48),

@@ -7,6 +7,8 @@
 #include "rhea/backends/drive.h"
 #include "rhea/hw/ide.h"
 
+enum { IDE_HEADS = 16, IDE_SPT = 63, IDE_MAX_CYLS = 16383 }; /* the default translation */
+#define IDE_LBA28_MAX ((uint64_t)0x0fffffff)
 enum { IDE_UNITS = 2, IDE_SECTOR = 512, IDE_MULTIPLE = 16, IDE_BUF = IDE_MULTIPLE * IDE_SECTOR,
        IDE_DMA_SECTORS = 256 };
 
@@ -41,11 +43,33 @@ struct IdeChannel {
     uint8_t select, control; /* guest-visible: device and device control registers */
 };
 
+struct IdeDrive {
+    Device dev;
+    DrivePort port;
+    char *serial, *ver, *model;
+    uint32_t physical_block, logical_block; /* properties */
+    IdeChannel *channel;
+    uint64_t sectors;
+    CoMutex order;
+    struct IdeRequest *request;
+    DomainTask resume;
+    /* guest-visible state */
+    uint8_t reg[8], hob[8]; /* [REG_DEVICE], [REG_COMMAND] unused; hob: what was there before */
+    uint8_t status, error, phase, multiple, heads, spt, dma_mode;
+    bool intrq, lba48, fua, write_cache;
+    uint64_t lba;
+    uint32_t left;            /* sectors still to move, those in buf too when writing */
+    uint32_t pos, len, block; /* buf; block: bytes of one DRQ block */
+    uint8_t buf[IDE_BUF];
+};
+
 typedef struct IdeChild { /* Device.bus_data of drives */
     uint32_t unit; /* property; UINT32_MAX: what is free */
 } IdeChild;
 extern const VmState ide_channel_state;
 
+/* Fills b, IDE_SECTOR bytes. */
+void ide_identify_disk(const IdeDrive *d, uint8_t *b);
 void ide_channel_init(IdeChannel *c, Device *host_dev, const char *name, const IdeOps *ops, void *host);
 void ide_channel_reset(IdeChannel *c);      /* registers only */
 void ide_channel_update(IdeChannel *c);     /* tells the adapter the line's level */

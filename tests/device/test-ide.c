@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-ide.c - the PIIX3's IDE function and its disks by the registers (hw/ide/ide-hd.c,
- * hw/ide/piix.c): ATA/ATAPI-6 chapters 7 to 9, 290550 2.7. Threads: the test's main thread.
+ * identify.c, piix.c), and their places on the cable (cable.c):
+ * ATA/ATAPI-6 chapters 7 to 9, 290550 2.7. Threads: the test's main thread.
  */
 #include "pctest.h"
 #include "rhea/backends/drive.h"
@@ -76,6 +77,35 @@ static void command(Fixture *f, uint64_t lba, unsigned count, uint8_t cmd, bool 
 static bool irq(Fixture *f)
 {
     return device_irq(f->ide, 0)->level;
+}
+
+/* The fixture's disk has unit 0 of the primary channel. */
+static void test_cable(Fixture *f, gconstpointer data)
+{
+    static const struct { const char *unit, *says, *hint; } wrong[] = {
+        { "0", "unit 0 of bus 'ide.0' is in use by 'd'", "give another unit= or bus=" },
+        { "2", "unit 2 does not exist: bus 'ide.0' has two places", NULL },
+    };
+    Machine *m = f->t->m;
+    Bus *bus = f->ide->buses->pdata[0];
+    g_autoptr(Json) o = json_put(json_put(json_put(json_new_object(), "driver", json_new_string("null-co")),
+                                          "node-name", json_new_string("n2")),
+                                 "size", json_new_int(1 << 20));
+    blockdev_add_json(m, o, false, &error_abort_slot);
+    for (unsigned i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autoptr(Error) err = NULL;
+        g_assert_null(device_create(m, &ide_hd_type, m->peripheral, "e", bus, &err, "drive", "n2", "unit",
+                                    wrong[i].unit, NULL));
+        g_assert_nonnull(strstr(error_text(err), wrong[i].says));
+        g_assert_cmpstr(error_hint_text(err), ==, wrong[i].hint);
+    }
+    /* With no unit given it gets the free place, and answers there. */
+    device_create(m, &ide_hd_type, m->peripheral, "e", bus, &error_abort_slot, "drive", "n2", NULL);
+    out(f, CMD + 6, 1, 0x10);
+    g_assert_cmphex(in(f, CMD + 7, 1) & 0x40, ==, 0x40);
+    g_autoptr(Error) err = NULL; /* both places are taken */
+    g_assert_null(device_create(m, &ide_hd_type, m->peripheral, "g", bus, &err, "drive", "n2", NULL));
+    g_assert_nonnull(strstr(error_text(err), "unit 1 of bus 'ide.0' is in use by 'e'"));
 }
 
 static void test_identify(Fixture *f, gconstpointer data)
@@ -251,8 +281,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*fn)(Fixture *f, gconstpointer data);
-    } tests[] = { { "identify", test_identify }, { "pio", test_pio },     { "dma", test_dma },
-                  { "reset", test_reset },       { "state", test_state }, { "storm", test_storm } };
+    } tests[] = {
+        { "cable", test_cable }, { "identify", test_identify }, { "pio", test_pio },     { "dma", test_dma },
+        { "reset", test_reset }, { "state", test_state },       { "storm", test_storm },
+    };
     g_test_init(&argc, &argv, NULL);
     role_become_main();
     drive_register();

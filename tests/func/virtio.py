@@ -20,11 +20,12 @@ sleep 1
 test $(cat /sys/block/vda/size) = 131072
 echo serial $(cat /sys/block/vda/serial)
 grep virtio /proc/interrupts
-dd if=/dev/zero bs=1M count=8 | tr '\\000' 'R' > /tmp/data
-cat /bin/busybox >> /tmp/data
-sha1sum < /tmp/data
-size=$(stat -c %%s /tmp/data)
-dd if=/tmp/data of=/dev/vda bs=64k seek=16 conv=fsync
+f=$(mktemp)
+dd if=/dev/zero bs=1M count=8 | tr '\\000' 'R' > $f
+cat /bin/busybox >> $f
+sha1sum < $f
+size=$(stat -c %%s $f)
+dd if=$f of=/dev/vda bs=64k seek=16 conv=fsync
 echo 3 > /proc/sys/vm/drop_caches
 dd if=/dev/vda bs=64k skip=16 2>/dev/null | head -c $size | sha1sum
 dd if=/dev/zero of=/dev/vda bs=512 seek=5 count=1 conv=fsync

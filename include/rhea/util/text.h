@@ -17,6 +17,9 @@ char *text_from_size(uint64_t bytes); /* "2 GiB"; g_free */
 /* on/yes/true, off/no/false. */
 bool text_to_bool(const char *s, bool *out, Error **errp);
 
+/* What names a thing in options, messages and paths: a letter, then letters, digits, '-', '.', '_'. */
+bool text_is_id(const char *s);
+
 /* The name in the NULL-terminated list nearest to `word` by edit distance, NULL if none is near. */
 const char *text_nearest(const char *word, const char *const *names);
 /* Adds the hint "did you mean 'NAME'?" to *errp when there is a near one. */

@@ -141,6 +141,32 @@ void bt_run(BlockTest *t, void (*fn)(void *opaque), void *opaque)
     co_run_sync(t->loop, fn, opaque);
 }
 
+typedef struct CheckCall {
+    BlockNode *n;
+    BlockCheck *res;
+    unsigned fix;
+    int r;
+} CheckCall;
+
+static void check_say(void *opaque, const char *text)
+{
+    g_test_message("%s", text);
+}
+
+static void check_body(void *opaque)
+{
+    CheckCall *k = opaque;
+    k->r = k->n->driver->format->check(k->n, k->res, k->fix, NULL);
+}
+
+int bt_check(BlockTest *t, BlockNode *n, unsigned fix, BlockCheck *res)
+{
+    *res = (BlockCheck){ .say = check_say };
+    CheckCall k = { .n = n, .res = res, .fix = fix };
+    bt_run(t, check_body, &k);
+    return k.r;
+}
+
 int bt_read(BlockClient *c, int64_t off, void *buf, size_t len)
 {
     return call((Call){ .kind = READ, .c = c, .off = off, .buf = buf, .len = (int64_t)len });

@@ -35,6 +35,10 @@ void bt_check_bytes(BlockClient *c, int64_t off, size_t len, uint8_t byte);
 /* Runs fn as a coroutine and waits for it. */
 void bt_run(BlockTest *t, void (*fn)(void *opaque), void *opaque);
 
+/* The image's check as `rhea-img check` runs it; what it says becomes test messages. fix: BLOCK_FIX_*.
+ * < 0: -errno. */
+int bt_check(BlockTest *t, BlockNode *n, unsigned fix, BlockCheck *res);
+
 /* Random reads, writes, zeroes, discards and flushes, up to 8 at a time on ranges that do not overlap,
  * against a flat copy. `before` is what the disk held (its size long), or NULL for zeros. A discarded range
  * may hold anything afterwards when !discard_zeroes. The final content is compared; the caller may go on

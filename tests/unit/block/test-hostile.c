@@ -123,23 +123,6 @@ static void test_loop(BlockTest *t, gconstpointer data)
         t, "{'driver': 'qcow2', 'backing': null, 'file': {'driver': 'file', 'filename': '%s'}}", path));
 }
 
-static void say(void *opaque, const char *text)
-{
-    g_test_message("%s", text);
-}
-
-typedef struct CheckCall {
-    BlockNode *n;
-    BlockCheck res;
-    unsigned fix;
-} CheckCall;
-
-static void check_body(void *opaque)
-{
-    CheckCall *k = opaque;
-    k->n->driver->format->check(k->n, &k->res, k->fix, NULL);
-}
-
 /* Random damage anywhere: opening, reading, writing, checking and repairing never crash; a repaired image is
  * clean. */
 static void test_damage(BlockTest *t, gconstpointer data)
@@ -183,18 +166,19 @@ static void test_damage(BlockTest *t, gconstpointer data)
         opened++;
         size_t some = (size_t)MIN(block_size(n), (int64_t)IMG);
         bt_read(c, 0, buf, some);
-        CheckCall k = { .n = n, .res = { .say = say } };
+        unsigned fix = 0;
         if (i & 1) {
             bt_write(c, 0, buf, some / 2, 0);
             bt_discard(c, 0, (int64_t)some / 4);
             bt_flush(c);
         } else {
-            k.fix = BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS;
+            fix = BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS;
         }
-        bt_run(t, check_body, &k);
+        BlockCheck res;
+        bt_check(t, n, fix, &res);
         block_client_free(c);
         block_unref(n);
-        repaired += k.fix && !k.res.corruptions && !k.res.check_errors;
+        repaired += fix && !res.corruptions && !res.check_errors;
     }
     g_test_message("%u could be opened, %u were repaired", opened, repaired);
     g_assert_cmpuint(opened, >, 0);
@@ -208,8 +192,8 @@ static void test_corrupt_bit(BlockTest *t, gconstpointer data)
     g_autoptr(Error) err = NULL;
     g_assert_null(block_client_new(n, "x", BLOCK_PERM_WRITE, BLOCK_PERM_READ, &err));
     g_assert_nonnull(strstr(error_text(err), "marked as corrupt"));
-    CheckCall k = { .n = n, .fix = BLOCK_FIX_ERRORS };
-    bt_run(t, check_body, &k);
+    BlockCheck res;
+    g_assert_cmpint(bt_check(t, n, BLOCK_FIX_ERRORS, &res), ==, 0);
     BlockClient *c = block_client_new(n, "x", BLOCK_PERM_WRITE, BLOCK_PERM_READ, &error_abort_slot);
     block_client_free(c);
     block_unref(n);

@@ -201,24 +201,6 @@ static void disk_apply(Disk *d, const Op *op)
     }
 }
 
-typedef struct CheckCall {
-    BlockNode *n;
-    BlockCheck res;
-    unsigned fix;
-    int r;
-} CheckCall;
-
-static void say(void *opaque, const char *text)
-{
-    g_test_message("%s", text);
-}
-
-static void check_body(void *opaque)
-{
-    CheckCall *k = opaque;
-    k->r = k->n->driver->format->check(k->n, &k->res, k->fix, NULL);
-}
-
 static unsigned leaks_seen;
 
 static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, unsigned cut)
@@ -229,12 +211,12 @@ static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, un
     g_assert_cmpint(write(fd, d->data, (size_t)d->size), ==, d->size);
     close(fd);
     BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
-    CheckCall k = { .n = block_client_node(c), .res = { .say = say }, .fix = lazy ? 3 : 0 };
-    bt_run(t, check_body, &k);
-    if (k.r < 0 || k.res.corruptions || k.res.check_errors) {
-        g_error("cut %u: %" PRId64 " corruptions", cut, k.res.corruptions);
+    BlockCheck res;
+    int r = bt_check(t, block_client_node(c), lazy ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : 0, &res);
+    if (r < 0 || res.corruptions || res.check_errors) {
+        g_error("cut %u: %" PRId64 " corruptions", cut, res.corruptions);
     }
-    leaks_seen += k.res.leaks > 0;
+    leaks_seen += res.leaks > 0;
     if (flushed) {
         g_autofree uint8_t *now = g_malloc(SIZE);
         g_assert_cmpint(bt_read(c, 0, now, SIZE), ==, 0);

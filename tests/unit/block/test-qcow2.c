@@ -8,30 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct CheckCall {
-    BlockNode *n;
-    BlockCheck res;
-    unsigned fix;
-    int r;
-} CheckCall;
-
-static void say(void *opaque, const char *text)
-{
-    g_test_message("%s", text);
-}
-
-static void check_body(void *opaque)
-{
-    CheckCall *k = opaque;
-    k->r = k->n->driver->format->check(k->n, &k->res, k->fix, &error_abort_slot);
-}
-
 static BlockCheck check(BlockTest *t, BlockNode *n, unsigned fix)
 {
-    CheckCall k = { .n = n, .fix = fix, .res = { .say = say } };
-    bt_run(t, check_body, &k);
-    g_assert_cmpint(k.r, ==, 0);
-    return k.res;
+    BlockCheck res;
+    g_assert_cmpint(bt_check(t, n, fix, &res), ==, 0);
+    return res;
 }
 
 static void check_clean(BlockTest *t, BlockNode *n)

@@ -94,6 +94,19 @@ static void test_bool(void)
     error_free(err);
 }
 
+static void test_id(void)
+{
+    static const char *const good[] = { "a", "Z", "disk0", "a-b.c_d", "v9-" };
+    static const char *const bad[] = { "", "0", "9a", "-a", "_a", ".", "a b", "a/b", "a,b", "a=b",
+                                       "\303\244", "a\303\244", "#block000" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(good); i++) {
+        g_assert_true(text_is_id(good[i]));
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_assert_false(text_is_id(bad[i]));
+    }
+}
+
 static void test_nearest(void)
 {
     static const char *const names[] = { "chardev", "drive", "driver", "netdev", "bus", NULL };
@@ -118,6 +131,7 @@ int main(int argc, char **argv)
     g_test_add_func("/text/sizes", test_sizes);
     g_test_add_func("/text/from-size", test_from_size);
     g_test_add_func("/text/bool", test_bool);
+    g_test_add_func("/text/id", test_id);
     g_test_add_func("/text/nearest", test_nearest);
     return g_test_run();
 }
