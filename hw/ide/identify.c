@@ -8,63 +8,64 @@
 
 #include <string.h>
 
-static void put_word(uint8_t *buf, unsigned word, unsigned v)
+void ide_put_word(uint8_t *buf, unsigned word, unsigned v)
 {
     buf[2 * word] = (uint8_t)v;
     buf[2 * word + 1] = (uint8_t)(v >> 8);
 }
 
 /* Text has its bytes swapped and is padded with blanks (8.15.7). */
-static void put_text(uint8_t *buf, unsigned word, unsigned words, const char *s)
+void ide_put_text(uint8_t *buf, unsigned word, unsigned words, const char *s)
 {
     for (unsigned i = 0; i < 2 * words; i++) {
         buf[2 * word + (i ^ 1)] = *s ? (uint8_t)*s++ : ' ';
     }
 }
 
-void ide_identify_disk(const IdeDrive *d, uint8_t *b)
+void ide_identify_disk(const IdeDisk *k, uint8_t *b)
 {
-    uint64_t cyls = MIN(d->sectors / (IDE_HEADS * IDE_SPT), (uint64_t)IDE_MAX_CYLS);
-    uint64_t chs = cyls * IDE_HEADS * IDE_SPT, lba28 = MIN(d->sectors, IDE_LBA28_MAX);
-    unsigned ratio = (unsigned)__builtin_ctz(d->physical_block / IDE_SECTOR);
+    uint64_t cyls = MIN(k->sectors / (IDE_HEADS * IDE_SPT), (uint64_t)IDE_MAX_CYLS);
+    uint64_t chs = cyls * IDE_HEADS * IDE_SPT, lba28 = MIN(k->sectors, IDE_LBA28_MAX);
+    unsigned ratio = (unsigned)__builtin_ctz(k->physical_block / IDE_SECTOR);
     memset(b, 0, IDE_SECTOR);
-    put_word(b, 0, 0x0040);
-    put_word(b, 1, (unsigned)cyls);
-    put_word(b, 3, IDE_HEADS);
-    put_word(b, 6, IDE_SPT);
-    put_text(b, 10, 10, d->serial);
-    put_text(b, 23, 4, d->ver);
-    put_text(b, 27, 20, d->model);
-    put_word(b, 47, 0x8000 | IDE_MULTIPLE);
-    put_word(b, 48, 1);
-    put_word(b, 49, 0x0f00); /* DMA, LBA, IORDY */
-    put_word(b, 50, 0x4000);
-    put_word(b, 51, 0x0200);
-    put_word(b, 52, 0x0200);
-    put_word(b, 53, 7);
-    put_word(b, 54, (unsigned)cyls);
-    put_word(b, 55, d->heads);
-    put_word(b, 56, d->spt);
-    put_word(b, 57, (unsigned)chs);
-    put_word(b, 58, (unsigned)(chs >> 16));
-    put_word(b, 59, d->multiple ? 0x100 | d->multiple : 0);
-    put_word(b, 60, (unsigned)lba28);
-    put_word(b, 61, (unsigned)(lba28 >> 16));
-    put_word(b, 63, 7 | (d->dma_mode >> 3 == 4 ? 0x100u << (d->dma_mode & 7) : 0));
-    put_word(b, 64, 3); /* PIO 3 and 4 */
+    ide_put_word(b, 0, 0x0040);
+    ide_put_word(b, 1, (unsigned)cyls);
+    ide_put_word(b, 3, IDE_HEADS);
+    ide_put_word(b, 6, IDE_SPT);
+    ide_put_text(b, 10, 10, k->d.serial);
+    ide_put_text(b, 23, 4, k->d.ver);
+    ide_put_text(b, 27, 20, k->d.model);
+    ide_put_word(b, 47, 0x8000 | IDE_MULTIPLE);
+    ide_put_word(b, 48, 1);
+    ide_put_word(b, 49, 0x0f00); /* DMA, LBA, IORDY */
+    ide_put_word(b, 50, 0x4000);
+    ide_put_word(b, 51, 0x0200);
+    ide_put_word(b, 52, 0x0200);
+    ide_put_word(b, 53, 7);
+    ide_put_word(b, 54, (unsigned)cyls);
+    ide_put_word(b, 55, k->heads);
+    ide_put_word(b, 56, k->spt);
+    ide_put_word(b, 57, (unsigned)chs);
+    ide_put_word(b, 58, (unsigned)(chs >> 16));
+    ide_put_word(b, 59, k->multiple ? 0x100 | k->multiple : 0);
+    ide_put_word(b, 60, (unsigned)lba28);
+    ide_put_word(b, 61, (unsigned)(lba28 >> 16));
+    ide_put_word(b, 63, 7 | (k->d.dma_mode >> 3 == 4 ? 0x100u << (k->d.dma_mode & 7) : 0));
+    ide_put_word(b, 64, 3); /* PIO 3 and 4 */
     for (unsigned w = 65; w <= 68; w++) {
-        put_word(b, w, 120);
+        ide_put_word(b, w, 120);
     }
-    put_word(b, 80, 0x7e);   /* ATA-1 to ATA/ATAPI-6 */
-    put_word(b, 82, 0x4020); /* NOP, write cache */
-    put_word(b, 83, 0x7400); /* FLUSH CACHE, FLUSH CACHE EXT, 48-bit */
-    put_word(b, 84, 0x4040); /* FUA writes */
-    put_word(b, 85, 0x4000 | (d->write_cache ? 0x20 : 0));
-    put_word(b, 86, 0x3400);
-    put_word(b, 87, 0x4040);
-    put_word(b, 88, 0x07 | (d->dma_mode >> 3 == 8 ? 0x100u << (d->dma_mode & 7) : 0)); /* Ultra DMA 0 to 2 */
+    ide_put_word(b, 80, 0x7e);   /* ATA-1 to ATA/ATAPI-6 */
+    ide_put_word(b, 82, 0x4020); /* NOP, write cache */
+    ide_put_word(b, 83, 0x7400); /* FLUSH CACHE, FLUSH CACHE EXT, 48-bit */
+    ide_put_word(b, 84, 0x4040); /* FUA writes */
+    ide_put_word(b, 85, 0x4000 | (k->write_cache ? 0x20 : 0));
+    ide_put_word(b, 86, 0x3400);
+    ide_put_word(b, 87, 0x4040);
+    ide_put_word(b, 88,
+                 0x07 | (k->d.dma_mode >> 3 == 8 ? 0x100u << (k->d.dma_mode & 7) : 0)); /* Ultra DMA 0 to 2 */
     for (unsigned w = 0; w < 4; w++) {
-        put_word(b, 100 + w, (unsigned)(d->sectors >> (16 * w)) & 0xffff);
+        ide_put_word(b, 100 + w, (unsigned)(k->sectors >> (16 * w)) & 0xffff);
     }
-    put_word(b, 106, 0x4000 | (ratio ? 0x2000 | ratio : 0));
+    ide_put_word(b, 106, 0x4000 | (ratio ? 0x2000 | ratio : 0));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-ide.c - the PIIX3's IDE function and its disks by the registers (hw/ide/ide-hd.c,
- * identify.c, piix.c), and their places on the cable (cable.c):
+ * tests/device/test-ide.c - the PIIX3 IDE function and its disks by the registers (hw/ide/channel.c, drive.c,
+ * ide-hd.c, identify.c, piix.c), and their places on the cable (cable.c):
  * ATA/ATAPI-6 chapters 7 to 9, 290550 2.7. Threads: the test's main thread.
  */
 #include "pctest.h"
