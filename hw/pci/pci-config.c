@@ -3,10 +3,12 @@
  *
  * Models: PCI Local Bus Specification 3.0: 6.2 (register access rules), 6.2.5 (base addresses and their
  *         sizing), 2.2.6 and 6.2.4 (interrupt pins), 6.2.2 (INTx disable, interrupt status).
- * Does not model: type 1 headers, parity and master-abort status of CPU accesses.
+ *         Configuration cycles find their bus by the numbers in bridges (PCI-to-PCI Bridge 1.2, 3.1.2.1).
+ * Does not model: parity and master-abort status of CPU accesses.
  * Threads: a cycle runs in the domain of the function it names; remapping a BAR takes the topology lock.
  */
 #include "pci_internal.h"
+#include "rhea/hw/pcie.h"
 #include "rhea/system/machine.h"
 
 static uint32_t pci_bar_flags(const PciBarDesc *d)
@@ -136,7 +138,9 @@ void pci_intx_update(PciFunc *f)
     f->config[PCI_STATUS] =
         (f->config[PCI_STATUS] & ~PCI_STATUS_INTX) | (f->intx_level ? PCI_STATUS_INTX : 0);
     bool out = f->intx_level && !(pci_le16(f->config + PCI_COMMAND) & PCI_CMD_INTX_OFF);
-    if (f->bus->host_ops) {
+    if (f->bridge) {
+        pci_bridge_own_pin(f, f->ops->intx_pin - 1, out);
+    } else if (f->bus->host_ops) {
         f->bus->host_ops->set_intx(f->bus->host, f->devfn, f->ops->intx_pin - 1, out);
     }
 }
@@ -150,6 +154,21 @@ static void pci_intx_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
 
 const IrqSinkOps pci_intx_sink = { .set = pci_intx_set };
 
+/* A bridge without bus mastering forwards no requests from behind it (PCI-to-PCI Bridge 1.2, 3.2.4.3). */
+void pci_master_update(PciFunc *f)
+{
+    const PciBridge *up = f->bus->bridge;
+    bool on = (pci_le16(f->config + PCI_COMMAND) & PCI_CMD_MASTER) &&
+              (!up || __atomic_load_n(&pci_func(up->dev)->bus_master, __ATOMIC_RELAXED));
+    __atomic_store_n(&f->bus_master, on, __ATOMIC_RELAXED);
+    for (unsigned devfn = 0; f->bridge && devfn < 8u * f->bridge->secondary->n_slots; devfn++) {
+        Device *d = rcu_get(&f->bridge->secondary->slot[devfn]);
+        if (d) {
+            pci_master_update(pci_func(d));
+        }
+    }
+}
+
 static void pci_header_written(PciFunc *f, unsigned off, unsigned len)
 {
     unsigned end = off + len;
@@ -157,7 +176,7 @@ static void pci_header_written(PciFunc *f, unsigned off, unsigned len)
     bool bar = off < PCI_BAR0 + 4 * PCI_BARS && end > PCI_BAR0;
     bool rom = off < PCI_ROM + 4 && end > PCI_ROM;
     if (cmd) {
-        f->bus_master = f->config[PCI_COMMAND] & PCI_CMD_MASTER;
+        pci_master_update(f);
         pci_intx_update(f);
     }
     if (cmd || bar || rom) {
@@ -182,15 +201,39 @@ static void pci_func_write(PciFunc *f, unsigned off, uint32_t val, unsigned len)
     }
     pci_header_written(f, off, len);
     pci_msix_control_written(f, off, len);
+    pci_msi_written(f, off, len);
+    if (f->bridge) {
+        pci_bridge_written(f, off, len);
+    }
     if (f->ops->config_written) {
         f->ops->config_written(f->dev, off, len);
     }
 }
 
+/* The bus of that number at or behind b; each step goes behind the bridge whose range holds it. */
+static PciBus *pci_bus_numbered(PciBus *b, unsigned number)
+{
+    while (b && __atomic_load_n(&b->number, __ATOMIC_RELAXED) != number) {
+        PciBus *next = NULL;
+        for (unsigned devfn = 0; devfn < 8u * b->n_slots && !next; devfn++) {
+            Device *d = rcu_get(&b->slot[devfn]);
+            PciBus *s = d && pci_func(d)->bridge ? pci_func(d)->bridge->secondary : NULL;
+            unsigned first = s ? __atomic_load_n(&s->number, __ATOMIC_RELAXED) : 0;
+            if (first && number >= first && number <= __atomic_load_n(&s->subordinate, __ATOMIC_RELAXED)) {
+                next = s;
+            }
+        }
+        b = next;
+    }
+    return b;
+}
+
 static Device *pci_resolve(PciBus *b, unsigned bdf, unsigned off, unsigned len)
 {
-    bool ok = (len == 1 || len == 2 || len == 4) && off < PCI_CONFIG_SIZE && len <= PCI_CONFIG_SIZE - off;
-    return ok && (bdf >> 8) == b->number ? rcu_get(&b->slot[bdf & 0xff]) : NULL;
+    bool ok = (len == 1 || len == 2 || len == 4) && off < PCIE_CONFIG_SIZE && len <= PCIE_CONFIG_SIZE - off;
+    b = ok ? pci_bus_numbered(b, bdf >> 8) : NULL;
+    Device *d = b ? rcu_get(&b->slot[bdf & 0xff]) : NULL;
+    return d && off + len > PCI_CONFIG_SIZE && !pci_func(d)->express_cap ? NULL : d;
 }
 
 /* Holds the function's domain unless this thread does already. */

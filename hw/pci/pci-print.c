@@ -6,6 +6,7 @@
  * Threads: takes each function's domain for the time of its lines.
  */
 #include "pci_internal.h"
+#include "rhea/hw/pcie.h"
 #include "rhea/system/machine.h"
 #include <inttypes.h>
 
@@ -74,6 +75,19 @@ static void pci_print_bars(const PciFunc *f, GString *out)
     }
 }
 
+static void pci_print_bridge(const PciFunc *f, GString *out)
+{
+    static const char *const names[] = { "memory", "prefetchable memory", "IO" };
+    g_string_append_printf(out, "      BUS %u.\n      secondary bus %u.\n      subordinate bus %u.\n",
+                           f->config[PCI_PRIMARY], f->config[PCI_SECONDARY], f->config[PCI_SUBORDINATE]);
+    for (unsigned k = 0; k < PCI_BRIDGE_WINDOWS; k++) {
+        hwaddr base, limit;
+        pci_bridge_window(f->bridge, k, &base, &limit);
+        g_string_append_printf(out, "      %s range [0x%08" PRIx64 ", 0x%08" PRIx64 "]\n", names[k], base,
+                               limit);
+    }
+}
+
 static void pci_print_func(const PciFunc *f, GString *out)
 {
     unsigned class = pci_le16(f->config + PCI_CLASS);
@@ -87,11 +101,16 @@ static void pci_print_func(const PciFunc *f, GString *out)
     }
     g_string_append_printf(out, ": PCI device %04x:%04x\n", pci_le16(f->config),
                            pci_le16(f->config + PCI_DEVICE_ID));
-    g_string_append_printf(out, "      PCI subsystem %04x:%04x\n", pci_le16(f->config + PCI_SUBVENDOR),
-                           pci_le16(f->config + PCI_SUBDEVICE));
+    if (!f->bridge) {
+        g_string_append_printf(out, "      PCI subsystem %04x:%04x\n", pci_le16(f->config + PCI_SUBVENDOR),
+                               pci_le16(f->config + PCI_SUBDEVICE));
+    }
     if (f->config[PCI_INT_PIN]) {
         g_string_append_printf(out, "      IRQ %u, pin %c\n", f->config[PCI_INT_LINE],
                                'A' + f->config[PCI_INT_PIN] - 1);
+    }
+    if (f->bridge) {
+        pci_print_bridge(f, out);
     }
     pci_print_bars(f, out);
     g_string_append_printf(out, "      id \"%s\"\n", f->dev->id ? f->dev->id : "");

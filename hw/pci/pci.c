@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * hw/pci/pci.c - the conventional PCI bus: who sits where, what a function looks like after reset.
+ * hw/pci/pci.c - the PCI bus: who sits where, what a function looks like after reset.
  *
- * Models: PCI Local Bus Specification 3.0, chapter 6 (type 00h header, capability list, expansion ROM).
- * Does not model: bridges and further bus numbers, hot-plug, 66 MHz and power states.
+ * Models: PCI Local Bus Specification 3.0, chapter 6 (type 00h header, capability list, expansion ROM). Type
+ *         01h: bridge.c; PCI Express: pcie.c.
+ * Does not model: hot-plug, 66 MHz and power states.
  * Threads: places are given and taken on the main loop; configuration space belongs to the function's
  * domain; bus->slot[] is published by RCU so that configuration cycles need no bus lock.
  */
 #include "pci_internal.h"
+#include "rhea/hw/pcie.h"
 #include "rhea/system/machine.h"
 
 static const Prop pci_child_props[] = {
@@ -75,7 +77,7 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
 {
     PciFunc *f = pci_func(dev);
     if (f->addr_prop < 0) {
-        for (unsigned slot = b->first_free; slot < 32; slot++) {
+        for (unsigned slot = b->first_free; slot < b->n_slots; slot++) {
             if (pci_slot_empty(b, slot)) {
                 *devfn = PCI_DEVFN(slot, 0);
                 return true;
@@ -88,6 +90,12 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
         return false;
     }
     *devfn = f->addr_prop;
+    if (*devfn >> 3 >= b->n_slots && *devfn <= 255) {
+        error_set(errp, "PCI address %02x.%x: bus '%s' belongs to a PCI Express port and has slot 0 only",
+                  *devfn >> 3, *devfn & 7, b->bus->name);
+        error_hint(errp, "use addr=0, or give every device a pcie-root-port of its own");
+        return false;
+    }
     Device *holder = *devfn < 256 ? b->slot[*devfn] : NULL;
     if (*devfn > 255 || holder) {
         g_autoptr(GString) who = g_string_new(NULL);
@@ -111,8 +119,10 @@ static void pci_init_header(PciFunc *f)
     c[PCI_CLASS_PROG] = o->class_code;
     pci_put16(c + PCI_CLASS, o->class_code >> 8);
     c[PCI_HEADER_TYPE] = o->header_type | (f->multifunction ? PCI_HEADER_MULTI : 0);
-    pci_put16(c + PCI_SUBVENDOR, o->subvendor ? o->subvendor : f->bus->subvendor);
-    pci_put16(c + PCI_SUBDEVICE, o->subvendor ? o->subdevice : f->bus->subdevice);
+    if (o->header_type != PCI_HEADER_BRIDGE) {
+        pci_put16(c + PCI_SUBVENDOR, o->subvendor ? o->subvendor : f->bus->subvendor);
+        pci_put16(c + PCI_SUBDEVICE, o->subvendor ? o->subdevice : f->bus->subdevice);
+    }
     c[PCI_INT_PIN] = o->intx_pin;
     pci_put16(f->wmask + PCI_COMMAND,
               PCI_CMD_IO | PCI_CMD_MEM | PCI_CMD_MASTER | PCI_CMD_PARITY | PCI_CMD_SERR | PCI_CMD_INTX_OFF);
@@ -196,7 +206,10 @@ static bool pci_attach(Bus *bus, Device *dev, Error **errp)
 {
     PciBus *b = bus->impl;
     PciFunc *f = pci_func(dev);
-    if (!pci_bars_setup(f, errp) || !pci_load_rom(f, errp)) {
+    bool port = b->express && b->bridge;
+    if (!pci_bars_setup(f, errp) || !pci_load_rom(f, errp) ||
+        (port && f->ops->express && !f->express_cap &&
+         !pcie_add_capability(dev, PCIE_ENDPOINT, 0, 0, errp))) {
         pci_bars_fini(f);
         return false;
     }
@@ -205,6 +218,9 @@ static bool pci_attach(Bus *bus, Device *dev, Error **errp)
         irq_connect(f->intx, &pci_intx_sink, f, f->ops->intx_pin - 1);
     }
     rcu_publish(&b->slot[f->devfn], dev);
+    if (b->bridge) {
+        pcie_link_update(pci_func(b->bridge->dev));
+    }
     return true;
 }
 
@@ -214,6 +230,9 @@ static void pci_detach(Bus *bus, Device *dev)
     PciFunc *f = pci_func(dev);
     if (b->slot[f->devfn] == dev) {
         rcu_publish(&b->slot[f->devfn], (Device *)NULL);
+        if (b->bridge) {
+            pcie_link_update(pci_func(b->bridge->dev));
+        }
     }
     f->intx_level = false;
     pci_intx_update(f);
@@ -229,7 +248,12 @@ static void pci_child_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     }
     f->config[PCI_STATUS] &= ~PCI_STATUS_INTX;
     pci_msix_reset(f);
-    f->bus_master = false;
+    pci_msi_reset(f);
+    pcie_reset(f);
+    if (f->bridge) {
+        pci_bridge_reset(f);
+    }
+    __atomic_store_n(&f->bus_master, false, __ATOMIC_RELAXED);
     f->intx_level = false;
 }
 
@@ -237,6 +261,9 @@ static void pci_child_reset_done(Device *dev)
 {
     PciFunc *f = pci_func(dev);
     pci_bars_update(f);
+    if (f->bridge) {
+        pci_bridge_sync(f);
+    }
     pci_intx_update(f);
 }
 
@@ -250,17 +277,41 @@ static bool pci_post_load(void *opaque, Error **errp)
         return error_set(errp, "saved PCI function %04x:%04x is not this device (%04x:%04x)", pci_le16(c),
                          pci_le16(c + PCI_DEVICE_ID), f->ops->vendor, f->ops->device);
     }
-    f->bus_master = c[PCI_COMMAND] & PCI_CMD_MASTER;
+    pci_master_update(f);
     pci_bars_update(f);
+    pcie_link_update(f);
+    if (f->bridge) {
+        pci_bridge_sync(f);
+    }
     pci_intx_update(f);
     return true;
 }
 
+static bool pci_has_extended(const void *opaque)
+{
+    return ((const PciFunc *)opaque)->express_cap;
+}
+
+static const VmField pci_extended_fields[] = {
+    { .name = "config",
+      .kind = VM_BYTES_,
+      .offset = offsetof(PciFunc, config) + PCI_CONFIG_SIZE,
+      .count = PCIE_CONFIG_SIZE - PCI_CONFIG_SIZE },
+    { 0 },
+};
+static const VmState pci_extended_state = {
+    .name = "pci-extended", .version = 1, .oldest = 1, .fields = pci_extended_fields,
+    .needed = pci_has_extended,
+};
+static const VmState *const pci_child_optional[] = { &pci_extended_state, NULL };
 static const VmField pci_child_fields[] = {
-    VM_U8_ARRAY(PciFunc, config), VM_BOOL(PciFunc, intx_level), { 0 },
+    { .name = "config", .kind = VM_BYTES_, .offset = offsetof(PciFunc, config), .count = PCI_CONFIG_SIZE },
+    VM_BOOL(PciFunc, intx_level),
+    { 0 },
 };
 static const VmState pci_child_state = {
-    .name = "pci-function", .version = 1, .oldest = 1, .fields = pci_child_fields, .post_load = pci_post_load,
+    .name = "pci-function", .version = 1, .oldest = 1, .fields = pci_child_fields,
+    .optional = pci_child_optional, .post_load = pci_post_load,
 };
 
 static void pci_describe_child(Device *dev, GString *out, int indent)
@@ -295,6 +346,8 @@ PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion 
     b->io = io;
     b->host_ops = ops;
     b->host = host;
+    b->subordinate = 255;
+    b->n_slots = 32;
     b->subvendor = 0x1af4; /* what drivers of emulated devices look for */
     b->subdevice = 0x1100;
     b->bus = bus_new(&pci_bus_type, bridge, name, b);

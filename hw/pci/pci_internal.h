@@ -25,13 +25,24 @@ enum {
     PCI_CAP_PTR = 0x34,
     PCI_INT_LINE = 0x3c,
     PCI_INT_PIN = 0x3d,
+    /* PCI-to-PCI Bridge 1.2, figure 3-1 (type 01h header) */
+    PCI_PRIMARY = 0x18,
+    PCI_SECONDARY = 0x19,
+    PCI_SUBORDINATE = 0x1a,
+    PCI_IO_BASE = 0x1c,
+    PCI_SEC_STATUS = 0x1e,
+    PCI_MEM_BASE = 0x20,
+    PCI_PREF_BASE = 0x24,
+    PCI_PREF_BASE_HI = 0x28,
+    PCI_PREF_LIMIT_HI = 0x2c,
+    PCI_BRIDGE_CTL = 0x3e,
     PCI_HEADER_END = 0x40,
 };
 enum {
     PCI_CMD_IO = 1 << 0, PCI_CMD_MEM = 1 << 1, PCI_CMD_MASTER = 1 << 2, PCI_CMD_PARITY = 1 << 6,
     PCI_CMD_SERR = 1 << 8, PCI_CMD_INTX_OFF = 1 << 10,
     PCI_STATUS_INTX = 1 << 3, PCI_STATUS_CAPS = 1 << 4, PCI_STATUS_W1C = 0xf900,
-    PCI_HEADER_MULTI = 0x80,
+    PCI_HEADER_MULTI = 0x80, PCI_HEADER_BRIDGE = 1, PCI_BRIDGE_RESET = 1 << 6,
     PCI_BAR_IS_IO = 1, PCI_BAR_IS_64 = 4, PCI_BAR_IS_PREFETCH = 8, PCI_ROM_ENABLE = 1,
 };
 
@@ -46,10 +57,22 @@ bool pci_bars_setup(PciFunc *f, Error **errp); /* windows and masks from the exp
 void pci_bars_update(PciFunc *f);       /* map what the command and base registers say */
 void pci_bars_fini(PciFunc *f);
 void pci_intx_update(PciFunc *f);
+void pci_master_update(PciFunc *f);     /* bus_master of this function and of those behind it */
 hwaddr pci_bar_addr(const PciFunc *f, unsigned k);
 
 /* msix.c; nothing for a function without MSI-X */
 void pci_msix_control_written(PciFunc *f, unsigned off, unsigned len);
 void pci_msix_reset(PciFunc *f);
+/* msi.c; nothing for a function without MSI */
+void pci_msi_written(PciFunc *f, unsigned off, unsigned len);
+void pci_msi_reset(PciFunc *f);
+/* pcie.c; nothing for a function without the capability */
+void pcie_reset(PciFunc *f);
+void pcie_link_update(PciFunc *port);   /* is somebody there? */
+/* bridge.c; f->bridge is not NULL */
+void pci_bridge_written(PciFunc *f, unsigned off, unsigned len);
+void pci_bridge_reset(PciFunc *f);
+void pci_bridge_sync(PciFunc *f);       /* numbers, windows and pins as the registers say */
+void pci_bridge_own_pin(PciFunc *f, unsigned pin, bool level);
 
 #endif

@@ -392,6 +392,7 @@ static const PciOps blk_pci_ops = {
     .class_code = 0x010000,
     .revision = 1,
     .intx_pin = 1,
+    .express = true,
     .bar = { [1] = { PCI_BAR_MEM32 }, [4] = { PCI_BAR_MEM64, true } },
     .config_written = virtio_pci_config_written,
     .config_read = virtio_pci_config_read,

@@ -36,6 +36,7 @@ static bool bridge_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     region_init(&b->pci_mem, dev, "pci", UINT64_MAX); /* as on a board: chipsets alias into it */
     device_map_mem(dev, &b->pci_mem, 0, -1);
     b->pci = pci_bus_new(dev, "pci.0", &b->pci_mem, &m->sysio, NULL, NULL);
+    b->pci->express = true; /* what root ports want; nobody else minds */
     return true;
 }
 
@@ -286,7 +287,9 @@ static uint64_t storm_config(Storm *s, unsigned size, bool write)
 {
     PciFunc *f = pci_func(s->p->dev);
     unsigned len = size > 4 ? 4 : size;
-    unsigned off = (unsigned)g_rand_int_range(s->rand, 0, PCI_CONFIG_SIZE) & ~(len - 1);
+    unsigned off = (unsigned)g_rand_int_range(s->rand, 0, f->express_cap && g_rand_boolean(s->rand)
+                                                           ? PCIE_CONFIG_SIZE
+                                                           : PCI_CONFIG_SIZE) & ~(len - 1);
     s->hits++;
     if (write) {
         pci_config_write(f->bus, f->devfn, off, (uint32_t)storm_value(s), len);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * rhea/hw/pci.h - conventional PCI: functions, BARs, INTx, configuration space (PCI Local Bus 3.0).
+ * rhea/hw/pci.h - PCI: functions, BARs, INTx, configuration space (PCI Local Bus 3.0). Bridges, PCI Express
+ * and MSI: pcie.h, msi.h, msix.h.
  *
  * A PCI device is a DeviceType with bus_type = &pci_bus_type and bus_ops = const PciOps *. Its exported
  * regions go, in order, to the BARs that PciOps.bar[] describes (kind other than PCI_BAR_NONE); exported
@@ -27,7 +28,8 @@ typedef struct PciOps {
     uint32_t class_code; /* 24 bits: class, subclass, prog-if */
     uint8_t revision, header_type;
     uint8_t intx_pin;    /* 0 none, 1 INTA ... 4 INTD */
-    bool no_hotplug, express;
+    bool no_hotplug;
+    bool express; /* behind a PCI Express port it is an Express endpoint; elsewhere a conventional function */
     PciBarDesc bar[PCI_BARS];
     const char *romfile; /* default option ROM, NULL none */
     /* After the core handled a write of [off, off+len); config space holds the masked new value. In the
@@ -45,15 +47,19 @@ typedef struct PciFunc { /* Device.bus_data of PCI devices */
     char *romfile;           /* property */
     int32_t rombar;          /* property: 1 default */
     uint8_t devfn;
-    uint8_t config[PCI_CONFIG_SIZE], wmask[PCI_CONFIG_SIZE], w1cmask[PCI_CONFIG_SIZE];
+    /* What lies above PCI_CONFIG_SIZE can be reached in functions with a PCI Express capability only. */
+    uint8_t config[PCIE_CONFIG_SIZE], wmask[PCIE_CONFIG_SIZE], w1cmask[PCIE_CONFIG_SIZE];
     struct { MemRegion *region; MemRegion window; PciBarDesc desc; uint64_t size; hwaddr at; bool mapped; } bar[PCI_BARS];
     MemRegion rom_window; RamBlock *rom_ram; hwaddr rom_at; bool rom_mapped;
     const PciOps *ops;
     IrqLine *intx;
     bool intx_level;
-    bool bus_master;         /* command bit 2, for DmaContext.enabled */
+    bool bus_master;         /* command bit 2, of all bridges above too; for DmaContext.enabled; atomic */
     DmaContext dma;
     struct PciMsix *msix;    /* rhea/hw/msix.h; NULL: has none */
+    struct PciMsi *msi;      /* rhea/hw/msi.h; NULL: has none */
+    struct PciBridge *bridge; /* rhea/hw/pcie.h; NULL: no bridge */
+    uint8_t express_cap;     /* the PCI Express capability; 0: none */
     uint8_t cap_next;        /* where the next capability goes */
 } PciFunc;
 static inline PciFunc *pci_func(Device *dev) { return dev->bus_data; }
@@ -66,7 +72,10 @@ typedef struct PciHostOps { /* how a host bridge routes what its bus collects */
 struct PciBus {
     Bus *bus;
     Machine *machine;
-    uint8_t number;
+    struct PciBridge *bridge;   /* it lies behind this one; NULL: the root bus, number 0 */
+    uint8_t number, subordinate; /* behind a bridge: its registers; atomic */
+    uint8_t n_slots;            /* 32; 1 behind a PCI Express port */
+    bool express;               /* the root complex's bus, or one behind a port */
     MemRegion *mem, *io;        /* where BARs are mapped */
     Device *slot[256];          /* RCU: by devfn */
     const char *no_hotplug;     /* why a place may not change hands now; NULL: it may */
@@ -78,8 +87,8 @@ struct PciBus {
 /* In the bridge's realize. */
 PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops, void *host);
 
-/* Configuration cycles as a host bridge sees them; resolves under RCU, dispatches in the function's
- * domain. Absent functions read all-ones. len 1, 2, 4. */
+/* Configuration cycles as a host bridge sees them: `bus` is the root; resolves under RCU, dispatches in the
+ * function's domain. Absent functions read all-ones. len 1, 2, 4. off: up to PCIE_CONFIG_SIZE. */
 uint32_t pci_config_read(PciBus *bus, unsigned bdf, unsigned off, unsigned len);
 void pci_config_write(PciBus *bus, unsigned bdf, unsigned off, uint32_t val, unsigned len);
 

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/hw/pcie.h - bridges and PCI Express: secondary buses, the Express capability, memory-mapped
+ * configuration space (ECAM).
+ *
+ * A bridge device embeds a PciBridge and has PciOps.header_type 1; the bus does the rest: numbers, windows,
+ * interrupt pins of what is behind, secondary bus reset. All calls: main loop, in realize.
+ */
+#ifndef RHEA_HW_PCIE_H
+#define RHEA_HW_PCIE_H
+
+#include "rhea/hw/pci.h"
+
+enum { PCI_BRIDGE_MEM, PCI_BRIDGE_PREF, PCI_BRIDGE_IO, PCI_BRIDGE_WINDOWS };
+
+typedef struct PciBridge {
+    Device *dev;
+    PciBus *secondary;
+    MemRegion mem, io;                     /* what the devices behind it see */
+    MemRegion window[PCI_BRIDGE_WINDOWS];  /* parts of these, in the bus above */
+    pthread_mutex_t lock;                  /* guards what follows */
+    uint64_t behind[4][4];                 /* by pin of this bridge: a bit for each function behind it */
+    bool own[4];                           /* what the bridge itself asks for */
+} PciBridge;
+
+/* Makes the secondary bus: named as the bridge's id, else `name`. express: a PCI Express port, with one slot. */
+bool pci_bridge_init(PciBridge *b, Device *dev, const char *name, bool express, Error **errp);
+/* What the registers say; base > limit: closed. */
+void pci_bridge_window(const PciBridge *b, unsigned k, hwaddr *base, hwaddr *limit);
+
+typedef enum PcieKind { PCIE_ENDPOINT = 0, PCIE_ROOT_PORT = 4 } PcieKind; /* PCI Express Base 3.0, table 7-11 */
+/* Also makes the function's extended configuration space reachable. port, slot: of a port only. */
+bool pcie_add_capability(Device *dev, PcieKind kind, unsigned port, unsigned slot, Error **errp);
+
+/* PCI Express Base 3.0, 7.2.2: 1 MiB for each bus. The owner maps `region` and may make it smaller. */
+typedef struct PcieEcam {
+    MemRegion region;
+    PciBus *bus;
+} PcieEcam;
+enum { PCIE_ECAM_SIZE = 256 << 20 };
+void pcie_ecam_init(PcieEcam *e, Device *owner, PciBus *root);
+
+#endif
