@@ -17,6 +17,7 @@ const TypeDesc type_size = { .name = "size", .kind = TYPE_SIZE, .size = sizeof(u
 const TypeDesc type_number = { .name = "number", .kind = TYPE_NUMBER, .size = sizeof(double) };
 const TypeDesc type_string = { .name = "str", .kind = TYPE_STRING, .size = sizeof(char *) };
 const TypeDesc type_any = { .name = "any", .kind = TYPE_ANY, .size = sizeof(Json *) };
+const TypeDesc type_null = { .name = "null", .kind = TYPE_NULL };
 
 typedef struct ListValue { /* the layout of every generated list */
     void *items;
@@ -165,8 +166,10 @@ static bool decode_text(const Decoder *d, const Path *path, const FieldDesc *f, 
         *(char **)out = g_strdup(text);
         return true;
     case TYPE_ANY:
+    case TYPE_ALTERNATE:
         *(Json **)out = json_new_string(text);
         return true;
+    case TYPE_NULL: return decode_fail(d, path, t, "must be null, not '%s'", text);
     case TYPE_STRUCT:
     case TYPE_UNION:
         return decode_fail(d, path, t, "is a group: give its members as 'NAME.MEMBER=VALUE', not '%s'", text);
@@ -311,6 +314,51 @@ static bool decode_object(const Decoder *d, const Path *path, const TypeDesc *t,
            (!branch || decode_fields(d, path, branch, NULL, in, (char *)out + t->branch_offset));
 }
 
+static bool kind_fits(TypeKind kind, JsonKind json)
+{
+    switch (kind) {
+    case TYPE_BOOL: return json == JSON_BOOL;
+    case TYPE_INT:
+    case TYPE_UINT:
+    case TYPE_SIZE: return json == JSON_INT;
+    case TYPE_NUMBER: return json == JSON_INT || json == JSON_DOUBLE;
+    case TYPE_STRING:
+    case TYPE_ENUM: return json == JSON_STRING;
+    case TYPE_STRUCT:
+    case TYPE_UNION: return json == JSON_OBJECT;
+    case TYPE_LIST: return json == JSON_ARRAY;
+    case TYPE_NULL: return json == JSON_NULL;
+    case TYPE_ANY:
+    case TYPE_ALTERNATE: return true;
+    }
+    return false;
+}
+
+/* Which of its types a value has shows in its JSON kind; what is inside is checked by who uses it. */
+static bool decode_alternate(const Decoder *d, const Path *path, const TypeDesc *t, const Json *in,
+                             Json **out)
+{
+    static const char *const kinds[] = {
+        [TYPE_BOOL] = "true or false", [TYPE_INT] = "an integer",   [TYPE_UINT] = "an integer",
+        [TYPE_SIZE] = "an integer",    [TYPE_NUMBER] = "a number",  [TYPE_STRING] = "a string",
+        [TYPE_ENUM] = "a string",      [TYPE_STRUCT] = "an object", [TYPE_UNION] = "an object",
+        [TYPE_NULL] = "null",
+    };
+    GString *all = g_string_new(NULL);
+    bool ok = false;
+    for (unsigned i = 0; !ok && t->branch[i]; i++) {
+        ok = kind_fits(t->branch[i]->kind, json_kind(in));
+        g_string_append_printf(all, "%s%s", i ? " or " : "", kinds[t->branch[i]->kind]);
+    }
+    if (ok) {
+        *out = json_ref((Json *)in);
+    } else {
+        decode_kind_fail(d, path, t, all->str, in);
+    }
+    g_string_free(all, TRUE);
+    return ok;
+}
+
 static bool decode_value(const Decoder *d, const Path *path, const FieldDesc *f, const TypeDesc *t,
                          const Json *in, void *out)
 {
@@ -348,6 +396,8 @@ static bool decode_value(const Decoder *d, const Path *path, const FieldDesc *f,
     case TYPE_ANY:
         *(Json **)out = json_ref((Json *)in);
         return true;
+    case TYPE_ALTERNATE: return decode_alternate(d, path, t, in, out);
+    case TYPE_NULL: return !in || decode_kind_fail(d, path, t, "null", in);
     }
     return false;
 }
@@ -378,7 +428,8 @@ static void encode_fields(const TypeDesc *t, const void *value, Json *object)
         if (f->refused || (f->has_offset >= 0 && !*(const bool *)((const char *)value + f->has_offset))) {
             continue;
         }
-        bool pointer = f->type->kind == TYPE_STRING || f->type->kind == TYPE_ANY;
+        TypeKind kind = f->type->kind;
+        bool pointer = kind == TYPE_STRING || kind == TYPE_ANY || kind == TYPE_ALTERNATE;
         if (f->optional && pointer && !*(void *const *)at) {
             continue;
         }
@@ -402,7 +453,9 @@ Json *type_encode(const TypeDesc *t, const void *value)
     case TYPE_NUMBER: return json_new_double(*(const double *)value);
     case TYPE_STRING: return json_new_string(*(char *const *)value);
     case TYPE_ENUM: return json_new_string(t->names[*(const int *)value]);
-    case TYPE_ANY: return json_ref(*(Json *const *)value);
+    case TYPE_ANY:
+    case TYPE_ALTERNATE: return json_ref(*(Json *const *)value);
+    case TYPE_NULL: return NULL;
     case TYPE_LIST: {
         const ListValue *list = value;
         Json *array = json_new_array();
@@ -429,7 +482,7 @@ static void clear_value(const TypeDesc *t, void *value)
 {
     if (t->kind == TYPE_STRING) {
         g_free(*(char **)value);
-    } else if (t->kind == TYPE_ANY) {
+    } else if (t->kind == TYPE_ANY || t->kind == TYPE_ALTERNATE) {
         json_unref(*(Json **)value);
     } else if (t->kind == TYPE_LIST) {
         ListValue *list = value;

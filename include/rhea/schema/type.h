@@ -21,6 +21,8 @@ typedef enum TypeKind {
     TYPE_UNION,  /* struct whose first fields are common and whose `tag` field picks a branch */
     TYPE_LIST,   /* struct { T *items; size_t n; } */
     TYPE_ANY,    /* Json *, owned reference */
+    TYPE_NULL,   /* JSON null; in alternates only */
+    TYPE_ALTERNATE, /* Json *, owned reference, whose JSON kind is that of one of `branch` */
 } TypeKind;
 
 typedef struct TypeDesc TypeDesc;
@@ -35,6 +37,7 @@ typedef struct FieldDesc {
     const char *refused;  /* why the member is not supported (it has no place in the struct); NULL: it is */
     char unit;            /* TYPE_SIZE: what a number without suffix counts in text; 0: bytes */
     bool rest;            /* TYPE_ANY: collects all members that the type does not know, as an object */
+    const char *const *features; /* NULL-terminated, or NULL: what clients of QMP can look for */
 } FieldDesc;
 
 struct TypeDesc {
@@ -45,12 +48,36 @@ struct TypeDesc {
     unsigned n;
     const char *const *names;      /* enum: NULL-terminated */
     const char *tag;               /* union: name of the common enum field */
-    const TypeDesc *const *branch; /* union: by tag value; NULL entry: no further members */
+    /* union: by tag value; NULL entry: no further members. Alternate: the types; ends with NULL. */
+    const TypeDesc *const *branch;
     size_t branch_offset;          /* union: where the branch structs live (a C union) */
     const TypeDesc *element;       /* list */
 };
 
-extern const TypeDesc type_bool, type_int, type_uint, type_size, type_number, type_string, type_any;
+extern const TypeDesc type_bool, type_int, type_uint, type_size, type_number, type_string, type_any,
+    type_null;
+
+/* A command of QMP: a row of a table that schemagen writes. `run` fills in *ret, zeroed before and cleared by
+ * the caller; args and ret are structs of the types' layout. MAIN_LOOP. */
+typedef struct QmpCall QmpCall; /* the monitor's: who calls */
+enum {
+    QMP_ALLOW_OOB = 1,       /* may overtake others */
+    QMP_ALLOW_PRECONFIG = 2, /* may come before the machine is built */
+    QMP_RAW = 4,             /* args is a const Json *, an object, not decoded */
+    QMP_RAW_RESULT = 8,      /* ret is a Json ** */
+};
+typedef struct QmpCommand {
+    const char *name, *doc;
+    const TypeDesc *args, *ret;  /* NULL: none */
+    unsigned flags;
+    const char *const *features; /* NULL-terminated, or NULL */
+    bool (*run)(QmpCall *call, const void *args, void *ret, Error **errp);
+} QmpCommand;
+typedef struct QmpEvent {
+    const char *name, *doc;
+    const TypeDesc *args;        /* its data; NULL: none */
+    const char *const *features;
+} QmpEvent;
 
 /* Decodes and validates completely: unknown member (with the nearest name), missing member, wrong kind,
  * out of range; the message starts with the path ("'drive.cache.direct'"). Text values (from key=value)

@@ -48,7 +48,7 @@ static void test_json(BlockTest *t, gconstpointer data)
     g_assert_null(block_find(t->graph, "low"));
     bt_open_fails(t, "ends behind", "raw,offset=4096,size=1,file.driver=null-co,file.size=4096");
     bt_open_fails(t, "lies behind", "raw,offset=4097,file.driver=null-co,file.size=4096");
-    bt_open_fails(t, "must be a node's name", "{'driver': 'raw', 'file': 5}");
+    bt_open_fails(t, "'file' must be an object or a string, not integer", "{'driver': 'raw', 'file': 5}");
 }
 
 static void test_perm(BlockTest *t, gconstpointer data)

@@ -37,13 +37,40 @@ ERRORS = [
     ("enum E { a }\nunion U(t: E) {\n case a: X\n}", 3, "case type 'X' is not an earlier struct"),
     ("enum E { a }\nstruct S {\n t: int\n}\nunion U(t: E) {\n case a: S\n}", 6,
      "case 'a' repeats the common member 't'"),
+    ("alternate A { X, str }", 1, "type 'X' is unknown"),
+    ("enum E { a }\nalternate A { E, str }", 2, "'str' cannot be told apart in an alternate"),
+    ("alternate A { any }", 1, "type 'any' is unknown"),
+    ("import nothing", 1, "there is no {folder}/nothing.idl"),
+    ("## D.\ncommand a\n## D.\ncommand a", 4, "command 'a' is defined twice"),
+    ("command a", 1, "command 'a' is not documented"),
+    ("## D.\ncommand a(X)", 2, "'X' is not an earlier struct or union"),
+    ("## D.\ncommand a -> X", 2, "type 'X' is unknown here"),
+    ("## D.\nevent A -> int", 2,
+     "'NAME(ARGUMENTS) -> RESULT' or 'NAME -> RESULT {' expected, not 'event A -> int'"),
+    ("## D.  @bogus\ncommand a", 2, "unknown or malformed @bogus"),
+    ("## D.\ncommand a {\n x: int", 3, "'AArgs' is not closed"),
 ]
 
 
 def generate(tool, idl, folder):
-    out = [os.path.join(folder, "sample" + ext) for ext in (".h", ".c")]
+    out = [os.path.join(folder, "sample" + ext) for ext in (".h", ".c", "-table.c")]
     run = subprocess.run([sys.executable, tool, idl] + out, capture_output=True, text=True)
     return run, out
+
+
+def compare(out, sample, update):
+    """1 when the file differs from its golden one."""
+    golden = os.path.join(os.path.dirname(sample), "golden-" + os.path.basename(out) + ".txt")
+    with open(out, encoding="utf-8") as f:
+        text = f.read()
+    if update:
+        with open(golden, "w", encoding="utf-8") as f:
+            f.write(text)
+    with open(golden, encoding="utf-8") as f:
+        if f.read() == text:
+            return 0
+    print(f"{golden} differs from what schemagen writes now; --update if that is meant")
+    return 1
 
 
 def main():
@@ -53,23 +80,17 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run, outputs = generate(tool, sample, folder)
         assert run.returncode == 0, run.stderr
+        manual = os.path.join(folder, "sample.7")
+        subprocess.run([sys.executable, tool, "--manual", manual, sample], check=True)
+        outputs.append(manual)
         for out in outputs:
-            golden = os.path.join(os.path.dirname(sample), "golden-" + os.path.basename(out) + ".txt")
-            with open(out, encoding="utf-8") as f:
-                text = f.read()
-            if update:
-                with open(golden, "w", encoding="utf-8") as f:
-                    f.write(text)
-            with open(golden, encoding="utf-8") as f:
-                if f.read() != text:
-                    failed += 1
-                    print(f"{golden} differs from what schemagen writes now; --update if that is meant")
+            failed += compare(out, sample, update)
         bad = os.path.join(folder, "bad.idl")
         for idl, line, message in ERRORS:
             with open(bad, "w", encoding="utf-8") as f:
                 f.write(idl)
             run, _ = generate(tool, bad, folder)
-            expected = f"schemagen: {bad}:{line}: {message}\n"
+            expected = f"schemagen: {bad}:{line}: {message.replace('{folder}', folder)}\n"
             if run.returncode == 0 or run.stderr != expected:
                 failed += 1
                 print(f"for {idl!r}\n  expected {expected!r}\n  got      {run.stderr!r}")

@@ -234,6 +234,104 @@ static void test_keyval(void)
     g_string_free(deep, TRUE);
 }
 
+/* ---- alternates, commands ---- */
+
+bool qmp_paint_it(QmpCall *call, const Place *args, Point *ret, Error **errp)
+{
+    ret->x = args->base + (args->near != NULL);
+    return json_kind(args->at) == JSON_OBJECT || error_set(errp, "nothing is there");
+}
+
+bool qmp_mix_all(QmpCall *call, const MixAllArgs *args, MixAllResult *ret, Error **errp)
+{
+    ret->n = args->has_parts ? args->parts : 1;
+    ret->items = g_new0(Colour, ret->n);
+    ret->items[0] = args->first;
+    return true;
+}
+
+bool qmp_hush(QmpCall *call, Error **errp)
+{
+    return error_set(errp, "hush");
+}
+
+bool qmp_as_it_is(QmpCall *call, const Json *args, Json **ret, Error **errp)
+{
+    *ret = json_ref((Json *)args);
+    return true;
+}
+
+/* What a command's row makes of arguments: its result or its error as text. */
+static void expect_call(const QmpCommand *c, const char *args, const char *expected)
+{
+    union { Place place; MixAllArgs mix; const Json *raw; } in;
+    union { Point point; MixAllResult mix; Json *raw; } out;
+    Error *err = NULL;
+    g_autoptr(Json) json = args ? json_parse(args, -1, &error_abort_slot) : NULL, result = NULL;
+    memset(&out, 0, sizeof(out));
+    bool raw = c->flags & QMP_RAW;
+    bool ok = raw || !c->args || type_decode(c->args, json, false, &in, &err);
+    ok = ok && c->run(NULL, raw ? (const void *)json : &in, &out, &err);
+    if (ok && c->ret) {
+        result = c->flags & QMP_RAW_RESULT ? out.raw : type_encode(c->ret, &out);
+    }
+    g_autofree char *text = ok ? json_format(result, false) : g_strdup(error_text(err));
+    g_assert_cmpstr(text, ==, expected);
+    if (c->args && !raw) {
+        type_clear(c->args, &in);
+    }
+    if (c->ret && !(c->flags & QMP_RAW_RESULT)) {
+        type_clear(c->ret, &out);
+    }
+    error_free(err);
+}
+
+static void test_commands(void)
+{
+    const QmpCommand *c = sample_commands;
+    g_assert_cmpstr(c[0].name, ==, "paint-it");
+    g_assert_cmpuint(c[0].flags, ==, QMP_ALLOW_OOB);
+    g_assert_cmpstr(c[0].features[0], ==, "fast");
+    expect_call(&c[0], "{'base': 4, 'at': {}}", "{\"x\": 4}");
+    expect_call(&c[0], "{'base': 4, 'at': {}, 'near': 'me'}", "{\"x\": 5}");
+    expect_call(&c[0], "{'base': 4, 'at': null}", "nothing is there");
+    expect_call(&c[0], "{'base': 4, 'at': true}", "'at' must be an object or a string or null, not boolean");
+    expect_call(&c[0], "{'base': 4, 'at': []}", "'at' must be an object or a string or null, not array");
+    expect_call(&c[0], "{'base': 4}", "'at' is missing");
+    expect_call(&c[1], "{'first': 'dark-green', 'parts': 2}", "[\"dark-green\", \"red\"]");
+    expect_call(&c[1], "{'first': 'red', 'parts': 12}", "'parts' must be between 1 and 9, not 12");
+    expect_call(&c[2], NULL, "hush");
+    expect_call(&c[3], "{'any': [1]}", "{\"any\": [1]}");
+    g_assert_null(c[4].name);
+    g_assert_true(sample_events[0].args == &painted_event_type);
+    g_assert_cmpstr(sample_events[1].features[0], ==, "slow");
+    g_assert_null(sample_events[2].name);
+    g_assert_cmpstr(place_type.fields[2].features[0], ==, "nearby");
+}
+
+/* An alternate keeps what it was given, through text too. */
+static void test_alternate(void)
+{
+    static const char *const values[] = { "{\"base\": 1, \"at\": {\"colour\": \"red\"}, \"near\": \"x\"}",
+                                          "{\"base\": 1, \"at\": \"name\"}", "{\"base\": 1, \"at\": null}" };
+    for (size_t i = 0; i < G_N_ELEMENTS(values); i++) {
+        Place p;
+        g_autoptr(Json) in = json_parse(values[i], -1, &error_abort_slot);
+        g_assert_true(type_decode(&place_type, in, false, &p, &error_abort_slot));
+        g_autoptr(Json) out = type_encode(&place_type, &p);
+        g_autofree char *text = json_format(out, false);
+        g_assert_cmpstr(text, ==, values[i]);
+        type_clear(&place_type, &p);
+    }
+    Place p;
+    decode_ok(&place_type, "base=1,at=name", NULL, &p);
+    g_assert_cmpstr(json_get_string(p.at), ==, "name");
+    type_clear(&place_type, &p);
+    decode_ok(&place_type, "base=1,at.colour=red", NULL, &p);
+    g_assert_cmpint(json_kind(p.at), ==, JSON_OBJECT);
+    type_clear(&place_type, &p);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -241,6 +339,8 @@ int main(int argc, char **argv)
     g_test_add_func("/type/text-values", test_text_values);
     g_test_add_func("/type/rest", test_rest);
     g_test_add_func("/type/sample", test_sample);
+    g_test_add_func("/type/commands", test_commands);
+    g_test_add_func("/type/alternate", test_alternate);
     g_test_add_func("/type/errors", test_errors);
     g_test_add_func("/keyval", test_keyval);
     return g_test_run();
