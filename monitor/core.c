@@ -225,6 +225,8 @@ static void complete_device_id(Machine *m, unsigned arg, GPtrArray *out)
 }
 
 const HmpCommand monitor_core_commands[] = {
+    { "accel", "[NAME,PROP=VALUE,...]", "move the stopped machine to another accelerator; or show it",
+      hmp_accel, NULL, complete_accel },
     { "chardev-add", "BACKEND,id=ID,...", "add a character device", hmp_chardev_add },
     { "chardev-remove", "ID", "remove a character device", hmp_chardev_remove, NULL, complete_chardev },
     { "cont|c", "", "let the machine run", hmp_cont },

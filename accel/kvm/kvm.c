@@ -94,6 +94,12 @@ uint64_t kvm_complete_limit(const Machine *m)
     return kvm_vm(m)->complete_limit;
 }
 
+int64_t kvm_clock_ahead(const Machine *m)
+{
+    int64_t now = clock_now(m->clock), stopped = (int64_t)kvm_vm(m)->clock_stopped;
+    return m->clock == &m->stop_clock.clock ? MAX(stopped - now, 0) : 0;
+}
+
 /* ---- the VM ---- */
 
 /* Options of the machine that reach what the interpreter runs, but not what the processor does. */
@@ -190,7 +196,8 @@ static void kvm_machine_fini(Machine *m)
     pthread_mutex_destroy(&vm->gate_lock);
     pthread_cond_destroy(&vm->gate_changed);
     machine_remove_listener(m, &vm->listener);
-    vm->up = false;
+    machine_clock_not_before(m, (int64_t)vm->clock_stopped); /* what the guest may have seen of it */
+    memset(&vm->sys_fd, 0, sizeof(*vm) - offsetof(KvmVm, sys_fd));
 }
 
 static void kvm_code_written(Machine *m, RamBlock *ram, uint64_t off, uint64_t len)

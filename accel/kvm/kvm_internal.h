@@ -40,7 +40,7 @@ typedef struct KvmVm { /* Machine.accel_state */
     int irqchip_option;
     bool complete;
     uint64_t complete_limit;
-    /* set up by machine_init, constant then */
+    /* the rest is machine_init's, and zero without; constant then */
     int sys_fd, vm_fd;
     KvmIrqchip irqchip;
     size_t run_size;

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static void pull_slot(Machine *m, unsigned i);
+
 bool kvm_memory_init(Machine *m, Error **errp)
 {
     KvmVm *vm = kvm_vm(m);
@@ -35,8 +37,16 @@ bool kvm_memory_init(Machine *m, Error **errp)
 
 void kvm_memory_fini(Machine *m)
 {
-    g_clear_pointer(&kvm_vm(m)->slots, g_free);
-    kvm_vm(m)->n_slots = 0;
+    KvmVm *vm = kvm_vm(m);
+    pthread_mutex_lock(&vm->slot_lock); /* what was written last is told to those who go on asking */
+    for (unsigned i = 0; i < vm->n_slots; i++) {
+        if (vm->slots[i].used && (vm->slots[i].flags & KVM_MEM_LOG_DIRTY_PAGES)) {
+            pull_slot(m, i);
+        }
+    }
+    pthread_mutex_unlock(&vm->slot_lock);
+    g_clear_pointer(&vm->slots, g_free);
+    vm->n_slots = 0;
 }
 
 /* ---- from the view to slots ---- */
@@ -93,8 +103,6 @@ static void slot_failed(Machine *m, const KvmSlot *s, int r, const char *what)
     error_report(err);
     machine_request_stop(m, RUN_INTERNAL_ERROR);
 }
-
-static void pull_slot(Machine *m, unsigned i);
 
 static void slot_remove(Machine *m, unsigned i)
 {
@@ -185,9 +193,12 @@ static void drop_caches(Machine *m, const FlatView *was, const FlatView *now)
     }
 }
 
+/* Slots are what CPUs see outside system-management mode, whose code runs in software, whichever of the two
+ * views changed. */
 void kvm_memory_changed(Machine *m, const FlatView *was, const FlatView *now)
 {
     KvmVm *vm = kvm_vm(m);
+    now = as_view(&m->as_mem);
     drop_caches(m, was, now);
     if (!slots_differ(vm, now)) {
         return;

@@ -75,6 +75,7 @@ struct ApicBus {
     Apic **apics;           /* by vCPU index */
     Device *ioapic;
     MemRegion page;
+    MachineListener listener; /* of moves to another accelerator */
     bool inside;            /* the accelerator has the APICs; these hold their state while vCPUs are parked */
     void (*on_take)(void *opaque, uint8_t vector);
     void *take_opaque;
@@ -857,6 +858,7 @@ static void bus_unref(void *opaque)
         }
         region_fini(&bus->page);
         pthread_mutex_destroy(&bus->lock);
+        machine_remove_listener(bus->machine, &bus->listener);
         g_free(bus->apics);
         g_free(bus);
     }
@@ -865,6 +867,36 @@ static void bus_unref(void *opaque)
 static ApicBus *bus_of(Machine *m)
 {
     return m->msi_sink == bus_msi ? m->msi_opaque : NULL;
+}
+
+/* Another accelerator has taken over, with state as it was pulled. A one-shot count that is over when its
+ * APIC comes out of the kernel may have fired, or be about to: KVM does not tell. It fires here: guests bear
+ * one too many, not one too few. */
+static void bus_accel(void *opaque)
+{
+    ApicBus *bus = opaque;
+    bool was = bus->inside;
+    pthread_mutex_lock(&bus->lock);
+    bus->inside = accel_has_lapic(bus->machine);
+    for (unsigned i = 0; i < bus->n; i++) {
+        Apic *a = bus->apics[i];
+        if (!a) {
+            continue;
+        }
+        if (bus->inside) {
+            timer_cancel(&a->timer);
+            apic_pin(a, X86_IRQ_APIC, false);
+        } else {
+            int64_t now = timer_now(a);
+            bool once = !timer_is_deadline(a) && !(a->lvt[LVT_TIMER] & LVT_PERIODIC);
+            if (was && once && a->tmict && !timer_count(a, now)) {
+                apic_local(a, LVT_TIMER);
+            }
+            timer_rearm(a, now, 0);
+        }
+        apic_update(a);
+    }
+    pthread_mutex_unlock(&bus->lock);
 }
 
 static ApicBus *bus_new_for(Machine *m)
@@ -880,6 +912,8 @@ static ApicBus *bus_new_for(Machine *m)
     ApicBus *bus = g_new0(ApicBus, 1);
     bus->machine = m;
     bus->inside = accel_has_lapic(m);
+    bus->listener = (MachineListener){ .accel = bus_accel, .opaque = bus };
+    machine_add_listener(m, &bus->listener);
     bus->n = MAX(m->n_cpus, m->max_cpus);
     bus->apics = g_new0(Apic *, bus->n);
     pthread_mutex_init(&bus->lock, NULL);

@@ -31,6 +31,7 @@ typedef struct Ioapic {
     Device dev;
     uint32_t version; /* configuration */
     MemRegion regs;   /* wiring */
+    MachineListener listener;
     pthread_mutex_t lock;
     /* guest-visible state */
     uint8_t id, select;
@@ -194,6 +195,23 @@ static void ioapic_write(void *opaque, MemAccess *a, uint64_t val)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Another accelerator has to learn what pins send. */
+static void ioapic_accel(void *opaque)
+{
+    Ioapic *s = opaque;
+    pthread_mutex_lock(&s->lock);
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        ioapic_tell_route(s, n);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void ioapic_gone(void *opaque)
+{
+    Ioapic *s = opaque;
+    machine_remove_listener(s->dev.machine, &s->listener);
+}
+
 static bool ioapic_realize(Device *dev, Error **errp)
 {
     static const MemOps ops = { .read = ioapic_read,
@@ -210,6 +228,9 @@ static bool ioapic_realize(Device *dev, Error **errp)
     pthread_mutex_init(&s->lock, NULL);
     region_init_io(&s->regs, dev, "ioapic", &ops, s, 0x1000);
     device_add_region(dev, &s->regs);
+    s->listener = (MachineListener){ .accel = ioapic_accel, .opaque = s };
+    machine_add_listener(dev->machine, &s->listener);
+    device_add_cleanup(dev, ioapic_gone, s);
     return true;
 }
 

@@ -102,6 +102,7 @@ uint32_t x86_cpuid_signature(const X86Cpu *cpu); /* leaf 1 EAX; EDX after reset 
 /* models.c: TargetOps members. */
 bool x86_model_parse(Machine *m, const char *text, Error **errp);
 void x86_model_free(Machine *m);
+bool x86_model_fits(Machine *m, Error **errp); /* TargetOps.accel_fits */
 /* The model of text; quiet: without warnings. wanted (may be NULL, then an item "help" is an error): the features before
  * those that cannot be offered are taken away. g_free. */
 X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp);
@@ -110,6 +111,8 @@ void x86_features_available(uint32_t *words); /* what the software engine can do
 void x86_features_set(uint32_t *words, const char *list, bool on); /* names with single spaces between */
 #ifdef HAVE_KVM
 void x86_kvm_features(const Machine *m, uint32_t *words); /* kvm-cpuid.c: what this host's KVM can do */
+/* ... and what it shows each guest, whatever its table says (some that emulate do). */
+void x86_kvm_shown(const Machine *m, uint32_t *words);
 #endif
 /* model-help.c: all models; what `-cpu MODEL[,...],help` says of one. */
 bool x86_model_describe(const char *text, GString *out, Error **errp);

@@ -56,35 +56,6 @@ const char *kvm_x86_needs_software(const X86Cpu *cpu)
     return NULL;
 }
 
-/* An event that KVM was about to deliver goes first; pending NMIs become ours. */
-static void take_held_event(X86Cpu *cpu)
-{
-    struct kvm_vcpu_events *e = &cpu->kvm->events;
-    int vector = -1;
-    uint32_t err = 0;
-    bool fault = e->exception.injected || e->exception.pending;
-    if (fault) {
-        vector = e->exception.nr;
-        err = e->exception.has_error_code ? e->exception.error_code : 0;
-    } else if (e->nmi.injected) {
-        vector = EXC_NMI;
-    } else if (e->interrupt.injected) {
-        vector = e->interrupt.nr;
-    }
-    if (e->nmi.pending) {
-        vcpu_interrupt(&cpu->vcpu, X86_IRQ_NMI);
-        cpu->kvm->nmi_changed = true;
-    }
-    memset(&e->exception, 0, sizeof(e->exception));
-    e->nmi.injected = e->nmi.pending = e->interrupt.injected = e->interrupt.soft = 0;
-    if (vector >= 0) {
-        cpu->exc_vector = vector;
-        cpu->exc_err = err;
-        cpu->sys->pending_fault = fault && vector != EXC_BP && vector != EXC_OF && vector != EXC_DB;
-        cpu->t0->deliver_first = true;
-    }
-}
-
 /* insns: so many, or (0) as long as KVM cannot. */
 KvmNext kvm_x86_run_software(X86Cpu *cpu, uint64_t insns, VcpuExit *out)
 {
@@ -97,7 +68,6 @@ KvmNext kvm_x86_run_software(X86Cpu *cpu, uint64_t insns, VcpuExit *out)
     x86_update_mode(cpu);
     x86_tlb_flush(cpu, false);
     x86_units_flush(cpu);
-    take_held_event(cpu);
     uint64_t start = cpu->insn_count;
     unsigned budget = v->budget;
     if (insns == 1) {

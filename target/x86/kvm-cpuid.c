@@ -13,6 +13,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 enum { ENTRIES_MAX = 1024 };
 
@@ -98,6 +100,39 @@ void x86_kvm_features(const Machine *m, uint32_t *words)
     x86_features_set(words, "tsc-deadline", lapic && kvm_cap(m, KVM_CAP_TSC_DEADLINE_TIMER) > 0);
 }
 
+static bool is_runtime(const char *name) /* follows from what the guest did */
+{
+    return !strcmp(name, "osxsave") || !strcmp(name, "ospke") || !strcmp(name, "ht");
+}
+
+void x86_kvm_shown(const Machine *m, uint32_t *words)
+{
+    static const uint32_t leaves[] = { 0, 1, 7, 0xd, 0x80000000, 0x80000001 };
+    g_autofree struct kvm_cpuid2 *c = entries_new(ENTRIES_MAX);
+    int vm = -1, fd = kvm_host_class(NULL) == KVM_HOST_EMULATED ? kvm_scratch_vcpu(m, &vm) : -1;
+    memset(words, 0, sizeof(uint32_t) * FW_COUNT);
+    c->nent = G_N_ELEMENTS(leaves);
+    for (unsigned i = 0; i < c->nent; i++) { /* none of them has a feature */
+        c->entries[i] = (struct kvm_cpuid_entry2){ .function = leaves[i], .index = leaves[i] == 0xd,
+                                                   .flags = leaves[i] == 7 || leaves[i] == 0xd ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+                                                   .eax = leaves[i] == 0 ? 0xd : leaves[i] == 0x80000000 ? 0x80000001 : 0 };
+    }
+    if (fd >= 0 && ioctl(fd, KVM_SET_CPUID2, c) == 0) {
+        c->nent = ENTRIES_MAX;
+        if (ioctl(fd, KVM_GET_CPUID2, c) == 0) {
+            for (unsigned i = 0; i < G_N_ELEMENTS(from); i++) {
+                words[from[i].word] = from[i].word == FW_KVM ? 0 : word_of(c, i);
+            }
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (vm >= 0) {
+        close(vm);
+    }
+}
+
 /* ---- the vCPU's table ---- */
 
 static void put(struct kvm_cpuid2 *c, X86Cpu *cpu, uint32_t leaf, uint32_t sub, bool indexed)
@@ -165,7 +200,7 @@ static void read_back(X86Cpu *cpu)
         }
         for (unsigned b = 0; b < 32; b++) {
             const char *name = extra >> b & 1 ? x86_feature_name(from[i].word, b) : NULL;
-            if (name && strcmp(name, "osxsave") && strcmp(name, "ospke") && strcmp(name, "ht")) {
+            if (name && !is_runtime(name)) {
                 g_string_append_printf(more, " %s", name);
             }
         }

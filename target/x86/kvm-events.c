@@ -13,6 +13,44 @@
 
 /* ---- VCPU_EVENTS, MP_STATE ---- */
 
+/* What KVM was about to deliver becomes part of the CPU struct: another engine, or saved state, may take it from there. */
+static void hold_events(X86Cpu *cpu)
+{
+    struct kvm_vcpu_events *e = &cpu->kvm->events;
+    X86Held *h = &cpu->held;
+    *h = (X86Held){ 0 };
+    if (e->exception.injected || e->exception.pending) {
+        *h = (X86Held){ X86_HELD_EXCEPTION, e->exception.nr, e->exception.has_error_code ? e->exception.error_code : 0 };
+    } else if (e->nmi.injected) {
+        *h = (X86Held){ X86_HELD_NMI, EXC_NMI, 0 };
+    } else if (e->interrupt.injected) {
+        *h = (X86Held){ X86_HELD_INTERRUPT, e->interrupt.nr, 0 };
+    }
+    if (e->nmi.pending) {
+        vcpu_interrupt(&cpu->vcpu, X86_IRQ_NMI);
+        cpu->kvm->nmi_changed = true;
+    }
+    memset(&e->exception, 0, sizeof(e->exception));
+    e->nmi.injected = e->nmi.pending = e->interrupt.injected = e->interrupt.soft = 0;
+}
+
+static void put_held(X86Cpu *cpu)
+{
+    struct kvm_vcpu_events *e = &cpu->kvm->events;
+    const X86Held *h = &cpu->held;
+    memset(&e->exception, 0, sizeof(e->exception));
+    e->nmi.injected = h->kind == X86_HELD_NMI;
+    e->interrupt.injected = h->kind == X86_HELD_INTERRUPT;
+    e->interrupt.nr = h->kind == X86_HELD_INTERRUPT ? h->vector : 0;
+    e->interrupt.soft = 0;
+    if (h->kind == X86_HELD_EXCEPTION) {
+        e->exception.injected = 1;
+        e->exception.nr = h->vector;
+        e->exception.has_error_code = x86_has_errcode(h->vector) && !in_real(cpu);
+        e->exception.error_code = e->exception.has_error_code ? h->err : 0;
+    }
+}
+
 bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp)
 {
     struct kvm_vcpu_events *e = &cpu->kvm->events;
@@ -22,6 +60,7 @@ bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp)
     }
     cpu->irq_shadow = e->interrupt.shadow;
     cpu->nmi_blocked = e->nmi.masked;
+    hold_events(cpu);
     if (kvm_irqchip(cpu->vcpu.machine) == IRQCHIP_OFF) {
         return true; /* run states are ours */
     }
@@ -39,6 +78,7 @@ bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp)
 bool kvm_x86_push_events(X86Cpu *cpu, bool fresh, Error **errp)
 {
     struct kvm_vcpu_events *e = &cpu->kvm->events;
+    put_held(cpu);
     e->interrupt.shadow = cpu->irq_shadow ? KVM_X86_SHADOW_INT_STI : 0;
     e->nmi.masked = cpu->nmi_blocked;
     e->flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_SMM;

@@ -86,10 +86,16 @@ static bool setup_tsc(X86Cpu *cpu, Error **errp)
         error_hint(errp, "this host's TSC is not stable: use -accel tcg");
         return false;
     }
-    uint64_t want = cpu->model->tsc_hz / 1000;
-    if (cpu->model->tsc_hz_set && want != (uint64_t)khz) {
+    bool known = cpu->vcpu.machine->moving; /* the guest counts on it */
+    uint64_t want = (known ? cpu->tsc_hz : cpu->model->tsc_hz) / 1000;
+    if ((cpu->model->tsc_hz_set || known) && want != (uint64_t)khz) {
         int r = want <= UINT32_MAX ? kvm_vcpu_ioctl(&cpu->vcpu, KVM_SET_TSC_KHZ, (void *)(uintptr_t)want)
                                    : -EINVAL;
+        if (r < 0 && known) {
+            error_set(errp, "the guest's TSC runs at %" PRIu64 " kHz, and this host's KVM cannot run it but at %d", want, khz);
+            error_hint(errp, "start the machine with -cpu MODEL,tsc-frequency=%d000 (or with -accel kvm), then it can move", khz);
+            return false;
+        }
         if (r < 0) {
             error_set(errp,
                       "-cpu tsc-frequency: this host's KVM cannot run the TSC at %" PRIu64
@@ -100,7 +106,7 @@ static bool setup_tsc(X86Cpu *cpu, Error **errp)
         }
         return true;
     }
-    cpu->tsc_hz = (uint64_t)khz * 1000;
+    cpu->tsc_hz = known ? cpu->tsc_hz : (uint64_t)khz * 1000;
     return true;
 }
 
@@ -162,6 +168,43 @@ bool kvm_x86_pull_msrs(X86Cpu *cpu, Error **errp)
     return true;
 }
 
+static bool tsc_attr(X86Cpu *cpu, uint64_t *off)
+{
+    struct kvm_device_attr attr = {
+        .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)off
+    };
+    return cpu->kvm && cpu->kvm->tsc_known && kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_DEVICE_ATTR, &attr) == 0;
+}
+
+/* Offsets are measured CPU by CPU, each a little too small by the time that took. Where KVM has the same for
+ * all, so have we: guests notice microseconds. */
+void kvm_x86_align_tsc(Machine *m)
+{
+    uint64_t first, here;
+    int64_t most = INT64_MIN;
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        X86Cpu *cpu = x86_cpu(m->cpus[i]);
+        if (!tsc_attr(cpu, &here) || (i && here != first)) {
+            return;
+        }
+        first = here;
+        most = MAX(most, (int64_t)cpu->tsc_offset);
+    }
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        X86Cpu *cpu = x86_cpu(m->cpus[i]);
+        cpu->tsc_offset = (uint64_t)(cpu->kvm->tsc_seen = most);
+    }
+}
+
+/* Virtual time is about to jump by so much; the TSC is not. */
+void kvm_x86_tsc_stays(Machine *m, int64_t ns)
+{
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        X86Cpu *cpu = x86_cpu(m->cpus[i]);
+        cpu->tsc_offset -= (uint64_t)((__int128)ns * (__int128)cpu->tsc_hz / 1000000000);
+    }
+}
+
 /* KVM stops at the first register it does not take: that one is told once, the others go on. */
 static bool write_from(X86Cpu *cpu, unsigned n)
 {
@@ -201,9 +244,10 @@ bool kvm_x86_push_msrs(X86Cpu *cpu, Error **errp)
         msr->known = true;
         b->entries[n++] = (struct kvm_msr_entry){ .index = msr->index, .data = val };
     }
-    if ((int64_t)cpu->tsc_offset != k->tsc_seen) {
+    if ((int64_t)cpu->tsc_offset != k->tsc_seen || !k->tsc_known) {
         b->entries[n++] = (struct kvm_msr_entry){ .index = MSR_TSC, .data = x86_read_tsc(cpu) };
     }
     k->tsc_seen = (int64_t)cpu->tsc_offset;
+    k->tsc_known = true;
     return write_from(cpu, n) || error_set(errp, "vCPU %u: KVM_SET_MSRS failed", cpu->vcpu.index);
 }

@@ -61,12 +61,23 @@ void x86_kvm_reset(X86Cpu *cpu)
     }
 }
 
+void x86_kvm_pre_save(X86Cpu *cpu)
+{
+    if (cpu->kvm && cpu->vcpu.index == 0) {
+        kvm_x86_align_tsc(cpu->vcpu.machine);
+    }
+}
+
 static void vcpu_fini(Vcpu *v)
 {
     X86Cpu *cpu = x86_cpu(v);
     X86Kvm *k = cpu->kvm;
     if (!k) {
         return;
+    }
+    if (v->machine->moving && v->index == 0) { /* while there is somebody to ask */
+        kvm_x86_align_tsc(v->machine);
+        kvm_x86_tsc_stays(v->machine, kvm_clock_ahead(v->machine));
     }
     kvm_x86_complete_fini(cpu);
     g_free(k->xsave);

@@ -35,6 +35,7 @@ typedef struct X86Kvm {
     size_t xsave_size;
     uint64_t pushed_fip, pushed_fdp; /* KVM's image has no room for FCS and FDS */
     int64_t tsc_seen; /* X86Cpu.tsc_offset of the last pull: when it differs, somebody wrote the TSC */
+    bool tsc_known;   /* there was a pull or a push */
     KvmMsr *msrs;
     unsigned n_msrs;
     struct kvm_msrs *msr_buffer;
@@ -56,6 +57,8 @@ bool kvm_x86_push_fpu(X86Cpu *cpu, Error **errp);
 bool kvm_x86_msrs_init(X86Cpu *cpu, Error **errp);
 bool kvm_x86_pull_msrs(X86Cpu *cpu, Error **errp);
 bool kvm_x86_push_msrs(X86Cpu *cpu, Error **errp);
+void kvm_x86_align_tsc(Machine *m); /* all parked, and pulled */
+void kvm_x86_tsc_stays(Machine *m, int64_t ns);
 /* kvm-events.c */
 bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp); /* VCPU_EVENTS, MP_STATE */
 bool kvm_x86_push_events(X86Cpu *cpu, bool fresh, Error **errp);

@@ -761,6 +761,35 @@ bool x86_model_parse(Machine *machine, const char *text, Error **errp)
     return true;
 }
 
+/* Machine.accel is the accelerator that shall go on. */
+bool x86_model_fits(Machine *machine, Error **errp)
+{
+    const X86CpuModel *m = machine->cpu_model;
+    uint32_t avail[FW_COUNT], shown[FW_COUNT] = { 0 };
+    g_autoptr(GString) missing = g_string_new(NULL);
+    machine_features(machine, avail);
+#ifdef HAVE_KVM
+    if (machine_on_kvm(machine)) {
+        x86_kvm_shown(machine, shown);
+    }
+#endif
+    for (unsigned w = 0; w < FW_COUNT; w++) {
+        for (unsigned b = 0; b < 32; b++) {
+            const char *name = (m->words[w] & ~avail[w] & ~shown[w]) >> b & 1 ? x86_feature_name(w, b) : NULL;
+            if (name) {
+                g_string_append_printf(missing, "%s%s", missing->len ? ", " : "", name);
+            }
+        }
+    }
+    if (missing->len) {
+        error_set(errp, "the guest's CPU has features that accelerator '%s' lacks here: %s", machine->accel->name,
+                  missing->str);
+        error_hint(errp, "start the machine with these switched off (-cpu MODEL,-FEATURE,...), then it can move");
+        return false;
+    }
+    return true;
+}
+
 void x86_model_free(Machine *m)
 {
     g_free(m->cpu_model);

@@ -45,6 +45,7 @@ static void reset_common(X86Cpu *cpu)
     cpu->cur = NULL;
     cpu->sys->n_chain = 0;
     cpu->sys->walk.valid = cpu->sys->scratch.valid = false;
+    cpu->held.kind = X86_HELD_NONE;
     cpu->sys->monitor_armed = cpu->sys->mwait_any = cpu->sys->pending_fault = false;
     cpu->wait_sipi = cpu->vcpu.halted = !cpu->is_bsp;
 #ifdef HAVE_KVM

@@ -169,6 +169,7 @@ uint64_t x86_tsc_at(const X86Cpu *cpu, int64_t ns);             /* TSC at that v
 
 /* kvm-ops.c: no event is pending or on its way any more */
 void x86_kvm_reset(X86Cpu *cpu);
+void x86_kvm_pre_save(X86Cpu *cpu); /* parked, and pulled */
 
 /* xsave.c */
 uint64_t x86_xcr0_allowed(const X86Cpu *cpu);

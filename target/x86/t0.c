@@ -8,8 +8,8 @@
 #include "t1.h"
 #include "flags.h"
 #include "rhea/util/log.h"
+#include "sysint.h"
 
-enum { DR6_BS = 1 << 14 };
 
 OP(raise_ud) { RAISE(EXC_UD); }
 OP(raise_gp) { RAISE_ERR(EXC_GP, 0); }
@@ -306,6 +306,25 @@ static ExitReason t0_loop(X86Cpu *cpu)
     }
 }
 
+/* What another engine was about to deliver. False: a triple fault. */
+static bool deliver_held(X86Cpu *cpu)
+{
+    X86Held h = cpu->held;
+    cpu->held.kind = X86_HELD_NONE;
+    if (h.kind == X86_HELD_EXCEPTION) {
+        cpu->exc_vector = h.vector;
+        cpu->exc_err = h.err;
+        cpu->sys->pending_fault = h.vector != EXC_BP && h.vector != EXC_OF && h.vector != EXC_DB;
+        return x86_deliver_pending(cpu);
+    }
+    cpu->cur = NULL;
+    if (sigsetjmp(cpu->fault_jmp, 0)) {
+        return x86_deliver_pending(cpu);
+    }
+    x86_interrupt(cpu, h.vector, INT_HARD, false, 0);
+    return true;
+}
+
 static VcpuExit t0_run(Vcpu *v)
 {
     X86Cpu *cpu = x86_cpu(v);
@@ -321,8 +340,7 @@ static VcpuExit t0_run(Vcpu *v)
     if (cpu->t1) {
         t1_begin_run(cpu);
     }
-    bool up = !G_UNLIKELY(cpu->t0->deliver_first) || x86_deliver_pending(cpu);
-    cpu->t0->deliver_first = false;
+    bool up = G_LIKELY(cpu->held.kind == X86_HELD_NONE) || deliver_held(cpu);
     exit.why = up ? t0_loop(cpu) : EXIT_SHUTDOWN;
     smp_run_end(cpu);
     cpu->t0->hint = NULL;
@@ -371,6 +389,9 @@ static void t0_vcpu_fini(Vcpu *v)
     g_free(cpu->t0);
     cpu->t0 = NULL;
     cpu->tlb = NULL;
+    cpu->unit = NULL;
+    cpu->cur = NULL;
+    memset(&cpu->tr1, 0, sizeof(*cpu) - offsetof(X86Cpu, tr1)); /* caches: another engine may come (machine_move) */
 }
 
 /* In the middle of a unit all of it is counted already; whatever looks at the time has noted its instruction in cur. */

@@ -98,7 +98,6 @@ typedef struct T0State {
     uint8_t *rows_run;    /* tests: set to ROW_* for the row each unit of one instruction begins with; NULL: nobody asks */
     bool log_stores;      /* lockstep: stores go to t1_log_store() first, device accesses to t1_log_io() */
     bool running;         /* inside run(): the thread holds a read section, view is current */
-    bool deliver_first;   /* run() begins with the delivery of exc_vector, which another engine held */
     bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
     size_t unit_memory;   /* bytes, of tier 0's units */
     TlbState tlb;         /* all of the TLB but the first level itself */

@@ -79,6 +79,15 @@ static uint64_t target_pc(const Vcpu *v)
     return in_code64(cpu) ? pc : (uint32_t)pc;
 }
 
+/* The clock page that KVM wrote last goes on by KVM's measure of the TSC. */
+static void target_accel_changed(Vcpu *v)
+{
+    X86Cpu *cpu = x86_cpu(v);
+    if (!cpu->kvm) {
+        x86_pvclock_update(cpu);
+    }
+}
+
 const TargetOps x86_64_target_ops = {
     .name = "x86_64",
     .state_size = sizeof(X86Cpu),
@@ -100,6 +109,8 @@ const TargetOps x86_64_target_ops = {
     .get_reg = x86_get_reg,
     .disassemble = x86_disassemble,
     .disassembler_there = x86_disas_works,
+    .accel_fits = x86_model_fits,
+    .accel_changed = target_accel_changed,
     .gdb = &x86_gdb_ops,
     .tcg = &x86_tcg_ops,
 #ifdef HAVE_KVM

@@ -47,6 +47,8 @@ static const VmState fpu_state = { .name = "x86-fpu", .version = 1, .oldest = 1,
 static const VmField vec_fields[] = { VM_U64_ARRAY(X86Vec, q), { 0 } };
 static const VmState vec_state = { .name = "x86-vec", .version = 1, .oldest = 1, .fields = vec_fields };
 
+#define HELD(f, k, m) { .name = "held." #f, .kind = (k), .offset = offsetof(X86Cpu, held.f), .max = (m), .since = 2 }
+
 static const VmField cpu_fields[] = {
     VM_U64_N(X86Cpu, gpr, 16),
     VM_U64(X86Cpu, rip),
@@ -110,6 +112,9 @@ static const VmField cpu_fields[] = {
     VM_BOOL(X86Cpu, a20_gate),
     VM_BOOL(X86Cpu, vcpu.halted),
     VM_U32_MAX(X86Cpu, vcpu.irq_pending, 0xff),
+    HELD(kind, VM_U8_, X86_HELD_INTERRUPT),
+    HELD(vector, VM_U8_, UINT8_MAX),
+    HELD(err, VM_U32_, UINT32_MAX),
     { 0 },
 };
 
@@ -117,6 +122,9 @@ static void cpu_pre_save(void *opaque)
 {
     X86Cpu *cpu = opaque;
     x86_set_eflags_arith(cpu, x86_arith_flags(cpu)); /* leaves them in cc_src */
+#ifdef HAVE_KVM
+    x86_kvm_pre_save(cpu);
+#endif
 }
 
 /* Contradictions no guest could have produced would confuse the mode word. */
@@ -139,6 +147,9 @@ static bool cpu_post_load(void *opaque, Error **errp)
     if (cpu->mxcsr & ~0xffffu) {
         return error_set(errp, "CPU %u: reserved bits set in MXCSR", cpu->vcpu.index);
     }
+    if (cpu->held.kind == X86_HELD_EXCEPTION && cpu->held.vector > 31) {
+        return error_set(errp, "CPU %u: exception %u does not exist", cpu->vcpu.index, cpu->held.vector);
+    }
     uint32_t arith = (uint32_t)cpu->cc_src & FL_ARITH;
     x86_set_eflags_arith(cpu, arith);
     cpu->eflags = (cpu->eflags & 0x3f7702) | 2;
@@ -158,7 +169,7 @@ static bool cpu_post_load(void *opaque, Error **errp)
 }
 
 const VmState x86_cpu_vmstate = { .name = "x86-cpu",
-                                  .version = 1,
+                                  .version = 2,
                                   .oldest = 1,
                                   .fields = cpu_fields,
                                   .pre_save = cpu_pre_save,

@@ -194,7 +194,8 @@ static void test_extended(void)
     guest_free(g);
 }
 
-/* Events that KVM holds go there and come back; a reset forgets them. */
+/* What KVM is about to deliver comes into the CPU struct, goes back, travels in saved state; the interpreter delivers it. A reset
+ * forgets it. */
 static void test_events(void)
 {
     if (no_kvm()) {
@@ -202,23 +203,43 @@ static void test_events(void)
     }
     Guest *g = guest_on(ON_KVM, NULL);
     guest_long(g);
-    struct kvm_vcpu_events *e = &g->cpu->kvm->events;
-    x86_kvm_ops.push(&g->cpu->vcpu, true, &error_abort_slot);
-    x86_kvm_ops.pull(&g->cpu->vcpu, &error_abort_slot);
-    e->exception.injected = 1;
-    e->exception.nr = EXC_GP;
-    e->exception.has_error_code = 1;
-    e->exception.error_code = 0x1234;
-    x86_kvm_ops.push(&g->cpu->vcpu, true, &error_abort_slot);
-    memset(e, 0, sizeof(*e));
-    x86_kvm_ops.pull(&g->cpu->vcpu, &error_abort_slot);
-    g_assert_true(e->exception.injected || e->exception.pending);
-    g_assert_cmpint(e->exception.nr, ==, EXC_GP);
-    g_assert_cmphex(e->exception.error_code, ==, 0x1234);
+    static const X86Held held[] = { { X86_HELD_EXCEPTION, EXC_GP, 0x1234 }, { X86_HELD_INTERRUPT, 0x31, 0 }, { X86_HELD_NMI, EXC_NMI, 0 } };
+    Vcpu *v = &g->cpu->vcpu;
+    x86_kvm_ops.push(v, true, &error_abort_slot);
+    x86_kvm_ops.pull(v, &error_abort_slot);
+    for (unsigned i = 0; i < G_N_ELEMENTS(held); i++) {
+        g->cpu->held = held[i];
+        g->cpu->nmi_blocked = held[i].kind == X86_HELD_NMI;
+        there_and_back(g, "a held event");
+        g_autoptr(GByteArray) state = state_of(g);
+        for (unsigned engine = 0; engine < 2; engine++) { /* KVM; the interpreter behind it */
+            VcpuExit out = { 0 };
+            const uint8_t *p = state->data;
+            memset(&g->cpu->held, 0, sizeof(g->cpu->held));
+            g_assert_true(vmstate_load(x86_64_target_ops.vmstate, g->cpu, &p, state->data + state->len, &error_abort_slot));
+            g_assert_cmpint(g->cpu->held.kind, ==, held[i].kind);
+            kvm_of(v)->own = kvm_of(v)->fresh = true;
+            guest_put(g, G_CODE, "\xf4", 1);
+            g->cpu->rip = G_CODE;
+            g->cpu->gpr[R_RSP] = G_STACK0;
+            if (engine == 0) {
+                guest_continue(g);
+            } else {
+                v->halted = false;
+                while (!v->halted) {
+                    kvm_x86_run_software(g->cpu, 10, &out);
+                }
+            }
+            g_assert_cmpint(guest_vector(g), ==, held[i].vector);
+            g_assert_cmphex(guest_frame(g, 0), ==, held[i].kind == X86_HELD_EXCEPTION ? 0x1234 : G_CODE);
+            g_assert_cmpint(g->cpu->held.kind, ==, X86_HELD_NONE);
+        }
+    }
+    g->cpu->held = held[0];
     x86_cpu_reset(g->cpu, RESET_COLD);
-    x86_kvm_ops.push(&g->cpu->vcpu, true, &error_abort_slot);
-    x86_kvm_ops.pull(&g->cpu->vcpu, &error_abort_slot);
-    g_assert_false(e->exception.injected || e->exception.pending);
+    x86_kvm_ops.push(v, true, &error_abort_slot);
+    x86_kvm_ops.pull(v, &error_abort_slot);
+    g_assert_cmpint(g->cpu->held.kind, ==, X86_HELD_NONE);
     there_and_back(g, "after reset");
     guest_free(g);
 }

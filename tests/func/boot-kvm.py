@@ -30,26 +30,35 @@ class KvmVm(rt.Vm):
         super().__init__("-nodefaults", "-M", "pc", "-accel", accel, "-display", "none", "-no-reboot",
                          "-chardev", f"socket,id=m,path={self.mon},server=on,wait=off", "-mon", "m", *args, timeout=timeout)
 
-    def finish(self):
-        """Reads `info jit`, ends the machine; returns what was counted."""
+    def hmp(self, *commands):
+        """What the monitor says to each."""
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(60)
         s.connect(self.mon)
-        s.sendall(b"info jit\n")
-        text = b""
-        while b"completed in software" not in text:
-            data = s.recv(65536)
-            if not data:
-                self.fail("the monitor is gone")
-            text += data
-        while text.count(b"(qemu)") < 2:
-            text += s.recv(65536)
+        text, said = b"", []
+        for command in ("",) + commands:
+            s.sendall(command.encode() + b"\n")
+            while not text.endswith(b"(qemu) ") or (command and command.encode() not in text):
+                data = s.recv(65536)
+                if not data:
+                    self.fail("the monitor is gone")
+                text += data
+            said.append(text.decode("utf-8", "replace"))
+            text = b""
+        s.close()
+        return said[1:]
+
+    def finish(self):
+        """Reads `info jit`, ends the machine; returns what was counted."""
+        text = self.hmp("info jit")[0]
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(60)
+        s.connect(self.mon)
         s.sendall(b"quit\n")
         self.wait(0)
         s.close()
         os.unlink(self.mon) if os.path.exists(self.mon) else None
         os.rmdir(self.mon_dir)
-        text = text.decode("utf-8", "replace")
         for line in self.err().splitlines():
             if not re.search(r": (info: (KVM gives up on|this host's KVM shows)|warning: CPU model)", line):
                 self.fail(f"unexpected: {line}")
@@ -86,6 +95,20 @@ def kvm_seabios_smp():
 def kvm_seabios_split():
     """... and with local APICs in the kernel."""
     with KvmVm(*SEABIOS, "-smp", "2", accel="kvm,kernel-irqchip=split", timeout=200) as vm:
+        vm.expect(r"Found 2 cpu\(s\) max supported 2 cpu\(s\)")
+        vm.expect("No bootable device")
+        return vm.finish()
+
+
+def kvm_seabios_moved():
+    """... and when it moves to software and back all the time, each time to another interrupt controller."""
+    with KvmVm(*SEABIOS, "-smp", "2", timeout=200) as vm:
+        vm.expect("SeaBIOS")
+        where = ["tcg", "kvm,kernel-irqchip=off", "tcg,tier=0", "kvm,kernel-irqchip=split"]
+        for i in range(24):
+            said = vm.hmp("stop", "accel " + where[i % 4], "accel", "cont")
+            name = where[i % 4].split(",")[0]
+            assert re.search(rf"^{name}\r?$", said[2], re.M), said
         vm.expect(r"Found 2 cpu\(s\) max supported 2 cpu\(s\)")
         vm.expect("No bootable device")
         return vm.finish()
@@ -134,7 +157,7 @@ def kvm_firmware():
     return n
 
 
-ALL = [kvm_seabios, kvm_seabios_smp, kvm_seabios_split, kvm_memtest, kvm_gnumach, kvm_firmware]
+ALL = [kvm_seabios, kvm_seabios_smp, kvm_seabios_split, kvm_seabios_moved, kvm_memtest, kvm_gnumach, kvm_firmware]
 if __name__ == "__main__":
     chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     rt.main(*chosen)

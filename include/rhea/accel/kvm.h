@@ -56,6 +56,8 @@ int kvm_vcpu_ioctl(const Vcpu *cpu, unsigned long request, void *arg);
 int kvm_enable_cap(const Machine *m, unsigned cap, uint64_t arg);
 /* A vCPU of a new VM, to try something on; the caller closes both. -1: none. */
 int kvm_scratch_vcpu(const Machine *m, int *vm_fd);
+/* Nanoseconds by which the stopped paravirtual clock is ahead of virtual time. */
+int64_t kvm_clock_ahead(const Machine *m);
 struct kvm_run *kvm_vcpu_run(const Vcpu *cpu);
 /* Makes the CPU struct what counts: pulls unless it does already. What is changed there reaches KVM before
  * the next entry. False: reported, and the machine stops. */

@@ -34,6 +34,8 @@ void monitor_help(GString *out, const char *cmd, const char *sub); /* NULL: ever
 /* `-device` and `device_add`: "DRIVER,PROP=VALUE,..." or JSON with "driver". After the machine has started
  * only on buses that allow hot-plugging. */
 bool device_add_option(Machine *m, const char *text, Error **errp);
+/* {"accel": NAME, properties}: the stopped machine goes on with that accelerator. */
+bool monitor_accel_json(Machine *m, const Json *opts, Error **errp);
 bool device_add_json(Machine *m, const Json *opts, Error **errp);
 bool device_del(Machine *m, const char *id, Error **errp);
 

@@ -25,7 +25,7 @@ typedef struct AccelOps {
     /* Can it work here at all? Says why not. Used by priority lists; NULL: always. */
     bool (*available)(Error **errp);
     bool (*machine_init)(Machine *m, Error **errp);
-    void (*machine_fini)(Machine *m);
+    void (*machine_fini)(Machine *m); /* leaves the options: machine_init may follow again (machine_move) */
     /* Topology lock held, any thread: flush what caches translations. as is the memory space only. */
     void (*memory_changed)(Machine *m, const FlatView *was, const FlatView *now);
     bool (*vcpu_init)(Vcpu *cpu, Error **errp);

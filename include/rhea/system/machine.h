@@ -48,6 +48,7 @@ typedef enum ShutdownCause { SHUTDOWN_NONE, SHUTDOWN_GUEST_SHUTDOWN, SHUTDOWN_GU
 typedef struct MachineListener { /* monitor, UI: told on the main loop */
     void (*state)(void *opaque, RunState was, RunState now);
     void (*event)(void *opaque, const char *name, const Json *data); /* "RESET", "POWERDOWN", ... */
+    void (*accel)(void *opaque); /* the machine goes on with another accelerator; every vCPU is parked */
     void *opaque;
 } MachineListener;
 
@@ -82,6 +83,7 @@ struct Machine {
     bool seeded;                           /* -seed: guest-visible random numbers are a sequence */
     uint64_t seed;                         /* atomic once it runs: the sequence's state */
     bool debugger_waits;                   /* -S */
+    bool moving;                           /* inside machine_move(): the guest knows what it has */
     bool serial_mode;                      /* one thread runs everything (tests, -accel tcg,thread=single, icount) */
     struct { bool on, automatic, align, no_sleep; unsigned shift; } icount; /* -icount */
     const Clock *clock_override;           /* tests: a manual clock */
@@ -128,6 +130,12 @@ void machine_start(Machine *m);               /* cont */
 void machine_stop(Machine *m, RunState why);  /* stop: returns when every vCPU is parked */
 void machine_reset(Machine *m, ResetKind kind); /* now, with vCPUs parked during it */
 static inline bool machine_running(const Machine *m) { return m->state == RUN_RUNNING; }
+
+/* The stopped machine goes on with accelerator `to`; state: its options (AccelOps.state_size bytes, from props_init()), taken
+ * over. False: it stays with the one it has. */
+bool machine_move(Machine *m, const AccelOps *to, void *state, Error **errp);
+/* For accelerators, while the machine stands: virtual time is at least that. */
+void machine_clock_not_before(Machine *m, int64_t ns);
 
 /* Any thread: asked for by devices and accelerators, done on the main loop soon after. */
 void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_status);

@@ -48,6 +48,10 @@ struct TargetOps {
      * it ever? */
     size_t (*disassemble)(Vcpu *cpu, uint64_t va, const uint8_t *code, size_t len, GString *out);
     bool (*disassembler_there)(void);
+    /* Another accelerator (machine_move): can Machine.accel show the guest the CPU it knows? And, on the vCPU's thread, once
+     * it has taken over. Both may be NULL. */
+    bool (*accel_fits)(Machine *m, Error **errp);
+    void (*accel_changed)(Vcpu *cpu);
     const GdbArchOps *gdb;                       /* NULL: no debugger for this guest */
     const struct TcgTargetOps *tcg;              /* accel/tcg.h; NULL: no software acceleration for this guest */
     const struct KvmTargetOps *kvm;              /* accel/kvm.h; NULL: KVM cannot run this guest */

@@ -126,6 +126,13 @@ typedef struct X86Seg {
 } X86Seg;
 typedef struct X86Table { uint64_t base; uint16_t limit; } X86Table;
 
+/* An event that an accelerator was about to deliver when its state was pulled: whatever runs the CPU next delivers it first. */
+enum { X86_HELD_NONE, X86_HELD_EXCEPTION, X86_HELD_NMI, X86_HELD_INTERRUPT };
+typedef struct X86Held {
+    uint8_t kind, vector;
+    uint32_t err; /* of exceptions that have one */
+} X86Held;
+
 typedef union X86Vec { /* 256 bits; the legacy SSE part is q[0..1] */
     uint8_t b[32]; uint16_t w[16]; uint32_t d[8]; uint64_t q[4];
     int8_t sb[32]; int16_t sw[16]; int32_t sd[8]; int64_t sq[4];
@@ -260,6 +267,7 @@ struct X86Cpu {
     bool exc_in_flight;     /* delivering: for #DF and triple-fault classification */
     int exc_vector;
     uint32_t exc_err;
+    X86Held held;
     uint64_t db_hits;       /* DR6 bits of data and I/O breakpoints hit by the current instruction: when not zero
                                after it retired, the run loop calls x86_raise_db_trap(cpu, db_hits) */
     uint32_t sipi_vector;   /* atomic */

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ * monitor/accel.c - the command that moves a stopped machine to another accelerator.
+ * Models: the text of -accel: a name and its properties.
+ * Does not model: priority lists (-accel kvm:tcg): who moves a machine knows where to.
+ * Threads: main loop, no domain held.
+ */
+#include "monitor_internal.h"
+#include "rhea/schema/type.h"
+#include "rhea/util/text.h"
+#include <string.h>
+
+static const AccelOps *accel_named(const char *name, Error **errp)
+{
+    const AccelOps *a = accel_find(name);
+    if (!a) {
+        g_autoptr(GPtrArray) names = g_ptr_array_new();
+        for (const AccelOps *const *t = accel_table; *t; t++) {
+            g_ptr_array_add(names, (gpointer)(*t)->name);
+        }
+        g_ptr_array_add(names, NULL);
+        error_set(errp, "unknown accelerator '%s'", name);
+        error_hint_nearest(errp, name, (const char *const *)names->pdata);
+    }
+    return a;
+}
+
+static bool take_props(Machine *m, const AccelOps *a, void *state, const Json *opts, Error **errp)
+{
+    json_object_object_foreach((Json *)opts, key, value)
+    {
+        const Prop *p = prop_find(a->props, key);
+        if (!strcmp(key, "accel")) {
+            continue;
+        }
+        if (!p) {
+            return error_set(errp, "accelerator '%s' has no property '%s'", a->name, key);
+        }
+        if (!prop_set_json(m, p, state, value, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool monitor_accel_json(Machine *m, const Json *opts, Error **errp)
+{
+    const char *name = json_get_string(json_member(opts, "accel", NULL));
+    const AccelOps *a = name ? accel_named(name, errp) : NULL;
+    if (!a) {
+        return name ? false : error_set(errp, "'accel' is missing: which accelerator?");
+    }
+    void *state = g_malloc0(MAX(a->state_size, (size_t)1));
+    props_init(a->props, state);
+    if (!take_props(m, a, state, opts, errp)) {
+        props_fini(a->props, state);
+        g_free(state);
+        return false;
+    }
+    return machine_move(m, a, state, errp);
+}
+
+void hmp_accel(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    bool from_text;
+    if (argc == 1) {
+        g_string_append_printf(out, "%s\n", m->accel ? m->accel->name : "none");
+        return;
+    }
+    if (argc > 2) {
+        g_string_append(out, "accel: NAME[,PROP=VALUE,...] is expected\n");
+        return;
+    }
+    g_autoptr(Json) opts = keyval_parse(argv[1], "accel", &from_text, &err);
+    if (!opts || !monitor_accel_json(m, opts, &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+void complete_accel(Machine *m, unsigned arg, GPtrArray *out)
+{
+    for (const AccelOps *const *t = accel_table; arg == 1 && *t; t++) {
+        if ((*t)->run) {
+            g_ptr_array_add(out, g_strdup((*t)->name));
+        }
+    }
+}
