@@ -19,5 +19,8 @@ struct MachineBlock {
 
 MachineBlock *machine_block(Machine *m); /* made at the first use */
 void drive_free(Drive *d);
+void drive_port_wait(DrivePort *p); /* until none of its requests is in flight */
+/* With the permissions of p->dev and p->read_only. */
+BlockClient *drive_client_new(const DrivePort *p, BlockNode *n, Error **errp);
 
 #endif

@@ -19,7 +19,7 @@ static char *port_holder(const DrivePort *p)
     return p->dev ? g_strdup_printf("'%s'", device_name(p->dev)) : g_strdup("another device");
 }
 
-static void port_wait(DrivePort *p)
+void drive_port_wait(DrivePort *p)
 {
     MachineBlock *b = p->block;
     __atomic_add_fetch(&b->waiting, 1, __ATOMIC_SEQ_CST);
@@ -33,7 +33,7 @@ static void port_wait(DrivePort *p)
 static void port_close(DrivePort *p)
 {
     if (p->client) {
-        port_wait(p);
+        drive_port_wait(p);
         block_client_free(p->client);
         p->client = NULL;
     }
@@ -121,10 +121,18 @@ static void port_closed_with_device(void *opaque)
     port_close(opaque);
 }
 
+BlockClient *drive_client_new(const DrivePort *p, BlockNode *n, Error **errp)
+{
+    unsigned perm = BLOCK_PERM_READ | (p->read_only ? 0 : BLOCK_PERM_WRITE);
+    return block_client_new(n, device_name(p->dev), perm,
+                            BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED | BLOCK_PERM_RESIZE, errp);
+}
+
 bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
 {
     role_assert_main();
     p->dev = dev;
+    p->read_only = read_only;
     if (!p->node) {
         return true;
     }
@@ -134,16 +142,28 @@ bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
         error_hint(errp, "leave out read-only=on, or give it snapshot=on");
         return false;
     }
-    unsigned perm = BLOCK_PERM_READ | (read_only ? 0 : BLOCK_PERM_WRITE);
-    Error *err = NULL;
-    p->client = block_client_new(p->node, device_name(dev), perm,
-                                 BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED | BLOCK_PERM_RESIZE, &err);
+    p->client = drive_client_new(p, p->node, errp);
     if (!p->client) {
-        return error_propagate(errp, err);
+        return false;
     }
-    p->read_only = read_only;
     block_client_set_write_through(p->client, p->drive && p->drive->write_through);
     device_add_cleanup(dev, port_closed_with_device, p);
+    return true;
+}
+
+bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media, Error **errp)
+{
+    if (!p->block) {
+        p->block = machine_block(dev->machine);
+        g_ptr_array_add(p->block->ports, p);
+    }
+    if (!drive_open(p, dev, true, errp)) {
+        return false;
+    }
+    p->media = media;
+    if (!p->client) { /* one may come */
+        device_add_cleanup(dev, port_closed_with_device, p);
+    }
     return true;
 }
 
@@ -151,7 +171,7 @@ bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
 
 static int request_run(DriveRequest *r)
 {
-    BlockClient *c = r->port->client;
+    BlockClient *c = r->client;
     switch (r->op) {
     case DRIVE_READ: return block_preadv(c, r->off, &r->v, r->flags);
     case DRIVE_WRITE: return block_pwritev(c, r->off, &r->v, r->flags);
@@ -197,6 +217,7 @@ void drive_submit(DrivePort *p, DriveRequest *r)
 {
     g_assert(p->client);
     r->port = p;
+    r->client = p->client;
     __atomic_add_fetch(&p->in_flight, 1, __ATOMIC_SEQ_CST);
     co_start(domain_loop(p->dev->domain), request_body, r);
 }
@@ -205,7 +226,7 @@ void drive_drain(Machine *m)
 {
     MachineBlock *b = m->block;
     for (guint i = 0; b && i < b->ports->len; i++) {
-        port_wait(b->ports->pdata[i]);
+        drive_port_wait(b->ports->pdata[i]);
     }
 }
 

@@ -29,7 +29,10 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -drive flie=x                       => -drive flie=x: 'flie' is unknown | did you mean 'file'?
 -blockdev null-co                   => -blockdev null-co: 'node-name' is missing | it is the name that drive= of a -device takes
 -blockdev null-co,node-name=a -blockdev null-co,node-name=a => -blockdev null-co,node-name=a: node name 'a' is in use
--cdrom /etc/hostname                => -cdrom /etc/hostname: if=ide needs the device 'ide-cd', which this emulator does not have*
+-cdrom /nonexistent                 => -cdrom /nonexistent: cannot open '/nonexistent': No such file or directory
+-drive media=cdrom,index=2 -device ide-cd,bus=ide.1,unit=0 => *unit 0 of bus 'ide.1' is in use by*
+-drive media=cdrom,format=raw       => -drive media=cdrom,format=raw: 'format' goes with file= only
+-device ide-cd,drive=nothing        => *there is no drive or block node 'nothing'*
 -device ide-hd                      => *a disk needs an image: 'drive' is missing*
 -fda x                              => option '-fda' is not supported yet: there is no floppy drive yet; use -hda or -cdrom
 -m abc                              => -m abc: 'size' is wrong: 'abc' is not a size | a size is a number with an optional suffix k, M, G, T, P or E

@@ -4,6 +4,7 @@
  * Threads: main thread.
  */
 #include "cli.h"
+#include "rhea/hw/ide.h"
 #include <string.h>
 
 static bool fail_at(Error **errp, Error *err, const Item *item)
@@ -78,13 +79,6 @@ static bool make_device(Cli *cli, const Drive *d, Error **errp)
 {
     bool ide = d->iface == DRIVE_INTERFACE_IDE;
     const char *driver = !ide ? "virtio-blk-pci" : d->cdrom ? "ide-cd" : "ide-hd";
-    if (!device_type_find(driver)) {
-        error_set(errp, "if=%s needs the device '%s', which this emulator does not have",
-                  drive_interface_names[d->iface], driver);
-        error_hint(errp, d->cdrom ? "give the image to the guest as a disk: format=raw,snapshot=on"
-                                  : "use if=none and a -device that takes drive=");
-        return false;
-    }
     g_autoptr(Json) opts = json_put(json_new_object(), "driver", json_new_string(driver));
     json_put(opts, "drive", json_new_string(d->id));
     if (ide) {
@@ -98,6 +92,33 @@ static bool make_device(Cli *cli, const Drive *d, Error **errp)
     return device_add_json(cli->m, opts, errp);
 }
 
+/* A PC has a CD drive, the secondary channel's first: without -nodefaults, unless the place is taken or
+ * -device says what IDE drives there are. */
+static bool make_default_cdrom(Cli *cli, Error **errp)
+{
+    Machine *m = cli->m;
+    if (m->no_defaults || !m->board->default_bus || !m->board->default_bus(m, &ide_bus_type)) {
+        return true;
+    }
+    for (guint i = 0; i < cli->devices->len; i++) {
+        const Json *opts = ((Item *)cli->devices->pdata[i])->opts;
+        const char *driver = json_get_string(json_member(opts, "driver", NULL));
+        if (!g_strcmp0(driver, "ide-cd") || !g_strcmp0(driver, "ide-hd")) {
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        const Drive *d = drive_at(m, i);
+        if ((d->iface == DRIVE_INTERFACE_IDE && d->index == 2) || g_str_equal(d->id, "ide1-cd0")) {
+            return true;
+        }
+    }
+    g_autoptr(Json) opts = json_put(json_put(json_new_object(), "index", json_new_string("2")), "media",
+                                    json_new_string("cdrom"));
+    Drive *d = drive_add_json(m, opts, true, false, errp);
+    return d && make_device(cli, d, errp);
+}
+
 bool cli_make_drive_devices(Cli *cli, Error **errp)
 {
     for (guint i = 0; i < cli->drives->len; i++) {
@@ -107,5 +128,5 @@ bool cli_make_drive_devices(Cli *cli, Error **errp)
             return fail_at(errp, err, cli->drives->pdata[i]);
         }
     }
-    return true;
+    return make_default_cdrom(cli, errp);
 }

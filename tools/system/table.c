@@ -78,7 +78,7 @@ const Option option_table[] = {
     { "hdb", "FILE", GROUP_BLOCK, "index=1", opt_disk_file },
     { "hdc", "FILE", GROUP_BLOCK, "index=2", opt_disk_file },
     { "hdd", "FILE", GROUP_BLOCK, "index=3", opt_disk_file },
-    { "cdrom", "FILE", GROUP_BLOCK, "a CD: -drive file=FILE,index=2,media=cdrom (there is no CD drive yet)", opt_disk_file },
+    { "cdrom", "FILE", GROUP_BLOCK, "a CD: -drive file=FILE,index=2,media=cdrom", opt_disk_file },
     { "snapshot", NULL, GROUP_BLOCK, "as snapshot=on of every -drive that does not say otherwise", opt_flag },
     { "fda", NULL, GROUP_BLOCK, NULL, NULL, NO_FLOPPY },
     { "fdb", NULL, GROUP_BLOCK, NULL, NULL, NO_FLOPPY },

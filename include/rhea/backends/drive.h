@@ -25,6 +25,15 @@ typedef struct Drive {
     struct DrivePort *port;    /* who uses it, NULL: nobody */
 } Drive;
 
+/* A device whose medium comes and goes. In its domain. */
+typedef struct DriveMediaOps {
+    bool (*tray_open)(Device *dev);
+    bool (*locked)(Device *dev); /* the guest keeps the tray shut */
+    void (*ask)(Device *dev);    /* the button is pressed: the guest may open it */
+    void (*set_tray)(Device *dev, bool open);
+    void (*changed)(Device *dev); /* the port's medium is another one, or none */
+} DriveMediaOps;
+
 /* The device's side: zero means that nothing is bound. */
 typedef struct DrivePort {
     MachineBlock *block; /* NULL: not bound */
@@ -32,6 +41,7 @@ typedef struct DrivePort {
     BlockNode *node;     /* held; NULL: no medium */
     BlockClient *client; /* from drive_open() on; NULL: no medium */
     Device *dev;         /* from drive_open() on */
+    const DriveMediaOps *media; /* NULL: the medium stays */
     bool read_only;
     unsigned in_flight;  /* private, atomic */
 } DrivePort;
@@ -41,6 +51,10 @@ typedef struct DrivePort {
 /* Opens the bound disk for `dev`, in its realize: exclusively for writing, unless read_only. A port without a
  * medium, or with nothing bound, succeeds: client stays NULL. Undone with the device. */
 bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp) MAIN_LOOP;
+/* The same for a drive whose medium can be taken out: read-only; with nothing bound it is empty. */
+bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media, Error **errp) MAIN_LOOP;
+/* The guest has opened or closed the tray: the event DEVICE_TRAY_MOVED. In the device's domain. */
+void drive_tray_moved(DrivePort *p, bool open);
 /* The medium cannot be written: asked before drive_open(), by devices that can tell their guest so. */
 bool drive_medium_read_only(const DrivePort *p);
 static inline int64_t drive_size(const DrivePort *p) { return p->client ? block_size(p->node) : 0; }
@@ -56,10 +70,27 @@ typedef struct DriveRequest {
     void *opaque;
     int result;           /* 0 or -errno */
     DrivePort *port;      /* private */
+    BlockClient *client;  /* private */
 } DriveRequest;
 /* In the device's domain; the request is the caller's and stays until done() was called. done() never runs
  * inside. Only while p->client is not NULL. */
 void drive_submit(DrivePort *p, DriveRequest *r);
+
+/* Media from outside. MAIN_LOOP, no domain held. When the guest has locked the tray, it is asked: *asked says
+ * that the event DEVICE_TRAY_MOVED is to be waited for. `force` opens all the same. Removing and inserting
+ * want an open tray. An inserted node is held. */
+DrivePort *drive_port_find(Machine *m, const char *name, Error **errp); /* id of a drive, or of a device */
+bool drive_open_tray(DrivePort *p, bool force, bool *asked, Error **errp);
+bool drive_close_tray(DrivePort *p, Error **errp);
+bool drive_remove_medium(DrivePort *p, Error **errp);
+bool drive_insert_medium(DrivePort *p, BlockNode *n, Error **errp);
+/* What a user at the monitor means: the medium goes, or is exchanged and the tray closed. format: NULL: what
+ * the content says. */
+bool drive_eject(Machine *m, const char *name, bool force, Error **errp);
+bool drive_change(Machine *m, const char *name, const char *file, const char *format, bool force,
+                  Error **errp);
+/* `info block`: of one drive, or of all with name NULL; false: there is none of that name. */
+bool drive_print(Machine *m, const char *name, bool verbose, GString *out);
 
 /* Options. MAIN_LOOP. */
 BlockGraph *machine_block_graph(Machine *m);
