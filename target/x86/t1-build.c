@@ -234,6 +234,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     if (!hot_room(t, c)) {
         return NULL;
     }
+    t1_sites_look(t);
     Entries e = emit_entries(t);
     emit_head(t);
     for (t->i = 0; t->i < t->n; t->i++) {

@@ -86,7 +86,7 @@ static unsigned window_slot(const T1 *t, const X86Insn *d)
         return d->seg == SEG_FS ? 1 : 2;
     }
     if (d->base == R_RSP) {
-        return 0;
+        return T1_STACK_WINDOW;
     }
     if (d->base == R_UNIT) { /* a page of data has one, whatever code it is used by */
         return 3 + (unsigned)(rip_relative(t, d) >> 12) % (TLB_WINDOWS - 3);
@@ -367,10 +367,10 @@ HOp t1_bit_check(T1 *t, const X86Insn *d, unsigned n, bool write, T1Side **side)
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side)
 {
     if (t->code64) {
-        e_check(t, side, h_mem(G_RSP, disp), n, write, 0, 0);
+        e_check(t, side, h_mem(G_RSP, disp), n, write, 0, T1_STACK_WINDOW);
         return h_sib(T0_, G_RSP, 0, disp);
     }
     e_lea32(&t->hot, T2_, h_mem(G_RSP, disp));
-    e_check(t, side, h_mem(T2_, 0), n, write, 0, 0);
+    e_check(t, side, h_mem(T2_, 0), n, write, 0, T1_STACK_WINDOW);
     return h_sib(T0_, T2_, 0, 0);
 }

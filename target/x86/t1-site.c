@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/t1-site.c - which instructions of translated code look their operand up in the TLB instead of checking a window.
  * A window that misses costs a mispredicted jump and a fill, some 20 ns; a look-up costs 0.2 ns, and 4 ns where the
- * next address waits for it. Each window counts its misses; when there were SITE_MISSES within SITE_US, the instruction that
+ * next address waits for it. Each window counts its misses; when there were many within some time, the instruction that
  * missed last goes over: it is noted by where it lies in host memory, because libraries and programs lie at other addresses in each
- * process, and its unit is translated anew.
+ * process, and its unit is translated anew. In a kernel, whose time is spread over far more instructions than there are windows, fewer
+ * misses are enough, and what the unit addresses through the same register goes over with it: without the first one to fill
+ * the window, the others would be next.
  * Threads: the vCPU's thread.
  */
 #include "t1.h"
 
-enum { SITE_MISSES = 1024, SITE_US = 4000 };
+enum { SITE_MISSES = 1024, SITE_US = 4000, KERNEL_MISSES = 32, KERNEL_US = 2000 };
+
+/* By number of a window. The stack's are shared by all code that runs on it, and miss when it is another one. */
+static bool kernel_window(unsigned id)
+{
+    return id / (2 * TLB_WINDOWS) != 1 && id % TLB_WINDOWS != T1_STACK_WINDOW;
+}
 
 static uint64_t *site_bit(T1State *s, uintptr_t at, uint64_t *bit)
 {
@@ -19,32 +27,60 @@ void t1_sites_init(X86Cpu *cpu)
 {
     int32_t *misses = &cpu->tr1.win_misses[0][0][0];
     for (unsigned i = 0; i < G_N_ELEMENTS(cpu->t1->win_since); i++) {
-        misses[i] = SITE_MISSES;
+        misses[i] = kernel_window(i) ? KERNEL_MISSES : SITE_MISSES;
     }
     memset(cpu->t1->tlb_sites, 0, sizeof(cpu->t1->tlb_sites));
 }
 
+/* What an operand is addressed through, for `bases`. */
+static unsigned base_of(const X86Insn *d)
+{
+    if (!(d->flags & I_MEM)) {
+        return R_RSP;
+    }
+    return d->base < 16 ? d->base : d->base == R_UNIT ? 16 : 17;
+}
+
+void t1_sites_look(T1 *t)
+{
+    t->by_tlb = t->bases_by_tlb = 0;
+    for (unsigned i = 0; i < t->n; i++) {
+        uint64_t bit, *word = site_bit(t->cpu->t1, t->key + t->insn[i].off, &bit);
+        if (*word & bit) {
+            t->by_tlb |= 1ull << i;
+            t->bases_by_tlb |= (t->mode & MODE_CPL3) == 0 ? 1u << base_of(&t->insn[i]) : 0;
+        }
+    }
+    t->bases_by_tlb &= (1u << 16) - 1 - (1u << R_RSP);
+}
+
 bool t1_site_by_tlb(const T1 *t)
 {
-    uint64_t bit, *word = site_bit(t->cpu->t1, t->key + t->insn[t->i].off, &bit);
-    return *word & bit;
+    return t->by_tlb >> t->i & 1 || t->bases_by_tlb >> base_of(&t->insn[t->i]) & 1;
 }
 
 /* Where code lies in host memory, if that can be told without a walk; else 0. */
 static uintptr_t code_at(X86Cpu *cpu, uint64_t rip)
 {
-    const TlbEntry *e = &cpu->tlb->e[cpu->mmu][tlb_index(rip)];
-    return e->xtag == (rip & TLB_PAGE_MASK) ? (uintptr_t)(rip + e->delta) : 0;
+    for (unsigned m = 0; m < TLB_MMUS; m++) { /* STAC and CLAC change the index inside a unit */
+        const TlbEntry *e = &cpu->tlb->e[m][tlb_index(rip)];
+        if (e->xtag == (rip & TLB_PAGE_MASK)) {
+            return (uintptr_t)(rip + e->delta);
+        }
+    }
+    return 0;
 }
 
-static X86Unit *unit_at(X86Cpu *cpu, uint64_t rip, uintptr_t key)
+static void drop_unit(X86Cpu *cpu, uint64_t rip, uintptr_t key, uint32_t mode)
 {
     UnitPlace at = { .lin = rip, .left = UINT64_MAX, .key = key };
     uint64_t now = cpu->rip;
     cpu->rip = rip;
-    X86Unit *u = unit_lookup(cpu, &at, cpu->mode | MODE_T1);
+    X86Unit *u = unit_lookup(cpu, &at, mode | MODE_T1);
     cpu->rip = now;
-    return u;
+    if (u) {
+        unit_kill_one(cpu, u);
+    }
 }
 
 void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip)
@@ -54,18 +90,20 @@ void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip)
     int32_t *misses = &cpu->tr1.win_misses[0][0][0];
     uint32_t now = (uint32_t)g_get_monotonic_time(), since = s->win_since[id];
     cpu->tr1.win_thrash = 0;
-    misses[id] = SITE_MISSES;
+    misses[id] = kernel_window(id) ? KERNEL_MISSES : SITE_MISSES;
     s->win_since[id] = now;
     uintptr_t key = code_at(cpu, unit_rip);
-    if (now - since > SITE_US || !key) {
+    if (now - since > (kernel_window(id) ? KERNEL_US : SITE_US) || !key) {
         return;
     }
     uint64_t bit, *word = site_bit(s, key + d->off, &bit);
     *word |= bit;
     s->stats.tlb_sites++;
     bool crosses = (unit_rip & ~TLB_PAGE_MASK) + d->off + d->len > 4096; /* then the other page would have to be looked at */
-    X86Unit *u = crosses ? NULL : unit_at(cpu, unit_rip, key);
-    if (u) {
-        unit_kill_one(cpu, u);
+    if (!crosses) {
+        drop_unit(cpu, unit_rip, key, cpu->mode);
+        if (cpu->mmu != 1 && cpu->cr4 & CR4_SMAP) { /* it may begin before a STAC or CLAC */
+            drop_unit(cpu, unit_rip, key, cpu->mode ^ 2u << MODE_USER_MMU_SHIFT);
+        }
     }
 }

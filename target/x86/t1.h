@@ -179,6 +179,8 @@ typedef struct T1 { /* one translation */
     X86Insn insn[T1_MAX_INSNS + 1];
     uint8_t bytes[T1_MAX_INSNS + 1][16]; /* of each instruction: a copy, others may write there */
     unsigned n, i, max;
+    uint64_t by_tlb;     /* by instruction: looks its operand up in the TLB; see t1-site.c */
+    uint32_t bases_by_tlb; /* by register that an operand is addressed through */
     unsigned span;       /* bytes of guest code from the unit's start */
     uint8_t uses;        /* T1S_* */
     uint8_t fpu_seg;     /* as tr1.fpu_seg, if that is known here */
@@ -346,7 +348,9 @@ bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
 /* t1-site.c: which instructions look in the TLB, because their window misses too often */
 void t1_sites_init(X86Cpu *cpu);
 void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip); /* win_thrash is set */
+void t1_sites_look(T1 *t);                          /* before its first instruction is emitted */
 bool t1_site_by_tlb(const T1 *t);                   /* the current instruction */
+enum { T1_STACK_WINDOW = 0 };
 
 /* t1-native.c */
 bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r); /* false: nothing was emitted */

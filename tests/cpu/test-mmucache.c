@@ -466,6 +466,31 @@ static void test_windows_pages(void)
     guest_free(g);
 }
 
+/* An instruction whose window misses all the time goes over to the TLB, once: its unit is found in whatever mode it began. */
+GUEST_CODE(alternate, 64, "mov $4000, %ecx\n1: mov (%rbx), %eax\nadd %rax, %rsi\nxor $0x200000, %rbx\ndec %ecx\njnz 1b");
+GUEST_CODE(alternate_ac, 64, "mov $4000, %ecx\n1: stac\nmov (%rbx), %eax\nclac\nadd %rax, %rsi\nxor $0x200000, %rbx\n"
+                             "dec %ecx\njnz 1b");
+
+static void test_windows_sites(void)
+{
+    for (unsigned ac = 0; ac < 2; ac++) {
+        Guest *g = windows_guest();
+        if (!g) {
+            return;
+        }
+        guest_st(g, 0x400000, 4, 1);
+        guest_st(g, 0x600000, 4, 2);
+        g->cpu->gpr[R_RBX] = 0x400000;
+        g->cpu->gpr[R_RSI] = 0;
+        g_assert_true(x86_set_cr4(g->cpu, g->cpu->cr4 | (ac ? CR4_SMAP : 0)));
+        ac ? guest_run(g, alternate_ac) : guest_run(g, alternate);
+        g_assert_cmpuint(g->cpu->gpr[R_RSI], ==, 2000 * 3);
+        g_assert_cmpuint(g->cpu->t1->stats.tlb_sites, >=, 1);
+        g_assert_cmpuint(g->cpu->t1->stats.tlb_sites, <=, 4);
+        guest_free(g);
+    }
+}
+
 /* The dirty log: pages that became watched are reported, though the CPU could store to them unseen. */
 static void test_dirty_log(void)
 {
@@ -512,6 +537,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/mmucache/generation-global", test_generation_global);
     g_test_add_func("/cpu/mmucache/windows", test_windows);
     g_test_add_func("/cpu/mmucache/windows-pages", test_windows_pages);
+    g_test_add_func("/cpu/mmucache/windows-sites", test_windows_sites);
     g_test_add_func("/cpu/mmucache/dirty-log", test_dirty_log);
     return g_test_run();
 }
