@@ -141,6 +141,7 @@ typedef struct UnitPlace {
 bool unit_decode_crossing(X86Cpu *cpu, UnitPlace *at, uint32_t mode, uint8_t *bytes, X86Insn *insn);
 bool unit_locate(X86Cpu *cpu, UnitPlace *at);
 X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode); /* NULL: none */
+X86Unit *unit_find_at(X86Cpu *cpu, const UnitPlace *at, uint32_t mode); /* decodes it when there is none */
 void unit_watch(X86Cpu *cpu, const UnitPlace *at); /* before its bytes are read for unit_add() */
 X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span); /* one of tier 1 */
 void unit_kill_one(X86Cpu *cpu, X86Unit *u);

@@ -565,7 +565,8 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
     }
     if (!heat_up(s, at, mode, cpu->rip) || dbg_ends_at(t, at->lin)) {
         s->stats.cold_runs++;
-        return unit_find(cpu, mode);
+        t->stats.units_entered_slow++;
+        return unit_find_at(cpu, at, mode);
     }
     X86Unit *cold = changes_often(cpu, at, mode);
     if (cold) {

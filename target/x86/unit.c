@@ -93,10 +93,12 @@ static uint64_t granule_mask(unsigned from, unsigned to)
 
 /* --- life of a unit --- */
 
-/* rip: 0 but for units of tier 1 that hold it. */
-static unsigned unit_hash(uintptr_t key, uint32_t mode, uint64_t rip)
+/* The same for both tiers: who finds none of tier 1 looks for one of tier 0 next, and each place costs a miss of the host's
+ * cache. */
+static unsigned unit_hash(uintptr_t key, uint32_t mode)
 {
-    uint64_t h = (key ^ (uint64_t)(mode ^ mode >> 26) << 12 ^ rip >> 12 << 20) * 0x9e3779b97f4a7c15u;
+    mode &= ~MODE_T1;
+    uint64_t h = (key ^ (uint64_t)(mode ^ mode >> 26) << 12) * 0x9e3779b97f4a7c15u;
     return (unsigned)(h >> 40) & (UNIT_HASH - 1);
 }
 
@@ -123,7 +125,7 @@ static void unit_detach(X86Unit *u, CodePage *p)
 static void unit_kill(X86Cpu *cpu, X86Unit *u)
 {
     T0State *t = cpu->t0;
-    X86Unit **at = &t->hash[unit_hash(u->key, u->mode, u->mode & MODE_T1 ? u->rip : 0)];
+    X86Unit **at = &t->hash[unit_hash(u->key, u->mode)];
     while (*at != u) {
         at = &(*at)->hash_next;
     }
@@ -445,7 +447,7 @@ static X86Unit *unit_new(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, un
     u->key = key;
     u->key2 = f->key2;
     u->cs_off = (uint16_t)cs_off;
-    X86Unit **slot = &t->hash[unit_hash(key, mode, 0)];
+    X86Unit **slot = &t->hash[unit_hash(key, mode)];
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, p);
@@ -488,7 +490,7 @@ bool unit_locate(X86Cpu *cpu, UnitPlace *at)
 X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
 {
     uint64_t rip = mode & MODE_T1 ? t1_key_rip(mode, cpu->rip) : 0;
-    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode, rip)]; u; u = u->hash_next) {
+    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode)]; u; u = u->hash_next) {
         if (u->key == at->key && u->mode == mode && u->cs_off == at->cs_off && u->bytes <= at->left &&
             (!(mode & MODE_T1) || u->rip == rip) && (!u->key2 || second_page_same(cpu, u, at->lin))) {
             return u;
@@ -524,7 +526,7 @@ X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span
     u->cs_off = (uint16_t)at->cs_off;
     u->bytes = (uint16_t)span;
     u->rip = t1_key_rip(mode, cpu->rip);
-    X86Unit **slot = &t->hash[unit_hash(u->key, mode, u->rip)];
+    X86Unit **slot = &t->hash[unit_hash(u->key, mode)];
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
@@ -550,19 +552,24 @@ X86Unit *unit_find(X86Cpu *cpu, uint32_t mode)
         unit_make_loose(cpu->t0, u);
         return u;
     }
-    X86Unit *u = unit_lookup(cpu, &at, mode);
+    return unit_find_at(cpu, &at, mode);
+}
+
+X86Unit *unit_find_at(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
+{
+    X86Unit *u = unit_lookup(cpu, at, mode);
     if (u) {
         return u;
     }
     Fetch f;
-    f.lin = at.lin;
-    f.bytes = (const uint8_t *)at.key;
-    f.limited = at.left <= 4096 - (at.lin & 4095);
-    f.room = at.room;
+    f.lin = at->lin;
+    f.bytes = (const uint8_t *)at->key;
+    f.limited = at->left <= 4096 - (at->lin & 4095);
+    f.room = at->room;
     f.io = false;
     f.key2 = 0;
     f.page2 = NULL;
-    u = unit_new(cpu, &f, mode, at.left, at.cs_off, at.range);
+    u = unit_new(cpu, &f, mode, at->left, at->cs_off, at->range);
     if (log_on(LOG_IN_ASM)) {
         t0_log_unit(cpu, u, cpu->rip);
     }
