@@ -23,6 +23,12 @@ SLOW = float(os.environ.get("RHEA_TEST_SLOWDOWN", "1"))
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
 import guest_assets  # noqa: E402
 
+# Guest script: what the kernel complains of. A sanitizer build is slow enough for a kernel to believe that it hangs; such
+# lines say nothing there.
+_STALLS = "soft lockup|rcu.*stall|hung"
+HEALTH = "\ndmesg | %s grep -E 'BUG:|WARNING:|Oops|general protection|segfault%s' | head -5 | sed 's/^/complaint: /'\n" % (
+    (f"grep -vE '{_STALLS}' |", "") if SLOW > 4 else ("", f"|{_STALLS}"))
+
 
 class Skip(Exception):
     pass
@@ -137,6 +143,14 @@ def once(script, tree=None, arch="amd64"):
     os.close(fd)
     guest_assets.initramfs(path, script, tree, arch)
     return path
+
+
+def healthy(lines):
+    """The lines of a script that ended with HEALTH; fails when the kernel complained."""
+    bad = [line for line in lines if line.startswith("complaint: ")]
+    if bad:
+        raise Failure("the guest's kernel complains:\n" + "\n".join(bad))
+    return lines
 
 
 def once_output(vm):

@@ -32,7 +32,6 @@ for r in 1 2 3; do
     echo 1 > /sys/devices/system/cpu/cpu1/online; cat /sys/devices/system/cpu/online
 done
 """
-HEALTH = "\ndmesg | grep -ciE 'BUG:|WARNING:|soft lockup|rcu.*stall|hung' ; true\n"
 
 
 def boot(flavour, cpu, smp, script, *args, timeout=240, accel="tcg"):
@@ -41,7 +40,7 @@ def boot(flavour, cpu, smp, script, *args, timeout=240, accel="tcg"):
     try:
         with rt.linux(kernel, initrd, "quiet mitigations=off", "-cpu", cpu, "-smp", smp, *args, timeout=timeout,
                       accel=accel) as vm:
-            return rt.once_output(vm).split("\n")
+            return rt.healthy(rt.once_output(vm).split("\n"))
     finally:
         os.unlink(initrd)
 
@@ -53,13 +52,13 @@ def want(lines, *expected):
 
 
 def smp_two():
-    out = boot("cloud", "qemu64", "2", TOPOLOGY + LOAD + OFFLINE + HEALTH)
+    out = boot("cloud", "qemu64", "2", TOPOLOGY + LOAD + OFFLINE + rt.HEALTH)
     want(out, "2", "cpu0 0 0 0", "cpu1 1 0 1", "spun 0", "spun 1", "0", "0-1")
     assert out.count("piped") == 12 and out.count("0-1") == 3, out
 
 
 def smp_intel_threads():
-    out = boot("cloud", "max,vendor=GenuineIntel", "4,sockets=1,cores=2,threads=2", TOPOLOGY + LOAD + HEALTH)
+    out = boot("cloud", "max,vendor=GenuineIntel", "4,sockets=1,cores=2,threads=2", TOPOLOGY + LOAD + rt.HEALTH)
     want(out, "4", "cpu0 0 0 0-1", "cpu1 0 0 0-1", "cpu2 0 1 2-3", "cpu3 0 1 2-3", "spun 3")
     assert out.count("piped") == 12, out
 
@@ -71,12 +70,12 @@ def smp_dies():
 
 
 def smp_amd_generic():
-    out = boot("generic", "EPYC", "4,maxcpus=8,sockets=2,cores=2,threads=2", TOPOLOGY + LOAD + HEALTH, timeout=400)
+    out = boot("generic", "EPYC", "4,maxcpus=8,sockets=2,cores=2,threads=2", TOPOLOGY + LOAD + rt.HEALTH, timeout=400)
     want(out, "4", "cpu0 0 0 0-1", "cpu3 0 1 2-3", "spun 3")
 
 
 def smp_eight():
-    out = boot("cloud", "qemu64", "8", "nproc" + LOAD + HEALTH, timeout=400)
+    out = boot("cloud", "qemu64", "8", "nproc" + LOAD + rt.HEALTH, timeout=400)
     want(out, "8", "spun 7")
 
 
@@ -125,7 +124,7 @@ def icount_two():
 
 
 def single_thread():
-    out = boot("cloud", "qemu64", "2", "nproc" + LOAD + HEALTH, accel="tcg,thread=single", timeout=400)
+    out = boot("cloud", "qemu64", "2", "nproc" + LOAD + rt.HEALTH, accel="tcg,thread=single", timeout=400)
     want(out, "2", "spun 1")
 
 
