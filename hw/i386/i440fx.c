@@ -102,7 +102,8 @@ static const VmState host_state = { .name = "i440FX-pcihost", .version = 1, .old
 
 const DeviceType i440fx_host_type = {
     .name = "i440FX-pcihost", .desc = "i440FX PCI host", .size = sizeof(I440fxHost), .category = "Bridge",
-    .internal = true, .vmstate = &host_state, .realize = host_realize, .reset = host_reset,
+    .internal = true, .firmware_name = "pci@i0cf8", .vmstate = &host_state, .realize = host_realize,
+    .reset = host_reset,
 };
 
 PciBus *i440fx_host_bus(Device *host)

@@ -165,6 +165,7 @@ static bool pc_publish_boot(Machine *m, PcBoard *s, const char *kernel_rom, Erro
     if (kernel_rom) {
         g_string_append_printf(order, "/rom@%s\n", kernel_rom);
     }
+    machine_boot_paths(m, order);
     if (m->boot_strict) {
         g_string_append(order, "HALT\n");
     }

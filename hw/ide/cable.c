@@ -56,6 +56,16 @@ static void ide_bus_detach(Bus *bus, Device *dev)
     }
 }
 
+static void ide_firmware_name(Device *dev, GString *out)
+{
+    const Bus *bus = dev->bus;
+    unsigned channel = 0;
+    while (bus->owner->buses->pdata[channel] != bus) {
+        channel++;
+    }
+    g_string_append_printf(out, "/drive@%x/disk@%x", channel, ((IdeChild *)dev->bus_data)->unit);
+}
+
 static const Prop ide_child_props[] = {
     PROP_U32(IdeChild, unit, "unit", UINT32_MAX, 0, UINT32_MAX,
              "0: master, 1: slave (default: what is free)"),
@@ -69,6 +79,7 @@ const BusType ide_bus_type = {
     .prepare = ide_bus_prepare,
     .attach = ide_bus_attach,
     .detach = ide_bus_detach,
+    .firmware_name = ide_firmware_name,
 };
 
 static const VmField ide_channel_fields[] = {

@@ -166,14 +166,14 @@ static void drive_resume(void *opaque)
     d->kind->start(d);
 }
 
-static bool drive_realize(Device *dev, Error **errp G_GNUC_UNUSED)
+static bool drive_realize(Device *dev, Error **errp)
 {
     IdeDrive *d = dev_as(IdeDrive, dev);
     d->channel = dev->bus->impl;
     co_mutex_init(&d->order);
     device_add_cleanup(dev, order_fini, &d->order);
     device_add_task(dev, &d->resume, drive_resume);
-    return true;
+    return machine_add_boot_device(dev, d->bootindex, "", errp);
 }
 
 static void drive_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
@@ -209,6 +209,7 @@ static const VmState drive_state = { .name = "ide-drive", .version = 1, .oldest 
 
 static const Prop drive_props[] = {
     PROP_DRIVE(IdeDrive, port, "drive", "The image: a drive's id or a block node's name"),
+    PROP_BOOTINDEX(IdeDrive, bootindex),
     PROP_STR(IdeDrive, serial, "serial", NULL, "Serial number, at most 20 characters"),
     PROP_STR(IdeDrive, ver, "ver", "0.1", "Firmware version, at most 8 characters"),
     { 0 },

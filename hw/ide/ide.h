@@ -77,6 +77,7 @@ struct IdeDrive {
     Device dev;
     DrivePort port;
     char *serial, *ver, *model;
+    int32_t bootindex; /* property */
     const IdeKind *kind;
     IdeChannel *channel;
     CoMutex order;

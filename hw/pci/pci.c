@@ -323,6 +323,27 @@ static void pci_describe_child(Device *dev, GString *out, int indent)
                            pci_le16(f->config + PCI_SUBVENDOR), pci_le16(f->config + PCI_SUBDEVICE));
 }
 
+/* PCI Bus Binding to IEEE 1275, 2.2.1.3 and 2.5: what the class is called, or ids; slot and function. */
+static void pci_firmware_name(Device *dev, GString *out)
+{
+    static const struct { uint16_t class_code; const char *name; } names[] = {
+        { 0x0100, "scsi" }, { 0x0101, "ide" }, { 0x0200, "ethernet" }, { 0x0604, "pci-bridge" },
+    };
+    const PciFunc *f = pci_func(dev);
+    const char *name = NULL;
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        name = f->ops->class_code >> 8 == names[i].class_code ? names[i].name : name;
+    }
+    if (name) {
+        g_string_append_printf(out, "/%s@%x", name, f->devfn >> 3);
+    } else {
+        g_string_append_printf(out, "/pci%x,%x@%x", f->ops->vendor, f->ops->device, f->devfn >> 3);
+    }
+    if (f->devfn & 7) {
+        g_string_append_printf(out, ",%x", f->devfn & 7);
+    }
+}
+
 const BusType pci_bus_type = {
     .name = "PCI",
     .child_size = sizeof(PciFunc),
@@ -334,6 +355,7 @@ const BusType pci_bus_type = {
     .child_reset = pci_child_reset,
     .child_reset_done = pci_child_reset_done,
     .describe_child = pci_describe_child,
+    .firmware_name = pci_firmware_name,
 };
 
 PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops,

@@ -42,6 +42,7 @@ typedef struct VirtioBlk {
     char *serial;
     uint32_t logical, physical, min_io, opt_io, max_discard, max_zeroes, vectors;
     uint16_t num_queues, queue_size;
+    int32_t bootindex;
     bool config_wce, discard, write_zeroes, indirect, event_idx, disable_modern;
     int write_cache, disable_legacy;
     bool cache_default;
@@ -323,7 +324,8 @@ static bool blk_realize(Device *dev, Error **errp)
                     (queues > 1 ? BLK_F_MQ : 0) | (s->discard ? BLK_F_DISCARD : 0) |
                     (s->write_zeroes ? BLK_F_WRITE_ZEROES : 0) | (s->indirect ? VIRTIO_F_INDIRECT_DESC : 0) |
                     (s->event_idx ? VIRTIO_F_EVENT_IDX : 0);
-    return virtio_pci_init(&s->v, &blk_class, queues, s->queue_size, vectors, errp);
+    return machine_add_boot_device(dev, s->bootindex, "/disk@0,0", errp) &&
+           virtio_pci_init(&s->v, &blk_class, queues, s->queue_size, vectors, errp);
 }
 
 static void blk_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
@@ -356,6 +358,7 @@ static const VmState blk_state = {
 
 static const Prop blk_props[] = {
     PROP_DRIVE(VirtioBlk, drive, "drive", "The disk: id of a -drive, or node-name of a -blockdev"),
+    PROP_BOOTINDEX(VirtioBlk, bootindex),
     PROP_STR(VirtioBlk, serial, "serial", NULL, "Serial number, up to 20 characters"),
     PROP_U32(VirtioBlk, logical, "logical_block_size", 512, 512, 32768, "Smallest unit of transfer, bytes"),
     PROP_U32(VirtioBlk, physical, "physical_block_size", 512, 512, 2097152, "Best unit of writing, bytes"),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-ide.c - the PIIX3 IDE function and its disks by the registers (hw/ide/channel.c, drive.c,
  * ide-hd.c, identify.c, piix.c), and their places on the cable (cable.c):
+ * the firmware's boot order (system/bootorder.c);
  * ATA/ATAPI-6 chapters 7 to 9, 290550 2.7. Threads: the test's main thread.
  */
 #include "pctest.h"
@@ -106,6 +107,28 @@ static void test_cable(Fixture *f, gconstpointer data)
     g_autoptr(Error) err = NULL; /* both places are taken */
     g_assert_null(device_create(m, &ide_hd_type, m->peripheral, "g", bus, &err, "drive", "n2", NULL));
     g_assert_nonnull(strstr(error_text(err), "unit 1 of bus 'ide.0' is in use by 'e'"));
+}
+
+/* Firmware's order: by bootindex, with the paths that SeaBIOS looks for. */
+static void test_bootindex(Fixture *f, gconstpointer data)
+{
+    Machine *m = f->t->m;
+    g_autoptr(GString) none = g_string_new(NULL), text = g_string_new(NULL), less = g_string_new(NULL);
+    machine_boot_paths(m, none);
+    g_assert_cmpstr(none->str, ==, "");
+    Device *cd = device_create(m, &ide_cd_type, m->peripheral, "cd", f->ide->buses->pdata[1],
+                               &error_abort_slot, "bootindex", "7", "unit", "1", NULL);
+    device_create(m, &ide_cd_type, m->peripheral, "first", f->ide->buses->pdata[1], &error_abort_slot,
+                  "bootindex", "0", NULL);
+    g_autoptr(Error) err = NULL;
+    g_assert_null(device_create(m, &ide_cd_type, m->peripheral, "twin", f->ide->buses->pdata[0], &err,
+                                "bootindex", "7", NULL));
+    g_assert_nonnull(strstr(error_text(err), "bootindex=7 is that of 'cd' already"));
+    machine_boot_paths(m, text);
+    g_assert_cmpstr(text->str, ==, "/pci@i0cf8/ide@1,1/drive@1/disk@0\n/pci@i0cf8/ide@1,1/drive@1/disk@1\n");
+    device_remove(cd);
+    machine_boot_paths(m, less);
+    g_assert_cmpstr(less->str, ==, "/pci@i0cf8/ide@1,1/drive@1/disk@0\n");
 }
 
 static void test_identify(Fixture *f, gconstpointer data)
@@ -282,8 +305,10 @@ int main(int argc, char **argv)
         const char *name;
         void (*fn)(Fixture *f, gconstpointer data);
     } tests[] = {
-        { "cable", test_cable }, { "identify", test_identify }, { "pio", test_pio },     { "dma", test_dma },
-        { "reset", test_reset }, { "state", test_state },       { "storm", test_storm },
+        { "cable", test_cable },       { "bootindex", test_bootindex },
+        { "identify", test_identify }, { "pio", test_pio },
+        { "dma", test_dma },           { "reset", test_reset },
+        { "state", test_state },       { "storm", test_storm },
     };
     g_test_init(&argc, &argv, NULL);
     role_become_main();

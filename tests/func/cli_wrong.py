@@ -34,6 +34,8 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -drive media=cdrom,format=raw       => -drive media=cdrom,format=raw: 'format' goes with file= only
 -device ide-cd,drive=nothing        => *there is no drive or block node 'nothing'*
 -device ide-hd                      => *a disk needs an image: 'drive' is missing*
+-device ide-cd,bootindex=1 -device ide-cd,bootindex=1 => *bootindex=1 is that of 'ide-cd' already | each device needs another one; the smallest is tried first
+-device ide-cd,bootindex=-2         => *'bootindex'*
 -fda x                              => option '-fda' is not supported yet: there is no floppy drive yet; use -hda or -cdrom
 -m abc                              => -m abc: 'size' is wrong: 'abc' is not a size | a size is a number with an optional suffix k, M, G, T, P or E
 -m 0                                => -m 0: 'size' must be between *, not 0 bytes

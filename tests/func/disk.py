@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """SeaBIOS boots a sector from an IDE disk, which reads and writes others by INT 13h: raw and qcow2 images, -snapshot,
-a second disk (hw/ide/, backends/block/, tools/system/drives.c)."""
+a second disk, the order of bootindex (hw/ide/, backends/block/, tools/system/drives.c, system/bootorder.c)."""
 
 import os
 import struct
@@ -50,6 +50,25 @@ def sector5(path):
         return f.read(len(TEXT))
 
 
+def bootindex(d):
+    """Of three disks that could boot, SeaBIOS takes the one with the smallest bootindex."""
+    names = ("ide0", "ide1", "virtio")
+    args, cases = [], []
+    for n in names:
+        path = os.path.join(d, n)
+        args += ["-drive", f"file={path},format=raw,if=none,id={n}"]
+    for order in ((0, 1, 2), (2, 1, 3), (3, 7, 1)):
+        devices = []
+        for n, index in zip(names, order):
+            image(os.path.join(d, n))
+            driver = "virtio-blk-pci" if n == "virtio" else "ide-hd"
+            devices += ["-device", f"{driver},drive={n},bootindex={index}"]
+        run(*args, *devices)
+        booted = [n for n in names if sector5(os.path.join(d, n)) == TEXT]
+        cases.append((f"bootindex {order}", booted == [names[order.index(min(order))]]))
+    return cases
+
+
 def main():
     with tempfile.TemporaryDirectory() as d:
         raw, qcow2, out = (os.path.join(d, n) for n in ("a.raw", "a.qcow2", "out.raw"))
@@ -68,6 +87,7 @@ def main():
         run("-blockdev", f"raw,node-name=n,file.driver=file,file.filename={raw}", "-device",
             "ide-hd,drive=n,bus=ide.1,unit=1,serial=x")
         cases.append(("-blockdev, the last place", sector5(raw) == TEXT))
+        cases += bootindex(d)
     for i, (name, ok) in enumerate(cases):
         print(f"{'ok' if ok else 'not ok'} {i + 1} - {name}")
     print(f"1..{len(cases)}")

@@ -30,6 +30,7 @@ typedef struct DeviceType {
     bool internal;                 /* not for -device: boards create it */
     const Prop *props;
     const VmState *vmstate;
+    const char *firmware_name;     /* of a device without a bus, where firmware's device paths begin; or NULL */
     bool (*realize)(Device *dev, Error **errp);  /* MAIN_LOOP; on false the core unwinds what was added so far */
     void (*unrealize)(Device *dev);              /* only for what the core does not track */
     void (*reset)(Device *dev, ResetKind kind);  /* own state only: touches no line, no memory, no peer */
@@ -73,6 +74,7 @@ struct BusType {
     void (*child_reset)(Device *dev, ResetKind kind); /* bus_data's part of reset, before type->reset */
     void (*child_reset_done)(Device *dev);
     void (*describe_child)(Device *dev, GString *out, int indent);
+    void (*firmware_name)(Device *dev, GString *out); /* appends "/NAME@ADDRESS": the child in firmware's paths */
     bool hotplug; /* devices may come and go while the machine runs */
 };
 struct Bus {
@@ -121,6 +123,7 @@ void device_reset_hold(Device *dev, ResetKind kind);
 void device_reset_release(Device *dev);
 
 bool device_is_a(const Device *dev, const DeviceType *type);
+void device_firmware_path(Device *dev, GString *out); /* appends "/pci@i0cf8/ide@1,1/...": as firmware names it */
 const char *device_name(const Device *dev); /* id or type name, for messages */
 void guest_error(Device *dev, const char *fmt, ...) G_GNUC_PRINTF(2, 3); /* -d guest_errors; rate-limited; never fatal */
 void guest_unimp(Device *dev, const char *fmt, ...) G_GNUC_PRINTF(2, 3); /* -d unimp */

@@ -116,6 +116,7 @@ struct Machine {
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
     struct MachineBlock *block;   /* disks; backends/block owns it */
     void (*drain_backends)(Machine *m); /* waits for requests in flight once the vCPUs are parked; NULL: none */
+    GPtrArray *boot_devices;      /* private to bootorder.c: devices with a bootindex, in order; NULL: none */
     GPtrArray *hostmems;          /* HostMem *: memory backends; backends/hostmem owns it */
 };
 typedef struct GlobalProp { char *driver, *prop, *value; bool used, is_default; } GlobalProp;
@@ -155,6 +156,13 @@ bool machine_init_ram(Machine *m, const char *name, Error **errp);
 
 /* Called on the main loop with the platform domain held when the power button is pressed. */
 void machine_on_powerdown(Machine *m, void (*fn)(void *opaque), void *opaque);
+
+/* The property bootindex, in a device's realize: firmware tries devices with the smallest first; two of a machine with
+ * the same one are refused; -1: none. suffix (constant): what comes behind the device's path. Undone with the device. */
+bool machine_add_boot_device(Device *dev, int32_t index, const char *suffix, Error **errp);
+void machine_boot_paths(Machine *m, GString *out); /* appends their paths, a line each */
+#define PROP_BOOTINDEX(T, f) \
+    PROP_I32(T, f, "bootindex", -1, -1, INT32_MAX, "Place in the firmware's boot order, the smallest first; -1: none")
 
 /* Finds a firmware or option ROM file by name on m->firmware_path; the error lists the places looked
  * at and the Debian package that has it. g_free. */
