@@ -93,16 +93,22 @@ static void dsdt_motherboard(Aml *a, const PcAcpi *p)
     aml_name(a, "_CRS");
     aml_resources(a);
     aml_res_io(a, 0x92, 1);
-    aml_res_io(a, PIIX4_PM_SMI_CMD, 2);
+    aml_res_io(a, p->chipset->smi_cmd, 2);
     aml_res_io(a, 0x510, 12);
-    aml_res_io(a, p->pm_base, 0x40);
+    aml_res_io(a, p->pm_base, p->chipset->pm_size);
     aml_res_io(a, 0x700, 0x10);
     aml_resources_end(a);
     aml_end(a);
 }
 
-/* Interrupt link devices (6.2.13): LNKA..LNKD are the PIIX3's PIRQ registers; bit 7 is "not routed". */
-static void dsdt_link(Aml *a, char letter, unsigned uid)
+void pc_acpi_isa_devices(Aml *a, const PcAcpi *p)
+{
+    dsdt_isa_devices(a, p);
+    dsdt_motherboard(a, p);
+}
+
+/* Interrupt link devices (6.2.13): LNKA... are the chipset's PIRQ registers; bit 7 is "not routed". */
+void pc_acpi_link(Aml *a, char letter, unsigned uid)
 {
     static const uint32_t possible[] = { 5, 10, 11 };
     char name[5] = { 'L', 'N', 'K', letter, 0 };
@@ -217,10 +223,17 @@ static void dsdt_pci_root(Aml *a, const PcAcpi *p)
         aml_field_unit(a, regs[i], 8);
     }
     aml_end(a);
-    dsdt_isa_devices(a, p);
-    dsdt_motherboard(a, p);
+    pc_acpi_isa_devices(a, p);
     aml_end(a);
     aml_end(a);
+}
+
+static void dsdt_links(Aml *a)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        pc_acpi_link(a, 'A' + i, i + 1);
+    }
+    dsdt_sci_link(a);
 }
 
 static void dsdt_processors(Aml *a, const PcAcpi *p)
@@ -244,8 +257,11 @@ static void build_dsdt(AcpiBuilder *b, const PcAcpi *p)
 {
     Aml a;
     aml_init(&a, b->tables);
+    if (p->chipset->root_methods) {
+        p->chipset->root_methods(&a);
+    }
     aml_scope(&a, "\\_SB");
-    dsdt_pci_root(&a, p);
+    p->chipset->pci_root(&a, p);
     if (p->hpet) {
         dsdt_isa_device(&a, "HPET", "PNP0103", 0);
         aml_name(&a, "_CRS");
@@ -255,10 +271,7 @@ static void build_dsdt(AcpiBuilder *b, const PcAcpi *p)
         aml_end(&a);
     }
     dsdt_processors(&a, p);
-    for (unsigned i = 0; i < 4; i++) {
-        dsdt_link(&a, 'A' + i, i + 1);
-    }
-    dsdt_sci_link(&a);
+    p->chipset->links(&a);
     aml_end(&a);
     aml_name(&a, "\\_S5");
     aml_package(&a, 4);
@@ -279,6 +292,7 @@ static void build_fadt(AcpiBuilder *b, const PcAcpi *p, guint facs, guint dsdt)
 {
     GByteArray *t = b->tables;
     guint at = acpi_table_begin(b, "FACP", 3);
+    const PcAcpiChipset *chip = p->chipset;
     uint16_t pm = p->pm_base;
     acpi_put(t, 0, 4);
     acpi_link(b, at + 36, 4, facs);
@@ -287,22 +301,22 @@ static void build_fadt(AcpiBuilder *b, const PcAcpi *p, guint facs, guint dsdt)
     acpi_put(t, 1, 1);           /* model: multiple APIC */
     acpi_put(t, 0, 1);           /* profile: unspecified */
     acpi_put(t, SCI_IRQ, 2);
-    acpi_put(t, PIIX4_PM_SMI_CMD, 4);
-    acpi_put(t, PIIX4_ACPI_ENABLE, 1);
-    acpi_put(t, PIIX4_ACPI_DISABLE, 1);
+    acpi_put(t, chip->smi_cmd, 4);
+    acpi_put(t, chip->acpi_enable, 1);
+    acpi_put(t, chip->acpi_disable, 1);
     acpi_put(t, 0, 2);
     acpi_put(t, pm, 4);          /* PM1a event */
     acpi_put(t, 0, 4);
     acpi_put(t, pm + 4, 4);      /* PM1a control */
     acpi_put(t, 0, 8);
     acpi_put(t, pm + 8, 4);      /* timer */
-    acpi_put(t, pm + 0xc, 4);    /* GPE0 */
+    acpi_put(t, pm + chip->gpe0, 4);
     acpi_put(t, 0, 4);
     acpi_put(t, 4, 1);           /* lengths */
     acpi_put(t, 2, 1);
     acpi_put(t, 0, 1);
     acpi_put(t, 4, 1);
-    acpi_put(t, 4, 1);
+    acpi_put(t, chip->gpe0_size, 1);
     acpi_put(t, 0, 3);
     acpi_put(t, 0xfff, 2);       /* no C2, no C3 */
     acpi_put(t, 0xfff, 2);
@@ -324,7 +338,7 @@ static void build_fadt(AcpiBuilder *b, const PcAcpi *p, guint facs, guint dsdt)
     acpi_put_gas(t, 0, 0, 0, 0);
     acpi_put_gas(t, 0, 0, 0, 0);
     acpi_put_gas(t, 1, 32, 3, pm + 8);
-    acpi_put_gas(t, 1, 32, 1, pm + 0xc);
+    acpi_put_gas(t, 1, 8 * chip->gpe0_size, 1, pm + chip->gpe0);
     acpi_put_gas(t, 0, 0, 0, 0);
     acpi_table_end(b, at, true);
 }
@@ -424,18 +438,35 @@ void pc_acpi_build(AcpiBuilder *b, const PcAcpi *p)
     if (p->hpet) {
         build_hpet(b);
     }
+    if (p->chipset->tables) {
+        p->chipset->tables(b, p);
+    }
     build_waet(b);
     acpi_finish(b);
 }
 
+static bool piix4_look(PcAcpi *p)
+{
+    uint16_t base = piix4_pm_base(p->pm);
+    if (!base || base == p->pm_base) {
+        return false;
+    }
+    p->pm_base = base;
+    return true;
+}
+
+const PcAcpiChipset acpi_piix4 = {
+    .pm_default = PIIX4_PM_DEFAULT_BASE, .pm_size = 0x40, .smi_cmd = PIIX4_PM_SMI_CMD,
+    .acpi_enable = PIIX4_ACPI_ENABLE, .acpi_disable = PIIX4_ACPI_DISABLE, .gpe0 = 0x0c, .gpe0_size = 4,
+    .pci_root = dsdt_pci_root, .links = dsdt_links, .look = piix4_look,
+};
+
 static GBytes *pc_acpi_refresh(void *opaque, GBytes *was G_GNUC_UNUSED)
 {
     PcAcpi *p = opaque;
-    uint16_t base = piix4_pm_base(p->pm);
-    if (!base || base == p->pm_base) {
+    if (!p->chipset->look(p)) {
         return NULL;
     }
-    p->pm_base = base;
     AcpiBuilder b;
     acpi_builder_init(&b);
     pc_acpi_build(&b, p);
@@ -447,6 +478,7 @@ static GBytes *pc_acpi_refresh(void *opaque, GBytes *was G_GNUC_UNUSED)
 bool pc_acpi_publish(PcAcpi *p, Device *fw, Error **errp)
 {
     AcpiBuilder b;
+    p->chipset->look(p);
     acpi_builder_init(&b);
     pc_acpi_build(&b, p);
     bool ok = fw_cfg_add_file_bytes(fw, ACPI_FILE_RSDP, b.rsdp->data, b.rsdp->len, errp) &&

@@ -7,7 +7,20 @@
 #include "pc_internal.h"
 #include "rhea/hw/acpi.h"
 
+struct PcAcpi;
+typedef struct PcAcpiChipset { /* what differs from board to board */
+    uint16_t pm_default; /* where the tables say the PM block is until firmware has put it somewhere */
+    uint8_t pm_size, smi_cmd, acpi_enable, acpi_disable, gpe0, gpe0_size; /* gpe0: from the PM base */
+    void (*pci_root)(Aml *a, const struct PcAcpi *p);
+    void (*links)(Aml *a);
+    void (*root_methods)(Aml *a);                               /* outside all scopes; NULL: none */
+    void (*tables)(AcpiBuilder *b, const struct PcAcpi *p);     /* further ones; NULL: none */
+    bool (*look)(struct PcAcpi *p); /* takes the registers' places from the chipset; false: nothing new */
+} PcAcpiChipset;
+extern const PcAcpiChipset acpi_piix4, acpi_ich9; /* acpi-pc.c, acpi-q35.c */
+
 typedef struct PcAcpi {
+    const PcAcpiChipset *chipset;
     PcLayout layout;
     unsigned n_cpus;
     unsigned max_cpus;   /* >= n_cpus: entries that no CPU has are marked as disabled */
@@ -17,10 +30,14 @@ typedef struct PcAcpi {
     struct { uint16_t iobase; uint8_t irq; } serial[4];
     unsigned n_serial;
     uint16_t pm_base;    /* always one that takes a word: the size of the tables must not depend on it */
-    Device *pm;
+    Device *pm, *mch;
+    uint64_t ecam;       /* memory-mapped configuration space, 256 MiB; as pm_base */
 } PcAcpi;
 
 void pc_acpi_numa(AcpiBuilder *b, const PcAcpi *p); /* acpi-numa.c: SRAT, SLIT */
+/* acpi-pc.c, for the chipsets' own parts */
+void pc_acpi_isa_devices(Aml *a, const PcAcpi *p); /* and the chipset's own ports */
+void pc_acpi_link(Aml *a, char letter, unsigned uid); /* LNKx of \_SB.PCI0.ISA.PRQx */
 void pc_acpi_build(AcpiBuilder *b, const PcAcpi *p);
 /* Into fw_cfg; p must live as long as the machine. */
 bool pc_acpi_publish(PcAcpi *p, Device *fw, Error **errp);

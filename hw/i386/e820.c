@@ -9,18 +9,19 @@
 #include "pc_internal.h"
 #include "rhea/util/text.h"
 
-/* RAM ends at 3 GiB if it would reach max_below_4g: then what is below and above 4 GiB are whole
- * gigabytes, which guests map with large pages. */
-bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, PcLayout *out, Error **errp)
+const PcLayoutLimits pc_layout_limits = { .most = 0xe0000000, .when_more = 0xc0000000 };
+
+bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, const PcLayoutLimits *limits, PcLayout *out,
+               Error **errp)
 {
-    uint64_t max = max_below_4g ? max_below_4g : 0xe0000000;
-    if (max > 0xe0000000 || max < MIB) {
-        g_autofree char *text = text_from_size(max);
-        return error_set(errp, "max-ram-below-4g=%s is not between 1 MiB and 3.5 GiB", text);
+    uint64_t max = max_below_4g ? max_below_4g : limits->most;
+    if (max > limits->most || max < MIB) {
+        g_autofree char *text = text_from_size(max), *most = text_from_size(limits->most);
+        return error_set(errp, "max-ram-below-4g=%s is not between 1 MiB and %s", text, most);
     }
     uint64_t low = max;
-    if (ram_size >= max && low > 0xc0000000) {
-        low = 0xc0000000;
+    if (ram_size >= max && low > limits->when_more) {
+        low = limits->when_more;
     }
     out->below_4g = MIN(ram_size, low);
     out->above_4g = ram_size - out->below_4g;

@@ -11,6 +11,7 @@
  * Threads: main loop, before the machine runs; the boot order also at reset.
  */
 #include "pc.h"
+#include "shadow.h"
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/loader.h"
 #include "rhea/hw/timer.h"
@@ -42,8 +43,8 @@ bool pc_load_bios(Machine *m, PcBoard *s, Error **errp)
     memcpy(s->bios->host, p, n);
     ram_written(s->bios, 0, n);
     region_init_rom(&s->bios_region, NULL, "bios", s->bios);
-    region_map(i440fx_host_mem(s->host), 4 * GIB - n, &s->bios_region, 0);
-    i440fx_set_bios(s->i440fx, s->bios);
+    region_map(s->pci_mem, 4 * GIB - n, &s->bios_region, 0);
+    pc_shadow_set_bios(s->shadow, s->bios);
     return true;
 }
 
@@ -212,7 +213,7 @@ bool pc_publish(Machine *m, PcBoard *s, Error **errp)
         !pc_publish_boot(m, s, kernel_rom, errp)) {
         return false;
     }
-    if (s->pm && !pc_acpi_publish(&s->tables, s->fw, errp)) {
+    if (s->acpi != OFF && !pc_acpi_publish(&s->tables, s->fw, errp)) {
         return false;
     }
     pc_fill_cmos(m, s);

@@ -316,9 +316,8 @@ bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp)
     irq_connect(device_irq(s->pic_master, 0), &glue_intr_sink, s, 0);
     glue_wire_gsis(s, g);
     irq_connect(&g->ferr, &irq_or_sink, &s->isa->irq_or[FERR_IRQ], PC_IRQ_SOURCE_FERR);
-    if (s->pm) {
-        piix4_pm_connect_smi(s->pm, &glue_smi_sink, s, 0);
-        piix4_pm_connect_sci(s->pm, &irq_or_sink, &s->isa->irq_or[9], PC_IRQ_SOURCE_SCI);
+    if (s->smi) {
+        irq_connect(s->smi, &glue_smi_sink, s, 0);
     }
     s->rtc = device_create(m, &mc146818_type, m->unattached, NULL, isa, errp, NULL);
     if (!s->rtc) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hw/i386/pc.c - the board "pc-0.1": 82441FX host bridge, PIIX3, PIIX4 power management, legacy devices.
+ * hw/i386/pc.c - the board "pc-0.1": 82441FX host bridge, PIIX3, PIIX4 power management, legacy devices; and
+ *                what the q35 board has in common with it.
  *
  * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
  *         (ISA bridge, IDE, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports,
@@ -17,7 +18,7 @@
 #include "rhea/target/x86/cpu.h"
 #include <sys/mman.h>
 
-enum { PC_MAX_CPUS = 255, PC_MAX_SERIAL = 4 };
+enum { PC_MAX_SERIAL = 4 };
 
 /* ---- options that only have one possible value ---- */
 
@@ -89,9 +90,9 @@ static void pc_advise_all(const Machine *m, const PcBoard *s)
     }
 }
 
-static bool pc_map_ram(Machine *m, PcBoard *s, Error **errp)
+static bool pc_map_ram(Machine *m, PcBoard *s, const PcLayoutLimits *limits, Error **errp)
 {
-    if (!pc_layout(m->ram_size, s->max_ram_below_4g, &s->layout, errp)) {
+    if (!pc_layout(m->ram_size, s->max_ram_below_4g, limits, &s->layout, errp)) {
         return false;
     }
     if (!pc_check_numa(m, errp) || !machine_init_ram(m, "pc.ram", errp)) {
@@ -115,14 +116,17 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
         return false;
     }
     s->pci = i440fx_host_bus(s->host);
-    s->i440fx = device_create(m, &i440fx_type, m->unattached, NULL, s->pci->bus, errp, "addr", "0.0", NULL);
-    s->piix3 = s->i440fx ? device_create(m, &piix3_type, m->unattached, NULL, s->pci->bus, errp, "addr",
-                                         "1.0", "multifunction", "on", NULL)
-                         : NULL;
-    if (!s->piix3) {
+    s->pci_mem = i440fx_host_mem(s->host);
+    Device *i440fx =
+        device_create(m, &i440fx_type, m->unattached, NULL, s->pci->bus, errp, "addr", "0.0", NULL);
+    Device *piix3 = i440fx ? device_create(m, &piix3_type, m->unattached, NULL, s->pci->bus, errp, "addr",
+                                           "1.0", "multifunction", "on", NULL)
+                           : NULL;
+    if (!piix3) {
         return false;
     }
-    s->isa = piix3_isa_bus(s->piix3);
+    s->shadow = i440fx_shadow(i440fx);
+    s->isa = piix3_isa_bus(piix3);
     s->ide = device_create(m, &piix3_ide_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.1", NULL);
     if (!s->ide) {
         return false;
@@ -131,10 +135,16 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
         irq_connect(device_irq(s->ide, i), &irq_or_sink, &s->isa->irq_or[14 + i], PC_IRQ_SOURCE_IDE);
     }
     if (s->acpi != OFF) {
-        s->pm = device_create(m, &piix4_pm_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.3",
-                              "smm-enabled", s->smm == OFF ? "off" : "on", NULL);
-        return s->pm != NULL;
+        Device *pm = device_create(m, &piix4_pm_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.3",
+                                   "smm-enabled", s->smm == OFF ? "off" : "on", NULL);
+        if (!pm) {
+            return false;
+        }
+        s->smi = piix4_pm_smi(pm);
+        irq_connect(piix4_pm_sci(pm), &irq_or_sink, &s->isa->irq_or[9], PC_IRQ_SOURCE_SCI);
+        s->tables.pm = pm;
     }
+    s->tables.chipset = &acpi_piix4;
     return true;
 }
 
@@ -157,16 +167,22 @@ static bool pc_create_serial(Machine *m, PcBoard *s, Error **errp)
     return true;
 }
 
-static bool pc_init(Machine *m, Error **errp)
+bool pc_board_init(Machine *m, const PcLayoutLimits *limits,
+                   bool (*create_bridges)(Machine *m, PcBoard *s, Error **errp), Error **errp)
 {
     PcBoard *s = m->board_state;
-    if (!pc_check_props(s, errp) || !pc_check_boot_order(s, m, errp) || !pc_map_ram(m, s, errp) ||
-        !pc_create_bridges(m, s, errp) || !pc_load_bios(m, s, errp)) {
+    if (!pc_check_props(s, errp) || !pc_check_boot_order(s, m, errp) || !pc_map_ram(m, s, limits, errp) ||
+        !create_bridges(m, s, errp) || !pc_load_bios(m, s, errp)) {
         return false;
     }
     s->fw = device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, errp, NULL);
     return s->fw && pc_glue_wire(m, s, errp) && isa_dma_create_pair(s->isa->bus, m->unattached, errp) &&
            pc_create_serial(m, s, errp) && pc_glue_attach_cpus(m, s, errp);
+}
+
+static bool pc_init(Machine *m, Error **errp)
+{
+    return pc_board_init(m, &pc_layout_limits, pc_create_bridges, errp);
 }
 
 static void pc_note_serial(PcBoard *s)
@@ -183,7 +199,7 @@ static void pc_note_serial(PcBoard *s)
     }
 }
 
-static bool pc_ready(Machine *m, Error **errp)
+bool pc_board_ready(Machine *m, Error **errp)
 {
     PcBoard *s = m->board_state;
     pc_note_serial(s);
@@ -192,14 +208,13 @@ static bool pc_ready(Machine *m, Error **errp)
     s->tables.hpet = s->hpet;
     s->tables.i8042 = s->i8042;
     s->tables.pit = s->pit != OFF;
-    s->tables.pm_base = PIIX4_PM_DEFAULT_BASE;
-    s->tables.pm = s->pm;
+    s->tables.pm_base = s->tables.chipset->pm_default;
     s->pci->no_hotplug = "hot-plug is not available on this board";
     return pc_publish(m, s, errp);
 }
 
 /* -boot once= counts for the first boot only. */
-static void pc_reset(Machine *m, ResetKind kind)
+void pc_board_reset(Machine *m, ResetKind kind)
 {
     PcBoard *s = m->board_state;
     if (kind != RESET_SNAPSHOT && s->boots++ == 1 && s->boot_once) {
@@ -214,7 +229,7 @@ static void pc_reset(Machine *m, ResetKind kind)
     }
 }
 
-static void pc_fini(Machine *m)
+void pc_board_fini(Machine *m)
 {
     PcBoard *s = m->board_state;
     MemRegion *own[] = { &s->ram_low, &s->ram_high, &s->bios_region };
@@ -243,21 +258,8 @@ static Bus *pc_default_bus(Machine *m, const BusType *type)
 }
 
 static const Prop pc_props[] = {
-    PROP_BOOL(PcBoard, hpet, "hpet", true, "High precision event timer"),
-    PROP_BOOL(PcBoard, i8042, "i8042", true, "PS/2 keyboard controller"),
-    PROP_ONOFFAUTO(PcBoard, acpi, "acpi", AUTO, "ACPI hardware and tables"),
-    PROP_ONOFFAUTO(PcBoard, pit, "pit", AUTO, "8254 timer and speaker"),
-    PROP_ONOFFAUTO(PcBoard, pic, "pic", AUTO, "8259 interrupt controllers (always there)"),
-    PROP_ONOFFAUTO(PcBoard, smm, "smm", AUTO, "System management mode (auto: on)"),
-    PROP_ONOFFAUTO(PcBoard, vmport, "vmport", AUTO, "VMware port (off)"),
-    PROP_BOOL(PcBoard, usb, "usb", false, "USB controller (off)"),
+    PC_BOARD_PROPS,
     PROP_BOOL(PcBoard, sata, "sata", false, "SATA controller (off)"),
-    PROP_BOOL(PcBoard, graphics, "graphics", true, "off: firmware uses the serial console"),
-    PROP_BOOL(PcBoard, fd_bootchk, "fd-bootchk", true, "Check the floppy's boot signature"),
-    PROP_BOOL(PcBoard, dump_guest_core, "dump-guest-core", true, "Guest memory is part of a core dump"),
-    PROP_BOOL(PcBoard, mem_merge, "mem-merge", true, "Let the host merge equal pages"),
-    PROP_SIZE(PcBoard, max_ram_below_4g, "max-ram-below-4g", 0, 0, UINT64_MAX, "Most RAM below 4 GiB"),
-    PROP_STR(PcBoard, memory_encryption, "memory-encryption", NULL, "Encrypted guest memory (not available)"),
     { 0 },
 };
 
@@ -265,5 +267,6 @@ const BoardType pc_board = {
     .name = "pc-0.1", .alias = "pc", .desc = "Standard PC (i440FX + PIIX, 1996)", .is_default = true,
     .target = &x86_64_target_ops, .max_cpus = PC_MAX_CPUS, .default_ram = 128 * MIB, .min_ram = MIB,
     .max_ram = UINT64_C(1) << 40, .numa = true, .state_size = sizeof(PcBoard), .props = pc_props,
-    .init = pc_init, .fini = pc_fini, .ready = pc_ready, .reset = pc_reset, .default_bus = pc_default_bus,
+    .init = pc_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
+    .default_bus = pc_default_bus,
 };

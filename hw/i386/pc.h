@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hw/i386/pc.h - the board's state, shared by pc.c (devices), pc-glue.c (wires), pc-firmware.c (what
- * firmware is told).
+ * hw/i386/pc.h - the boards' state, shared by pc.c and pc-q35.c (devices), pc-glue.c (wires), pc-firmware.c
+ * (what firmware is told).
  */
 #ifndef HW_I386_PC_H
 #define HW_I386_PC_H
@@ -18,7 +18,10 @@ typedef struct PcBoard { /* Machine.board_state */
     MemRegion ram_low, ram_high;
     RamBlock *bios;
     MemRegion bios_region;
-    Device *host, *i440fx, *piix3, *pm, *fw, *rtc, *ide, *glue, *pic_master, *ioapic;
+    Device *host, *fw, *rtc, *ide, *glue, *pic_master, *ioapic;
+    MemRegion *pci_mem;       /* the host's: PCI memory space, below RAM in priority */
+    struct PcShadow *shadow;  /* the host bridge's */
+    IrqLine *smi;             /* the chipset's; NULL: none */
     Device *timer, *hpet_dev; /* the PIT, the HPET; NULL: none */
     PciBus *pci;
     IsaBus *isa;
@@ -27,6 +30,31 @@ typedef struct PcBoard { /* Machine.board_state */
     char *boot_once;
     unsigned boots;     /* resets so far */
 } PcBoard;
+
+enum { PC_MAX_CPUS = 255 };
+
+/* pc.c: what the boards have in common; create_bridges fills in host to isa, and smi, and tables' devices. */
+bool pc_board_init(Machine *m, const PcLayoutLimits *limits,
+                   bool (*create_bridges)(Machine *m, PcBoard *s, Error **errp), Error **errp);
+bool pc_board_ready(Machine *m, Error **errp);
+void pc_board_reset(Machine *m, ResetKind kind);
+void pc_board_fini(Machine *m);
+#define PC_BOARD_PROPS                                                                                       \
+    PROP_BOOL(PcBoard, hpet, "hpet", true, "High precision event timer"),                                    \
+        PROP_BOOL(PcBoard, i8042, "i8042", true, "PS/2 keyboard controller"),                                \
+        PROP_ONOFFAUTO(PcBoard, acpi, "acpi", AUTO, "ACPI hardware and tables"),                             \
+        PROP_ONOFFAUTO(PcBoard, pit, "pit", AUTO, "8254 timer and speaker"),                                 \
+        PROP_ONOFFAUTO(PcBoard, pic, "pic", AUTO, "8259 interrupt controllers (always there)"),              \
+        PROP_ONOFFAUTO(PcBoard, smm, "smm", AUTO, "System management mode (auto: on)"),                      \
+        PROP_ONOFFAUTO(PcBoard, vmport, "vmport", AUTO, "VMware port (off)"),                                \
+        PROP_BOOL(PcBoard, usb, "usb", false, "USB controller (off)"),                                       \
+        PROP_BOOL(PcBoard, graphics, "graphics", true, "off: firmware uses the serial console"),             \
+        PROP_BOOL(PcBoard, fd_bootchk, "fd-bootchk", true, "Check the floppy's boot signature"),             \
+        PROP_BOOL(PcBoard, dump_guest_core, "dump-guest-core", true, "Guest memory is part of a core dump"), \
+        PROP_BOOL(PcBoard, mem_merge, "mem-merge", true, "Let the host merge equal pages"),                  \
+        PROP_SIZE(PcBoard, max_ram_below_4g, "max-ram-below-4g", 0, 0, UINT64_MAX, "Most RAM below 4 GiB"),  \
+        PROP_STR(PcBoard, memory_encryption, "memory-encryption", NULL,                                      \
+                 "Encrypted guest memory (not available)")
 
 /* pc-glue.c: the device "pc-glue" owns lines that belong to no chip: GSI fan-out, A20, FERR#, INTR. */
 extern const DeviceType pc_glue_type;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * hw/i386/pc_internal.h - what the pieces of the i440FX/PIIX board tell each other.
+ * hw/i386/pc_internal.h - what the pieces of the PC boards tell each other.
  */
 #ifndef HW_I386_PC_INTERNAL_H
 #define HW_I386_PC_INTERNAL_H
@@ -20,8 +20,7 @@ enum { PC_IRQ_SOURCE_PIRQ = ISA_SOURCE_BOARD, PC_IRQ_SOURCE_SCI, PC_IRQ_SOURCE_H
 extern const DeviceType i440fx_host_type, i440fx_type;
 PciBus *i440fx_host_bus(Device *host);
 MemRegion *i440fx_host_mem(Device *host); /* PCI memory space, below RAM in priority */
-/* Before the first reset: `bios` is what a read without RAM finds; its last 128 KiB are at E0000h. */
-void i440fx_set_bios(Device *i440fx, RamBlock *bios);
+struct PcShadow *i440fx_shadow(Device *i440fx); /* shadow.h */
 
 /* piix3.c */
 extern const DeviceType piix3_type;
@@ -29,8 +28,8 @@ IsaBus *piix3_isa_bus(Device *piix3); /* "isa.0" */
 
 /* piix4pm.c */
 extern const DeviceType piix4_pm_type;
-void piix4_pm_connect_smi(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin);
-void piix4_pm_connect_sci(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin);
+IrqLine *piix4_pm_smi(Device *pm);
+IrqLine *piix4_pm_sci(Device *pm);
 /* The I/O base software has chosen: 0 when not enabled yet. The function's domain, or parked vCPUs. */
 uint16_t piix4_pm_base(Device *pm);
 enum {
@@ -44,7 +43,12 @@ enum {
 typedef struct E820Entry { uint64_t addr, len; uint32_t type; } E820Entry;
 enum { E820_RAM = 1, E820_RESERVED = 2 };
 typedef struct PcLayout { uint64_t below_4g, above_4g; } PcLayout;
-bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, PcLayout *out, Error **errp);
+/* RAM ends at `most`, or at `when_more` if it would reach the former: then what is below and above 4 GiB are
+ * whole gigabytes, which guests map with large pages. */
+typedef struct PcLayoutLimits { uint64_t most, when_more; } PcLayoutLimits;
+extern const PcLayoutLimits pc_layout_limits; /* of the pc board */
+bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, const PcLayoutLimits *limits, PcLayout *out,
+               Error **errp);
 GBytes *pc_e820_table(const PcLayout *l); /* fw_cfg file "etc/e820" */
 
 /* "01234567-89ab-...": sixteen bytes in the order of the text. */

@@ -12,81 +12,35 @@
  * Threads: everything runs in the device's domain.
  */
 #include "pc_internal.h"
+#include "pm1.h"
 #include <string.h>
 
-enum { /* I/O registers, from PMBA */
-    PMSTS = 0x00, PMEN = 0x02, PMCNTRL = 0x04, PMTMR = 0x08, GPSTS = 0x0c, GPEN = 0x0e, GLBSTS = 0x18, GLBCTL = 0x28, PM_IO_SIZE = 0x40,
+enum { /* I/O registers, from PMBA; below 0Ch: pm1.h */
+    GPSTS = 0x0c, GPEN = 0x0e, GLBSTS = 0x18, GLBCTL = 0x28, PM_IO_SIZE = 0x40,
     GLBSTS_APM = 1 << 5, GLBCTL_SMI_EN = 1,
-    PM_TIMER = 1 << 0, PM_GLOBAL = 1 << 5, PM_POWER_BUTTON = 1 << 8, PM_RTC = 1 << 10, PM_WAKE = 1 << 15,
-    PM_STATUS_BITS = PM_TIMER | 1 << 4 | PM_GLOBAL | PM_POWER_BUTTON | PM_RTC | PM_WAKE,
-    PM_ENABLE_BITS = PM_TIMER | PM_GLOBAL | PM_POWER_BUTTON | PM_RTC,
-    CNT_SCI_ENABLE = 1, CNT_SLEEP_ENABLE = 1 << 13, CNT_BITS = 0x1c03,
 };
 enum { /* configuration */
     CFG_PMBA = 0x40, CFG_DEVACTB3 = 0x5b, CFG_PMREGMISC = 0x80, CFG_SMBBA = 0x90, CFG_SMBHSTCFG = 0xd2,
     DEVACTB3_APMC_EN = 1 << 1,
 };
-enum { /* SMBus host, from SMBBA */
-    SMB_STS = 0, SMB_SLV_STS = 1, SMB_CNT = 2, SMB_BLOCK = 7, SMB_SIZE = 16,
-    STS_BUSY = 1, STS_INTR = 2, STS_DEV_ERR = 4, STS_W1C = 0x1e, CNT_START = 0x40,
-};
-#define PM_TIMER_HZ 3579545
+enum { SMB_STS_W1C = 0x1e };
 
 typedef struct Piix4Pm {
     Device dev;
     bool disable_s3, disable_s4, smm; /* configuration */
     MemRegion pm_io, smb_io, apm_io; /* wiring */
     IrqLine sci, smi;              /* SMI# as a pulse */
-    uint16_t sts, en, cnt;         /* guest-visible state */
+    AcpiPm1 pm1;                   /* guest-visible state */
     uint16_t gp_sts, gp_en;
     uint8_t regs[PM_IO_SIZE];      /* the registers from 10h on that are storage */
     uint8_t smb[SMB_SIZE];
     uint8_t apm_command, apm_status;
-    int64_t overflow_ns;           /* when bit 23 of the timer toggles next */
-    Timer timer;
     uint16_t pm_at, smb_at;        /* derived: where the regions are, 0 = unmapped */
 } Piix4Pm;
 
-static int64_t pm_now(Piix4Pm *s)
-{
-    return clock_now(s->dev.machine->clock);
-}
-
-static uint64_t pm_ticks(int64_t ns)
-{
-    return (unsigned __int128)(uint64_t)ns * PM_TIMER_HZ / 1000000000u;
-}
-
-static int64_t pm_ticks_to_ns(uint64_t ticks)
-{
-    return (int64_t)(((unsigned __int128)ticks * 1000000000u + PM_TIMER_HZ - 1) / PM_TIMER_HZ);
-}
-
-static void pm_schedule_overflow(Piix4Pm *s)
-{
-    uint64_t next = (pm_ticks(pm_now(s)) | 0x7fffff) + 1;
-    s->overflow_ns = pm_ticks_to_ns(next);
-}
-
-/* TMR_STS is set by every change of bit 23, whether or not anybody waits for it: so it is worked out
- * when looked at, and a timer runs only while its interrupt is enabled. */
-static uint16_t pm_status(Piix4Pm *s)
-{
-    if (pm_now(s) >= s->overflow_ns) {
-        s->sts |= PM_TIMER;
-    }
-    return s->sts;
-}
-
 static void pm_update(Piix4Pm *s)
 {
-    bool pending = (pm_status(s) & s->en & PM_ENABLE_BITS) || (s->gp_sts & s->gp_en);
-    irq_set(&s->sci, pending && (s->cnt & CNT_SCI_ENABLE));
-    if ((s->en & PM_TIMER) && !(s->sts & PM_TIMER)) {
-        timer_arm(&s->timer, s->overflow_ns);
-    } else {
-        timer_cancel(&s->timer);
-    }
+    irq_set(&s->sci, acpi_pm1_update(&s->pm1, s->gp_sts & s->gp_en));
 }
 
 static void pm_timer_fire(void *opaque)
@@ -97,42 +51,18 @@ static void pm_timer_fire(void *opaque)
 static void pm_power_button(void *opaque)
 {
     Piix4Pm *s = opaque;
-    s->sts |= PM_POWER_BUTTON;
+    acpi_pm1_power_button(&s->pm1);
     pm_update(s);
-}
-
-static void pm_write_status(Piix4Pm *s, uint16_t val)
-{
-    uint16_t was = pm_status(s);
-    s->sts = was & ~(val & PM_STATUS_BITS);
-    if (was & val & PM_TIMER) {
-        pm_schedule_overflow(s);
-    }
-}
-
-static void pm_write_control(Piix4Pm *s, uint16_t val)
-{
-    s->cnt = val & CNT_BITS;
-    if (!(val & CNT_SLEEP_ENABLE)) {
-        return;
-    }
-    unsigned type = val >> 10 & 7; /* SUS_TYP; 0 is soft off */
-    if (type == 0) {
-        machine_request_shutdown(s->dev.machine, SHUTDOWN_GUEST_SHUTDOWN, 0);
-    } else {
-        guest_unimp(&s->dev, "sleep type %u: only soft off (0) exists", type);
-    }
 }
 
 static uint64_t pm_read(void *opaque, MemAccess *a)
 {
     Piix4Pm *s = opaque;
     uint8_t low[0x10] = { 0 };
-    uint32_t ticks = pm_ticks(pm_now(s)) & 0xffffff;
-    const uint16_t pairs[] = { pm_status(s), s->en, s->cnt, 0, ticks, ticks >> 16, s->gp_sts, s->gp_en };
-    for (unsigned i = 0; i < G_N_ELEMENTS(pairs); i++) {
-        low[2 * i] = pairs[i];
-        low[2 * i + 1] = pairs[i] >> 8;
+    acpi_pm1_read(&s->pm1, low);
+    for (unsigned i = 0; i < 2; i++) {
+        low[GPSTS + i] = s->gp_sts >> (8 * i);
+        low[GPEN + i] = s->gp_en >> (8 * i);
     }
     uint64_t v = 0;
     for (unsigned i = 0; i < a->size; i++) {
@@ -146,15 +76,6 @@ static uint64_t pm_read(void *opaque, MemAccess *a)
 static void pm_write16(Piix4Pm *s, unsigned reg, uint16_t val, uint16_t mask)
 {
     switch (reg) {
-    case PMSTS:
-        pm_write_status(s, val & mask);
-        break;
-    case PMEN:
-        s->en = (s->en & ~mask) | (val & mask & PM_ENABLE_BITS);
-        break;
-    case PMCNTRL:
-        pm_write_control(s, (s->cnt & ~mask) | (val & mask));
-        break;
     case GPSTS:
         s->gp_sts &= ~(val & mask);
         break;
@@ -164,11 +85,8 @@ static void pm_write16(Piix4Pm *s, unsigned reg, uint16_t val, uint16_t mask)
     case GLBSTS: /* write one to clear */
         s->regs[GLBSTS] &= ~(val & mask);
         break;
-    case PMTMR:
-    case PMTMR + 2:
-        guest_error(&s->dev, "write to the read-only PM timer");
-        break;
     default:
+        acpi_pm1_write(&s->pm1, reg, val, mask);
         for (unsigned i = 0; i < 2; i++) {
             if (reg >= 0x10 && (mask >> (8 * i) & 0xff)) {
                 s->regs[reg + i] = val >> (8 * i);
@@ -189,7 +107,6 @@ static void pm_write(void *opaque, MemAccess *a, uint64_t val)
     pm_update(s);
 }
 
-/* 7.3: a command starts when START is written; no slave answers, so every one ends as a device error. */
 static uint64_t smb_read(void *opaque, MemAccess *a)
 {
     Piix4Pm *s = opaque;
@@ -199,21 +116,7 @@ static uint64_t smb_read(void *opaque, MemAccess *a)
 static void smb_write(void *opaque, MemAccess *a, uint64_t val)
 {
     Piix4Pm *s = opaque;
-    switch (a->off) {
-    case SMB_STS:
-        s->smb[SMB_STS] &= ~(val & STS_W1C);
-        break;
-    case SMB_SLV_STS:
-        break;
-    case SMB_CNT:
-        s->smb[SMB_CNT] = val & ~CNT_START;
-        if (val & CNT_START) {
-            s->smb[SMB_STS] |= STS_DEV_ERR;
-        }
-        break;
-    default:
-        s->smb[a->off & (SMB_SIZE - 1)] = val;
-    }
+    smb_host_write(s->smb, a->off, val, SMB_STS_W1C);
 }
 
 static uint64_t apm_read(void *opaque, MemAccess *a)
@@ -235,10 +138,8 @@ static void apm_write(void *opaque, MemAccess *a, uint64_t val)
         irq_set(&s->smi, true);
         irq_set(&s->smi, false);
     }
-    if (val == PIIX4_ACPI_ENABLE) {
-        s->cnt |= CNT_SCI_ENABLE;
-    } else if (val == PIIX4_ACPI_DISABLE) {
-        s->cnt &= ~CNT_SCI_ENABLE;
+    if (val == PIIX4_ACPI_ENABLE || val == PIIX4_ACPI_DISABLE) {
+        acpi_pm1_enable_sci(&s->pm1, val == PIIX4_ACPI_ENABLE);
     }
     pm_update(s);
 }
@@ -301,7 +202,7 @@ static bool pm_realize(Device *dev, Error **errp)
     device_add_region(dev, &s->pm_io);
     device_add_region(dev, &s->smb_io);
     device_add_region(dev, &s->apm_io);
-    device_add_timer(dev, &s->timer, pm_timer_fire);
+    acpi_pm1_init(&s->pm1, dev, pm_timer_fire);
     if (!device_map_io(dev, &s->apm_io, PIIX4_PM_SMI_CMD, errp)) {
         return false;
     }
@@ -316,7 +217,8 @@ static bool pm_realize(Device *dev, Error **errp)
 static void pm_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     Piix4Pm *s = dev_as(Piix4Pm, dev);
-    s->sts = s->en = s->cnt = s->gp_sts = s->gp_en = 0;
+    acpi_pm1_reset(&s->pm1);
+    s->gp_sts = s->gp_en = 0;
     memset(s->regs, 0, sizeof(s->regs));
     memset(s->smb, 0, sizeof(s->smb));
     s->apm_command = s->apm_status = 0;
@@ -325,7 +227,6 @@ static void pm_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     }
     pci_set_byte(dev, CFG_DEVACTB3, s->smm ? 0 : DEVACTB3_APMC_EN);
     pci_set_word(dev, 0x06, 0x0280);
-    pm_schedule_overflow(s);
 }
 
 static void pm_reset_done(Device *dev)
@@ -338,9 +239,7 @@ static void pm_reset_done(Device *dev)
 static bool pm_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 {
     Piix4Pm *s = opaque;
-    s->sts &= PM_STATUS_BITS;
-    s->en &= PM_ENABLE_BITS;
-    s->cnt &= CNT_BITS;
+    acpi_pm1_loaded(&s->pm1);
     pm_update_ports(s);
     pm_update(s);
     return true;
@@ -353,9 +252,9 @@ static const Prop pm_props[] = {
     { 0 },
 };
 static const VmField pm_fields[] = {
-    VM_U16(Piix4Pm, sts), VM_U16(Piix4Pm, en), VM_U16(Piix4Pm, cnt), VM_U16(Piix4Pm, gp_sts), VM_U16(Piix4Pm, gp_en),
+    VM_STRUCT(Piix4Pm, pm1, acpi_pm1_state), VM_U16(Piix4Pm, gp_sts), VM_U16(Piix4Pm, gp_en),
     VM_U8_ARRAY(Piix4Pm, regs), VM_U8_ARRAY(Piix4Pm, smb), VM_U8(Piix4Pm, apm_command), VM_U8(Piix4Pm, apm_status),
-    VM_I64(Piix4Pm, overflow_ns), VM_TIMER(Piix4Pm, timer), { 0 },
+    { 0 },
 };
 static const VmState pm_state = {
     .name = "PIIX4_PM", .version = 1, .oldest = 1, .fields = pm_fields, .post_load = pm_post_load,
@@ -372,12 +271,12 @@ const DeviceType piix4_pm_type = {
     .realize = pm_realize, .reset = pm_reset, .reset_done = pm_reset_done,
 };
 
-void piix4_pm_connect_smi(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin)
+IrqLine *piix4_pm_smi(Device *pm)
 {
-    irq_connect(&dev_as(Piix4Pm, pm)->smi, ops, sink, pin);
+    return &dev_as(Piix4Pm, pm)->smi;
 }
 
-void piix4_pm_connect_sci(Device *pm, const IrqSinkOps *ops, void *sink, unsigned pin)
+IrqLine *piix4_pm_sci(Device *pm)
 {
-    irq_connect(&dev_as(Piix4Pm, pm)->sci, ops, sink, pin);
+    return &dev_as(Piix4Pm, pm)->sci;
 }

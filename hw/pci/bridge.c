@@ -4,8 +4,9 @@
  * Models: PCI-to-PCI Bridge Architecture Specification 1.2: 3.2.5 (type 01h header), chapter 4 (16-bit I/O,
  *         32-bit memory and 64-bit prefetchable windows), 9.1 (pins rotate by slot), 3.2.5.17 (secondary
  *         bus reset).
- * Does not model: VGA and ISA modes of bridge control, subtractive decoding, discard timers, delayed
- *         transactions, requests from behind that would leave the bridge's windows downwards.
+ * Does not model: the bridge's bus master bit, which SeaBIOS leaves off on root ports whose devices it
+ *         boots from: requests from behind always pass; VGA and ISA modes of bridge control, subtractive
+ *         decoding, discard timers, delayed transactions, requests from one device behind to another.
  * Threads: registers in the bridge's domain; pins come from any domain and are kept under a leaf lock,
  *         which is held while the bus above is told.
  */

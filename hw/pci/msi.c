@@ -48,7 +48,7 @@ static unsigned msi_granted(const PciMsi *x)
 static void msi_deliver(const PciMsi *x, unsigned vector)
 {
     const uint8_t *c = msi_config(x);
-    if (__atomic_load_n(&pci_func(x->dev)->bus_master, __ATOMIC_RELAXED)) {
+    if (pci_func(x->dev)->bus_master) {
         unsigned low = msi_granted(x) - 1;
         msi_send(x->dev->machine, (MsiMessage){ .addr = (uint64_t)pci_le32(c + MSI_ADDRESS_HI) << 32 |
                                                         pci_le32(c + MSI_ADDRESS),

@@ -154,21 +154,6 @@ static void pci_intx_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
 
 const IrqSinkOps pci_intx_sink = { .set = pci_intx_set };
 
-/* A bridge without bus mastering forwards no requests from behind it (PCI-to-PCI Bridge 1.2, 3.2.4.3). */
-void pci_master_update(PciFunc *f)
-{
-    const PciBridge *up = f->bus->bridge;
-    bool on = (pci_le16(f->config + PCI_COMMAND) & PCI_CMD_MASTER) &&
-              (!up || __atomic_load_n(&pci_func(up->dev)->bus_master, __ATOMIC_RELAXED));
-    __atomic_store_n(&f->bus_master, on, __ATOMIC_RELAXED);
-    for (unsigned devfn = 0; f->bridge && devfn < 8u * f->bridge->secondary->n_slots; devfn++) {
-        Device *d = rcu_get(&f->bridge->secondary->slot[devfn]);
-        if (d) {
-            pci_master_update(pci_func(d));
-        }
-    }
-}
-
 static void pci_header_written(PciFunc *f, unsigned off, unsigned len)
 {
     unsigned end = off + len;
@@ -176,7 +161,7 @@ static void pci_header_written(PciFunc *f, unsigned off, unsigned len)
     bool bar = off < PCI_BAR0 + 4 * PCI_BARS && end > PCI_BAR0;
     bool rom = off < PCI_ROM + 4 && end > PCI_ROM;
     if (cmd) {
-        pci_master_update(f);
+        f->bus_master = f->config[PCI_COMMAND] & PCI_CMD_MASTER;
         pci_intx_update(f);
     }
     if (cmd || bar || rom) {

@@ -253,7 +253,7 @@ static void pci_child_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     if (f->bridge) {
         pci_bridge_reset(f);
     }
-    __atomic_store_n(&f->bus_master, false, __ATOMIC_RELAXED);
+    f->bus_master = false;
     f->intx_level = false;
 }
 
@@ -277,7 +277,7 @@ static bool pci_post_load(void *opaque, Error **errp)
         return error_set(errp, "saved PCI function %04x:%04x is not this device (%04x:%04x)", pci_le16(c),
                          pci_le16(c + PCI_DEVICE_ID), f->ops->vendor, f->ops->device);
     }
-    pci_master_update(f);
+    f->bus_master = c[PCI_COMMAND] & PCI_CMD_MASTER;
     pci_bars_update(f);
     pcie_link_update(f);
     if (f->bridge) {

@@ -57,7 +57,6 @@ bool pci_bars_setup(PciFunc *f, Error **errp); /* windows and masks from the exp
 void pci_bars_update(PciFunc *f);       /* map what the command and base registers say */
 void pci_bars_fini(PciFunc *f);
 void pci_intx_update(PciFunc *f);
-void pci_master_update(PciFunc *f);     /* bus_master of this function and of those behind it */
 hwaddr pci_bar_addr(const PciFunc *f, unsigned k);
 
 /* msix.c; nothing for a function without MSI-X */

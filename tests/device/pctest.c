@@ -10,7 +10,7 @@ static bool test_board_init(Machine *m, Error **errp)
 {
     PcTest *t = building;
     ((TestBoard *)m->board_state)->t = t;
-    if (!pc_layout(m->ram_size, 0, &t->layout, errp)) {
+    if (!pc_layout(m->ram_size, 0, &pc_layout_limits, &t->layout, errp)) {
         return false;
     }
     m->ram = ram_new(m, "pc.ram", m->ram_size, errp);

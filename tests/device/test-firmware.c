@@ -220,7 +220,8 @@ static PcAcpi acpi_sample(unsigned n_cpus, uint32_t *ids)
     for (unsigned i = 0; i < n_cpus; i++) {
         ids[i] = i;
     }
-    return (PcAcpi){ .layout = { 128 * MIB, 0 },
+    return (PcAcpi){ .chipset = &acpi_piix4,
+                     .layout = { 128 * MIB, 0 },
                      .n_cpus = n_cpus,
                      .max_cpus = n_cpus,
                      .apic_id = ids,

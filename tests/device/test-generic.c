@@ -49,7 +49,7 @@ typedef struct Place {
     TestBridge *bridge;
     Device *dev;
     Chardev *chardev; /* what a serial line is plugged into */
-    bool on_board;    /* the pc board's own device, not one made for the test */
+    const BoardType *on_board; /* the device is this board's own; NULL: made for the test */
 } Place;
 
 static char *firmware; /* 64 KiB of HLT for the board */
@@ -78,12 +78,12 @@ static const struct {
     const char *type, *before;
 } companions[] = { { "isa-pcspk", "isa-pit" } };
 
-static void place_open(Place *p, bool on_board)
+static void place_open(Place *p, const BoardType *on_board)
 {
     p->on_board = on_board;
     p->bridge = NULL;
     p->dev = NULL;
-    p->tm = tm_prepare(on_board ? &pc_board : &board_none);
+    p->tm = tm_prepare(on_board ? on_board : &board_none);
     Machine *m = p->tm->m;
     m->ram_size = on_board ? 64 << 20 : 16 << 20;
     m->bios = on_board ? g_strdup(firmware) : NULL;
@@ -125,7 +125,7 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
     Machine *m = p->tm->m;
     if (p->on_board) {
         p->dev = find_type(m->root, type);
-        return p->dev || error_set(errp, "the pc board has none");
+        return p->dev || error_set(errp, "no board has one");
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(companions); i++) {
         const DeviceType *t = device_type_find(companions[i].before);
@@ -395,17 +395,22 @@ static void check_same(const char *what, const DeviceType *type, GByteArray *a, 
 static bool can_be_made(Place *p, const DeviceType *type)
 {
     Error *alone = NULL, *board = NULL;
-    place_open(p, false);
+    place_open(p, NULL);
     if (place_device(p, type, &alone)) {
         return true;
     }
     place_close(p);
-    place_open(p, true);
-    if (place_device(p, type, &board)) {
-        error_free(alone);
-        return true;
+    static const BoardType *const boards[] = { &pc_board, &q35_board };
+    for (unsigned i = 0; i < G_N_ELEMENTS(boards); i++) {
+        place_open(p, boards[i]);
+        error_free(board);
+        board = NULL;
+        if (place_device(p, type, &board)) {
+            error_free(alone);
+            return true;
+        }
+        place_close(p);
     }
-    place_close(p);
     g_autofree char *why =
         g_strdup_printf("cannot be made alone (%s), and %s", error_text(alone), error_text(board));
     g_test_skip(why);
@@ -608,7 +613,7 @@ static void test_storm(const void *data)
         storm_turns(&s);
     }
     g_test_message("%s, %s: %" PRIu64 " accesses answered, of %" PRIu64 " of %u regions%s%s%s, in %.1f s",
-                   ((const DeviceType *)data)->name, p.on_board ? "on the pc board" : "alone", hits, tries,
+                   ((const DeviceType *)data)->name, p.on_board ? p.on_board->alias : "alone", hits, tries,
                    regions, is_pci(p.dev) ? " and configuration space" : "", way ? " and " : "",
                    way ? way->name : "", (double)(g_get_monotonic_time() - start) / G_USEC_PER_SEC);
     g_assert_cmpuint(hits, >=, n); /* the others are too wide, or beyond the end */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-pci.c - PCI configuration, BARs, interrupt pins; PAM, SMRAM, PM of the chipset.
  */
+#include "hw/i386/shadow.h"
 #include "pctest.h"
 
 enum { HOST = 0, ISA = PCI_DEVFN(1, 0), PM = PCI_DEVFN(1, 3) };
@@ -203,7 +204,7 @@ static void test_pam(void)
     for (unsigned i = 0; i < bios->size; i++) {
         bios->host[i] = 0x80 | (i >> 12);
     }
-    i440fx_set_bios(t->i440fx, bios);
+    pc_shadow_set_bios(i440fx_shadow(t->i440fx), bios);
     machine_reset(t->m, RESET_COLD);
     uint8_t rom_f0000 = 0x80 | 0x30;
     g_assert_cmphex(pctest_read(t, 0xf0000, 1), ==, rom_f0000);
@@ -313,7 +314,7 @@ static void test_pm(void)
     pctest_out(t, 0xb2, 0xf0, 1);
     g_assert_cmphex(pctest_in(t, 0x604, 2), ==, 0);
     /* SMI#: neither APMC_EN nor SMI_EN alone is enough */
-    piix4_pm_connect_smi(t->pm, &smi_sink, NULL, 0);
+    irq_connect(piix4_pm_smi(t->pm), &smi_sink, NULL, 0);
     smis = 0;
     g_assert_cmphex(pctest_config_read(t, PM, 0x5b, 1), ==, 0);
     pctest_out(t, 0x628, 1, 1);
@@ -366,7 +367,7 @@ static void test_power_button(void)
     static const IrqSinkOps ops = { .set = sci_set };
     PcTest *t = pctest_new(16 * MIB, use_manual_clock);
     SciProbe sci = { 0 };
-    piix4_pm_connect_sci(t->pm, &ops, &sci, 0);
+    irq_connect(piix4_pm_sci(t->pm), &ops, &sci, 0);
     pctest_config_write(t, PM, 0x40, 0x601, 4);
     pctest_config_write(t, PM, 0x80, 1, 1);
     machine_start(t->m);

@@ -129,12 +129,24 @@ class Vm:
             self.fail(f"exit status {self.p.returncode}, expected {status}")
 
 
-def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg"):
+def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg", board="pc"):
     """A Linux guest with its console on stdout."""
     assert "-accel" not in args, "a second -accel is what is tried after the first"
-    return Vm("-nodefaults", "-M", "pc", "-accel", accel, "-m", mem, "-display", "none", "-serial", "stdio",
+    return Vm("-nodefaults", "-M", board, "-accel", accel, "-m", mem, "-display", "none", "-serial", "stdio",
               "-no-reboot", "-kernel", kernel, "-initrd", initrd,
               "-append", f"console=ttyS0 panic=-1 {append}".strip(), *args, timeout=timeout)
+
+
+def module_tree(top, flavour, modules):
+    """A tree for once() with modules of a kernel's package in /lib/modules."""
+    asset(guest_assets.kernel, flavour)
+    with open(os.path.join(guest_assets.cache_dir(), f"kernel-{flavour}.name")) as f:
+        package = f.read().strip()
+    for d in ("bin", "sbin", "usr/bin", "usr/sbin", "etc", "root", "lib/modules"):
+        os.makedirs(os.path.join(top, d))
+    for m in modules:
+        path = asset(guest_assets.from_package, package, f"lib/modules/*/kernel/drivers/*/{m}.ko")
+        shutil.copy(path, os.path.join(top, "lib/modules"))
 
 
 def once(script, tree=None, arch="amd64"):

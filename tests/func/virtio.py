@@ -4,7 +4,6 @@
 the image afterwards, and the image is sound."""
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,22 +36,10 @@ def run(*args):
     return subprocess.run([IMG, *args], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def modules(top):
-    """A tree for the initramfs with what the kernel's package has as modules."""
-    rt.asset(guest_assets.kernel, "cloud")
-    with open(os.path.join(guest_assets.cache_dir(), "kernel-cloud.name")) as f:
-        package = f.read().strip()
-    for d in ("bin", "sbin", "usr/bin", "usr/sbin", "etc", "root", "lib/modules"):
-        os.makedirs(os.path.join(top, d))
-    for m in MODULES:
-        path = rt.asset(guest_assets.from_package, package, f"lib/modules/*/kernel/drivers/*/{m}.ko")
-        shutil.copy(path, os.path.join(top, "lib/modules"))
-
-
 def disk(*args):
     with tempfile.TemporaryDirectory(prefix="rhea-virtio-") as d:
         image, raw, tree = (os.path.join(d, n) for n in ("disk.qcow2", "disk.raw", "tree"))
-        modules(tree)
+        rt.module_tree(tree, "cloud", MODULES)
         run("create", "-q", "-f", "qcow2", image, "64M")
         initrd = rt.once(SCRIPT, tree)
         try:

@@ -6,6 +6,7 @@
 
 #include "rhea/system/machine.h"
 
-extern const BoardType pc_board; /* "pc-0.1", alias "pc": i440FX and PIIX */
+extern const BoardType pc_board;  /* "pc-0.1", alias "pc": i440FX and PIIX */
+extern const BoardType q35_board; /* "pc-q35-0.1", alias "q35": Q35 and ICH9, PCI Express */
 
 #endif

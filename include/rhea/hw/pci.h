@@ -54,7 +54,7 @@ typedef struct PciFunc { /* Device.bus_data of PCI devices */
     const PciOps *ops;
     IrqLine *intx;
     bool intx_level;
-    bool bus_master;         /* command bit 2, of all bridges above too; for DmaContext.enabled; atomic */
+    bool bus_master;         /* command bit 2, for DmaContext.enabled */
     DmaContext dma;
     struct PciMsix *msix;    /* rhea/hw/msix.h; NULL: has none */
     struct PciMsi *msi;      /* rhea/hw/msi.h; NULL: has none */

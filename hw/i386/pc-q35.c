@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ * hw/i386/pc-q35.c - the board "pc-q35-0.1": 82Q35 memory controller hub, ICH9, PCI Express.
+ *
+ * Models: a PC of 2007 with ACPI: RAM to at most 2.75 GiB and from 4 GiB on, configuration space in memory,
+ * PCI below; slots 0 (host) and 1f (LPC bridge, SMBus); the legacy devices of the pc board. Does not model:
+ * USB, floppy, parallel port, graphics (not there yet), VMware port, IOMMU. Threads: main loop.
+ */
+#include "ich9.h"
+#include "pc.h"
+#include "rhea/hw/pc.h"
+#include "rhea/target/x86/cpu.h"
+
+static bool q35_create_bridges(Machine *m, PcBoard *s, Error **errp)
+{
+    s->host = device_create(m, &q35_host_type, m->unattached, NULL, NULL, errp, NULL);
+    if (!s->host) {
+        return false;
+    }
+    s->pci = q35_host_bus(s->host);
+    s->pci_mem = q35_host_mem(s->host);
+    Device *mch = device_create(m, &mch_type, m->unattached, NULL, s->pci->bus, errp, "addr", "0.0", NULL);
+    if (!mch) {
+        return false;
+    }
+    mch_attach(mch, s->host, s->layout.below_4g);
+    s->shadow = mch_shadow(mch);
+    Device *lpc = device_create(m, &ich9_lpc_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1f.0",
+                                "multifunction", "on", "smm-enabled", s->smm == OFF ? "off" : "on", NULL);
+    if (!lpc) {
+        return false;
+    }
+    s->isa = ich9_lpc_isa_bus(lpc);
+    s->smi = ich9_lpc_smi(lpc);
+    s->tables.mch = mch;
+    s->tables.pm = lpc;
+    s->tables.chipset = &acpi_ich9;
+    if (s->smbus) {
+        return device_create(m, &ich9_smbus_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1f.3",
+                             NULL);
+    }
+    return true;
+}
+
+static bool q35_init(Machine *m, Error **errp)
+{
+    static const PcLayoutLimits limits = { .most = 0xb0000000, .when_more = 0x80000000 };
+    return pc_board_init(m, &limits, q35_create_bridges, errp);
+}
+
+static Bus *q35_default_bus(Machine *m, const BusType *type)
+{
+    PcBoard *s = m->board_state;
+    return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
+}
+
+static const Prop q35_props[] = {
+    PC_BOARD_PROPS,
+    PROP_BOOL(PcBoard, smbus, "smbus", true, "SMBus controller"),
+    { 0 },
+};
+
+const BoardType q35_board = {
+    .name = "pc-q35-0.1", .alias = "q35", .desc = "Standard PC (Q35 + ICH9, 2009)",
+    .target = &x86_64_target_ops, .max_cpus = PC_MAX_CPUS, .default_ram = 128 * MIB, .min_ram = MIB,
+    .max_ram = UINT64_C(1) << 40, .numa = true, .state_size = sizeof(PcBoard), .props = q35_props,
+    .init = q35_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
+    .default_bus = q35_default_bus,
+};

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The board q35 (hw/i386/pc-q35.c, q35-mch.c, ich9-*.c, acpi-q35.c): SeaBIOS, OVMF and Debian's cloud kernel on it, a
+disk behind a root port (hw/pci/bridge.c, root-port.c, pcie.c)."""
+import os
+import subprocess
+import sys
+import tempfile
+
+import rheatest as rt
+from rheatest import guest_assets
+
+IMG = os.path.join(os.environ["RHEA_BUILD_ROOT"], "tools/img/rhea-img") if "RHEA_BUILD_ROOT" in os.environ \
+    else os.path.join(rt.BUILD, "tools/img/rhea-img")
+VIRTIO = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
+LIST = """for d in /sys/bus/pci/devices/*; do
+echo pci $(basename $d) $(cat $d/vendor) $(cat $d/device) $(cat $d/class) $(stat -c %s $d/config)
+done
+"""
+
+
+def q35_seabios():
+    """SeaBIOS knows the chipset, puts the configuration space into memory, and finds nothing to boot."""
+    with rt.Vm("-nodefaults", "-M", "q35", "-accel", "tcg", "-display", "none", "-m", "128M",
+               "-chardev", "stdio,id=log", "-device", "isa-debugcon,iobase=0x402,chardev=log", timeout=60) as vm:
+        vm.expect("SeaBIOS")
+        vm.expect("Q35")
+        vm.expect("00000000b0000000 - 00000000c0000000 = 2 RESERVED")
+        vm.expect("No bootable device")
+
+
+def need(text, *lines):
+    for line in lines:
+        if line not in text:
+            raise rt.Failure(f"the guest did not print '{line}':\n{text}")
+
+
+def boot(script, *args, modules=(), append="", **kw):
+    with tempfile.TemporaryDirectory(prefix="rhea-q35-") as d:
+        tree = os.path.join(d, "tree")
+        rt.module_tree(tree, "cloud", modules)
+        load = "".join(f"insmod /lib/modules/{m}.ko\n" for m in modules)
+        initrd = rt.once("set -e\n" + load + script, tree)
+        try:
+            with rt.linux(guest_assets.kernel("cloud"), initrd, append, *args, timeout=300, board="q35", **kw) as vm:
+                return rt.once_output(vm), vm.text()
+        finally:
+            os.unlink(initrd)
+
+
+def q35_linux():
+    """Two CPUs; the kernel uses ECAM, gets the Express capabilities from _OSC, and powers off by ACPI."""
+    text, log = boot(LIST + "nproc\ncat /proc/interrupts\ndd if=/dev/mem of=/dev/null count=1 2>/dev/null || true\n",
+                     "-smp", "2", mem="3G")
+    need(text, "pci 0000:00:00.0 0x8086 0x29c0 0x060000 256", "pci 0000:00:1f.0 0x8086 0x2918 0x060100 256",
+         "pci 0000:00:1f.3 0x8086 0x2930 0x0c0500 256", "\n2\n", "IO-APIC   9-fasteoi   acpi")
+    need(log, "MMCONFIG at [mem 0xb0000000-0xbfffffff] reserved", "OS now controls [PCIeCapability]")
+    for bad in ("ACPI Error", "ACPI BIOS Error", "ACPI Warning", "can't claim"):
+        if bad in log:
+            raise rt.Failure(f"the kernel complains: {bad}\n{log}")
+
+
+def q35_root_port():
+    """A virtio disk behind a root port: bus 1, link up, MSI-X; written and read."""
+    with tempfile.TemporaryDirectory(prefix="rhea-q35-") as d:
+        image = os.path.join(d, "disk.raw")
+        subprocess.run([IMG, "create", "-q", "-f", "raw", image, "16M"], check=True)
+        script = LIST + """sleep 1
+readlink -f /sys/block/vda/device/..
+cat /sys/bus/pci/devices/0000:01:00.0/current_link_speed
+grep virtio /proc/interrupts
+dd if=/bin/busybox of=/dev/vda bs=64k conv=fsync 2>/dev/null
+n=$(stat -c %s /bin/busybox)
+echo 3 > /proc/sys/vm/drop_caches
+head -c $n /dev/vda | cmp - /bin/busybox && echo equal
+"""
+        text, _ = boot(script, "-device", "pcie-root-port,id=rp1,bus=pcie.0,addr=2,chassis=1,multifunction=on",
+                       "-device", "pcie-root-port,id=rp2,bus=pcie.0,addr=2.1,chassis=2",
+                       "-drive", f"file={image},format=raw,if=none,id=d0", "-device", "virtio-blk-pci,drive=d0,bus=rp1",
+                       modules=VIRTIO)
+        need(text, "pci 0000:00:02.0 0x1b36 0x000c 0x060400 4096", "pci 0000:00:02.1 0x1b36 0x000c 0x060400 4096",
+             "pci 0000:01:00.0 0x1af4 0x1042 0x010000 4096", "/sys/devices/pci0000:00/0000:00:02.0/0000:01:00.0",
+             "2.5 GT/s", "virtio0-req.0", "equal")
+        with open(image, "rb") as f, open(guest_assets.busybox(), "rb") as g:
+            want = g.read()
+            if f.read(len(want)) != want:
+                raise rt.Failure("what the guest wrote is not on the image")
+
+
+def q35_ovmf():
+    """OVMF comes up to its shell on the serial console."""
+    firmware = "/usr/share/ovmf/OVMF.fd"
+    if not os.path.exists(firmware):
+        raise rt.Skip(f"no {firmware}: package ovmf is not installed")
+    with rt.Vm("-nodefaults", "-M", "q35", "-accel", "tcg", "-display", "none", "-m", "256M", "-serial", "stdio",
+               "-bios", firmware, timeout=300) as vm:
+        vm.expect("Shell>")
+
+
+ALL = [q35_seabios, q35_linux, q35_root_port, q35_ovmf]
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:]
+    rt.main(*[t for t in ALL if not wanted or t.__name__ in wanted])
