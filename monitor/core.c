@@ -6,9 +6,11 @@
  */
 #include "monitor_internal.h"
 #include "rhea/monitor/gdb.h"
+#include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
+#include "schema/qmp.h"
 #include <string.h>
 
 static bool want_args(GString *out, int argc, char **argv, int n, const char *what)
@@ -27,9 +29,24 @@ static void hmp_help(Monitor *mon, Machine *m, int argc, char **argv, GString *o
     monitor_help(out, argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : NULL);
 }
 
+/* Commands that programs have as well do the same thing: both call one function. */
+static void say_result(GString *out, bool ok, Error *err)
+{
+    if (!ok) {
+        monitor_say_error(out, err);
+    }
+}
+#define QMP_CALL(out, m, fn, ...) \
+    do { \
+        QmpCall call_ = { .machine = (m) }; \
+        Error *err_ = NULL; \
+        bool ok_ = fn(&call_, ##__VA_ARGS__, &err_); \
+        say_result((out), ok_, err_); \
+    } while (0)
+
 static void hmp_quit(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    machine_request_shutdown(m, SHUTDOWN_HOST_QUIT, 0);
+    QMP_CALL(out, m, qmp_quit);
     if (mon) {
         mon->ending = true; /* no further prompt */
     }
@@ -37,18 +54,12 @@ static void hmp_quit(Monitor *mon, Machine *m, int argc, char **argv, GString *o
 
 static void hmp_stop(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    if (machine_running(m)) {
-        machine_stop(m, RUN_PAUSED);
-    }
+    QMP_CALL(out, m, qmp_stop);
 }
 
 static void hmp_cont(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR || m->state == RUN_GUEST_PANICKED) {
-        g_string_append(out, "Error: the machine must be reset first (system_reset)\n");
-    } else if (!machine_running(m)) {
-        machine_start(m);
-    }
+    QMP_CALL(out, m, qmp_cont);
 }
 
 static void hmp_gdbserver(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
@@ -68,12 +79,12 @@ static void hmp_gdbserver(Monitor *mon, Machine *m, int argc, char **argv, GStri
 
 static void hmp_system_reset(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    machine_request_reset(m, SHUTDOWN_HOST_RESET);
+    QMP_CALL(out, m, qmp_system_reset);
 }
 
 static void hmp_system_powerdown(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    machine_request_powerdown(m);
+    QMP_CALL(out, m, qmp_system_powerdown);
 }
 
 static void hmp_cpu(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
@@ -86,6 +97,39 @@ static void hmp_cpu(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
         g_string_append(out, "invalid CPU index\n");
     } else if (mon) {
         mon->cpu = i;
+    }
+}
+
+static bool take_range(int argc, char **argv, GString *out, int64_t *val, int64_t *size)
+{
+    uint64_t v, n;
+    if (!want_args(out, argc, argv, 3, "an address, a size and a file name are")) {
+        return false;
+    }
+    if (!text_to_u64(argv[1], &v, NULL) || !text_to_u64(argv[2], &n, NULL) || n > INT64_MAX) {
+        g_string_append_printf(out, "%s: address and size are numbers\n", argv[0]);
+        return false;
+    }
+    *val = v;
+    *size = n;
+    return true;
+}
+
+static void hmp_memsave(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    MemsaveArgs a = { .has_cpu_index = true, .cpu_index = monitor_get_cpu(mon) };
+    if (take_range(argc, argv, out, &a.val, &a.size)) {
+        a.filename = argv[3];
+        QMP_CALL(out, m, qmp_memsave, &a);
+    }
+}
+
+static void hmp_pmemsave(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    PmemsaveArgs a;
+    if (take_range(argc, argv, out, &a.val, &a.size)) {
+        a.filename = argv[3];
+        QMP_CALL(out, m, qmp_pmemsave, &a);
     }
 }
 
@@ -139,9 +183,8 @@ static void hmp_chardev_add(Monitor *mon, Machine *m, int argc, char **argv, GSt
 
 static void hmp_chardev_remove(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    Error *err = NULL;
-    if (want_args(out, argc, argv, 1, "an id is") && !chardev_remove(m, argv[1], &err)) {
-        monitor_say_error(out, err);
+    if (want_args(out, argc, argv, 1, "an id is")) {
+        QMP_CALL(out, m, qmp_chardev_remove, &(ChardevRemoveArgs){ .id = argv[1] });
     }
 }
 
@@ -199,9 +242,8 @@ static void hmp_device_add(Monitor *mon, Machine *m, int argc, char **argv, GStr
 
 static void hmp_device_del(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    Error *err = NULL;
-    if (want_args(out, argc, argv, 1, "a device id is") && !device_del(m, argv[1], &err)) {
-        monitor_say_error(out, err);
+    if (want_args(out, argc, argv, 1, "a device id is")) {
+        QMP_CALL(out, m, qmp_device_del, &(DeviceDelArgs){ .id = argv[1] });
     }
 }
 
@@ -241,7 +283,9 @@ const HmpCommand monitor_core_commands[] = {
     { "log", "ITEM[,...]", "write these items to the log ('none': nothing, 'help': list)", hmp_log, NULL,
       complete_log },
     { "logfile", "FILE", "write the log to this file", hmp_logfile },
+    { "memsave", "ADDR SIZE FILE", "write virtual memory of the current CPU to a file", hmp_memsave },
     { "o", "/fmt ADDR VALUE", "write an I/O port", hmp_out },
+    { "pmemsave", "ADDR SIZE FILE", "write physical memory to a file", hmp_pmemsave },
     { "print|p", "/fmt EXPR", "show the value of an expression ($reg is a register)", hmp_print },
     { "quit|q", "", "end the emulator", hmp_quit },
     { "ringbuf_read", "ID SIZE", "take bytes from a ringbuf character device", hmp_ringbuf_read, NULL,

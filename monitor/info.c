@@ -7,15 +7,19 @@
  */
 #include "config.h"
 #include "monitor_internal.h"
+#include "rhea/monitor/qmp.h"
 #include "rhea/util/text.h"
+#include "schema/qmp.h"
 #include <inttypes.h>
 #include <string.h>
 
 static void info_status(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    g_string_append_printf(out, "VM status: %s", machine_running(m) ? "running" : "paused");
-    if (m->state != RUN_RUNNING && m->state != RUN_PAUSED) {
-        g_string_append_printf(out, " (%s)", run_state_name(m->state));
+    StatusInfo s = { 0 };
+    qmp_query_status(&(QmpCall){ .machine = m }, &s, NULL);
+    g_string_append_printf(out, "VM status: %s", s.running ? "running" : "paused");
+    if (!s.running && s.status != QMP_RUN_STATE_PAUSED) {
+        g_string_append_printf(out, " (%s)", qmp_run_state_names[s.status]);
     }
     g_string_append_c(out, '\n');
 }
@@ -27,15 +31,20 @@ static void info_version(Monitor *mon, Machine *m, int argc, char **argv, GStrin
 
 static void info_name(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    if (m->name && *m->name) {
-        g_string_append_printf(out, "%s\n", m->name);
+    NameInfo i = { 0 };
+    qmp_query_name(&(QmpCall){ .machine = m }, &i, NULL);
+    if (i.name) {
+        g_string_append_printf(out, "%s\n", i.name);
     }
+    type_clear(&name_info_type, &i);
 }
 
 static void info_uuid(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    bool set = m->uuid && *m->uuid;
-    g_string_append_printf(out, "%s\n", set ? m->uuid : "00000000-0000-0000-0000-000000000000");
+    UuidInfo i = { 0 };
+    qmp_query_uuid(&(QmpCall){ .machine = m }, &i, NULL);
+    g_string_append_printf(out, "%s\n", i.UUID);
+    type_clear(&uuid_info_type, &i);
 }
 
 /* ---- CPUs ---- */
@@ -124,8 +133,11 @@ static void info_jit(Monitor *mon, Machine *m, int argc, char **argv, GString *o
 
 static void info_kvm(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    g_string_append(out, m->accel && g_str_equal(m->accel->name, "kvm") ? "kvm support: enabled\n"
-                         : accel_find("kvm") ? "kvm support: disabled\n" : "kvm support: not compiled\n");
+    KvmInfo i = { 0 };
+    qmp_query_kvm(&(QmpCall){ .machine = m }, &i, NULL);
+    g_string_append_printf(out, "kvm support: %s\n", i.enabled   ? "enabled"
+                                                      : i.present ? "disabled"
+                                                                  : "not compiled");
 }
 
 /* ---- memory ---- */
@@ -238,15 +250,15 @@ static void info_qom_tree(Monitor *mon, Machine *m, int argc, char **argv, GStri
     }
 }
 
-static void chardev_line(Chardev *c, void *opaque)
-{
-    g_autofree char *file = chardev_filename(c);
-    g_string_append_printf(opaque, "%s: filename=%s\n", chardev_id(c), file);
-}
-
 static void info_chardev(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    chardev_foreach(m, chardev_line, out);
+    QueryChardevResult r = { 0 };
+    qmp_query_chardev(&(QmpCall){ .machine = m }, &r, NULL);
+    for (size_t i = 0; i < r.n; i++) {
+        g_string_append_printf(out, "%s: filename=%s\n", r.items[i].label, r.items[i].filename);
+        type_clear(&chardev_info_type, &r.items[i]);
+    }
+    g_free(r.items);
 }
 
 void hmp_info_history(Monitor *mon, Machine *m, int argc, char **argv, GString *out)

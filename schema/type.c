@@ -6,6 +6,7 @@
  * Threads: any; no state.
  */
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <string.h>
@@ -66,14 +67,23 @@ static bool G_GNUC_PRINTF(4, 5) decode_fail(const Decoder *d, const Path *path, 
     g_autofree char *what = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     error_set(d->errp, "'%s' %s", where->len ? where->str : t->name, what);
+    error_set_code(d->errp, "invalid-value", where->len ? where->str : NULL);
     g_string_free(where, TRUE);
+    return false;
+}
+
+/* Says more exactly than decode_fail() what kind of failure it was. */
+static bool decode_code(const Decoder *d, const char *code)
+{
+    error_set_code(d->errp, code, NULL);
     return false;
 }
 
 static bool decode_kind_fail(const Decoder *d, const Path *path, const TypeDesc *t, const char *want,
                              const Json *in)
 {
-    return decode_fail(d, path, t, "must be %s, not %s", want, json_kind_name(json_kind(in)));
+    decode_fail(d, path, t, "must be %s, not %s", want, json_kind_name(json_kind(in)));
+    return decode_code(d, "wrong-type");
 }
 
 int type_enum_value(const char *const *names, const char *name)
@@ -105,8 +115,9 @@ static bool decode_range(const Decoder *d, const Path *path, const FieldDesc *f,
     if (t->kind == TYPE_INT) {
         int64_t i = (int64_t)v, lo = (int64_t)f->min, hi = (int64_t)f->max;
         if (i < lo || i > hi) {
-            return decode_fail(d, path, t, "must be between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT
-                               ", not %" G_GINT64_FORMAT, lo, hi, i);
+            decode_fail(d, path, t, "must be between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT
+                        ", not %" G_GINT64_FORMAT, lo, hi, i);
+            return decode_code(d, "out-of-range");
         }
         return true;
     }
@@ -115,10 +126,12 @@ static bool decode_range(const Decoder *d, const Path *path, const FieldDesc *f,
     }
     if (t->kind == TYPE_SIZE) {
         g_autofree char *lo = text_from_size(f->min), *hi = text_from_size(f->max), *is = text_from_size(v);
-        return decode_fail(d, path, t, "must be between %s and %s, not %s", lo, hi, is);
+        decode_fail(d, path, t, "must be between %s and %s, not %s", lo, hi, is);
+    } else {
+        decode_fail(d, path, t, "must be between %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT
+                    ", not %" G_GUINT64_FORMAT, f->min, f->max, v);
     }
-    return decode_fail(d, path, t, "must be between %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT
-                       ", not %" G_GUINT64_FORMAT, f->min, f->max, v);
+    return decode_code(d, "out-of-range");
 }
 
 static bool decode_enum(const Decoder *d, const Path *path, const TypeDesc *t, const char *text, int *out)
@@ -243,6 +256,7 @@ static bool decode_unknown(const Decoder *d, const Path *path, const TypeDesc *t
         g_ptr_array_add(names, NULL);
         Path part = { .up = path, .name = key };
         decode_fail(d, &part, t, "is unknown");
+        decode_code(d, "unknown-member");
         error_hint_nearest(d->errp, key, (const char *const *)names->pdata);
         return false;
     }
@@ -257,7 +271,8 @@ static bool decode_refused(const Decoder *d, const Path *path, const FieldDesc *
         decode_value(&(Decoder){ d->from_text, NULL }, path, f, f->type, value, &on) && !on) {
         return true;
     }
-    return decode_fail(d, path, f->type, "is not supported: %s", f->refused);
+    decode_fail(d, path, f->type, "is not supported: %s", f->refused);
+    return decode_code(d, "not-supported");
 }
 
 static bool decode_field(const Decoder *d, const Path *path, const FieldDesc *f, const Json *in, void *out)
@@ -281,7 +296,11 @@ static bool decode_field(const Decoder *d, const Path *path, const FieldDesc *f,
     if (f->def) {
         return decode_text(d, &part, f, f->type, f->def, at);
     }
-    return f->optional || decode_fail(d, &part, f->type, "is missing");
+    if (!f->optional) {
+        decode_fail(d, &part, f->type, "is missing");
+        return decode_code(d, "missing-member");
+    }
+    return true;
 }
 
 static bool decode_fields(const Decoder *d, const Path *path, const TypeDesc *t, const FieldDesc *done,

@@ -53,6 +53,8 @@ struct MachinePrivate {
     GPtrArray *loops;             /* Loop *: where this machine's timers live */
     bool timers_held;             /* virtual timers wait although time passes: a debugger's step */
     GSList *powerdown_hooks;      /* PowerdownHook * */
+    GHashTable *fds;              /* char * to descriptor, see host.c; NULL: none yet */
+    int *vcpu_threads;            /* atomic, by index: the host's number of a CPU's thread; 0: not known */
 
     /* vCPU threads: park_lock. */
     pthread_mutex_t park_lock;

@@ -271,6 +271,8 @@ void machine_free(Machine *m)
     domain_free(m->platform);
     machine_free_options(m);
     g_list_free(p->ram_blocks);
+    g_clear_pointer(&p->fds, g_hash_table_destroy);
+    g_free(p->vcpu_threads);
     g_ptr_array_free(p->loops, TRUE);
     pthread_cond_destroy(&p->parked);
     pthread_mutex_destroy(&p->stop_lock);

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static __thread Vcpu *current;
 
@@ -334,6 +335,7 @@ static void *vcpu_thread(void *opaque)
 {
     Vcpu *cpu = opaque;
     current = cpu;
+    __atomic_store_n(&cpu->machine->priv->vcpu_threads[cpu->index], gettid(), __ATOMIC_RELAXED);
     rcu_register_thread();
     set_parked(cpu, must_park(cpu));
     while (!must_quit(cpu)) {
@@ -474,6 +476,7 @@ bool vcpus_create(Machine *m, Error **errp)
         p->serial_task = (Task){ .run = serial_round, .opaque = m };
         return true;
     }
+    p->vcpu_threads = g_new0(int, m->n_cpus);
     for (unsigned i = 0; i < m->n_cpus; i++) {
         g_autofree char *name = g_strdup_printf("vcpu%u", i);
         GError *gerr = NULL;

@@ -6,6 +6,7 @@
  * Threads: any; an Error belongs to one thread at a time.
  */
 #include "rhea/util/error.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -19,6 +20,8 @@ struct Error {
     int line;
     int err;
     ErrorClass cls;
+    const char *code; /* static; NULL: none */
+    char *member;     /* NULL: none */
 };
 
 Error *error_abort_slot;
@@ -97,6 +100,28 @@ void error_set_class(Error **errp, ErrorClass cls)
     }
 }
 
+void error_set_code(Error **errp, const char *code, const char *member)
+{
+    if (!errp || !*errp) {
+        return;
+    }
+    (*errp)->code = code;
+    if (member) {
+        g_free((*errp)->member);
+        (*errp)->member = g_strdup(member);
+    }
+}
+
+const char *error_code(const Error *err)
+{
+    return err->code;
+}
+
+const char *error_member(const Error *err)
+{
+    return err->member;
+}
+
 bool error_propagate(Error **dst, Error *err)
 {
     if (!err) {
@@ -139,6 +164,7 @@ Error *error_copy(const Error *err)
     *e = *err;
     e->text = g_strdup(err->text);
     e->hint = g_strdup(err->hint);
+    e->member = g_strdup(err->member);
     return e;
 }
 
@@ -147,6 +173,7 @@ void error_free(Error *err)
     if (err) {
         g_free(err->text);
         g_free(err->hint);
+        g_free(err->member);
         g_free(err);
     }
 }

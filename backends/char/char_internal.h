@@ -18,6 +18,7 @@ enum {
     CHAR_IO_CHUNK = 4096,
     CHAR_EVENTS = 16,
     CHAR_MUX_PORTS = 4,
+    CHAR_FDS = 16, /* descriptors that wait to be taken */
     CHAR_EXIT_FLUSH_MS = 500,
 };
 
@@ -60,6 +61,7 @@ typedef struct CharBackend {
     void (*close)(Chardev *c);
     /* NULL: write(2) to c->out_fd. Never blocks; -EAGAIN: wait for the descriptor. */
     ssize_t (*write)(Chardev *c, const uint8_t *buf, size_t len);
+    ssize_t (*read)(Chardev *c, uint8_t *buf, size_t len); /* as read(2) of c->in_fd, which it is when NULL */
     /* End of input or a hang-up; NULL: stop reading for good. */
     void (*hangup)(Chardev *c);
     void (*set_serial)(Chardev *c, const CharSerialParams *p);
@@ -101,6 +103,9 @@ struct Chardev {
     int in_fd, out_fd;         /* -1: none; may be the same */
     FdWatch in_watch, out_watch;
     bool in_eof;
+    bool wants_fds;            /* the front end takes descriptors that come along with bytes */
+    int fds[CHAR_FDS];         /* those that it did not take yet, the oldest first */
+    unsigned n_fds;
     bool write_failed;         /* said once */
     int log_fd;
     bool log_failed;
@@ -127,6 +132,7 @@ void chardev_update_watch(Chardev *c);
 void chardev_input(Chardev *c, const uint8_t *buf, size_t len); /* at most chardev_input_room() */
 size_t chardev_input_room(Chardev *c);
 void chardev_event(Chardev *c, CharEvent event);
+void chardev_add_fd(Chardev *c, int fd); /* takes it; one too many is closed */
 void chardev_flush_now(Chardev *c);
 Chardev *chardev_new(Machine *m, const char *id, const CharConfig *cfg, Error **errp);
 void char_port_push(CharPortPrivate *p, const uint8_t *buf, size_t len); /* takes the lock */

@@ -46,8 +46,46 @@ void chardev_event(Chardev *c, CharEvent event)
     }
 }
 
+static void drop_fds(Chardev *c)
+{
+    for (unsigned i = 0; i < c->n_fds; i++) {
+        close(c->fds[i]);
+    }
+    c->n_fds = 0;
+}
+
+void chardev_add_fd(Chardev *c, int fd)
+{
+    if (c->n_fds < CHAR_FDS) {
+        c->fds[c->n_fds++] = fd;
+    } else {
+        close(fd);
+    }
+}
+
+int char_take_fd(CharPort *p)
+{
+    Chardev *c = p->priv ? p->priv->chr : NULL;
+    if (!c || !c->n_fds) {
+        return -1;
+    }
+    int fd = c->fds[0];
+    memmove(c->fds, c->fds + 1, --c->n_fds * sizeof(c->fds[0]));
+    return fd;
+}
+
+void char_port_take_fds(CharPort *p)
+{
+    if (p->priv) {
+        p->priv->chr->wants_fds = true;
+    }
+}
+
 void chardev_set_open(Chardev *c, bool open)
 {
+    if (!open) {
+        drop_fds(c);
+    }
     if (c->open != open) {
         __atomic_store_n(&c->open, open, __ATOMIC_RELAXED);
         chardev_event(c, open ? CHAR_OPENED : CHAR_CLOSED);
@@ -75,7 +113,7 @@ static void in_ready(void *opaque, unsigned revents)
     }
     ssize_t n;
     do {
-        n = read(c->in_fd, buf, room);
+        n = c->backend->read ? c->backend->read(c, buf, room) : read(c->in_fd, buf, room);
     } while (n < 0 && errno == EINTR);
     if (n > 0) {
         chardev_input(c, buf, n);
@@ -281,6 +319,7 @@ static void chardev_free(Chardev *c)
     if (c->log_fd >= 0) {
         close(c->log_fd);
     }
+    drop_fds(c);
     ring_fini(&c->out);
     pthread_mutex_destroy(&c->lock);
     g_free(c->state);

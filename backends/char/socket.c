@@ -8,6 +8,7 @@
  * reconnect; both end on SIGINT, SIGTERM and SIGHUP.
  */
 #include "char_internal.h"
+#include "rhea/system/host.h"
 #include "who.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -193,6 +194,30 @@ static ssize_t socket_write(Chardev *c, const uint8_t *buf, size_t len)
         return len;
     }
     return n < 0 ? -errno : n;
+}
+
+/* Descriptors come along only where the front end asked for them; else the kernel closes them. */
+static ssize_t socket_read(Chardev *c, uint8_t *buf, size_t len)
+{
+    union {
+        struct cmsghdr align;
+        char data[CMSG_SPACE(CHAR_FDS * sizeof(int))];
+    } control;
+    struct iovec iov = { .iov_base = buf, .iov_len = len };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c->wants_fds ? &control : NULL,
+                          .msg_controllen = c->wants_fds ? sizeof(control) : 0 };
+    ssize_t n = recvmsg(c->in_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    for (struct cmsghdr *h = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL; h; h = CMSG_NXTHDR(&msg, h)) {
+        if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        for (size_t i = 0; i < (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(int));
+            chardev_add_fd(c, fd);
+        }
+    }
+    return n;
 }
 
 /* ---- server ---- */
@@ -478,24 +503,44 @@ static void socket_close(Chardev *c)
     g_free(s->where);
 }
 
-/* An inherited descriptor: a listening or a connected stream socket. */
-static bool adopt_fd(SocketState *s, const CharConfig *cfg, Error **errp)
+/* What fd= names: an inherited descriptor by number, or one that getfd has named; -1. */
+static int named_fd(SocketState *s, const char *text, Error **errp)
 {
     guint64 fd;
+    if (!g_ascii_isdigit(*text)) {
+        return machine_fd_take(s->chr->machine, text, errp);
+    }
+    if (!g_ascii_string_to_unsigned(text, 10, 0, INT32_MAX, &fd, NULL)) {
+        error_set(errp, "fd=%s is not a descriptor number", text);
+        return -1;
+    }
+    return fd;
+}
+
+/* An open descriptor: a listening or a connected stream socket. */
+static bool adopt_fd(SocketState *s, const CharConfig *cfg, Error **errp)
+{
     int type = 0, listening = 0;
     socklen_t len = sizeof(int);
-    if (!g_ascii_string_to_unsigned(cfg->fd, 10, 0, INT32_MAX, &fd, NULL)) {
-        return error_set(errp, "fd=%s is not a descriptor number", cfg->fd);
+    int fd = named_fd(s, cfg->fd, errp);
+    if (fd < 0) {
+        return false;
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM) {
-        return error_set(errp, "descriptor %d is not an open stream socket", (int)fd);
-    }
+    bool stream = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
     getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
-    if (!!listening != s->server) {
-        return error_set(errp, "descriptor %d is %s socket, but server=%s", (int)fd,
-                         listening ? "a listening" : "a connected", s->server ? "on" : "off");
+    if (!stream || !!listening != s->server) {
+        if (!stream) {
+            error_set(errp, "descriptor %d is not an open stream socket", fd);
+        } else {
+            error_set(errp, "descriptor %d is %s socket, but server=%s", fd,
+                      listening ? "a listening" : "a connected", s->server ? "on" : "off");
+        }
+        if (!g_ascii_isdigit(*cfg->fd)) {
+            close(fd); /* its name is used up */
+        }
+        return false;
     }
-    s->where = g_strdup_printf("fd:%d", (int)fd);
+    s->where = g_strdup_printf("fd:%d", fd);
     if (s->server) {
         s->listen_fd = fd;
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -547,5 +592,5 @@ static bool socket_open(Chardev *c, const CharConfig *cfg, Error **errp)
 
 const CharBackend char_socket_backend = {
     .name = "socket", .state_size = sizeof(SocketState), .open = socket_open, .close = socket_close,
-    .write = socket_write, .hangup = socket_hangup,
+    .write = socket_write, .read = socket_read, .hangup = socket_hangup,
 };

@@ -10,6 +10,7 @@
 #include "tests/cpu/sysguest.h"
 
 const AccelOps *const accel_table[] = { &accel_tcg_ops, NULL };
+const BoardType *const board_table[] = { &board_none, NULL };
 
 /* RDI: the data. F is called in a loop; counters in memory are written, read and changed at places of their own. */
 GUEST_CODE(code_loop, 64,

@@ -22,6 +22,7 @@ enum { G_WORK = 0x200000, WORK_SIZE = 0x10000, AT_ROUNDS = 0, AT_HASH = 8, AT_CA
        AT_SSE = 48, AT_TSC = 64, AT_TABLE = 0x1000, G_STOP = 0x1f0000, G_SHARED = 0x1f0008 };
 
 const AccelOps *const accel_table[] = { &accel_tcg_ops, &accel_kvm_ops, &accel_test_ops, NULL };
+const BoardType *const board_table[] = { &board_none, NULL };
 
 static bool no_kvm(void)
 {

@@ -148,8 +148,10 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -chardev null,id=a,lgfile=x         => -chardev null,id=a,lgfile=x: 'lgfile' is unknown | did you mean 'logfile'?
 -monitor chardev:x                  => -monitor chardev:x: there is no chardev with id 'x'
 -mon nope                           => -mon nope: there is no chardev with id 'nope'
--mon chardev=a,mode=control         => -mon chardev=a,mode=control: mode=control is not supported yet: there is no QMP | use mode=readline, the human monitor
--qmp stdio                          => option '-qmp' is not supported yet: there is no QMP yet; use -monitor DEV (the human monitor)
+-chardev null,id=a,mux=on -mon a,mode=control => -mon a: chardev 'a' is shared (mux=on), which QMP cannot be | use a chardev without mux=on
+-chardev null,id=a -mon a,pretty=on => -mon a,pretty=on: 'pretty' goes with mode=control only
+-qmp chardev:x                      => -qmp chardev:x: there is no chardev with id 'x'
+-chardev null,id=a -qmp chardev:a -qmp-pretty chardev:a => -qmp-pretty chardev:a: chardev 'a' is already in use by a QMP monitor | mux=on lets up to 4 front ends share a chardev
 -debugcon chardev:zz                => -debugcon chardev:zz: there is no chardev with id 'zz'
 -accel tcg -qtest null              => -qtest null: the qtest protocol drives -accel test only, not 'tcg'
 -M none -s                          => -s : machine 'none' has no CPU to debug

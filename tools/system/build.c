@@ -231,8 +231,18 @@ static bool make_chardevs(Cli *cli, Error **errp)
     return true;
 }
 
-static bool add_monitor(Cli *cli, Chardev *c, Error **errp)
+/* opts: of -qmp and -mon; NULL, or "mode" and "pretty". */
+static bool add_monitor(Cli *cli, Chardev *c, const Json *opts, Error **errp)
 {
+    bool pretty = false;
+    if (!g_strcmp0(json_get_string(json_member(opts, "mode", NULL)), "control")) {
+        json_get_bool(json_member(opts, "pretty", NULL), &pretty);
+        QmpSession *s = qmp_session_new(cli->m, c, pretty, errp);
+        if (s) {
+            g_ptr_array_add(cli->qmp_list, s);
+        }
+        return s != NULL;
+    }
     Monitor *mon = monitor_new(cli->m, c, errp);
     if (mon) {
         g_ptr_array_add(cli->monitor_list, mon);
@@ -282,7 +292,7 @@ static bool make_serials(Cli *cli, Error **errp)
         g_ptr_array_add(cli->m->serial_chardevs, c);
         if (c && g_str_has_prefix(item->text, "mon:")) {
             cli->serial_is_monitor = true;
-            if (!add_monitor(cli, c, &err)) {
+            if (!add_monitor(cli, c, NULL, &err)) {
                 return fail_at(errp, err, item);
             }
         }
@@ -300,7 +310,7 @@ static bool make_monitors(Cli *cli, Error **errp)
         if (err) {
             return error_propagate(errp, err);
         }
-        if (c && !add_monitor(cli, c, &err)) {
+        if (c && !add_monitor(cli, c, item->opts, &err)) {
             return fail_at(errp, err, item);
         }
     }
@@ -311,7 +321,7 @@ static bool make_monitors(Cli *cli, Error **errp)
         if (!c) {
             error_set(&err, "there is no chardev with id '%s'", item->text);
         }
-        if (!c || !add_monitor(cli, c, &err)) {
+        if (!c || !add_monitor(cli, c, item->opts, &err)) {
             return fail_at(errp, err, item);
         }
     }
@@ -489,6 +499,7 @@ void cli_teardown(Cli *cli)
     chardev_remove_all(m);
     gdb_server_stop(m);
     g_ptr_array_free(cli->monitor_list, TRUE);
+    g_ptr_array_free(cli->qmp_list, TRUE);
     hostmem_remove_all(m);
     machine_free(m);
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,

@@ -11,6 +11,7 @@
 #include "rhea/backends/drive.h"
 #include "rhea/monitor/gdb.h"
 #include "rhea/monitor/monitor.h"
+#include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
 
 typedef struct Cli Cli;
@@ -63,6 +64,7 @@ struct Cli {
     uint64_t max_ram, ram_slots; /* of -m maxmem=,slots= */
 
     GPtrArray *monitor_list; /* Monitor * */
+    GPtrArray *qmp_list;     /* QmpSession * */
     GPtrArray *qtest_list;   /* QtestServer * */
     bool serial_is_monitor;  /* mon: was used, or -nographic muxes */
 };
@@ -85,7 +87,7 @@ OPTION_RUN(opt_parallel); OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_R
 OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTION_RUN(opt_msg);
 OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
-OPTION_RUN(opt_numa);
+OPTION_RUN(opt_numa); OPTION_RUN(opt_qmp);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 
 /* sugar.c: shared by them */

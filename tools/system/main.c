@@ -20,6 +20,11 @@ static void free_monitor(void *mon)
     monitor_free(mon);
 }
 
+static void free_qmp(void *session)
+{
+    qmp_session_free(session);
+}
+
 static void free_qtest(void *server)
 {
     qtest_server_free(server);
@@ -41,6 +46,7 @@ static void cli_init(Cli *cli, Machine *m)
     cli->objects = items();
     cli->numa = items();
     cli->monitor_list = g_ptr_array_new_with_free_func(free_monitor);
+    cli->qmp_list = g_ptr_array_new_with_free_func(free_qmp);
     cli->qtest_list = g_ptr_array_new_with_free_func(free_qtest);
 }
 

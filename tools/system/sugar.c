@@ -8,6 +8,7 @@
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include "schema/options.h"
+#include "schema/qmp.h"
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -36,9 +37,10 @@ static const char *main_name(const Option *o, char *buf, size_t size)
 /* Options that may be given several times become a list. */
 void cli_record(Cli *cli, const char *option, Json *value)
 {
-    static const char *const lists[] = { "accel", "chardev", "device", "serial",   "monitor", "mon", "global",
-                                         "set",   "fw_cfg",  "smbios", "debugcon", "qtest",   "L",   "drive",
-                                         "blockdev", "object", "numa", NULL };
+    static const char *const lists[] = { "accel",      "chardev", "device",   "serial", "monitor",  "mon",
+                                         "global",     "set",     "fw_cfg",   "smbios", "debugcon", "qtest",
+                                         "L",          "drive",   "blockdev", "object", "numa",     "qmp",
+                                         "qmp-pretty", NULL };
     if (!g_strv_contains(lists, option)) {
         json_put(cli->config, option, value);
         return;
@@ -547,28 +549,10 @@ OPTION_RUN(opt_icount)
 OPTION_RUN(opt_action)
 {
     ActionOptions v;
-    Machine *m = cli->m;
     if (!cli_decode(cli, o, &action_options_type, NULL, arg, &v, errp)) {
         return false;
     }
-    if (v.has_watchdog) {
-        error_set(errp, "watchdog=%s is not supported yet: there is no watchdog",
-                  watchdog_action_names[v.watchdog]);
-        error_hint(errp, "leave it out");
-        return false;
-    }
-    if (v.has_reboot) {
-        m->action.reboot_is_shutdown = v.reboot == REBOOT_ACTION_SHUTDOWN;
-    }
-    if (v.has_shutdown) {
-        m->action.no_shutdown = v.shutdown == SHUTDOWN_ACTION_PAUSE;
-    }
-    if (v.has_panic) {
-        m->action.panic_pause = v.panic == PANIC_ACTION_PAUSE;
-        m->action.panic_exit_failure = v.panic == PANIC_ACTION_EXIT_FAILURE;
-        m->action.panic_none = v.panic == PANIC_ACTION_NONE;
-    }
-    return true;
+    return qmp_set_action(&(QmpCall){ .machine = cli->m }, &v, errp);
 }
 
 OPTION_RUN(opt_flag)

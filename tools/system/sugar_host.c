@@ -124,13 +124,12 @@ OPTION_RUN(opt_mon)
     if (!cli_decode(cli, o, &mon_options_type, "chardev", arg, &v, errp)) {
         return false;
     }
-    if (v.mode == MONITOR_MODE_CONTROL) {
-        ok = error_set(errp, "mode=control is not supported yet: there is no QMP");
-        error_hint(errp, "use mode=readline, the human monitor");
-    } else if (v.pretty) {
+    if (v.pretty && v.mode != MONITOR_MODE_CONTROL) {
         ok = error_set(errp, "'pretty' goes with mode=control only");
     } else {
-        g_ptr_array_add(cli->mons, item_new(o, v.chardev, NULL, false));
+        Json *opts = json_put(json_new_object(), "mode", json_new_string(monitor_mode_names[v.mode]));
+        json_put(opts, "pretty", json_new_bool(v.pretty));
+        g_ptr_array_add(cli->mons, item_new(o, v.chardev, opts, false));
     }
     type_clear(&mon_options_type, &v);
     return ok;
@@ -167,6 +166,16 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
         }
     }
     return error_set(errp, "there is no -%s with id '%s' before it", group, id);
+}
+
+/* A monitor as -monitor makes it, for programs. */
+OPTION_RUN(opt_qmp)
+{
+    Json *opts = json_put(json_new_object(), "mode", json_new_string("control"));
+    json_put(opts, "pretty", json_new_bool(g_str_equal(o->name, "qmp-pretty")));
+    g_ptr_array_add(cli->monitors, item_new(o, arg, opts, true));
+    cli_record(cli, o->name, json_new_string(arg));
+    return true;
 }
 
 OPTION_RUN(opt_later)

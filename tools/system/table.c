@@ -24,7 +24,6 @@ const char *const option_group_titles[GROUP_COUNT] = {
 #define NO_DISPLAY "there is no display yet", "-nographic or -display none"
 #define NO_AUDIO   "there is no audio yet", NULL
 #define NO_XEN     "there is no Xen support", "-accel tcg"
-#define NO_QMP     "there is no QMP yet", "-monitor DEV (the human monitor)"
 
 const Option option_table[] = {
     { "h|help", NULL, GROUP_STANDARD, "print this help and end", opt_help },
@@ -135,9 +134,10 @@ const Option option_table[] = {
       "tcp:[HOST]:PORT[,server=on][,wait=off], chardev:ID, or mon:DEV to share it with the monitor", opt_later },
     { "parallel", "none", GROUP_DEBUG, "no parallel port (there is none)", opt_parallel },
     { "monitor", "DEV", GROUP_DEBUG, "the human monitor, on a DEV as -serial takes it", opt_later },
-    { "mon", "[chardev=]ID[,mode=readline]", GROUP_DEBUG, "a human monitor on a -chardev", opt_mon },
-    { "qmp", NULL, GROUP_DEBUG, NULL, NULL, NO_QMP },
-    { "qmp-pretty", NULL, GROUP_DEBUG, NULL, NULL, NO_QMP },
+    { "mon", "[chardev=]ID[,mode=readline|control][,pretty=on|off]", GROUP_DEBUG,
+      "a monitor on a -chardev: for people (readline), or QMP for programs (control; pretty indents)", opt_mon },
+    { "qmp", "DEV", GROUP_DEBUG, "the machine protocol (QMP), on a DEV as -serial takes it", opt_qmp },
+    { "qmp-pretty", "DEV", GROUP_DEBUG, "the same, with indented output", opt_qmp },
     { "debugcon", "DEV", GROUP_DEBUG, "a debug console: what the guest writes to port 0xe9", opt_later },
     { "qtest", "DEV", GROUP_DEBUG, "the protocol of -accel test, for programs that test devices", opt_later },
     { "qtest-log", "none", GROUP_DEBUG, "the qtest protocol is not logged (/dev/null means the same)", opt_qtest_log },
@@ -170,7 +170,7 @@ const Option option_table[] = {
       "debugger sees the first instruction ('target remote :PORT', 'continue')", opt_gdb },
     { "singlestep", NULL, GROUP_DEBUG, NULL, NULL, "code runs in blocks", "-d exec,nochain" },
     { "one-insn-per-tb", NULL, GROUP_DEBUG, NULL, NULL, "code runs in blocks", "-d exec,nochain" },
-    { "preconfig", NULL, GROUP_DEBUG, NULL, NULL, NO_QMP },
+    { "preconfig", NULL, GROUP_DEBUG, NULL, NULL, "QMP begins when the machine is built", "-S to configure before the CPUs run" },
     { "xen-domid", NULL, GROUP_DEBUG, NULL, NULL, NO_XEN },
     { "xen-attach", NULL, GROUP_DEBUG, NULL, NULL, NO_XEN },
     { "xen-domid-restrict", NULL, GROUP_DEBUG, NULL, NULL, NO_XEN },
@@ -189,7 +189,7 @@ const Option option_table[] = {
     { "plugin", NULL, GROUP_DEBUG, NULL, NULL, "there are no plugins", "-d ITEM" },
     { "tb-size", NULL, GROUP_DEBUG, NULL, NULL, "it is a property of the accelerator", "-accel tcg,tb-size=MiB" },
     { "async-teardown", NULL, GROUP_DEBUG, NULL, NULL, "memory is given back by the kernel at once", NULL },
-    { "compat", NULL, GROUP_DEBUG, NULL, NULL, NO_QMP },
+    { "compat", NULL, GROUP_DEBUG, NULL, NULL, "nothing that QMP offers is deprecated", "no option: leave it out" },
     { "dump-vmstate", NULL, GROUP_DEBUG, NULL, NULL, "there is no migration yet", NULL },
     { "enable-sync-profile", NULL, GROUP_DEBUG, NULL, NULL, "locks are not profiled", "perf(1)" },
     { "perfmap", NULL, GROUP_DEBUG, NULL, NULL, "no code is generated yet", "perf(1)" },

@@ -32,6 +32,11 @@ typedef struct CharPort { /* device side; zero = nothing connected: writes vanis
 size_t char_write(CharPort *p, const uint8_t *buf, size_t len);
 void char_attach(CharPort *p, const CharHandler *h, void *opaque, Domain *domain);
 void char_detach(CharPort *p); /* MAIN_LOOP */
+/* Descriptors that come along with the bytes (a unix socket's SCM_RIGHTS), for a front end on the main loop:
+ * from now on they are kept, until the connection ends; the oldest one, which is the caller's then, or -1.
+ * MAIN_LOOP. */
+void char_port_take_fds(CharPort *p);
+int char_take_fd(CharPort *p);
 /* For "is already in use by NAME", when the front end is no device. */
 void char_port_set_holder(CharPort *p, const char *name);
 void char_accept_input(CharPort *p); /* room() grew: deliver what waits */

@@ -174,7 +174,7 @@ static void test_inherited(Fixture *f, gconstpointer data)
     turn_until(f, !char_is_open(&front->port));
     front_free(front);
     expect_error(f, "socket,id=t,fd=987", "descriptor 987 is not an open stream socket*");
-    expect_error(f, "socket,id=t,fd=abc", "fd=abc is not a descriptor number*");
+    expect_error(f, "socket,id=t,fd=abc", "there is no descriptor with the name 'abc'*");
     g_autofree char *path = fixture_path(f, "l");
     int fd = unix_listen(path);
     g_autofree char *option = g_strdup_printf("socket,id=t,fd=%d", fd);

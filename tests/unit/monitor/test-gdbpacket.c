@@ -10,6 +10,7 @@
 #include <string.h>
 
 const AccelOps *const accel_table[] = { &accel_tcg_ops, NULL };
+const BoardType *const board_table[] = { &board_none, NULL };
 
 static GdbInput feed(GdbParser *p, const char *bytes, size_t len)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 const AccelOps *const accel_table[] = { &accel_test_ops, NULL };
+const BoardType *const board_table[] = { &board_none, NULL };
 
 typedef struct Fixture {
     TestMachine *tm;

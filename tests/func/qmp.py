@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""QMP of the whole program over unix sockets, with a client that knows nothing but JSON: what management programs do.
+Covers monitor/qmp*.c, tools/system (options -qmp, -qmp-pretty, -mon mode=control), system/host.c."""
+import array
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import rheatest
+from rheatest import Failure, Skip
+
+
+class Client:
+    """One session. Events that come between are kept."""
+
+    def __init__(self, path, negotiate=True):
+        self.events, self.data = [], b""
+        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.s.settimeout(20 * rheatest.SLOW)
+        end = time.monotonic() + 20 * rheatest.SLOW
+        while True:
+            try:
+                self.s.connect(path)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        self.greeting = self.message()
+        if negotiate:
+            self.call("qmp_capabilities")
+
+    def message(self):
+        while b"\n" not in self.data:
+            more = self.s.recv(65536)
+            if not more:
+                raise Failure("the connection ended")
+            self.data += more
+        line, _, self.data = self.data.partition(b"\n")
+        return json.loads(line)
+
+    def send(self, data, fds=()):
+        if isinstance(data, dict):
+            data = json.dumps(data).encode() + b"\n"
+        self.s.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+
+    def reply(self):
+        while True:
+            m = self.message()
+            if "event" not in m:
+                return m
+            self.events.append(m)
+
+    def call(self, name, fds=(), **arguments):
+        m = self.try_call(name, fds, **arguments)
+        if "error" in m:
+            raise Failure(f"{name} {arguments}: {m['error']}")
+        return m["return"]
+
+    def try_call(self, name, fds=(), **arguments):
+        request = {"execute": name, "id": name}
+        if arguments:
+            request["arguments"] = {k.replace("_", "-") if "_" in k else k: v for k, v in arguments.items()}
+        self.send(request, fds)
+        m = self.reply()
+        expect(m.get("id") == name, f"the id of {name} comes back: {m}")
+        return m
+
+    def event(self, name):
+        for i, e in enumerate(self.events):
+            if e["event"] == name:
+                return self.events.pop(i)
+        while True:
+            m = self.message()
+            expect("event" in m, f"an event, not {m}")
+            if m["event"] == name:
+                return m
+            self.events.append(m)
+
+    def close(self):
+        self.s.close()
+
+
+def expect(ok, what):
+    if not ok:
+        raise Failure(what)
+
+
+class Vm:
+    """The program with QMP on a socket."""
+
+    def __init__(self, *args, option="-qmp", binary=None):
+        self.dir = tempfile.mkdtemp(prefix="rhea-qmp-")
+        self.path = os.path.join(self.dir, "q")
+        self.err = open(os.path.join(self.dir, "err"), "w+b")
+        base = [binary or rheatest.BIN, "-nodefaults", "-display", "none", "-S", "-accel", "tcg"]
+        self.p = subprocess.Popen(base + list(args) + [option, f"unix:{self.path},server=on,wait=off"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.err)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *exc):
+        if self.p.poll() is None:
+            self.p.kill() if kind else self.p.terminate()
+        try:
+            status = self.p.wait(20 * rheatest.SLOW)
+        finally:
+            self.p.kill()
+            shutil.rmtree(self.dir, ignore_errors=True)
+            self.err.close()
+        expect(kind or status == 0, f"exit status {status}")
+
+
+def qmp_session():
+    """The life of a machine, as a management program sees it."""
+    with Vm("-M", "pc", "-m", "32M", "-smp", "2", "-name", "guest=it", "-uuid", "12345678-1234-1234-1234-123456789abc",
+            "-device", "isa-serial,id=com") as vm:
+        c = Client(vm.path)
+        expect(c.greeting["QMP"]["version"]["qemu"]["major"] >= 7, "the version is new enough for libvirt")
+        expect(c.call("query-status") == {"running": False, "singlestep": False, "status": "prelaunch"}, "prelaunch")
+        expect(c.call("query-name") == {"name": "it"}, "the name")
+        expect(c.call("query-uuid")["UUID"] == "12345678-1234-1234-1234-123456789abc", "the UUID")
+        expect(c.call("query-target") == {"arch": "x86_64"}, "the target")
+        expect(c.call("query-kvm")["enabled"] is False, "no KVM with -accel tcg")
+        expect(c.call("query-memory-size-summary")["base-memory"] == 32 << 20, "the memory")
+        cpus = c.call("query-cpus-fast")
+        threads = {str(cpu["thread-id"]) for cpu in cpus}
+        expect(len(cpus) == len(threads) == 2 and threads <= set(os.listdir(f"/proc/{vm.p.pid}/task")),
+               f"CPUs have threads: {cpus}")
+        machines = {m["name"]: m for m in c.call("query-machines")}
+        expect("none" in machines and any(m.get("alias") == "pc" for m in machines.values()), "machine types")
+        c.call("cont")
+        c.event("RESUME")
+        expect(c.call("query-status")["status"] == "running", "it runs")
+        c.call("stop")
+        stamp = c.event("STOP")["timestamp"]
+        expect(abs(stamp["seconds"] - time.time()) < 60 and 0 <= stamp["microseconds"] < 1000000, "time stamps")
+        c.call("system_reset")
+        expect(c.event("RESET")["data"] == {"guest": False, "reason": "host-qmp-system-reset"}, "the reset's reason")
+        expect(c.call("human-monitor-command", command_line="info name") == "it\r\n", "the human monitor")
+        c.call("quit")
+        expect(c.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-qmp-quit"}, "the end's reason")
+        vm.p.wait(20 * rheatest.SLOW)
+
+
+def qmp_objects():
+    """Types, properties, paths."""
+    with Vm("-M", "pc", "-m", "32M", "-device", "isa-serial,id=com") as vm:
+        c = Client(vm.path)
+        types = {t["name"]: t.get("parent") for t in c.call("qom-list-types")}
+        expect("tcg-accel" in types and types["isa-serial"] == "isa-device" and "memory-backend-ram" in types,
+               "types libvirt looks for")
+        devices = {t["name"] for t in c.call("qom-list-types", implements="device")}
+        expect("isa-serial" in devices and "tcg-accel" not in devices, "types by what they derive from")
+        below = {p["name"]: p["type"] for p in c.call("qom-list", path="/machine/peripheral")}
+        expect(below.get("com") == "child<isa-serial>", f"devices by id: {below}")
+        props = {p["name"]: p for p in c.call("device-list-properties", typename="isa-serial")}
+        for name, p in props.items():
+            m = c.try_call("qom-get", path="/machine/peripheral/com", property=name)
+            expect("return" in m, f"property {name} can be read: {m}")
+        expect(c.call("qom-get", path="/machine/peripheral/com", property="type") == "isa-serial", "the type")
+        boards = c.call("qom-list-properties", typename="none-machine")
+        expect(isinstance(boards, list), "a list, whatever is in it")
+        for name in ("device-list-properties", "qom-list-properties"):
+            expect(c.try_call(name, typename="nothing")["error"]["class"] == "DeviceNotFound", "unknown types")
+        expect(c.try_call("qom-list", path="/machine/nothing")["error"]["class"] == "DeviceNotFound", "unknown paths")
+        for cpu in c.call("query-cpus-fast"):
+            expect(c.call("qom-get", path=cpu["qom-path"], property="type").endswith("-x86_64-cpu"), "CPUs are objects")
+
+
+def qmp_descriptors():
+    """getfd, a second client after the first one, and several monitors."""
+    with Vm("-M", "none", "-qmp-pretty", "stdio") as vm, tempfile.TemporaryFile() as file:
+        c = Client(vm.path)
+        expect("error" in c.try_call("getfd", fdname="none"), "getfd without a descriptor")
+        before = len(os.listdir(f"/proc/{vm.p.pid}/fd"))
+        c.call("getfd", fds=[file.fileno()], fdname="one")
+        expect(len(os.listdir(f"/proc/{vm.p.pid}/fd")) == before + 1, "the descriptor has arrived")
+        c.call("getfd", fds=[file.fileno()], fdname="one")
+        expect(len(os.listdir(f"/proc/{vm.p.pid}/fd")) == before + 1, "the older one is closed")
+        c.call("closefd", fdname="one")
+        expect(len(os.listdir(f"/proc/{vm.p.pid}/fd")) == before, "and closefd closes it")
+        for _ in range(40):
+            c.call("query-name", fds=[file.fileno()] * 8)
+        c.close()
+        c = Client(vm.path)  # what the first one sent and nobody took is gone
+        expect(len(os.listdir(f"/proc/{vm.p.pid}/fd")) <= before, "no descriptor is left over")
+        c.call("query-version")
+        for _ in range(3):
+            c.close()
+            c = Client(vm.path)
+        one, two = socket.socketpair()
+        c.call("getfd", fds=[two.fileno()], fdname="sock")
+        two.close()
+        expect(c.call("human-monitor-command", command_line="chardev-add socket,id=s,fd=sock") == "", "fd=NAME")
+        one.close()
+
+
+def qmp_mon():
+    """-chardev and -mon mode=control,pretty=on; a listening descriptor that is inherited."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "q")
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(path)
+        server.listen(1)
+        os.set_inheritable(server.fileno(), True)
+        p = subprocess.Popen([rheatest.BIN, "-nodefaults", "-display", "none", "-M", "none", "-S",
+                              "-chardev", f"socket,id=charmonitor,fd={server.fileno()},server=on,wait=off",
+                              "-mon", "chardev=charmonitor,id=monitor,mode=control"], close_fds=False)
+        try:
+            for _ in range(2):
+                c = Client(path)
+                expect(c.call("query-chardev")[0]["label"] == "charmonitor", "the chardev")
+                c.close()
+            Client(path).call("quit")
+            expect(p.wait(20 * rheatest.SLOW) == 0, "the end")
+        finally:
+            p.kill()
+            server.close()
+    refused = subprocess.run([rheatest.BIN, "-M", "none", "-nodefaults", "-chardev", "null,id=n,mux=on", "-mon",
+                              "n,mode=control"], capture_output=True, text=True, check=False)
+    expect(refused.returncode == 1 and "mux=on" in refused.stderr, "QMP on a shared chardev is refused")
+
+
+def qmp_schema():
+    """For each command and event offered, arguments and results are those of the QEMU that is installed."""
+    qemu = shutil.which("qemu-system-x86_64")
+    if not qemu:
+        raise Skip("qemu-system-x86_64 is not installed")
+    schemas = []
+    for binary in (rheatest.BIN, qemu):
+        with Vm("-M", "none", binary=binary) as vm:
+            c = Client(vm.path)
+            if binary == qemu and c.greeting["QMP"]["version"]["qemu"]["minor"] != 2:
+                raise Skip("another QEMU than 7.2 is installed")
+            schemas.append({e["name"]: e for e in c.call("query-qmp-schema")})
+    ours, theirs = schemas
+    wrong = []
+
+    def compare(a, b, where, result, seen):
+        a, b = ours[a], theirs[b]
+        if (a["name"], b["name"]) in seen:
+            return
+        seen.add((a["name"], b["name"]))
+        if a["meta-type"] != b["meta-type"]:
+            wrong.append(f"{where}: {a['meta-type']}, not {b['meta-type']}")
+        elif a["meta-type"] == "builtin" and a["name"] != b["name"]:
+            wrong.append(f"{where}: {a['name']}, not {b['name']}")
+        elif a["meta-type"] == "array":
+            compare(a["element-type"], b["element-type"], where + "[]", result, seen)
+        elif a["meta-type"] == "enum":
+            more = [v for v in a["values"] if v not in b["values"]]
+            if more:
+                wrong.append(f"{where}: values {more} are our own")
+        elif a["meta-type"] == "object":
+            known = {m["name"]: m for m in b["members"]}
+            for m in a["members"]:
+                if m["name"] not in known:
+                    wrong.append(f"{where}.{m['name']}: our own")
+                    continue
+                other = known.pop(m["name"])
+                if ("default" in m) != ("default" in other):
+                    wrong.append(f"{where}.{m['name']}: optional or not")
+                compare(m["type"], other["type"], f"{where}.{m['name']}", result, seen)
+            missing = [n for n, m in known.items() if "default" not in m]
+            if missing:
+                wrong.append(f"{where}: {missing} are missing")
+            if a.get("tag") != b.get("tag"):
+                wrong.append(f"{where}: tag {a.get('tag')}, not {b.get('tag')}")
+            cases = {v["case"]: v["type"] for v in b.get("variants", [])}
+            for v in a.get("variants", []):
+                if v["case"] in cases:
+                    compare(v["type"], cases[v["case"]], f"{where}/{v['case']}", result, seen)
+
+    n = 0
+    for name, e in ours.items():
+        if e["meta-type"] in ("command", "event"):
+            n += 1
+            if name not in theirs:
+                wrong.append(f"{name}: our own")
+                continue
+            more = set(e.get("features", [])) - set(theirs[name].get("features", []))
+            if more or e.get("allow-oob") != theirs[name].get("allow-oob"):
+                wrong.append(f"{name}: features {more} or allow-oob")
+            compare(e["arg-type"], theirs[name]["arg-type"], name, False, set())
+            if e["meta-type"] == "command":
+                compare(e["ret-type"], theirs[name]["ret-type"], name + " result", True, set())
+    expect(not wrong, "\n".join(wrong))
+    return f"{n} commands and events"
+
+
+ALL = [qmp_session, qmp_objects, qmp_descriptors, qmp_mon, qmp_schema]
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:]
+    rheatest.main(*[t for t in ALL if not wanted or t.__name__ in wanted])
