@@ -5,17 +5,26 @@
  * missed last goes over: it is noted by where it lies in host memory, because libraries and programs lie at other addresses in each
  * process, and its unit is translated anew. In a kernel, whose time is spread over far more instructions than there are windows, fewer
  * misses are enough, and what the unit addresses through the same register goes over with it: without the first one to fill
- * the window, the others would be next.
+ * the window, the others would be next. Not before there is user code, and not too often: what a kernel does once, at its start, is
+ * not worth the memory of two translations.
  * Threads: the vCPU's thread.
  */
 #include "t1.h"
 
-enum { SITE_MISSES = 1024, SITE_US = 4000, KERNEL_MISSES = 32, KERNEL_US = 2000 };
+enum { SITE_MISSES = 1024, SITE_US = 4000, KERNEL_MISSES = 32, KERNEL_US = 2000, KERNEL_GAP_US = 1000 };
 
 /* By number of a window. The stack's are shared by all code that runs on it, and miss when it is another one. */
-static bool kernel_window(unsigned id)
+static bool few_misses(const T1State *s, unsigned id)
 {
-    return id / (2 * TLB_WINDOWS) != 1 && id % TLB_WINDOWS != T1_STACK_WINDOW;
+    return s->users && id / (2 * TLB_WINDOWS) != 1 && id % TLB_WINDOWS != T1_STACK_WINDOW;
+}
+
+static void count_anew(X86Cpu *cpu)
+{
+    int32_t *misses = &cpu->tr1.win_misses[0][0][0];
+    for (unsigned i = 0; i < G_N_ELEMENTS(cpu->t1->win_since); i++) {
+        misses[i] = few_misses(cpu->t1, i) ? KERNEL_MISSES : SITE_MISSES;
+    }
 }
 
 static uint64_t *site_bit(T1State *s, uintptr_t at, uint64_t *bit)
@@ -25,11 +34,14 @@ static uint64_t *site_bit(T1State *s, uintptr_t at, uint64_t *bit)
 
 void t1_sites_init(X86Cpu *cpu)
 {
-    int32_t *misses = &cpu->tr1.win_misses[0][0][0];
-    for (unsigned i = 0; i < G_N_ELEMENTS(cpu->t1->win_since); i++) {
-        misses[i] = kernel_window(i) ? KERNEL_MISSES : SITE_MISSES;
-    }
+    count_anew(cpu);
     memset(cpu->t1->tlb_sites, 0, sizeof(cpu->t1->tlb_sites));
+}
+
+void t1_sites_users(X86Cpu *cpu)
+{
+    cpu->t1->users = true;
+    count_anew(cpu);
 }
 
 /* What an operand is addressed through, for `bases`. */
@@ -90,12 +102,13 @@ void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip)
     int32_t *misses = &cpu->tr1.win_misses[0][0][0];
     uint32_t now = (uint32_t)g_get_monotonic_time(), since = s->win_since[id];
     cpu->tr1.win_thrash = 0;
-    misses[id] = kernel_window(id) ? KERNEL_MISSES : SITE_MISSES;
+    misses[id] = few_misses(s, id) ? KERNEL_MISSES : SITE_MISSES;
     s->win_since[id] = now;
     uintptr_t key = code_at(cpu, unit_rip);
-    if (now - since > (kernel_window(id) ? KERNEL_US : SITE_US) || !key) {
+    if (now - since > (few_misses(s, id) ? KERNEL_US : SITE_US) || !key || (few_misses(s, id) && now - s->site_last < KERNEL_GAP_US)) {
         return;
     }
+    s->site_last = now;
     uint64_t bit, *word = site_bit(s, key + d->off, &bit);
     *word |= bit;
     s->stats.tlb_sites++;

@@ -513,9 +513,13 @@ void t1_left(X86Cpu *cpu)
 }
 
 /* Code at this place is about to run. Is it worth translating? Code of the kernel that has been moved (modules) is cold there. */
-static bool heat_up(T1State *s, const UnitPlace *at, uint32_t mode, uint64_t rip)
+static bool heat_up(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, uint64_t rip)
 {
+    T1State *s = cpu->t1;
     bool user = (mode & MODE_CPL3) == MODE_CPL3;
+    if (user && !s->users) {
+        t1_sites_users(cpu);
+    }
     uint64_t h = (at->key ^ (user ? 0 : rip << 20)) * 0x9e3779b97f4a7c15u;
     uint8_t *heat = &s->heat[h >> 40 & (HEAT_SIZE - 1)];
     if (*heat < (user ? MIN(s->after, T1_AFTER_USER) : s->after)) {
@@ -563,7 +567,7 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
     if (u) {
         return u;
     }
-    if (!heat_up(s, at, mode, cpu->rip) || dbg_ends_at(t, at->lin)) {
+    if (!heat_up(cpu, at, mode, cpu->rip) || dbg_ends_at(t, at->lin)) {
         s->stats.cold_runs++;
         t->stats.units_entered_slow++;
         return unit_find_at(cpu, at, mode);

@@ -246,6 +246,8 @@ typedef struct T1State {
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
     unsigned salt_shift; /* where salts begin, by the width of addresses */
     uint64_t tlb_sites[4096]; /* by hash of an instruction's host address: it goes by the TLB, see t1-site.c */
+    bool users;          /* there has been user code */
+    uint32_t site_last;  /* us: when an instruction went over */
     uint32_t win_since[TLB_MMUS * 2 * TLB_WINDOWS]; /* us: when its misses began to be counted */
     uint8_t *shadow;     /* the shadow return stack */
     struct T1Lockstep *lockstep; /* NULL: off */
@@ -348,6 +350,7 @@ bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
 /* t1-site.c: which instructions look in the TLB, because their window misses too often */
 void t1_sites_init(X86Cpu *cpu);
 void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip); /* win_thrash is set */
+void t1_sites_users(X86Cpu *cpu);                   /* the first user code is about to run */
 void t1_sites_look(T1 *t);                          /* before its first instruction is emitted */
 bool t1_site_by_tlb(const T1 *t);                   /* the current instruction */
 enum { T1_STACK_WINDOW = 0 };

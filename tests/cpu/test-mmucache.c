@@ -467,8 +467,8 @@ static void test_windows_pages(void)
 }
 
 /* An instruction whose window misses all the time goes over to the TLB, once: its unit is found in whatever mode it began. */
-GUEST_CODE(alternate, 64, "mov $4000, %ecx\n1: mov (%rbx), %eax\nadd %rax, %rsi\nxor $0x200000, %rbx\ndec %ecx\njnz 1b");
-GUEST_CODE(alternate_ac, 64, "mov $4000, %ecx\n1: stac\nmov (%rbx), %eax\nclac\nadd %rax, %rsi\nxor $0x200000, %rbx\n"
+GUEST_CODE(alternate, 64, "mov $400000, %ecx\n1: mov (%rbx), %eax\nadd %rax, %rsi\nxor $0x200000, %rbx\ndec %ecx\njnz 1b");
+GUEST_CODE(alternate_ac, 64, "mov $400000, %ecx\n1: stac\nmov (%rbx), %eax\nclac\nadd %rax, %rsi\nxor $0x200000, %rbx\n"
                              "dec %ecx\njnz 1b");
 
 static void test_windows_sites(void)
@@ -483,8 +483,9 @@ static void test_windows_sites(void)
         g->cpu->gpr[R_RBX] = 0x400000;
         g->cpu->gpr[R_RSI] = 0;
         g_assert_true(x86_set_cr4(g->cpu, g->cpu->cr4 | (ac ? CR4_SMAP : 0)));
+        t1_sites_users(g->cpu);
         ac ? guest_run(g, alternate_ac) : guest_run(g, alternate);
-        g_assert_cmpuint(g->cpu->gpr[R_RSI], ==, 2000 * 3);
+        g_assert_cmpuint(g->cpu->gpr[R_RSI], ==, 200000 * 3);
         g_assert_cmpuint(g->cpu->t1->stats.tlb_sites, >=, 1);
         g_assert_cmpuint(g->cpu->t1->stats.tlb_sites, <=, 4);
         guest_free(g);
