@@ -118,10 +118,18 @@ static void tlb_put(X86Cpu *cpu, uint64_t lin, unsigned mmu, const X86Xlat *x)
     cpu->t0->stats.tlb_fills++;
 }
 
+/* A fill of a page not seen for long misses the host's caches at each step: what tlb_put() writes comes meanwhile. */
+static inline void tlb_put_soon(const Tlb *tlb, uint64_t lin, unsigned mmu)
+{
+    __builtin_prefetch(&tlb->aux[mmu][tlb_index(lin)], 1);
+    __builtin_prefetch(&tlb->span[mmu][tlb_index(lin)], 1);
+}
+
 static void tlb_fill(X86Cpu *cpu, uint64_t lin, X86Access acc, unsigned mmu)
 {
     X86Xlat x;
     uint32_t err;
+    tlb_put_soon(cpu->tlb, lin, mmu);
     if (!x86_translate(cpu, lin, acc, mmu, &x, &err)) {
         x86_raise_pf(cpu, lin, err);
     }
@@ -139,6 +147,7 @@ bool tlb_fill_quietly(X86Cpu *cpu, uint64_t lin, unsigned write, unsigned mmu)
     if (tag_is(write ? e->wtag : e->rtag, page) || !x86_canonical(cpu, lin)) {
         return false;
     }
+    tlb_put_soon(cpu->tlb, lin, mmu);
     if (!(write ? x86_translate_known(cpu, lin, mmu, &x) && x.write_ok : x86_translate(cpu, lin, ACC_READ, mmu, &x, &err))) {
         return false;
     }

@@ -30,6 +30,7 @@ bool l2_find(const TlbState *s, uint64_t lin, uint64_t *val)
 {
     const MmuEntry *e = s->small[l2_set(lin)];
     uint64_t key = (lin & TLB_PAGE_MASK) | s->pcid;
+    __builtin_prefetch(&e[L2_WAYS - 1]);
     for (unsigned i = 0; i < L2_WAYS; i++) {
         if (l2_match(s, &e[i], key)) {
             *val = e[i].val;

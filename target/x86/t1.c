@@ -512,7 +512,15 @@ void t1_left(X86Cpu *cpu)
     t1_flags_normal(cpu);
 }
 
-/* Code at this place is about to run. Is it worth translating? Code of the kernel that has been moved (modules) is cold there. */
+/* Code of the kernel that has been moved (modules) is cold there. */
+static uint8_t *heat_of(T1State *s, const UnitPlace *at, uint32_t mode, uint64_t rip)
+{
+    bool user = (mode & MODE_CPL3) == MODE_CPL3;
+    uint64_t h = (at->key ^ (user ? 0 : rip << 20)) * 0x9e3779b97f4a7c15u;
+    return &s->heat[h >> 40 & (HEAT_SIZE - 1)];
+}
+
+/* Code at this place is about to run. Is it worth translating? */
 static bool heat_up(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, uint64_t rip)
 {
     T1State *s = cpu->t1;
@@ -520,8 +528,7 @@ static bool heat_up(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, uint64_t ri
     if (user && !s->users) {
         t1_sites_users(cpu);
     }
-    uint64_t h = (at->key ^ (user ? 0 : rip << 20)) * 0x9e3779b97f4a7c15u;
-    uint8_t *heat = &s->heat[h >> 40 & (HEAT_SIZE - 1)];
+    uint8_t *heat = heat_of(s, at, mode, rip);
     if (*heat < (user ? MIN(s->after, T1_AFTER_USER) : s->after)) {
         ++*heat;
         return false;
@@ -563,6 +570,7 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
     T0State *t = cpu->t0;
     T1State *s = cpu->t1;
     t->stats.units_entered_slow++;
+    __builtin_prefetch(heat_of(s, at, mode, cpu->rip), 1); /* cold code is cold in the host's caches, too */
     X86Unit *u = unit_lookup(cpu, at, mode | MODE_T1);
     if (u) {
         return u;
