@@ -96,6 +96,13 @@ static void node_destroy(BlockNode *n)
     g_free(n);
 }
 
+void block_foreach(const BlockGraph *g, void (*fn)(BlockNode *n, void *opaque), void *opaque)
+{
+    for (guint i = 0; i < g->nodes->len; i++) {
+        fn(g->nodes->pdata[i], opaque);
+    }
+}
+
 BlockNode *block_ref(BlockNode *n)
 {
     n->refs++;

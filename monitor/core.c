@@ -5,6 +5,7 @@
  * Threads: main loop, no domain held.
  */
 #include "monitor_internal.h"
+#include "rhea/backends/hostmem.h"
 #include "rhea/monitor/gdb.h"
 #include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
@@ -97,6 +98,26 @@ static void hmp_cpu(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
         g_string_append(out, "invalid CPU index\n");
     } else if (mon) {
         mon->cpu = i;
+    }
+}
+
+static void hmp_object_del(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (want_args(out, argc, argv, 1, "an object's id is")) {
+        QMP_CALL(out, m, qmp_object_del, &(ObjectDelArgs){ .id = argv[1] });
+    }
+}
+
+static void hmp_object_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    bool from_text;
+    if (!want_args(out, argc, argv, 1, "TYPE,id=ID,... is")) {
+        return;
+    }
+    g_autoptr(Json) opts = keyval_parse(argv[1], "qom-type", &from_text, &err);
+    if (!opts || !hostmem_new_json(m, opts, from_text, false, &err)) {
+        monitor_say_error(out, err);
     }
 }
 
@@ -285,6 +306,8 @@ const HmpCommand monitor_core_commands[] = {
     { "logfile", "FILE", "write the log to this file", hmp_logfile },
     { "memsave", "ADDR SIZE FILE", "write virtual memory of the current CPU to a file", hmp_memsave },
     { "o", "/fmt ADDR VALUE", "write an I/O port", hmp_out },
+    { "object_add", "TYPE,id=ID,...", "make an object (memory-backend-...)", hmp_object_add },
+    { "object_del", "ID", "remove an object that nothing uses", hmp_object_del },
     { "pmemsave", "ADDR SIZE FILE", "write physical memory to a file", hmp_pmemsave },
     { "print|p", "/fmt EXPR", "show the value of an expression ($reg is a register)", hmp_print },
     { "quit|q", "", "end the emulator", hmp_quit },

@@ -279,6 +279,23 @@ bool qmp_query_cpus_fast(QmpCall *call, QueryCpusFastResult *ret, Error **errp)
     return true;
 }
 
+bool qmp_query_hotpluggable_cpus(QmpCall *call, QueryHotpluggableCpusResult *ret, Error **errp)
+{
+    Machine *m = call->machine;
+    ret->n = m->cpus ? m->n_cpus : 0;
+    ret->items = g_new0(HotpluggableCPU, ret->n);
+    for (size_t i = 0; i < ret->n; i++) {
+        HotpluggableCPU *h = &ret->items[i];
+        CpuInfoFast cpu = { 0 };
+        describe_cpu(m->cpus[i], &cpu);
+        h->type = qmp_cpu_type(m);
+        h->vcpus_count = 1;
+        h->props = cpu.props;
+        h->qom_path = cpu.qom_path; /* moved */
+    }
+    return true;
+}
+
 bool qmp_query_iothreads(QmpCall *call, QueryIothreadsResult *ret, Error **errp)
 {
     return true;

@@ -10,6 +10,7 @@
  * Threads: main loop, no domain held.
  */
 #include "qmp_internal.h"
+#include "rhea/backends/hostmem.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/util/errorcode.h"
 #include "schema/hostmem.h"
@@ -456,6 +457,19 @@ char *qmp_cpu_type(Machine *m)
     const char *text = m->cpu_text ? m->cpu_text : t ? t->default_cpu : "none";
     g_autofree char *model = g_strndup(text, strcspn(text, ","));
     return g_strdup_printf("%s-%s-cpu", model, t ? t->name : "none");
+}
+
+/* ---- -object ---- */
+
+bool qmp_object_add(QmpCall *call, const ObjectOptions *args, Error **errp)
+{
+    g_autoptr(Json) opts = type_encode(&object_options_type, args);
+    return hostmem_new_json(call->machine, opts, false, false, errp) != NULL;
+}
+
+bool qmp_object_del(QmpCall *call, const ObjectDelArgs *args, Error **errp)
+{
+    return hostmem_remove(call->machine, args->id, errp);
 }
 
 /* ---- devices ---- */

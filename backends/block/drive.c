@@ -103,6 +103,47 @@ bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **err
     return true;
 }
 
+static bool refuse_del(Machine *m, const char *name, Error **errp)
+{
+    bool there = block_find(machine_block(m)->graph, name) != NULL;
+    error_set(errp, there ? "block node '%s' was not made by blockdev-add" : "there is no block node '%s'",
+              name);
+    if (there) {
+        error_hint(errp, "it goes with the drive or node that it belongs to");
+    }
+    return false;
+}
+
+bool blockdev_del(Machine *m, const char *node_name, Error **errp)
+{
+    MachineBlock *b = machine_block(m);
+    for (guint i = 0; i < b->nodes->len; i++) {
+        BlockNode *n = b->nodes->pdata[i];
+        if (!g_str_equal(block_name(n), node_name)) {
+            continue;
+        }
+        if (n->refs > 1) {
+            error_set(errp, "block node '%s' is in use", node_name);
+            error_hint(errp, "remove the device, the medium or the node above it first");
+            return false;
+        }
+        g_ptr_array_remove_index(b->nodes, i); /* the last reference: it closes */
+        return true;
+    }
+    return refuse_del(m, node_name, errp);
+}
+
+void drive_foreach_port(Machine *m, void (*fn)(const DrivePort *p, void *opaque), void *opaque)
+{
+    MachineBlock *b = m->block;
+    for (guint i = 0; b && i < b->ports->len; i++) {
+        const DrivePort *p = b->ports->pdata[i];
+        if (p->dev) {
+            fn(p, opaque);
+        }
+    }
+}
+
 /* ---- -drive: places ---- */
 
 static bool place_taken(Machine *m, const Drive *d)

@@ -30,7 +30,7 @@ DrivePort *drive_port_find(Machine *m, const char *name, Error **errp)
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     for (guint i = 0; b && i < b->ports->len; i++) {
         DrivePort *p = b->ports->pdata[i];
-        if (p->dev && p->dev->id && g_str_equal(p->dev->id, name)) {
+        if (p->dev && (!g_strcmp0(p->dev->id, name) || !g_strcmp0(p->dev->path, name))) {
             return p;
         }
         if (p->dev && p->media) {

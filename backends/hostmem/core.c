@@ -7,6 +7,7 @@
  */
 #include "hostmem_internal.h"
 #include "rhea/util/log.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include <errno.h>
 #include <string.h>
@@ -205,14 +206,36 @@ void hostmem_check_used(Machine *m)
     }
 }
 
+static void free_hostmem(HostMem *h)
+{
+    ram_unref(h->ram);
+    type_clear(&host_mem_options_type, &h->o);
+    g_free(h->user);
+    g_free(h);
+}
+
+bool hostmem_remove(Machine *m, const char *id, Error **errp)
+{
+    HostMem *h = hostmem_find(m, id);
+    if (!h) {
+        error_set(errp, "there is no object with id '%s'", id);
+        error_set_code(errp, "not-found", "id");
+        return false;
+    }
+    if (h->user) {
+        error_set(errp, "object '%s' is in use, by %s", id, h->user);
+        error_set_code(errp, "in-use", "id");
+        return false;
+    }
+    g_ptr_array_remove(m->hostmems, h);
+    free_hostmem(h);
+    return true;
+}
+
 void hostmem_remove_all(Machine *m)
 {
     for (guint i = 0; m->hostmems && i < m->hostmems->len; i++) {
-        HostMem *h = m->hostmems->pdata[i];
-        ram_unref(h->ram);
-        type_clear(&host_mem_options_type, &h->o);
-        g_free(h->user);
-        g_free(h);
+        free_hostmem(m->hostmems->pdata[i]);
     }
     g_clear_pointer(&m->hostmems, g_ptr_array_unref);
 }

@@ -8,6 +8,7 @@
  * Threads: main loop, before the machine runs.
  */
 #include "cpuid.h"
+#include "model-query.h"
 #include "decode.h"
 #include "hostfp.h"
 #include "rhea/accel/kvm.h"
@@ -748,6 +749,11 @@ static X86CpuModel *model_make(const Machine *machine, const char *text, bool qu
 X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp)
 {
     return model_make(NULL, text, quiet, wanted, errp);
+}
+
+X86CpuModel *x86_model_make_on(Machine *machine, const char *text, uint32_t *wanted, Error **errp)
+{
+    return model_make(machine, text, true, wanted, errp);
 }
 
 bool x86_model_parse(Machine *machine, const char *text, Error **errp)

@@ -229,6 +229,135 @@ def qmp_mon():
     expect(refused.returncode == 1 and "mux=on" in refused.stderr, "QMP on a shared chardev is refused")
 
 
+def qmp_memory():
+    """Memory as objects, and memory in files."""
+    with Vm("-M", "pc", "-m", "32M", "-object", "memory-backend-ram,id=all,size=32M", "-machine",
+            "memory-backend=all") as vm:
+        c = Client(vm.path)
+        c.call("object-add", **{"qom_type": "memory-backend-ram", "id": "m", "size": 1 << 20})
+        again = c.try_call("object-add", **{"qom_type": "memory-backend-memfd", "id": "m", "size": 1 << 20})
+        expect("already" in again["error"]["desc"], f"ids are unique: {again}")
+        wrong = c.try_call("object-add", **{"qom_type": "memory-backend-ram", "id": "n"})
+        expect(wrong["error"]["data"] == {"code": "missing-member", "member": "size"}, f"a size is needed: {wrong}")
+        c.call("object-del", id="m")
+        expect(c.try_call("object-del", id="m")["error"]["data"]["code"] == "not-found", "it is gone")
+        expect("in use" in c.try_call("object-del", id="all")["error"]["desc"], "memory of the machine stays")
+        hmp = c.call("human-monitor-command", command_line="object_add memory-backend-ram,id=h,size=1M")
+        expect(hmp == "" and c.call("human-monitor-command", command_line="object_del h") == "", "the human monitor")
+        path = os.path.join(vm.dir, "dump")
+        c.call("pmemsave", val=0xfffffff0, size=16, filename=path)
+        with open(path, "rb") as f:
+            reset_vector = f.read()
+        c.call("memsave", val=0xfffffff0, size=16, filename=path)
+        with open(path, "rb") as f:
+            expect(len(reset_vector) == 16 and any(reset_vector) and f.read() == reset_vector, "the reset vector")
+        for bad in ({"val": 0, "size": -1}, {"val": 0, "size": 1, "cpu_index": 7}):
+            expect("out-of-range" == c.try_call("memsave", filename=path, **bad)["error"]["data"]["code"], f"{bad}")
+        expect("error" in c.try_call("pmemsave", val=0, size=1, filename="/nowhere/x"), "no such folder")
+
+
+def qmp_cpus():
+    """CPU models, and the properties of a CPU."""
+    with Vm("-M", "pc", "-m", "32M", "-cpu", "Nehalem,-sse4.2", "-smp", "2") as vm:
+        c = Client(vm.path)
+        models = {m["name"]: m for m in c.call("query-cpu-definitions")}
+        expect({"max", "host", "base", "qemu64"} <= set(models), f"CPU models: {sorted(models)}")
+        expect(models["qemu64"]["typename"] == "qemu64-x86_64-cpu" and models["base"]["static"], "what they are")
+        types = {t["name"] for t in c.call("qom-list-types", implements="cpu")}
+        expect({m["typename"] for m in models.values()} == types, "types of CPUs")
+        for kind, name in (("static", "base"), ("full", "Nehalem")):
+            m = c.call("query-cpu-model-expansion", type=kind, model={"name": "Nehalem", "props": {"sse4.2": False}})
+            props = m["model"]["props"]
+            expect(m["model"]["name"] == name and props["sse4.1"] and not props["sse4.2"] and props["family"] == 6,
+                   f"an expansion: {m}")
+        c.call("query-cpu-model-expansion", type="static", model={"name": "max"})
+        for model in ({"name": "Nehalem", "props": {"a,b": 1}}, {"name": "Nehalem", "props": {"": True}}, {"name": ""},
+                      {"name": "a,b"}, {"name": "Nehalem", "props": [1]}, {"name": "Nehalem", "props": {"sse3": None}},
+                      {"name": "Nehalem", "props": {"vendor": {"x": 1, "y": 2}}}):
+            expect("error" in c.try_call("query-cpu-model-expansion", type="full", model=model), f"no model: {model}")
+        # What was reported can be given back.
+        again = ",".join(f"{k}={'on' if v is True else 'off' if v is False else v}" for k, v in props.items())
+        path = c.call("query-cpus-fast")[1]["qom-path"]
+        listed = {p["name"]: p["type"] for p in c.call("qom-list", path=path)}
+        expect(listed["avx2"] == "bool" and listed["unavailable-features"] == "strList", "properties of a CPU")
+        for name in listed:
+            value = c.call("qom-get", path=path, property=name)
+            expect(name not in props or value == props[name], f"{name} of a CPU is {value}")
+        expect(len(c.call("query-hotpluggable-cpus")) == 2, "places of CPUs")
+        c.call("inject-nmi")
+        options = {o["option"]: {p["name"] for p in o["parameters"]} for o in c.call("query-command-line-options")}
+        expect("hpet" in options["machine"] and "path" in options["chardev"], f"options: {options}")
+        expect(len(c.call("query-command-line-options", option="rtc")) == 1, "one option")
+    with Vm("-M", "pc", "-m", "32M", "-cpu", "Nehalem," + again) as vm:
+        c = Client(vm.path)
+        expect(not c.call("qom-get", path=path.replace("[1]", "[0]"), property="sse4.2"), "the same CPU")
+
+
+def qmp_disks():
+    """Nodes, disks, and media that are changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = [os.path.join(folder, f"{i}.img") for i in range(3)]
+        for i, image in enumerate(images):
+            with open(image, "wb") as f:
+                f.truncate((i + 1) << 20)
+        with Vm("-M", "pc", "-m", "32M", "-drive", f"file={images[0]},format=raw,id=disk", "-device", "ide-cd,id=cd,bus=ide.1"
+                ) as vm:
+            c = Client(vm.path)
+            disks = {d["device"] or d["qdev"]: d for d in c.call("query-block")}
+            expect(disks["disk"]["inserted"]["image"]["virtual-size"] == 1 << 20, f"the disk: {disks}")
+            cd = disks["/machine/peripheral/cd"]
+            expect(cd["removable"] and "inserted" not in cd and cd["tray_open"] is False, f"the empty CD drive: {cd}")
+            c.call("blockdev-add", **{"driver": "raw", "node_name": "f", "read_only": True,
+                                      "file": {"driver": "file", "filename": images[1]}})
+            nodes = {n["node-name"]: n for n in c.call("query-named-block-nodes", flat=True)}
+            expect(nodes["f"]["ro"] and nodes["f"]["image"]["virtual-size"] == 2 << 20, f"nodes: {nodes}")
+            expect("error" in c.try_call("blockdev-insert-medium", id="cd", node_name="f"), "the tray is shut")
+            c.call("blockdev-open-tray", id="cd")
+            expect(c.event("DEVICE_TRAY_MOVED")["data"] == {"device": "", "id": "cd", "tray-open": True}, "its event")
+            c.call("blockdev-insert-medium", id="/machine/peripheral/cd", node_name="f")
+            c.call("blockdev-close-tray", id="cd")
+            cd = [d for d in c.call("query-block") if d.get("qdev") == "/machine/peripheral/cd"][0]
+            expect(cd["inserted"]["node-name"] == "f", "the medium")
+            busy = c.try_call("blockdev-del", node_name="f")
+            expect("in use" in busy["error"]["desc"], f"a node that is used stays: {busy}")
+            c.call("eject", id="cd")
+            c.call("blockdev-del", node_name="f")
+            gone = c.try_call("blockdev-del", node_name="f")
+            expect("there is no block node" in gone["error"]["desc"], f"a node is closed once: {gone}")
+            c.call("blockdev-change-medium", id="cd", filename=images[2])
+            cd = [d for d in c.call("query-block") if d.get("qdev") == "/machine/peripheral/cd"][0]
+            expect(cd["inserted"]["image"]["virtual-size"] == 3 << 20 and cd["tray_open"] is False, f"another medium: {cd}")
+            both = c.try_call("eject", id="cd", device="disk")
+            expect("exclude" in both["error"]["desc"] and "error" in c.try_call("eject"), "one name")
+
+
+def qmp_chardevs():
+    """chardev-add of each kind that needs nothing, and a socket that is served."""
+    with Vm("-M", "none") as vm:
+        c = Client(vm.path)
+        path = os.path.join(vm.dir, "s")
+        c.call("chardev-add", id="sock", backend={"type": "socket", "data": {
+            "addr": {"type": "unix", "data": {"path": path}}}})
+        socket.socket(socket.AF_UNIX).connect(path)  # it listens, and does not wait
+        tcp = {"host": "127.0.0.1", "port": "0"}
+        for server in ({}, {"server": True, "wait": False}):
+            c.call("chardev-add", id="tcp", backend={"type": "socket", "data": {
+                "addr": {"type": "inet", "data": tcp}, **server}})
+            c.call("chardev-remove", id="tcp")
+        c.call("chardev-add", id="file", backend={"type": "file", "data": {"out": os.path.join(vm.dir, "f")}})
+        c.call("chardev-add", id="ring", backend={"type": "ringbuf", "data": {"size": 4096}})
+        c.call("chardev-add", id="nil", backend={"type": "null", "data": {}})
+        pty = c.call("chardev-add", id="pty", backend={"type": "pty", "data": {}})["pty"]
+        expect(os.path.exists(pty), "a terminal")
+        labels = {x["label"] for x in c.call("query-chardev")}
+        expect({"sock", "file", "ring", "nil", "pty"} <= labels, f"they are all there: {labels}")
+        for wrong in ({"type": "socket", "data": {}}, {"type": "udp", "data": {}}, {"type": "file"}):
+            m = c.try_call("chardev-add", id="x", backend=wrong)
+            expect(m["error"]["data"].get("member", "").startswith("backend"), f"the member at fault: {m}")
+        for name in labels - {"compat_monitor0"}:
+            c.call("chardev-remove", id=name)
+
+
 def qmp_schema():
     """For each command and event offered, arguments and results are those of the QEMU that is installed."""
     qemu = shutil.which("qemu-system-x86_64")
@@ -296,7 +425,7 @@ def qmp_schema():
     return f"{n} commands and events"
 
 
-ALL = [qmp_session, qmp_objects, qmp_descriptors, qmp_mon, qmp_schema]
+ALL = [qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_mon, qmp_schema]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -126,4 +126,10 @@ bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
 extern const HmpCommand hmp_board_commands[];
 
+/* qmp_machine.c: CPU models among the object types, for QmpTables */
+void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),
+                       void *opaque);
+bool qmp_cpu_type_props(const char *type, GArray *out);
+bool qmp_cpu_value(Vcpu *cpu, const char *name, Json **out);
+
 #endif

@@ -7,7 +7,7 @@
 #include "cli.h"
 #include "rhea/hw/apic.h"
 #include "rhea/hw/pci.h"
-#include "rhea/target/x86/cpu.h"
+#include "schema/qmp-machine.h"
 #include <string.h>
 
 /* Describes every device whose type name is in the list. */
@@ -86,12 +86,10 @@ static void info_numa(Monitor *mon, Machine *m, int argc, char **argv, GString *
 
 static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    unsigned cpu = monitor_get_cpu(mon);
-    if (!m->cpus || cpu >= m->n_cpus) {
-        g_string_append(out, "this machine has no CPU\n");
-        return;
+    g_autoptr(Error) err = NULL;
+    if (!qmp_inject_nmi(&(QmpCall){ .machine = m }, &err)) {
+        g_string_append_printf(out, "%s\n", error_text(err));
     }
-    vcpu_interrupt(m->cpus[cpu], X86_IRQ_NMI);
 }
 
 static const HmpCommand board_info[] = {
@@ -104,6 +102,6 @@ static const HmpCommand board_info[] = {
 
 const HmpCommand hmp_board_commands[] = {
     { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, board_info },
-    { "nmi", "", "send the current CPU a non-maskable interrupt", hmp_nmi },
+    { "nmi", "", "send all CPUs a non-maskable interrupt", hmp_nmi },
     { 0 },
 };

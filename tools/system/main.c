@@ -7,6 +7,8 @@
 #include "cli.h"
 #include "qtest.h"
 #include "rhea/util/log.h"
+#include "schema/qmp-block.h"
+#include "schema/qmp-machine.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +93,10 @@ static bool run(Cli *cli, Error **errp)
 int main(int argc, char **argv)
 {
     static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands, NULL };
+    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_machine_commands, NULL };
+    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, NULL };
+    static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,
+                                      .type_props = qmp_cpu_type_props, .cpu_value = qmp_cpu_value };
     Error *err = NULL;
     Cli cli;
     g_autofree char *name = g_path_get_basename(argv[0]);
@@ -101,6 +107,7 @@ int main(int argc, char **argv)
     chardev_register();
     drive_register();
     monitor_set_commands(commands);
+    qmp_set_tables(&tables);
     Loop *loop = loop_new("main");
     loop_host_glib(loop);
     cli_init(&cli, machine_new(loop));

@@ -79,7 +79,8 @@ void drive_submit(DrivePort *p, DriveRequest *r);
 /* Media from outside. MAIN_LOOP, no domain held. When the guest has locked the tray, it is asked: *asked says
  * that the event DEVICE_TRAY_MOVED is to be waited for. `force` opens all the same. Removing and inserting
  * want an open tray. An inserted node is held. */
-DrivePort *drive_port_find(Machine *m, const char *name, Error **errp); /* id of a drive, or of a device */
+DrivePort *drive_port_find(Machine *m, const char *name,
+                           Error **errp); /* id of a drive; id or path of a device */
 bool drive_open_tray(DrivePort *p, bool force, bool *asked, Error **errp);
 bool drive_close_tray(DrivePort *p, Error **errp);
 bool drive_remove_medium(DrivePort *p, Error **errp);
@@ -95,6 +96,10 @@ bool drive_print(Machine *m, const char *name, bool verbose, GString *out);
 /* Options. MAIN_LOOP. */
 BlockGraph *machine_block_graph(Machine *m);
 bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp);
+/* A node that the function above made and that nobody uses. */
+bool blockdev_del(Machine *m, const char *node_name, Error **errp);
+/* The ports that devices have opened. */
+void drive_foreach_port(Machine *m, void (*fn)(const DrivePort *p, void *opaque), void *opaque);
 /* snapshot: the default of snapshot=. */
 Drive *drive_add_json(Machine *m, const Json *opts, bool from_text, bool snapshot, Error **errp);
 Drive *drive_find(Machine *m, const char *id);

@@ -17,6 +17,7 @@ HostMem *hostmem_find(Machine *m, const char *id);
 RamBlock *hostmem_claim(Machine *m, const char *id, const char *user, Error **errp);
 /* Warns of those that nobody claimed. */
 void hostmem_check_used(Machine *m);
+bool hostmem_remove(Machine *m, const char *id, Error **errp); /* not while somebody uses it */
 void hostmem_remove_all(Machine *m);
 
 bool hostmem_is_kind(const char *qom_type); /* "memory-backend-ram" ... */

@@ -63,6 +63,7 @@ Json *block_image_options(const char *name, const char *format, Error **errp) MA
  * guest cannot make the next start open files of its choice as backing files. */
 void block_guard_format(BlockNode *n) MAIN_LOOP;
 BlockNode *block_find(const BlockGraph *g, const char *name) MAIN_LOOP; /* borrowed, NULL: none */
+void block_foreach(const BlockGraph *g, void (*fn)(BlockNode *n, void *opaque), void *opaque) MAIN_LOOP;
 BlockNode *block_ref(BlockNode *n) MAIN_LOOP;
 void block_unref(BlockNode *n) MAIN_LOOP; /* the last one closes it: flushes, writes what is cached */
 

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/qmp_block.c - QMP commands about disks: nodes, queries, media.
+ *
+ * Models: QEMU 7.2's commands of these names. The human monitor's eject, change and info block go to the same
+ *         functions of backends/block/media.c.
+ * Does not model: statistics, jobs, throttling; backing images inside the information about another node.
+ * Threads: main loop; a tray is looked at with its device's domain held.
+ */
+#include "rhea/backends/drive.h"
+#include "rhea/block/driver.h"
+#include "rhea/monitor/qmp.h"
+#include "rhea/util/errorcode.h"
+#include "schema/qmp-block.h"
+
+/* ---- nodes ---- */
+
+bool qmp_blockdev_add(QmpCall *call, const BlockdevOptions *args, Error **errp)
+{
+    g_autoptr(Json) opts = type_encode(&blockdev_options_type, args);
+    return blockdev_add_json(call->machine, opts, false, errp);
+}
+
+bool qmp_blockdev_del(QmpCall *call, const BlockdevDelArgs *args, Error **errp)
+{
+    return blockdev_del(call->machine, args->node_name, errp);
+}
+
+static void describe_node(const BlockNode *n, bool writeback, BlockDeviceInfo *i)
+{
+    const BlockNode *below = block_backing(n);
+    int64_t allocated = block_allocated_bytes(n);
+    i->file = g_strdup(block_filename(n));
+    i->node_name = g_strdup(block_name(n));
+    i->ro = block_is_read_only(n);
+    i->drv = g_strdup(block_driver_name(n));
+    i->backing_file = below ? g_strdup(block_filename(below)) : NULL;
+    for (; below; below = block_backing(below)) {
+        i->backing_file_depth++;
+    }
+    i->detect_zeroes = n->detect_zeroes;
+    i->image.filename = g_strdup(i->file);
+    i->image.format = g_strdup(i->drv);
+    i->image.has_actual_size = allocated >= 0;
+    i->image.actual_size = MAX(allocated, 0);
+    i->image.virtual_size = block_size(n);
+    i->image.backing_filename = g_strdup(i->backing_file);
+    i->cache = (BlockdevCacheInfo){ .writeback = writeback, .direct = n->direct, .no_flush = n->no_flush };
+}
+
+static void add_node(BlockNode *n, void *opaque)
+{
+    BlockDeviceInfo i = { 0 };
+    describe_node(n, true, &i);
+    g_array_append_val((GArray *)opaque, i);
+}
+
+bool qmp_query_named_block_nodes(QmpCall *call, const QueryNamedBlockNodesArgs *args,
+                                 QueryNamedBlockNodesResult *ret, Error **errp)
+{
+    GArray *a = g_array_new(FALSE, TRUE, sizeof(BlockDeviceInfo));
+    block_foreach(machine_block_graph(call->machine), add_node, a);
+    ret->n = a->len;
+    ret->items = (void *)g_array_free(a, FALSE);
+    return true;
+}
+
+/* ---- disks ---- */
+
+/* port: NULL: no device has the drive. */
+static void add_disk(GArray *out, const Drive *d, const DrivePort *p)
+{
+    const BlockNode *n = p ? p->node : d->node;
+    BlockInfo i = { .device = g_strdup(d ? d->id : ""), .type = g_strdup("unknown") };
+    i.qdev = p ? g_strdup(p->dev->path) : NULL;
+    i.removable = p ? p->media != NULL : d->cdrom;
+    if (p && p->media) {
+        domain_lock(p->dev->domain);
+        i.locked = p->media->locked(p->dev);
+        i.tray_open = p->media->tray_open(p->dev);
+        domain_unlock(p->dev->domain);
+        i.has_tray_open = true;
+    }
+    if (n) {
+        i.has_inserted = true;
+        describe_node(n, !d || !d->write_through, &i.inserted);
+    }
+    g_array_append_val(out, i);
+}
+
+static void add_blockdev(const DrivePort *p, void *opaque)
+{
+    if (!p->drive) {
+        add_disk(opaque, NULL, p);
+    }
+}
+
+bool qmp_query_block(QmpCall *call, QueryBlockResult *ret, Error **errp)
+{
+    Machine *m = call->machine;
+    GArray *a = g_array_new(FALSE, TRUE, sizeof(BlockInfo));
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        const Drive *d = drive_at(m, i);
+        add_disk(a, d, d->port && d->port->dev ? d->port : NULL);
+    }
+    drive_foreach_port(m, add_blockdev, a);
+    ret->n = a->len;
+    ret->items = (void *)g_array_free(a, FALSE);
+    return true;
+}
+
+/* ---- media ---- */
+
+/* The older name "device" and the newer one: one of them. NULL on failure. */
+static const char *one_name(const char *device, const char *id, Error **errp)
+{
+    if (!!device == !!id) {
+        error_set(errp, device ? "'device' and 'id' exclude each other" : "'id' is missing: which device?");
+        error_set_code(errp, device ? "invalid-value" : "missing-member", "id");
+        return NULL;
+    }
+    return id ? id : device;
+}
+
+bool qmp_blockdev_open_tray(QmpCall *call, const BlockdevOpenTrayArgs *args, Error **errp)
+{
+    const char *name = one_name(args->device, args->id, errp);
+    DrivePort *p = name ? drive_port_find(call->machine, name, errp) : NULL;
+    bool asked;
+    return p && drive_open_tray(p, args->has_force && args->force, &asked, errp);
+}
+
+bool qmp_blockdev_close_tray(QmpCall *call, const BlockdevCloseTrayArgs *args, Error **errp)
+{
+    const char *name = one_name(args->device, args->id, errp);
+    DrivePort *p = name ? drive_port_find(call->machine, name, errp) : NULL;
+    return p && drive_close_tray(p, errp);
+}
+
+bool qmp_blockdev_remove_medium(QmpCall *call, const BlockdevRemoveMediumArgs *args, Error **errp)
+{
+    DrivePort *p = drive_port_find(call->machine, args->id, errp);
+    return p && drive_remove_medium(p, errp);
+}
+
+bool qmp_blockdev_insert_medium(QmpCall *call, const BlockdevInsertMediumArgs *args, Error **errp)
+{
+    DrivePort *p = drive_port_find(call->machine, args->id, errp);
+    BlockNode *n = p ? block_find(machine_block_graph(call->machine), args->node_name) : NULL;
+    if (p && !n) {
+        error_set(errp, "there is no block node '%s'", args->node_name);
+        error_hint(errp, "open it with blockdev-add");
+        error_set_code(errp, "not-found", "node-name");
+    }
+    return n && drive_insert_medium(p, n, errp);
+}
+
+bool qmp_blockdev_change_medium(QmpCall *call, const BlockdevChangeMediumArgs *args, Error **errp)
+{
+    const char *name = one_name(args->device, args->id, errp);
+    bool force = args->has_force && args->force;
+    BlockdevChangeReadOnlyMode mode =
+        args->has_read_only_mode ? args->read_only_mode : BLOCKDEV_CHANGE_READ_ONLY_MODE_RETAIN;
+    if (name && mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_WRITE) {
+        error_set(errp, "'read-only-mode' is read-write: drives with removable media only read");
+        error_hint(errp, "leave it out");
+        error_set_code(errp, "not-supported", "read-only-mode");
+        return false;
+    }
+    return name && drive_change(call->machine, name, args->filename, args->format, force, errp);
+}
+
+bool qmp_eject(QmpCall *call, const EjectArgs *args, Error **errp)
+{
+    const char *name = one_name(args->device, args->id, errp);
+    return name && drive_eject(call->machine, name, args->has_force && args->force, errp);
+}

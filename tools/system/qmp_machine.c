@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/qmp_machine.c - QMP commands about CPU models, NMIs and the program's options.
+ *
+ * Models: QEMU 7.2's commands of these names.
+ * Does not model: query-cpu-model-comparison and -baseline.
+ * Threads: main loop, no domain held.
+ */
+#include "cli.h"
+#include "rhea/target/x86/cpu.h"
+#include "rhea/target/x86/models.h"
+#include "rhea/util/errorcode.h"
+#include "schema/block.h"
+#include "schema/chardev.h"
+#include "schema/hostmem.h"
+#include "schema/options.h"
+#include "schema/qmp-machine.h"
+#include "schema/qmp.h"
+#include <string.h>
+
+#define CPU_SUFFIX "-x86_64-cpu"
+
+/* ---- CPU models ---- */
+
+static void describe_model(Machine *m, const char *name, CpuDefinitionInfo *i)
+{
+    g_autoptr(Json) missing = x86_cpu_missing(m, name, NULL);
+    bool of_host = g_str_equal(name, "max") || g_str_equal(name, "host");
+    i->name = g_strdup(name);
+    i->typename = g_strconcat(name, CPU_SUFFIX, NULL);
+    i->has_migration_safe = true;
+    i->migration_safe = !of_host;
+    i->static_ = g_str_equal(name, "base");
+    i->has_unavailable_features = missing != NULL;
+    i->unavailable_features.n = missing ? json_length(missing) : 0;
+    i->unavailable_features.items = g_new0(char *, i->unavailable_features.n);
+    for (size_t k = 0; k < i->unavailable_features.n; k++) {
+        i->unavailable_features.items[k] = g_strdup(json_get_string(json_at(missing, k)));
+    }
+}
+
+bool qmp_query_cpu_definitions(QmpCall *call, QueryCpuDefinitionsResult *ret, Error **errp)
+{
+    while (x86_cpu_model(ret->n)) {
+        ret->n++;
+    }
+    ret->items = g_new0(CpuDefinitionInfo, ret->n);
+    for (size_t i = 0; i < ret->n; i++) {
+        describe_model(call->machine, x86_cpu_model(i), &ret->items[i]);
+    }
+    return true;
+}
+
+static bool append_property(GString *text, const char *key, const Json *value, Error **errp)
+{
+    bool yes;
+    const char *plain = json_get_string(value);
+    g_autofree char *other = plain ? NULL : json_format(value, false);
+    const char *v = json_get_bool(value, &yes) ? (yes ? "on" : "off") : plain ? plain : other;
+    if (strchr("+-", *key) || strpbrk(key, ",=") || strchr(v, ',')) { /* "" as well */
+        error_set(errp, "'%s' is not a CPU property with a value that -cpu could have", key);
+        error_set_code(errp, "unknown-member", "model.props");
+        return false;
+    }
+    g_string_append_printf(text, ",%s=%s", key, v);
+    return true;
+}
+
+/* The text that -cpu would have for a model with changes; NULL on failure. */
+static char *model_text(const CpuModelInfo *model, Error **errp)
+{
+    GString *s = g_string_new(model->name);
+    bool ok = !strchr(model->name, ',') && (!model->props || json_kind(model->props) == JSON_OBJECT);
+    if (!ok) {
+        error_set(errp, "a model is a name and an object of properties");
+        error_set_code(errp, "wrong-type", "model");
+    } else if (model->props) {
+        json_object_object_foreach(model->props, key, value)
+        {
+            ok = ok && append_property(s, key, value, errp);
+        }
+    }
+    return g_string_free(s, !ok);
+}
+
+bool qmp_query_cpu_model_expansion(QmpCall *call, const QueryCpuModelExpansionArgs *args,
+                                   CpuModelExpansionInfo *ret, Error **errp)
+{
+    g_autofree char *text = model_text(&args->model, errp);
+    ret->model.props = text ? x86_cpu_expand(call->machine, text, errp) : NULL;
+    if (!ret->model.props) {
+        return false;
+    }
+    ret->model.name =
+        g_strdup(args->type == CPU_MODEL_EXPANSION_TYPE_STATIC ? "base" : args->model.name);
+    return true;
+}
+
+/* ---- CPU types among the others ---- */
+
+void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),
+                       void *opaque)
+{
+    fn(opaque, "x86_64-cpu", "cpu", true);
+    for (unsigned i = 0; x86_cpu_model(i); i++) {
+        g_autofree char *name = g_strconcat(x86_cpu_model(i), CPU_SUFFIX, NULL);
+        fn(opaque, name, "x86_64-cpu", false);
+    }
+}
+
+static void add_property(void *opaque, const char *name, const char *type)
+{
+    ObjectPropertyInfo p = { .name = g_strdup(name), .type = g_strdup(type) };
+    g_array_append_val((GArray *)opaque, p);
+}
+
+bool qmp_cpu_type_props(const char *type, GArray *out)
+{
+    for (unsigned i = 0; x86_cpu_model(i); i++) {
+        g_autofree char *name = g_strconcat(x86_cpu_model(i), CPU_SUFFIX, NULL);
+        if (g_str_equal(name, type)) {
+            x86_cpu_each_property(add_property, out);
+            add_property(out, "unavailable-features", "strList");
+            return true;
+        }
+    }
+    return false;
+}
+
+bool qmp_cpu_value(Vcpu *cpu, const char *name, Json **out)
+{
+    if (!g_str_equal(name, "unavailable-features")) {
+        return x86_cpu_property(cpu, name, out);
+    }
+    Machine *m = cpu->machine;
+    *out = x86_cpu_missing(m, m->cpu_text ? m->cpu_text : cpu->target->default_cpu, NULL);
+    return *out != NULL;
+}
+
+/* ---- NMI ---- */
+
+bool qmp_inject_nmi(QmpCall *call, Error **errp)
+{
+    Machine *m = call->machine;
+    if (!m->cpus || !m->n_cpus) {
+        return error_set(errp, "this machine has no CPU");
+    }
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        vcpu_interrupt(m->cpus[i], X86_IRQ_NMI);
+    }
+    return true;
+}
+
+/* ---- options ---- */
+
+static CommandLineParameterType parameter_type(TypeKind k)
+{
+    return k == TYPE_BOOL                                              ? COMMAND_LINE_PARAMETER_TYPE_BOOLEAN
+           : k == TYPE_SIZE                                            ? COMMAND_LINE_PARAMETER_TYPE_SIZE
+           : k == TYPE_INT || k == TYPE_UINT || k == TYPE_NUMBER ? COMMAND_LINE_PARAMETER_TYPE_NUMBER
+                                                                       : COMMAND_LINE_PARAMETER_TYPE_STRING;
+}
+
+static void add_parameter(GArray *out, const char *name, CommandLineParameterType type, const char *help,
+                          const char *def)
+{
+    CommandLineParameterInfo p = { .name = g_strdup(name), .type = type, .help = g_strdup(help),
+                                   .default_ = g_strdup(def) };
+    g_array_append_val(out, p);
+}
+
+static void add_fields(GArray *out, const TypeDesc *t)
+{
+    for (unsigned i = 0; t && i < t->n; i++) {
+        const FieldDesc *f = &t->fields[i];
+        if (!f->refused && !f->rest) {
+            add_parameter(out, f->name, parameter_type(f->type->kind), f->doc, f->def);
+        }
+    }
+    for (unsigned i = 0; t && t->kind == TYPE_UNION && t->fields[0].type->names[i]; i++) {
+        add_fields(out, t->branch[i]);
+    }
+}
+
+static void add_props(GArray *out, const Prop *table)
+{
+    for (const Prop *p = table; p && p->name; p++) {
+        bool number = (p->kind >= PROP_U8_ && p->kind <= PROP_U64_) || p->kind == PROP_I32_;
+        CommandLineParameterType type = p->kind == PROP_BOOL_   ? COMMAND_LINE_PARAMETER_TYPE_BOOLEAN
+                                        : p->kind == PROP_SIZE_ ? COMMAND_LINE_PARAMETER_TYPE_SIZE
+                                        : number                ? COMMAND_LINE_PARAMETER_TYPE_NUMBER
+                                                                : COMMAND_LINE_PARAMETER_TYPE_STRING;
+        add_parameter(out, p->name, type, p->doc, NULL);
+    }
+}
+
+/* Each name once: boards share properties. */
+static void drop_repeats(GArray *a)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    for (guint i = 0; i < a->len; i++) {
+        CommandLineParameterInfo *p = &g_array_index(a, CommandLineParameterInfo, i);
+        if (!g_hash_table_add(seen, p->name)) {
+            type_clear(&command_line_parameter_info_type, p);
+            g_array_remove_index(a, i--);
+        }
+    }
+}
+
+bool qmp_query_command_line_options(QmpCall *call, const QueryCommandLineOptionsArgs *args,
+                                    QueryCommandLineOptionsResult *ret, Error **errp)
+{
+    static const struct { const char *name; const TypeDesc *type; } options[] = {
+        { "action", &action_options_type }, { "boot-opts", &boot_options_type },
+        { "chardev", &chardev_options_type }, { "drive", &drive_options_type },
+        { "fw_cfg", &fw_cfg_options_type }, { "global", &global_options_type },
+        { "machine", &machine_options_type }, { "memory", &memory_options_type },
+        { "mon", &mon_options_type }, { "name", &name_options_type },
+        { "numa", &numa_options_type }, { "rtc", &rtc_options_type }, { "smp-opts", &smp_options_type },
+    };
+    ret->items = g_new0(CommandLineOptionInfo, G_N_ELEMENTS(options));
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        if (args->option && !g_str_equal(args->option, options[i].name)) {
+            continue;
+        }
+        GArray *a = g_array_new(FALSE, TRUE, sizeof(CommandLineParameterInfo));
+        add_fields(a, options[i].type);
+        for (const BoardType *const *b = board_table; g_str_equal(options[i].name, "machine") && *b; b++) {
+            add_props(a, (*b)->props);
+        }
+        drop_repeats(a);
+        CommandLineOptionInfo *o = &ret->items[ret->n++];
+        o->option = g_strdup(options[i].name);
+        o->parameters.n = a->len;
+        o->parameters.items = (void *)g_array_free(a, FALSE);
+    }
+    if (args->option && !ret->n) {
+        error_set(errp, "there is no option '%s' with parameters", args->option);
+        error_set_code(errp, "not-found", "option");
+        return false;
+    }
+    return true;
+}
