@@ -61,15 +61,57 @@ bool qmp_query_qmp_schema(QmpCall *call, Json **ret, Error **errp)
     return true;
 }
 
-bool qmp_getfd(QmpCall *call, const GetfdArgs *args, Error **errp)
+static int take_fd(QmpCall *call, Error **errp)
 {
     int fd = call->session ? qmp_session_take_fd(call->session) : -1;
     if (fd < 0) {
         error_set(errp, "no descriptor came along with the command");
         error_hint(errp, "send one over a unix socket, as SCM_RIGHTS with the bytes of the command");
+    }
+    return fd;
+}
+
+bool qmp_add_fd(QmpCall *call, const AddFdArgs *args, AddfdInfo *ret, Error **errp)
+{
+    int fd = take_fd(call, errp);
+    ret->fd = fd;
+    ret->fdset_id = args->has_fdset_id ? args->fdset_id : (int64_t)fdset_unused(call->machine);
+    return fd >= 0 && fdset_add(call->machine, ret->fdset_id, fd, args->opaque, errp);
+}
+
+bool qmp_remove_fd(QmpCall *call, const RemoveFdArgs *args, Error **errp)
+{
+    if (args->has_fd && (args->fd < 0 || args->fd > INT_MAX)) {
+        error_set(errp, "'fd' is %" G_GINT64_FORMAT ", which is no descriptor", args->fd);
+        error_set_code(errp, "out-of-range", "fd");
         return false;
     }
-    return machine_fd_put(call->machine, args->fdname, fd, errp);
+    return fdset_remove(call->machine, args->fdset_id, args->has_fd ? args->fd : -1, errp);
+}
+
+static void describe_fd(const FdsetEntry *e, void *opaque)
+{
+    QueryFdsetsResult *ret = opaque;
+    FdsetInfo *i = ret->n ? &ret->items[ret->n - 1] : NULL;
+    if (!i || i->fdset_id != (int64_t)e->set) {
+        ret->items = g_renew(FdsetInfo, ret->items, ret->n + 1);
+        i = &ret->items[ret->n++];
+        *i = (FdsetInfo){ .fdset_id = e->set };
+    }
+    i->fds.items = g_realloc_n(i->fds.items, i->fds.n + 1, sizeof(FdsetFdInfo));
+    i->fds.items[i->fds.n++] = (FdsetFdInfo){ .fd = e->fd, .opaque = g_strdup(e->opaque) };
+}
+
+bool qmp_query_fdsets(QmpCall *call, QueryFdsetsResult *ret, Error **errp)
+{
+    fdset_foreach(call->machine, describe_fd, ret);
+    return true;
+}
+
+bool qmp_getfd(QmpCall *call, const GetfdArgs *args, Error **errp)
+{
+    int fd = take_fd(call, errp);
+    return fd >= 0 && machine_fd_put(call->machine, args->fdname, fd, errp);
 }
 
 bool qmp_closefd(QmpCall *call, const ClosefdArgs *args, Error **errp)

@@ -7,6 +7,7 @@
  * Threads: main loop; bytes cross to and from front ends (port.c) in rings under the leaf lock.
  */
 #include "char_internal.h"
+#include "rhea/system/host.h"
 #include "rhea/util/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -334,7 +335,8 @@ static bool open_log(Chardev *c, const CharConfig *cfg, Error **errp)
         return true;
     }
     c->log_fd =
-        open(cfg->logfile, O_WRONLY | O_CREAT | O_CLOEXEC | (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
+        fdset_open(c->machine, cfg->logfile,
+                   O_WRONLY | O_CREAT | O_CLOEXEC | (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
     if (c->log_fd < 0) {
         return error_set_errno(errp, errno, "could not open logfile '%s' of chardev '%s'", cfg->logfile,
                                c->id);

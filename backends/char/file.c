@@ -6,20 +6,39 @@
  * Threads: main loop.
  */
 #include "char_internal.h"
+#include "rhea/system/host.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct FileState {
     int in_fd, out_fd;
 } FileState;
 
+/* A pipe or terminal of a set is shared with who gave it: opened anew it does not block, and theirs does. */
+static int open_file(Chardev *c, const char *path, int flags)
+{
+    bool owned = false;
+    int fd = fdset_open(c->machine, path, flags, 0666);
+    struct stat st;
+    if (fd < 0 || !g_str_has_prefix(path, "/dev/fdset/") || fstat(fd, &st) < 0 ||
+        !(S_ISFIFO(st.st_mode) || isatty(fd))) {
+        return fd;
+    }
+    int own = char_fd_nonblock(fd, true, &owned);
+    if (owned) {
+        close(fd);
+    }
+    return own;
+}
+
 static bool file_open(Chardev *c, const CharConfig *cfg, Error **errp)
 {
     FileState *s = c->state;
     int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (cfg->append ? O_APPEND : O_TRUNC);
     s->in_fd = -1;
-    s->out_fd = open(cfg->path, flags, 0666);
+    s->out_fd = open_file(c, cfg->path, flags);
     if (s->out_fd < 0 && errno == ENXIO) { /* a FIFO nobody reads yet */
         s->out_fd = open(cfg->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     }

@@ -95,7 +95,6 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -cpu qemu64,+nosuch                 => *unknown feature or property 'nosuch'*
 -M foo                              => -M foo: unknown machine type 'foo' | -machine help lists the types
 -M none1                            => -M none1: unknown machine type 'none1' | did you mean 'none'?
--M q35                              => -M q35: machine type 'q35' is not supported yet: the Q35 chipset comes later | use -machine pc
 -M microvm                          => -M microvm: machine type 'microvm' is not supported yet: it comes with virtio | use -machine pc
 -M pc,foo=1                         => -machine: machine type 'pc-0.1' has no property 'foo'
 -M pc,hpte=on                       => -machine: machine type 'pc-0.1' has no property 'hpte' | did you mean 'hpet'?
@@ -150,6 +149,9 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -mon nope                           => -mon nope: there is no chardev with id 'nope'
 -chardev null,id=a,mux=on -mon a,mode=control => -mon a: chardev 'a' is shared (mux=on), which QMP cannot be | use a chardev without mux=on
 -chardev null,id=a -mon a,pretty=on => -mon a,pretty=on: 'pretty' goes with mode=control only
+-add-fd set=1,fd=987                => -add-fd set=1,fd=987: descriptor 987 is not open
+-add-fd set=1,fd=2                  => -add-fd set=1,fd=2: 'fd' must be between 3 and 2147483647, not 2
+-chardev file,id=a,path=/dev/fdset/4 => -chardev file,id=a,path=/dev/fdset/4: could not open '/dev/fdset/4' for writing: No such file or directory
 -qmp chardev:x                      => -qmp chardev:x: there is no chardev with id 'x'
 -chardev null,id=a -qmp chardev:a -qmp-pretty chardev:a => -qmp-pretty chardev:a: chardev 'a' is already in use by a QMP monitor | mux=on lets up to 4 front ends share a chardev
 -debugcon chardev:zz                => -debugcon chardev:zz: there is no chardev with id 'zz'

@@ -95,13 +95,13 @@ def expect(ok, what):
 class Vm:
     """The program with QMP on a socket."""
 
-    def __init__(self, *args, option="-qmp", binary=None):
+    def __init__(self, *args, option="-qmp", binary=None, close_fds=True):
         self.dir = tempfile.mkdtemp(prefix="rhea-qmp-")
         self.path = os.path.join(self.dir, "q")
         self.err = open(os.path.join(self.dir, "err"), "w+b")
         base = [binary or rheatest.BIN, "-nodefaults", "-display", "none", "-S", "-accel", "tcg"]
         self.p = subprocess.Popen(base + list(args) + [option, f"unix:{self.path},server=on,wait=off"],
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.err)
+                                  close_fds=close_fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.err)
 
     def __enter__(self):
         return self
@@ -201,6 +201,35 @@ def qmp_descriptors():
         two.close()
         expect(c.call("human-monitor-command", command_line="chardev-add socket,id=s,fd=sock") == "", "fd=NAME")
         one.close()
+
+
+def qmp_fdsets():
+    """add-fd, -add-fd and /dev/fdset/N."""
+    with tempfile.TemporaryFile() as file, tempfile.NamedTemporaryFile() as ro, open(ro.name, "wb") as log:
+        os.set_inheritable(log.fileno(), True)
+        with Vm("-M", "none", "-add-fd", f"set=2,fd={log.fileno()},opaque=log", "-chardev",
+                "null,id=logged,logfile=/dev/fdset/2,logappend=on", close_fds=False) as vm:
+            c = Client(vm.path)
+            expect(c.call("query-fdsets")[0]["fds"][0]["opaque"] == "log", "the set of the command line")
+            added = c.call("add-fd", fds=[file.fileno()], fdset_id=5, opaque="x,y")
+            with open(ro.name, "rb") as r:
+                expect(c.call("add-fd", fds=[r.fileno()])["fdset-id"] == 0, "the lowest number that is free")
+            sets = {s["fdset-id"]: s["fds"] for s in c.call("query-fdsets")}
+            expect(sorted(sets) == [0, 2, 5] and sets[5] == [{"fd": added["fd"], "opaque": "x,y"}], f"sets: {sets}")
+            out = {"type": "file", "data": {"out": "/dev/fdset/5", "append": True}}
+            wrong = c.try_call("chardev-add", id="w", backend=out)  # it is open for reading and writing
+            expect("Permission denied" in wrong["error"]["desc"], f"the access must fit: {wrong}")
+            with open(f"/proc/self/fd/{file.fileno()}", "wb") as w:
+                c.call("add-fd", fds=[w.fileno()], fdset_id=5)
+            c.call("chardev-add", id="w", backend=out)
+            c.call("remove-fd", fdset_id=5, fd=added["fd"])
+            c.call("remove-fd", fdset_id=5)
+            expect("no descriptor set 5" in c.try_call("remove-fd", fdset_id=5)["error"]["desc"], "it is gone")
+            expect("error" in c.try_call("add-fd"), "a descriptor must come along")
+            expect("error" in c.try_call("add-fd", fds=[file.fileno()], fdset_id=-1), "numbers are not negative")
+            gone = c.try_call("chardev-add", id="v", backend=out)
+            expect("No such file" in gone["error"]["desc"], f"a set that is gone: {gone}")
+            c.call("chardev-remove", id="w")
 
 
 def qmp_mon():
@@ -425,7 +454,7 @@ def qmp_schema():
     return f"{n} commands and events"
 
 
-ALL = [qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_mon, qmp_schema]
+ALL = [qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_schema]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -4,11 +4,13 @@
  * Threads: main thread, before anything else runs.
  */
 #include "cli.h"
+#include "rhea/system/host.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include "schema/options.h"
 #include "schema/smbios.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -166,6 +168,19 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
         }
     }
     return error_set(errp, "there is no -%s with id '%s' before it", group, id);
+}
+
+OPTION_RUN(opt_add_fd)
+{
+    AddFdOptions v;
+    if (!cli_decode(cli, o, &add_fd_options_type, NULL, arg, &v, errp)) {
+        return false;
+    }
+    int fd = fcntl(v.fd, F_DUPFD_CLOEXEC, 0);
+    bool ok = fd >= 0 ? fdset_add(cli->m, v.set, fd, v.opaque, errp)
+                      : error_set(errp, "descriptor %u is not open", (unsigned)v.fd);
+    type_clear(&add_fd_options_type, &v);
+    return ok;
 }
 
 /* A monitor as -monitor makes it, for programs. */
