@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * monitor/qmp_char.c - chardev-add: QMP's nested description of a character device becomes that of -chardev.
+ * monitor/qmp_char.c - chardev-add, which turns QMP's nested description of a character device into that of
+ * -chardev; yank.
  *
  * Models: QEMU 7.2's defaults, which are other ones than -chardev's: a socket listens, and nobody waits for a
  * client.
@@ -72,4 +73,49 @@ bool qmp_chardev_add(QmpCall *call, const ChardevAddArgs *args, ChardevReturn *r
         ret->pty = g_strdup(name + (g_str_has_prefix(name, "pty:") ? 4 : 0));
     }
     return c != NULL;
+}
+
+/* ---- connections that hang ---- */
+
+static Chardev *find_yankable(Machine *m, const YankInstance *i, Error **errp)
+{
+    const char *id = i->u.chardev.id;
+    Chardev *c = chardev_find(m, id);
+    if (c && chardev_can_yank(c)) {
+        return c;
+    }
+    error_set(errp, c ? "chardev '%s' has no connection" : "there is no chardev with id '%s'", id);
+    error_hint(errp, "query-yank lists what can be cut off");
+    error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
+    return NULL;
+}
+
+/* All of them, or none. */
+bool qmp_yank(QmpCall *call, const YankArgs *args, Error **errp)
+{
+    for (size_t i = 0; i < args->instances.n; i++) {
+        if (!find_yankable(call->machine, &args->instances.items[i], errp)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < args->instances.n; i++) {
+        chardev_yank(find_yankable(call->machine, &args->instances.items[i], NULL));
+    }
+    return true;
+}
+
+static void add_yankable(Chardev *c, void *opaque)
+{
+    QueryYankResult *ret = opaque;
+    if (chardev_can_yank(c)) {
+        ret->items = g_renew(YankInstance, ret->items, ret->n + 1);
+        ret->items[ret->n++] = (YankInstance){ .type = YANK_INSTANCE_TYPE_CHARDEV,
+                                               .u.chardev.id = g_strdup(chardev_id(c)) };
+    }
+}
+
+bool qmp_query_yank(QmpCall *call, QueryYankResult *ret, Error **errp)
+{
+    chardev_foreach(call->machine, add_yankable, ret);
+    return true;
 }

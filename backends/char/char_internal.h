@@ -65,6 +65,7 @@ typedef struct CharBackend {
     /* End of input or a hang-up; NULL: stop reading for good. */
     void (*hangup)(Chardev *c);
     void (*set_serial)(Chardev *c, const CharSerialParams *p);
+    void (*yank)(Chardev *c); /* NULL: there is no connection to cut off */
 } CharBackend;
 
 typedef struct CharPortPrivate {

@@ -447,6 +447,17 @@ const char *chardev_id(const Chardev *c)
     return c->id;
 }
 
+bool chardev_can_yank(const Chardev *c)
+{
+    return c->backend->yank != NULL;
+}
+
+void chardev_yank(Chardev *c)
+{
+    role_assert_main();
+    c->backend->yank(c);
+}
+
 char *chardev_filename(const Chardev *c)
 {
     return g_strdup(c->filename);

@@ -503,6 +503,19 @@ static void socket_close(Chardev *c)
     g_free(s->where);
 }
 
+/* Not by the watch: without room for input nobody looks. An attempt to connect ends by its own watch. */
+static void socket_yank(Chardev *c)
+{
+    SocketState *s = c->state;
+    if (s->fd >= 0) {
+        shutdown(s->fd, SHUT_RDWR); /* others may have the descriptor too */
+        socket_hangup(c);
+    }
+    if (s->connecting >= 0) {
+        shutdown(s->connecting, SHUT_RDWR);
+    }
+}
+
 /* What fd= names: an inherited descriptor by number, or one that getfd has named; -1. */
 static int named_fd(SocketState *s, const char *text, Error **errp)
 {
@@ -593,4 +606,5 @@ static bool socket_open(Chardev *c, const CharConfig *cfg, Error **errp)
 const CharBackend char_socket_backend = {
     .name = "socket", .state_size = sizeof(SocketState), .open = socket_open, .close = socket_close,
     .write = socket_write, .read = socket_read, .hangup = socket_hangup,
+    .yank = socket_yank,
 };

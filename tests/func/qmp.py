@@ -367,7 +367,8 @@ def qmp_chardevs():
         path = os.path.join(vm.dir, "s")
         c.call("chardev-add", id="sock", backend={"type": "socket", "data": {
             "addr": {"type": "unix", "data": {"path": path}}}})
-        socket.socket(socket.AF_UNIX).connect(path)  # it listens, and does not wait
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)  # it listens, and does not wait
         tcp = {"host": "127.0.0.1", "port": "0"}
         for server in ({}, {"server": True, "wait": False}):
             c.call("chardev-add", id="tcp", backend={"type": "socket", "data": {
@@ -380,6 +381,29 @@ def qmp_chardevs():
         expect(os.path.exists(pty), "a terminal")
         labels = {x["label"] for x in c.call("query-chardev")}
         expect({"sock", "file", "ring", "nil", "pty"} <= labels, f"they are all there: {labels}")
+        yank = [{"type": "chardev", "id": "sock"}]
+        expect(yank[0] in c.call("query-yank"), "what has a connection")
+
+        def wait_for(connected):
+            end = time.monotonic() + 20 * rheatest.SLOW
+            while time.monotonic() < end:
+                name = [x["filename"] for x in c.call("query-chardev") if x["label"] == "sock"][0]
+                if connected != name.startswith("disconnected:"):
+                    return
+                time.sleep(0.02)
+            raise Failure(f"the socket is {name}")
+
+        for _ in range(2):  # it listens again
+            c.call("yank", instances=yank)
+            wait_for(False)
+            peer = socket.socket(socket.AF_UNIX)
+            peer.settimeout(20 * rheatest.SLOW)
+            peer.connect(path)
+            wait_for(True)
+            c.call("yank", instances=yank)
+            expect(peer.recv(1) == b"", "the connection is cut off")
+            peer.close()
+        expect("error" in c.try_call("yank", instances=yank + [{"type": "chardev", "id": "nil"}]), "no connection")
         for wrong in ({"type": "socket", "data": {}}, {"type": "udp", "data": {}}, {"type": "file"}):
             m = c.try_call("chardev-add", id="x", backend=wrong)
             expect(m["error"]["data"].get("member", "").startswith("backend"), f"the member at fault: {m}")

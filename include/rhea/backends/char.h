@@ -66,6 +66,8 @@ void chardev_remove_all(Machine *m);        /* flushes with a bounded wait, rest
 bool chardev_remove(Machine *m, const char *id, Error **errp);
 void chardev_foreach(Machine *m, void (*fn)(Chardev *c, void *opaque), void *opaque);
 const char *chardev_id(const Chardev *c);
+bool chardev_can_yank(const Chardev *c);    /* has a connection that can be cut off */
+void chardev_yank(Chardev *c);              /* cuts it off, as if the other end had gone */
 char *chardev_filename(const Chardev *c);   /* "pty:/dev/pts/3", "unix:...,server=on"; g_free */
 bool chardev_is_mux(const Chardev *c);
 bool chardev_frontend_open(const Chardev *c); /* does anybody use it? */
