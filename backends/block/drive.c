@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { IDE_UNITS = 2, IDE_BUSES = 2 };
+enum { IDE_UNITS = 2, IDE_BUSES = 2 }; /* unless the board says otherwise */
 
 static void node_release(void *n)
 {
@@ -157,9 +157,17 @@ static bool place_taken(Machine *m, const Drive *d)
     return false;
 }
 
-static void set_index(Drive *d, unsigned index)
+static unsigned units_per_bus(const Machine *m, const Drive *d)
 {
-    unsigned per_bus = d->iface == DRIVE_INTERFACE_IDE ? IDE_UNITS : 1;
+    if (d->iface != DRIVE_INTERFACE_IDE) {
+        return 1;
+    }
+    return m->board && m->board->ide_units ? m->board->ide_units : IDE_UNITS;
+}
+
+static void set_index(const Machine *m, Drive *d, unsigned index)
+{
+    unsigned per_bus = units_per_bus(m, d);
     d->index = index;
     d->bus = index / per_bus;
     d->unit = index % per_bus;
@@ -167,7 +175,6 @@ static void set_index(Drive *d, unsigned index)
 
 static bool drive_place(Machine *m, Drive *d, const DriveOptions *v, Error **errp)
 {
-    bool ide = d->iface == DRIVE_INTERFACE_IDE;
     if (d->iface == DRIVE_INTERFACE_NONE) {
         if (v->has_index || v->has_bus || v->has_unit) {
             const char *key = v->has_index ? "index" : v->has_bus ? "bus" : "unit";
@@ -180,32 +187,32 @@ static bool drive_place(Machine *m, Drive *d, const DriveOptions *v, Error **err
     if (v->has_index && (v->has_bus || v->has_unit)) {
         return error_set(errp, "'index' and 'bus' or 'unit' exclude each other");
     }
-    if (v->has_unit && v->unit >= (ide ? IDE_UNITS : 1)) {
-        return error_set(errp, "unit=%" PRIu64 " is too large: a bus of this kind has %d", v->unit,
-                         ide ? IDE_UNITS : 1);
+    unsigned per_bus = units_per_bus(m, d);
+    if (v->has_unit && v->unit >= per_bus) {
+        return error_set(errp, "unit=%" PRIu64 " is too large: a bus of this kind has %u", v->unit, per_bus);
     }
     if (v->has_index || v->has_bus || v->has_unit) {
-        unsigned per_bus = ide ? IDE_UNITS : 1;
-        set_index(d, v->has_index ? (unsigned)v->index
+        set_index(m, d, v->has_index ? (unsigned)v->index
                                   : (unsigned)((v->has_bus ? v->bus : 0) * per_bus +
                                                (v->has_unit ? v->unit : 0)));
     }
     if (v->has_bus && !v->has_unit) { /* the bus's first free place */
-        while (place_taken(m, d) && d->unit + 1 < (ide ? IDE_UNITS : 1)) {
-            set_index(d, d->index + 1);
+        while (place_taken(m, d) && d->unit + 1 < per_bus) {
+            set_index(m, d, d->index + 1);
         }
     } else if (!v->has_index && !v->has_unit) {
         while (place_taken(m, d)) {
-            set_index(d, d->index + 1);
+            set_index(m, d, d->index + 1);
         }
     }
     if (place_taken(m, d)) {
         return error_set(errp, "there is already a drive with bus=%u, unit=%u (index=%u)", d->bus, d->unit,
                          d->index);
     }
-    if (ide && d->bus >= IDE_BUSES) {
-        error_set(errp, "there is no IDE bus %u: the board has %d with %d drives each", d->bus, IDE_BUSES,
-                  IDE_UNITS);
+    unsigned buses = m->board && m->board->ide_buses ? m->board->ide_buses : IDE_BUSES;
+    if (d->iface == DRIVE_INTERFACE_IDE && d->bus >= buses) {
+        error_set(errp, "there is no IDE bus %u: the board has %u with %u drive%s each", d->bus, buses,
+                  per_bus, per_bus > 1 ? "s" : "");
         error_hint(errp, "if=none with -device takes more kinds of disks");
         return false;
     }

@@ -2,11 +2,13 @@
  * hw/i386/pc-q35.c - the board "pc-q35-0.1": 82Q35 memory controller hub, ICH9, PCI Express.
  *
  * Models: a PC of 2007 with ACPI: RAM to at most 2.75 GiB and from 4 GiB on, configuration space in memory,
- * PCI below; slots 0 (host) and 1f (LPC bridge, SMBus); the legacy devices of the pc board. Does not model:
+ * PCI below; slots 0 (host) and 1f (LPC bridge, AHCI,
+ *         SMBus); the legacy devices of the pc board. Does not model:
  * USB, floppy, parallel port, graphics (not there yet), VMware port, IOMMU. Threads: main loop.
  */
 #include "ich9.h"
 #include "pc.h"
+#include "rhea/hw/ide.h"
 #include "rhea/hw/pc.h"
 #include "rhea/target/x86/cpu.h"
 
@@ -34,6 +36,13 @@ static bool q35_create_bridges(Machine *m, PcBoard *s, Error **errp)
     s->tables.mch = mch;
     s->tables.pm = lpc;
     s->tables.chipset = &acpi_ich9;
+    if (s->sata) {
+        s->ide = device_create(m, &ich9_ahci_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1f.2",
+                               NULL);
+        if (!s->ide) {
+            return false;
+        }
+    }
     if (s->smbus) {
         return device_create(m, &ich9_smbus_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1f.3",
                              NULL);
@@ -50,11 +59,18 @@ static bool q35_init(Machine *m, Error **errp)
 static Bus *q35_default_bus(Machine *m, const BusType *type)
 {
     PcBoard *s = m->board_state;
+    for (guint i = 0; type == &ide_bus_type && s->ide && i < s->ide->buses->len; i++) {
+        Bus *b = s->ide->buses->pdata[i]; /* the first with a free place */
+        if (!b->children->len || i + 1 == s->ide->buses->len) {
+            return b;
+        }
+    }
     return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
 }
 
 static const Prop q35_props[] = {
     PC_BOARD_PROPS,
+    PROP_BOOL(PcBoard, sata, "sata", true, "AHCI controller"),
     PROP_BOOL(PcBoard, smbus, "smbus", true, "SMBus controller"),
     { 0 },
 };
@@ -62,7 +78,8 @@ static const Prop q35_props[] = {
 const BoardType q35_board = {
     .name = "pc-q35-0.1", .alias = "q35", .desc = "Standard PC (Q35 + ICH9, 2009)",
     .target = &x86_64_target_ops, .max_cpus = PC_MAX_CPUS, .default_ram = 128 * MIB, .min_ram = MIB,
-    .max_ram = UINT64_C(1) << 40, .numa = true, .state_size = sizeof(PcBoard), .props = q35_props,
+    .max_ram = UINT64_C(1) << 40, .numa = true,
+    .ide_buses = 6, .ide_units = 1, .state_size = sizeof(PcBoard), .props = q35_props,
     .init = q35_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
     .default_bus = q35_default_bus,
 };

@@ -41,10 +41,6 @@ static bool pc_check_props(const PcBoard *s, Error **errp)
     if (s->usb) {
         return pc_refuse(errp, "usb=on", "there is no USB controller yet", "leave usb out or set usb=off");
     }
-    if (s->sata) {
-        return pc_refuse(errp, "sata=on", "there is no SATA controller yet",
-                         "leave sata out or set sata=off");
-    }
     if (s->memory_encryption && s->memory_encryption[0]) {
         return pc_refuse(errp, "memory-encryption", "encrypted guest memory is not available",
                          "leave it out");
@@ -111,6 +107,10 @@ static bool pc_map_ram(Machine *m, PcBoard *s, const PcLayoutLimits *limits, Err
 
 static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
 {
+    if (s->sata) {
+        return pc_refuse(errp, "sata=on", "the board has no SATA controller",
+                         "use -M q35 or -device ich9-ahci");
+    }
     s->host = device_create(m, &i440fx_host_type, m->unattached, NULL, NULL, errp, NULL);
     if (!s->host) {
         return false;

@@ -54,7 +54,8 @@ static const VmField host_fields[] = { VM_STRUCT(Q35Host, ports, pc_config_ports
 static const VmState host_state = { .name = "q35-pcihost", .version = 1, .oldest = 1, .fields = host_fields };
 
 const DeviceType q35_host_type = {
-    .name = "q35-pcihost", .desc = "Q35 PCI Express host", .size = sizeof(Q35Host), .category = "Bridge",
+    .name = "q35-pcihost", .desc = "Q35 PCI Express host", .firmware_name = "pci@i0cf8",
+    .size = sizeof(Q35Host), .category = "Bridge",
     .internal = true, .vmstate = &host_state, .realize = host_realize, .reset = host_reset,
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hw/ide/cable.c - the bus that IDE drives plug into: two places on a channel of the host adapter.
+ * hw/ide/cable.c - the bus that IDE drives plug into: two places on a channel of the host adapter, one on a
+ *                  serial link.
  *
  * Models: device 0 and device 1 of ATA/ATAPI-6. A drive's struct begins with its Device.
  * Threads: main loop; the channel's registers belong to the adapter's domain.
@@ -9,6 +10,7 @@
 void ide_channel_init(IdeChannel *c, Device *host_dev, const char *name, const IdeOps *ops, void *host)
 {
     c->ops = ops;
+    c->units = IDE_UNITS;
     c->host = host;
     c->bus = bus_new(&ide_bus_type, host_dev, name, c);
 }
@@ -23,10 +25,11 @@ static bool ide_bus_prepare(Bus *bus, Device *dev, Error **errp)
     IdeChannel *c = bus->impl;
     IdeChild *child = dev->bus_data;
     if (child->unit == UINT32_MAX) {
-        child->unit = c->drive[0] ? 1 : 0;
+        child->unit = c->drive[0] && c->units > 1 ? 1 : 0;
     }
-    if (child->unit >= IDE_UNITS) {
-        return error_set(errp, "unit %u does not exist: bus '%s' has two places", child->unit, bus->name);
+    if (child->unit >= c->units) {
+        return error_set(errp, "unit %u does not exist: bus '%s' has %s", child->unit, bus->name,
+                         c->units > 1 ? "two places" : "one place");
     }
     if (c->drive[child->unit]) {
         error_set(errp, "unit %u of bus '%s' is in use by '%s'", child->unit, bus->name,
@@ -68,7 +71,7 @@ static void ide_firmware_name(Device *dev, GString *out)
 
 static const Prop ide_child_props[] = {
     PROP_U32(IdeChild, unit, "unit", UINT32_MAX, 0, UINT32_MAX,
-             "0: master, 1: slave (default: what is free)"),
+             "0: master or the only one, 1: slave (default: what is free)"),
     { 0 },
 };
 

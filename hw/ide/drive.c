@@ -150,8 +150,9 @@ void ide_drive_default_serial(IdeDrive *d)
 {
     if (!d->serial) {
         const IdeChild *child = d->dev.bus_data;
-        unsigned bus = g_str_has_suffix(d->dev.bus->name, "1") ? 1 : 0;
-        d->serial = g_strdup_printf("RH%05u", 2 * bus + child->unit + 1);
+        const char *dot = strrchr(d->dev.bus->name, '.');
+        unsigned bus = dot ? (unsigned)g_ascii_strtoull(dot + 1, NULL, 10) : 0;
+        d->serial = g_strdup_printf("RH%05u", d->channel->units * bus + child->unit + 1);
     }
 }
 

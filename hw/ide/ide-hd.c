@@ -350,6 +350,7 @@ static const IdeKind disk_kind = {
     .signature = { 1, 1, 0, 0 },
     .idle = ST_DRDY | ST_DSC,
     .after_reset = ST_DRDY | ST_DSC,
+    .queued = true,
     .command = disk_command,
     .block_end = disk_block_end,
     .start = disk_start,

@@ -48,6 +48,8 @@ struct IdeChannel {
     IdeDrive *drive[IDE_UNITS];
     const IdeOps *ops;
     void *host;
+    unsigned units;          /* places: 2, or 1 on a serial link */
+    bool sata;
     uint8_t select, control; /* guest-visible: device and device control registers */
 };
 
@@ -65,6 +67,7 @@ typedef struct IdeKind {
     uint8_t idle;         /* status when a command has ended */
     uint8_t after_reset;  /* status then */
     bool packet;          /* takes DEVICE RESET at any time */
+    bool queued;          /* an IdeDisk; on a serial link the adapter carries out its queued commands */
     void (*command)(IdeDrive *d, uint8_t cmd);
     void (*block_end)(IdeDrive *d); /* the host has read or filled buf[pos..len) */
     /* Goes on with a phase that needs the medium or the bus master: after a load, or when that starts. */

@@ -67,5 +67,9 @@ void ide_identify_disk(const IdeDisk *k, uint8_t *b)
     for (unsigned w = 0; w < 4; w++) {
         ide_put_word(b, 100 + w, (unsigned)(k->sectors >> (16 * w)) & 0xffff);
     }
+    if (k->d.channel->sata) { /* Serial ATA 3.0, 13.2.1: 32 queued commands, 1.5 Gbit/s */
+        ide_put_word(b, 75, 31);
+        ide_put_word(b, 76, 0x0102);
+    }
     ide_put_word(b, 106, 0x4000 | (ratio ? 0x2000 | ratio : 0));
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """SeaBIOS boots a sector from an IDE disk, which reads and writes others by INT 13h: raw and qcow2 images, -snapshot,
-a second disk, the order of bootindex (hw/ide/, backends/block/, tools/system/drives.c, system/bootorder.c)."""
+a second disk, AHCI, the order of bootindex (hw/ide/, backends/block/, tools/system/drives.c, system/bootorder.c)."""
 
 import os
 import struct
@@ -87,6 +87,9 @@ def main():
         run("-blockdev", f"raw,node-name=n,file.driver=file,file.filename={raw}", "-device",
             "ide-hd,drive=n,bus=ide.1,unit=1,serial=x")
         cases.append(("-blockdev, the last place", sector5(raw) == TEXT))
+        image(raw)
+        run("-M", "q35", "-drive", f"file={raw},format=raw")
+        cases.append(("q35: the first AHCI port", sector5(raw) == TEXT))
         cases += bootindex(d)
     for i, (name, ok) in enumerate(cases):
         print(f"{'ok' if ok else 'not ok'} {i + 1} - {name}")

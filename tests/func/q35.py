@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The board q35 (hw/i386/pc-q35.c, q35-mch.c, ich9-*.c, acpi-q35.c): SeaBIOS, OVMF and Debian's cloud kernel on it, a
-disk behind a root port (hw/pci/bridge.c, root-port.c, pcie.c)."""
+disk behind a root port (hw/pci/bridge.c, root-port.c, pcie.c), a disk and a CD on AHCI (hw/ide/ahci*.c)."""
+import hashlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from rheatest import guest_assets
 IMG = os.path.join(os.environ["RHEA_BUILD_ROOT"], "tools/img/rhea-img") if "RHEA_BUILD_ROOT" in os.environ \
     else os.path.join(rt.BUILD, "tools/img/rhea-img")
 VIRTIO = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
+AHCI = ("crypto/crct10dif_common", "lib/crc-t10dif", "lib/crc64", "lib/crc64-rocksoft", "block/t10-pi",
+        "scsi_common", "scsi_mod", "sd_mod", "drivers/cdrom/cdrom", "sr_mod", "libata", "libahci", "ahci")
 LIST = """for d in /sys/bus/pci/devices/*; do
 echo pci $(basename $d) $(cat $d/vendor) $(cat $d/device) $(cat $d/class) $(stat -c %s $d/config)
 done
@@ -35,14 +38,14 @@ def need(text, *lines):
             raise rt.Failure(f"the guest did not print '{line}':\n{text}")
 
 
-def boot(script, *args, modules=(), append="", **kw):
+def boot(script, *args, modules=(), append="", kernel="cloud", **kw):
     with tempfile.TemporaryDirectory(prefix="rhea-q35-") as d:
         tree = os.path.join(d, "tree")
-        rt.module_tree(tree, "cloud", modules)
-        load = "".join(f"insmod /lib/modules/{m}.ko\n" for m in modules)
+        rt.module_tree(tree, kernel, modules)
+        load = "".join(f"insmod /lib/modules/{os.path.basename(m)}.ko\n" for m in modules)
         initrd = rt.once("set -e\n" + load + script, tree)
         try:
-            with rt.linux(guest_assets.kernel("cloud"), initrd, append, *args, timeout=300, board="q35", **kw) as vm:
+            with rt.linux(guest_assets.kernel(kernel), initrd, append, *args, timeout=300, board="q35", **kw) as vm:
                 return rt.once_output(vm), vm.text()
         finally:
             os.unlink(initrd)
@@ -87,6 +90,46 @@ head -c $n /dev/vda | cmp - /bin/busybox && echo equal
                 raise rt.Failure("what the guest wrote is not on the image")
 
 
+def q35_ahci():
+    """Linux on AHCI: queued commands, MSI, ten at once; a CD beside it; the image holds what was written."""
+    with tempfile.TemporaryDirectory(prefix="rhea-q35-") as d:
+        image, cd = os.path.join(d, "disk.qcow2"), os.path.join(d, "cd.iso")
+        subprocess.run([IMG, "create", "-q", "-f", "qcow2", image, "64M"], check=True)
+        with open(cd, "wb") as f:
+            f.write(bytes(range(256)) * 4096)
+        script = LIST + """sleep 2
+cat /sys/block/sda/device/queue_depth /sys/block/sda/device/model
+grep ahci /proc/interrupts
+n=$(stat -c %s /bin/busybox)
+for i in 0 1 2 3 4 5 6 7 8 9; do dd if=/bin/busybox of=/dev/sda bs=64k seek=$((64 * i)) conv=fsync 2>/dev/null & done
+wait
+echo 3 > /proc/sys/vm/drop_caches
+for i in 0 1 2 3 4 5 6 7 8 9; do
+( dd if=/dev/sda bs=64k skip=$((64 * i)) count=64 2>/dev/null | head -c $n | cmp - /bin/busybox && echo equal $i ) & done
+wait
+dd if=/dev/sda of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null && echo direct
+echo cd $(md5sum < /dev/sr0)
+"""
+        text, log = boot(script, "-drive", f"file={image},format=qcow2,if=ide,serial=ahci-7", "-cdrom", cd,
+                         modules=AHCI, kernel="generic")
+        with open(cd, "rb") as f:
+            want = hashlib.md5(f.read()).hexdigest()
+        need(text, "pci 0000:00:1f.2 0x8086 0x2922 0x010601 256", "\n32\n", "RHEA HARDDISK", "PCI-MSI", "direct",
+             f"cd {want}", *(f"equal {i}" for i in range(10)))
+        need(log, "NCQ (depth 32)")
+        for bad in ("exception Emask", "failed command", "hard resetting link", "COMRESET failed"):
+            if bad in log:
+                raise rt.Failure(f"the kernel complains: {bad}\n{log}")
+        subprocess.run([IMG, "check", "-q", image], check=True)
+        raw = os.path.join(d, "disk.raw")
+        subprocess.run([IMG, "convert", "-O", "raw", image, raw], check=True)
+        with open(raw, "rb") as f, open(guest_assets.busybox(), "rb") as g:
+            busybox = g.read()
+            f.seek(9 * 64 * 65536)
+            if f.read(len(busybox)) != busybox:
+                raise rt.Failure("what the guest wrote is not on the image")
+
+
 def q35_ovmf():
     """OVMF comes up to its shell on the serial console."""
     firmware = "/usr/share/ovmf/OVMF.fd"
@@ -97,7 +140,7 @@ def q35_ovmf():
         vm.expect("Shell>")
 
 
-ALL = [q35_seabios, q35_linux, q35_root_port, q35_ovmf]
+ALL = [q35_seabios, q35_linux, q35_root_port, q35_ahci, q35_ovmf]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -138,14 +138,15 @@ def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg"
 
 
 def module_tree(top, flavour, modules):
-    """A tree for once() with modules of a kernel's package in /lib/modules."""
+    """A tree for once() with modules of a kernel's package in /lib/modules: names of drivers, or paths below kernel/."""
     asset(guest_assets.kernel, flavour)
     with open(os.path.join(guest_assets.cache_dir(), f"kernel-{flavour}.name")) as f:
         package = f.read().strip()
     for d in ("bin", "sbin", "usr/bin", "usr/sbin", "etc", "root", "lib/modules"):
         os.makedirs(os.path.join(top, d))
     for m in modules:
-        path = asset(guest_assets.from_package, package, f"lib/modules/*/kernel/drivers/*/{m}.ko")
+        where = m if "/" in m else f"drivers/*/{m}"
+        path = asset(guest_assets.from_package, package, f"lib/modules/*/kernel/{where}.ko")
         shutil.copy(path, os.path.join(top, "lib/modules"))
 
 

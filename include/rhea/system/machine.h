@@ -17,6 +17,7 @@ typedef struct BoardType {
     const char *alias; /* "pc" */
     const char *desc;
     bool is_default, deprecated;
+    uint8_t ide_buses, ide_units; /* places for if=ide drives: buses, and drives on each; 0: two of both */
     bool numa;         /* the guest is told of Machine.numa; without it none is accepted */
     const TargetOps *target;
     unsigned max_cpus;
