@@ -58,6 +58,11 @@ void vcpu_run_on(Vcpu *cpu, Task *work)
     vcpu_kick(cpu);
 }
 
+static bool is_dead(const Vcpu *cpu)
+{
+    return __atomic_load_n(&cpu->dead, __ATOMIC_SEQ_CST);
+}
+
 typedef struct WorkWait {
     Task task;
     void (*run)(void *opaque);
@@ -79,7 +84,7 @@ static void work_wait_run(void *opaque)
 
 void vcpu_run_on_wait(Vcpu *cpu, void (*run)(void *opaque), void *opaque)
 {
-    if (!cpu->thread || current == cpu) {
+    if (!cpu->thread || current == cpu || is_dead(cpu)) {
         run(opaque);
         return;
     }
@@ -331,6 +336,31 @@ static void vcpu_round(Vcpu *cpu)
     handle_exit(cpu, &e);
 }
 
+static void report_dead(Vcpu *cpu)
+{
+    Error *err = NULL;
+    error_set(&err, "vCPU %u: its thread has ended, which nothing in this program asks of it", cpu->index);
+    error_hint(&err, "save the guest's work and start anew: this machine cannot go on");
+    error_report(err);
+    machine_request_stop(cpu->machine, RUN_INTERNAL_ERROR);
+}
+
+/* Whatever ended it (a library, a debugger): the machine stops, and nobody waits for this thread. */
+static void thread_died(void *opaque)
+{
+    Vcpu *cpu = opaque;
+    if (cpu->machine->accel->thread_ends) {
+        cpu->machine->accel->thread_ends(cpu);
+    }
+    guest_leave(cpu);
+    pull_regs(cpu);
+    __atomic_store_n(&cpu->dead, true, __ATOMIC_SEQ_CST);
+    run_work(cpu);
+    report_dead(cpu);
+    set_parked(cpu, true);
+    rcu_unregister_thread();
+}
+
 static void *vcpu_thread(void *opaque)
 {
     Vcpu *cpu = opaque;
@@ -338,6 +368,7 @@ static void *vcpu_thread(void *opaque)
     __atomic_store_n(&cpu->machine->priv->vcpu_threads[cpu->index], gettid(), __ATOMIC_RELAXED);
     rcu_register_thread();
     set_parked(cpu, must_park(cpu));
+    pthread_cleanup_push(thread_died, cpu);
     while (!must_quit(cpu)) {
         vcpu_round(cpu);
         if (must_park(cpu)) {
@@ -352,6 +383,7 @@ static void *vcpu_thread(void *opaque)
             sleep_until(cpu, false);
         }
     }
+    pthread_cleanup_pop(0);
     run_work(cpu);
     set_parked(cpu, true);
     rcu_unregister_thread();
@@ -561,6 +593,10 @@ void vcpus_resume(Machine *m)
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         Vcpu *cpu = m->cpus[i];
         if (cpu->debug.held) {
+            continue;
+        }
+        if (is_dead(cpu)) {
+            report_dead(cpu);
             continue;
         }
         __atomic_store_n(&cpu->stop_request, false, __ATOMIC_SEQ_CST);

@@ -121,6 +121,10 @@ static void state_changed(void *opaque, RunState was, RunState now)
     Machine *m = opaque;
     KvmVm *vm = kvm_vm(m);
     struct kvm_clock_data c = { 0 };
+    const TargetOps *t = m->board->target;
+    if (t && t->kvm->debug_running && (was == RUN_RUNNING || now == RUN_RUNNING)) {
+        t->kvm->debug_running(m, now == RUN_RUNNING);
+    }
     if (was == RUN_RUNNING && kvm_vm_ioctl(m, KVM_GET_CLOCK, &c) == 0) {
         vm->clock_stopped = c.clock;
     }
@@ -218,6 +222,12 @@ static void kvm_ram_watched(Machine *m, RamBlock *ram G_GNUC_UNUSED)
     }
 }
 
+static bool kvm_debug_point(Machine *m, const DebugPoint *p, bool add, Error **errp)
+{
+    const KvmTargetOps *t = m->board->target->kvm;
+    return !t->debug_point || t->debug_point(m, p, add, errp);
+}
+
 static bool kvm_runs_halted(const Vcpu *cpu)
 {
     return kvm_irqchip(cpu->machine) != IRQCHIP_OFF;
@@ -264,6 +274,7 @@ const AccelOps accel_kvm_ops = {
     .vcpu_fini = kvm_vcpu_fini,
     .run = kvm_run_loop,
     .kick = kvm_kick,
+    .thread_ends = kvm_thread_ends,
     .regs_pull = kvm_regs_pull,
     .regs_push = kvm_regs_push,
     .runs_halted = kvm_runs_halted,
@@ -272,5 +283,7 @@ const AccelOps accel_kvm_ops = {
     .dirty_log = kvm_dirty_log,
     .dirty_pull = kvm_dirty_pull,
     .describe = kvm_describe,
+    .debug_kinds = (1 << DEBUG_POINT_KINDS) - 1 + (1 << DEBUG_STEP),
+    .debug_point = kvm_debug_point,
     .irqchip = &kvm_irqchip_ops,
 };

@@ -75,7 +75,7 @@ static inline KvmVcpu *kvm_of(const Vcpu *cpu)
 #define KVM_DEVICE "/dev/kvm"
 int kvm_open(const char *path, Error **errp);
 int kvm_create_vm(int fd, Error **errp);
-bool kvm_available(Error **errp);
+
 
 /* memory.c */
 bool kvm_memory_init(Machine *m, Error **errp);
@@ -93,6 +93,7 @@ bool kvm_vcpu_init(Vcpu *cpu, Error **errp);
 void kvm_vcpu_fini(Vcpu *cpu);
 VcpuExit kvm_run_loop(Vcpu *cpu);
 void kvm_kick(Vcpu *cpu);
+void kvm_thread_ends(Vcpu *cpu);
 void kvm_regs_pull(Vcpu *cpu);
 void kvm_regs_push(Vcpu *cpu);
 void kvm_push_fresh(void *opaque);

@@ -89,6 +89,13 @@ static void gate_leave(KvmVm *vm, KvmVcpu *k)
     }
 }
 
+void kvm_thread_ends(Vcpu *cpu)
+{
+    if (kvm_of(cpu)) {
+        gate_leave(kvm_vm(cpu->machine), kvm_of(cpu));
+    }
+}
+
 /* ---- registers ---- */
 
 /* An instruction whose access was dispatched is finished by entering again; immediate_exit keeps it at that.
@@ -108,6 +115,10 @@ static bool finish_io(Vcpu *cpu, Error **errp)
         }
         if (r == 0 && i < PIECES && kvm_dispatch_io(cpu)) {
             continue;
+        }
+        if (r == 0 && k->run->exit_reason == KVM_EXIT_DEBUG) { /* a step ended with the access */
+            VcpuExit out;
+            cpu->target->kvm->exit(cpu, &out);
         }
     }
     return true;
@@ -268,6 +279,10 @@ VcpuExit kvm_run_loop(Vcpu *cpu)
         if (asked_to_leave(cpu)) {
             __atomic_store_n(&cpu->exit_request, 0, __ATOMIC_SEQ_CST);
             out.why = EXIT_KICKED;
+            return out;
+        }
+        if (G_UNLIKELY(cpu->debug.hit)) {
+            out.why = EXIT_DEBUG;
             return out;
         }
         KvmNext next = cpu->target->kvm->enter(cpu, &out);

@@ -53,7 +53,7 @@ const char *kvm_x86_needs_software(const X86Cpu *cpu)
     if (cpu->kvm->no_paging32 && (cpu->cr0 & CR0_PG) && !(cpu->efer & EFER_LMA)) {
         return "32-bit paging";
     }
-    return NULL;
+    return kvm_x86_debugged_in_software(cpu) ? "a debugger" : NULL;
 }
 
 /* insns: so many, or (0) as long as KVM cannot. */
@@ -82,6 +82,13 @@ KvmNext kvm_x86_run_software(X86Cpu *cpu, uint64_t insns, VcpuExit *out)
     switch (e.why) {
     case EXIT_HALT: return KVM_NEXT_AGAIN;
     case EXIT_SHUTDOWN: *out = e; return KVM_NEXT_LEAVE;
+    case EXIT_DEBUG:
+        if (v->debug.hit) { /* else the end of insn_limit */
+            *out = e;
+            return KVM_NEXT_LEAVE;
+        }
+        out->why = EXIT_KICKED;
+        return KVM_NEXT_LEAVE;
     case EXIT_KICKED: /* the slice's end, or a request, which the interpreter has taken: the core looks at it
                        */
     default: out->why = EXIT_KICKED; return KVM_NEXT_LEAVE;
@@ -129,6 +136,14 @@ KvmNext kvm_x86_complete(X86Cpu *cpu, VcpuExit *out)
         return KVM_NEXT_LEAVE;
     }
     x86_update_mode(cpu);
+    if (kvm_x86_planted_at(cpu, x86_64_target_ops.pc(v))) { /* our INT3 is what it gave up on */
+        out->why = EXIT_DEBUG;
+        return KVM_NEXT_LEAVE;
+    }
+    KvmNext next;
+    if (v->machine->debug.n_breaks && kvm_x86_pass_alias(cpu, x86_64_target_ops.pc(v), &next, out)) {
+        return next;
+    }
     say_kind(cpu);
     k->completed++;
     uint64_t limit = kvm_complete_limit(v->machine);

@@ -165,6 +165,7 @@ bool kvm_x86_push_lapic(X86Cpu *cpu, Error **errp)
 static bool take_unmaskable(X86Cpu *cpu, uint32_t p)
 {
     Vcpu *v = &cpu->vcpu;
+    p &= v->debug.step & DEBUG_STEP_NO_IRQ ? ~(uint32_t)X86_IRQ_SMI : UINT32_MAX;
     if (!(p & (X86_IRQ_INIT | X86_IRQ_SIPI | X86_IRQ_SMI)) || cpu->in_smm || !kvm_own_state(v)) {
         return false;
     }
@@ -209,7 +210,7 @@ static bool offer_interrupt(X86Cpu *cpu, struct kvm_run *run)
     enum { MASKABLE = X86_IRQ_INTR | X86_IRQ_APIC };
     uint32_t p = vcpu_irq_pending(&cpu->vcpu) & MASKABLE;
     run->request_interrupt_window = 0;
-    if (!p) {
+    if (!p || (cpu->vcpu.debug.step & DEBUG_STEP_NO_IRQ)) {
         return true;
     }
     if (cpu->kvm->window_known && run->ready_for_interrupt_injection && run->if_flag) {
@@ -242,7 +243,8 @@ KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out)
         if (take_unmaskable(cpu, p)) {
             return KVM_NEXT_AGAIN;
         }
-        if ((p & X86_IRQ_NMI) && !cpu->wait_sipi && !cpu->in_smm) {
+        if ((p & X86_IRQ_NMI) && !cpu->wait_sipi && !(v->debug.step & DEBUG_STEP_NO_IRQ) &&
+            !kvm_x86_needs_software(cpu)) {
             vcpu_interrupt_clear(v, X86_IRQ_NMI);
             v->halted = v->halted && !no_irqchip(v);
             if (kvm_state_owned(v)) {
@@ -258,10 +260,14 @@ KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out)
             out->why = EXIT_HALT;
             return KVM_NEXT_LEAVE;
         }
-        v->halted = false;
+        v->halted = kvm_x86_needs_software(cpu) != NULL; /* the interpreter wakes it by itself */
     }
     if (G_UNLIKELY(kvm_x86_needs_software(cpu))) {
         return kvm_x86_run_software(cpu, 0, out);
+    }
+    KvmNext next;
+    if (G_UNLIKELY(v->debug.step) && kvm_x86_step_planted(cpu, &next, out)) {
+        return next;
     }
     if (!offer_interrupt(cpu, run)) {
         return kvm_give_up(v, out, "KVM refused an interrupt");
@@ -315,7 +321,14 @@ KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out)
     X86Cpu *cpu = x86_cpu(v);
     struct kvm_run *run = kvm_vcpu_run(v);
     switch (run->exit_reason) {
-    case KVM_EXIT_HLT: v->halted = true; return KVM_NEXT_AGAIN;
+    case KVM_EXIT_HLT:
+        v->halted = true;
+        if (G_UNLIKELY(v->debug.step)) { /* the step was that */
+            debug_note_hit(v, DEBUG_STEP, 0);
+            v->debug.step = 0;
+        }
+        return KVM_NEXT_AGAIN;
+    case KVM_EXIT_DEBUG: return kvm_x86_debug_exit(cpu, out);
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_X86_BUS_LOCK: return KVM_NEXT_AGAIN;

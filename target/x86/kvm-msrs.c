@@ -42,6 +42,7 @@ static const struct {
     { 0xda0, AT(xss), X86_FEAT_XSAVES },
     { X86_MSR_KVM_WALL_CLOCK, AT(pv_wall), X86_FEAT_KVMCLOCK },
     { X86_MSR_KVM_SYSTEM_TIME, AT(pv_time), X86_FEAT_KVMCLOCK },
+    { X86_MSR_KVM_STEAL_TIME, AT(pv_steal), X86_FEAT_KVM_STEAL_TIME },
 };
 
 static bool kvm_has(X86Cpu *cpu, uint32_t index)

@@ -19,9 +19,24 @@
 /* Four pages below the firmware that Intel CPUs without unrestricted guests need for real mode. */
 enum { IDENTITY_MAP = 0xfeffc000, TSS_PAGES = 0xfeffd000 };
 
+/* -overcommit cpu-pm=on. */
+static bool keep_idle_inside(Machine *m, Error **errp)
+{
+    uint64_t can = (uint64_t)kvm_cap(m, KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_VALID_EXITS;
+    if (!(can & KVM_X86_DISABLE_EXITS_HLT) || kvm_enable_cap(m, KVM_CAP_X86_DISABLE_EXITS, can) < 0) {
+        error_set(errp, "-overcommit cpu-pm=on: this host's KVM cannot leave idle CPUs in the guest");
+        error_hint(errp, "use cpu-pm=off");
+        return false;
+    }
+    return true;
+}
+
 static bool machine_init(Machine *m, Error **errp)
 {
     uint64_t map = IDENTITY_MAP;
+    if (m->cpu_pm && !keep_idle_inside(m, errp)) {
+        return false;
+    }
     int r = kvm_vm_ioctl(m, KVM_SET_IDENTITY_MAP_ADDR, &map);
     if (r >= 0) {
         r = kvm_vm_ioctl(m, KVM_SET_TSS_ADDR, (void *)(uintptr_t)TSS_PAGES);
@@ -51,6 +66,7 @@ static bool vcpu_init(Vcpu *v, Error **errp)
     } else { /* real virtualization has it: no need to ask */
         k->no_paging32 = kvm_host_class(NULL) != KVM_HOST_HARDWARE && !kvm_x86_probe_paging32(v->machine);
     }
+    kvm_x86_debug_init(cpu);
     return kvm_x86_fpu_init(cpu, errp) && kvm_x86_msrs_init(cpu, errp) && kvm_x86_complete_init(cpu, errp);
 }
 
@@ -79,6 +95,7 @@ static void vcpu_fini(Vcpu *v)
         kvm_x86_align_tsc(v->machine);
         kvm_x86_tsc_stays(v->machine, kvm_clock_ahead(v->machine));
     }
+    kvm_x86_debug_fini(cpu);
     kvm_x86_complete_fini(cpu);
     g_free(k->xsave);
     g_free(k->msrs);
@@ -106,7 +123,8 @@ static bool push(Vcpu *v, bool fresh, Error **errp)
     return (cpu->kvm->cpuid_told || kvm_x86_tell_cpuid(cpu, errp)) && kvm_x86_push_regs(cpu, errp) &&
            kvm_x86_push_fpu(cpu, errp) && kvm_x86_push_msrs(cpu, errp) &&
            /* An interrupt that came since the pull would be lost by writing a local APIC as it was then. */
-           (!fresh || kvm_x86_push_lapic(cpu, errp)) && kvm_x86_push_events(cpu, fresh, errp);
+           (!fresh || kvm_x86_push_lapic(cpu, errp)) && kvm_x86_push_events(cpu, fresh, errp) &&
+           kvm_x86_push_debug(cpu, errp);
 }
 
 static void caches_drop(Vcpu *v, unsigned what)
@@ -141,6 +159,8 @@ const KvmTargetOps x86_kvm_ops = {
     .enter = kvm_x86_enter,
     .left = kvm_x86_left,
     .exit = kvm_x86_exit,
+    .debug_point = kvm_x86_debug_point,
+    .debug_running = kvm_x86_debug_running,
     .caches_drop = caches_drop,
     .code_written = code_written,
     .describe = describe,

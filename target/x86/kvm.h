@@ -39,6 +39,9 @@ typedef struct X86Kvm {
     KvmMsr *msrs;
     unsigned n_msrs;
     struct kvm_msrs *msr_buffer;
+    /* Debuggers (kvm-debug.c). */
+    struct X86KvmDebug *debug; /* vCPU 0 has it for all */
+    bool debug_software, block_irq, debugged;
     /* Completion (kvm-complete.c). */
     uint64_t entries, completed, last_completed, software_insns;
     uint64_t burst;    /* instructions to run in software at the next failure */
@@ -69,6 +72,17 @@ void kvm_x86_left(Vcpu *v);
 KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out);
 /* kvm-cpuid.c */
 bool kvm_x86_tell_cpuid(X86Cpu *cpu, Error **errp);
+/* kvm-debug.c */
+void kvm_x86_debug_init(X86Cpu *cpu);
+void kvm_x86_debug_fini(X86Cpu *cpu);
+bool kvm_x86_debug_point(Machine *m, const DebugPoint *p, bool add, Error **errp);
+void kvm_x86_debug_running(Machine *m, bool running); /* main loop, every vCPU parked */
+bool kvm_x86_debugged_in_software(const X86Cpu *cpu);
+bool kvm_x86_push_debug(X86Cpu *cpu, Error **errp);
+bool kvm_x86_planted_at(X86Cpu *cpu, uint64_t pc); /* a breakpoint is hit, and noted */
+bool kvm_x86_pass_alias(X86Cpu *cpu, uint64_t pc, KvmNext *next, VcpuExit *out);
+bool kvm_x86_step_planted(X86Cpu *cpu, KvmNext *next, VcpuExit *out); /* a step over an INT3 of ours */
+KvmNext kvm_x86_debug_exit(X86Cpu *cpu, VcpuExit *out);
 /* kvm-complete.c */
 bool kvm_x86_complete_init(X86Cpu *cpu, Error **errp);
 void kvm_x86_complete_fini(X86Cpu *cpu);

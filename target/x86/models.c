@@ -80,7 +80,7 @@ static const char *const feature_names[FW_COUNT][32] = {
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     },
     [FW_KVM] = {
-        NULL, "kvm-nopiodelay", NULL, "kvmclock", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, "kvm-nopiodelay", NULL, "kvmclock", NULL, "kvm-steal-time", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "kvmclock-stable-bit", NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     },
     [FW_CAPS] = {
@@ -128,7 +128,7 @@ static const struct { const char *name; bool (*present)(void);
 static const struct { const char *base, *need;
 } feature_needs[] = {
     { "xsave", "avx xsaveopt xsavec xgetbv1 xsaves" },
-    { "hypervisor", "kvmclock kvm-nopiodelay kvmclock-stable-bit" },
+    { "hypervisor", "kvmclock kvm-nopiodelay kvmclock-stable-bit kvm-steal-time" },
     { "kvmclock", "kvmclock-stable-bit" },
     { "avx", "fma f16c avx2 vaes vpclmulqdq xop fma4" },
 };
@@ -506,8 +506,46 @@ static bool option_value(ModelParse *p, const char *name, const char *val, bool 
     return true;
 }
 
+/* Names that other programs know, and why they are none here. A name that ends in '-' stands for all that begin so. */
+static const struct { const char *name, *why, *hint;
+} refused_names[] = {
+    { "hv-", "Hyper-V enlightenments are not offered", "leave them out: Windows runs without, with its plain timers and APIC" },
+    { "kvm-pv-eoi", "it saves an exit that processors with APIC virtualization do not have", "leave it out" },
+    { "kvm-asyncpf", "page faults of the host are not told to guests", "leave it out" },
+    { "kvm-asyncpf-int", "page faults of the host are not told to guests", "leave it out" },
+    { "kvm-pv-unhalt", "hypercalls of guests are not answered", "leave it out" },
+    { "kvm-pv-tlb-flush", "CPUs flush their own TLBs", "leave it out" },
+    { "kvm-pv-ipi", "hypercalls of guests are not answered", "leave it out" },
+    { "kvm-pv-sched-yield", "hypercalls of guests are not answered", "leave it out" },
+    { "kvm-pv-enforce-cpuid", "hypercalls of guests are not answered", "leave it out" },
+    { "kvm-poll-control", "halts are polled as the host's kernel decides", "leave it out" },
+    { "kvm-msi-ext-dest-id", "messages reach 255 CPUs without it", "leave it out" },
+    { "kvm-hint-dedicated", "it needs kvm-poll-control and exits that are switched off", "use -overcommit cpu-pm=on" },
+    { "kvm-mmu", "it has been obsolete since Linux 3.3", "leave it out" },
+    { "kvm", "the KVM leaves go with the bit 'hypervisor'", "use -hypervisor" },
+    { "migratable", "what saved state cannot carry is never offered", "leave it out" },
+    { "pmu", "there are no performance counters", "leave it out" },
+};
+
+static bool option_refused(const char *name, Error **errp)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(refused_names); i++) {
+        size_t n = strlen(refused_names[i].name);
+        bool prefix = refused_names[i].name[n - 1] == '-';
+        if (name_equal(name, prefix ? MIN(n, strlen(name)) : strlen(name), refused_names[i].name)) {
+            error_set(errp, "-cpu: '%s' is not there: %s", name, refused_names[i].why);
+            error_hint(errp, "%s", refused_names[i].hint);
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool option_unknown(const char *name, Error **errp)
 {
+    if (option_refused(name, errp)) {
+        return false;
+    }
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     for (unsigned w = 0; w < FW_COUNT; w++) {
         for (unsigned b = 0; b < 32; b++) {
@@ -719,7 +757,7 @@ static X86CpuModel *model_make(const Machine *machine, const char *text, bool qu
     words_apply(m->words, strcmp(d->name, "base") ? "hypervisor" : NULL, true);
     if (p.kvm && strcmp(d->name, "base")) { /* as users of KVM expect of every model */
         uint32_t usual[FW_COUNT] = { 0 };
-        words_apply(usual, "kvmclock kvm-nopiodelay kvmclock-stable-bit x2apic", true);
+        words_apply(usual, "kvmclock kvm-nopiodelay kvmclock-stable-bit kvm-steal-time x2apic", true);
         for (unsigned w = 0; w < FW_COUNT; w++) {
             m->words[w] |= usual[w] & p.avail[w];
         }
@@ -774,6 +812,7 @@ bool x86_model_fits(Machine *machine, Error **errp)
     uint32_t avail[FW_COUNT], shown[FW_COUNT] = { 0 };
     g_autoptr(GString) missing = g_string_new(NULL);
     machine_features(machine, avail);
+    x86_features_set(avail, "kvm-steal-time", true); /* where nobody counts, it stands still */
 #ifdef HAVE_KVM
     if (machine_on_kvm(machine)) {
         x86_kvm_shown(machine, shown);

@@ -329,6 +329,7 @@ bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val)
     case MSR_GS_BASE: *val = cpu->seg[SEG_GS].base; return x86_has_bit(cpu, X86_FEAT_LM);
     case MSR_XSS: *val = cpu->xss; return x86_has_bit(cpu, X86_FEAT_XSAVES);
     case X86_MSR_KVM_WALL_CLOCK: *val = cpu->pv_wall; return x86_has_bit(cpu, X86_FEAT_KVMCLOCK);
+    case X86_MSR_KVM_STEAL_TIME: *val = cpu->pv_steal; return x86_has_bit(cpu, X86_FEAT_KVM_STEAL_TIME);
     case X86_MSR_KVM_SYSTEM_TIME: *val = cpu->pv_time; return x86_has_bit(cpu, X86_FEAT_KVMCLOCK);
     case MSR_PKRS: *val = cpu->pkrs; return x86_has_bit(cpu, X86_FEAT_PKS);
     }
@@ -389,6 +390,10 @@ static bool msr_write_special(X86Cpu *cpu, uint32_t msr, uint64_t val, bool *ok)
     }
     case MSR_XSS:
         *ok = x86_has_bit(cpu, X86_FEAT_XSAVES) && val == 0;
+        break;
+    case X86_MSR_KVM_STEAL_TIME: /* KVM gets it with the next push; bits 5:1 are reserved */
+        *ok = x86_has_bit(cpu, X86_FEAT_KVM_STEAL_TIME) && !(val & 0x3e);
+        cpu->pv_steal = *ok ? val : cpu->pv_steal;
         break;
     case X86_MSR_KVM_WALL_CLOCK: case X86_MSR_KVM_SYSTEM_TIME: *ok = x86_pvclock_write(cpu, msr, val); break;
     case MSR_PKRS:
@@ -459,5 +464,5 @@ void x86_msr_reset(X86Cpu *cpu)
     cpu->xcr0 = 1;
     cpu->xss = 0;
     cpu->pkru = cpu->pkrs = 0;
-    cpu->pv_wall = cpu->pv_time = 0;
+    cpu->pv_wall = cpu->pv_time = cpu->pv_steal = 0;
 }

@@ -162,7 +162,7 @@ bool x86_msr_write(X86Cpu *cpu, uint32_t msr, uint64_t val);
 void x86_msr_reset(X86Cpu *cpu);
 
 /* pvclock.c */
-enum { X86_MSR_KVM_WALL_CLOCK = 0x4b564d00, X86_MSR_KVM_SYSTEM_TIME = 0x4b564d01 };
+enum { X86_MSR_KVM_WALL_CLOCK = 0x4b564d00, X86_MSR_KVM_SYSTEM_TIME = 0x4b564d01, X86_MSR_KVM_STEAL_TIME = 0x4b564d03 };
 bool x86_pvclock_write(X86Cpu *cpu, uint32_t msr, uint64_t val); /* false: #GP */
 void x86_pvclock_update(X86Cpu *cpu);                           /* the TSC was written */
 uint64_t x86_tsc_at(const X86Cpu *cpu, int64_t ns);             /* TSC at that virtual time */

@@ -112,6 +112,7 @@ static const VmField cpu_fields[] = {
     VM_BOOL(X86Cpu, a20_gate),
     VM_BOOL(X86Cpu, vcpu.halted),
     VM_U32_MAX(X86Cpu, vcpu.irq_pending, 0xff),
+    { .name = "pv_steal", .kind = VM_U64_, .offset = offsetof(X86Cpu, pv_steal), .max = UINT64_MAX, .since = 2 },
     HELD(kind, VM_U8_, X86_HELD_INTERRUPT),
     HELD(vector, VM_U8_, UINT8_MAX),
     HELD(err, VM_U32_, UINT32_MAX),

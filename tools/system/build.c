@@ -175,6 +175,12 @@ static bool take_accel(Cli *cli, const AccelOps *a, const Item *item, Error **er
     if (!set_props(m, a->props, m->accel_state, props, owner, &err)) {
         return fail_at(errp, err, item);
     }
+    if (m->cpu_pm && strcmp(a->name, "kvm")) {
+        error_set(errp, "-overcommit cpu-pm=on: accelerator '%s' has no idle states to hand to the guest",
+                  a->name);
+        error_hint(errp, "use -accel kvm, or cpu-pm=off");
+        return false;
+    }
     return !cli->kernel_irqchip || take_irqchip(cli, a, props, errp);
 }
 

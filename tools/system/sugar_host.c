@@ -531,10 +531,8 @@ OPTION_RUN(opt_overcommit)
         }
         if (g_str_equal(key, "mem-lock")) {
             cli->mem_lock = on ? MCL_CURRENT : 0;
-        } else if (on) {
-            error_set(errp, "cpu-pm=on is not supported yet: it hands the host's idle states to a KVM guest");
-            error_hint(errp, "use cpu-pm=off");
-            return false;
+        } else {
+            cli->m->cpu_pm = on;
         }
     }
     cli_record(cli, "overcommit", json_ref(j));

@@ -34,6 +34,10 @@ typedef struct KvmTargetOps {
         VcpuExit *out);      /* before KVM_RUN: events; KVM_NEXT_ENTER when there is nothing else to do */
     void (*left)(Vcpu *cpu); /* after KVM_RUN: what struct kvm_run tells */
     KvmNext (*exit)(Vcpu *cpu, VcpuExit *out);     /* an exit the accelerator does not know by itself */
+    /* Main loop, every vCPU parked: AccelOps.debug_point. May be NULL. */
+    bool (*debug_point)(Machine *m, const DebugPoint *p, bool add, Error **errp);
+    /* Every vCPU parked: the machine begins to run, or stopped. */
+    void (*debug_running)(Machine *m, bool running);
     void (*caches_drop)(Vcpu *cpu, unsigned what); /* any thread: TCG_FLUSH_* of what executes in software */
     void (*code_written)(Vcpu *cpu, RamBlock *ram, uint64_t off, uint64_t len); /* any thread */
     void (*describe)(Vcpu *cpu, GString *out); /* any thread: statistics, indented by two */
@@ -41,6 +45,8 @@ typedef struct KvmTargetOps {
 
 extern const AccelOps accel_kvm_ops;
 
+/* Can KVM be used here? *errp: why not, and the cure. */
+bool kvm_available(Error **errp);
 /* Does this machine run on KVM? Any thread. */
 bool kvm_used(const Machine *m);
 KvmIrqchip kvm_irqchip(const Machine *m);

@@ -32,6 +32,8 @@ typedef struct AccelOps {
     void (*vcpu_fini)(Vcpu *cpu);
     /* The vCPU's thread, no domain held; returns soon after a kick. NULL: vCPUs have no threads and never run. */
     VcpuExit (*run)(Vcpu *cpu);
+    /* The vCPU's thread, as it ends out of turn, wherever it was: it waits for nothing and nobody waits for it. May be NULL. */
+    void (*thread_ends)(Vcpu *cpu);
     void (*kick)(Vcpu *cpu);     /* any thread; exit_request is already set */
     /* Own thread, or any while it is parked. pull: from now until run() the CPU struct is what counts and may be changed;
      * cheap when it does already. The core calls it before work and when a vCPU parks. push: the CPU struct was filled

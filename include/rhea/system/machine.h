@@ -83,6 +83,7 @@ struct Machine {
     bool no_defaults, vga_none;
     bool seeded;                           /* -seed: guest-visible random numbers are a sequence */
     uint64_t seed;                         /* atomic once it runs: the sequence's state */
+    bool cpu_pm;                           /* -overcommit cpu-pm=on: idle CPUs stay in the guest */
     bool debugger_waits;                   /* -S */
     bool moving;                           /* inside machine_move(): the guest knows what it has */
     bool serial_mode;                      /* one thread runs everything (tests, -accel tcg,thread=single, icount) */

@@ -41,6 +41,7 @@ struct Vcpu {
     bool parked;              /* own thread: stopped with the machine */
     bool stop_request;        /* atomic */
     GThread *thread;
+    bool dead;                /* atomic: the thread has ended by itself; parked then */
     pthread_mutex_t lock;     /* guards the wait below */
     pthread_cond_t wake;
     Task *work;               /* atomic list of vcpu_run_on() tasks */

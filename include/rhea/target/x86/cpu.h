@@ -276,6 +276,7 @@ struct X86Cpu {
     bool no_smm;            /* the board says -machine smm=off: SMIs are dropped */
     uint32_t smi_count;
     uint64_t pv_wall, pv_time; /* pvclock.c: where the guest wants wall clock and system time; bit 0 of pv_time: on */
+    uint64_t pv_steal; /* on KVM: where the guest wants the time that the host took; bit 0: on */
     bool is_bsp;
 
     /* controllers */
