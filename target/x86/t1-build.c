@@ -201,6 +201,7 @@ static void emit_loop(T1 *t, const CodeCache *c)
     t->fpu_note = 0; /* noted before the jump */
     t->fpu_seg = 0;
     t->i = 0;
+    t1_groups_forget(t);
     t1_fl_before(t, 0, true, false);
     t->fl.host = false;
     emit_head(t);
@@ -235,6 +236,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
         return NULL;
     }
     t1_sites_look(t);
+    t1_plan(t);
     Entries e = emit_entries(t);
     emit_head(t);
     for (t->i = 0; t->i < t->n; t->i++) {

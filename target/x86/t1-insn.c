@@ -149,6 +149,7 @@ static const uint8_t *exec_thunk(const T1 *t, bool flags, unsigned state)
 void t1_emit_exec(T1 *t)
 {
     uint8_t *fix;
+    t1_groups_forget(t);
     t1_fpu_flush(t);
     t1_fl_to_state(t, &t->hot, &t->fl);
     e_rec_address(t, &t->hot, &fix);
@@ -215,7 +216,8 @@ static void emit_push(T1 *t, const X86Insn *d, const T1Row *r)
     unsigned n = t1_osize(d);
     T1Side *s, *s2 = NULL;
     int from = H_NONE;
-    t1_fl_before(t, 1u << R_RSP, true, false);
+    bool checks = !t1_checked(t, 1) || (r->cls == T1C_PUSH_E && insn_is_mem(d) && !t1_checked(t, 0));
+    t1_fl_before(t, 1u << R_RSP, checks, false);
     if (r->cls == T1C_PUSH_E) { /* to T2_, which the stack's check leaves alone in 64-bit code */
         HOp m = insn_is_mem(d) ? t1_mem_check(t, d, n, false, 0, &s2) : t1_hreg(d->rm) == H_NONE ? t1_gpr_mem(d->rm) : h_reg(t1_hreg(d->rm));
         load_sized(a, T2_, m, n);
@@ -239,9 +241,7 @@ static void emit_push(T1 *t, const X86Insn *d, const T1Row *r)
     add_rsp(t, -(int32_t)n);
     t1_fl_after(t, d, r, 1u << R_RSP);
     t1_side_done(t, s);
-    if (s2) {
-        t1_side_done(t, s2);
-    }
+    t1_side_done(t, s2);
 }
 
 static void emit_pop(T1 *t, const X86Insn *d, const T1Row *r)
@@ -254,7 +254,7 @@ static void emit_pop(T1 *t, const X86Insn *d, const T1Row *r)
         t1_emit_exec(t);
         return;
     }
-    t1_fl_before(t, regs, true, false);
+    t1_fl_before(t, regs, !t1_checked(t, 1), false);
     HOp m = t1_stack_check(t, 0, n, false, &s);
     int to = t1_hreg(d->reg);
     if (d->reg == R_RSP) {
@@ -472,6 +472,7 @@ static void emit_jcc(T1 *t, const X86Insn *d)
         t->loop_side = s;
         t->loop_next = t->hot.p;
         t->loop_fl = t->fl;
+        t1_groups_forget(t); /* the copy of the loop, whose checks may be others, comes back to here */
     }
 }
 
@@ -722,6 +723,7 @@ void t1_emit_insn(T1 *t)
     case T1C_JMP_E: case T1C_CALL_E: emit_indirect(t, d, r); break;
     case T1C_T0: t1_emit_exec(t); break;
     default:
+        t1_groups_forget(t);
         if (!t1_emit_system(t, d, r)) {
             t1_emit_exec(t);
         }
@@ -746,12 +748,34 @@ static void put_link_exit(T1 *t, T1NewLink *l)
     e_jmp_to(a, t->thunk->exit_link - t->rx_off);
 }
 
+/* Out of the unit, half way, to an instruction of it; flags are in the state. */
+static void leave_early(T1 *t, Asm *a, uint64_t rip)
+{
+    if (t->cpu->t1->lockstep) {
+        e_alu_ri(a, false, 0, TR(left_early), 1);
+    }
+    t1_emit_rip(t, a, T1_, rip);
+    e_jmp_to(a, t->thunk->jump - t->rx_off);
+}
+
 static void put_exec(T1 *t, T1Side *s)
 {
     Asm *a = &t->cold;
     uint8_t *fix;
-    if (s->window) {
-        t1_put_window(t, s);
+    const X86Insn *d = &t->insn[s->insn];
+    bool leaves = s->back && t1_group_open(t, s->insn);
+    if (s->window && t1_group_in_window(t, s->insn, s->slot, s->write)) {
+        uint8_t *miss = t1_put_window(t, s, false);
+        T1Flags fl = s->fl;
+        t1_fpu_note(t, a, s->note);
+        t1_fl_to_state(t, a, &fl);
+        leave_early(t, a, t->rip + d->off);
+        e_patch(miss, a->p);
+        if (s->from2) { /* misaligned */
+            e_patch(s->from2, a->p);
+        }
+    } else if (s->window) {
+        t1_put_window(t, s, true);
     } else if (s->again) {
         e_shift_ri(a, false, 5, T0_, 2); /* 8 times the entry's number */
         e_call_to(a, t->thunk->fill[t->mmu][s->write] - t->rx_off);
@@ -760,8 +784,10 @@ static void put_exec(T1 *t, T1Side *s)
     t1_fpu_note(t, a, s->note);
     t1_fl_to_state(t, a, &s->fl);
     e_rec_address(t, a, &fix);
-    e_call_to(a, exec_thunk(t, s->reload_flags, s->back ? t1_state_needed(t, s->insn + 1u) : 0));
-    if (s->back) {
+    e_call_to(a, exec_thunk(t, s->reload_flags && !leaves, s->back && !leaves ? t1_state_needed(t, s->insn + 1u) : 0));
+    if (leaves) {
+        leave_early(t, a, t->rip + d->off + d->len);
+    } else if (s->back) {
         e_jmp_to(a, s->back);
     } else { /* a branch to the next instruction: rip is set, leave by it */
         e_jmp_to(a, t->thunk->exit - t->rx_off);

@@ -287,10 +287,12 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     restore(cpu, &l->before);
     l->running = c;
     uint64_t leaves = cpu->t1->stats.leaves;
+    uint32_t early = cpu->tr1.left_early;
     enter(cpu, c->entry);
     l->running = NULL;
     const X86Cpu *t0 = saved_cpu(&l->after);
     bool asked = __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) || cpu->t1->stats.leaves != leaves ||
+                 cpu->tr1.left_early != early ||
                  vcpu_irq_pending(&cpu->vcpu);
     const X86Cpu *was = saved_cpu(&l->before);
     bool unmoved = cpu->rip == was->rip && !memcmp(cpu->gpr, was->gpr, 16 * 8);

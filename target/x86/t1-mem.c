@@ -20,7 +20,7 @@ static uint64_t rip_relative(const T1 *t, const X86Insn *d)
 }
 
 /* Constant address: RIP-relative or absolute. */
-static bool const_address(const T1 *t, const X86Insn *d, uint64_t *k)
+bool t1_const_address(const T1 *t, const X86Insn *d, uint64_t *k)
 {
     if (d->seg != SEG_FLAT || (d->base == R_UNIT && t->pic)) {
         return false;
@@ -142,8 +142,8 @@ static void e_check(T1 *t, T1Side **side, HOp at, unsigned n, bool write, unsign
         e_lookup(t, side, at, n, write, align);
         return;
     }
-    if (at.base == T2_ && at.index == H_NONE && at.disp == 0) {
-        e_mov_rr(a, T0_, T2_);
+    if (at.base != H_NONE && at.index == H_NONE && at.disp == 0) {
+        e_mov_rr(a, T0_, at.base);
     } else {
         e_lea(a, T0_, at);
     }
@@ -270,24 +270,57 @@ void t1_make_rep(Asm *a, unsigned mmu, bool movs, unsigned size)
     e8(a, 0xc3);
 }
 
-void t1_put_window(T1 *t, T1Side *s)
+uint8_t *t1_put_window(T1 *t, T1Side *s, bool back)
 {
     Asm *a = &t->cold;
-    unsigned n = s->n;
-    e_lea(a, T1_, last_byte(a, s->at, T0_, n));
+    uint8_t *miss = NULL;
+    e_lea(a, T1_, last_byte(a, s->at, T0_, s->n));
     e_lea(a, T0_, s->at);
     e_call_to(a, t->thunk->window[t->mmu][s->write][s->slot] - t->rx_off);
-    e_patch(e_jcc(a, CC_E), s->win_back);
-    if (s->from2) { /* misaligned: never by the window */
-        e_patch(s->from2, a->p);
-        s->from2 = NULL;
+    if (back) {
+        e_patch(e_jcc(a, CC_E), s->win_back);
+        if (s->from2) { /* misaligned: never by the window */
+            e_patch(s->from2, a->p);
+            s->from2 = NULL;
+        }
+    } else {
+        miss = e_jcc(a, CC_NE);
     }
+    return miss;
+}
+
+static HOp const_operand(T1 *t, uint64_t k)
+{
+    if ((int64_t)k >= INT32_MIN && (int64_t)k <= INT32_MAX) {
+        return h_mem(T0_, (int32_t)k);
+    }
+    e_mov_ri(&t->hot, T2_, k);
+    return h_sib(T0_, T2_, 0, 0);
+}
+
+static void group_checked(T1 *t, T1Group *g, unsigned slot, bool stash)
+{
+    g->checked = true;
+    g->slot = (uint8_t)slot;
+    g->stashed = stash;
+    if (stash) {
+        e_store(&t->hot, h_gs(offsetof(X86Cpu, tr1.stash) + 8u * g->stash), T0_);
+    }
+}
+
+/* A member of a group that has been checked: its delta comes into T0_. */
+static void group_delta(T1 *t, T1Group *g)
+{
+    g->used = true;
+    g->end = MAX(g->end, (uint8_t)t->i);
+    e_load(&t->hot, T0_, h_gs(g->stashed ? offsetof(X86Cpu, tr1.stash) + 8u * g->stash : WIN_OFF(t->mmu, g->write, g->slot, delta)));
 }
 
 /* A constant address: its entry is known now. */
 static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align, T1Side **side)
 {
     Asm *a = &t->hot;
+    T1Group *g = t1_group_led(t, 0);
     size_t entry = tlb_index(k) * sizeof(TlbEntry);
     uint64_t page = k & TLB_PAGE_MASK;
     HOp tag = h_gs(entry + (write ? TLB_OFF(t->mmu, wtag) : TLB_OFF(t->mmu, rtag)));
@@ -304,17 +337,40 @@ static HOp check_const(T1 *t, uint64_t k, unsigned n, bool write, unsigned align
     *side = t1_side(t, SIDE_EXEC, e_jcc(a, CC_NE));
     t->fl.host = false;
     e_load(a, T0_, h_gs(entry + TLB_OFF(t->mmu, delta)));
-    if ((int64_t)k >= INT32_MIN && (int64_t)k <= INT32_MAX) {
-        return h_mem(T0_, (int32_t)k);
+    if (g) {
+        group_checked(t, g, 0, true);
     }
-    e_mov_ri(a, T2_, k);
-    return h_sib(T0_, T2_, 0, 0);
+    return const_operand(t, k);
+}
+
+/* The check for an access at at, or for the group that it is the first of. */
+static void e_check_all(T1 *t, T1Side **side, HOp at, unsigned n, bool write, unsigned align, unsigned slot, unsigned which)
+{
+    T1Group *g = t1_group_led(t, which);
+    bool tlb = t1_site_by_tlb(t);
+    if (g && tlb && align && g->n > align) {
+        g = NULL;
+    }
+    if (g) {
+        at.disp += g->lo;
+        n = g->n;
+    }
+    e_check(t, side, at, n, write, align, slot);
+    if (g) {
+        group_checked(t, g, slot, tlb);
+    }
 }
 
 HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Side **side)
 {
     uint64_t k;
-    if (const_address(t, d, &k)) {
+    T1Group *g = t1_checked(t, 0);
+    *side = NULL;
+    if (t1_const_address(t, d, &k)) {
+        if (g) {
+            group_delta(t, g);
+            return const_operand(t, k);
+        }
         return check_const(t, k, n, write, align, side);
     }
     int base = d->base == R_NONE ? H_NONE : t1_hreg(d->base), index = d->index == R_NONE ? H_NONE : t1_hreg(d->index);
@@ -324,10 +380,23 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
     if (d->base == R_UNIT && (d->flags & I_ASIZE) == 3 && d->seg == SEG_FLAT && off == (int32_t)off) {
         bool odd = align && off & (align - 1);
         e_load(&t->hot, T2_, h_gs(offsetof(X86Cpu, tr1.pcbase)));
-        e_check(t, side, h_mem(T2_, (int32_t)off), n, write, odd ? align : 0, window_slot(t, d));
+        if (g) {
+            group_delta(t, g);
+        } else {
+            e_check_all(t, side, h_mem(T2_, (int32_t)off), n, write, odd ? align : 0, window_slot(t, d), 0);
+        }
         return h_sib(T0_, T2_, 0, (int32_t)off);
     }
     if (!simple) {
+        if (d->base < 16 && d->index == R_NONE && (d->flags & I_ASIZE) == 3 && d->seg == SEG_FLAT) {
+            e_load(&t->hot, T2_, t1_gpr_mem(d->base));
+            if (g) {
+                group_delta(t, g);
+            } else {
+                e_check_all(t, side, h_mem(T2_, d->disp), n, write, align, window_slot(t, d), 0);
+            }
+            return h_sib(T0_, T2_, 0, d->disp);
+        }
         t1_address(t, d, T2_, true);
         e_check(t, side, h_mem(T2_, 0), n, write, align, window_slot(t, d));
         return h_sib(T0_, T2_, 0, 0);
@@ -338,7 +407,11 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
         e_lookup(t, side, h_mem(T2_, 0), n, write, align);
         return h_sib(T0_, T2_, 0, 0);
     }
-    e_check(t, side, at, n, write, align, window_slot(t, d));
+    if (g) {
+        group_delta(t, g);
+        return h_sib(T0_, base, 0, d->disp);
+    }
+    e_check_all(t, side, at, n, write, align, window_slot(t, d), 0);
     if (base == H_NONE) {
         return h_sib(T0_, index, d->scale, d->disp);
     }
@@ -366,8 +439,14 @@ HOp t1_bit_check(T1 *t, const X86Insn *d, unsigned n, bool write, T1Side **side)
 
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side)
 {
+    T1Group *g = t1_checked(t, 1);
+    *side = NULL;
+    if (g) {
+        group_delta(t, g);
+        return h_sib(T0_, G_RSP, 0, disp);
+    }
     if (t->code64) {
-        e_check(t, side, h_mem(G_RSP, disp), n, write, 0, T1_STACK_WINDOW);
+        e_check_all(t, side, h_mem(G_RSP, disp), n, write, 0, T1_STACK_WINDOW, 1);
         return h_sib(T0_, G_RSP, 0, disp);
     }
     e_lea32(&t->hot, T2_, h_mem(G_RSP, disp));

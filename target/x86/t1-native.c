@@ -275,7 +275,7 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
 {
     Raw w = parse(t, d);
     Asm *a = &t->hot;
-    bool mem = w.has_modrm && insn_is_mem(d);
+    bool mem = w.has_modrm && insn_is_mem(d), checks = mem && !t1_checked(t, 0);
     if (!encodable(t, d, r, &w)) {
         return false;
     }
@@ -287,10 +287,10 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         t->fl = (T1Flags){ .host = true };
     }
     bool merge = r->fl_def & FL_ALL_ && !all && !part && !(condfl && !rotate) && !t1_fl_dead(t, t->i);
-    if (part && (mem || !t->fl.host)) { /* what it leaves alone must be in the state */
+    if (part && (checks || !t->fl.host)) { /* what it leaves alone must be in the state */
         t1_fl_to_state(t, &t->hot, &t->fl);
     }
-    t1_fl_before(t, regs, mem, all);
+    t1_fl_before(t, regs, checks, all);
     T1Side *side = NULL;
     HOp rm = h_reg(0);
     unsigned reg = w.modrm >> 3 & 7;

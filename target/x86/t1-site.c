@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/t1-site.c - which instructions of translated code look their operand up in the TLB instead of checking a window.
  * A window that misses costs a mispredicted jump and a fill, some 20 ns; a look-up costs 0.2 ns, and 4 ns where the
- * next address waits for it. Each window counts its misses; when there were many within some time, the instruction that
+ * next address waits for it. The stack, code's own data (by RIP) and the segments with a base have windows, and the copies of
+ * loops; everything else goes by the TLB. Each window counts its misses; when there were many within some time, the instruction that
  * missed last goes over: it is noted by where it lies in host memory, because libraries and programs lie at other addresses in each
  * process, and its unit is translated anew. In a kernel, whose time is spread over far more instructions than there are windows, fewer
  * misses are enough, and what the unit addresses through the same register goes over with it: without the first one to fill
@@ -66,9 +67,20 @@ void t1_sites_look(T1 *t)
     t->bases_by_tlb &= (1u << 16) - 1 - (1u << R_RSP);
 }
 
+/* Windows hit there: they are few pages, or run through one after the other. */
+static bool suits_windows(const T1 *t, const X86Insn *d)
+{
+    switch (t1_rows()[d->row].cls) {
+    case T1C_PUSH_R: case T1C_PUSH_I: case T1C_POP_R: case T1C_LEAVE: case T1C_CALL: case T1C_RET: case T1C_RET_I: case T1C_PUSHF:
+        return true;
+    default:
+        return t->in_loop || (insn_is_mem(d) && (d->base == R_RSP || d->base == R_UNIT || d->seg != SEG_FLAT));
+    }
+}
+
 bool t1_site_by_tlb(const T1 *t)
 {
-    return t->by_tlb >> t->i & 1 || t->bases_by_tlb >> base_of(&t->insn[t->i]) & 1;
+    return !suits_windows(t, &t->insn[t->i]) || t->by_tlb >> t->i & 1 || t->bases_by_tlb >> base_of(&t->insn[t->i]) & 1;
 }
 
 /* Where code lies in host memory, if that can be told without a walk; else 0. */

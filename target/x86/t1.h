@@ -137,6 +137,21 @@ typedef struct T1Flags {
     int32_t imm;
 } T1Flags;
 
+/* Accesses that one check covers, see t1-group.c. */
+enum { T1_STASH = 8, T1_MAX_GROUPS = 100 };
+typedef struct T1Group {
+    int16_t lo;          /* where the bytes begin, from the first access's own address */
+    uint16_t n;          /* how many; all in one page when the check hits */
+    uint8_t align;       /* as the first access's */
+    uint8_t begin, which; /* the first access; instruction */
+    uint8_t end;         /* the last instruction that counts on the check */
+    uint8_t members;
+    uint8_t stash, slot; /* where the delta is: tr1.stash[], or the window */
+    bool write, stashed;
+    bool checked;        /* here */
+    bool used;           /* members without a check of their own were emitted */
+} T1Group;
+
 typedef struct T1Side {
     enum { SIDE_NONE, SIDE_EXEC, SIDE_EXIT, SIDE_POLL, SIDE_INDIRECT, SIDE_VEC, SIDE_FPU, SIDE_COUNT0, SIDE_SHADOW, SIDE_RET } kind;
     uint8_t *from, *from2; /* displacements of the jumps to it */
@@ -189,6 +204,9 @@ typedef struct T1 { /* one translation */
     bool kept;           /* t1_fl_after(): this instruction left an operand from memory in cc_src, or its result in cc_dst */
     T1Side side[T1_MAX_SIDES];
     unsigned n_sides;
+    uint8_t member[T1_MAX_INSNS + 1][2]; /* number of the group of its memory operand, of its access to the stack; 0: none */
+    T1Group group[T1_MAX_GROUPS + 1];
+    unsigned n_groups;
     T1NewLink link[T1_MAX_LINKS];
     unsigned n_links;
     uint8_t *rec_head;   /* the unit's RIP for its records; NULL: none yet */
@@ -335,17 +353,29 @@ unsigned t1_fl_partial(const X86Insn *d, const T1Row *r); /* FL_PART_CO, FL_PART
 void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs); /* natively executed */
 bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can see them */
 
-/* t1-mem.c: the check of a memory operand; t->fl.host is lost. The result addresses the operand; T0_ and T2_ are in
+/* t1-mem.c: the check of a memory operand; t->fl.host is lost unless t1_checked(): then there is no side path (NULL). The result addresses the operand; T0_ and T2_ are in
  * use until the instruction is done, T1_ is free. The side path is the caller's to finish (reload_flags, back). */
 HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Side **side); /* align: 0 or bytes */
 HOp t1_bit_check(T1 *t, const X86Insn *d, unsigned n, bool write, T1Side **side);
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side); /* [RSP + disp]; in 64-bit code T2_ is kept */
-void t1_put_window(T1 *t, T1Side *s); /* the beginning of such a side path */
+/* The beginning of such a side path. back: goes on at win_back when the window is filled; else the result is the jump if not. */
+uint8_t *t1_put_window(T1 *t, T1Side *s, bool back);
 /* A subroutine. T0_: the first byte's address, T1_: the last one's. ZF = 1: it is in the TLB, its page (or the region around it
  * when it is read) is the window now, T0_ is the delta. T1_ is lost. */
 void t1_make_window(Asm *a, unsigned mmu, bool write, unsigned slot, const uint8_t *fill);
 void t1_address(T1 *t, const X86Insn *d, int to, bool linear); /* the effective or linear address into T2_; T1_ is lost */
 bool t1_mem_ok(const X86Insn *d); /* an operand that t1_mem_check() knows */
+
+bool t1_const_address(const T1 *t, const X86Insn *d, uint64_t *k); /* the operand's address is known now */
+
+/* t1-group.c; which: 0: the current instruction's memory operand, 1: its access to the stack */
+void t1_plan(T1 *t);          /* once the unit is decoded */
+void t1_groups_forget(T1 *t); /* what was checked is not true any more */
+T1Group *t1_group_led(T1 *t, unsigned which); /* the group that it is to check, NULL: none */
+T1Group *t1_checked(T1 *t, unsigned which);   /* the group that it needs no check for: no EFLAGS are lost, nothing can fault. NULL: none */
+/* Behind this instruction somebody counts on a check at or before it. */
+bool t1_group_open(const T1 *t, unsigned insn);
+bool t1_group_in_window(const T1 *t, unsigned insn, unsigned slot, bool write); /* ... of this window, before it */
 
 /* t1-site.c: which instructions look in the TLB, because their window misses too often */
 void t1_sites_init(X86Cpu *cpu);
@@ -388,7 +418,13 @@ void t1_put_sides(T1 *t);
 bool t1_traps(const X86Insn *d); /* raises here, whatever it would do */
 static inline bool t1_mem_lea_ok(const X86Insn *d) { return (d->flags & I_ASIZE) >= 2; }
 uint32_t t1_regs_written(const X86Insn *d, const T1Row *r);
-static inline void t1_side_done(T1 *t, T1Side *s) { s->back = t->hot.p; s->reload_flags = t->fl.host || t->fl.part; }
+static inline void t1_side_done(T1 *t, T1Side *s) /* NULL: a member of a group */
+{
+    if (s) {
+        s->back = t->hot.p;
+        s->reload_flags = t->fl.host || t->fl.part;
+    }
+}
 
 /* Guest register n as a host register; H_NONE: it lives in gpr[]. */
 static inline unsigned t1_shadow(unsigned mmu) { return mmu != 0; } /* which of the shadow stacks */
