@@ -170,10 +170,10 @@ bool t1_same_flags(const T1Flags *a, const T1Flags *b)
            a->a == b->a && a->b == b->b && a->imm == b->imm;
 }
 
-static bool hot_room(T1 *t, const CodeCache *c)
+bool t1_hot_full(T1 *t)
 {
-    t->no_room |= c->hot_end - t->hot.p < HOT_STEP;
-    return !t->no_room;
+    t->no_room |= t->hot_end - t->hot.p < HOT_STEP;
+    return t->no_room;
 }
 
 bool t1_cold_full(T1 *t)
@@ -185,7 +185,7 @@ bool t1_cold_full(T1 *t)
 /* The head of a unit finds the flags in the state, so each jump back to it would have to put them there. A loop whose
  * last instruction is such a jump has a second copy, behind the unit's end, which begins with the flags as they are at that
  * jump: by recipe, mostly, and nothing is stored. What follows the jump is common to both. */
-static void emit_loop(T1 *t, const CodeCache *c)
+static void emit_loop(T1 *t)
 {
     T1Side *jump = t->loop_side;
     unsigned sides = t->n_sides, links = t->n_links;
@@ -206,10 +206,10 @@ static void emit_loop(T1 *t, const CodeCache *c)
     t->fl.host = false;
     emit_head(t);
     bool same = !t->fl.state;
-    for (; t->i <= jump->insn && same && hot_room(t, c); t->i++) {
+    for (; t->i <= jump->insn && same && !t1_hot_full(t); t->i++) {
         t1_emit_insn(t);
     }
-    if (!same || !t1_same_flags(&t->fl, &t->loop_fl) || t->full || t->no_room || c->hot_end - t->hot.p < HOT_STEP) {
+    if (!same || !t1_same_flags(&t->fl, &t->loop_fl) || t->full || t->no_room || t->hot_end - t->hot.p < HOT_STEP) {
         t->hot.p = end;
         t->n_sides = sides;
         t->n_links = links;
@@ -230,9 +230,10 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     t->cold.p = c->cold;
     t->thunk = &s->thunk;
     t->rx_off = c->rx_off;
+    t->hot_end = c->hot_end;
     t->cold_end = c->cold_end;
     t->fl = (T1Flags){ .state = true };
-    if (!hot_room(t, c)) {
+    if (t1_hot_full(t)) {
         return NULL;
     }
     t1_sites_look(t);
@@ -240,14 +241,14 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     Entries e = emit_entries(t);
     emit_head(t);
     for (t->i = 0; t->i < t->n; t->i++) {
-        if (!hot_room(t, c)) {
+        if (t1_hot_full(t)) {
             return NULL;
         }
         uint8_t *from = t->hot.p;
         t1_emit_insn(t);
         s->stats.hot_step = MAX(s->stats.hot_step, (unsigned)(t->hot.p - from));
     }
-    if (!hot_room(t, c)) {
+    if (t1_hot_full(t)) {
         return NULL;
     }
     t->i = t->n - 1;
@@ -259,7 +260,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
         }
     }
     if (!t->full) {
-        emit_loop(t, c);
+        emit_loop(t);
     }
     t1_put_sides(t);
     if (t->full || t->no_room) {

@@ -291,6 +291,9 @@ static void set_recipe(T1Flags *f, const X86Insn *d, const T1Row *r, bool kept)
     if (kind == CC_T1_ADD && a == b) {
         return;
     }
+    if (kind == CC_T1_TEST && a == b) {
+        kind = CC_T1_LOGIC;
+    }
 done:
     f->op = (uint8_t)(kind + size);
     f->a = (uint8_t)a;

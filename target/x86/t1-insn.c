@@ -815,7 +815,7 @@ static void put_indirect_miss(T1 *t, T1Side *s)
 
 void t1_put_sides(T1 *t)
 {
-    for (unsigned i = 0; i < t->n_sides && !t1_cold_full(t); i++) {
+    for (unsigned i = 0; i < t->n_sides && !t1_cold_full(t) && !t1_hot_full(t); i++) {
         T1Side *s = &t->side[i];
         uint8_t *from = t->cold.p;
         t1_set_mmu(t, s->mode);
@@ -833,9 +833,10 @@ void t1_put_sides(T1 *t)
                 T1NewLink *l = new_link(t, s->rip);
                 l->at = s->from;
                 put_link_exit(t, l);
-            } else {
-                t1_fl_to_state(t, &t->cold, &s->fl);
-                leave_to(t, &t->cold, s->rip);
+            } else { /* half of all branches are taken: near the code that they are part of */
+                e_patch(s->from, t->hot.p);
+                t1_fl_to_state(t, &t->hot, &s->fl);
+                leave_to(t, &t->hot, s->rip);
             }
             break;
         case SIDE_INDIRECT: put_indirect_miss(t, s); break;

@@ -219,7 +219,7 @@ typedef struct T1 { /* one translation */
     T1Flags loop_fl;     /* at that jump */
     bool full;           /* more side paths or links than there is room for: the unit must be shorter */
     bool no_room;        /* the segment is full */
-    uint8_t *cold_end;   /* of the segment */
+    uint8_t *hot_end, *cold_end; /* of the segment */
 } T1;
 
 typedef struct T1Thunks { /* executable addresses */
@@ -413,6 +413,7 @@ static inline void t1_emit_rip(const T1 *t, Asm *a, int to, uint64_t rip) { t1_e
 void t1_emit_exit(T1 *t, uint64_t rip);       /* the end of the unit: on to rip; flags are in the state */
 void t1_emit_exec(T1 *t);                     /* the current instruction by its T0 function */
 T1Side *t1_side(T1 *t, int kind, uint8_t *from); /* never NULL; see T1.full */
+bool t1_hot_full(T1 *t);   /* asked before each instruction and side path */
 bool t1_cold_full(T1 *t);  /* asked before each side path and link */
 void t1_put_sides(T1 *t);
 bool t1_traps(const X86Insn *d); /* raises here, whatever it would do */
