@@ -292,12 +292,11 @@ void t1_lockstep_unit(X86Cpu *cpu, X86Unit *u, void (*enter)(X86Cpu *, const voi
     l->running = NULL;
     const X86Cpu *t0 = saved_cpu(&l->after);
     bool asked = __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) || cpu->t1->stats.leaves != leaves ||
-                 cpu->tr1.left_early != early ||
                  vcpu_irq_pending(&cpu->vcpu);
     const X86Cpu *was = saved_cpu(&l->before);
     bool unmoved = cpu->rip == was->rip && !memcmp(cpu->gpr, was->gpr, 16 * 8);
-    if (asked && (cpu->rip != t0->rip || unmoved)) {
-        return; /* somebody wanted it to leave, before the first instruction or half way */
+    if (cpu->tr1.left_early != early || (asked && (cpu->rip != t0->rip || unmoved))) {
+        return; /* it left half way, or somebody wanted it to leave, before the first instruction or half way */
     }
     l->compared++;
     const char *what = difference(cpu, t0, c);
