@@ -314,6 +314,38 @@ static bool state_masked(const X86Cpu *cpu, unsigned uses)
     return (!(uses & T1S_VEC) || t1_simd_masked(cpu)) && (!(uses & T1S_FPU) || t1_fpu_masked(cpu));
 }
 
+/* --- units by place: a process that starts looks thousands of them up, one for each jump that leaves a page --- */
+
+static T1Place *place_of(T1State *s, uintptr_t key, uint32_t mode, uint64_t rip)
+{
+    return &s->place[(key ^ rip ^ (uint64_t)mode << 20) * 0x9e3779b97f4a7c15u >> 50 & (T1_PLACES - 1)];
+}
+
+/* Instructions that cross into another page, whose mapping may have changed, and code with a base are not among them. */
+static void place_add(T1State *s, const X86Unit *u)
+{
+    if (!u->key2 && !u->cs_off) {
+        *place_of(s, u->key, u->mode, u->rip) = (T1Place){ u->key, u->rip, u->t1->entry, u->mode, u->t1->uses };
+    }
+}
+
+static void place_drop(T1State *s, const X86Unit *u)
+{
+    T1Place *p = place_of(s, u->key, u->mode, u->rip);
+    if (p->key == u->key && p->mode == u->mode && p->rip == u->rip) {
+        p->entry = NULL;
+    }
+}
+
+/* NULL: not known, or not to be entered now. */
+static const void *place_find(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
+{
+    uint64_t rip = t1_key_rip(mode, cpu->rip);
+    const T1Place *p = place_of(cpu->t1, at->key, mode, rip);
+    bool same = p->entry && p->key == at->key && p->mode == mode && p->rip == rip && !at->cs_off && at->left >= 4096;
+    return same && state_masked(cpu, p->uses) ? p->entry : NULL;
+}
+
 /* --- links --- */
 
 static void link_cut(const CodeCache *c, T1Link *l)
@@ -342,6 +374,7 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
 {
     T1State *s = cpu->t1;
     T1Code *c = u->t1;
+    place_drop(s, u);
     while (c->incoming) {
         link_cut(&s->cache, c->incoming);
     }
@@ -614,7 +647,16 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
         return;
     }
     UnitPlace at;
-    X86Unit *u = unit_locate(cpu, &at) ? find(cpu, mode, &at) : unit_find(cpu, mode);
+    bool located = unit_locate(cpu, &at);
+    known = located && !from && !s->lockstep ? place_find(cpu, &at, mode | MODE_T1) : NULL;
+    if (known) {
+        t->stats.units_entered_slow++;
+        s->pending = NULL;
+        jump_add(cpu, known);
+        enter(cpu, known);
+        return;
+    }
+    X86Unit *u = located ? find(cpu, mode, &at) : unit_find(cpu, mode);
     from = s->pending ? from : NULL; /* translating may have evicted it */
     s->pending = NULL;
     if (!u->t1 || !state_masked(cpu, u->t1->uses)) {
@@ -629,6 +671,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
         t1_lockstep_unit(cpu, u, enter);
         return;
     }
+    place_add(s, u);
     jump_add(cpu, u->t1->entry);
     enter(cpu, u->t1->entry);
 }
@@ -714,6 +757,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     }
     s->shadow = g_malloc(2 * SHADOW_SIZE);
     s->heat = g_malloc0(HEAT_SIZE);
+    s->place = g_new0(T1Place, T1_PLACES);
     s->chaos = tcg_chaos(&cpu->vcpu) ? tcg_chaos(&cpu->vcpu) * 0x9e3779b97f4a7c15ull + cpu->vcpu.index : 0;
     s->after = s->chaos ? 0 : T1_AFTER;
     s->rows = g_new0(T1RowCount, x86_n_rows);
@@ -768,6 +812,7 @@ void t1_fini(X86Cpu *cpu)
     codecache_fini(&s->cache);
     g_free(s->shadow);
     g_free(s->heat);
+    g_free(s->place);
     g_free(s->none);
     g_free(s->rows);
     free(s->lockstep);

@@ -242,6 +242,10 @@ typedef struct T1Stats {
 } T1Stats;
 typedef struct T1RowCount { uint64_t slow, whole; } T1RowCount; /* executions by the T0 function, by row of insn.def */
 
+/* A unit by its place: what unit_lookup() needs of the unit, in half a cache line. */
+enum { T1_PLACES = 1 << 14 };
+typedef struct T1Place { uintptr_t key; uint64_t rip; const void *entry; uint32_t mode; uint8_t uses; } T1Place;
+
 typedef struct T1State {
     CodeCache cache;
     T1Thunks thunk;
@@ -259,6 +263,7 @@ typedef struct T1State {
     bool once;           /* t1_run_once(): every end of a unit leads out */
     bool off;
     unsigned after;      /* runs in tier 0 before code is translated */
+    T1Place *place;      /* T1_PLACES, by a hash of the members that tell it; entry: NULL: free */
     uint8_t *heat;       /* HEAT_SIZE: such runs, by a hash of where the code is: outlives tier 0's units */
     uint32_t salt_next;
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
