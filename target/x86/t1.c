@@ -652,6 +652,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     if (known) {
         t->stats.units_entered_slow++;
         s->pending = NULL;
+        cpu->tr1.salt = salt_for(cpu, mode);
         jump_add(cpu, known);
         enter(cpu, known);
         return;
