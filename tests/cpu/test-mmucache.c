@@ -339,9 +339,9 @@ static void test_generation_global(void)
 
 /* --- windows ---
  * Made as translated code makes them, by an access that misses. The first store to a page whose D flag is not known to be set
- * is tier 0's, so that it takes two. */
+ * is tier 0's, so that it takes two. FS: translated code has windows for segments with a base. */
 
-GUEST_CODE(touch, 64, "mov (%rbx), %eax\nmov %eax, (%rbx)");
+GUEST_CODE(touch, 64, "mov %fs:(%rbx), %eax\nmov %eax, %fs:(%rbx)");
 enum { TWO_MB = 0x200000 };
 
 static TlbWindow *window(Guest *g, bool write, uint64_t lin)
@@ -467,8 +467,8 @@ static void test_windows_pages(void)
 }
 
 /* An instruction whose window misses all the time goes over to the TLB, once: its unit is found in whatever mode it began. */
-GUEST_CODE(alternate, 64, "mov $400000, %ecx\n1: mov (%rbx), %eax\nadd %rax, %rsi\nxor $0x200000, %rbx\ndec %ecx\njnz 1b");
-GUEST_CODE(alternate_ac, 64, "mov $400000, %ecx\n1: stac\nmov (%rbx), %eax\nclac\nadd %rax, %rsi\nxor $0x200000, %rbx\n"
+GUEST_CODE(alternate, 64, "mov $400000, %ecx\n1: mov %fs:(%rbx), %eax\nadd %rax, %rsi\nxor $0x200000, %rbx\ndec %ecx\njnz 1b");
+GUEST_CODE(alternate_ac, 64, "mov $400000, %ecx\n1: stac\nmov %fs:(%rbx), %eax\nclac\nadd %rax, %rsi\nxor $0x200000, %rbx\n"
                              "dec %ecx\njnz 1b");
 
 static void test_windows_sites(void)
