@@ -182,32 +182,48 @@ static void put_range(struct kvm_cpuid2 *c, X86Cpu *cpu, uint32_t first)
 }
 
 /* Some hosts show guests more than was asked for. The interpreter, which completes instructions for KVM, has
- * to know. */
-static void read_back(X86Cpu *cpu)
+ * to know, and a debugger to whom the CPU is described. */
+static void take_shown(X86Cpu *cpu, const uint32_t *seen, bool say_all)
 {
-    g_autofree struct kvm_cpuid2 *c = entries_new(ENTRIES_MAX);
-    if (kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_CPUID2, c) < 0) {
-        return;
-    }
     X86CpuModel *m = cpu->vcpu.machine->cpu_model;
     uint32_t can[FW_COUNT];
     x86_features_available(can);
     g_autoptr(GString) more = g_string_new(NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(from); i++) {
-        uint32_t seen = word_of(c, i), extra = seen & ~m->words[from[i].word];
-        if (from[i].word == FW_KVM) {
-            continue;
-        }
+        unsigned w = from[i].word;
+        uint32_t extra = w == FW_KVM ? 0 : seen[w] & ~m->words[w];
         for (unsigned b = 0; b < 32; b++) {
-            const char *name = extra >> b & 1 ? x86_feature_name(from[i].word, b) : NULL;
-            if (name && !is_runtime(name)) {
+            const char *name = extra >> b & 1 ? x86_feature_name(w, b) : NULL;
+            if (name && !is_runtime(name) && (say_all || can[w] >> b & 1)) {
                 g_string_append_printf(more, " %s", name);
             }
         }
-        m->words[from[i].word] |= extra & can[from[i].word];
+        m->words[w] |= extra & can[w];
     }
     if (more->len && cpu->vcpu.index == 0) {
         log_info("this host's KVM shows guests CPU features that were not asked for:%s", more->str);
+    }
+}
+
+static void read_back(X86Cpu *cpu)
+{
+    g_autofree struct kvm_cpuid2 *c = entries_new(ENTRIES_MAX);
+    uint32_t seen[FW_COUNT] = { 0 };
+    if (kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_CPUID2, c) < 0) {
+        return;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(from); i++) {
+        seen[from[i].word] = word_of(c, i);
+    }
+    take_shown(cpu, seen, false);
+}
+
+void kvm_x86_know_shown(X86Cpu *cpu)
+{
+    uint32_t seen[FW_COUNT];
+    if (cpu->vcpu.index == 0 && !cpu->vcpu.machine->moving) {
+        x86_kvm_shown(cpu->vcpu.machine, seen);
+        take_shown(cpu, seen, true);
     }
 }
 

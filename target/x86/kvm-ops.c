@@ -66,6 +66,7 @@ static bool vcpu_init(Vcpu *v, Error **errp)
     } else { /* real virtualization has it: no need to ask */
         k->no_paging32 = kvm_host_class(NULL) != KVM_HOST_HARDWARE && !kvm_x86_probe_paging32(v->machine);
     }
+    kvm_x86_know_shown(cpu);
     kvm_x86_debug_init(cpu);
     return kvm_x86_fpu_init(cpu, errp) && kvm_x86_msrs_init(cpu, errp) && kvm_x86_complete_init(cpu, errp);
 }

@@ -71,6 +71,7 @@ KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out);
 void kvm_x86_left(Vcpu *v);
 KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out);
 /* kvm-cpuid.c */
+void kvm_x86_know_shown(X86Cpu *cpu); /* before anybody asks for its features */
 bool kvm_x86_tell_cpuid(X86Cpu *cpu, Error **errp);
 /* kvm-debug.c */
 void kvm_x86_debug_init(X86Cpu *cpu);
