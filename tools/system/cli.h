@@ -124,7 +124,7 @@ bool process_watch_signals(Machine *m, Error **errp);
 void process_unwatch_signals(void);
 bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
-extern const HmpCommand hmp_board_commands[];
+extern const HmpCommand hmp_board_commands[], hmp_block_commands[];
 
 /* qmp_machine.c: CPU models among the object types, for QmpTables */
 void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),

@@ -92,7 +92,8 @@ static bool run(Cli *cli, Error **errp)
 
 int main(int argc, char **argv)
 {
-    static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands, NULL };
+    static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands,
+                                                  hmp_block_commands, NULL };
     static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_machine_commands, NULL };
     static const QmpEvent *const events[] = { qmp_events, qmp_block_events, NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,

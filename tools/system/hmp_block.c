@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/hmp_block.c - monitor commands about disks: eject, change, info block.
+ *
+ * Models: QEMU's commands of these names. Threads: main loop, no domain held.
+ */
+#include "cli.h"
+#include <string.h>
+
+/* Takes -X off the front of the arguments. */
+static bool take_flag(int *argc, char ***argv, const char *flag)
+{
+    if (*argc < 2 || !g_str_equal((*argv)[1], flag)) {
+        return false;
+    }
+    (*argc)--;
+    (*argv)++;
+    return true;
+}
+
+static void say(GString *out, Error *err)
+{
+    const char *hint = error_hint_text(err);
+    g_string_append_printf(out, "Error: %s\n", error_text(err));
+    if (hint) {
+        g_string_append_printf(out, "%s\n", hint);
+    }
+    error_free(err);
+}
+
+static void hmp_eject(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    bool force = take_flag(&argc, &argv, "-f");
+    if (argc != 2) {
+        g_string_append(out, "eject: [-f] and a drive are expected ('info block' lists them)\n");
+    } else if (!drive_eject(m, argv[1], force, &err)) {
+        say(out, err);
+    }
+}
+
+static void hmp_change(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    bool force = take_flag(&argc, &argv, "-f");
+    if (argc < 3 || argc > 5) {
+        g_string_append(out, "change: [-f], a drive, a file and perhaps its format are expected\n");
+    } else if (argc == 5 && !g_str_equal(argv[4], "retain") && !g_str_equal(argv[4], "read-only")) {
+        g_string_append_printf(out,
+                               "change: '%s' is not possible: media that can be changed are read-only "
+                               "(retain or read-only)\n",
+                               argv[4]);
+    } else if (!drive_change(m, argv[1], argv[2], argc > 3 ? argv[3] : NULL, force, &err)) {
+        say(out, err);
+    }
+}
+
+static void info_block(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    bool verbose = take_flag(&argc, &argv, "-v");
+    if (argc > 2) {
+        g_string_append(out, "info block takes -v and one drive\n");
+    } else if (!drive_print(m, argc > 1 ? argv[1] : NULL, verbose, out) && argc > 1) {
+        g_string_append_printf(out, "Error: there is no drive '%s'\n", argv[1]);
+    }
+}
+
+static void complete_drive(Machine *m, unsigned arg, GPtrArray *out)
+{
+    for (unsigned i = 0; arg == 1 && i < drive_count(m); i++) {
+        g_ptr_array_add(out, g_strdup(drive_at(m, i)->id));
+    }
+}
+
+static const HmpCommand block_info[] = {
+    { "block", "[-v] [DRIVE]", "show the disks and their images", info_block, NULL, complete_drive },
+    { 0 },
+};
+
+const HmpCommand hmp_block_commands[] = {
+    { "change", "[-f] DRIVE FILE [FORMAT]", "put another medium into a drive", hmp_change, NULL,
+      complete_drive },
+    { "eject", "[-f] DRIVE", "take the medium out of a drive (-f: although the guest has locked it)",
+      hmp_eject, NULL, complete_drive },
+    { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, block_info },
+    { 0 },
+};
