@@ -409,8 +409,14 @@ void machine_reset(Machine *m, ResetKind kind)
     if (running) {
         vcpus_pause(m);
     }
+    if (m->drain_backends) { /* what is in flight ends before the reset: it would write to memory after it */
+        m->drain_backends(m);
+        if (running) { /* waiting turned the main loop, where others may have started them again */
+            vcpus_pause(m);
+        }
+    }
     reset_now(m, kind);
-    if (running) {
+    if (running && machine_running(m)) {
         vcpus_resume(m);
     }
 }

@@ -260,6 +260,30 @@ static void test_reset_in_flight(void)
     guest_close(&g);
 }
 
+/* A machine's reset waits for requests that are under way: none writes to memory afterwards. */
+static void test_machine_reset_in_flight(void)
+{
+    Guest g;
+    enum { BYTES = 512 << 10 };
+    guest_open(&g, "config-wce", "on");
+    guest_start(&g, VERSION_1);
+    memset(ram(&g, DATA), 0x55, BYTES);
+    set_request(&g, 0, 0, BYTES, true);
+    offer(&g, 0);
+    machine_reset(g.t->m, RESET_COLD);
+    g_assert_cmphex(*ram(&g, DATA), ==, 0);
+    g_assert_cmphex(*ram(&g, DATA + BYTES - 1), ==, 0);
+    memset(ram(&g, DATA), 0x55, BYTES);
+    for (unsigned i = 0; i < 100; i++) {
+        loop_turn(g.t->loop, false);
+        g_usleep(100);
+    }
+    for (unsigned i = 0; i < BYTES; i++) {
+        g_assert_cmphex(*ram(&g, DATA + i), ==, 0x55);
+    }
+    guest_close(&g);
+}
+
 static void break_header(Guest *g)
 {
     set_desc(g, DESC, 0, HEADER, 15, NEXT, 2);
@@ -432,6 +456,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/transfer", test_transfer);
     g_test_add_func("/virtio/many", test_many);
     g_test_add_func("/virtio/reset-in-flight", test_reset_in_flight);
+    g_test_add_func("/virtio/machine-reset-in-flight", test_machine_reset_in_flight);
     g_test_add_func("/virtio/hostile", test_hostile);
     g_test_add_func("/virtio/random", test_random);
     g_test_add_func("/virtio/window", test_window);

@@ -131,7 +131,8 @@ void machine_free(Machine *m);                /* stops vCPU threads first */
 
 void machine_start(Machine *m);               /* cont */
 void machine_stop(Machine *m, RunState why);  /* stop: returns when every vCPU is parked */
-void machine_reset(Machine *m, ResetKind kind); /* now, with vCPUs parked during it */
+/* Now, with vCPUs parked during it, after the requests in flight have ended (which turns the main loop). */
+void machine_reset(Machine *m, ResetKind kind);
 static inline bool machine_running(const Machine *m) { return m->state == RUN_RUNNING; }
 
 /* The stopped machine goes on with accelerator `to`; state: its options (AccelOps.state_size bytes, from props_init()), taken
