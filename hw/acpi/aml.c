@@ -196,6 +196,13 @@ void aml_return(Aml *a)
     aml_byte(a, 0xa4);
 }
 
+void aml_notify(Aml *a, const char *path, uint64_t value)
+{
+    aml_byte(a, 0x86);
+    aml_path(a, path);
+    aml_int(a, value);
+}
+
 void aml_op_region(Aml *a, const char *name, uint8_t space, uint64_t at, uint64_t len)
 {
     aml_byte(a, 0x5b);
@@ -294,6 +301,15 @@ void aml_res_interrupts(Aml *a, const uint32_t *irqs, unsigned n)
     for (unsigned i = 0; i < n; i++) {
         aml_bytes(a, irqs[i], 4);
     }
+}
+
+void aml_res_interrupt(Aml *a, uint32_t gsi, bool edge)
+{
+    aml_byte(a, 0x89);
+    aml_bytes(a, 6, 2);
+    aml_byte(a, edge ? 0x03 : 0x01); /* consumer, active high */
+    aml_byte(a, 1);
+    aml_bytes(a, gsi, 4);
 }
 
 /* Address space descriptors (6.4.3.5) of a bridge: producer, fixed ends. */

@@ -184,3 +184,35 @@ void acpi_finish(AcpiBuilder *b)
     loader_checksum(b, ACPI_FILE_RSDP, 8, 0, 20);
     loader_checksum(b, ACPI_FILE_RSDP, 32, 0, 36);
 }
+
+static uint64_t loader_number(const uint8_t *p, unsigned bytes)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < bytes; i++) {
+        v |= (uint64_t)p[i] << (8 * i);
+    }
+    return v;
+}
+
+/* All pointers lead into the tables. */
+void acpi_link_at(AcpiBuilder *b, uint64_t tables_at)
+{
+    for (guint at = 0; at < b->loader->len; at += LOADER_ENTRY) {
+        const uint8_t *e = b->loader->data + at;
+        GByteArray *file = strcmp((const char *)e + 4, ACPI_FILE_RSDP) ? b->tables : b->rsdp;
+        const uint8_t *operand = e + 4 + LOADER_NAME;
+        if (e[0] == LOADER_ADD_POINTER) {
+            operand += LOADER_NAME;
+            guint field = loader_number(operand, 4);
+            acpi_set(file, field, loader_number(file->data + field, operand[4]) + tables_at, operand[4]);
+        } else if (e[0] == LOADER_ADD_CHECKSUM) {
+            guint field = loader_number(operand, 4), start = loader_number(operand + 4, 4);
+            uint8_t sum = 0;
+            file->data[field] = 0;
+            for (guint i = 0, n = loader_number(operand + 8, 4); i < n; i++) {
+                sum += file->data[start + i];
+            }
+            file->data[field] = -sum;
+        }
+    }
+}

@@ -236,7 +236,7 @@ static void dsdt_links(Aml *a)
     dsdt_sci_link(a);
 }
 
-static void dsdt_processors(Aml *a, const PcAcpi *p)
+void pc_acpi_processors(Aml *a, const PcAcpi *p)
 {
     for (unsigned i = 0; i < p->n_cpus; i++) {
         g_autofree char *name = g_strdup_printf("C%03X", i);
@@ -270,7 +270,7 @@ static void build_dsdt(AcpiBuilder *b, const PcAcpi *p)
         aml_resources_end(&a);
         aml_end(&a);
     }
-    dsdt_processors(&a, p);
+    pc_acpi_processors(&a, p);
     p->chipset->links(&a);
     aml_end(&a);
     aml_name(&a, "\\_S5");
@@ -353,14 +353,13 @@ static void madt_override(GByteArray *t, uint8_t irq, uint32_t gsi, uint16_t fla
     acpi_put(t, flags, 2);
 }
 
-static void build_madt(AcpiBuilder *b, const PcAcpi *p)
+void pc_acpi_madt(AcpiBuilder *b, const PcAcpi *p, bool pic, const uint8_t *level, unsigned n_level)
 {
-    static const uint8_t level[] = { 5, SCI_IRQ, 10, 11 }; /* what PIRQs and the SCI can be routed to */
     GByteArray *t = b->tables;
     guint at = acpi_table_begin(b, "APIC", 3);
     bool x2 = false;
     acpi_put(t, LAPIC_BASE_ADDR, 4);
-    acpi_put(t, 1, 4); /* there are 8259s too */
+    acpi_put(t, pic, 4); /* are there 8259s too? */
     for (unsigned i = 0; i < p->max_cpus; i++) {
         uint32_t enabled = i < p->n_cpus;
         if (i < 255 && p->apic_id[i] < 255) {
@@ -385,7 +384,7 @@ static void build_madt(AcpiBuilder *b, const PcAcpi *p)
     acpi_put(t, IOAPIC_ADDR, 4);
     acpi_put(t, 0, 4);
     madt_override(t, 0, 2, 0);
-    for (unsigned i = 0; i < G_N_ELEMENTS(level); i++) {
+    for (unsigned i = 0; i < n_level; i++) {
         madt_override(t, level[i], level[i], 0x0d); /* active high, level */
     }
     acpi_put(t, 4, 1); /* NMI on LINT1 of all */
@@ -431,7 +430,8 @@ void pc_acpi_build(AcpiBuilder *b, const PcAcpi *p)
     build_dsdt(b, p);
     acpi_table_end(b, dsdt, false);
     build_fadt(b, p, facs, dsdt);
-    build_madt(b, p);
+    static const uint8_t level[] = { 5, SCI_IRQ, 10, 11 }; /* what PIRQs and the SCI can be routed to */
+    pc_acpi_madt(b, p, true, level, G_N_ELEMENTS(level));
     if (p->numa) {
         pc_acpi_numa(b, p);
     }

@@ -34,6 +34,9 @@ typedef struct PcAcpi {
     uint64_t ecam;       /* memory-mapped configuration space, 256 MiB; as pm_base */
 } PcAcpi;
 
+/* Shared with other boards: processors of the DSDT, the MADT. level: ISA lines that are level-triggered. */
+void pc_acpi_processors(Aml *a, const PcAcpi *p);
+void pc_acpi_madt(AcpiBuilder *b, const PcAcpi *p, bool pic, const uint8_t *level, unsigned n_level);
 void pc_acpi_numa(AcpiBuilder *b, const PcAcpi *p); /* acpi-numa.c: SRAT, SLIT */
 /* acpi-pc.c, for the chipsets' own parts */
 void pc_acpi_isa_devices(Aml *a, const PcAcpi *p); /* and the chipset's own ports */

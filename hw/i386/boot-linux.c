@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * hw/i386/boot-linux.c - a Linux kernel image for the option ROM linuxboot.S.
+ * hw/i386/boot-linux.c - a Linux kernel image, for the option ROM linuxboot.S or entered directly.
  *
  * Models: the Linux/x86 boot protocol 2.00 to 2.15: the setup header's fields, memory layout of "zImage"
  *         and "bzImage", command line, initial RAM disk placement, the vga= option.
- * Does not model: the 32- and 64-bit entry points, kernels without a setup header (before 1.3.73),
- *         setup_data.
+ *         For boots without firmware the 32- and 64-bit entry points with their boot_params.
+ * Does not model: kernels without a setup header (before 1.3.73), setup_data.
  * Threads: main loop, before the machine runs.
  */
 #include "boot.h"
@@ -27,6 +27,7 @@ enum { /* setup header */
        H_RELOCATABLE = 0x234,
        H_CMDLINE_SIZE = 0x238,
        H_PREF = 0x258,
+       H_XLOADFLAGS = 0x236,
        H_INIT_SIZE = 0x260,
        H_END = 0x268,
        FLAG_HIGH = 1,
@@ -254,6 +255,91 @@ bool boot_linux_load(BootRequest *r, Error **errp)
     if (initrd) {
         fw_cfg_add_gbytes(r->fw, FW_CFG_INITRD_DATA, initrd);
         fw_cfg_set_file_backed(r->fw, FW_CFG_INITRD_DATA);
+    }
+    return true;
+}
+
+/* ---- without firmware ---- */
+
+enum { /* boot_params, "zero page" */
+    P_ACPI_RSDP = 0x70,
+    P_EXT_RAMDISK = 0xc0,
+    P_E820_COUNT = 0x1e8,
+    P_HEADER = 0x1f1,
+    P_E820 = 0x2d0,
+    P_E820_ENTRY = 20,
+    P_SIZE = 0x1000,
+    XLF_KERNEL_64 = 1,
+    ENTRY_64 = 0x200,
+};
+
+static void set64(uint8_t *p, uint64_t v)
+{
+    boot_set32(p, (uint32_t)v);
+    boot_set32(p + 4, v >> 32);
+}
+
+/* The header as it is in the file, up to where its jump says that it ends; the rest is zero. */
+static GBytes *linux_fill_params(const BootRequest *r, const LinuxPlan *p, const DirectBoot *d, Error **errp)
+{
+    uint8_t *z = g_malloc0(P_SIZE);
+    uint16_t mode = p->header[H_VID_MODE] | p->header[H_VID_MODE + 1] << 8;
+    if (!linux_video_mode(r->append, &mode, errp)) {
+        g_free(z);
+        return NULL;
+    }
+    unsigned end = H_MAGIC + p->header[H_MAGIC - 1];
+    memcpy(z + P_HEADER, p->header + P_HEADER, MIN(end, P_E820) - P_HEADER);
+    z[H_VID_MODE] = mode;
+    z[H_VID_MODE + 1] = mode >> 8;
+    z[H_LOADER] = LOADER_UNDEFINED;
+    boot_set32(z + H_CODE32, p->kernel_at);
+    boot_set32(z + H_RAMDISK, p->initrd_at);
+    boot_set32(z + H_RAMDISK_SIZE, p->initrd_size);
+    boot_set32(z + H_CMD_PTR, DIRECT_CMDLINE);
+    set64(z + P_ACPI_RSDP, d->rsdp);
+    z[P_E820_COUNT] = d->n_map;
+    for (unsigned i = 0; i < d->n_map; i++) {
+        uint8_t *e = z + P_E820 + i * P_E820_ENTRY;
+        set64(e, d->map[i].addr);
+        set64(e + 8, d->map[i].len);
+        boot_set32(e + 16, d->map[i].type);
+    }
+    return g_bytes_new_take(z, P_SIZE);
+}
+
+bool boot_linux_direct(BootRequest *r, DirectBoot *d, Error **errp)
+{
+    LinuxPlan p = { 0 };
+    if (!linux_plan_layout(r, &p, errp) || !linux_check_memory(r, &p, errp)) {
+        return false;
+    }
+    if (p.protocol < 0x202 || !p.high) {
+        error_set(errp, "-kernel file '%s' is too old to be entered without firmware (boot protocol %u.%02u)",
+                  r->kernel, p.protocol >> 8, p.protocol & 0xff);
+        error_hint(errp, "use -machine pc");
+        return false;
+    }
+    if (p.cmdline_size > DIRECT_CMDLINE_MAX) {
+        return error_set(errp, "-append text has %u bytes; %d are possible", p.cmdline_size - 1,
+                         DIRECT_CMDLINE_MAX - 1);
+    }
+    g_autoptr(GBytes) initrd = r->initrd ? linux_load_initrd(r, &p, errp) : NULL;
+    if (r->initrd && !initrd) {
+        return false;
+    }
+    g_autoptr(GBytes) params = linux_fill_params(r, &p, d, errp);
+    if (!params) {
+        return false;
+    }
+    bool entry64 = p.protocol >= 0x20c && (p.header[H_XLOADFLAGS] & XLF_KERNEL_64) && d->long_mode;
+    g_autoptr(GBytes) kernel = g_bytes_new_from_bytes(r->file, p.setup_size, p.kernel_size);
+    d->kind = entry64 ? DIRECT_LINUX64 : DIRECT_LINUX32;
+    d->entry = p.kernel_at + (entry64 ? ENTRY_64 : 0);
+    direct_boot_add(d, DIRECT_INFO, params, false);
+    direct_boot_add(d, p.kernel_at, kernel, true);
+    if (initrd) {
+        direct_boot_add(d, p.initrd_at, initrd, true);
     }
     return true;
 }

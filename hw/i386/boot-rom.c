@@ -2,7 +2,7 @@
  * hw/i386/boot-rom.c - picks the loader for -kernel and hands firmware the option ROM that goes with it.
  *
  * Models: BIOS Boot Specification 1.01 and PnP BIOS 1.0A: ROM length and checksum bytes.
- * Does not model: boots without firmware.
+ * Does not model: boots without firmware, see boot-direct.c.
  * Threads: main loop, before the machine runs.
  */
 #include "boot.h"
@@ -71,7 +71,7 @@ static const char *boot_guess(const uint8_t *p, size_t n)
     return NULL;
 }
 
-static bool boot_refuse(const BootRequest *r, Error **errp)
+bool boot_refuse(const BootRequest *r, Error **errp)
 {
     gsize n;
     const uint8_t *p = g_bytes_get_data(r->file, &n);

@@ -40,6 +40,42 @@ bool boot_multiboot_probe(GBytes *file);
 bool boot_multiboot_load(BootRequest *r, Error **errp);
 bool boot_pvh_load(BootRequest *r, Error **errp); /* any ELF file */
 
+/* Boots without firmware: boot-direct.c, with the formats' parts in boot-linux.c and boot-pvh.c. */
+enum { /* where the guest finds what a loader leaves, below what the kernels need */
+    DIRECT_GDT = 0x5000,
+    DIRECT_PAGES = 0x6000, /* PML4, PDPT, four page directories: 4 GiB as they are */
+    DIRECT_INFO = 0x10000, /* boot_params, or the PVH start info */
+    DIRECT_CMDLINE = 0x20000,
+    DIRECT_CMDLINE_MAX = 0x10000,
+    DIRECT_E820_MAX = 32,
+};
+typedef enum DirectKind { DIRECT_LINUX32, DIRECT_LINUX64, DIRECT_PVH } DirectKind;
+typedef struct DirectBoot {
+    /* the board's */
+    E820Entry map[DIRECT_E820_MAX];
+    unsigned n_map;
+    uint64_t rsdp; /* 0: there are no ACPI tables */
+    bool long_mode; /* the CPU has it */
+    uint32_t reset_register; /* a byte in memory; reset_value in it resets the machine. 0: there is none */
+    uint8_t reset_value;
+    /* the kernel's */
+    GArray *blobs; /* DirectBlob */
+    DirectKind kind;
+    uint64_t entry;
+} DirectBoot;
+void direct_boot_init(DirectBoot *d);
+void direct_boot_fini(DirectBoot *d);
+bool direct_boot_load(DirectBoot *d, BootRequest *r, Error **errp); /* r->file: read by this */
+/* Takes a reference; file_backed as fw_cfg_set_file_backed() has it. */
+void direct_boot_add(DirectBoot *d, uint64_t at, GBytes *data, bool file_backed);
+void direct_boot_add_take(DirectBoot *d, uint64_t at, GByteArray *data);
+/* At reset, after the CPUs': copies everything into memory, sets the first CPU's registers. */
+void direct_boot_enter(const DirectBoot *d, Machine *m);
+bool boot_linux_direct(BootRequest *r, DirectBoot *d, Error **errp);
+bool boot_pvh_direct(BootRequest *r, DirectBoot *d, Error **errp);
+/* What the file looks like when it is no kernel. */
+bool boot_refuse(const BootRequest *r, Error **errp);
+
 /* boot-rom.c: publishes one of our ROMs as fw_cfg file genroms/NAME. */
 bool boot_add_rom(Device *fw, const char *name, const uint8_t *code, size_t len, Error **errp);
 bool boot_flat_publish(BootRequest *r, const FlatBoot *fb, GBytes *image, GBytes *extra, Error **errp);

@@ -49,7 +49,7 @@ bool virtio_queue_live(const VirtioDevice *v, const VirtQueue *q)
 
 static DmaContext *virtio_dma(VirtioDevice *v)
 {
-    return &pci_func(&v->dev)->dma;
+    return v->dma;
 }
 
 static bool virtio_read(VirtioDevice *v, uint64_t at, void *buf, size_t len)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hw/virtio/virtio-blk.c - a virtio disk on PCI: `-device virtio-blk-pci,drive=ID`, `-drive if=virtio`.
+ * hw/virtio/virtio-blk.c - a virtio disk: `-device virtio-blk-pci,drive=ID`, `-drive if=virtio`; on boards
+ * with transports in memory virtio-blk-device.
  *
  * Models: virtio 1.2, 5.2 (block device): read, write, flush, device id, discard, write zeroes; topology,
  * write cache and its switch, several queues. Does not model: secure erase, zones, lifetime; barriers and
@@ -290,6 +291,7 @@ static bool blk_check(VirtioBlk *s, Error **errp)
 }
 
 static const VirtioClass blk_class = {
+    .id = 2,
     .kick = blk_kick,
     .get_config = blk_get_config,
     .config_written = blk_config_written,
@@ -297,26 +299,26 @@ static const VirtioClass blk_class = {
     .config_size = BLK_CONFIG,
 };
 
-static bool blk_realize(Device *dev, Error **errp)
+/* What does not depend on the transport; the number of queues, 0: failed. */
+static unsigned blk_prepare(VirtioBlk *s, Error **errp)
 {
-    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
+    Device *dev = &s->v.dev;
     if (!blk_check(s, errp)) {
-        return false;
+        return 0;
     }
     if (!s->drive.node) {
         error_set(errp, "drive '%s' has no medium, and a virtio disk cannot do without", s->drive.drive->id);
         error_hint(errp, "give it an image: file=...");
-        return false;
+        return 0;
     }
     if (!drive_open(&s->drive, dev, drive_medium_read_only(&s->drive), errp)) {
-        return false;
+        return 0;
     }
     if (!s->serial && s->drive.drive && s->drive.drive->serial) {
         s->serial = g_strdup(s->drive.drive->serial);
     }
     unsigned queues =
         s->num_queues == QUEUES_AUTO ? CLAMP(dev->machine->n_cpus, 1, VIRTIO_QUEUES) : s->num_queues;
-    unsigned vectors = s->vectors == VECTORS_AUTO ? queues + 1 : s->vectors;
     s->cache_default =
         s->write_cache == AUTO ? !(s->drive.drive && s->drive.drive->write_through) : s->write_cache == ON;
     s->v.features = BLK_F_SEG_MAX | BLK_F_GEOMETRY | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY |
@@ -324,8 +326,26 @@ static bool blk_realize(Device *dev, Error **errp)
                     (queues > 1 ? BLK_F_MQ : 0) | (s->discard ? BLK_F_DISCARD : 0) |
                     (s->write_zeroes ? BLK_F_WRITE_ZEROES : 0) | (s->indirect ? VIRTIO_F_INDIRECT_DESC : 0) |
                     (s->event_idx ? VIRTIO_F_EVENT_IDX : 0);
-    return machine_add_boot_device(dev, s->bootindex, "/disk@0,0", errp) &&
-           virtio_pci_init(&s->v, &blk_class, queues, s->queue_size, vectors, errp);
+    return queues;
+}
+
+static bool blk_realize_pci(Device *dev, Error **errp)
+{
+    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
+    unsigned queues = blk_prepare(s, errp);
+    return queues && machine_add_boot_device(dev, s->bootindex, "/disk@0,0", errp) &&
+           virtio_pci_init(&s->v, &blk_class, queues, s->queue_size,
+                           s->vectors == VECTORS_AUTO ? queues + 1 : s->vectors, errp);
+}
+
+static bool blk_realize_mmio(Device *dev, Error **errp)
+{
+    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
+    unsigned queues = blk_prepare(s, errp);
+    if (queues) {
+        virtio_mmio_init(&s->v, &blk_class, queues, s->queue_size);
+    }
+    return queues > 0;
 }
 
 static void blk_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
@@ -343,44 +363,61 @@ static bool blk_post_load(void *opaque, Error **errp)
     return virtio_post_load(opaque, errp);
 }
 
-static const VmField blk_fields[] = {
-    VM_STRUCT(VirtioBlk, v, virtio_state),
+static const VmField blk_pci_fields[] = {
+    VM_STRUCT(VirtioBlk, v, virtio_pci_state),
     VM_U8_MAX(VirtioBlk, writeback, 1),
     { 0 },
 };
-static const VmState blk_state = {
+static const VmField blk_mmio_fields[] = {
+    VM_STRUCT(VirtioBlk, v, virtio_mmio_state),
+    VM_U8_MAX(VirtioBlk, writeback, 1),
+    { 0 },
+};
+static const VmState blk_pci_state = {
     .name = "virtio-blk",
     .version = 1,
     .oldest = 1,
-    .fields = blk_fields,
+    .fields = blk_pci_fields,
+    .post_load = blk_post_load,
+};
+static const VmState blk_mmio_state = {
+    .name = "virtio-blk-device",
+    .version = 1,
+    .oldest = 1,
+    .fields = blk_mmio_fields,
     .post_load = blk_post_load,
 };
 
-static const Prop blk_props[] = {
-    PROP_DRIVE(VirtioBlk, drive, "drive", "The disk: id of a -drive, or node-name of a -blockdev"),
+/* Both types'. */
+#define BLK_PROPS \
+    PROP_DRIVE(VirtioBlk, drive, "drive", "The disk: id of a -drive, or node-name of a -blockdev"), \
+    PROP_STR(VirtioBlk, serial, "serial", NULL, "Serial number, up to 20 characters"), \
+    PROP_U32(VirtioBlk, logical, "logical_block_size", 512, 512, 32768, "Smallest unit of transfer, bytes"), \
+    PROP_U32(VirtioBlk, physical, "physical_block_size", 512, 512, 2097152, "Best unit of writing, bytes"), \
+    PROP_U32(VirtioBlk, min_io, "min_io_size", 0, 0, 32768, "Smallest good transfer, bytes; 0: not told"), \
+    PROP_U32(VirtioBlk, opt_io, "opt_io_size", 0, 0, INT32_MAX, "Best transfer, bytes; 0: not told"), \
+    PROP_ONOFFAUTO(VirtioBlk, write_cache, "write-cache", AUTO, \
+                   "Writes may be cached until a flush; auto: as the drive"), \
+    PROP_BOOL(VirtioBlk, config_wce, "config-wce", true, "The guest may switch the write cache"), \
+    PROP_BOOL(VirtioBlk, discard, "discard", true, "Offer discard"), \
+    PROP_BOOL(VirtioBlk, write_zeroes, "write-zeroes", true, "Offer write zeroes"), \
+    PROP_U32(VirtioBlk, max_discard, "max-discard-sectors", MAX_SECTORS, 1, MAX_SECTORS, \
+             "Sectors of one discard"), \
+    PROP_U32(VirtioBlk, max_zeroes, "max-write-zeroes-sectors", MAX_SECTORS, 1, MAX_SECTORS, \
+             "Sectors of one write zeroes"), \
+    PROP_U16(VirtioBlk, num_queues, "num-queues", QUEUES_AUTO, 1, QUEUES_AUTO, \
+             "Queues; 65535: one for each vCPU"), \
+    PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 4, VIRTIO_QUEUE_MAX, \
+             "Entries of a queue, a power of two"), \
+    PROP_BOOL(VirtioBlk, indirect, "indirect_desc", true, "Offer indirect descriptors"), \
+    PROP_BOOL(VirtioBlk, event_idx, "event_idx", true, "Offer the event index")
+
+static const Prop blk_mmio_props[] = { BLK_PROPS, { 0 } };
+static const Prop blk_pci_props[] = {
+    BLK_PROPS,
     PROP_BOOTINDEX(VirtioBlk, bootindex),
-    PROP_STR(VirtioBlk, serial, "serial", NULL, "Serial number, up to 20 characters"),
-    PROP_U32(VirtioBlk, logical, "logical_block_size", 512, 512, 32768, "Smallest unit of transfer, bytes"),
-    PROP_U32(VirtioBlk, physical, "physical_block_size", 512, 512, 2097152, "Best unit of writing, bytes"),
-    PROP_U32(VirtioBlk, min_io, "min_io_size", 0, 0, 32768, "Smallest good transfer, bytes; 0: not told"),
-    PROP_U32(VirtioBlk, opt_io, "opt_io_size", 0, 0, INT32_MAX, "Best transfer, bytes; 0: not told"),
-    PROP_ONOFFAUTO(VirtioBlk, write_cache, "write-cache", AUTO,
-                   "Writes may be cached until a flush; auto: as the drive"),
-    PROP_BOOL(VirtioBlk, config_wce, "config-wce", true, "The guest may switch the write cache"),
-    PROP_BOOL(VirtioBlk, discard, "discard", true, "Offer discard"),
-    PROP_BOOL(VirtioBlk, write_zeroes, "write-zeroes", true, "Offer write zeroes"),
-    PROP_U32(VirtioBlk, max_discard, "max-discard-sectors", MAX_SECTORS, 1, MAX_SECTORS,
-             "Sectors of one discard"),
-    PROP_U32(VirtioBlk, max_zeroes, "max-write-zeroes-sectors", MAX_SECTORS, 1, MAX_SECTORS,
-             "Sectors of one write zeroes"),
-    PROP_U16(VirtioBlk, num_queues, "num-queues", QUEUES_AUTO, 1, QUEUES_AUTO,
-             "Queues; 65535: one for each vCPU"),
-    PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 4, VIRTIO_QUEUE_MAX,
-             "Entries of a queue, a power of two"),
     PROP_U32(VirtioBlk, vectors, "vectors", VECTORS_AUTO, 1, UINT32_MAX,
              "MSI-X vectors; 4294967295: one for each queue, and one"),
-    PROP_BOOL(VirtioBlk, indirect, "indirect_desc", true, "Offer indirect descriptors"),
-    PROP_BOOL(VirtioBlk, event_idx, "event_idx", true, "Offer the event index"),
     PROP_ONOFFAUTO(VirtioBlk, disable_legacy, "disable-legacy", AUTO,
                    "There is no legacy interface: on or auto"),
     PROP_BOOL(VirtioBlk, disable_modern, "disable-modern", false,
@@ -408,9 +445,22 @@ const DeviceType virtio_blk_pci_type = {
     .bus_type = &pci_bus_type,
     .bus_ops = &blk_pci_ops,
     .category = "Storage",
-    .props = blk_props,
-    .vmstate = &blk_state,
-    .realize = blk_realize,
+    .props = blk_pci_props,
+    .vmstate = &blk_pci_state,
+    .realize = blk_realize_pci,
+    .reset = blk_reset,
+    .reset_done = blk_reset_done,
+};
+
+const DeviceType virtio_blk_device_type = {
+    .name = "virtio-blk-device",
+    .desc = "Virtio disk (in memory, virtio 1.x)",
+    .size = sizeof(VirtioBlk),
+    .bus_type = &virtio_mmio_bus_type,
+    .category = "Storage",
+    .props = blk_mmio_props,
+    .vmstate = &blk_mmio_state,
+    .realize = blk_realize_mmio,
     .reset = blk_reset,
     .reset_done = blk_reset_done,
 };

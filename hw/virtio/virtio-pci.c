@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * hw/virtio/virtio-pci.c - the PCI transport of virtio devices: registers, status, features, interrupts.
+ * hw/virtio/virtio-pci.c - the PCI transport of virtio devices: registers and interrupts.
  *
- * Models: virtio 1.2, 2.1 (status), 2.2 (features), 3.1 (initialisation), 4.1 (virtio over PCI, modern
- * devices): all five capabilities, MSI-X and the interrupt pin. Does not model: the legacy interface
- * (4.1.4.10), shared memory regions, NOTIFICATION_DATA, RING_RESET. Threads: the device's domain.
+ * Models: virtio 1.2, 4.1 (virtio over PCI, modern devices): all five capabilities, MSI-X and the interrupt
+ * pin. Does not model: the legacy interface (4.1.4.10), shared memory regions, NOTIFICATION_DATA,
+ * RING_RESET. Threads: the device's domain.
  */
 #include "rhea/system/machine.h"
 #include "virtio.h"
@@ -64,7 +64,7 @@ static void virtio_pin_update(VirtioDevice *v)
 }
 
 /* 4.1.4.5: the ISR byte tells why, when there is only the pin. */
-void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit)
+static void virtio_pci_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit)
 {
     if (pci_msix_enabled(&v->msix)) {
         pci_msix_notify(&v->msix, vector);
@@ -74,96 +74,29 @@ void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit)
     }
 }
 
-/* ---- reset and status ---- */
-
-static void virtio_driver_reset(VirtioDevice *v)
+/* The window of 4.1.4.9: BAR, offset, length, data. */
+static void virtio_pci_reset(VirtioDevice *v)
 {
-    v->generation++;
-    v->reset_waits = false;
-    v->driver_features = 0;
-    v->device_feature_select = v->driver_feature_select = 0;
-    v->config_vector = VIRTIO_NO_VECTOR;
-    v->queue_select = 0;
-    v->status = v->isr = 0;
-    memset(v->q, 0, sizeof(v->q));
-    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
-        v->q[i].size = v->queue_size;
-        v->q[i].vector = VIRTIO_NO_VECTOR;
-    }
-    if (v->class->reset) {
-        v->class->reset(v);
-    }
-}
-
-void virtio_reset(VirtioDevice *v)
-{
-    virtio_driver_reset(v);
-    if (v->pci_cfg_cap) { /* the window of 4.1.4.9: BAR, offset, length, data */
+    if (v->pci_cfg_cap) {
         PciFunc *f = pci_func(&v->dev);
         f->config[v->pci_cfg_cap + 4] = 0;
         memset(f->config + v->pci_cfg_cap + 8, 0, 12);
     }
 }
 
-void virtio_reset_done(VirtioDevice *v)
-{
-    virtio_pin_update(v);
-}
-
-void virtio_reset_continue(VirtioDevice *v)
-{
-    if (v->reset_waits && v->in_flight == 0) {
-        virtio_driver_reset(v);
-        virtio_pin_update(v);
-    }
-}
-
-/* 2.2.2: the driver's choice must be a subset, and it must know that it drives a modern device. */
-static bool virtio_features_good(VirtioDevice *v)
-{
-    return !(v->driver_features & ~v->features) && virtio_has(v, VIRTIO_F_VERSION_1);
-}
-
-static void virtio_set_status(VirtioDevice *v, uint8_t val)
-{
-    if (val == 0) { /* 4.1.4.3.2: the register reads zero once no buffer is in use any more */
-        v->reset_waits = true;
-        virtio_reset_continue(v);
-        return;
-    }
-    if (v->reset_waits) {
-        return;
-    }
-    uint8_t was = v->status;
-    if ((val & ~was & VIRTIO_FEATURES_OK) && !virtio_features_good(v)) {
-        guest_error(&v->dev, "virtio: features 0x%" PRIx64 " chosen of 0x%" PRIx64 " offered",
-                    v->driver_features, v->features);
-        val &= ~VIRTIO_FEATURES_OK;
-    }
-    if ((val & VIRTIO_DRIVER_OK) && !(val & VIRTIO_FEATURES_OK)) {
-        guest_error(&v->dev, "virtio: DRIVER_OK without FEATURES_OK");
-        val &= ~VIRTIO_DRIVER_OK;
-    }
-    v->status = (val & ~VIRTIO_NEEDS_RESET) | (was & (VIRTIO_NEEDS_RESET | VIRTIO_FEATURES_OK));
-    for (unsigned i = 0; (v->status & ~was & VIRTIO_DRIVER_OK) && i < v->n_queues; i++) {
-        if (virtio_queue_live(v, &v->q[i])) {
-            v->class->kick(v, &v->q[i]);
-        }
-    }
-}
+static const VirtioTransport virtio_pci = {
+    .interrupt = virtio_pci_interrupt,
+    .update = virtio_pin_update,
+    .reset = virtio_pci_reset,
+};
 
 /* ---- registers ---- */
-
-static VirtQueue *virtio_selected(VirtioDevice *v)
-{
-    return v->queue_select < v->n_queues ? &v->q[v->queue_select] : NULL;
-}
 
 static void virtio_common_fill(VirtioDevice *v, uint8_t *c)
 {
     const VirtQueue *q = virtio_selected(v);
     put(c + C_DFSELECT, 4, v->device_feature_select);
-    put(c + C_DF, 4, v->device_feature_select < 2 ? v->features >> (32 * v->device_feature_select) : 0);
+    put(c + C_DF, 4, virtio_offered(v));
     put(c + C_GFSELECT, 4, v->driver_feature_select);
     put(c + C_GF, 4,
         v->driver_feature_select < 2 ? v->driver_features >> (32 * v->driver_feature_select) : 0);
@@ -184,17 +117,6 @@ static void virtio_common_fill(VirtioDevice *v, uint8_t *c)
     }
 }
 
-static uint16_t virtio_vector(const VirtioDevice *v, uint32_t val)
-{
-    return val < v->msix.n ? val : VIRTIO_NO_VECTOR; /* 4.1.5.1.2.1: reads back as "none" */
-}
-
-/* 2.7: alignment of the three parts. */
-static bool virtio_queue_good(const VirtQueue *q)
-{
-    return q->size && !(q->size & (q->size - 1)) && !(q->desc & 15) && !(q->avail & 1) && !(q->used & 3);
-}
-
 static void virtio_queue_written(VirtioDevice *v, VirtQueue *q, unsigned off, uint32_t val)
 {
     if (off == C_Q_VECTOR) {
@@ -207,21 +129,8 @@ static void virtio_queue_written(VirtioDevice *v, VirtQueue *q, unsigned off, ui
     }
     uint64_t *addr = off < C_Q_AVAIL ? &q->desc : off < C_Q_USED ? &q->avail : &q->used;
     switch (off) {
-    case C_Q_SIZE:
-        if (val == 0 || val > v->queue_size || (val & (val - 1))) {
-            guest_error(&v->dev, "virtio: %u is no size for a queue of up to %u", val, v->queue_size);
-        } else {
-            q->size = val;
-        }
-        break;
-    case C_Q_ENABLE:
-        if (val == 1 && virtio_queue_good(q)) {
-            q->enabled = true;
-        } else {
-            guest_error(&v->dev, "virtio: queue %u cannot be enabled: %s", v->queue_select,
-                        val == 1 ? "its parts are not aligned" : "the value must be 1");
-        }
-        break;
+    case C_Q_SIZE: virtio_queue_set_size(v, q, val); break;
+    case C_Q_ENABLE: virtio_queue_enable(v, q, val); break;
     case C_Q_DESC:
     case C_Q_AVAIL:
     case C_Q_USED: *addr = (*addr & ~(uint64_t)UINT32_MAX) | val; break;
@@ -239,13 +148,7 @@ static void virtio_common_written(VirtioDevice *v, unsigned off, unsigned size, 
     switch (off) {
     case C_DFSELECT: v->device_feature_select = val; break;
     case C_GFSELECT: v->driver_feature_select = val; break;
-    case C_GF:
-        if (v->driver_feature_select < 2 && !(v->status & VIRTIO_FEATURES_OK)) {
-            unsigned shift = 32 * v->driver_feature_select;
-            v->driver_features &= ~((uint64_t)UINT32_MAX << shift);
-            v->driver_features |= (uint64_t)val << shift;
-        }
-        break;
+    case C_GF: virtio_choose(v, val); break;
     case C_CONFIG_VECTOR: v->config_vector = virtio_vector(v, val); break;
     case C_STATUS: virtio_set_status(v, val); break;
     case C_Q_SELECT: v->queue_select = val; break;
@@ -294,10 +197,7 @@ static void virtio_bar_write(void *opaque, MemAccess *a, uint64_t val)
     if (a->off < COMMON_SIZE) {
         virtio_common_written(v, a->off, a->size, val);
     } else if (a->off >= AT_NOTIFY && a->off < AT_NOTIFY + NOTIFY_MULTIPLIER * v->n_queues) {
-        VirtQueue *q = &v->q[(a->off - AT_NOTIFY) / NOTIFY_MULTIPLIER];
-        if (virtio_queue_live(v, q)) {
-            v->class->kick(v, q);
-        }
+        virtio_kick(v, (a->off - AT_NOTIFY) / NOTIFY_MULTIPLIER);
     } else if (a->off >= AT_DEVICE && a->off - AT_DEVICE < v->class->config_size) {
         v->class->config_written(v, a->off - AT_DEVICE, a->size, val);
     }
@@ -372,9 +272,6 @@ bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queue
         .read = virtio_bar_read, .write = virtio_bar_write, .min = 1, .max = 8, .impl_min = 1, .impl_max = 4
     };
     v->class = class;
-    v->n_queues = n_queues;
-    v->queue_size = queue_size;
-    v->features |= VIRTIO_F_VERSION_1;
     if (!pci_msix_init(&v->msix, &v->dev, vectors, 1, errp)) {
         return false;
     }
@@ -389,49 +286,11 @@ bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queue
     device_add_region(&v->dev, &v->msix.bar);
     device_add_region(&v->dev, &v->bar);
     device_add_irq(&v->dev, &v->intx);
-    virtio_reset(v);
+    virtio_init(v, class, &virtio_pci, &pci_func(&v->dev)->dma, n_queues, queue_size);
     return true;
 }
 
 /* ---- saved state ---- */
-
-static const VmField queue_fields[] = {
-    VM_U64(VirtQueue, desc),
-    VM_U64(VirtQueue, avail),
-    VM_U64(VirtQueue, used),
-    VM_U16(VirtQueue, size),
-    VM_U16(VirtQueue, vector),
-    VM_U16(VirtQueue, last_avail),
-    VM_U16(VirtQueue, used_idx),
-    VM_U16(VirtQueue, signalled),
-    VM_BOOL(VirtQueue, signalled_valid),
-    VM_BOOL(VirtQueue, enabled),
-    { 0 },
-};
-static const VmState queue_state = { .name = "virtqueue", .version = 1, .oldest = 1, .fields = queue_fields };
-
-bool virtio_post_load(VirtioDevice *v, Error **errp)
-{
-    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
-        VirtQueue *q = &v->q[i];
-        if (q->size > v->queue_size || !virtio_queue_good(&(VirtQueue){ .size = q->size }) ||
-            (q->enabled && (i >= v->n_queues || !virtio_queue_good(q)))) {
-            return error_set(errp, "saved virtqueue %u: %u entries at 0x%" PRIx64, i, q->size, q->desc);
-        }
-        q->vector = virtio_vector(v, q->vector);
-        q->in_use = 0;
-    }
-    v->config_vector = virtio_vector(v, v->config_vector);
-    v->generation++;
-    v->reset_waits = false;
-    if ((v->status & VIRTIO_FEATURES_OK) && !virtio_features_good(v)) {
-        return error_set(errp,
-                         "saved virtio features 0x%" PRIx64 " are not among those of this device, 0x%" PRIx64,
-                         v->driver_features, v->features);
-    }
-    virtio_pin_update(v);
-    return true;
-}
 
 static const VmField virtio_fields[] = {
     VM_STRUCT(VirtioDevice, msix, pci_msix_state),
@@ -442,10 +301,10 @@ static const VmField virtio_fields[] = {
     VM_U16(VirtioDevice, queue_select),
     VM_U8(VirtioDevice, status),
     VM_U8(VirtioDevice, isr),
-    VM_STRUCT_ARRAY(VirtioDevice, q, queue_state),
+    VM_STRUCT_ARRAY(VirtioDevice, q, virtio_queue_state),
     { 0 },
 };
-const VmState virtio_state = {
+const VmState virtio_pci_state = {
     .name = "virtio-pci",
     .version = 1,
     .oldest = 1,

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * hw/virtio/virtio.h - what virtio devices share: feature bits, split rings, the PCI transport (virtio 1.2).
+ * hw/virtio/virtio.h - what virtio devices share: feature bits, split rings, transports (virtio 1.2).
  *
- * A device type embeds a VirtioDevice as its first member, calls virtio_pci_init() in realize and
- * virtio_reset() in reset, and has VM_STRUCT(T, v, virtio_state) in its table. Guest memory is never trusted:
- * a ring that breaks the rules sets DEVICE_NEEDS_RESET, and the device does nothing more until it is reset.
- * All calls: the device's domain.
+ * A device has a type for each transport, which share all but that. The struct embeds a VirtioDevice as its
+ * first member; realize calls virtio_pci_init() or virtio_mmio_init(), reset virtio_reset(); the types'
+ * tables of saved state have VM_STRUCT(T, v, virtio_pci_state) or virtio_mmio_state. Guest memory is never
+ * trusted: a ring that breaks the rules sets DEVICE_NEEDS_RESET, and the device does nothing more until it
+ * is reset. All calls: the device's domain.
  */
 #ifndef HW_VIRTIO_H
 #define HW_VIRTIO_H
 
 #include "rhea/hw/msix.h"
+#include "rhea/hw/virtio-mmio.h"
 #include "rhea/util/iov.h"
 
 enum { VIRTIO_QUEUES = 64, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256, VIRTIO_NO_VECTOR = 0xffff };
@@ -48,7 +50,15 @@ typedef struct VirtElem {
 } VirtElem;
 
 typedef struct VirtioDevice VirtioDevice;
+/* How the driver reaches the device. */
+typedef struct VirtioTransport {
+    void (*interrupt)(VirtioDevice *v, unsigned vector, uint8_t isr_bit);
+    void (*update)(VirtioDevice *v); /* the line follows v->isr */
+    void (*reset)(VirtioDevice *v);  /* its own part of the machine's reset; may be NULL */
+} VirtioTransport;
+
 typedef struct VirtioClass {
+    uint16_t id;                                          /* section 5: 2 is a disk */
     void (*kick)(VirtioDevice *v, VirtQueue *q);          /* buffers may be there */
     void (*get_config)(VirtioDevice *v, uint8_t *config); /* fills config_size bytes */
     void (*config_written)(VirtioDevice *v, unsigned off, unsigned len, uint32_t val);
@@ -59,12 +69,15 @@ typedef struct VirtioClass {
 struct VirtioDevice {
     Device dev;
     const VirtioClass *class;
-    PciMsix msix;
+    const VirtioTransport *transport;
+    DmaContext *dma;
+    PciMsix msix; /* from here: PCI's */
     MemRegion bar;
     IrqLine intx;
+    uint8_t pci_cfg_cap;
+    struct VirtioMmio *mmio; /* the other's */
     uint64_t features; /* offered */
     unsigned n_queues, queue_size;
-    uint8_t pci_cfg_cap;
     unsigned generation; /* of resets: tells buffers taken before the last one */
     unsigned in_flight;  /* buffers pinned, of any generation */
     bool reset_waits;    /* the driver asked for a reset; buffers are in flight */
@@ -89,16 +102,34 @@ bool virtq_rearm(VirtioDevice *v, VirtQueue *q);
 void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written);
 void virtio_error(VirtioDevice *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
-/* virtio-pci.c */
-bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
-                     unsigned vectors, Error **errp);
+/* virtio.c. For transports: */
+void virtio_init(VirtioDevice *v, const VirtioClass *class, const VirtioTransport *transport, DmaContext *dma,
+                 unsigned n_queues, unsigned queue_size);
+void virtio_set_status(VirtioDevice *v, uint8_t val);
+uint32_t virtio_offered(const VirtioDevice *v);     /* the half of the features that is selected */
+void virtio_choose(VirtioDevice *v, uint32_t val);
+VirtQueue *virtio_selected(VirtioDevice *v);        /* NULL: there is none with this number */
+uint16_t virtio_vector(const VirtioDevice *v, uint32_t val);
+void virtio_queue_set_size(VirtioDevice *v, VirtQueue *q, uint32_t val);
+void virtio_queue_enable(VirtioDevice *v, VirtQueue *q, uint32_t val);
+void virtio_kick(VirtioDevice *v, unsigned n);
+extern const VmState virtio_queue_state;
+/* For devices: */
 void virtio_reset(VirtioDevice *v);
 void virtio_reset_done(VirtioDevice *v);
 void virtio_reset_continue(VirtioDevice *v); /* after a buffer went back: a reset may have waited for it */
 void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit);
+bool virtio_post_load(VirtioDevice *v, Error **errp); /* in the type's post_load */
+
+/* virtio-pci.c */
+bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
+                     unsigned vectors, Error **errp);
 void virtio_pci_config_written(Device *dev, unsigned off, unsigned len); /* PciOps */
 void virtio_pci_config_read(Device *dev, unsigned off, unsigned len);
-extern const VmState virtio_state;
-bool virtio_post_load(VirtioDevice *v, Error **errp); /* in the type's post_load */
+extern const VmState virtio_pci_state;
+
+/* virtio-mmio.c: the device sits on a bus of virtio_mmio_bus_type. */
+void virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size);
+extern const VmState virtio_mmio_state;
 
 #endif

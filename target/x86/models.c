@@ -755,9 +755,11 @@ static X86CpuModel *model_make(const Machine *machine, const char *text, bool qu
         return NULL;
     }
     words_apply(m->words, strcmp(d->name, "base") ? "hypervisor" : NULL, true);
-    if (p.kvm && strcmp(d->name, "base")) { /* as users of KVM expect of every model */
+    const char *board = machine && machine->board ? machine->board->cpu_features : NULL;
+    if ((p.kvm || board) && strcmp(d->name, "base")) { /* as users of KVM, or guests of the board, expect of every model */
         uint32_t usual[FW_COUNT] = { 0 };
-        words_apply(usual, "kvmclock kvm-nopiodelay kvmclock-stable-bit kvm-steal-time x2apic", true);
+        words_apply(usual, board, true);
+        words_apply(usual, p.kvm ? "kvmclock kvm-nopiodelay kvmclock-stable-bit kvm-steal-time x2apic" : NULL, true);
         for (unsigned w = 0; w < FW_COUNT; w++) {
             m->words[w] |= usual[w] & p.avail[w];
         }

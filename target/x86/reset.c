@@ -97,32 +97,64 @@ void x86_cpu_start(X86Cpu *cpu, uint8_t vector)
     x86_update_mode(cpu);
 }
 
-/* Multiboot 3.2 "machine state" and the PVH start-info ABI: protected mode, no paging, flat segments,
- * interrupts off. */
-void x86_enter_flat32(X86Cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t eax)
+/* Flat 4 GiB segments, interrupts off; long: 64-bit code. */
+static void enter_flat(X86Cpu *cpu, uint16_t code_sel, uint16_t data_sel, bool code64)
 {
-    static const X86Seg code = { .limit = 0xffffffff, .sel = 0x08,
-                                 .attr = SA_P | SA_S | SA_CODE | SA_RW | SA_ACCESSED | SA_DB | SA_G };
     static const X86Seg data = { .limit = 0xffffffff,
-                                 .sel = 0x10,
                                  .attr = SA_P | SA_S | SA_RW | SA_ACCESSED | SA_DB | SA_G };
     for (unsigned i = 0; i < SEG_COUNT; i++) {
-        cpu->seg[i] = i == SEG_CS ? code : data;
+        cpu->seg[i] = data;
+        cpu->seg[i].sel = i == SEG_CS ? code_sel : data_sel;
     }
+    cpu->seg[SEG_CS].attr = SA_P | SA_S | SA_CODE | SA_RW | SA_ACCESSED | SA_G | (code64 ? SA_L : SA_DB);
     cpu->tr = (X86Seg){ .limit = 0x67, .attr = SA_P | DT_TSS32_BUSY };
     cpu->cr0 = CR0_PE | CR0_ET;
     cpu->cr4 = 0;
     cpu->efer = 0;
-    x86_transitions_drop(cpu);
     cpu->cpl = 0;
     cpu->eflags = 2;
     x86_set_eflags_arith(cpu, 0);
-    cpu->rip = eip;
-    cpu->gpr[R_RAX] = eax;
-    cpu->gpr[R_RBX] = ebx;
+}
+
+static void enter_done(X86Cpu *cpu)
+{
+    x86_transitions_drop(cpu);
     cpu->wait_sipi = cpu->vcpu.halted = false;
     x86_update_mode(cpu);
     if (cpu->tlb) {
         x86_tlb_flush(cpu, false);
     }
+}
+
+/* Multiboot 3.2 "machine state" and the PVH start-info ABI: protected mode, no paging. */
+void x86_enter_flat32(X86Cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t eax)
+{
+    enter_flat(cpu, 0x08, 0x10, false);
+    cpu->rip = eip;
+    cpu->gpr[R_RAX] = eax;
+    cpu->gpr[R_RBX] = ebx;
+    enter_done(cpu);
+}
+
+/* The Linux/x86 boot protocol, "32-bit boot protocol" and "64-bit boot protocol". */
+void x86_enter_linux(X86Cpu *cpu, const X86LinuxEntry *e)
+{
+    enter_flat(cpu, 0x10, 0x18, e->cr3 != 0);
+    cpu->gdt = (X86Table){ .base = e->gdt, .limit = e->gdt_limit };
+    if (e->cr3) {
+        cpu->cr3 = e->cr3;
+        cpu->cr4 = CR4_PAE;
+        cpu->efer = EFER_LME | EFER_LMA;
+        cpu->cr0 |= CR0_PG;
+    }
+    cpu->rip = e->entry;
+    cpu->gpr[R_RSI] = e->boot_params;
+    cpu->gpr[R_RBX] = cpu->gpr[R_RBP] = cpu->gpr[R_RDI] = 0;
+    enter_done(cpu);
+}
+
+/* What firmware does at last: all memory is cached (SDM volume 3, 12.11.2.1). */
+void x86_set_memory_cached(X86Cpu *cpu)
+{
+    cpu->mtrr_def = 1 << 11 | 6;
 }

@@ -13,13 +13,14 @@
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
+#include "rhea/hw/virtio-mmio.h"
 
 #include <glib/gstdio.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- a place for any device: an ISA and a PCI bus on an empty board ---- */
+/* ---- a place for any device: an ISA and a PCI bus, a virtio transport on an empty board ---- */
 
 typedef struct TestBridge {
     Device dev;
@@ -47,6 +48,7 @@ static const DeviceType bridge_type = {
 typedef struct Place {
     TestMachine *tm;
     TestBridge *bridge;
+    Device *transport; /* virtio */
     Device *dev;
     Chardev *chardev; /* what a serial line is plugged into */
     const BoardType *on_board; /* the device is this board's own; NULL: made for the test */
@@ -68,9 +70,10 @@ static Bus *bus_for(Place *p, const DeviceType *type)
     if (!t) {
         return NULL;
     }
-    return t->bus_type == &isa_bus_type   ? p->bridge->isa->bus
-           : t->bus_type == &pci_bus_type ? p->bridge->pci->bus
-                                          : NULL;
+    return t->bus_type == &isa_bus_type           ? p->bridge->isa->bus
+           : t->bus_type == &pci_bus_type         ? p->bridge->pci->bus
+           : t->bus_type == &virtio_mmio_bus_type ? virtio_mmio_bus(p->transport)
+                                                  : NULL;
 }
 
 /* What must be there first, by name. */
@@ -103,6 +106,7 @@ static void place_open(Place *p, const BoardType *on_board)
     for (unsigned i = 0; i < ISA_IRQS; i++) {
         irq_connect(&p->bridge->isa->irq_in[i], &tm_irq_sink, p->tm, i);
     }
+    p->transport = device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, &error_abort_slot, NULL);
 }
 
 static Device *find_type(Device *dev, const DeviceType *type)
@@ -239,6 +243,9 @@ static void storm_open(Storm *s, Place *p, GRand *rand)
         for (guint k = 0; k < d->children->len; k++) {
             g_ptr_array_add(all, d->children->pdata[k]);
         }
+    }
+    if (p->dev->bus && p->dev->bus->type == &virtio_mmio_bus_type) { /* its registers are the transport's */
+        storm_add(s, device_region(p->dev->bus->owner, 0));
     }
     storm_add_mapped(s, &p->tm->m->as_mem);
     storm_add_mapped(s, &p->tm->m->as_io);

@@ -95,7 +95,22 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -cpu qemu64,+nosuch                 => *unknown feature or property 'nosuch'*
 -M foo                              => -M foo: unknown machine type 'foo' | -machine help lists the types
 -M none1                            => -M none1: unknown machine type 'none1' | did you mean 'none'?
--M microvm                          => -M microvm: machine type 'microvm' is not supported yet: it comes with virtio | use -machine pc
+-M microvm,pcie=on                  => -machine pcie=on: this board has no PCI | leave pcie out; virtio devices end in -device
+-M microvm,ioapic2=on               => -machine ioapic2=on: there is one I/O APIC, with eight inputs for virtio devices | leave ioapic2 out
+-M microvm,usb=on                   => -machine usb=on: there is no USB controller | leave usb out or set usb=off
+-M microvm,smm=on                   => -machine smm=on: nothing on this board asserts SMI# | leave smm out or set smm=off
+-M microvm,pic=off,acpi=off         => -machine pic=off: guests without ACPI need the 8259s for the timer | use acpi=on, or leave pic out
+-M microvm,hpet=on                  => -machine: machine type 'microvm' has no property 'hpet'*
+-M microvm -boot menu=on            => -boot: machine type 'microvm' starts a kernel, there is nothing to choose from | leave it out, or use -machine pc
+-M microvm -smbios type=0           => -smbios: machine type 'microvm' has no SMBIOS tables | leave it out, or use -machine pc
+-M microvm,acpi=off -object memory-backend-ram,id=a,size=64M -numa node,memdev=a => -numa: the guest is told of NUMA nodes by ACPI, and acpi=off is given | use acpi=on
+-M microvm -kernel /etc/hostname    => -kernel file '/etc/hostname' is not a kernel: no Linux boot header, no Multiboot header, not ELF*
+-M microvm,x-option-roms=off -bios bios-microvm.bin -kernel /etc/hostname => -machine x-option-roms=off: with -bios the kernel is loaded by an option ROM | *
+-M microvm -serial null -serial null => 2 serial ports asked for; the board has a place for one | use fewer -serial options, or -device isa-serial
+-M microvm -device virtio-blk-pci,drive=x => -device virtio-blk-pci,drive=x: *board 'microvm' has no PCI bus for device 'virtio-blk-pci'*
+-M microvm -hda /etc/hostname       => *'ide-hd'*
+-M microvm -append x                => -append goes with -kernel only
+-M pc -device virtio-blk-device     => -device virtio-blk-device: *board 'pc-0.1' has no virtio-mmio-bus bus for device 'virtio-blk-device'*
 -M pc,foo=1                         => -machine: machine type 'pc-0.1' has no property 'foo'
 -M pc,hpte=on                       => -machine: machine type 'pc-0.1' has no property 'hpte' | did you mean 'hpet'?
 -M pc,hpet=maybe                    => -machine: *hpet*maybe*

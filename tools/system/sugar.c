@@ -152,7 +152,7 @@ static bool board_unknown(const char *name, Error **errp)
     }
     g_ptr_array_add(names, NULL);
     static const struct { const char *name, *reason; } later[] = {
-        { "q35", "the Q35 chipset comes later" }, { "microvm", "it comes with virtio" },
+        { "q35", "the Q35 chipset comes later" },
         { "isapc", "a PC without PCI comes later" }, { NULL } };
     for (size_t i = 0; later[i].name; i++) {
         if (g_str_has_prefix(name, later[i].name) || g_str_has_prefix(name, "pc-q35")) {

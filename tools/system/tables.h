@@ -14,6 +14,6 @@
 #else
 #define ACCELERATORS &accel_tcg_ops,
 #endif
-#define BOARDS &pc_board, &q35_board,
+#define BOARDS &microvm_board, &pc_board, &q35_board,
 
 #endif

@@ -44,7 +44,8 @@ void aml_field(Aml *a, const char *region, uint8_t flags);
 void aml_field_unit(Aml *a, const char *name, unsigned bits); /* NULL: a gap */
 void aml_create_dword_field(Aml *a, unsigned local, unsigned byte_index, const char *name);
 enum { AML_LOCAL0 = 0x60, AML_ARG0 = 0x68, AML_STORE = 0x70, AML_AND = 0x7b, AML_OR = 0x7d, AML_NIL = 0x00 };
-enum { AML_SPACE_PCI_CONFIG = 2, AML_FIELD_BYTE = 1 };
+void aml_notify(Aml *a, const char *path, uint64_t value);
+enum { AML_SPACE_MEMORY = 0, AML_SPACE_PCI_CONFIG = 2, AML_FIELD_BYTE = 1, AML_FIELD_DWORD = 3 };
 
 /* Resource templates (6.4): between aml_resources() and aml_resources_end(). */
 void aml_resources(Aml *a);
@@ -54,6 +55,7 @@ void aml_res_irq(Aml *a, unsigned irq);
 void aml_res_dma(Aml *a, unsigned channel);
 void aml_res_memory32(Aml *a, uint32_t at, uint32_t len, bool writable);
 void aml_res_interrupts(Aml *a, const uint32_t *irqs, unsigned n); /* level, active high, shared */
+void aml_res_interrupt(Aml *a, uint32_t gsi, bool edge);           /* active high, exclusive */
 typedef enum { AML_RANGE_MEMORY, AML_RANGE_IO, AML_RANGE_BUS } AmlRange;
 void aml_res_window(Aml *a, AmlRange kind, uint64_t first, uint64_t last); /* 16, 32 or 64 bits as needed */
 
@@ -78,5 +80,7 @@ void acpi_link(AcpiBuilder *b, guint at, unsigned bytes, guint target);
 void acpi_put_gas(GByteArray *out, uint8_t space, uint8_t bits, uint8_t access, uint64_t addr);
 guint acpi_put_facs(AcpiBuilder *b);   /* first of all: it wants the strictest alignment */
 void acpi_finish(AcpiBuilder *b);      /* RSDT, XSDT, RSDP */
+/* Does what firmware would by the linker script: the tables lie at this address, the RSDP is the guest's to find. */
+void acpi_link_at(AcpiBuilder *b, uint64_t tables_at);
 
 #endif

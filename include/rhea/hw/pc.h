@@ -8,5 +8,6 @@
 
 extern const BoardType pc_board;  /* "pc-0.1", alias "pc": i440FX and PIIX */
 extern const BoardType q35_board; /* "pc-q35-0.1", alias "q35": Q35 and ICH9, PCI Express */
+extern const BoardType microvm_board; /* "microvm": virtio in memory, no PCI */
 
 #endif

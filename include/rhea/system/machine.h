@@ -20,6 +20,7 @@ typedef struct BoardType {
     uint8_t ide_buses, ide_units; /* places for if=ide drives: buses, and drives on each; 0: two of both */
     bool numa;         /* the guest is told of Machine.numa; without it none is accepted */
     const TargetOps *target;
+    const char *cpu_features; /* on in every CPU model unless -cpu says otherwise, where the accelerator has them; or NULL */
     unsigned max_cpus;
     uint64_t default_ram, min_ram, max_ram;
     size_t state_size;       /* Machine.board_state, zeroed, props filled in */

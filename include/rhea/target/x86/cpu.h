@@ -348,6 +348,13 @@ void x86_set_a20(X86Cpu *cpu, bool enabled);
 void x86_cpu_reset(X86Cpu *cpu, ResetKind kind);
 /* For direct kernel boots: flat 32-bit protected mode at eip, as PVH and Multiboot ask. */
 void x86_enter_flat32(X86Cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t eax);
+/* At a Linux kernel's 32-bit entry, or with page tables at its 64-bit entry. The GDT holds flat code at 10h, data at 18h. */
+typedef struct X86LinuxEntry {
+    uint64_t entry, boot_params, gdt, cr3; /* cr3: 0 is the 32-bit entry */
+    uint16_t gdt_limit;
+} X86LinuxEntry;
+void x86_enter_linux(X86Cpu *cpu, const X86LinuxEntry *e);
+void x86_set_memory_cached(X86Cpu *cpu); /* memory type write-back everywhere, for boots without firmware */
 /* TSC as the guest sees it now. */
 uint64_t x86_read_tsc(X86Cpu *cpu);
 int64_t x86_tsc_to_ns(X86Cpu *cpu, uint64_t tsc); /* virtual time at which the guest's TSC reaches tsc */
