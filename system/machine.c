@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 static const DeviceType container_type = {
     .name = "container", .desc = "node of the device tree", .size = sizeof(Device), .internal = true
@@ -117,6 +118,28 @@ bool machine_init_ram(Machine *m, const char *name, Error **errp)
     }
     region_init_ram(&m->ram_region, NULL, name, m->ram);
     return true;
+}
+
+static void advise_block(const RamBlock *ram, bool merge, bool dump)
+{
+    if (!dump && !ram->dump_given) {
+        madvise(ram->host, ram->size, MADV_DONTDUMP);
+    }
+    if (merge && !ram->merge_given) {
+        madvise(ram->host, ram->size, MADV_MERGEABLE); /* a host without KSM refuses: nothing is lost */
+    }
+}
+
+void machine_advise_ram(Machine *m, bool merge, bool dump)
+{
+    if (!m->numa) {
+        advise_block(m->ram, merge, dump);
+    }
+    for (unsigned i = 0; m->numa && i < m->numa->n; i++) {
+        if (m->numa->node[i].ram) {
+            advise_block(m->numa->node[i].ram, merge, dump);
+        }
+    }
 }
 
 static bool check_options(Machine *m, Error **errp)

@@ -18,7 +18,6 @@
 #include "rhea/hw/timer.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/target/x86/cpu.h"
-#include <sys/mman.h>
 
 enum { MICROVM_MAX_CPUS = 255, SERIAL_PORT = 0x3f8, SERIAL_IRQ = 4 };
 enum { SOURCE_GED = ISA_SOURCE_BOARD, SOURCE_VIRTIO };
@@ -68,29 +67,12 @@ static bool check_props(const MicrovmBoard *s, const Machine *m, Error **errp)
 
 /* ---- memory ---- */
 
-static void advise(const MicrovmBoard *s, RamBlock *ram)
-{
-    if (!s->dump_guest_core && !ram->dump_given) {
-        madvise(ram->host, ram->size, MADV_DONTDUMP);
-    }
-    if (s->mem_merge && !ram->merge_given) {
-        madvise(ram->host, ram->size, MADV_MERGEABLE); /* a host without KSM refuses: nothing is lost */
-    }
-}
-
 static bool map_ram(Machine *m, MicrovmBoard *s, Error **errp)
 {
     if (!pc_layout(m->ram_size, 0, &pc_layout_limits, &s->layout, errp) || !machine_init_ram(m, "microvm.ram", errp)) {
         return false;
     }
-    if (!m->numa) {
-        advise(s, m->ram);
-    }
-    for (unsigned i = 0; m->numa && i < m->numa->n; i++) {
-        if (m->numa->node[i].ram) {
-            advise(s, m->numa->node[i].ram);
-        }
-    }
+    machine_advise_ram(m, s->mem_merge, s->dump_guest_core);
     region_init_alias(&s->ram_low, NULL, "ram-below-4g", &m->ram_region, 0, s->layout.below_4g);
     region_map(&m->sysmem, 0, &s->ram_low, 0);
     if (s->layout.above_4g) {
@@ -118,7 +100,7 @@ static bool bridge_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     return true;
 }
 
-const DeviceType microvm_bridge_type = {
+static const DeviceType microvm_bridge_type = {
     .name = "isabus-bridge",
     .desc = "ISA bus of a board without PCI",
     .size = sizeof(MicrovmBridge),

@@ -16,7 +16,6 @@
 #include "rhea/hw/isadma.h"
 #include "rhea/hw/pcmisc.h"
 #include "rhea/target/x86/cpu.h"
-#include <sys/mman.h>
 
 enum { PC_MAX_SERIAL = 4 };
 
@@ -50,17 +49,6 @@ static bool pc_check_props(const PcBoard *s, Error **errp)
 
 /* ---- devices ---- */
 
-/* A memory backend's own options count more. */
-static void pc_advise_ram(const PcBoard *s, RamBlock *ram)
-{
-    if (!s->dump_guest_core && !ram->dump_given) {
-        madvise(ram->host, ram->size, MADV_DONTDUMP);
-    }
-    if (s->mem_merge && !ram->merge_given) {
-        madvise(ram->host, ram->size, MADV_MERGEABLE); /* a host without KSM refuses: nothing is lost */
-    }
-}
-
 /* The windows below 1 MiB (PAM, SMRAM) are pieces of one block. */
 static bool pc_check_numa(const Machine *m, Error **errp)
 {
@@ -74,18 +62,6 @@ static bool pc_check_numa(const Machine *m, Error **errp)
     return true;
 }
 
-static void pc_advise_all(const Machine *m, const PcBoard *s)
-{
-    if (!m->numa) {
-        pc_advise_ram(s, m->ram);
-    }
-    for (unsigned i = 0; m->numa && i < m->numa->n; i++) {
-        if (m->numa->node[i].ram) {
-            pc_advise_ram(s, m->numa->node[i].ram);
-        }
-    }
-}
-
 static bool pc_map_ram(Machine *m, PcBoard *s, const PcLayoutLimits *limits, Error **errp)
 {
     if (!pc_layout(m->ram_size, s->max_ram_below_4g, limits, &s->layout, errp)) {
@@ -94,7 +70,7 @@ static bool pc_map_ram(Machine *m, PcBoard *s, const PcLayoutLimits *limits, Err
     if (!pc_check_numa(m, errp) || !machine_init_ram(m, "pc.ram", errp)) {
         return false;
     }
-    pc_advise_all(m, s);
+    machine_advise_ram(m, s->mem_merge, s->dump_guest_core);
     region_init_alias(&s->ram_low, NULL, "ram-below-4g", &m->ram_region, 0, s->layout.below_4g);
     region_map(&m->sysmem, 0, &s->ram_low, 0);
     if (s->layout.above_4g) {

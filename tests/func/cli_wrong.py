@@ -114,6 +114,12 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -M pc,foo=1                         => -machine: machine type 'pc-0.1' has no property 'foo'
 -M pc,hpte=on                       => -machine: machine type 'pc-0.1' has no property 'hpte' | did you mean 'hpet'?
 -M pc,hpet=maybe                    => -machine: *hpet*maybe*
+-M none -kernel /etc/hostname       => -kernel: machine type 'none' has nothing that could use it | leave it out, or use -machine pc
+-M none -bios bios.bin              => -bios: machine type 'none' has nothing that could use it | leave it out, or use -machine pc
+-M none -smbios type=0              => -smbios: machine type 'none' has nothing that could use it | leave it out, or use -machine pc
+-M none -boot menu=on               => -boot: machine type 'none' has nothing that could use it | leave it out, or use -machine pc
+-M none,usb=on                      => -machine usb=on: machine type 'none' has nothing that could use it | leave it out, or use -machine pc
+-M none -smp 2                      => machine 'none' takes at most 1 CPUs, 2 are asked for
 -M none -no-hpet                    => -machine: machine type 'none' has no property 'hpet'
 -M none -cpu max                    => machine 'none' has no CPU, so -cpu max has no meaning
 -accel foo                          => -accel foo: unknown accelerator 'foo' | -accel help lists them

@@ -157,6 +157,8 @@ void machine_event(Machine *m, const char *name, Json *data); /* any thread; tak
 /* For BoardType.init: fills in Machine.ram and ram_region (not mapped yet), ram_size bytes of them, from what the
  * options gave or from new memory. */
 bool machine_init_ram(Machine *m, const char *name, Error **errp);
+/* Then, what -machine mem-merge= and dump-guest-core= say of it; a memory backend's own options count more. */
+void machine_advise_ram(Machine *m, bool merge, bool dump);
 
 /* Called on the main loop with the platform domain held when the power button is pressed. */
 void machine_on_powerdown(Machine *m, void (*fn)(void *opaque), void *opaque);
