@@ -69,7 +69,8 @@ static bool check_props(const MicrovmBoard *s, const Machine *m, Error **errp)
 
 static bool map_ram(Machine *m, MicrovmBoard *s, Error **errp)
 {
-    if (!pc_layout(m->ram_size, 0, &pc_layout_limits, &s->layout, errp) || !machine_init_ram(m, "microvm.ram", errp)) {
+    if (!pc_layout(m->ram_size, 0, &pc_layout_limits, &s->layout, errp) ||
+        !machine_init_ram(m, "microvm.ram", errp)) {
         return false;
     }
     machine_advise_ram(m, s->mem_merge, s->dump_guest_core);
