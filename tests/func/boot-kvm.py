@@ -139,9 +139,9 @@ def make(*command):
 
 def kvm_isolinux():
     """ISOLINUX, as a hybrid image on an IDE disk, reaches its prompt. On the way is a 32-bit IRET, at which emulating KVMs give up."""
-    parts = ["/usr/lib/ISOLINUX/isolinux.bin", "/usr/lib/ISOLINUX/isohdpfx.bin", "/usr/lib/syslinux/modules/bios/ldlinux.c32"]
-    if not all(os.path.exists(p) for p in parts):
-        raise rt.Skip("no ISOLINUX (packages isolinux, syslinux-common)")
+    parts = [rt.asset(guest_assets.from_package, package, path) for package, path in (
+        ("isolinux", "usr/lib/ISOLINUX/isolinux.bin"), ("isolinux", "usr/lib/ISOLINUX/isohdpfx.bin"),
+        ("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32"))]
     with tempfile.TemporaryDirectory(prefix="rhea-iso-") as d:
         tree, image = os.path.join(d, "tree", "isolinux"), os.path.join(d, "image")
         os.makedirs(tree)
@@ -190,9 +190,7 @@ def kvm_gnumach():
 
 def kvm_firmware():
     """OVMF gets through its first phase: FWAIT, FLDCW and LDMXCSR come before anything else there."""
-    path = "/usr/share/ovmf/OVMF.fd"
-    if not os.path.exists(path):
-        raise rt.Skip("no OVMF (package ovmf)")
+    path = rt.asset(guest_assets.from_package, "ovmf", "usr/share/ovmf/OVMF.fd")
     with KvmVm("-m", "256M", "-bios", path, "-debugcon", "null", "-serial", "stdio", timeout=200) as vm:
         if not emulated():
             vm.expect("Shell>|UEFI")

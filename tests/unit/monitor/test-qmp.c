@@ -553,8 +553,8 @@ static const char *const seeds[] = {
     "{'execute': 'human-monitor-command', 'arguments': {'command-line': 'info status', 'cpu-index': 0}}",
     "{'execute': 'qom-list', 'arguments': {'path': '/machine/unattached/device[0]'}}",
     "{'execute': 'qom-get', 'arguments': {'path': '/machine', 'property': 'type'}}",
-    "{'execute': 'device_add', 'arguments': {'driver': 'isa-serial', 'id': 'x', 'index': "
-    "99999999999999999999}}",
+    ("{'execute': 'device_add', 'arguments': {'driver': 'isa-serial', 'id': 'x', 'index': "
+     "99999999999999999999}}"),
     "{'execute': 'qom-list-types', 'arguments': {'implements': 'device', 'abstract': true}}",
     "{'execute': 'chardev-remove', 'arguments': {'id': 'mon'}}",
     "{'execute': 'set-action', 'arguments': {'reboot': 'reset', 'panic': 'none'}}",
