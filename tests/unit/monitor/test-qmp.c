@@ -573,7 +573,12 @@ static void mutate(GRand *r, GByteArray *b)
         switch (g_rand_int_range(r, 0, 4)) {
         case 0: b->data[at] = byte; break;
         case 1: g_byte_array_remove_range(b, at, len); break;
-        case 2: g_byte_array_append(b, b->data + at, len); break;
+        case 2: {
+            uint8_t again[16];
+            memcpy(again, b->data + at, len); /* appending may move it */
+            g_byte_array_append(b, again, len);
+            break;
+        }
         default:
             g_byte_array_append(b, &byte, 1);
             memmove(b->data + at + 1, b->data + at, b->len - 1 - at);
