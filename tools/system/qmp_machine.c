@@ -199,7 +199,7 @@ static void drop_repeats(GArray *a)
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
     for (guint i = 0; i < a->len; i++) {
         CommandLineParameterInfo *p = &g_array_index(a, CommandLineParameterInfo, i);
-        if (g_hash_table_contains(seen, p->name)) { /* adding it would put this name, which goes, into the set */
+        if (g_hash_table_contains(seen, p->name)) { /* g_hash_table_add() would keep this name, which goes */
             type_clear(&command_line_parameter_info_type, p);
             g_array_remove_index(a, i--);
         } else {
