@@ -14,13 +14,14 @@
  * telling a level twice is harmless.
  */
 #include "ich9.h"
+#include "pirq.h"
 #include "pm1.h"
 #include <pthread.h>
 #include <string.h>
 
 enum { /* configuration */
     CFG_PMBASE = 0x40, CFG_ACPI_CNTL = 0x44, CFG_PIRQA = 0x60, CFG_PIRQE = 0x68, CFG_GEN_PMCON_1 = 0xa0,
-    CFG_RCBA = 0xf0, ACPI_CNTL_ENABLE = 0x80, PIRQ_DISABLE = 0x80, PMCON_SMI_LOCK = 0x10,
+    CFG_RCBA = 0xf0, ACPI_CNTL_ENABLE = 0x80, PMCON_SMI_LOCK = 0x10,
 };
 enum { /* PM I/O */
     PM_SMI_EN = 0x30, PM_SMI_STS = 0x34, SMI_EN_GLOBAL = 1 << 0, SMI_EN_APMC = 1 << 5,
@@ -29,7 +30,7 @@ enum { /* PM I/O */
 enum { /* chipset configuration space, from RCBA + CC_FIRST: what software reads to route interrupts */
     RCBA_SIZE = 0x4000, CC_FIRST = 0x3100, CC_SIZE = 0x400, CC_D31IR = 0x40, CC_HPTC = 0x304,
 };
-enum { PIRQS = 8, VALID_IRQS = 0xdef8, SLOTS = 32, FIRST_ROUTED_SLOT = 25 };
+enum { PIRQS = 8, SLOTS = 32, FIRST_ROUTED_SLOT = 25 };
 
 typedef struct Ich9Lpc {
     Device dev;
@@ -43,7 +44,7 @@ typedef struct Ich9Lpc {
     uint8_t apm_command, apm_status;
     uint8_t cc[CC_SIZE];
     pthread_mutex_t lock;             /* guards what follows */
-    uint64_t intx[16];                /* four words for each pin: one bit per function */
+    uint64_t intx[4 * PIRQ_PIN_WORDS]; /* of each pin */
     uint8_t route[PIRQS];             /* derived: copy of the routing registers */
     uint8_t ir[SLOTS][4];             /* derived: which PIRQ each pin of a slot goes to */
 } Ich9Lpc;
@@ -64,29 +65,20 @@ static unsigned lpc_pirqs_locked(const Ich9Lpc *s)
     return pirqs;
 }
 
-/* Recomputes all outputs; an ISA line is the OR of what is steered to it. */
 static void lpc_update_locked(Ich9Lpc *s)
 {
-    unsigned lines = 0, pirqs = lpc_pirqs_locked(s);
+    unsigned pirqs = lpc_pirqs_locked(s);
     for (unsigned p = 0; p < PIRQS; p++) {
         irq_set(&s->gsi[p], pirqs >> p & 1);
-        if (!(s->route[p] & PIRQ_DISABLE) && (pirqs >> p & 1)) {
-            lines |= 1u << (s->route[p] & 0xf);
-        }
     }
-    for (unsigned irq = 0; irq < ISA_IRQS; irq++) {
-        if (VALID_IRQS >> irq & 1) { /* 0, 1, 2, 8 and 13 are reserved values */
-            irq_set(&s->out[irq], lines >> irq & 1);
-        }
-    }
+    pirq_steer(s->out, s->route, PIRQS, pirqs);
 }
 
 static void lpc_set_intx(void *host, unsigned devfn, unsigned pin, bool level)
 {
     Ich9Lpc *s = host;
     pthread_mutex_lock(&s->lock);
-    uint64_t *w = &s->intx[4 * pin + devfn / 64], bit = UINT64_C(1) << (devfn & 63);
-    *w = level ? *w | bit : *w & ~bit;
+    pirq_set_pin(&s->intx[PIRQ_PIN_WORDS * pin], devfn, level);
     lpc_update_locked(s);
     pthread_mutex_unlock(&s->lock);
 }
@@ -333,11 +325,10 @@ static void lpc_cleanup(void *opaque)
 
 static void lpc_connect(Ich9Lpc *s)
 {
+    pirq_connect(s->out, s->isa);
     for (unsigned k = 0; k < ISA_GSIS; k++) {
         IrqOr *gate = k < ISA_IRQS ? &s->isa->irq_or[k] : &s->isa->gsi_or[k - ISA_IRQS];
-        if (k < ISA_IRQS && (VALID_IRQS >> k & 1)) {
-            irq_connect(&s->out[k], &irq_or_sink, gate, PC_IRQ_SOURCE_PIRQ);
-        } else if (k >= ISA_IRQS) {
+        if (k >= ISA_IRQS) {
             irq_connect(&s->gsi[k - ISA_IRQS], &irq_or_sink, gate, PC_IRQ_SOURCE_PIRQ);
         }
         irq_connect(&s->sci[k], &irq_or_sink, gate, PC_IRQ_SOURCE_SCI);

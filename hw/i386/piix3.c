@@ -8,41 +8,34 @@
  * Threads: registers in the function's domain; the pins come from any function's domain and are kept
  *         under a leaf lock, so that telling a level twice is harmless.
  */
-#include "pc_internal.h"
+#include "pirq.h"
 #include <pthread.h>
 #include <string.h>
 
-enum { REG_PIRQ = 0x60, PIRQ_DISABLE = 0x80, PIRQS = 4, VALID_IRQS = 0xdef8 };
+enum { REG_PIRQ = 0x60, PIRQS = 4 };
 
 typedef struct Piix3 {
     Device dev;
     IsaBus *isa;                /* wiring */
     IrqLine out[ISA_IRQS];
     pthread_mutex_t lock;       /* guards what follows */
-    uint64_t intx[PIRQS * 4];   /* guest-visible state: one bit per function, 256 per PIRQ */
+    uint64_t intx[PIRQS * PIRQ_PIN_WORDS]; /* guest-visible state, of each PIRQ */
     uint8_t route[PIRQS];       /* derived: copy of PIRQRC */
 } Piix3;
 
 static bool piix3_pirq_level(const Piix3 *s, unsigned pirq)
 {
-    const uint64_t *w = &s->intx[4 * pirq];
+    const uint64_t *w = &s->intx[PIRQ_PIN_WORDS * pirq];
     return w[0] | w[1] | w[2] | w[3];
 }
 
-/* Recomputes all outputs; a routed interrupt is the OR of what is steered to it (2.2.9). */
 static void piix3_update_locked(Piix3 *s)
 {
-    unsigned lines = 0;
+    unsigned pirqs = 0;
     for (unsigned p = 0; p < PIRQS; p++) {
-        if (!(s->route[p] & PIRQ_DISABLE) && piix3_pirq_level(s, p)) {
-            lines |= 1u << (s->route[p] & 0xf);
-        }
+        pirqs |= (unsigned)piix3_pirq_level(s, p) << p;
     }
-    for (unsigned irq = 0; irq < ISA_IRQS; irq++) {
-        if (VALID_IRQS >> irq & 1) { /* 0, 1, 2, 8 and 13 are reserved values */
-            irq_set(&s->out[irq], lines >> irq & 1);
-        }
-    }
+    pirq_steer(s->out, s->route, PIRQS, pirqs);
 }
 
 /* INTA of slot 1 is PIRQA, of slot 2 PIRQB, ...: the rotation firmware and the _PRT assume. */
@@ -51,8 +44,7 @@ static void piix3_set_intx(void *host, unsigned devfn, unsigned pin, bool level)
     Piix3 *s = host;
     unsigned pirq = (pin + (devfn >> 3) + 3) & 3;
     pthread_mutex_lock(&s->lock);
-    uint64_t *w = &s->intx[4 * pirq + devfn / 64], bit = UINT64_C(1) << (devfn & 63);
-    *w = level ? *w | bit : *w & ~bit;
+    pirq_set_pin(&s->intx[PIRQ_PIN_WORDS * pirq], devfn, level);
     piix3_update_locked(s);
     pthread_mutex_unlock(&s->lock);
 }
@@ -99,11 +91,7 @@ static bool piix3_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     pthread_mutex_init(&s->lock, NULL);
     device_add_cleanup(dev, piix3_clear_lock, s);
     s->isa = isa_bus_new(dev, "isa.0");
-    for (unsigned irq = 0; irq < ISA_IRQS; irq++) {
-        if (VALID_IRQS >> irq & 1) {
-            irq_connect(&s->out[irq], &irq_or_sink, &s->isa->irq_or[irq], PC_IRQ_SOURCE_PIRQ);
-        }
-    }
+    pirq_connect(s->out, s->isa);
     bus->host_ops = &host_ops;
     bus->host = s;
     for (unsigned i = 0; i < G_N_ELEMENTS(piix3_regs); i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-pci.c - PCI configuration, BARs, interrupt pins; PAM, SMRAM, PM of the chipset.
+ * tests/device/test-pci.c - PCI configuration, BARs, interrupt pins; PAM, SMRAM, PM of the chipset:
+ * hw/pci/pci.c, pci-config.c, pci-print.c, hw/i386/i440fx.c, shadow.c, piix3.c, pirq.c, piix4pm.c, pm1.c.
  */
 #include "hw/i386/shadow.h"
 #include "pctest.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-q35.c - the q35 board's chips by their data sheets: hw/i386/q35-mch.c, ich9-lpc.c,
- * ich9-smbus.c, shadow.c (TSEG), config-ports.c, and the layout of memory in pc-q35.c.
+ * ich9-smbus.c, pm1.c, pirq.c, shadow.c (TSEG), config-ports.c, and the layout of memory in pc-q35.c.
  * Threads: main.
  */
 #include "hw/i386/ich9.h"
