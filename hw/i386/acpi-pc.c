@@ -198,11 +198,13 @@ static void dsdt_routing(Aml *a)
     aml_end(a);
 }
 
-static void dsdt_pci_root(Aml *a, const PcAcpi *p)
+void pc_acpi_pci_root_begin(Aml *a, const char *hid, const char *cid)
 {
-    static const char *const regs[] = { "PRQA", "PRQB", "PRQC", "PRQD" };
     aml_device(a, "PCI0");
-    aml_name_eisaid(a, "_HID", "PNP0A03");
+    aml_name_eisaid(a, "_HID", hid);
+    if (cid) {
+        aml_name_eisaid(a, "_CID", cid);
+    }
     aml_name_int(a, "_UID", 0);
     aml_name_int(a, "_BBN", 0);
     aml_name(a, "_CRS");
@@ -212,6 +214,12 @@ static void dsdt_pci_root(Aml *a, const PcAcpi *p)
     aml_res_window(a, AML_RANGE_IO, 0x0000, 0x0cf7);
     aml_res_window(a, AML_RANGE_IO, 0x0d00, 0xffff);
     aml_res_window(a, AML_RANGE_MEMORY, 0xa0000, 0xbffff);
+}
+
+static void dsdt_pci_root(Aml *a, const PcAcpi *p)
+{
+    static const char *const regs[] = { "PRQA", "PRQB", "PRQC", "PRQD" };
+    pc_acpi_pci_root_begin(a, "PNP0A03", NULL);
     aml_res_window(a, AML_RANGE_MEMORY, p->layout.below_4g, IOAPIC_ADDR - 1);
     aml_resources_end(a);
     dsdt_routing(a);

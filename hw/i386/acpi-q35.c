@@ -127,7 +127,6 @@ static void q35_windows(Aml *a, const PcAcpi *p)
 {
     uint64_t ecam_end = p->ecam + ECAM_SPAN;
     bool below = p->layout.below_4g < p->ecam;
-    aml_res_window(a, AML_RANGE_MEMORY, 0xa0000, 0xbffff);
     uint64_t first = below ? p->layout.below_4g : ecam_end, last = below ? p->ecam - 1 : ecam_end + 0xfffff;
     aml_res_window(a, AML_RANGE_MEMORY, first, last);
     aml_res_window(a, AML_RANGE_MEMORY, below ? ecam_end : last + 1, IOAPIC_ADDR - 1);
@@ -135,17 +134,7 @@ static void q35_windows(Aml *a, const PcAcpi *p)
 
 static void q35_pci_root(Aml *a, const PcAcpi *p)
 {
-    aml_device(a, "PCI0");
-    aml_name_eisaid(a, "_HID", "PNP0A08");
-    aml_name_eisaid(a, "_CID", "PNP0A03");
-    aml_name_int(a, "_UID", 0);
-    aml_name_int(a, "_BBN", 0);
-    aml_name(a, "_CRS");
-    aml_resources(a);
-    aml_res_window(a, AML_RANGE_BUS, 0, 255);
-    aml_res_io(a, 0xcf8, 8);
-    aml_res_window(a, AML_RANGE_IO, 0x0000, 0x0cf7);
-    aml_res_window(a, AML_RANGE_IO, 0x0d00, 0xffff);
+    pc_acpi_pci_root_begin(a, "PNP0A08", "PNP0A03");
     q35_windows(a, p);
     aml_resources_end(a);
     q35_routing(a);
