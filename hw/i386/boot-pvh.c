@@ -11,7 +11,7 @@
 #include "boot.h"
 #include <inttypes.h>
 
-enum { START_MAGIC = 0x336ec578, START_SIZE = 56, MODLIST_SIZE = 32 };
+enum { START_MAGIC = 0x336ec578, START_SIZE = 56, N_MAP_AT = 48, MODLIST_SIZE = 32 };
 
 static void put64(GByteArray *out, uint64_t v)
 {
@@ -25,42 +25,56 @@ static void put32(GByteArray *out, uint32_t v)
     g_byte_array_append(out, (uint8_t *)&v, 4);
 }
 
-/* Start info, module list, memory map, command line, module: in this order from `base` on. */
-static GBytes *pvh_build_extra(const BootRequest *r, uint32_t base, GBytes *initrd, FlatBoot *fb)
+/* What the start info points at; the module list is right behind it. */
+typedef struct PvhInfo {
+    uint64_t text, rsdp; /* command line; 0: no ACPI tables are known */
+    uint64_t map;
+    unsigned n_map;
+    uint64_t module, module_size; /* size 0: there is none */
+} PvhInfo;
+
+static void pvh_put_info(GByteArray *out, uint64_t base, const PvhInfo *i)
 {
-    GByteArray *out = g_byte_array_new();
-    uint32_t modlist = base + START_SIZE, map = modlist + MODLIST_SIZE + 8,
-             text = map + FLAT_MAP_ENTRY * FLAT_MAP_MAX;
-    uint32_t module = (text + strlen(r->append) + 1 + 0xfff) & ~0xfffu;
     put32(out, START_MAGIC);
     put32(out, 1);
     put32(out, 0);
-    put32(out, initrd ? 1 : 0);
-    put64(out, initrd ? modlist : 0);
-    put64(out, text);
-    put64(out, 0);
-    put64(out, map);
-    put32(out, 0); /* number of map entries: the ROM fills it in */
+    put32(out, i->module_size ? 1 : 0);
+    put64(out, i->module_size ? base + START_SIZE : 0);
+    put64(out, i->text);
+    put64(out, i->rsdp);
+    put64(out, i->map);
+    put32(out, i->n_map);
     put32(out, 0);
-    put64(out, module);
-    put64(out, initrd ? g_bytes_get_size(initrd) : 0);
+    put64(out, i->module);
+    put64(out, i->module_size);
     put64(out, 0);
     put64(out, 0);
-    put64(out, 0);
+}
+
+static void pad_to(GByteArray *out, guint size)
+{
+    guint was = out->len;
+    g_byte_array_set_size(out, size);
+    memset(out->data + was, 0, size - was);
+}
+
+/* Start info, module list, memory map, command line, module: in this order from `base` on. The ROM fills in
+ * the map and the number of its entries. */
+static GBytes *pvh_build_extra(const BootRequest *r, uint32_t base, GBytes *initrd, FlatBoot *fb)
+{
+    GByteArray *out = g_byte_array_new();
+    uint32_t map = base + START_SIZE + MODLIST_SIZE, text = map + FLAT_MAP_ENTRY * FLAT_MAP_MAX;
+    PvhInfo i = { .text = text, .map = map, .module = (text + strlen(r->append) + 1 + 0xfff) & ~0xfffu };
+    const void *data = initrd ? g_bytes_get_data(initrd, &i.module_size) : NULL;
+    pvh_put_info(out, base, &i);
     fb->ebx = base;
     fb->map = map;
-    fb->map_len = base + 48;
-    guint was = out->len;
-    g_byte_array_set_size(out, text - base);
-    memset(out->data + was, 0, out->len - was);
+    fb->map_len = base + N_MAP_AT;
+    pad_to(out, text - base);
     g_byte_array_append(out, (const uint8_t *)r->append, strlen(r->append) + 1);
     if (initrd) {
-        gsize n;
-        const void *p = g_bytes_get_data(initrd, &n);
-        was = out->len;
-        g_byte_array_set_size(out, module - base);
-        memset(out->data + was, 0, out->len - was);
-        g_byte_array_append(out, p, n);
+        pad_to(out, i.module - base);
+        g_byte_array_append(out, data, i.module_size);
     }
     return g_byte_array_free_to_bytes(out);
 }
@@ -104,51 +118,60 @@ static bool pvh_check_initrd(const BootRequest *r, uint32_t base, uint64_t need,
     return false;
 }
 
+typedef struct PvhKernel {
+    LoaderElf elf;
+    uint32_t base;  /* behind it */
+    GBytes *initrd; /* NULL: none was given */
+    gsize initrd_size;
+} PvhKernel;
+
+static void pvh_clear(PvhKernel *k)
+{
+    g_clear_pointer(&k->elf.image, g_bytes_unref);
+    g_clear_pointer(&k->initrd, g_bytes_unref);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PvhKernel, pvh_clear)
+
+static bool pvh_read(const BootRequest *r, PvhKernel *k, Error **errp)
+{
+    if (!pvh_load_elf(r, &k->elf, &k->base, errp)) {
+        return false;
+    }
+    k->initrd = r->initrd ? loader_read_file("-initrd", r->initrd, UINT32_MAX, errp) : NULL;
+    k->initrd_size = k->initrd ? g_bytes_get_size(k->initrd) : 0;
+    return !r->initrd || k->initrd;
+}
+
 bool boot_pvh_load(BootRequest *r, Error **errp)
 {
-    LoaderElf elf = { 0 };
-    uint32_t base;
-    bool ok = pvh_load_elf(r, &elf, &base, errp);
-    g_autoptr(GBytes) image = elf.image;
-    g_autoptr(GBytes) initrd =
-        ok && r->initrd ? loader_read_file("-initrd", r->initrd, UINT32_MAX, errp) : NULL;
-    if (!ok || (r->initrd && !initrd)) {
+    g_auto(PvhKernel) k = { 0 };
+    if (!pvh_read(r, &k, errp) ||
+        !pvh_check_initrd(r, k.base, k.initrd_size + strlen(r->append) + 0x2000, errp)) {
         return false;
     }
-    uint64_t need = (initrd ? g_bytes_get_size(initrd) : 0) + strlen(r->append) + 0x2000;
-    if (!pvh_check_initrd(r, base, need, errp)) {
-        return false;
-    }
-    FlatBoot fb = { .entry = elf.pvh_entry,
+    FlatBoot fb = { .entry = k.elf.pvh_entry,
                     .kind = FLAT_PVH,
-                    .image = elf.low,
-                    .image_len = elf.high - elf.low,
-                    .extra = base };
-    g_autoptr(GBytes) extra = pvh_build_extra(r, base, initrd, &fb);
+                    .image = k.elf.low,
+                    .image_len = k.elf.high - k.elf.low,
+                    .extra = k.base };
+    g_autoptr(GBytes) extra = pvh_build_extra(r, k.base, k.initrd, &fb);
     fb.extra_len = g_bytes_get_size(extra);
-    return boot_flat_publish(r, &fb, image, extra, errp);
+    return boot_flat_publish(r, &fb, k.elf.image, extra, errp);
 }
 
 /* ---- without firmware ---- */
 
-static GBytes *pvh_direct_info(const DirectBoot *d, uint32_t module, uint64_t module_size)
+static GBytes *pvh_direct_info(const DirectBoot *d, const PvhKernel *k)
 {
     GByteArray *out = g_byte_array_new();
-    uint64_t modlist = DIRECT_INFO + START_SIZE, map = modlist + MODLIST_SIZE;
-    put32(out, START_MAGIC);
-    put32(out, 1);
-    put32(out, 0);
-    put32(out, module_size ? 1 : 0);
-    put64(out, module_size ? modlist : 0);
-    put64(out, DIRECT_CMDLINE);
-    put64(out, d->rsdp);
-    put64(out, map);
-    put32(out, d->n_map);
-    put32(out, 0);
-    put64(out, module);
-    put64(out, module_size);
-    put64(out, 0);
-    put64(out, 0);
+    PvhInfo info = { .text = DIRECT_CMDLINE,
+                     .rsdp = d->rsdp,
+                     .map = DIRECT_INFO + START_SIZE + MODLIST_SIZE,
+                     .n_map = d->n_map,
+                     .module = k->base,
+                     .module_size = k->initrd_size };
+    pvh_put_info(out, DIRECT_INFO, &info);
     for (unsigned i = 0; i < d->n_map; i++) {
         put64(out, d->map[i].addr);
         put64(out, d->map[i].len);
@@ -160,18 +183,12 @@ static GBytes *pvh_direct_info(const DirectBoot *d, uint32_t module, uint64_t mo
 
 bool boot_pvh_direct(BootRequest *r, DirectBoot *d, Error **errp)
 {
-    LoaderElf elf = { 0 };
-    uint32_t base;
-    bool ok = pvh_load_elf(r, &elf, &base, errp);
-    g_autoptr(GBytes) image = elf.image;
-    g_autoptr(GBytes) initrd =
-        ok && r->initrd ? loader_read_file("-initrd", r->initrd, UINT32_MAX, errp) : NULL;
-    if (!ok || (r->initrd && !initrd)) {
+    g_auto(PvhKernel) k = { 0 };
+    if (!pvh_read(r, &k, errp)) {
         return false;
     }
-    uint64_t size = initrd ? g_bytes_get_size(initrd) : 0;
-    if (elf.low < MIB) {
-        error_set(errp, "-kernel file '%s' begins at 0x%" PRIx64 ", below 1 MiB", r->kernel, elf.low);
+    if (k.elf.low < MIB) {
+        error_set(errp, "-kernel file '%s' begins at 0x%" PRIx64 ", below 1 MiB", r->kernel, k.elf.low);
         error_hint(errp, "use -machine pc");
         return false;
     }
@@ -179,16 +196,16 @@ bool boot_pvh_direct(BootRequest *r, DirectBoot *d, Error **errp)
         return error_set(errp, "-append text has %zu bytes; %d are possible", strlen(r->append),
                          DIRECT_CMDLINE_MAX - 1);
     }
-    if (!pvh_check_initrd(r, base, size, errp)) {
+    if (!pvh_check_initrd(r, k.base, k.initrd_size, errp)) {
         return false;
     }
-    g_autoptr(GBytes) info = pvh_direct_info(d, base, size);
+    g_autoptr(GBytes) info = pvh_direct_info(d, &k);
     d->kind = DIRECT_PVH;
-    d->entry = elf.pvh_entry;
+    d->entry = k.elf.pvh_entry;
     direct_boot_add(d, DIRECT_INFO, info, false);
-    direct_boot_add(d, elf.low, image, false);
-    if (initrd) {
-        direct_boot_add(d, base, initrd, true);
+    direct_boot_add(d, k.elf.low, k.elf.image, false);
+    if (k.initrd) {
+        direct_boot_add(d, k.base, k.initrd, true);
     }
     return true;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-firmware.c - what firmware is told: fw_cfg with its DMA, ACPI tables (checked by iasl),
- *   SMBIOS
- * (checked by dmidecode), -kernel files good and broken.
+ * SMBIOS (checked by dmidecode), -kernel files good and broken, a kernel entered without firmware.
+ * Covers hw/misc/fw_cfg.c, hw/acpi/aml.c, tables.c, hw/core/loader.c, hw/i386/acpi-pc.c, acpi-numa.c,
+ * smbios.c, e820.c, boot-rom.c, boot-linux.c, boot-multiboot.c, boot-pvh.c, boot-direct.c.
  */
 #include "pctest.h"
 #include "hw/i386/acpi-pc.h"
@@ -663,6 +664,10 @@ static void test_elf(void)
     g_assert_cmphex(le32(x), ==, 0x336ec578);
     g_assert_cmpstr((char *)x + (le32(x + 24) - base), ==, "hello");
     g_assert_cmpmem(x + (le32(x + (le32(x + 16) - base)) - base), 6, "module", 6);
+    g_assert_cmphex(le32(x + 40), ==, le32(s + 16)); /* where the ROM puts the map ... */
+    g_assert_cmphex(le32(x + 40) % 8, ==, 0);
+    g_assert_cmphex(le32(x + 40), >=, le32(x + 16) + 32);
+    g_assert_cmphex(le32(s + 20), ==, base + 48); /* ... and the number of its entries */
     pctest_free(t);
     /* the same file with a Multiboot header is a Multiboot kernel */
     boot_set32(f + 512, 0x1badb002);
@@ -692,6 +697,47 @@ static void test_elf(void)
     make_elf(f, sizeof(f));
     boot_set32(f + 52 + 20, 0x40000000);
     expect_refused(f, sizeof(f), 16, NULL, "memory");
+    unlink(initrd);
+}
+
+/* The same file entered without firmware: what is in memory after a reset. */
+static void test_pvh_direct(void)
+{
+    enum { ENTRIES = 3 };
+    uint8_t f[1024];
+    make_elf(f, sizeof(f));
+    f[256] = 0x77;
+    g_autofree char *kernel = temp_file(f, sizeof(f)), *initrd = temp_file("module", 6);
+    PcTest *t = pctest_new(16 * MIB, NULL);
+    for (unsigned module = 0; module < 2; module++) {
+        DirectBoot d = { .rsdp = 0xe0000, .n_map = ENTRIES, .map = { [2] = { MIB, 15 * MIB, E820_RAM } } };
+        BootRequest r = { .m = t->m, .layout = &t->layout, .kernel = kernel, .append = "hello",
+                          .initrd = module ? initrd : NULL };
+        direct_boot_init(&d);
+        g_assert_true(direct_boot_load(&d, &r, &error_abort_slot));
+        g_assert_true(d.kind == DIRECT_PVH);
+        g_assert_cmphex(d.entry, ==, 0x100020);
+        direct_boot_enter(&d, t->m);
+        g_assert_cmphex(pctest_read(t, MIB, 1), ==, 0x77);
+        g_assert_cmphex(pctest_read(t, DIRECT_INFO, 4), ==, 0x336ec578);
+        g_assert_cmpuint(pctest_read(t, DIRECT_INFO + 12, 4), ==, module);
+        uint64_t list = pctest_read(t, DIRECT_INFO + 16, 8), map = pctest_read(t, DIRECT_INFO + 40, 8);
+        g_assert_cmphex(pctest_read(t, pctest_read(t, DIRECT_INFO + 24, 8), 4), ==, 0x6c6c6568); /* "hell" */
+        g_assert_cmphex(pctest_read(t, DIRECT_INFO + 32, 8), ==, 0xe0000);
+        g_assert_cmpuint(pctest_read(t, DIRECT_INFO + 48, 4), ==, ENTRIES);
+        g_assert_cmphex(pctest_read(t, map + 24 * 2, 8), ==, MIB);
+        g_assert_cmphex(pctest_read(t, map + 24 * 2 + 8, 8), ==, 15 * MIB);
+        g_assert_cmphex(pctest_read(t, map + 24 * 2 + 16, 4), ==, E820_RAM);
+        if (module) {
+            g_assert_cmphex(pctest_read(t, pctest_read(t, list, 8), 4), ==, 0x75646f6d); /* "modu" */
+            g_assert_cmpuint(pctest_read(t, list + 8, 8), ==, 6);
+        } else {
+            g_assert_cmphex(list, ==, 0);
+        }
+        direct_boot_fini(&d);
+    }
+    pctest_free(t);
+    unlink(kernel);
     unlink(initrd);
 }
 
@@ -744,6 +790,7 @@ int main(int argc, char **argv)
     g_test_add_func("/boot/linux", test_linux);
     g_test_add_func("/boot/not-kernels", test_not_kernels);
     g_test_add_func("/boot/elf", test_elf);
+    g_test_add_func("/boot/pvh-direct", test_pvh_direct);
     g_test_add_func("/boot/fuzz", test_fuzz);
     return g_test_run();
 }
