@@ -4,7 +4,7 @@
  * Models: the layout of PCs with a hole below 4 GiB for PCI; the fw_cfg file "etc/e820": packed entries of
  *         address, length, type (ACPI 6.3, 15.1: 1 usable, 2 reserved).
  * Does not model: holes below 1 MiB, which firmware adds by itself.
- * Threads: none.
+ * Threads: main loop, before the machine runs.
  */
 #include "pc_internal.h"
 #include "rhea/util/text.h"
@@ -26,6 +26,16 @@ bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, const PcLayoutLimits *l
     out->below_4g = MIN(ram_size, low);
     out->above_4g = ram_size - out->below_4g;
     return true;
+}
+
+void pc_map_layout(Machine *m, const PcLayout *l, MemRegion *low, MemRegion *high)
+{
+    region_init_alias(low, NULL, "ram-below-4g", &m->ram_region, 0, l->below_4g);
+    region_map(&m->sysmem, 0, low, 0);
+    if (l->above_4g) {
+        region_init_alias(high, NULL, "ram-above-4g", &m->ram_region, l->below_4g, l->above_4g);
+        region_map(&m->sysmem, 4 * GIB, high, 0);
+    }
 }
 
 static void e820_add(GByteArray *out, uint64_t addr, uint64_t len, uint32_t type)

@@ -74,13 +74,7 @@ static bool map_ram(Machine *m, MicrovmBoard *s, Error **errp)
         return false;
     }
     machine_advise_ram(m, s->mem_merge, s->dump_guest_core);
-    region_init_alias(&s->ram_low, NULL, "ram-below-4g", &m->ram_region, 0, s->layout.below_4g);
-    region_map(&m->sysmem, 0, &s->ram_low, 0);
-    if (s->layout.above_4g) {
-        region_init_alias(&s->ram_high, NULL, "ram-above-4g", &m->ram_region, s->layout.below_4g,
-                          s->layout.above_4g);
-        region_map(&m->sysmem, 4 * GIB, &s->ram_high, 0);
-    }
+    pc_map_layout(m, &s->layout, &s->ram_low, &s->ram_high);
     return true;
 }
 

@@ -49,6 +49,8 @@ typedef struct PcLayoutLimits { uint64_t most, when_more; } PcLayoutLimits;
 extern const PcLayoutLimits pc_layout_limits; /* of the pc board */
 bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, const PcLayoutLimits *limits, PcLayout *out,
                Error **errp);
+/* The machine's RAM in its address space; high is left alone when nothing is above 4 GiB. */
+void pc_map_layout(Machine *m, const PcLayout *l, MemRegion *low, MemRegion *high);
 GBytes *pc_e820_table(const PcLayout *l); /* fw_cfg file "etc/e820" */
 
 /* "01234567-89ab-...": sixteen bytes in the order of the text. */

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""-M microvm (hw/i386/microvm*.c, boot-direct.c, mptable.c, hw/acpi/ged.c, hw/virtio/virtio-mmio.c): Debian's kernels are
-entered without firmware, with and without ACPI; a virtio disk; power-off and reboot."""
+"""-M microvm (hw/i386/microvm.c, microvm-acpi.c, microvm-boot.c, boot-direct.c, mptable.c, hw/acpi/ged.c,
+hw/virtio/virtio-mmio.c): Debian's kernels are entered without firmware, with and without ACPI; a virtio disk; power-off and
+reboot."""
 import hashlib
 import os
 import re
