@@ -2,6 +2,7 @@
  * tests/device/pctest.c - see pctest.h.
  */
 #include "pctest.h"
+#include "rhea/backends/drive.h"
 
 typedef struct TestBoard { PcTest *t; } TestBoard;
 static PcTest *building;
@@ -65,6 +66,13 @@ void pctest_free(PcTest *t)
     g_free(t);
 }
 
+void pctest_settle(PcTest *t)
+{
+    drive_drain(t->m);
+    for (unsigned i = 0; i < 100 && loop_turn(t->loop, false); i++) {
+    }
+}
+
 uint32_t pctest_in(PcTest *t, uint16_t port, unsigned n)
 {
     uint64_t v = 0;
@@ -87,6 +95,12 @@ uint64_t pctest_read(PcTest *t, hwaddr at, unsigned n)
 void pctest_write(PcTest *t, hwaddr at, uint64_t v, unsigned n)
 {
     as_store(&t->m->as_mem, at, n, v, MEM_ATTRS_NONE);
+}
+
+void pctest_prd(PcTest *t, hwaddr table, unsigned n, uint32_t addr, uint32_t len)
+{
+    pctest_write(t, table + 8 * n, addr, 4);
+    pctest_write(t, table + 8 * n + 4, len, 4);
 }
 
 uint32_t pctest_config_read(PcTest *t, unsigned devfn, unsigned off, unsigned n)

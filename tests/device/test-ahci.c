@@ -37,13 +37,6 @@ static void set(Fixture *f, unsigned port, unsigned off, uint32_t v)
     pctest_write(f->t, ABAR + 0x100 + 0x80 * port + off, v, 4);
 }
 
-static void settle(Fixture *f)
-{
-    drive_drain(f->t->m);
-    for (unsigned i = 0; i < 100 && loop_turn(f->t->loop, false); i++) {
-    }
-}
-
 static void start_ports(Fixture *f)
 {
     pctest_config_write(f->t, FN, 0x24, ABAR, 4);
@@ -152,7 +145,7 @@ static void test_dma(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     set(f, 0, P_CI, 1);
     g_assert_cmphex(reg(f, 0, P_CI), ==, 1);
     g_assert_cmphex(reg(f, 0, P_TFD) & 0x80, ==, 0x80);
-    settle(f);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 0, P_CI), ==, 0);
     g_assert_cmphex(reg(f, 0, P_IS), ==, 1);
     g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0);
@@ -163,7 +156,7 @@ static void test_dma(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     prepare(f, 0, 0, 0x25, 0x200000, 8, 4096);
     prepare(f, 0, 1, 0xec, 0, 0, 512);
     set(f, 0, P_CI, 3);
-    settle(f);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 0, P_CI) & 3, !=, 0);
     g_assert_cmphex(reg(f, 0, P_IS) >> 30 & 1, ==, 1);
     g_assert_cmphex(reg(f, 0, P_TFD), ==, 0x1051);
@@ -174,7 +167,7 @@ static void test_dma(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     set(f, 0, P_CMD, 0x11);
     prepare(f, 0, 0, 0x25, 0, 8, 512);
     set(f, 0, P_CI, 1);
-    settle(f);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 0, P_IS) >> 24 & 1, ==, 1);
 }
 
@@ -188,7 +181,7 @@ static void test_queued(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     set(f, 0, P_CI, 0xffffffff);
     g_assert_cmphex(reg(f, 0, P_CI), ==, 0); /* accepted, none has ended */
     g_assert_cmphex(reg(f, 0, P_SACT), ==, 0xffffffff);
-    settle(f);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
     g_assert_cmphex(reg(f, 0, P_IS) & 0x48, ==, 0x08);
     g_assert_cmphex(pctest_read(f->t, FB + 0x58, 1), ==, 0xa1);
@@ -209,8 +202,8 @@ static void test_queued_long(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     pctest_write(f->t, BUF + (2 << 20) - 8, 0x55, 8);
     set(f, 0, P_SACT, 2);
     set(f, 0, P_CI, 2);
-    settle(f);
-    settle(f);
+    pctest_settle(f->t);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
     g_assert_cmphex(pctest_read(f->t, BUF + (2 << 20) - 8, 8), ==, 0);
     set(f, 0, P_IS, 0xffffffff);
@@ -218,7 +211,7 @@ static void test_queued_long(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     set(f, 0, P_SACT, 2);
     set(f, 0, P_CI, 2);
     set(f, 0, P_CMD, 0x10);
-    settle(f);
+    pctest_settle(f->t);
     g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0x77);
     g_assert_cmphex(reg(f, 0, P_IS), ==, 0);
 }
@@ -251,7 +244,7 @@ static void test_packet(Fixture *f, gconstpointer data G_GNUC_UNUSED)
         pctest_write(f->t, TABLE + 0x40 + i, 0, 4);
     }
     set(f, 1, P_CI, 1);
-    settle(f);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 1, P_IS) >> 30 & 1, ==, 1);
     set(f, 1, P_CMD, 0x10);
     set(f, 1, P_IS, 0xffffffff);
@@ -260,7 +253,7 @@ static void test_packet(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     pctest_write(f->t, TABLE + 0x40, 0x03, 1);
     pctest_write(f->t, TABLE + 0x44, 18, 1);
     set(f, 1, P_CI, 1);
-    settle(f);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 1, P_CI), ==, 0);
     g_assert_cmphex(pctest_read(f->t, BUF, 1), ==, 0x70);
     g_assert_cmphex(pctest_read(f->t, CLB + 0x404, 4), ==, 18);
@@ -275,13 +268,13 @@ static void test_state(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     set(f, 0, P_CI, 4);
     g_autoptr(GByteArray) state = g_byte_array_new();
     device_tree_save(f->ahci, state);
-    settle(f);
+    pctest_settle(f->t);
     fill(f);
     const uint8_t *at = state->data;
     device_tree_load(f->ahci, &at, state->data + state->len, &error_abort_slot);
     g_assert_cmphex(reg(f, 0, P_SACT), ==, 4);
-    settle(f);
-    settle(f);
+    pctest_settle(f->t);
+    pctest_settle(f->t);
     g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
     g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0);
 }

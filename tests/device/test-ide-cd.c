@@ -30,26 +30,6 @@ typedef struct Fixture {
     MachineListener listener;
     char *event;
 } Fixture;
-static const MemAttrs as_cpu = { .cpu = true };
-
-static uint32_t in(Fixture *f, unsigned port, unsigned size)
-{
-    uint64_t v = 0;
-    as_load(&f->t->m->as_io, port, size, &v, as_cpu);
-    return (uint32_t)v;
-}
-
-static void out(Fixture *f, unsigned port, unsigned size, uint32_t v)
-{
-    as_store(&f->t->m->as_io, port, size, v, as_cpu);
-}
-
-static void settle(Fixture *f)
-{
-    drive_drain(f->t->m);
-    for (unsigned i = 0; i < 100 && loop_turn(f->t->loop, false); i++) {
-    }
-}
 
 static void on_event(void *opaque, const char *name, const Json *data)
 {
@@ -121,19 +101,19 @@ static bool irq(Fixture *f)
 /* Sends a packet; status after it. */
 static uint8_t packet(Fixture *f, const uint8_t *p, unsigned limit, bool dma)
 {
-    out(f, CMD + 6, 1, 0xa0);
-    out(f, CMD + 1, 1, dma);
-    out(f, CMD + 4, 1, limit & 0xff);
-    out(f, CMD + 5, 1, limit >> 8);
-    out(f, CMD + 7, 1, 0xa0);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, DRQ);
-    g_assert_cmphex(in(f, CMD + 2, 1), ==, 1);
+    pctest_out(f->t, CMD + 6, 0xa0, 1);
+    pctest_out(f->t, CMD + 1, dma, 1);
+    pctest_out(f->t, CMD + 4, limit & 0xff, 1);
+    pctest_out(f->t, CMD + 5, limit >> 8, 1);
+    pctest_out(f->t, CMD + 7, 0xa0, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, DRQ);
+    g_assert_cmphex(pctest_in(f->t, CMD + 2, 1), ==, 1);
     g_assert_false(irq(f));
     for (unsigned i = 0; i < 12; i += 2) {
-        out(f, CMD, 2, p[i] | (uint32_t)p[i + 1] << 8);
+        pctest_out(f->t, CMD, p[i] | (uint32_t)p[i + 1] << 8, 2);
     }
-    settle(f);
-    return (uint8_t)in(f, CTL, 1);
+    pctest_settle(f->t);
+    return (uint8_t)pctest_in(f->t, CTL, 1);
 }
 
 /* A packet and all its data, by PIO; returns the length. The largest block is left in *most. */
@@ -144,26 +124,26 @@ static unsigned transfer(Fixture *f, const uint8_t *p, unsigned limit, uint8_t *
     *most = 0;
     while (st & 8) {
         g_assert_true(irq(f));
-        g_assert_cmphex(in(f, CMD + 7, 1), ==, DRQ);
-        g_assert_cmphex(in(f, CMD + 2, 1), ==, 2);
-        unsigned n = in(f, CMD + 4, 1) | in(f, CMD + 5, 1) << 8;
+        g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, DRQ);
+        g_assert_cmphex(pctest_in(f->t, CMD + 2, 1), ==, 2);
+        unsigned n = pctest_in(f->t, CMD + 4, 1) | pctest_in(f->t, CMD + 5, 1) << 8;
         *most = MAX(*most, n);
         g_assert_cmpuint(n, >, 0);
         g_assert_cmpuint(n, <=, limit);
         for (unsigned i = 0; i < n; i += 2) {
-            uint32_t v = in(f, CMD, 2);
+            uint32_t v = pctest_in(f->t, CMD, 2);
             data[total + i] = (uint8_t)v;
             if (i + 1 < n) {
                 data[total + i + 1] = (uint8_t)(v >> 8);
             }
         }
         total += n;
-        settle(f);
-        st = (uint8_t)in(f, CTL, 1);
+        pctest_settle(f->t);
+        st = (uint8_t)pctest_in(f->t, CTL, 1);
     }
     g_assert_true(irq(f));
-    g_assert_cmphex(in(f, CMD + 2, 1), ==, 3);
-    in(f, CMD + 7, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 2, 1), ==, 3);
+    pctest_in(f->t, CMD + 7, 1);
     return total;
 }
 
@@ -188,7 +168,7 @@ static void refused(Fixture *f, const uint8_t *p, uint32_t why)
 {
     g_assert_cmphex(packet(f, p, 0xfffe, false), ==, RDY | 1);
     g_assert_true(irq(f));
-    g_assert_cmphex(in(f, CMD + 1, 1) >> 4, ==, why >> 16);
+    g_assert_cmphex(pctest_in(f->t, CMD + 1, 1) >> 4, ==, why >> 16);
     g_assert_cmphex(sense(f), ==, why);
 }
 
@@ -196,7 +176,7 @@ static void simple(Fixture *f, uint8_t op, uint8_t byte4, uint8_t status)
 {
     uint8_t p[12] = { op, 0, 0, 0, byte4 };
     g_assert_cmphex(packet(f, p, 0, false), ==, status);
-    in(f, CMD + 7, 1);
+    pctest_in(f->t, CMD + 7, 1);
 }
 
 static void attention_off(Fixture *f)
@@ -207,22 +187,22 @@ static void attention_off(Fixture *f)
 static void test_identify(Fixture *f, gconstpointer data)
 {
     uint16_t w[256];
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, 0);
-    g_assert_cmphex(in(f, CMD + 2, 1) | in(f, CMD + 3, 1) << 8 | in(f, CMD + 4, 1) << 16 |
-                        in(f, CMD + 5, 1) << 24,
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, 0);
+    g_assert_cmphex(pctest_in(f->t, CMD + 2, 1) | pctest_in(f->t, CMD + 3, 1) << 8 |
+                        pctest_in(f->t, CMD + 4, 1) << 16 | pctest_in(f->t, CMD + 5, 1) << 24,
                     ==, 0xeb140101);
-    out(f, CMD + 4, 1, 0);
-    out(f, CMD + 7, 1, 0xec); /* IDENTIFY DEVICE: refused, with the signature */
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY | 1);
-    g_assert_cmphex(in(f, CMD + 1, 1), ==, 4);
-    g_assert_cmphex(in(f, CMD + 4, 1), ==, 0x14);
-    out(f, CMD + 7, 1, 0xa1);
+    pctest_out(f->t, CMD + 4, 0, 1);
+    pctest_out(f->t, CMD + 7, 0xec, 1); /* IDENTIFY DEVICE: refused, with the signature */
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY | 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 1, 1), ==, 4);
+    g_assert_cmphex(pctest_in(f->t, CMD + 4, 1), ==, 0x14);
+    pctest_out(f->t, CMD + 7, 0xa1, 1);
     g_assert_true(irq(f));
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, DRQ);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, DRQ);
     for (unsigned i = 0; i < 256; i++) {
-        w[i] = (uint16_t)in(f, CMD, 2);
+        w[i] = (uint16_t)pctest_in(f->t, CMD, 2);
     }
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
     g_assert_cmphex(w[0], ==, 0x85c0);
     g_assert_cmphex(w[10], ==, 'S' << 8 | '1');
     g_assert_cmphex(w[88], ==, 0x0407);
@@ -247,20 +227,20 @@ static void test_reset(Fixture *f, gconstpointer data)
     static const uint8_t read[12] = { 0x28, 0, 0, 0, 0, 0, 0, 0, 4 };
     attention_off(f);
     packet(f, read, 2048, false);
-    g_assert_cmphex(in(f, CTL, 1), ==, DRQ);
-    out(f, CMD + 7, 1, 0xa1); /* a command while another runs */
-    g_assert_cmphex(in(f, CTL, 1), ==, DRQ);
-    out(f, CMD + 7, 1, 0x08); /* DEVICE RESET ends it */
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, 0);
-    g_assert_cmphex(in(f, CMD + 1, 1), ==, 1);
-    g_assert_cmphex(in(f, CMD + 5, 1), ==, 0xeb);
+    g_assert_cmphex(pctest_in(f->t, CTL, 1), ==, DRQ);
+    pctest_out(f->t, CMD + 7, 0xa1, 1); /* a command while another runs */
+    g_assert_cmphex(pctest_in(f->t, CTL, 1), ==, DRQ);
+    pctest_out(f->t, CMD + 7, 0x08, 1); /* DEVICE RESET ends it */
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, 0);
+    g_assert_cmphex(pctest_in(f->t, CMD + 1, 1), ==, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 5, 1), ==, 0xeb);
     g_assert_false(irq(f));
     simple(f, 0x00, 0, RDY); /* not a reset that is told of */
     simple(f, 0x1e, 1, RDY);
-    out(f, CTL, 1, 4);
-    g_assert_cmphex(in(f, CTL, 1), ==, 0x80);
-    out(f, CTL, 1, 0);
-    g_assert_cmphex(in(f, CMD + 4, 1), ==, 0x14);
+    pctest_out(f->t, CTL, 4, 1);
+    g_assert_cmphex(pctest_in(f->t, CTL, 1), ==, 0x80);
+    pctest_out(f->t, CTL, 0, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 4, 1), ==, 0x14);
     simple(f, 0x1b, 2, RDY | 1); /* still locked */
     machine_reset(f->t->m, RESET_COLD);
     pci_config_write(f->t->pci, 0x09, 0x04, 5, 2);
@@ -308,60 +288,47 @@ static void test_pio(Fixture *f, gconstpointer data)
     g_assert_cmpmem(b, 8, "\0\0\0\x63\0\0\x08\0", 8);
 }
 
-static void prd(Fixture *f, unsigned n, uint32_t addr, uint32_t len)
-{
-    as_store(&f->t->m->as_mem, PRD + 8 * n, 4, addr, as_cpu);
-    as_store(&f->t->m->as_mem, PRD + 8 * n + 4, 4, len, as_cpu);
-}
-
-static uint64_t memory(Fixture *f, hwaddr at)
-{
-    uint64_t v;
-    as_load(&f->t->m->as_mem, at, 1, &v, as_cpu);
-    return v;
-}
-
 static void test_dma(Fixture *f, gconstpointer data)
 {
     uint8_t p[12] = { 0x28, 0, 0, 0, 0, 10, 0, 0, 80 }; /* more than one request of the drive */
     attention_off(f);
-    prd(f, 0, 0x100000, 0);
-    prd(f, 1, 0x110000, 0);
-    prd(f, 2, 0x120000, 0x80000000 | (80 * 2048 - 0x20000));
-    out(f, BM + 4, 4, PRD);
-    out(f, BM, 1, 8);
+    pctest_prd(f->t, PRD, 0, 0x100000, 0);
+    pctest_prd(f->t, PRD, 1, 0x110000, 0);
+    pctest_prd(f->t, PRD, 2, 0x120000, 0x80000000 | (80 * 2048 - 0x20000));
+    pctest_out(f->t, BM + 4, PRD, 4);
+    pctest_out(f->t, BM, 8, 1);
     packet(f, p, 0, true);
     g_assert_false(irq(f));
-    out(f, BM, 1, 9);
-    settle(f);
+    pctest_out(f->t, BM, 9, 1);
+    pctest_settle(f->t);
     g_assert_true(irq(f));
-    g_assert_cmphex(in(f, BM + 2, 1), ==, 4);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_in(f->t, BM + 2, 1), ==, 4);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
     for (unsigned i = 0; i < 80; i++) {
-        g_assert_cmpuint(memory(f, 0x100000 + 2048 * i), ==, 10 + i);
-        g_assert_cmpuint(memory(f, 0x100000 + 2048 * i + 2047), ==, 10 + i);
+        g_assert_cmpuint(pctest_read(f->t, 0x100000 + 2048 * i, 1), ==, 10 + i);
+        g_assert_cmpuint(pctest_read(f->t, 0x100000 + 2048 * i + 2047, 1), ==, 10 + i);
     }
-    out(f, BM, 1, 0);
-    out(f, BM + 2, 1, 4);
+    pctest_out(f->t, BM, 0, 1);
+    pctest_out(f->t, BM + 2, 4, 1);
     /* An answer by DMA, into a table with room for more. */
     static const uint8_t inquiry[12] = { 0x12, 0, 0, 0, 36 };
-    prd(f, 0, BUF, 0x80000000 | 64);
-    out(f, BM, 1, 8);
+    pctest_prd(f->t, PRD, 0, BUF, 0x80000000 | 64);
+    pctest_out(f->t, BM, 8, 1);
     packet(f, inquiry, 0, true);
-    out(f, BM, 1, 9);
-    settle(f);
+    pctest_out(f->t, BM, 9, 1);
+    pctest_settle(f->t);
     g_assert_true(irq(f));
-    g_assert_cmphex(in(f, BM + 2, 1), ==, 5);
-    g_assert_cmphex(memory(f, BUF + 8), ==, 'R');
-    out(f, BM, 1, 0);
+    g_assert_cmphex(pctest_in(f->t, BM + 2, 1), ==, 5);
+    g_assert_cmphex(pctest_read(f->t, BUF + 8, 1), ==, 'R');
+    pctest_out(f->t, BM, 0, 1);
     /* And one that is too short: no interrupt, DEVICE RESET frees the drive. */
-    prd(f, 0, BUF, 0x80000000 | 16);
-    out(f, BM, 1, 8);
+    pctest_prd(f->t, PRD, 0, BUF, 0x80000000 | 16);
+    pctest_out(f->t, BM, 8, 1);
     packet(f, p, 0, true);
-    out(f, BM, 1, 9);
-    settle(f);
-    g_assert_cmphex(in(f, CTL, 1) & 0x80, ==, 0x80);
-    out(f, CMD + 7, 1, 0x08);
+    pctest_out(f->t, BM, 9, 1);
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_in(f->t, CTL, 1) & 0x80, ==, 0x80);
+    pctest_out(f->t, CMD + 7, 0x08, 1);
     simple(f, 0x00, 0, RDY);
 }
 
@@ -539,9 +506,9 @@ static void test_change(Fixture *f, gconstpointer data)
     g_assert_cmphex(packet(f, read, 512, false), ==, DRQ);
     g_assert_true(drive_change(m, "cd0", f->image[0], NULL, true, &error_abort_slot));
     for (unsigned i = 0; i < 1024; i++) {
-        in(f, CMD, 2);
+        pctest_in(f->t, CMD, 2);
     }
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY); /* one block was in the drive already */
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY); /* one block was in the drive already */
     refused(f, read, 0x062800);
     err = NULL;
     g_assert_false(drive_eject(m, "cd9", false, &err));
@@ -580,19 +547,19 @@ static void test_state(Fixture *f, gconstpointer data)
     attention_off(f);
     packet(f, read, 2048, false);
     for (unsigned i = 0; i < 1024 + 5; i++) { /* into the second block */
-        in(f, CMD, 2);
+        pctest_in(f->t, CMD, 2);
     }
     GByteArray *state = g_byte_array_new();
     device_tree_save(f->cd, state);
-    out(f, CMD + 7, 1, 0x08);
+    pctest_out(f->t, CMD + 7, 0x08, 1);
     const uint8_t *p = state->data;
     g_assert_true(device_tree_load(f->cd, &p, state->data + state->len, &error_abort_slot));
     g_byte_array_free(state, TRUE);
     for (unsigned i = 1024 + 5; i < 9 * 1024; i++) {
-        settle(f);
-        g_assert_cmphex(in(f, CMD, 2), ==, (20 + i / 1024) * 0x101);
+        pctest_settle(f->t);
+        g_assert_cmphex(pctest_in(f->t, CMD, 2), ==, (20 + i / 1024) * 0x101);
     }
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
 }
 
 /* Random accesses, packets among them, with media that come and go, saves and loads. */
@@ -602,31 +569,31 @@ static void test_storm(Fixture *f, gconstpointer data)
                                    0x51, 0x5a, 0xa8, 0xad, 0xb9, 0xbb, 0xbd, 0xbe, 0x28, 0x28, 0xbe };
     Machine *m = f->t->m;
     for (unsigned i = 0; i < 8; i++) {
-        prd(f, i, BUF + 2048 * i, 2048 | (i == 7 ? 0x80000000 : 0));
+        pctest_prd(f->t, PRD, i, BUF + 2048 * i, 2048 | (i == 7 ? 0x80000000 : 0));
     }
-    out(f, BM + 4, 4, PRD);
+    pctest_out(f->t, BM + 4, PRD, 4);
     for (unsigned i = 0; i < 60000; i++) {
         uint32_t r = (uint32_t)g_test_rand_int(), v = (uint32_t)g_test_rand_int();
         unsigned size = 1u << (r >> 4 & 3) % 3, what = r & 15;
         if (what < 3) {
-            in(f, CMD + (r >> 8 & 7), size);
+            pctest_in(f->t, CMD + (r >> 8 & 7), size);
         } else if (what < 6) {
-            in(f, CMD, 4);
-            in(f, CMD, 2);
+            pctest_in(f->t, CMD, 4);
+            pctest_in(f->t, CMD, 2);
         } else if (what < 7) {
-            out(f, CMD + 1 + (r >> 8) % 6, 1, v & 0xff);
+            pctest_out(f->t, CMD + 1 + (r >> 8) % 6, v & 0xff, 1);
         } else if (what < 12) { /* a packet, not always whole */
-            out(f, CMD + 6, 1, 0xa0);
-            out(f, CMD + 1, 1, v & 1);
-            out(f, CMD + 4, 1, v >> 1 & 0xff);
-            out(f, CMD + 5, 1, v & 0x200 ? 0 : v >> 16 & 0xff);
-            out(f, CMD + 7, 1, v & 0x400 ? 0xa0 : v >> 24);
+            pctest_out(f->t, CMD + 6, 0xa0, 1);
+            pctest_out(f->t, CMD + 1, v & 1, 1);
+            pctest_out(f->t, CMD + 4, v >> 1 & 0xff, 1);
+            pctest_out(f->t, CMD + 5, v & 0x200 ? 0 : v >> 16 & 0xff, 1);
+            pctest_out(f->t, CMD + 7, v & 0x400 ? 0xa0 : v >> 24, 1);
             uint32_t low = r >> 8 & 0x7f;
-            out(f, CMD, 4, ops[(r >> 16) % sizeof(ops)] | (v & 0x3c0000 ? 0 : v >> 8 & 0xff00));
-            out(f, CMD, 4, v & 0x80 ? low << 8 | 3 : v);
-            out(f, CMD, 4, v & 0x100 ? 0xf800 | low : (uint32_t)g_test_rand_int());
+            pctest_out(f->t, CMD, ops[(r >> 16) % sizeof(ops)] | (v & 0x3c0000 ? 0 : v >> 8 & 0xff00), 4);
+            pctest_out(f->t, CMD, v & 0x80 ? low << 8 | 3 : v, 4);
+            pctest_out(f->t, CMD, v & 0x100 ? 0xf800 | low : (uint32_t)g_test_rand_int(), 4);
         } else if (what == 12) {
-            out(f, BM + (r >> 8 & 1 ? 0 : 2), 1, v);
+            pctest_out(f->t, BM + (r >> 8 & 1 ? 0 : 2), v, 1);
         } else if (what == 13 && !(v & 31)) {
             GByteArray *state = g_byte_array_new();
             device_tree_save(f->cd, state);
@@ -640,13 +607,13 @@ static void test_storm(Fixture *f, gconstpointer data)
                 drive_eject(m, "cd0", true, &error_abort_slot);
             }
         } else if (what == 15 && !(v & 7)) {
-            out(f, v & 8 ? CTL : CMD + 7, 1, v & 8 ? v >> 8 & 6 : 0x08);
-            out(f, CTL, 1, 0);
+            pctest_out(f->t, v & 8 ? CTL : CMD + 7, v & 8 ? v >> 8 & 6 : 0x08, 1);
+            pctest_out(f->t, CTL, 0, 1);
         } else {
             loop_turn(f->t->loop, false);
         }
     }
-    settle(f);
+    pctest_settle(f->t);
 }
 
 int main(int argc, char **argv)

@@ -17,26 +17,6 @@ typedef struct Fixture {
     PcTest *t;
     Device *ide, *disk;
 } Fixture;
-static const MemAttrs as_cpu = { .cpu = true };
-
-static uint32_t in(Fixture *f, unsigned port, unsigned size)
-{
-    uint64_t v = 0;
-    as_load(&f->t->m->as_io, port, size, &v, as_cpu);
-    return (uint32_t)v;
-}
-
-static void out(Fixture *f, unsigned port, unsigned size, uint32_t v)
-{
-    as_store(&f->t->m->as_io, port, size, v, as_cpu);
-}
-
-static void settle(Fixture *f)
-{
-    drive_drain(f->t->m);
-    for (unsigned i = 0; i < 100 && loop_turn(f->t->loop, false); i++) {
-    }
-}
 
 static void setup(Fixture *f, gconstpointer data)
 {
@@ -53,7 +33,7 @@ static void setup(Fixture *f, gconstpointer data)
     machine_reset(m, RESET_COLD);
     pci_config_write(f->t->pci, 0x09, 0x20, BM, 4);
     pci_config_write(f->t->pci, 0x09, 0x04, 5, 2);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, 0xff); /* not decoded */
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, 0xff); /* not decoded */
     pci_config_write(f->t->pci, 0x09, 0x40, 0x80008000, 4);
 }
 
@@ -65,14 +45,14 @@ static void teardown(Fixture *f, gconstpointer data)
 
 static void command(Fixture *f, uint64_t lba, unsigned count, uint8_t cmd, bool ext)
 {
-    out(f, CMD + 6, 1, 0x40 | (ext ? 0 : (unsigned)(lba >> 24) & 15));
+    pctest_out(f->t, CMD + 6, 0x40 | (ext ? 0 : (unsigned)(lba >> 24) & 15), 1);
     for (int high = ext; high >= 0; high--) {
-        out(f, CMD + 2, 1, count >> (8 * high) & 0xff);
+        pctest_out(f->t, CMD + 2, count >> (8 * high) & 0xff, 1);
         for (unsigned i = 0; i < 3; i++) {
-            out(f, CMD + 3 + i, 1, (uint32_t)(lba >> (8 * i + 24 * high)) & 0xff);
+            pctest_out(f->t, CMD + 3 + i, (uint32_t)(lba >> (8 * i + 24 * high)) & 0xff, 1);
         }
     }
-    out(f, CMD + 7, 1, cmd);
+    pctest_out(f->t, CMD + 7, cmd, 1);
 }
 
 static bool irq(Fixture *f)
@@ -102,8 +82,8 @@ static void test_cable(Fixture *f, gconstpointer data)
     }
     /* With no unit given it gets the free place, and answers there. */
     device_create(m, &ide_hd_type, m->peripheral, "e", bus, &error_abort_slot, "drive", "n2", NULL);
-    out(f, CMD + 6, 1, 0x10);
-    g_assert_cmphex(in(f, CMD + 7, 1) & 0x40, ==, 0x40);
+    pctest_out(f->t, CMD + 6, 0x10, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1) & 0x40, ==, 0x40);
     g_autoptr(Error) err = NULL; /* both places are taken */
     g_assert_null(device_create(m, &ide_hd_type, m->peripheral, "g", bus, &err, "drive", "n2", NULL));
     g_assert_nonnull(strstr(error_text(err), "unit 1 of bus 'ide.0' is in use by 'e'"));
@@ -134,92 +114,83 @@ static void test_bootindex(Fixture *f, gconstpointer data)
 static void test_identify(Fixture *f, gconstpointer data)
 {
     uint16_t w[256];
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
-    g_assert_cmphex(in(f, CMD + 1, 1), ==, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_in(f->t, CMD + 1, 1), ==, 1);
     command(f, 0, 0, 0xec, false);
     g_assert_true(irq(f));
-    g_assert_cmphex(in(f, CTL, 1), ==, DRQ);
+    g_assert_cmphex(pctest_in(f->t, CTL, 1), ==, DRQ);
     g_assert_true(irq(f)); /* the alternate status acknowledges nothing */
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, DRQ);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, DRQ);
     g_assert_false(irq(f));
     for (unsigned i = 0; i < 256; i++) {
-        w[i] = (uint16_t)in(f, CMD, 2);
+        w[i] = (uint16_t)pctest_in(f->t, CMD, 2);
     }
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
     g_assert_cmphex(w[10], ==, 'S' << 8 | '1');
     g_assert_cmphex(w[106], ==, 0x6003);
     g_assert_cmphex(w[60] | (uint32_t)w[61] << 16, ==, 0x0fffffff);
     g_assert_cmphex(w[100] | (uint64_t)w[101] << 16 | (uint64_t)w[102] << 32, ==, UINT64_C(1) << 29);
     command(f, 0, 0, 0xa1, false); /* IDENTIFY PACKET DEVICE */
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY | 1);
-    g_assert_cmphex(in(f, CMD + 1, 1), ==, 4);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY | 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 1, 1), ==, 4);
 }
 
 static void test_pio(Fixture *f, gconstpointer data)
 {
     command(f, (UINT64_C(1) << 29) - 2, 2, 0x24, true);
-    g_assert_cmphex(in(f, CMD + 7, 1) & 0x80, ==, 0x80); /* the medium is asked: nobody waits */
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1) & 0x80, ==, 0x80); /* the medium is asked: nobody waits */
     for (unsigned s = 0; s < 2; s++) {
-        settle(f);
+        pctest_settle(f->t);
         g_assert_true(irq(f));
-        g_assert_cmphex(in(f, CMD + 7, 1), ==, DRQ);
+        g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, DRQ);
         for (unsigned i = 0; i < 128; i++) {
-            g_assert_cmphex(in(f, CMD, 4), ==, 0);
+            g_assert_cmphex(pctest_in(f->t, CMD, 4), ==, 0);
         }
     }
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
     command(f, (UINT64_C(1) << 29) - 1, 2, 0x24, true); /* beyond the end */
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY | 1);
-    g_assert_cmphex(in(f, CMD + 1, 1), ==, 0x10);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY | 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 1, 1), ==, 0x10);
     command(f, 5, 2, 0xc5, false); /* WRITE MULTIPLE: one block of two sectors */
     g_assert_false(irq(f));
     for (unsigned i = 0; i < 512; i++) {
-        out(f, CMD, 2, i);
+        pctest_out(f->t, CMD, i, 2);
     }
-    settle(f);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
-    g_assert_cmphex(in(f, CMD + 3, 1), ==, 6); /* the last one written */
-}
-
-static void prd(Fixture *f, unsigned n, uint32_t addr, uint32_t len)
-{
-    as_store(&f->t->m->as_mem, PRD + 8 * n, 4, addr, as_cpu);
-    as_store(&f->t->m->as_mem, PRD + 8 * n + 4, 4, len, as_cpu);
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_in(f->t, CMD + 3, 1), ==, 6); /* the last one written */
 }
 
 static void test_dma(Fixture *f, gconstpointer data)
 {
-    as_store(&f->t->m->as_mem, BUF + 1020, 4, 0x11111111, as_cpu);
-    as_store(&f->t->m->as_mem, BUF + 1024, 4, 0x22222222, as_cpu);
-    prd(f, 0, BUF, 512);
-    prd(f, 1, BUF + 512, 0x80000000 | 512);
-    out(f, BM + 4, 4, PRD);
+    pctest_write(f->t, BUF + 1020, 0x11111111, 4);
+    pctest_write(f->t, BUF + 1024, 0x22222222, 4);
+    pctest_prd(f->t, PRD, 0, BUF, 512);
+    pctest_prd(f->t, PRD, 1, BUF + 512, 0x80000000 | 512);
+    pctest_out(f->t, BM + 4, PRD, 4);
     command(f, 7, 2, 0xc8, false);
-    out(f, BM, 1, 9);
-    g_assert_cmphex(in(f, BM + 2, 1), ==, 1);
-    settle(f);
+    pctest_out(f->t, BM, 9, 1);
+    g_assert_cmphex(pctest_in(f->t, BM + 2, 1), ==, 1);
+    pctest_settle(f->t);
     g_assert_true(irq(f));
-    g_assert_cmphex(in(f, BM + 2, 1), ==, 4);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
-    uint64_t v;
-    as_load(&f->t->m->as_mem, BUF + 1020, 4, &v, as_cpu);
-    g_assert_cmphex(v, ==, 0);
-    as_load(&f->t->m->as_mem, BUF + 1024, 4, &v, as_cpu);
-    g_assert_cmphex(v, ==, 0x22222222);
-    out(f, BM + 2, 1, 4);
-    out(f, BM, 1, 0);
+    g_assert_cmphex(pctest_in(f->t, BM + 2, 1), ==, 4);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    g_assert_cmphex(pctest_read(f->t, BUF + 1020, 4), ==, 0);
+    g_assert_cmphex(pctest_read(f->t, BUF + 1024, 4), ==, 0x22222222);
+    pctest_out(f->t, BM + 2, 4, 1);
+    pctest_out(f->t, BM, 0, 1);
     /* A table that is too short: the master stops without an interrupt, a soft reset frees the disk. */
-    prd(f, 0, BUF, 0x80000000 | 512);
-    out(f, BM, 1, 8);
+    pctest_prd(f->t, PRD, 0, BUF, 0x80000000 | 512);
+    pctest_out(f->t, BM, 8, 1);
     command(f, 7, 2, 0xc8, false);
-    out(f, BM, 1, 9);
-    settle(f);
-    g_assert_cmphex(in(f, BM + 2, 1), ==, 0);
+    pctest_out(f->t, BM, 9, 1);
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_in(f->t, BM + 2, 1), ==, 0);
     g_assert_false(irq(f));
-    out(f, CTL, 1, 4);
-    g_assert_cmphex(in(f, CTL, 1), ==, 0x80);
-    out(f, CTL, 1, 0);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
+    pctest_out(f->t, CTL, 4, 1);
+    g_assert_cmphex(pctest_in(f->t, CTL, 1), ==, 0x80);
+    pctest_out(f->t, CTL, 0, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
 }
 
 /* A write in flight at a reset is forgotten, and what follows comes after it. */
@@ -227,16 +198,16 @@ static void test_reset(Fixture *f, gconstpointer data)
 {
     command(f, 5, 1, 0x30, false);
     for (unsigned i = 0; i < 128; i++) {
-        out(f, CMD, 4, i);
+        pctest_out(f->t, CMD, i, 4);
     }
-    g_assert_cmphex(in(f, CTL, 1) & 0x80, ==, 0x80);
-    out(f, CTL, 1, 4);
-    out(f, CTL, 1, 0);
+    g_assert_cmphex(pctest_in(f->t, CTL, 1) & 0x80, ==, 0x80);
+    pctest_out(f->t, CTL, 4, 1);
+    pctest_out(f->t, CTL, 0, 1);
     command(f, 0, 0, 0xe7, false);
-    settle(f);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, RDY);
-    out(f, CMD + 6, 1, 0x50); /* nobody is the slave */
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, 0);
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    pctest_out(f->t, CMD + 6, 0x50, 1); /* nobody is the slave */
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, 0);
 }
 
 /* A drive saved while it waits for the medium asks again when loaded. */
@@ -245,14 +216,14 @@ static void test_state(Fixture *f, gconstpointer data)
     command(f, 5, 1, 0x20, false);
     GByteArray *state = g_byte_array_new();
     device_tree_save(f->disk, state);
-    settle(f);
-    in(f, CMD + 7, 1);
-    out(f, CTL, 1, 4);
-    out(f, CTL, 1, 0);
+    pctest_settle(f->t);
+    pctest_in(f->t, CMD + 7, 1);
+    pctest_out(f->t, CTL, 4, 1);
+    pctest_out(f->t, CTL, 0, 1);
     const uint8_t *p = state->data;
     g_assert_true(device_tree_load(f->disk, &p, state->data + state->len, &error_abort_slot));
-    settle(f);
-    g_assert_cmphex(in(f, CMD + 7, 1), ==, DRQ);
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, DRQ);
     Error *err = NULL;
     g_byte_array_free(state, TRUE);
     g_assert_null(device_create(f->t->m, &ide_hd_type, f->t->m->peripheral, NULL, f->ide->buses->pdata[0],
@@ -267,25 +238,25 @@ static void test_storm(Fixture *f, gconstpointer data)
     static const uint8_t commands[] = { 0x20, 0x24, 0x29, 0x30, 0x34, 0xc4, 0xc5, 0xc8, 0x25, 0xca,
                                         0x35, 0xe7, 0xec, 0xef, 0xc6, 0x91, 0xf8, 0x27, 0x90, 0x40 };
     for (unsigned i = 0; i < 8; i++) {
-        prd(f, i, BUF + 512 * i, 512 | (i == 7 ? 0x80000000 : 0));
+        pctest_prd(f->t, PRD, i, BUF + 512 * i, 512 | (i == 7 ? 0x80000000 : 0));
     }
-    out(f, BM + 4, 4, PRD);
+    pctest_out(f->t, BM + 4, PRD, 4);
     for (unsigned i = 0; i < 60000; i++) {
         uint32_t r = (uint32_t)g_test_rand_int();
         unsigned size = 1u << (r >> 4 & 3) % 3, what = r & 15, v = (uint32_t)g_test_rand_int();
         if (what < 3) {
-            in(f, CMD + (r >> 8 & 7), size);
+            pctest_in(f->t, CMD + (r >> 8 & 7), size);
         } else if (what < 6) {
-            in(f, CMD, 4);
-            out(f, CMD, 4, v);
+            pctest_in(f->t, CMD, 4);
+            pctest_out(f->t, CMD, v, 4);
         } else if (what < 8) {
-            out(f, CMD + 1 + (r >> 8) % 6, 1, v >> 8 & 1 ? v & 3 : v & 0xff);
+            pctest_out(f->t, CMD + 1 + (r >> 8) % 6, v >> 8 & 1 ? v & 3 : v & 0xff, 1);
         } else if (what < 10) {
-            out(f, CMD + 7, 1, v & 0x100 ? v & 0xff : commands[v % sizeof(commands)]);
+            pctest_out(f->t, CMD + 7, v & 0x100 ? v & 0xff : commands[v % sizeof(commands)], 1);
         } else if (what < 12) {
-            out(f, BM + (r >> 8 & 3), 1, v);
+            pctest_out(f->t, BM + (r >> 8 & 3), v, 1);
         } else if (what == 12 && !(v & 7)) {
-            out(f, CTL, 1, v >> 8 & 0x86);
+            pctest_out(f->t, CTL, v >> 8 & 0x86, 1);
         } else if (what == 13 && !(v & 31)) {
             GByteArray *state = g_byte_array_new();
             device_tree_save(f->disk, state);
@@ -296,7 +267,7 @@ static void test_storm(Fixture *f, gconstpointer data)
             loop_turn(f->t->loop, false);
         }
     }
-    settle(f);
+    pctest_settle(f->t);
 }
 
 int main(int argc, char **argv)
