@@ -4,9 +4,8 @@
  * has its message, and the machine stops instead of hanging. open() and ioctl() of this program stand between.
  * Threads: main, and vCPU threads, in which the injected failures happen.
  */
-#include "accel/kvm/kvm_internal.h"
 #include "target/x86/kvm.h"
-#include "tests/cpu/sysguest.h"
+#include "tests/cpu/kvmguest.h"
 #include "tests/lib/ramboard.h"
 
 #include <errno.h>
@@ -100,14 +99,8 @@ static char *listen_end(void)
 
 static bool no_kvm(void)
 {
-    Error *err = NULL;
     inject = (Inject){ 0 };
-    if (kvm_available(&err)) {
-        return false;
-    }
-    g_test_skip(error_text(err));
-    error_free(err);
-    return true;
+    return kvm_skipped();
 }
 
 /* ---- before there is a machine ---- */

@@ -4,7 +4,6 @@
  * the same rounds give on the host; a copy of memory that follows dirty pages stays a copy; what cannot move says why.
  * Threads: main, and the guests' vCPU threads.
  */
-#include "accel/kvm/kvm_internal.h"
 #include "rhea/accel/tcg.h"
 #include "rhea/accel/test.h"
 #include "rhea/hw/apic.h"
@@ -12,7 +11,7 @@
 #include "rhea/monitor/monitor.h"
 #include "target/x86/kvm.h"
 #include "rhea/schema/type.h"
-#include "tests/cpu/sysguest.h"
+#include "tests/cpu/kvmguest.h"
 
 #include <string.h>
 
@@ -23,17 +22,6 @@ enum { G_WORK = 0x200000, WORK_SIZE = 0x10000, AT_ROUNDS = 0, AT_HASH = 8, AT_CA
 
 const AccelOps *const accel_table[] = { &accel_tcg_ops, &accel_kvm_ops, &accel_test_ops, NULL };
 const BoardType *const board_table[] = { &board_none, NULL };
-
-static bool no_kvm(void)
-{
-    Error *err = NULL;
-    if (kvm_available(&err)) {
-        return false;
-    }
-    g_test_skip(error_text(err));
-    error_free(err);
-    return true;
-}
 
 /* RSI: the work area, R14: privilege. RAX is the hash, the carry of R9 lives in the flags from round to round. Every 512th
  * round counts in an x87 and in an SSE register: instructions that some KVMs leave to the interpreter. */
@@ -204,7 +192,7 @@ static bool all_halted(Guest *g)
 static void test_moves(gconstpointer data)
 {
     const Plan *p = data;
-    if (no_kvm()) {
+    if (kvm_skipped()) {
         return;
     }
     g_autoptr(GRand) r = g_rand_new_with_seed(7 + (guint32)(p - plans));
@@ -308,7 +296,7 @@ static void test_misfits(void)
     Guest *g = guest_new_smp(NULL, 1, true);
     stays(g, "tcg", "take turns");
     guest_free(g);
-    if (no_kvm()) {
+    if (kvm_skipped()) {
         return;
     }
     g_setenv("RHEA_TEST_ACCEL", "kvm", true);
