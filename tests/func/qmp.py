@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """QMP of the whole program over unix sockets, with a client that knows nothing but JSON: what management programs do.
-Covers monitor/qmp*.c, tools/system (options -qmp, -qmp-pretty, -mon mode=control), system/host.c."""
+Covers monitor/qmp.c, qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_char.c, qmp_qom.c, tools/system (options -qmp,
+-qmp-pretty, -mon mode=control), system/host.c."""
 import array
 import json
 import os

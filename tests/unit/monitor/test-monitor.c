@@ -3,7 +3,7 @@
  */
 #include "rhea/monitor/monitor.h"
 #include "monitor/monitor_internal.h"
-#include "tests/lib/testmachine.h"
+#include "tests/lib/answers.h"
 #include <string.h>
 
 const AccelOps *const accel_table[] = { &accel_test_ops, NULL };
@@ -41,30 +41,12 @@ static char *run(Fixture *f, const char *line)
 
 static void expect(Fixture *f, const char *line, const char *expected)
 {
-    g_autofree char *got = run(f, line);
-    if (strcmp(got, expected)) {
-        g_error("'%s' gave '%s', not '%s'", line, got, expected);
-    }
+    answers_expect(line, run(f, line), expected);
 }
 
 static void expect_match(Fixture *f, const char *line, const char *pattern)
 {
-    g_autofree char *got = run(f, line);
-    if (!g_pattern_match_simple(pattern, got)) {
-        g_error("'%s' gave '%s', which does not match '%s'", line, got, pattern);
-    }
-}
-
-static char *screen(Fixture *f)
-{
-    GString *s = g_string_new(NULL);
-    char buf[4096];
-    tm_turns(f->tm);
-    for (size_t n; (n = chardev_buffer_take(f->c, (uint8_t *)buf, sizeof(buf)));) {
-        g_string_append_len(s, buf, n);
-        tm_turns(f->tm);
-    }
-    return g_string_free(s, FALSE);
+    answers_expect_match(line, run(f, line), pattern);
 }
 
 static void type_in(Fixture *f, const char *text)
@@ -75,7 +57,7 @@ static void type_in(Fixture *f, const char *text)
 
 static void expect_screen(Fixture *f, const char *expected)
 {
-    g_autofree char *got = screen(f);
+    g_autofree char *got = answers_take(f->tm, f->c);
     g_assert_cmpstr(got, ==, expected);
 }
 
@@ -210,7 +192,7 @@ static void test_quit(Fixture *f, gconstpointer data)
 
 static void test_session(Fixture *f, gconstpointer data)
 {
-    g_autofree char *greeting = screen(f);
+    g_autofree char *greeting = answers_take(f->tm, f->c);
     g_assert_true(
         g_pattern_match_simple("Rhea * monitor - type 'help' for more information\r\n(qemu) ", greeting));
     type_in(f, "print 1\n");
@@ -226,10 +208,10 @@ static void test_session(Fixture *f, gconstpointer data)
 /* What the line is after editing shows in the command it runs. */
 static void edits_to(Fixture *f, const char *keys, const char *answer)
 {
-    g_free(screen(f)); /* what was there before */
+    g_free(answers_take(f->tm, f->c)); /* what was there before */
     type_in(f, keys);
     type_in(f, "\n");
-    g_autofree char *got = screen(f);
+    g_autofree char *got = answers_take(f->tm, f->c);
     g_autofree char *expected = g_strdup_printf("\r\n%s\r\n(qemu) ", answer);
     if (!g_str_has_suffix(got, expected)) {
         g_error("keys '%s' gave '%s', which does not end with '%s'", g_strescape(keys, NULL), got, expected);
@@ -254,22 +236,22 @@ static void test_editing(Fixture *f, gconstpointer data)
 
 static void test_completion(Fixture *f, gconstpointer data)
 {
-    g_free(screen(f)); /* what was there before */
+    g_free(answers_take(f->tm, f->c)); /* what was there before */
     type_in(f, "pri\t");
     expect_screen(f, "print ");
     type_in(f, "14\n");
     expect_screen(f, "14\r\n0xe\r\n(qemu) ");
     type_in(f, "info ver\t\n");
-    g_autofree char *version = screen(f);
+    g_autofree char *version = answers_take(f->tm, f->c);
     g_assert_true(g_pattern_match_simple("info version \r\n*\r\n(qemu) ", version));
     type_in(f, "sys\t");
     expect_screen(f, "system_");
     type_in(f, "\t");
-    g_autofree char *list = screen(f);
+    g_autofree char *list = answers_take(f->tm, f->c);
     g_assert_nonnull(strstr(list, "system_powerdown"));
     g_assert_nonnull(strstr(list, "system_reset"));
     type_in(f, "\025chardev-remove m\t\n");
-    g_autofree char *ids = screen(f);
+    g_autofree char *ids = answers_take(f->tm, f->c);
     g_assert_nonnull(strstr(ids, "chardev 'mon' is in use by a monitor"));
 }
 
@@ -281,10 +263,10 @@ static void test_long_line(Fixture *f, gconstpointer data)
     block[sizeof(block) - 1] = 0;
     for (int i = 0; i < 64; i++) {
         type_in(f, block);
-        g_free(screen(f));
+        g_free(answers_take(f->tm, f->c));
     }
     type_in(f, "\n");
-    g_autofree char *got = screen(f);
+    g_autofree char *got = answers_take(f->tm, f->c);
     g_autofree char *unknown =
         strstr(got, "unknown command: '") ? g_strdup(strstr(got, "unknown command: '")) : NULL;
     g_assert_nonnull(unknown);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/monitor/test-qmp.c - QMP sessions over a chardev in memory: every rule of the protocol, limits,
- * clients that send nonsense, do not read, or go away. Covers monitor/qmp.c, qmp_frame.c, qmp_schema.c.
+ * clients that send nonsense, do not read, or go away; commands that need no guest. Covers monitor/qmp.c,
+ * qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_qom.c.
  */
 #include "backends/char/char_internal.h"
 #include "monitor/qmp_internal.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/util/errorcode.h"
 #include "schema/qmp.h"
-#include "tests/lib/testmachine.h"
+#include "tests/lib/answers.h"
+#include <glib/gstdio.h>
 #include <string.h>
 
 const AccelOps *const accel_table[] = { &accel_test_ops, NULL };
@@ -94,18 +96,6 @@ static void fixture_down(Fixture *f, gconstpointer data)
     tm_free(f->tm);
 }
 
-static char *take_all(Fixture *f, Chardev *c)
-{
-    GString *s = g_string_new(NULL);
-    char buf[4096];
-    tm_turns(f->tm);
-    for (size_t n; (n = chardev_buffer_take(c, (uint8_t *)buf, sizeof(buf)));) {
-        g_string_append_len(s, buf, n);
-        tm_turns(f->tm);
-    }
-    return g_string_free(s, FALSE);
-}
-
 static void feed(Fixture *f, const char *text, size_t len)
 {
     while (len) { /* the port's ring has 4 KiB */
@@ -124,34 +114,28 @@ static void feed(Fixture *f, const char *text, size_t len)
 static char *say(Fixture *f, const char *text)
 {
     feed(f, text, strlen(text));
-    return take_all(f, f->c);
+    return answers_take(f->tm, f->c);
 }
 
 static void expect(Fixture *f, const char *text, const char *expected)
 {
-    g_autofree char *got = say(f, text);
-    if (strcmp(got, expected)) {
-        g_error("'%s' gave '%s', not '%s'", text, got, expected);
-    }
+    answers_expect(text, say(f, text), expected);
 }
 
 static void expect_match(Fixture *f, const char *text, const char *pattern)
 {
-    g_autofree char *got = say(f, text);
-    if (!g_pattern_match_simple(pattern, got)) {
-        g_error("'%s' gave '%s', which does not match '%s'", text, got, pattern);
-    }
+    answers_expect_match(text, say(f, text), pattern);
 }
 
 static void begin(Fixture *f)
 {
-    g_free(take_all(f, f->c)); /* the greeting */
+    g_free(answers_take(f->tm, f->c)); /* the greeting */
     expect(f, "{'execute': 'qmp_capabilities'}", "{\"return\": {}}\r\n");
 }
 
 static void begin_oob(Fixture *f)
 {
-    g_free(take_all(f, f->c));
+    g_free(answers_take(f->tm, f->c));
     expect(f, "{'execute': 'qmp_capabilities', 'arguments': {'enable': ['oob']}}", "{\"return\": {}}\r\n");
 }
 
@@ -164,7 +148,7 @@ static void reconnect(Fixture *f)
 {
     chardev_set_open(f->c, false);
     tm_turns(f->tm);
-    g_free(take_all(f, f->c));
+    g_free(answers_take(f->tm, f->c));
     chardev_set_open(f->c, true);
     tm_turns(f->tm);
 }
@@ -244,7 +228,7 @@ static void test_split(Fixture *f, gconstpointer data)
     begin(f);
     for (size_t cut = 0; cut < sizeof(text); cut++) {
         feed(f, text, cut);
-        g_autofree char *none = take_all(f, f->c);
+        g_autofree char *none = answers_take(f->tm, f->c);
         g_assert_cmpstr(cut == sizeof(text) - 1 ? "" : none, ==, "");
         if (cut < sizeof(text) - 1) {
             expect(f, text + cut, "{\"return\": {}, \"id\": \"}{][\\\"\\\\\"}\r\n");
@@ -407,22 +391,22 @@ static void test_events(Fixture *f, gconstpointer data)
 {
     Chardev *c2 = chardev_new_buffer(f->m, "mon2");
     QmpSession *s2 = qmp_session_new(f->m, c2, true, &error_abort_slot);
-    g_free(take_all(f, c2));
+    g_free(answers_take(f->tm, c2));
     begin(f);
     expect_match(f, "{'execute': 'stop'}",
                  "{\"timestamp\": {\"seconds\": ?*, \"microseconds\": *}, \"event\": \"STOP\"}"
                                            "\r\n{\"return\": {}}\r\n");
-    g_autofree char *none = take_all(f, c2); /* it has not begun */
+    g_autofree char *none = answers_take(f->tm, c2); /* it has not begun */
     g_assert_cmpstr(none, ==, "");
     chardev_buffer_feed(c2, (const uint8_t *)"{'execute':'qmp_capabilities'}", 30);
-    g_autofree char *pretty = take_all(f, c2);
+    g_autofree char *pretty = answers_take(f->tm, c2);
     g_assert_cmpstr(pretty, ==, "{\n    \"return\": {}\n}\r\n");
     expect_match(f, "{'execute': 'cont'}", "*\"event\": \"RESUME\"}\r\n{\"return\": {}}\r\n");
     expect_match(f, "{'execute': 'system_reset'}",
                  "{\"return\": {}}\r\n*\"event\": \"RESET\", \"data\": {\"guest\": false, \"reason\": "
                  "\"host-qmp-system-reset\"}}\r\n");
     expect_match(f, "{'execute': 'system_powerdown'}", "{\"return\": {}}\r\n*\"event\": \"POWERDOWN\"}\r\n");
-    g_autofree char *both = take_all(f, c2);
+    g_autofree char *both = answers_take(f->tm, c2);
     g_assert_cmpuint(count(both, "\"RESUME\""), ==, 1);
     g_assert_cmpuint(count(both, "\"RESET\""), ==, 1);
     expect_match(f, "{'execute': 'quit'}", "{\"return\": {}}\r\n*\"SHUTDOWN\"*\"host-qmp-quit\"*\"STOP\"*");
@@ -439,7 +423,7 @@ static void test_slow_reader(Fixture *f, gconstpointer data)
     }
     g_assert_cmpuint(f->s->out->len, <, QMP_OUT_EVENTS + 1000);
     g_assert_cmpuint(f->s->events_lost, >, 10000);
-    g_autofree char *all = take_all(f, f->c);
+    g_autofree char *all = answers_take(f->tm, f->c);
     g_assert_cmpuint(count(all, "POWERDOWN"), >, 1000);
     g_assert_true(g_str_has_suffix(all, "\"POWERDOWN\"}\r\n")); /* whole ones only */
     still_works(f);
@@ -460,7 +444,7 @@ static void test_slow_reader_commands(Fixture *f, gconstpointer data)
     }
     g_assert_cmpuint(fed, <, 500); /* then no more was taken */
     g_assert_cmpuint(f->s->out->len, <, 1 << 20);
-    g_autofree char *all = take_all(f, f->c);
+    g_autofree char *all = answers_take(f->tm, f->c);
     g_assert_cmpuint(count(all, "{\"return\": ["), ==, fed);
     still_works(f);
 }
@@ -477,7 +461,7 @@ static void test_disconnects(Fixture *f, gconstpointer data)
         for (size_t cut = 0; cut <= strlen(texts[t]); cut++) {
             feed(f, texts[t], cut);
             reconnect(f);
-            g_autofree char *greeting = take_all(f, f->c);
+            g_autofree char *greeting = answers_take(f->tm, f->c);
             g_assert_cmpuint(count(greeting, "\r\n"), ==, 1);
             g_assert_true(g_str_has_prefix(greeting, "{\"QMP\": "));
             expect_match(f, "{'execute': 'stop'}", "*CommandNotFound*"); /* each client begins anew */
@@ -544,6 +528,98 @@ static void test_schema(Fixture *f, gconstpointer data)
     g_assert_true(g_hash_table_contains(types, "[int]"));
 }
 
+/* ---- commands about the machine and its objects ---- */
+
+/* args: "'name': value, ..." */
+static void expect_command(Fixture *f, const char *name, const char *args, const char *pattern)
+{
+    g_autofree char *text = g_strdup_printf("{'execute': '%s', 'arguments': {%s}}", name, args);
+    expect_match(f, text, pattern);
+}
+
+static void test_core(Fixture *f, gconstpointer data)
+{
+    begin(f);
+    g_autofree char *text = say(f, "{'execute': 'query-commands'}");
+    for (const QmpCommand *const *t = qmp_tables()->commands; *t; t++) {
+        for (const QmpCommand *c = *t; c->name; c++) {
+            g_autofree char *entry = g_strdup_printf("{\"name\": \"%s\"}", c->name);
+            g_assert_nonnull(strstr(text, entry));
+        }
+    }
+    expect(f, "{'execute': 'query-iothreads'}", "{\"return\": []}\r\n");
+    expect(f, "{'execute': 'query-cpus-fast'}", "{\"return\": []}\r\n");
+    expect_match(f, "{'execute': 'query-memory-size-summary'}", "*\"base-memory\": 1048576*");
+    expect_command(f, "set-action", "'reboot': 'shutdown', 'shutdown': 'pause', 'panic': 'exit-failure'",
+                   "{\"return\": {}}\r\n");
+    g_assert_true(f->m->action.reboot_is_shutdown && f->m->action.no_shutdown);
+    g_assert_true(f->m->action.panic_exit_failure);
+    g_assert_false(f->m->action.panic_pause || f->m->action.panic_none);
+    expect_command(f, "set-action", "'reboot': 'reset', 'watchdog': 'none'", "*\"error\"*no watchdog*");
+    g_assert_true(f->m->action.reboot_is_shutdown); /* nothing of a refused command */
+    expect_command(f, "human-monitor-command", "'command-line': 'info name', 'cpu-index': 1",
+                   "*'cpu-index' is 1: there is no such CPU*");
+    expect_command(f, "closefd", "'fdname': 'nothing'", "*\"error\"*nothing*");
+    expect_command(f, "add-fd", "", "*no descriptor came along*");
+    expect_command(f, "remove-fd", "'fdset-id': 0, 'fd': -1", "*'fd' is -1*");
+    expect_match(f, "{'execute': 'stop'}", "*\"event\": \"STOP\"*");
+    expect_match(f, "{'execute': 'query-status'}", "*\"paused\"*");
+    expect(f, "{'execute': 'stop'}", "{\"return\": {}}\r\n"); /* no second event */
+    f->m->state = RUN_INTERNAL_ERROR;
+    expect_match(f, "{'execute': 'cont'}", "*must be reset first*");
+}
+
+/* A piece of memory that ends where memory does, and sizes that are none. */
+static void test_memory(Fixture *f, gconstpointer data)
+{
+    enum { SIZE = 5000, AT = (1 << 20) - SIZE };
+    g_autofree char *dir = g_dir_make_tmp("rhea-qmp-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "memory", NULL), *got = NULL;
+    g_autofree char *good = g_strdup_printf("'val': %d, 'size': %d, 'filename': '%s'", AT, SIZE, path);
+    g_autofree char *bad = g_strdup_printf("'val': 0, 'size': -1, 'filename': '%s'", path);
+    uint8_t bytes[SIZE];
+    for (unsigned i = 0; i < SIZE; i++) {
+        bytes[i] = (uint8_t)(i * 7);
+    }
+    tm_copy_in(f->tm, AT, bytes, SIZE);
+    begin(f);
+    expect_command(f, "pmemsave", good, "{\"return\": {}}\r\n");
+    gsize len;
+    g_assert_true(g_file_get_contents(path, &got, &len, NULL));
+    g_assert_cmpmem(got, len, bytes, SIZE);
+    expect_command(f, "pmemsave", bad, "*'size' must not be negative*");
+    g_unlink(path);
+    g_rmdir(dir);
+}
+
+static void test_qom(Fixture *f, gconstpointer data)
+{
+    static const struct {
+        const char *command, *args, *answer;
+    } rows[] = {
+        { "qom-get", "'path': '/machine', 'property': 'type'", "*\"return\": \"none-machine\"*" },
+        { "qom-get", "'path': '/machine', 'property': 'colour'", "*\"error\"*colour*" },
+        { "qom-get", "'path': '/nowhere', 'property': 'type'", "*\"error\"*/nowhere*" },
+        { "qom-set", "'path': '/machine', 'property': 'type', 'value': 'pc'", "*'type' of '/machine' can*" },
+        { "qom-set", "'path': '/machine', 'property': 'colour', 'value': 1", "*\"error\"*colour*" },
+        { "qom-list", "'path': '/machine'", "*\"name\": \"peripheral\"*" },
+        { "qom-list", "'path': '/nowhere'", "*\"error\"*/nowhere*" },
+        { "qom-list-types", "'implements': 'nothing'", "*\"return\": []*" },
+        { "qom-list-types", "'implements': 'device'", "*\"name\": \"isa-serial\"*" },
+        { "device-list-properties", "'typename': 'isa-serial'", "*\"name\": \"chardev\"*" },
+        { "device_add", "'driver': 'nothing'", "*\"error\"*'nothing'*" },
+        { "device_del", "'id': 'nothing'", "*\"error\"*'nothing'*" },
+        { "object-add", "'qom-type': 'memory-backend-ram', 'id': 'm0', 'size': 4096", "{\"return\": {}}*" },
+        { "object-add", "'qom-type': 'memory-backend-ram', 'id': 'm0', 'size': 4096", "*\"error\"*m0*" },
+        { "object-del", "'id': 'm0'", "{\"return\": {}}*" },
+        { "object-del", "'id': 'm0'", "*\"error\"*m0*" },
+    };
+    begin(f);
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        expect_command(f, rows[i].command, rows[i].args, rows[i].answer);
+    }
+}
+
 /* ---- anything at all ---- */
 
 static const char *const seeds[] = {
@@ -605,7 +681,7 @@ static void test_random(Fixture *f, gconstpointer data)
             begin_oob(f);
         }
         feed(f, "\xff", 1);
-        g_free(take_all(f, f->c));
+        g_free(answers_take(f->tm, f->c));
         g_assert_cmpuint(f->s->waiting.length, ==, 0);
         g_assert_cmpuint(f->s->out->len, ==, 0);
         g_assert_cmpuint(f->s->framer.text->allocated_len, <=, 64 << 10);
@@ -638,6 +714,9 @@ int main(int argc, char **argv)
     ADD("disconnects", test_disconnects);
     ADD("mux", test_mux);
     ADD("schema", test_schema);
+    ADD("core", test_core);
+    ADD("memory", test_memory);
+    ADD("qom", test_qom);
     ADD("random", test_random);
     return g_test_run();
 }
