@@ -420,7 +420,7 @@ void machine_stop(Machine *m, RunState why)
     /* Last, since waiting turns the main loop, on which others may ask for things. A completion may post
      * work, and ask for more: a disk's long transfer goes piece by piece. */
     for (unsigned i = 0; was_running && m->drain_backends && i < 2; i++) {
-        m->drain_backends(m);
+        m->drain_backends(m, false);
         drain(m);
     }
 }
@@ -433,7 +433,7 @@ void machine_reset(Machine *m, ResetKind kind)
         vcpus_pause(m);
     }
     if (m->drain_backends) { /* what is in flight ends before the reset: it would write to memory after it */
-        m->drain_backends(m);
+        m->drain_backends(m, true);
         if (running) { /* waiting turned the main loop, where others may have started them again */
             vcpus_pause(m);
         }
@@ -447,6 +447,6 @@ void machine_reset(Machine *m, ResetKind kind)
 const char *run_state_name(RunState s)
 {
     static const char *const names[] = { "prelaunch", "running", "paused", "shutdown", "guest-panicked",
-                                         "internal-error", "debug", "finish-migrate" };
+                                         "internal-error", "io-error", "debug", "finish-migrate" };
     return s < G_N_ELEMENTS(names) ? names[s] : "unknown";
 }

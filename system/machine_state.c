@@ -262,6 +262,9 @@ bool machine_load(Machine *m, const uint8_t *data, size_t len, Error **errp)
     if (GUINT32_FROM_LE(crc) != vmstate_crc32(0, data, len - 4)) {
         return error_set(errp, "the machine state is damaged: its checksum is wrong");
     }
+    if (m->drain_backends) { /* what the machine had asked for so far is no part of the state */
+        m->drain_backends(m, true);
+    }
     In in = { .p = data + sizeof(magic), .end = data + len - 4, .errp = errp };
     bool ok = load_all(m, &in);
     if (!ok) { /* nothing half loaded is left to run */

@@ -26,6 +26,11 @@ static void graph_wait_ended(void *opaque)
     /* That it ran has ended the turn in which somebody waits. */
 }
 
+static void drive_drain_for(Machine *m, bool cancel)
+{
+    (cancel ? drive_drain_cancel : drive_drain)(m);
+}
+
 static void drive_free_item(void *d)
 {
     drive_free(d);
@@ -43,7 +48,9 @@ MachineBlock *machine_block(Machine *m)
         b->ports = g_ptr_array_new();
         b->ended = (Task){ .run = graph_wait_ended };
         m->block = b;
-        m->drain_backends = drive_drain;
+        m->drain_backends = drive_drain_for;
+        b->listener = (MachineListener){ .state = drive_state_changed, .opaque = b };
+        machine_add_listener(m, &b->listener);
     }
     return m->block;
 }
@@ -373,13 +380,8 @@ static bool drive_check(const DriveOptions *v, Error **errp)
         return refuse_value(errp, "if", iface, "there is no writable flash", "use -bios FILE");
     default: return refuse_value(errp, "if", iface, "there is no such controller", "use if=ide");
     }
-    for (unsigned i = 0; i < 2; i++) {
-        DriveError e = i ? v->werror : v->rerror;
-        if (e == DRIVE_ERROR_STOP || e == DRIVE_ERROR_ENOSPC) {
-            return refuse_value(errp, i ? "werror" : "rerror", drive_error_names[e],
-                                "the guest cannot be stopped at an error",
-                                "use report (the guest is told) or ignore");
-        }
+    if (v->rerror == DRIVE_ERROR_ENOSPC) {
+        return refuse_value(errp, "rerror", "enospc", "reads need no space", "use report, ignore or stop");
     }
     if (v->if_ == DRIVE_INTERFACE_NONE && v->serial) {
         return refuse_value(errp, "serial", v->serial, "if=none makes no disk that could have one",
@@ -408,8 +410,8 @@ static Drive *drive_make(Machine *m, const DriveOptions *v, bool snapshot, Error
     d->iface = v->if_;
     d->cdrom = v->media == DRIVE_MEDIA_CDROM;
     d->write_through = v->cache == DRIVE_CACHE_WRITETHROUGH || v->cache == DRIVE_CACHE_DIRECTSYNC;
-    d->ignore_read_errors = v->rerror == DRIVE_ERROR_IGNORE;
-    d->ignore_write_errors = v->werror == DRIVE_ERROR_IGNORE;
+    d->rerror = v->rerror;
+    d->werror = v->werror;
     d->serial = g_strdup(v->serial);
     if (drive_place(m, d, v, errp) && drive_name(m, d, v->id, errp) &&
         (!v->file || drive_open_image(m, d, v, v->has_snapshot ? v->snapshot : snapshot, errp))) {

@@ -15,10 +15,17 @@ struct MachineBlock {
     GPtrArray *ports;  /* DrivePort *: bound, borrowed */
     unsigned waiting;  /* atomic: the main loop waits for requests to end */
     Task ended;        /* ends the turn in which it waits */
+    MachineListener listener;
+    bool cancelling;   /* atomic: no request is held back any more */
 };
 
 MachineBlock *machine_block(Machine *m); /* made at the first use */
 void drive_free(Drive *d);
+void drive_state_changed(void *opaque, RunState was, RunState now); /* errors.c: the listener */
+bool drive_error_handled(DriveRequest *r); /* in the domain; true: it is held back, no done() now */
+void drive_hold_back(DriveRequest *r);     /* in the domain */
+bool drive_must_wait(const DriveRequest *r); /* one with the same order is held back; not in the domain */
+void drive_port_cancel(DrivePort *p);      /* requests that are held back end with their errors */
 void drive_port_wait(DrivePort *p); /* until none of its requests is in flight */
 /* With the permissions of p->dev and p->read_only. */
 BlockClient *drive_client_new(const DrivePort *p, BlockNode *n, Error **errp);

@@ -155,6 +155,7 @@ bool drive_remove_medium(DrivePort *p, Error **errp)
     if (c) { /* it holds the node until the last request has ended */
         port_set(p, NULL, NULL);
         drive_port_wait(p);
+        drive_port_cancel(p);
         block_client_free(c);
     }
     return true;

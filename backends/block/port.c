@@ -33,7 +33,9 @@ void drive_port_wait(DrivePort *p)
 static void port_close(DrivePort *p)
 {
     if (p->client) {
+        drive_port_cancel(p);
         drive_port_wait(p);
+        drive_port_cancel(p);
         block_client_free(p->client);
         p->client = NULL;
     }
@@ -53,7 +55,7 @@ static void port_release(void *slot)
         p->drive->port = NULL;
     }
     g_ptr_array_remove(p->block->ports, p);
-    *p = (DrivePort){ 0 };
+    *p = (DrivePort){ .rerror = p->rerror, .werror = p->werror };
 }
 
 static bool unknown_drive(Machine *m, const char *id, Error **errp)
@@ -89,7 +91,9 @@ static bool port_bind(Machine *m, const Prop *prop G_GNUC_UNUSED, void *slot, co
         return false;
     }
     port_release(p);
-    *p = (DrivePort){ .block = machine_block(m), .drive = d, .node = n ? block_ref(n) : NULL };
+    p->block = machine_block(m);
+    p->drive = d;
+    p->node = n ? block_ref(n) : NULL;
     if (d) {
         d->port = p;
     }
@@ -182,30 +186,32 @@ static int request_run(DriveRequest *r)
     return -EINVAL;
 }
 
-static bool error_ignored(const DriveRequest *r)
-{
-    const Drive *d = r->port->drive;
-    return d && (r->op == DRIVE_READ ? d->ignore_read_errors : d->ignore_write_errors);
-}
-
 static void request_body(void *opaque)
 {
     DriveRequest *r = opaque;
     DrivePort *p = r->port;
     MachineBlock *b = p->block;
     Domain *domain = p->dev->domain;
-    if (r->order) {
-        co_mutex_lock(r->order);
-        r->result = request_run(r);
-        co_mutex_unlock(r->order);
-    } else {
-        r->result = request_run(r);
+    CoMutex *order = r->order;
+    if (order) {
+        co_mutex_lock(order);
     }
-    if (r->result < 0 && error_ignored(r)) {
-        r->result = 0;
+    bool wait = drive_must_wait(r);
+    if (!wait) {
+        r->result = request_run(r);
     }
     domain_lock(domain);
-    r->done(r);
+    if (wait) {
+        r->result = -ECANCELED;
+        drive_hold_back(r);
+    }
+    bool held = wait || (r->result < 0 && drive_error_handled(r));
+    if (order) { /* not before it is known whether the next one has to wait */
+        co_mutex_unlock(order);
+    }
+    if (!held) {
+        r->done(r);
+    }
     domain_unlock(domain);
     if (__atomic_sub_fetch(&p->in_flight, 1, __ATOMIC_SEQ_CST) == 0 &&
         __atomic_load_n(&b->waiting, __ATOMIC_SEQ_CST)) {
@@ -237,7 +243,8 @@ void drive_remove_all(Machine *m)
     if (!b) {
         return;
     }
-    drive_drain(m);
+    drive_drain_cancel(m);
+    machine_remove_listener(m, &b->listener);
     while (b->ports->len) {
         DrivePort *p = b->ports->pdata[0];
         Device *dev = p->dev;

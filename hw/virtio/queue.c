@@ -186,6 +186,29 @@ static bool elem_read(VirtioDevice *v, VirtElem *e, unsigned head)
     }
 }
 
+/* The chain that begins at `head`; NULL: it breaks the rules. */
+static VirtElem *virtq_take(VirtioDevice *v, VirtQueue *q, uint16_t head)
+{
+    VirtElem *e = g_new0(VirtElem, 1);
+    e->q = q;
+    e->head = head;
+    e->generation = v->generation;
+    iov_init(&e->out);
+    iov_init(&e->in);
+    if (!elem_read(v, e, head)) {
+        elem_free(e, 0);
+        return NULL;
+    }
+    q->in_use++;
+    v->in_flight++;
+    return e;
+}
+
+VirtElem *virtq_retake(VirtioDevice *v, VirtQueue *q, uint16_t head)
+{
+    return virtio_queue_live(v, q) && q->in_use < q->size ? virtq_take(v, q, head) : NULL;
+}
+
 VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q)
 {
     uint16_t idx, head;
@@ -204,19 +227,8 @@ VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q)
     if (!virtio_read16(v, q->avail + RING_ENTRIES + 2 * (q->last_avail & (q->size - 1u)), &head)) {
         return NULL;
     }
-    VirtElem *e = g_new0(VirtElem, 1);
-    e->q = q;
-    e->head = head;
-    e->generation = v->generation;
-    iov_init(&e->out);
-    iov_init(&e->in);
-    if (!elem_read(v, e, head)) {
-        elem_free(e, 0);
-        return NULL;
-    }
-    q->last_avail++;
-    q->in_use++;
-    v->in_flight++;
+    VirtElem *e = virtq_take(v, q, head);
+    q->last_avail += e != NULL;
     return e;
 }
 

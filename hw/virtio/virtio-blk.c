@@ -35,6 +35,7 @@ enum {
 };
 enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };
 enum { BLK_HEADER = 16, BLK_RANGE = 16, BLK_ID = 20, BLK_SECTOR = 512, BLK_CONFIG = 60, BLK_CONFIG_WCE = 32 };
+enum { HELD_WORDS = VIRTIO_QUEUE_MAX / 64 };
 enum { QUEUES_AUTO = 0xffff, VECTORS_AUTO = UINT32_MAX, MAX_SECTORS = INT32_MAX / BLK_SECTOR };
 
 typedef struct VirtioBlk {
@@ -48,6 +49,13 @@ typedef struct VirtioBlk {
     int write_cache, disable_legacy;
     bool cache_default;
     uint8_t writeback; /* the configuration field: the driver's choice */
+    /* Saved state of requests that failed and wait for the machine to go on (werror=stop): a bit for each
+     * chain's head, by queue. */
+    uint64_t held[VIRTIO_QUEUES * HELD_WORDS];
+    uint32_t n_held;  /* bits in there */
+    bool held_reset;  /* a driver's reset waits for them */
+    bool resuming;    /* loaded, not yet taken from the rings again */
+    DomainTask resume;
 } VirtioBlk;
 
 typedef struct BlkRequest {
@@ -100,7 +108,7 @@ static void blk_submit(BlkRequest *b, DriveOp op, uint64_t sector)
     b->r.off = (int64_t)(sector * BLK_SECTOR);
     b->r.done = blk_done;
     b->r.opaque = b;
-    drive_submit(&b->s->drive, &b->r);
+    (b->s->resuming ? drive_hold : drive_submit)(&b->s->drive, &b->r);
 }
 
 static void blk_read_write(BlkRequest *b, bool write, uint64_t sector)
@@ -249,6 +257,56 @@ static void blk_driver_reset(VirtioDevice *v)
     blk_of(v)->writeback = blk_of(v)->cache_default;
 }
 
+/* ---- requests that are held back, in saved state ---- */
+
+static void blk_pre_save(void *opaque)
+{
+    VirtioBlk *s = opaque;
+    if (s->resuming) { /* nothing has happened since the load */
+        return;
+    }
+    memset(s->held, 0, sizeof(s->held));
+    s->n_held = 0;
+    s->held_reset = s->v.reset_waits;
+    for (GList *l = s->drive.held.head; l; l = l->next) {
+        const VirtElem *e = ((BlkRequest *)((DriveRequest *)l->data)->opaque)->e;
+        if (e->generation == s->v.generation) {
+            s->held[(size_t)(e->q - s->v.q) * HELD_WORDS + e->head / 64] |= UINT64_C(1) << (e->head % 64);
+            s->n_held++;
+        }
+    }
+}
+
+static bool blk_held_needed(const void *opaque)
+{
+    return ((const VirtioBlk *)opaque)->n_held;
+}
+
+/* After a load, when all of the machine is there: the rings still have the chains. */
+static void blk_resume(void *opaque)
+{
+    VirtioBlk *s = opaque;
+    VirtioDevice *v = &s->v;
+    if (!s->resuming) { /* a reset came first */
+        return;
+    }
+    unsigned n = s->held_reset ? 0 : G_N_ELEMENTS(s->held) * 64; /* the driver has given them up */
+    for (unsigned i = 0; i < n; i++) {
+        VirtQueue *q = &v->q[i / VIRTIO_QUEUE_MAX];
+        if (s->held[i / 64] >> (i % 64) & 1) {
+            VirtElem *e = virtq_retake(v, q, i % VIRTIO_QUEUE_MAX);
+            if (!e || !blk_handle(s, e)) {
+                break;
+            }
+        }
+    }
+    s->resuming = false;
+    if (s->held_reset) {
+        v->reset_waits = true;
+        virtio_reset_continue(v);
+    }
+}
+
 /* ---- life ---- */
 
 static bool blk_check(VirtioBlk *s, Error **errp)
@@ -306,6 +364,7 @@ static unsigned blk_prepare(VirtioBlk *s, Error **errp)
     if (!blk_check(s, errp)) {
         return 0;
     }
+    device_add_task(dev, &s->resume, blk_resume);
     if (!s->drive.node) {
         error_set(errp, "drive '%s' has no medium, and a virtio disk cannot do without", s->drive.drive->id);
         error_hint(errp, "give it an image: file=...");
@@ -350,7 +409,10 @@ static bool blk_realize_mmio(Device *dev, Error **errp)
 
 static void blk_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
-    virtio_reset(dev_as(VirtioDevice, dev));
+    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
+    s->n_held = 0;
+    s->resuming = false;
+    virtio_reset(&s->v);
 }
 
 static void blk_reset_done(Device *dev)
@@ -360,37 +422,65 @@ static void blk_reset_done(Device *dev)
 
 static bool blk_post_load(void *opaque, Error **errp)
 {
-    return virtio_post_load(opaque, errp);
+    VirtioBlk *s = opaque;
+    s->resuming = s->n_held;
+    if (s->resuming) {
+        domain_post(&s->resume);
+    }
+    return virtio_post_load(&s->v, errp);
 }
+
+static const VmField blk_held_fields[] = {
+    VM_U64_ARRAY(VirtioBlk, held),
+    VM_BOOL(VirtioBlk, held_reset),
+    { 0 },
+};
+static const VmState blk_held_state = {
+    .name = "virtio-blk/held",
+    .version = 1,
+    .oldest = 1,
+    .fields = blk_held_fields,
+    .needed = blk_held_needed,
+};
+static const VmState *const blk_optional[] = { &blk_held_state, NULL };
 
 static const VmField blk_pci_fields[] = {
     VM_STRUCT(VirtioBlk, v, virtio_pci_state),
     VM_U8_MAX(VirtioBlk, writeback, 1),
+    { .name = "n_held", .kind = VM_U32_, .offset = TYPED_OFFSET(VirtioBlk, n_held, uint32_t),
+      .max = VIRTIO_QUEUES * VIRTIO_QUEUE_MAX, .since = 2 },
     { 0 },
 };
 static const VmField blk_mmio_fields[] = {
     VM_STRUCT(VirtioBlk, v, virtio_mmio_state),
     VM_U8_MAX(VirtioBlk, writeback, 1),
+    { .name = "n_held", .kind = VM_U32_, .offset = TYPED_OFFSET(VirtioBlk, n_held, uint32_t),
+      .max = VIRTIO_QUEUES * VIRTIO_QUEUE_MAX, .since = 2 },
     { 0 },
 };
 static const VmState blk_pci_state = {
     .name = "virtio-blk",
-    .version = 1,
+    .version = 2,
     .oldest = 1,
     .fields = blk_pci_fields,
+    .optional = blk_optional,
+    .pre_save = blk_pre_save,
     .post_load = blk_post_load,
 };
 static const VmState blk_mmio_state = {
     .name = "virtio-blk-device",
-    .version = 1,
+    .version = 2,
     .oldest = 1,
     .fields = blk_mmio_fields,
+    .optional = blk_optional,
+    .pre_save = blk_pre_save,
     .post_load = blk_post_load,
 };
 
 /* Both types'. */
 #define BLK_PROPS \
     PROP_DRIVE(VirtioBlk, drive, "drive", "The disk: id of a -drive, or node-name of a -blockdev"), \
+    PROP_DRIVE_ERRORS(VirtioBlk, drive), \
     PROP_STR(VirtioBlk, serial, "serial", NULL, "Serial number, up to 20 characters"), \
     PROP_U32(VirtioBlk, logical, "logical_block_size", 512, 512, 32768, "Smallest unit of transfer, bytes"), \
     PROP_U32(VirtioBlk, physical, "physical_block_size", 512, 512, 2097152, "Best unit of writing, bytes"), \

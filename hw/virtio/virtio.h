@@ -36,7 +36,7 @@ typedef struct VirtQueue {
     uint16_t last_avail, used_idx; /* free-running, as in the rings */
     uint16_t signalled;            /* used_idx at the last interrupt */
     bool signalled_valid, enabled;
-    uint16_t in_use; /* taken, not given back; zero in saved state */
+    uint16_t in_use; /* taken, not given back; no part of saved state: who holds some back takes them again */
 } VirtQueue;
 
 /* A buffer taken from a queue: pinned guest memory. */
@@ -96,6 +96,8 @@ static inline bool virtio_has(const VirtioDevice *v, uint64_t feature)
 }
 bool virtio_queue_live(const VirtioDevice *v, const VirtQueue *q);
 VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q); /* NULL: none left, or broken */
+/* A buffer that had been taken when the state was saved; NULL: the queue is off, or it is broken. */
+VirtElem *virtq_retake(VirtioDevice *v, VirtQueue *q, uint16_t head);
 /* Asks for a kick; true: more came meanwhile, pop again. */
 bool virtq_rearm(VirtioDevice *v, VirtQueue *q);
 /* Gives the buffer back with so many bytes written (to the front of `in`), and unpins it. */

@@ -7,6 +7,8 @@
 #include "rhea/schema/type.h"
 
 #include <glib/gstdio.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 enum {
     FN = PCI_DEVFN(4, 0),
@@ -284,6 +286,125 @@ static void test_machine_reset_in_flight(void)
     guest_close(&g);
 }
 
+/* The file may not grow or be written from here on: the host's error for that is EFBIG. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit l;
+    getrlimit(RLIMIT_FSIZE, &l);
+    l.rlim_cur = bytes;
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &l), ==, 0);
+}
+
+static void write_that_stops(Guest *g)
+{
+    limit_files(DISK / 2);
+    memset(ram(g, DATA), 0x77, 4096);
+    set_request(g, 1, DISK / 512 - 8, 4096, false);
+    offer(g, 0);
+    for (unsigned i = 0; machine_running(g->t->m) && i < 100000; i++) {
+        loop_turn(g->t->loop, false);
+        g_usleep(10);
+    }
+    g_assert_cmpstr(run_state_name(g->t->m->state), ==, "io-error");
+    limit_files(RLIM_INFINITY);
+}
+
+/* werror=stop: the machine stops and goes on with the request; a reset drops it. Else the guest is told. */
+static void test_errors(void)
+{
+    Guest g;
+    signal(SIGXFSZ, SIG_IGN);
+    guest_open(&g, "werror", "stop");
+    guest_start(&g, VERSION_1);
+    machine_start(g.t->m);
+    write_that_stops(&g);
+    g_assert_cmpuint(used(&g), ==, 0);
+    machine_start(g.t->m);
+    wait_used(&g, 1);
+    g_assert_cmphex(rd(&g, STATUS, 1), ==, 0);
+    memset(ram(&g, DATA), 0, 4096);
+    g_assert_cmpuint(request(&g, 0, DISK / 512 - 8, 4096, true), ==, 0);
+    g_assert_cmphex(*ram(&g, DATA), ==, 0x77);
+    g_assert_cmpuint(request(&g, 1, DISK / 512 - 8, 512, false), ==, 0);
+    write_that_stops(&g);
+    machine_reset(g.t->m, RESET_COLD);
+    pctest_config_write(g.t, FN, 0x14, MSIX_BAR, 4);
+    pctest_config_write(g.t, FN, 0x20, BAR, 4);
+    pctest_config_write(g.t, FN, 0x24, 0, 4);
+    pctest_config_write(g.t, FN, 4, 6, 2);
+    guest_start(&g, VERSION_1);
+    machine_start(g.t->m);
+    g_assert_cmpuint(request(&g, 0, DISK / 512 - 7, 512, true), ==, 0);
+    g_assert_cmpuint(used(&g), ==, 1);
+    guest_close(&g);
+    guest_open(&g, "werror", "enospc"); /* it is another error */
+    guest_start(&g, VERSION_1);
+    machine_start(g.t->m);
+    limit_files(DISK / 2);
+    g_assert_cmpuint(request(&g, 1, DISK / 512 - 8, 4096, false), ==, 1);
+    limit_files(RLIM_INFINITY);
+    g_assert_true(machine_running(g.t->m));
+    guest_close(&g);
+    guest_open(&g, "werror", "ignore");
+    guest_start(&g, VERSION_1);
+    limit_files(DISK / 2);
+    g_assert_cmpuint(request(&g, 1, DISK / 512 - 8, 4096, false), ==, 0);
+    limit_files(RLIM_INFINITY);
+    guest_close(&g);
+}
+
+static GByteArray *saved(Guest *g)
+{
+    GByteArray *a = g_byte_array_new();
+    machine_save(g->t->m, a, true);
+    return a;
+}
+
+static void some_turns(Guest *g)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        loop_turn(g->t->loop, false);
+    }
+}
+
+/* A request that is held back when the machine is saved is there after the load, and runs when that goes
+ * on; a driver's reset that waits for it is done. */
+static void test_held_saved(void)
+{
+    for (unsigned reset = 0; reset < 2; reset++) {
+        Guest g;
+        guest_open(&g, "werror", "stop");
+        guest_start(&g, VERSION_1);
+        machine_start(g.t->m);
+        write_that_stops(&g);
+        if (reset) {
+            wr(&g, BAR + 0x14, 0, 1);
+            g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15);
+        }
+        g_autoptr(GByteArray) a = saved(&g);
+        machine_reset(g.t->m, RESET_COLD);
+        some_turns(&g);
+        g_assert_true(machine_load(g.t->m, a->data, a->len, &error_abort_slot));
+        g_autoptr(GByteArray) b = saved(&g);
+        g_assert_cmpmem(b->data, b->len, a->data, a->len);
+        some_turns(&g);
+        g_assert_cmpuint(used(&g), ==, 0);
+        if (reset) {
+            g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 0);
+        } else {
+            g_autoptr(GByteArray) c = saved(&g);
+            g_assert_cmpmem(c->data, c->len, a->data, a->len);
+            machine_start(g.t->m);
+            wait_used(&g, 1);
+            g_assert_cmphex(rd(&g, STATUS, 1), ==, 0);
+        }
+        g_autofree char *file = NULL;
+        g_file_get_contents(g.path, &file, NULL, NULL);
+        g_assert_cmphex(file[DISK - 4096], ==, reset ? 0 : 0x77);
+        guest_close(&g);
+    }
+}
+
 static void break_header(Guest *g)
 {
     set_desc(g, DESC, 0, HEADER, 15, NEXT, 2);
@@ -457,6 +578,8 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/many", test_many);
     g_test_add_func("/virtio/reset-in-flight", test_reset_in_flight);
     g_test_add_func("/virtio/machine-reset-in-flight", test_machine_reset_in_flight);
+    g_test_add_func("/virtio/errors", test_errors);
+    g_test_add_func("/virtio/held-saved", test_held_saved);
     g_test_add_func("/virtio/hostile", test_hostile);
     g_test_add_func("/virtio/random", test_random);
     g_test_add_func("/virtio/window", test_window);

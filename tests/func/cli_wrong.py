@@ -25,7 +25,7 @@ ROWS = r"""
 disk.img                            => -hda disk.img: cannot open 'disk.img': No such file or directory
 -drive file=/nonexistent            => -drive file=/nonexistent: cannot open '/nonexistent': No such file or directory
 -drive if=floppy,file=x             => -drive if=floppy,file=x: if=floppy is not supported: there is no floppy drive | use if=ide
--drive if=none,file=x,werror=stop   => -drive if=none,file=x,werror=stop: werror=stop is not supported*
+-drive if=none,file=x,rerror=enospc => -drive if=none,file=x,rerror=enospc: rerror=enospc is not supported: reads need no space | use report, ignore or stop
 -drive flie=x                       => -drive flie=x: 'flie' is unknown | did you mean 'file'?
 -blockdev null-co                   => -blockdev null-co: 'node-name' is missing | it is the name that drive= of a -device takes
 -blockdev null-co,node-name=a -blockdev null-co,node-name=a => -blockdev null-co,node-name=a: node name 'a' is in use

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Debian's cloud kernel on a qcow2 disk over virtio-blk (hw/virtio): what the guest writes is read back, discarded, on
-the image afterwards, and the image is sound."""
+the image afterwards, and the image is sound. A host without space stops the machine until there is some
+(backends/block/errors.c)."""
 import hashlib
 import os
 import subprocess
 import sys
+import shutil
 import tempfile
 
+import qmp
 import rheatest as rt
 from rheatest import guest_assets
 
@@ -69,8 +72,89 @@ def virtio_queues():
     disk("if=none", "-device", "virtio-blk-pci,drive=d0,serial=number-7,num-queues=4,queue-size=64", "-smp", "2")
 
 
-ALL = [virtio_drive, virtio_queues]
+FILL = """set -e
+for m in %s; do insmod /lib/modules/$m.ko; done
+until test -e /dev/vda; do sleep 0.2; done
+yes "a line of what is written" | head -c 25165824 > /data
+dd if=/data of=/dev/vda bs=64k seek=16 conv=fsync
+echo 3 > /proc/sys/vm/drop_caches
+sum=$(sha1sum < /data)
+test "$(dd if=/dev/vda bs=64k skip=16 count=384 2>/dev/null | sha1sum)" = "$sum"
+echo the sum is ${sum%%%% *}
+dmesg | grep -i 'i/o error' || true
+""" % " ".join(MODULES)
+
+
+def fill(d, kind, *args):
+    """The guest writes 24 MiB to an image on a tmpfs that has room for 16."""
+    tree, sock, raw, tmpfs = (os.path.join(d, n) for n in ("tree", "qmp", "raw", "tmpfs"))
+    os.mkdir(tmpfs)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", tmpfs], check=True)
+    image, filler = os.path.join(tmpfs, "disk"), os.path.join(tmpfs, "filler")
+    run("create", "-q", "-f", kind, image, "64M")
+    with open(filler, "wb") as f:
+        f.write(bytes(24 << 20))
+    rt.module_tree(tree, "cloud", MODULES)
+    initrd = rt.once(FILL, tree)
+    try:
+        with rt.linux(guest_assets.kernel("cloud"), initrd, "quiet", "-qmp", f"unix:{sock},server=on,wait=off", "-drive",
+                      f"file={image},format={kind},id=d0,{args[0]}", *args[1:], timeout=300) as vm:
+            c = qmp.Client(sock)
+            c.s.settimeout(300 * rt.SLOW)
+            error = c.event("BLOCK_IO_ERROR")["data"]
+            qmp.expect(error["device"] == "d0" and error["operation"] == "write" and error["action"] == "stop" and
+                      error["nospace"] is True, f"the event {error}")
+            c.event("STOP")
+            qmp.expect(c.call("query-status")["status"] == "io-error", "the state")
+            qmp.expect(c.call("query-block")[0]["io-status"] == "nospace", "the disk's state")
+            c.call("cont") # too early: it fails again
+            c.event("RESUME")
+            c.event("STOP")
+            os.unlink(filler)
+            c.call("cont")
+            c.event("RESUME")
+            qmp.expect(c.call("query-block")[0]["io-status"] == "ok", "the disk's state afterwards")
+            text = rt.once_output(vm)
+    finally:
+        os.unlink(initrd)
+    want = hashlib.sha1((b"a line of what is written\n" * (1 << 20))[:24 << 20]).hexdigest()
+    qmp.expect(f"the sum is {want}\n" in text and "rror" not in text, f"what the guest says:\n{text}")
+    if kind == "qcow2":
+        run("check", image)
+        run("convert", "-O", "raw", image, raw)
+    with open(raw if kind == "qcow2" else image, "rb") as f:
+        f.seek(1 << 20)
+        qmp.expect(hashlib.sha1(f.read(24 << 20)).hexdigest() == want, "what is on the image")
+    subprocess.run(["umount", tmpfs], check=True)
+
+
+def in_namespace(name):
+    """Runs the step `name` of this script where it may mount."""
+    how = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
+    if not shutil.which("unshare") or subprocess.run([*how, "true"], capture_output=True, check=False).returncode:
+        raise rt.Skip("mount namespaces are not available here")
+    p = subprocess.run([*how, sys.executable, __file__, name], stdout=subprocess.PIPE, text=True, check=False)
+    qmp.expect(p.returncode == 0, p.stdout)
+
+
+def virtio_enospc():
+    in_namespace("enospc_qcow2")
+    in_namespace("enospc_raw")
+
+
+def enospc_qcow2():
+    with tempfile.TemporaryDirectory(prefix="rhea-virtio-") as d:
+        fill(d, "qcow2", "if=virtio")
+
+
+def enospc_raw():
+    with tempfile.TemporaryDirectory(prefix="rhea-virtio-") as d:
+        fill(d, "raw", "if=none", "-device", "virtio-blk-pci,drive=d0,werror=stop")
+
+
+ALL = [virtio_drive, virtio_queues, virtio_enospc]
+INNER = [enospc_qcow2, enospc_raw]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
-    rt.main(*[t for t in ALL if not wanted or t.__name__ in wanted])
+    rt.main(*[t for t in ALL + (INNER if wanted else []) if not wanted or t.__name__ in wanted])

@@ -80,6 +80,10 @@ static void add_disk(GArray *out, const Drive *d, const DrivePort *p)
         domain_unlock(p->dev->domain);
         i.has_tray_open = true;
     }
+    if (p) {
+        i.has_io_status = true;
+        i.io_status = (BlockDeviceIoStatus)__atomic_load_n(&p->io_status, __ATOMIC_RELAXED);
+    }
     if (n) {
         i.has_inserted = true;
         describe_node(n, !d || !d->write_through, &i.inserted);

@@ -70,7 +70,8 @@ const Option option_table[] = {
       "index=N or bus=N,unit=N (where), id=ID, node-name=NAME, serial=TEXT\n"
       "read-only=on, snapshot=on (changes are forgotten at the end)\n"
       "cache=writeback|none|writethrough|directsync|unsafe, aio=threads|native|io_uring\n"
-      "discard=unmap|ignore, detect-zeroes=off|on|unmap, rerror=, werror=report|ignore", opt_drive },
+      "discard=unmap|ignore, detect-zeroes=off|on|unmap\n"
+      "rerror=, werror=report|ignore|stop (enospc, for writes: stop when the host has no space)", opt_drive },
     { "blockdev", "[driver=]DRIVER,node-name=NAME[,KEY=VALUE]...", GROUP_BLOCK,
       "a block node, for drive=NAME of a -device; JSON is taken too. Drivers: file, host_device (filename=, aio=,\n"
       "locking=), raw, qcow2 (file= names a node or file.driver=... describes one), null-co", opt_blockdev },

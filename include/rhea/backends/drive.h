@@ -18,7 +18,8 @@ typedef struct MachineBlock MachineBlock;
 typedef struct Drive {
     char *id;
     DriveInterface iface;
-    bool cdrom, write_through, ignore_read_errors, ignore_write_errors;
+    bool cdrom, write_through;
+    DriveError rerror, werror; /* what becomes of failed requests */
     unsigned bus, unit, index; /* not for DRIVE_INTERFACE_NONE */
     char *serial;              /* for the device that the board makes, NULL: its default */
     BlockNode *node;           /* NULL: no medium */
@@ -43,10 +44,23 @@ typedef struct DrivePort {
     Device *dev;         /* from drive_open() on */
     const DriveMediaOps *media; /* NULL: the medium stays */
     bool read_only;
+    int rerror, werror;  /* properties: 0: the drive's; else DriveError + 1 */
     unsigned in_flight;  /* private, atomic */
+    uint8_t io_status;   /* DriveIoStatus of what stopped the machine last, until cont; atomic */
+    GQueue held;         /* DriveRequest * that wait for the machine to go on; the device's domain */
+    unsigned n_held;     /* private, atomic: their number */
 } DrivePort;
 #define PROP_DRIVE(T, f, n, text) \
     { .name = (n), .doc = (text), .kind = PROP_BLOCK_, .offset = TYPED_OFFSET(T, f, DrivePort) }
+
+typedef enum DriveIoStatus { DRIVE_IO_OK, DRIVE_IO_FAILED, DRIVE_IO_NOSPACE } DriveIoStatus;
+extern const char *const drive_read_error_choices[], *const drive_write_error_choices[];
+/* What becomes of failed requests, of the port `f`: for the devices' tables. */
+#define PROP_DRIVE_ERRORS(T, f) \
+    PROP_ENUM(T, f.rerror, "rerror", 0, drive_read_error_choices, \
+              "What becomes of a failed read: report, ignore, stop; auto: as the drive"), \
+    PROP_ENUM(T, f.werror, "werror", 0, drive_write_error_choices, \
+              "What becomes of a failed write: report, ignore, stop, enospc; auto: as the drive")
 
 /* Opens the bound disk for `dev`, in its realize: exclusively for writing, unless read_only. A port without a
  * medium, or with nothing bound, succeeds: client stays NULL. Undone with the device. */
@@ -75,6 +89,8 @@ typedef struct DriveRequest {
 /* In the device's domain; the request is the caller's and stays until done() was called. done() never runs
  * inside. Only while p->client is not NULL. */
 void drive_submit(DrivePort *p, DriveRequest *r);
+/* The same, but on a machine that stands: from when it goes on. */
+void drive_hold(DrivePort *p, DriveRequest *r);
 
 /* Media from outside. MAIN_LOOP, no domain held. When the guest has locked the tray, it is asked: *asked says
  * that the event DEVICE_TRAY_MOVED is to be waited for. `force` opens all the same. Removing and inserting
@@ -106,6 +122,7 @@ Drive *drive_find(Machine *m, const char *id);
 unsigned drive_count(Machine *m);
 Drive *drive_at(Machine *m, unsigned i); /* in order of creation */
 void drive_drain(Machine *m);      /* waits until no request is in flight, turning the main loop */
+void drive_drain_cancel(Machine *m); /* and those that wait for the machine to go on end with their errors */
 /* vCPUs are parked: completes what is in flight, flushes and closes all. Devices find no medium then. */
 void drive_remove_all(Machine *m);
 void drive_register(void); /* the PROP_BLOCK_ binder. Once per process. */

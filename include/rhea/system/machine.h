@@ -39,6 +39,7 @@ typedef enum RunState {
     RUN_SHUTDOWN,  /* guest powered off, -no-shutdown */
     RUN_GUEST_PANICKED,
     RUN_INTERNAL_ERROR,
+    RUN_IO_ERROR,  /* a disk's werror= or rerror= */
     RUN_DEBUG,
     RUN_FINISHED,  /* the process is about to end */
 } RunState;
@@ -118,7 +119,9 @@ struct Machine {
     GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
     struct MachineBlock *block;   /* disks; backends/block owns it */
-    void (*drain_backends)(Machine *m); /* waits for requests in flight once the vCPUs are parked; NULL: none */
+    /* Waits for requests in flight once the vCPUs are parked; cancel: those that wait for the machine to go on after an
+     * error end as well. NULL: there are none. */
+    void (*drain_backends)(Machine *m, bool cancel);
     GPtrArray *boot_devices;      /* private to bootorder.c: devices with a bootindex, in order; NULL: none */
     GPtrArray *hostmems;          /* HostMem *: memory backends; backends/hostmem owns it */
 };

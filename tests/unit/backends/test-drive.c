@@ -161,7 +161,7 @@ static void test_refusals(Fixture *f, gconstpointer data)
         { "@raw,index=1,unit=1", "exclude each other" },
         { "@raw,if=none,index=1", "if=none drives have no index" },
         { "@raw,if=none,serial=7", "serial=7 is not supported" },
-        { "@raw,werror=stop", "werror=stop is not supported" },
+        { "@raw,rerror=enospc", "rerror=enospc is not supported" },
         { "@raw,throttling.bps-total=5", "there are no I/O limits" },
         { "@raw,iops=5", "there are no I/O limits" },
         { "@raw,copy-on-read=on", "copy-on-read" },
