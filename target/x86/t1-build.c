@@ -7,7 +7,7 @@
 /* Bytes that one instruction, the head or the end of a unit, one side path or one link makes at most. Emitters
  * write straight-line code of fixed shape, so nothing the guest says changes these; the greatest seen are a third
  * of them (`info jit`). Room is looked at before each, which is cheaper than at each byte. */
-enum { HOT_STEP = 1024, COLD_STEP = 768 };
+enum { HOT_STEP = 1536, COLD_STEP = 768 };
 
 /* Rows behind which a unit never goes on: what follows runs in another mode, or rarely. */
 static bool hard_end(const T1 *t, const X86Insn *d)

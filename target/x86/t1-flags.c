@@ -133,7 +133,8 @@ static bool shifts_by_zero(const X86Insn *d)
     return shift && ((unsigned)d->imm & (insn_osize(d) == 3 ? 63 : 31)) == 0;
 }
 
-/* on: conditional jumps do not count: EFLAGS are right there, and what is set aside where they go need not be fast. */
+/* on: EFLAGS are right and stay so: what reads them finds them there, and members of groups leave them alone. Conditional
+ * jumps do not count: what is set aside where they go need not be fast. */
 static bool dead(const T1 *t, unsigned from, bool on)
 {
     unsigned live = FL_ALL_;
@@ -150,7 +151,8 @@ static bool dead(const T1 *t, unsigned from, bool on)
             }
             continue;
         case T1C_NATIVE: case T1C_VEC: case T1C_MMX: case T1C_X87: case T1C_XCHG_ZA:
-            if (insn_is_mem(d) || r->fl_read & live || shifts_by_zero(d) || traps(d)) {
+            if ((insn_is_mem(d) && !(on && t->group[t->member[i][0]].checked)) || (r->fl_read & live && !on) || shifts_by_zero(d) ||
+                traps(d)) {
                 return false;
             }
             live &= r->roles & T1R_CONDFL ? live : ~(unsigned)r->fl_def;

@@ -11,6 +11,7 @@
 #include "t1.h"
 
 enum { GROUP_SPAN = 64, /* windows end so many bytes before their pages do */
+       HOIST_MAX = 16,  /* instructions that a check is moved */
        ACTIVE = T1_STASH, SYM_CONST = 1, SYM_PC = 2, SYM_FIRST = 3 };
 
 typedef struct Value { uint32_t sym; int64_t off; } Value;
@@ -21,9 +22,78 @@ typedef struct Plan {
     uint32_t next;
     struct { uint32_t sym; int64_t lo, hi, first; uint8_t group; } active[ACTIVE];
     unsigned turn;
+    unsigned since[16];        /* behind the last instruction that wrote the register */
+    unsigned straight;         /* behind the last jump, or instruction that may leave */
+    unsigned kept, kept_end[T1_HOISTED]; /* hoisted checks; where the last one in each place is used */
 } Plan;
 
 static void forget(Plan *p, unsigned reg) { p->reg[reg & 15] = (Value){ .sym = p->next++ }; }
+
+/* The first instruction of a run without jumps before which EFLAGS cost nothing: is there a carry between it and i that is used
+ * behind i? Additions of many words look like that: ADD, a load, ADC. */
+static bool carries_over(const T1 *t, unsigned from, unsigned i)
+{
+    const T1Row *rows = t1_rows();
+    bool written = false;
+    for (unsigned k = from; k < i; k++) {
+        unsigned def = rows[t->insn[k].row].fl_def & FL_ALL_;
+        written = def ? (def & FL_CF) != 0 : written;
+    }
+    for (unsigned k = i + 1; written && k < t->n && k < i + 8; k++) {
+        const T1Row *r = &rows[t->insn[k].row];
+        if (r->cls == T1C_NATIVE && r->fl_read & FL_CF && (r->fl_def & FL_ALL_) == FL_ALL_) {
+            return true;
+        }
+        if (r->fl_def & FL_CF || (r->cls != T1C_NATIVE && r->cls != T1C_LEA && r->cls != T1C_MOV_ZI)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+/* A load or store of a general register between an instruction that makes a carry and one that uses it: its check goes to
+ * where the address is known first, so that it does not destroy EFLAGS. When it misses there, that instruction is done by its T0
+ * function, and the unit is left behind it. */
+static void hoist(Plan *p, unsigned i)
+{
+    T1 *t = p->t;
+    const X86Insn *d = &t->insn[i];
+    const T1Row *r = &t1_rows()[d->row];
+    const X86Row *x = &x86_rows[d->row];
+    unsigned from = MAX(p->straight, i > HOIST_MAX ? i - HOIST_MAX : 0), n = x86_operand_bytes(x->memsize, d);
+    if (r->cls != T1C_NATIVE || x->map || (x->opcode != 0x8b && x->opcode != 0x89) || !insn_is_mem(d) || !t1_mem_ok(d) ||
+        (d->flags & I_ASIZE) != 3 || d->seg != SEG_FLAT || d->base >= 16 || (d->index != R_NONE && d->index >= 16)) {
+        return;
+    }
+    from = MAX(from, p->since[d->base]);
+    from = MAX(from, d->index == R_NONE ? 0 : p->since[d->index]);
+    T1Group *g = &t->group[t->member[i][0]];
+    unsigned kept = p->kept % T1_HOISTED;
+    if (from >= i || (t->member[i][0] && (g->begin != i || g->which)) || p->kept_end[kept] > from || !carries_over(t, from, i)) {
+        return;
+    }
+    if (!t->member[i][0]) {
+        if (t->n_groups == T1_MAX_GROUPS) {
+            return;
+        }
+        g = &t->group[++t->n_groups];
+        *g = (T1Group){ .n = (uint16_t)n, .write = r->roles & T1R_STORE, .which = 2 };
+        t->member[i][0] = (uint8_t)t->n_groups;
+    } else { /* no others: it would have to be known how long its place is needed */
+        for (unsigned k = 0; k < ACTIVE; k++) {
+            p->active[k].sym = p->active[k].group == t->member[i][0] ? 0 : p->active[k].sym;
+        }
+    }
+    g->members = 2;
+    g->hoisted = (uint8_t)i;
+    g->begin = (uint8_t)from;
+    g->end = (uint8_t)i;
+    g->which = 2;
+    g->stash = (uint8_t)(T1_STASH + kept);
+    p->kept_end[kept] = i + 1;
+    p->kept++;
+    t->hoists[from] = true;
+}
 
 static void forget_all(Plan *p)
 {
@@ -229,14 +299,32 @@ void t1_plan(T1 *t)
 {
     Plan p = { .t = t, .next = SYM_FIRST };
     t->n_groups = 0;
+    t->group[0].checked = false; /* of what is no member */
+    memset(t->hoists, 0, sizeof(t->hoists));
     if (!t->code64 || t->crossing) {
         memset(t->member, 0, t->n * sizeof(t->member[0]));
         return;
     }
     forget_all(&p);
     for (unsigned i = 0; i < t->n; i++) {
+        uint32_t before[16];
+        int64_t off[16];
+        for (unsigned k = 0; k < 16; k++) {
+            before[k] = p.reg[k].sym;
+            off[k] = p.reg[k].off;
+        }
         t->member[i][0] = t->member[i][1] = 0;
         plan_insn(&p, i);
+        hoist(&p, i);
+        for (unsigned k = 0; k < 16; k++) {
+            if (p.reg[k].sym != before[k] || p.reg[k].off != off[k]) {
+                p.since[k] = i + 1;
+            }
+        }
+        switch (t1_rows()[t->insn[i].row].cls) {
+        case T1C_NATIVE: case T1C_LEA: case T1C_MOV_ZI: case T1C_NOP: case T1C_VEC: break;
+        default: p.straight = i + 1; break;
+        }
     }
 }
 
@@ -270,11 +358,11 @@ bool t1_group_open(const T1 *t, unsigned insn)
     return false;
 }
 
-bool t1_group_in_window(const T1 *t, unsigned insn, unsigned slot, bool write)
+bool t1_group_in_window(const T1 *t, unsigned insn, bool ahead, unsigned slot, bool write)
 {
     for (unsigned k = 1; k <= t->n_groups; k++) {
         const T1Group *g = &t->group[k];
-        if (g->used && !g->stashed && g->slot == slot && g->write == write && g->begin < insn && insn < g->end) {
+        if (g->used && !g->stashed && g->slot == slot && g->write == write && g->begin < insn && insn < g->end + (unsigned)ahead) {
             return true;
         }
     }

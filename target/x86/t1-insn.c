@@ -671,6 +671,9 @@ void t1_emit_insn(T1 *t)
 {
     const X86Insn *d = &t->insn[t->i];
     const T1Row *r = &t1_rows()[d->row];
+    if (t->hoists[t->i]) {
+        t1_hoisted_checks(t);
+    }
     switch (r->cls) {
     case T1C_JCC: case T1C_CALL: case T1C_CALL_E: case T1C_JMP_E: case T1C_RET: case T1C_RET_I: t1_fpu_flush(t); break;
     default: break;
@@ -764,7 +767,7 @@ static void put_exec(T1 *t, T1Side *s)
     uint8_t *fix;
     const X86Insn *d = &t->insn[s->insn];
     bool leaves = s->back && t1_group_open(t, s->insn);
-    if (s->window && t1_group_in_window(t, s->insn, s->slot, s->write)) {
+    if (s->window && t1_group_in_window(t, s->insn, s->ahead, s->slot, s->write)) {
         uint8_t *miss = t1_put_window(t, s, false);
         T1Flags fl = s->fl;
         t1_fpu_note(t, a, s->note);

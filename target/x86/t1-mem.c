@@ -398,10 +398,19 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
             return h_sib(T0_, T2_, 0, d->disp);
         }
         t1_address(t, d, T2_, true);
-        e_check(t, side, h_mem(T2_, 0), n, write, align, window_slot(t, d));
+        if (g) {
+            group_delta(t, g);
+        } else {
+            e_check(t, side, h_mem(T2_, 0), n, write, align, window_slot(t, d));
+        }
         return h_sib(T0_, T2_, 0, 0);
     }
     HOp at = addr_op(d, base, index, d->disp);
+    if (g && index != H_NONE) {
+        e_lea(&t->hot, T2_, at);
+        group_delta(t, g);
+        return h_sib(T0_, T2_, 0, 0);
+    }
     if (base != H_NONE && index != H_NONE && t1_site_by_tlb(t)) { /* no addition behind the look-up */
         e_lea(&t->hot, T2_, at);
         e_lookup(t, side, h_mem(T2_, 0), n, write, align);
@@ -420,6 +429,25 @@ HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align
     }
     e_op(&t->hot, E_W, 0x03, T0_, h_reg(base)); /* EFLAGS are lost already */
     return h_sib(T0_, index, d->scale, d->disp);
+}
+
+void t1_hoisted_checks(T1 *t)
+{
+    for (unsigned k = 1; k <= t->n_groups; k++) {
+        T1Group *g = &t->group[k];
+        if (!g->hoisted || g->begin != t->i) {
+            continue;
+        }
+        const X86Insn *d = &t->insn[g->hoisted];
+        T1Side *side;
+        t1_fl_before(t, 0, true, false);
+        t1_address(t, d, T2_, true);
+        e_check(t, &side, h_mem(T2_, g->lo), g->n, g->write, 0, window_slot(t, d));
+        group_checked(t, g, 0, true);
+        side->ahead = true;
+        g->used = true; /* so that the side path leaves, and does not do this instruction twice */
+        t1_side_done(t, side);
+    }
 }
 
 /* BT and its like with a bit number in a register, which reaches beyond the operand: the n bytes with that bit. */

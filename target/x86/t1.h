@@ -138,13 +138,14 @@ typedef struct T1Flags {
 } T1Flags;
 
 /* Accesses that one check covers, see t1-group.c. */
-enum { T1_STASH = 8, T1_MAX_GROUPS = 100 };
+enum { T1_STASH = 8, T1_HOISTED = 8, T1_MAX_GROUPS = 100 };
 typedef struct T1Group {
     int16_t lo;          /* where the bytes begin, from the first access's own address */
     uint16_t n;          /* how many; all in one page when the check hits */
     uint8_t align;       /* as the first access's */
     uint8_t begin, which; /* the first access; instruction */
     uint8_t end;         /* the last instruction that counts on the check */
+    uint8_t hoisted;     /* the instruction whose check was moved to `begin`; 0: none */
     uint8_t members;
     uint8_t stash, slot; /* where the delta is: tr1.stash[], or the window */
     bool write, stashed;
@@ -163,6 +164,7 @@ typedef struct T1Side {
     HOp at;
     uint8_t *win_back;
     uint8_t *again;      /* EXEC: not a window: the beginning of the look-up; NULL: of none */
+    bool ahead;          /* EXEC: a hoisted check, in front of the instruction */
     bool reload_flags;   /* EXEC: EFLAGS must be right on return */
     uint64_t rip;        /* EXIT, POLL: where to */
     uint32_t note;       /* of the last x87 instruction before it, where that is not noted yet */
@@ -206,6 +208,7 @@ typedef struct T1 { /* one translation */
     unsigned n_sides;
     uint8_t member[T1_MAX_INSNS + 1][2]; /* number of the group of its memory operand, of its access to the stack; 0: none */
     T1Group group[T1_MAX_GROUPS + 1];
+    bool hoists[T1_MAX_INSNS + 1]; /* checks of later instructions come before this one */
     unsigned n_groups;
     T1NewLink link[T1_MAX_LINKS];
     unsigned n_links;
@@ -361,6 +364,7 @@ bool t1_fl_dead(const T1 *t, unsigned from); /* overwritten before anything can 
 /* t1-mem.c: the check of a memory operand; t->fl.host is lost unless t1_checked(): then there is no side path (NULL). The result addresses the operand; T0_ and T2_ are in
  * use until the instruction is done, T1_ is free. The side path is the caller's to finish (reload_flags, back). */
 HOp t1_mem_check(T1 *t, const X86Insn *d, unsigned n, bool write, unsigned align, T1Side **side); /* align: 0 or bytes */
+void t1_hoisted_checks(T1 *t); /* before the current instruction; EFLAGS are lost */
 HOp t1_bit_check(T1 *t, const X86Insn *d, unsigned n, bool write, T1Side **side);
 HOp t1_stack_check(T1 *t, int32_t disp, unsigned n, bool write, T1Side **side); /* [RSP + disp]; in 64-bit code T2_ is kept */
 /* The beginning of such a side path. back: goes on at win_back when the window is filled; else the result is the jump if not. */
@@ -380,7 +384,8 @@ T1Group *t1_group_led(T1 *t, unsigned which); /* the group that it is to check, 
 T1Group *t1_checked(T1 *t, unsigned which);   /* the group that it needs no check for: no EFLAGS are lost, nothing can fault. NULL: none */
 /* Behind this instruction somebody counts on a check at or before it. */
 bool t1_group_open(const T1 *t, unsigned insn);
-bool t1_group_in_window(const T1 *t, unsigned insn, unsigned slot, bool write); /* ... of this window, before it */
+/* The same of a check by this window; ahead: at or behind this instruction. */
+bool t1_group_in_window(const T1 *t, unsigned insn, bool ahead, unsigned slot, bool write);
 
 /* t1-site.c: which instructions look in the TLB, because their window misses too often */
 void t1_sites_init(X86Cpu *cpu);

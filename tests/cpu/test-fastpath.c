@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-fastpath.c - what translated code does without leaving, when what it relies on changes: system calls after new
- * MSRs, returns over CLAC, an instruction in two pages of which the second is remapped, REP over the end of what is mapped.
+ * MSRs, returns over CLAC, an instruction in two pages of which the second is remapped, REP over the end of what is mapped, checks
+ * of memory accesses that are made before their turn (target/x86/t1-group.c, t1-mem.c).
  * Everything first runs often enough to be known.
  */
 #include "tests/cpu/sysguest.h"
@@ -213,6 +214,80 @@ static void test_bits(void)
     guest_free(g);
 }
 
+/* Additions of two words: what lies between ADD and ADC is checked in front of the ADD. RSI: two pages that are not neighbours
+ * in host memory; R8: the distance of the second words in elements, R9 in the last round; RDI: where the sum goes, in the last round
+ * R10. RBP, R11: the sums of all; R12: what the flags were. */
+GUEST_CODE(code_chain, 64,
+           "mov $40, %ebx\n"
+           "1: cmp $1, %ebx\n cmove %r9, %r8\n cmove %r10, %rdi\n"
+           "2: mov (%rsi), %rax\n lea 1(%r8), %rcx\n add 8(%rsi), %rax\n mov (%rsi, %rcx, 8), %rdx\n adc %rdx, %rbp\n"
+           "mov %rax, (%rdi)\n adc $0, %r11\n pushf\n pop %rax\n lea (%r12, %rax), %r12\n"
+           "dec %ebx\n cmp $1, %ebx\n ja 2b\n je 1b\n hlt\n");
+/* One loop without stores, whose copy checks windows: both words share one. */
+GUEST_CODE(code_window, 64,
+           "mov $40, %ebx\n"
+           "1: mov (%rsi), %rax\n lea 1(%r8), %rcx\n add 8(%rsi), %rax\n mov (%rsi, %rcx, 8), %rdx\n adc %rdx, %rbp\n"
+           "adc $0, %r11\n add %rax, %r13\n dec %ebx\n jnz 1b\n");
+
+static void test_chain(void)
+{
+    enum { P_CODE = P_FIRST + 3 * 4096, OTHER = 512 + 16 };
+    const uint64_t a = 0xfffffffffffffff0, b = 0x20, c = 0x8000000000000001;
+    Guest *g = guest_new(NULL);
+    for (unsigned what = 0; what < 5; what++) { /* all is well; then the last word, or the last sum's place, is not mapped or read only or code */
+        guest_long(g);
+        small_pages(g, 3);
+        guest_st(g, P_PT + 8, 8, P_SECOND | 3);
+        guest_st(g, P_PT + 8 * 2, 8, what == 3 ? (P_FIRST + 8192) | 1 : (P_FIRST + 8192) | 3);
+        g->cpu->cr0 |= CR0_WP;
+        guest_st(g, P_FIRST, 8, a);
+        guest_st(g, P_FIRST + 8, 8, b);
+        guest_st(g, P_SECOND + 8 * (OTHER + 1 - 512), 8, c);
+        for (unsigned i = 8; i < 16; i++) {
+            g->cpu->gpr[i] = 0;
+        }
+        g->cpu->gpr[R_RBP] = 0;
+        g->cpu->gpr[R_RSI] = L_PAGES;
+        g->cpu->gpr[R_RDI] = L_PAGES + 64;
+        g->cpu->gpr[8] = OTHER;
+        g->cpu->gpr[9] = what == 1 ? 512 * 4 : OTHER;
+        g->cpu->gpr[10] = what == 2 ? L_PAGES + 0x4000 : what == 3 ? L_PAGES + 0x2000 : what == 4 ? G_CODE + 0x80 : L_PAGES + 64;
+        if (what == 0) {
+            guest_run(g, code_window);
+            g_assert_cmpint(guest_vector(g), ==, -1);
+            g_assert_cmphex(g->cpu->gpr[R_RBP], ==, (c + 1) * TIMES);
+            g_assert_cmphex(g->cpu->gpr[13], ==, (a + b) * TIMES);
+            g_assert_cmphex(g->cpu->gpr[11], ==, TIMES / 2);
+            g->cpu->gpr[R_RBP] = g->cpu->gpr[11] = 0;
+        }
+        guest_run(g, code_chain);
+        bool faults = what && what < 4;
+        unsigned times = TIMES - faults;
+        uint64_t flags = 0, sum = 0;
+        for (unsigned i = 0; i < times; i++) { /* the flags of ADC $0: what was above 2^63 wraps every second time */
+            uint64_t old = sum, high;
+            sum += c + 1;
+            high = i / 2 + (sum < old);
+            flags += 2 | (__builtin_parity(high & 255) ? 0 : FL_PF) | (high ? 0 : FL_ZF) |
+                     ((sum < old && (high & 15) == 0) ? FL_AF : 0);
+        }
+        g_assert_cmphex(g->cpu->gpr[R_RBP], ==, what == 2 || what == 3 ? sum + c + 1 : sum);
+        g_assert_cmphex(g->cpu->gpr[11], ==, times / 2);
+        g_assert_cmphex(g->cpu->gpr[12], ==, flags);
+        if (faults) {
+            g_assert_cmpint(guest_vector(g), ==, EXC_PF);
+            g_assert_cmphex(g->cpu->cr2, ==, what == 1 ? L_PAGES + 8 * (512 * 4 + 1) : g->cpu->gpr[10]);
+            g_assert_cmphex(g->cpu->gpr[R_RAX], ==, a + b);
+            g_assert_cmphex(guest_frame(g, 0), ==, what == 1 ? 0 : what == 2 ? 2 : 3);
+            g_assert_cmphex(guest_frame(g, 3) & FL_CF, ==, what == 1 ? FL_CF : (sum + c + 1 < sum ? FL_CF : 0));
+        } else {
+            g_assert_cmpint(guest_vector(g), ==, -1);
+            g_assert_cmphex(guest_ld(g, what == 4 ? G_CODE + 0x80 : P_FIRST + 64, 8), ==, a + b);
+        }
+    }
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -221,5 +296,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/fastpath/crossing", test_crossing);
     g_test_add_func("/cpu/fastpath/rep", test_rep);
     g_test_add_func("/cpu/fastpath/bits", test_bits);
+    g_test_add_func("/cpu/fastpath/chain", test_chain);
     return g_test_run();
 }

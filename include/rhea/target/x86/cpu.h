@@ -184,7 +184,7 @@ typedef struct X86Translated {
     void *link;             /* the jump that led out, to be patched */
     const void *next;       /* where to go on after an instruction that ended a unit */
     const void *flag_case[24]; /* code that loads EFLAGS, by cc_op - 64 */
-    uint64_t stash[8];      /* distances to host memory that the running unit has looked up (t1-group.c) */
+    uint64_t stash[16];     /* distances to host memory that the running unit has looked up (t1-group.c) */
     uint32_t left_early;    /* units left half way */
     uint32_t host_mxcsr;
     bool stale;             /* the jump caches led to code that is no more */
