@@ -2,16 +2,13 @@
  * monitor/qmp.c - QMP sessions: from bytes to commands, from results and events to bytes.
  *
  * Models: QEMU's protocol as its clients know it: greeting, negotiation, "id", "execute" and "exec-oob",
- * events with
- *         time stamps, error classes. An error has "data" as well: a code that stays the same, the member at
- *         fault, the cure.
+ *         events with time stamps, error classes. An error has "data" as well: a code that stays the same,
+ *         the member at fault, the cure.
  * Limits: qmp_frame.h for one message; QMP_QUEUE_MAX commands wait, then no input is taken; nor while the
- * client leaves
- *         QMP_OUT_PAUSE bytes unread. Events for a client that does not read are dropped beyond
- *         QMP_OUT_EVENTS.
+ *         client leaves QMP_OUT_PAUSE bytes unread. Events for a client that does not read are dropped
+ *         beyond QMP_OUT_EVENTS.
  * Threads: main loop, no domain held. Commands may turn the loop: then others, and further input, come in
- * between, but
- *         never a second in-band command of the same session.
+ *         between, but never a second in-band command of the same session.
  */
 #include "config.h"
 #include "monitor_internal.h"

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * monitor/qmp_frame.c - cuts a stream of bytes into JSON texts, within limits, and finds its way back after
- * nonsense.
+ * monitor/qmp_frame.c - cuts a stream of bytes into JSON texts, within limits; survives nonsense.
  *
  * Models: messages follow each other with or without blanks between. An error ends at the next line, or where
- * the next
- *         object begins; byte 0xff, which no JSON text holds, drops what was begun. A message that passes a
- *         limit is told at once, then dropped up to its end.
+ *         the next object begins; byte 0xff, which no JSON text holds, drops what was begun. A message that
+ *         passes a limit is told at once, then dropped up to its end.
  * Does not model: JSON itself: a text with balanced brackets is a message, util/json-parse.c reads it.
  * Threads: any; the framer belongs to its session.
  */

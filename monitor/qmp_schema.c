@@ -2,9 +2,8 @@
  * monitor/qmp_schema.c - the reply of query-qmp-schema, from the type tables.
  *
  * Models: SchemaInfo as QEMU 7.2 has it: types have numbers for names, except builtin ones and lists of
- * those; a command
- *         without arguments or result has type 0, an object without members; optional members have "default":
- *         null.
+ *         those; a command without arguments or result has type 0, an object without members; optional
+ *         members have "default": null.
  * Does not model: members that the schema refuses, which are not there for clients.
  * Threads: any; no state.
  */

@@ -3,10 +3,8 @@
  *   order.
  *
  * Models: CMOS bytes of PC firmware: 0Fh shutdown status, 10h floppies, 14h equipment, 15h-18h, 30h-31h
- *         memory
- *         sizes in KiB, 34h-35h memory above 16 MiB and 5Bh-5Dh above 4 GiB in units of 64 KiB, 38h and 3Dh
- *         boot
- *         order, 5Fh number of further CPUs; the fw_cfg items that SeaBIOS and OVMF read.
+ *         memory sizes in KiB, 34h-35h memory above 16 MiB and 5Bh-5Dh above 4 GiB in units of 64 KiB, 38h
+ *         and 3Dh boot order, 5Fh number of further CPUs; the fw_cfg items that SeaBIOS and OVMF read.
  * Does not model: firmware in flash (pflash).
  * Threads: main loop, before the machine runs; the boot order also at reset.
  */
