@@ -434,7 +434,7 @@ GUEST_CODE(sysretq, 64, "sysretq");
 GUEST_CODE(sysretl, 64, "sysretl");
 GUEST_CODE(syse32, 32, "sysenter");
 GUEST_CODE(sysx32, 32, "sysexit");
-GUEST_CODE(sysx64, 64, "sysexit");
+GUEST_CODE(sysx64, 64, "sysexitl");
 
 static void to_compat(Guest *g)
 {
