@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-fastpath.c - what translated code does without leaving, when what it relies on changes: system calls after new
  * MSRs, returns over CLAC, an instruction in two pages of which the second is remapped, REP over the end of what is mapped, checks
- * of memory accesses that are made before their turn (target/x86/t1-group.c, t1-mem.c).
+ * of memory accesses that are made before their turn or for several at once (target/x86/t1-group.c, t1-mem.c).
  * Everything first runs often enough to be known.
  */
 #include "tests/cpu/sysguest.h"
@@ -288,6 +288,103 @@ static void test_chain(void)
     guest_free(g);
 }
 
+/* Accesses near each other: the last round is at R9 instead of R8. RDX is the sum of what was read. */
+GUEST_CODE(code_near, 64,
+           "mov $40, %ebx\n"
+           "1: cmp $1, %ebx\n cmove %r9, %r8\n"
+           "mov %rbx, (%r8)\n add 8(%r8), %rdx\n mov %ebx, 16(%r8)\n lea 24(%r8), %rsi\n incq (%rsi)\n"
+           "mov %rsi, %rdi\n sub $32, %rdi\n movw $0x77, (%rdi)\n"
+           "dec %ebx\n jnz 1b");
+/* The same on the stack: R8 and R9 are the top. */
+GUEST_CODE(code_near_stack, 64,
+           "mov %rsp, %rbp\n mov $40, %ebx\n"
+           "1: cmp $1, %ebx\n cmove %r9, %r8\n"
+           "mov %r8, %rsp\n push %rbx\n push %r10\n sub $8, %rsp\n mov %ebx, (%rsp)\n add $8, %rsp\n pop %rax\n pop %rcx\n add %rax, %rdx\n"
+           "mov %rbp, %rsp\n dec %ebx\n jnz 1b");
+
+enum { SEAM = L_PAGES + 4096 };
+
+static Guest *near_guest(uint64_t second)
+{
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    small_pages(g, 3);
+    guest_st(g, P_PT + 8, 8, second);
+    g->cpu->cr0 |= CR0_WP;
+    x86_update_mode(g->cpu);
+    g->cpu->gpr[8] = L_PAGES + 0x100;
+    g->cpu->gpr[R_RDX] = 0;
+    return g;
+}
+
+/* What is at this address of the two pages, of which the second is the frame at P_SECOND. */
+static uint64_t near_word(Guest *g, uint64_t at, unsigned n)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t b = at + i;
+        v |= guest_ld(g, b < SEAM ? b - L_PAGES + P_FIRST : b - SEAM + P_SECOND, 1) << (8 * i);
+    }
+    return v;
+}
+
+static void check_near(int off, bool second)
+{
+    /* The accesses in order: where, how long, writes. */
+    static const struct { int at; unsigned n; bool write; } all[] = { { 0, 8, true }, { 8, 8, false }, { 16, 4, true }, { 24, 8, true }, { -8, 2, true } };
+    for (unsigned ro = second; ro < 2; ro++) { /* absent or read-only, unless the second page is all right */
+        Guest *g = near_guest(second ? P_SECOND | 3 : ro ? P_SECOND | 1 : 0);
+        uint64_t at = (uint64_t)(SEAM + off), cr2 = 0;
+        for (unsigned i = 0; i < 128; i++) {
+            guest_st(g, P_FIRST + 4096 - 64 + i, 1, i);
+            guest_st(g, P_SECOND + i, 1, i + 64);
+        }
+        const uint64_t read = near_word(g, at + 8, 8), counted = near_word(g, at + 24, 8);
+        unsigned done = 0;
+        for (; done < G_N_ELEMENTS(all) && !cr2; done++) {
+            uint64_t from = at + (uint64_t)(int64_t)all[done].at;
+            bool bad = !second && from + all[done].n > SEAM && (!ro || all[done].write);
+            cr2 = bad ? MAX(from, SEAM) : 0;
+            done -= bad;
+        }
+        g->cpu->gpr[9] = at;
+        guest_run(g, code_near);
+        g_assert_cmpint(guest_vector(g), ==, cr2 ? EXC_PF : -1);
+        if (cr2) {
+            g_assert_cmphex(g->cpu->cr2, ==, cr2);
+            g_assert_cmphex(guest_frame(g, 0), ==, (all[done].write ? 2u : 0u) | (ro ? 1u : 0u));
+        }
+        g_assert_cmpuint(g->cpu->gpr[R_RBX], ==, cr2 ? 1 : 0);
+        g_assert_cmphex(near_word(g, at, 8) == 1, ==, done > 0);
+        g_assert_cmphex(g->cpu->gpr[R_RDX], ==, done > 1 ? read : 0);
+        g_assert_cmphex(near_word(g, at + 16, 4) == 1, ==, done > 2);
+        g_assert_cmphex(near_word(g, at + 24, 8), ==, counted + (done > 3));
+        g_assert_cmphex(near_word(g, at - 8, 2) == 0x77, ==, done > 4);
+        guest_free(g);
+    }
+}
+
+static void test_near(void)
+{
+    static const int offs[] = { -48, -33, -32, -31, -25, -24, -20, -17, -16, -12, -9, -8, -7, -4, -1, 0, 1, 4, 7, 8, 9, 16 };
+    for (unsigned i = 0; i < G_N_ELEMENTS(offs); i++) {
+        check_near(offs[i], true);
+        check_near(offs[i], false);
+    }
+    for (int off = -8; off <= 32; off += 4) {
+        Guest *g = near_guest(P_SECOND | 3);
+        g->cpu->gpr[9] = (uint64_t)(SEAM + off);
+        g->cpu->gpr[10] = 5;
+        guest_run(g, code_near_stack);
+        g_assert_cmpint(guest_vector(g), ==, -1);
+        g_assert_cmpuint(g->cpu->gpr[R_RDX], ==, 5 * TIMES);
+        g_assert_cmphex(near_word(g, (uint64_t)(SEAM + off - 8), 8), ==, 1);
+        g_assert_cmphex(near_word(g, (uint64_t)(SEAM + off - 16), 8), ==, 5);
+        g_assert_cmphex(near_word(g, (uint64_t)(SEAM + off - 24), 4), ==, 1);
+        guest_free(g);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -297,5 +394,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/fastpath/rep", test_rep);
     g_test_add_func("/cpu/fastpath/bits", test_bits);
     g_test_add_func("/cpu/fastpath/chain", test_chain);
+    g_test_add_func("/cpu/fastpath/near", test_near);
     return g_test_run();
 }
