@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-models.c - the text of -cpu, and what CPUID makes of it.
- * Tests: target/x86/models.c, model-help.c, model-host.c, cpuid.c. The same through the program: tests/func/cli_life.py.
+ * Tests: target/x86/models.c, model-help.c, model-host.c, model-query.c, cpuid.c. The same through the program: tests/func/cli_life.py.
  */
 #include "tests/cpu/sysguest.h"
+#include "rhea/target/x86/models.h"
 #include "target/x86/cpuid.h"
 #include "target/x86/sysint.h"
 #include <cpuid.h>
@@ -358,6 +359,83 @@ static void test_all_models(void)
     g_assert_cmpuint(n, >, 40);
 }
 
+/* ---- questions of programs ---- */
+
+static void note_property(void *opaque, const char *name, const char *type)
+{
+    g_assert_true(g_hash_table_insert(opaque, (gpointer)name, (gpointer)type)); /* each name once */
+}
+
+static bool is_of_type(const Json *v, const char *type)
+{
+    JsonKind k = json_kind(v);
+    return g_str_equal(type, "bool") ? k == JSON_BOOL : g_str_equal(type, "int") ? k == JSON_INT : k == JSON_STRING;
+}
+
+/* An expansion has every property that is promised, and says what a CPU made from the same text says. */
+static void test_query(void)
+{
+    static const char text[] = "Westmere,-aes,sse4_2=off,+x2apic,vendor=AuthenticAMD,family=21,model-id=Some CPU,phys-bits=36,check=off";
+    Guest *g = guest_new(text);
+    g_autoptr(GHashTable) types = g_hash_table_new(g_str_hash, g_str_equal);
+    x86_cpu_each_property(note_property, types);
+    g_autoptr(Json) all = x86_cpu_expand(g->m, text, &error_abort_slot);
+    g_assert_cmpuint(json_length(all), ==, g_hash_table_size(types));
+    GHashTableIter it;
+    gpointer name, type;
+    g_hash_table_iter_init(&it, types);
+    while (g_hash_table_iter_next(&it, &name, &type)) {
+        g_autoptr(Json) own = NULL;
+        const Json *v = json_member(all, name, NULL);
+        g_assert_true(v && is_of_type(v, type));
+        g_assert_true(x86_cpu_property(&g->cpu->vcpu, name, &own));
+        g_assert_true(json_equal(v, own));
+        if (g_str_equal(type, "bool")) {
+            bool on;
+            g_assert_true(json_get_bool(v, &on) && on == x86_has_feature(g->cpu, name));
+        }
+    }
+    static const char *const some[][2] = { { "aes", "false" }, { "sse4.2", "false" }, { "x2apic", "true" }, { "family", "21" },
+                                           { "phys-bits", "36" }, { "vendor", "\"AuthenticAMD\"" }, { "model-id", "\"Some CPU\"" } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(some); i++) {
+        g_autofree char *value = json_format(json_member(all, some[i][0], NULL), false);
+        g_assert_cmpstr(value, ==, some[i][1]);
+    }
+    Json *none = NULL;
+    g_assert_false(x86_cpu_property(&g->cpu->vcpu, "colour", &none));
+    g_autoptr(Error) err = NULL, err2 = NULL;
+    g_assert_null(x86_cpu_expand(g->m, "Nehalm", &err));
+    g_assert_nonnull(strstr(error_text(err), "unknown CPU model 'Nehalm'"));
+    g_assert_null(x86_cpu_missing(g->m, "qemu64,+sse4.3", &err2));
+    g_assert_nonnull(strstr(error_text(err2), "'sse4.3'"));
+    guest_free(g);
+}
+
+/* What a model wants and the machine's accelerator lacks; the list of models is that of -cpu help. */
+static void test_missing(void)
+{
+    Guest *g = guest_new(NULL);
+    g_autoptr(GString) help = g_string_new(NULL);
+    x86_model_help(help);
+    for (unsigned i = 0; x86_cpu_model(i); i++) {
+        g_autofree char *line = g_strdup_printf("\nx86 %s ", x86_cpu_model(i));
+        g_assert_true(strstr(help->str, line) || g_str_has_prefix(help->str, line + 1));
+    }
+    g_autoptr(Json) max = x86_cpu_missing(g->m, "max", &error_abort_slot);
+    g_autoptr(Json) haswell = x86_cpu_missing(g->m, "Haswell", &error_abort_slot);
+    g_autoptr(Json) without = x86_cpu_missing(g->m, "Haswell,-rtm", &error_abort_slot);
+    g_assert_cmpuint(json_length(max), ==, 0);
+    bool rtm = false;
+    for (size_t i = 0; i < json_length(haswell); i++) {
+        const char *name = json_get_string(json_at(haswell, i));
+        g_assert_false(x86_has_feature(g->cpu, name)); /* of "max" */
+        rtm = rtm || g_str_equal(name, "rtm");
+    }
+    g_assert_true(rtm);
+    g_assert_cmpuint(json_length(without), ==, json_length(haswell) - 1);
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -371,5 +449,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/models/help-is-true", test_help_is_true);
     g_test_add_func("/cpu/models/host", test_host);
     g_test_add_func("/cpu/models/all", test_all_models);
+    g_test_add_func("/cpu/models/query", test_query);
+    g_test_add_func("/cpu/models/missing", test_missing);
     return g_test_run();
 }
