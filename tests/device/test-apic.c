@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-apic.c - local APIC: registers, priorities, IPIs, messages, timer, x2APIC, state.
+ * tests/device/test-apic.c - local APIC (hw/intc/apic.c, apic-deliver.c, apic-regs.c, apic-timer.c,
+ * apic-print.c): registers, priorities, IPIs, messages, timer, x2APIC, state.
  */
 #include "tests/lib/testmachine.h"
 #include "rhea/hw/apic.h"

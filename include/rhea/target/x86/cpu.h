@@ -213,7 +213,7 @@ enum CcOp { CC_FLAGS = 0, CC_ADD = 4, CC_ADC = 8, CC_SUB = 12, CC_SBB = 16, CC_L
  * src = old CF. SHL/SAR: dst = result, src = last-but-one value (CF in its top/bottom bit). MUL: dst = low
  * result, src = nonzero if CF = OF = 1. */
 
-/* What a local APIC (hw/intc/apic.c) or a board without one gives the CPU. All on the vCPU's thread. */
+/* What a local APIC (hw/intc/apic-regs.c) or a board without one gives the CPU. All on the vCPU's thread. */
 typedef struct X86ApicOps {
     int (*ack)(void *apic);                 /* take the highest deliverable vector, -1: spurious/none */
     bool (*msr_read)(void *apic, uint32_t msr, uint64_t *val);  /* IA32_APIC_BASE, x2APIC, TSC_DEADLINE; false: #GP */
