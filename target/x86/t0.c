@@ -99,10 +99,9 @@ static void cs_check(X86Cpu *cpu)
 static X86Unit *next_unit(X86Cpu *cpu, uint32_t mode)
 {
     T0State *t = cpu->t0;
-    X86Unit *from = t->link_rip == cpu->rip ? t->link_from : NULL;
+    bool linking = t->link_rip == cpu->rip;
     JumpEntry *e = &t->jc[jc_index(cpu->rip)];
     X86Unit *u;
-    t->link_from = NULL;
     if (e->rip == cpu->rip && e->gen == t->gen) {
         u = e->unit;
     } else {
@@ -112,6 +111,8 @@ static X86Unit *next_unit(X86Cpu *cpu, uint32_t mode)
             u->in_jc = t->jc_used = true;
         }
     }
+    X86Unit *from = linking ? t->link_from : NULL; /* not before: it may have gone */
+    t->link_from = NULL;
     if (from && !from->dead && !dbg_ends_at(t, u->key) && !u->loose && !from->key2 && !u->key2 && from->mode == mode && u->mode == mode &&
         (from->key ^ u->key) < 4096 && t->gen != GEN_NEVER) {
         from->link[t->link_slot] = u;
@@ -223,6 +224,7 @@ static ExitReason t0_loop(X86Cpu *cpu)
     if (sigsetjmp(cpu->fault_jmp, 0)) {
         t0_settle(cpu);
         t0_unpatch(t);
+        t->link_from = NULL;
         smp_split_end(cpu);
         if (cpu->t1) {
             t1_left(cpu);

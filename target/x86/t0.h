@@ -18,7 +18,7 @@
 
 enum {
     UNIT_MAX = 64,
-    UNIT_HASH = 1 << 16,
+    UNIT_HASH = 1 << 16, COLD_HASH = 1 << 15,
     JC_BITS = 12, JC_SIZE = 1 << JC_BITS,
     PAGE_HASH = 1 << 12,
     GRANULE_BITS = 6,
@@ -31,6 +31,7 @@ enum {
 
 typedef struct X86Unit X86Unit;
 typedef struct CodePage CodePage;
+typedef struct UnitPiece UnitPiece;
 struct X86Unit {
     X86Unit *hash_next;   /* with what follows, all that a look-up reads */
     uintptr_t key, key2;  /* host address of the first byte; of the second page */
@@ -38,8 +39,9 @@ struct X86Unit {
     uint32_t mode;
     uint16_t cs_off, bytes, n;
     bool dead, loose;     /* loose: never cached (code in MMIO) */
+    uint16_t cold_at;     /* its place in T1State.cold, from 1 on; 0: none */
     bool linked, in_jc;   /* some link[], some entry of T0State.jc may lead here */
-    uint32_t work;        /* what it has cost while it was cold, in instructions; see t1.c */
+    uint32_t work;        /* what it has cost while it was cold, in instructions; see t1-cold.c */
     struct T1Code *t1;    /* units of tier 1 have no insn[], but this */
     X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
     CodePage *page[2];    /* [1]: of the second page, when an instruction crosses */
@@ -53,7 +55,7 @@ struct CodePage { /* a page of RAM that units were decoded from */
     RamBlock *ram;
     uint64_t ram_off;
     uint64_t granules;    /* bit g: bytes g*64.. belong to some unit */
-    X86Unit *units;
+    X86Unit *units[2];    /* by tier: all of tier 0's are dropped at once now and then */
     uint8_t hold;         /* stores to go until the page is let go of, once no unit is left */
     uint8_t changed[4096 >> GRANULE_BITS]; /* times that units which begin in the granule were overwritten; see t1.c */
 };
@@ -75,7 +77,7 @@ typedef struct T0State {
     bool jc_used;         /* something is in jc */
     uint64_t gen;         /* what jump-cache entries of now carry: generation << 32 | mode */
     uint32_t generation;
-    X86Unit *hash[UNIT_HASH];
+    X86Unit *hash[UNIT_HASH], *cold_hash[COLD_HASH]; /* tier 1's, tier 0's */
     CodePage *pages[PAGE_HASH];
     uint8_t emptied[4096]; /* by page: how often its last unit was overwritten */
     X86Unit *grave;       /* dead; freed when none can be running. Linked by hash_next */
@@ -100,6 +102,10 @@ typedef struct T0State {
     bool running;         /* inside run(): the thread holds a read section, view is current */
     bool in_unit;         /* between entering a unit and leaving it: insn_count is ahead */
     size_t unit_memory;   /* bytes, of tier 0's units */
+    size_t n_cold;        /* such units alive */
+    UnitPiece *pieces, *piece; /* where they lie; the last one in use */
+    size_t piece_left;    /* bytes in it */
+    X86Unit *unit_free[UNIT_MAX + 1]; /* room of dead ones, by instructions */
     TlbState tlb;         /* all of the TLB but the first level itself */
     TcgStats stats;
     pthread_mutex_t lock; /* inbox, and changes of `running` */

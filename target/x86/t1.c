@@ -15,10 +15,7 @@
 #include <unistd.h>
 
 enum {
-    T1_AFTER = 64,               /* runs in tier 0 before kernel code is translated: most of a boot's never gets there */
-    T1_AFTER_USER = 2,           /* user code: every process that runs it comes after the first */
-    HEAT_SIZE = 1 << 17,
-    CHANGES_OFTEN = 3, CHANGES_WORK = 512, ENTRY_WORK = 80, /* times; in instructions, the run loop's work for each entry included */
+    T1_AFTER = 32,               /* runs in tier 0 before kernel code is translated: most of a boot's never gets there */
     SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */
     SHADOW_NONE = 8,             /* words above its base */
 };
@@ -90,6 +87,7 @@ static void jumps_drop_all(X86Cpu *cpu)
 {
     memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
     memset(cpu->tr1.jc2, 0, sizeof(cpu->tr1.jc2));
+    t1_cold_forget(cpu->t1, false);
 }
 
 /* The code for cpu->rip, NULL: not known. Only a canonical RIP has a tag: with a salt of another address space the tag of an
@@ -161,10 +159,12 @@ void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask)
 {
     cpu->t1->pending = NULL;
     if (mask & 1u << 12) {
+        t1_cold_forget_page(cpu->t1, lin & TLB_PAGE_MASK);
         jumps_drop_page(cpu, lin & TLB_PAGE_MASK, 0);
         jumps_drop_page(cpu, (lin & TLB_PAGE_MASK) - 4096, 4096 - X86_MAX_INSN);
         return;
     }
+    t1_cold_forget(cpu->t1, false);
     for (unsigned i = 0; i < T1_JC_SIZE; i++) { /* salts lie outside the mask */
         uint64_t tag = cpu->tr1.jc[i].tag;
         if (((tag ^ lin) & mask) == 0 || ((tag ^ (lin - 4096)) & mask) == 0) {
@@ -545,70 +545,33 @@ void t1_left(X86Cpu *cpu)
     t1_flags_normal(cpu);
 }
 
-/* Code of the kernel that has been moved (modules) is cold there. */
-static uint8_t *heat_of(T1State *s, const UnitPlace *at, uint32_t mode, uint64_t rip)
-{
-    bool user = (mode & MODE_CPL3) == MODE_CPL3;
-    uint64_t h = (at->key ^ (user ? 0 : rip << 20)) * 0x9e3779b97f4a7c15u;
-    return &s->heat[h >> 40 & (HEAT_SIZE - 1)];
-}
-
-/* Code at this place is about to run. Is it worth translating? */
-static bool heat_up(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, uint64_t rip)
-{
-    T1State *s = cpu->t1;
-    bool user = (mode & MODE_CPL3) == MODE_CPL3;
-    if (user && !s->users) {
-        t1_sites_users(cpu);
-    }
-    uint8_t *heat = heat_of(s, at, mode, rip);
-    if (*heat < (user ? MIN(s->after, T1_AFTER_USER) : s->after)) {
-        ++*heat;
-        return false;
-    }
-    return true;
-}
-
 /* Code that is overwritten again and again stays in tier 0 until it has run for as long as a translation takes. */
 static X86Unit *changes_often(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
 {
-    if (G_LIKELY(unit_changes(cpu, at->key) < CHANGES_OFTEN)) {
+    if (G_LIKELY(unit_changes(cpu, at->key) < T1_CHANGES_OFTEN)) {
         return NULL;
     }
     X86Unit *cold = unit_find(cpu, mode);
-    if (!cold->page[0] || cold->work < CHANGES_WORK) {
+    if (!cold->page[0] || !t1_changes_worked(cold)) {
         return cold;
     }
     cold->page[0]->changed[(cold->key & 4095) >> GRANULE_BITS] = 0;
     return NULL;
 }
 
-/* Runs a cold unit. Where that is for long, a loop to its own head stays in it. */
-static void run_cold(X86Cpu *cpu, X86Unit *u)
-{
-    T0State *t = cpu->t0;
-    uint64_t before = cpu->insn_count, rip = cpu->rip;
-    t->link_from = NULL;
-    t0_run_unit(cpu, u);
-    u->work += (uint32_t)MIN(cpu->insn_count - before, CHANGES_WORK) + ENTRY_WORK;
-    if (t->link_from == u && t->link_rip == rip && u->page[0] && !dbg_ends_at(t, rip) && u->page[0]->changed[(u->key & 4095) >> GRANULE_BITS] >= CHANGES_OFTEN) {
-        u->link[t->link_slot] = u;
-        u->linked = true;
-    }
-    t->link_from = NULL; /* nobody looks at it before the unit may be gone */
-}
-
-static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
+/* *keep: it is of tier 0 and may be found by its address from now on. */
+static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at, bool *keep)
 {
     T0State *t = cpu->t0;
     T1State *s = cpu->t1;
     t->stats.units_entered_slow++;
-    __builtin_prefetch(heat_of(s, at, mode, cpu->rip), 1); /* cold code is cold in the host's caches, too */
+    t1_heat_prefetch(cpu, at->key, mode);
     X86Unit *u = unit_lookup(cpu, at, mode | MODE_T1);
     if (u) {
         return u;
     }
-    if (!heat_up(cpu, at, mode, cpu->rip) || dbg_ends_at(t, at->lin)) {
+    if (!t1_heat_up(cpu, at->key, mode) || dbg_ends_at(t, at->lin)) {
+        *keep = true;
         s->stats.cold_runs++;
         t->stats.units_entered_slow++;
         return unit_find_at(cpu, at, mode);
@@ -626,6 +589,22 @@ static X86Unit *find(X86Cpu *cpu, uint32_t mode, UnitPlace *at)
     return u ? u : unit_find(cpu, mode);
 }
 
+/* A unit of tier 0 that t1_cold_run() did not find. What has one and is not hot yet has no translation that could be run. */
+static bool run_known_cold(X86Cpu *cpu, uint32_t mode, const UnitPlace *at)
+{
+    T0State *t = cpu->t0;
+    X86Unit *u = t->dbg_ends_on ? NULL : unit_lookup(cpu, at, mode);
+    if (!u || t1_heat_up(cpu, at->key, mode)) {
+        return false;
+    }
+    t->stats.units_entered_slow++;
+    cpu->t1->stats.cold_runs++;
+    cpu->t1->pending = NULL;
+    cpu->tr1.salt = salt_for(cpu, mode); /* the TLB may have lost something meanwhile */
+    t1_cold_unit(cpu, u, true);
+    return true;
+}
+
 void t1_run_unit(X86Cpu *cpu, uint32_t mode)
 {
     T0State *t = cpu->t0;
@@ -641,6 +620,10 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     T1Link *from = s->pending && s->pending_rip == cpu->rip ? s->pending : NULL;
     t->gen = GEN_NEVER; /* T0 code does not chain */
     cpu->tr1.salt = salt_for(cpu, mode);
+    if (t1_cold_run(cpu, mode)) { /* then there is nothing to link to yet, either */
+        s->pending = NULL;
+        return;
+    }
     const void *known = !from && state_masked(cpu, T1S_VEC | T1S_FPU) ? jump_find(cpu) : NULL;
     if (known) {
         enter(cpu, known);
@@ -648,6 +631,9 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     }
     UnitPlace at;
     bool located = unit_locate(cpu, &at);
+    if (located && run_known_cold(cpu, mode, &at)) {
+        return;
+    }
     known = located && !from && !s->lockstep ? place_find(cpu, &at, mode | MODE_T1) : NULL;
     if (known) {
         t->stats.units_entered_slow++;
@@ -657,11 +643,13 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
         enter(cpu, known);
         return;
     }
-    X86Unit *u = located ? find(cpu, mode, &at) : unit_find(cpu, mode);
+    bool keep = false;
+    X86Unit *u = located ? find(cpu, mode, &at, &keep) : unit_find(cpu, mode);
     from = s->pending ? from : NULL; /* translating may have evicted it */
     s->pending = NULL;
     if (!u->t1 || !state_masked(cpu, u->t1->uses)) {
-        run_cold(cpu, u->t1 ? unit_find(cpu, mode) : u);
+        cpu->tr1.salt = salt_for(cpu, mode);
+        t1_cold_unit(cpu, u->t1 ? unit_find(cpu, mode) : u, keep);
         return;
     }
     if (from && !s->lockstep && (from->mode | MODE_T1) == u->mode && (from->from->key ^ u->key) < 4096) {
@@ -757,7 +745,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
         return false;
     }
     s->shadow = g_malloc(2 * SHADOW_SIZE);
-    s->heat = g_malloc0(HEAT_SIZE);
+    t1_cold_init(s);
     s->place = g_new0(T1Place, T1_PLACES);
     s->chaos = tcg_chaos(&cpu->vcpu) ? tcg_chaos(&cpu->vcpu) * 0x9e3779b97f4a7c15ull + cpu->vcpu.index : 0;
     s->after = s->chaos ? 0 : T1_AFTER;
@@ -812,7 +800,7 @@ void t1_fini(X86Cpu *cpu)
     }
     codecache_fini(&s->cache);
     g_free(s->shadow);
-    g_free(s->heat);
+    t1_cold_fini(s);
     g_free(s->place);
     g_free(s->none);
     g_free(s->rows);

@@ -249,6 +249,9 @@ typedef struct T1RowCount { uint64_t slow, whole; } T1RowCount; /* executions by
 enum { T1_PLACES = 1 << 14 };
 typedef struct T1Place { uintptr_t key; uint64_t rip; const void *entry; uint32_t mode; uint8_t uses; } T1Place;
 
+/* Where cold code goes on: see t1-cold.c. */
+typedef struct T1Cold { uint64_t tag; X86Unit *unit; } T1Cold;
+
 typedef struct T1State {
     CodeCache cache;
     T1Thunks thunk;
@@ -267,6 +270,7 @@ typedef struct T1State {
     bool off;
     unsigned after;      /* runs in tier 0 before code is translated */
     T1Place *place;      /* T1_PLACES, by a hash of the members that tell it; entry: NULL: free */
+    T1Cold *cold;        /* COLD_SIZE, by address: jump cache of units of tier 0 */
     uint8_t *heat;       /* HEAT_SIZE: such runs, by a hash of where the code is: outlives tier 0's units */
     uint32_t salt_next;
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
@@ -315,6 +319,21 @@ static inline bool t1_mode_ok(uint32_t mode)
 
 /* Tests: translates at most `max` instructions at cpu->rip, runs them once, forgets them. False: not for tier 1. May raise. */
 bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max);
+
+/* t1-cold.c */
+enum { T1_CHANGES_OFTEN = 3 }; /* times that code was overwritten */
+void t1_cold_init(T1State *s);
+void t1_cold_fini(T1State *s);
+bool t1_heat_up(X86Cpu *cpu, uintptr_t key, uint32_t mode); /* code at rip is about to run: is it worth translating? */
+void t1_heat_prefetch(X86Cpu *cpu, uintptr_t key, uint32_t mode);
+bool t1_changes_worked(const X86Unit *u); /* it ran for as long as a translation takes */
+/* Runs cold code from cpu->rip on as long as it is known and the run loop is not needed. False: it is not known there. */
+bool t1_cold_run(X86Cpu *cpu, uint32_t mode);
+/* Runs a unit of tier 0. keep: t1_cold_run() finds it next time. */
+void t1_cold_unit(X86Cpu *cpu, X86Unit *u, bool keep);
+void t1_cold_gone(T1State *s, X86Unit *u); /* a unit of tier 0 dies */
+void t1_cold_forget_page(T1State *s, uint64_t page);
+void t1_cold_forget(T1State *s, bool gone); /* gone: so are all units of tier 0 */
 
 /* t1-chaos.c: `-accel tcg,chaos=SEED` */
 bool t1_chaos_step(X86Cpu *cpu);     /* before a unit: true: it shall run in tier 0 */

@@ -8,8 +8,8 @@
 #include "rhea/util/log.h"
 
 /* Bytes of tier 0's units; all of them are dropped when they are more. A Linux boot makes 18 MiB. Where tier 1 runs,
- * they are the code that ran a few times only, most of it never again. */
-enum { UNIT_MEMORY_MAX = 26 << 20, COLD_MEMORY_MAX = 5 << 19 };
+ * they are the code that ran a few times only, most of it never again. They lie in pieces of UNIT_PIECE bytes. */
+enum { UNIT_MEMORY_MAX = 26 << 20, COLD_MEMORY_MAX = 5 << 19, UNIT_PIECE = 256 << 10 };
 
 /* Stores to a page whose last unit is overwritten often: to watch it anew costs as much as ten of them. */
 enum { PAGE_HOLD = 16, EMPTIED_OFTEN = 8 };
@@ -67,7 +67,7 @@ static void page_drop(X86Cpu *cpu, CodePage *p)
 
 static void page_drop_if_empty(X86Cpu *cpu, CodePage *p)
 {
-    if (!p->units && !p->hold) {
+    if (!p->units[0] && !p->units[1] && !p->hold) {
         page_drop(cpu, p);
     }
 }
@@ -91,31 +91,81 @@ static uint64_t granule_mask(unsigned from, unsigned to)
     return (UINT64_MAX << a) & (UINT64_MAX >> (63 - b));
 }
 
+/* --- memory of tier 0's units: filled piece by piece, free all at once; those that die before lie in lists by size --- */
+
+struct UnitPiece {
+    UnitPiece *next;
+    uint8_t bytes[UNIT_PIECE - sizeof(UnitPiece *)];
+};
+
+static X86Unit *unit_alloc(T0State *t, unsigned n)
+{
+    X86Unit *u = t->unit_free[n];
+    size_t size = sizeof(*u) + (n + 1u) * sizeof(X86Insn);
+    if (u) {
+        t->unit_free[n] = u->hash_next;
+    } else {
+        if (t->piece_left < size) {
+            UnitPiece **next = t->piece ? &t->piece->next : &t->pieces;
+            if (!*next) {
+                *next = g_malloc(sizeof(UnitPiece));
+                (*next)->next = NULL;
+            }
+            t->piece = *next;
+            t->piece_left = sizeof(t->piece->bytes);
+        }
+        u = (X86Unit *)(void *)(t->piece->bytes + sizeof(t->piece->bytes) - t->piece_left);
+        t->piece_left -= size;
+        t->unit_memory += size;
+    }
+    memset(u, 0, sizeof(*u));
+    return u;
+}
+
+/* No unit of tier 0 is anywhere any more. */
+static void unit_memory_reset(T0State *t)
+{
+    memset(t->unit_free, 0, sizeof(t->unit_free));
+    t->piece = NULL;
+    t->piece_left = 0;
+    t->unit_memory = 0;
+}
+
+static void unit_memory_free(T0State *t)
+{
+    for (UnitPiece *p = t->pieces, *next; p; p = next) {
+        next = p->next;
+        g_free(p);
+    }
+    t->pieces = NULL;
+    unit_memory_reset(t);
+}
+
 /* --- life of a unit --- */
 
-/* The same for both tiers: who finds none of tier 1 looks for one of tier 0 next, and each place costs a miss of the host's
- * cache. */
-static unsigned unit_hash(uintptr_t key, uint32_t mode)
+static X86Unit **unit_bucket(T0State *t, uintptr_t key, uint32_t mode)
 {
-    mode &= ~MODE_T1;
-    uint64_t h = (key ^ (uint64_t)(mode ^ mode >> 26) << 12) * 0x9e3779b97f4a7c15u;
-    return (unsigned)(h >> 40) & (UNIT_HASH - 1);
+    uint32_t m = mode & ~MODE_T1;
+    uint64_t h = (key ^ (uint64_t)(m ^ m >> 26) << 12) * 0x9e3779b97f4a7c15u;
+    return mode & MODE_T1 ? &t->hash[(unsigned)(h >> 40) & (UNIT_HASH - 1)] : &t->cold_hash[(unsigned)(h >> 40) & (COLD_HASH - 1)];
 }
+
+static unsigned unit_tier(const X86Unit *u) { return (u->mode & MODE_T1) != 0; }
 
 static void unit_attach(X86Cpu *cpu, X86Unit *u, unsigned which, CodePage *p)
 {
     unsigned from, to;
     (void)cpu;
     u->page[which] = p;
-    u->page_next[which] = p->units;
-    p->units = u;
+    u->page_next[which] = p->units[unit_tier(u)];
+    p->units[unit_tier(u)] = u;
     unit_span(u, p, &from, &to);
     p->granules |= granule_mask(from, to);
 }
 
 static void unit_detach(X86Unit *u, CodePage *p)
 {
-    X86Unit **at = &p->units;
+    X86Unit **at = &p->units[unit_tier(u)];
     while (*at != u) {
         at = page_link(*at, p);
     }
@@ -125,7 +175,7 @@ static void unit_detach(X86Unit *u, CodePage *p)
 static void unit_kill(X86Cpu *cpu, X86Unit *u)
 {
     T0State *t = cpu->t0;
-    X86Unit **at = &t->hash[unit_hash(u->key, u->mode)];
+    X86Unit **at = unit_bucket(t, u->key, u->mode);
     while (*at != u) {
         at = &(*at)->hash_next;
     }
@@ -136,7 +186,7 @@ static void unit_kill(X86Cpu *cpu, X86Unit *u)
             continue;
         }
         unit_detach(u, p);
-        for (X86Unit *o = u->linked ? p->units : NULL; o; o = *page_link(o, p)) {
+        for (X86Unit *o = u->linked ? p->units[0] : NULL; o; o = *page_link(o, p)) {
             o->link[0] = o->link[0] == u ? NULL : o->link[0];
             o->link[1] = o->link[1] == u ? NULL : o->link[1];
         }
@@ -147,8 +197,11 @@ static void unit_kill(X86Cpu *cpu, X86Unit *u)
     u->hash_next = t->grave;
     t->grave = u;
     t->stats.units_live--;
+    t->n_cold -= !unit_tier(u);
     if (u->t1) {
         t1_unit_killed(cpu, u);
+    } else if (u->cold_at) {
+        t1_cold_gone(cpu->t1, u);
     }
     if (t->in_unit && cpu->unit == u) {
         x86_unit_leave(cpu);
@@ -160,8 +213,12 @@ void unit_reap(T0State *t)
     while (t->grave) {
         X86Unit *u = t->grave;
         t->grave = u->hash_next;
-        t->unit_memory -= u->mode & MODE_T1 ? 0 : sizeof(*u) + (u->n + 1u) * sizeof(X86Insn);
-        g_free(u);
+        if (u->loose || unit_tier(u)) {
+            g_free(u);
+        } else {
+            u->hash_next = t->unit_free[u->n];
+            t->unit_free[u->n] = u;
+        }
     }
 }
 
@@ -175,17 +232,18 @@ void unit_kill_one(X86Cpu *cpu, X86Unit *u)
     }
 }
 
-/* Buried, not freed: the unit we come from is still looked at. */
-static void units_drop(X86Cpu *cpu, bool cold_only)
+/* Buried, not freed: one of them may be running. */
+void units_drop_all(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
-    for (unsigned i = 0; i < PAGE_HASH; i++) { /* by pages: each is at the head of its page's list, or near */
+    for (unsigned i = 0; i < PAGE_HASH; i++) { /* by pages: each is at the head of its page's list */
         for (CodePage *p = t->pages[i], *next_page; p; p = next_page) {
             bool crossing = false;
             next_page = p->next;
-            for (X86Unit *u = p->units, *next; u; u = next) {
-                next = *page_link(u, p);
-                if (!cold_only || !u->t1) {
+            X86Unit *first[2] = { p->units[0], p->units[1] }; /* with the last one p goes, too */
+            for (unsigned tier = 0; tier < 2; tier++) {
+                for (X86Unit *u = first[tier], *next; u; u = next) {
+                    next = *page_link(u, p);
                     crossing |= u->page[1] != NULL;
                     unit_kill_one(cpu, u);
                 }
@@ -197,17 +255,45 @@ static void units_drop(X86Cpu *cpu, bool cold_only)
     tlb_new_generation(cpu);
 }
 
-void units_drop_all(X86Cpu *cpu)
+/* Between units, and nobody holds one of tier 0: their memory is used again at once. */
+static void units_drop_cold(X86Cpu *cpu)
 {
-    units_drop(cpu, false);
+    T0State *t = cpu->t0;
+    for (X86Unit **at = &t->grave; *at; ) {
+        X86Unit *u = *at;
+        if (u->loose || unit_tier(u)) {
+            at = &u->hash_next;
+        } else {
+            *at = u->hash_next;
+        }
+    }
+    memset(t->cold_hash, 0, sizeof(t->cold_hash));
+    for (unsigned i = 0; i < PAGE_HASH; i++) {
+        for (CodePage *p = t->pages[i], *next; p; p = next) {
+            next = p->next;
+            p->units[0] = NULL;
+            page_drop_if_empty(cpu, p);
+        }
+    }
+    t->stats.units_live -= t->n_cold;
+    t->n_cold = 0;
+    t->link_from = NULL;
+    unit_memory_reset(t);
+    if (cpu->t1) {
+        t1_cold_forget(cpu->t1, true);
+    }
+    t->stats.unit_flushes++;
+    if (t->jc_used) {
+        tlb_new_generation(cpu);
+    }
 }
 
 /* The caller begins a new generation of jump caches. */
 void units_drop_offset(X86Cpu *cpu, unsigned off)
 {
     T0State *t = cpu->t0;
-    for (unsigned i = 0; i < UNIT_HASH; i++) {
-        for (X86Unit *u = t->hash[i], *next; u; u = next) {
+    for (unsigned i = 0; i < UNIT_HASH + COLD_HASH; i++) {
+        for (X86Unit *u = i < UNIT_HASH ? t->hash[i] : t->cold_hash[i - UNIT_HASH], *next; u; u = next) {
             unsigned start = u->key & 4095;
             next = u->hash_next;
             if (off - start < u->bytes || off + 4096 - start < u->bytes) { /* the second page's, too */
@@ -224,12 +310,11 @@ void units_free_all(X86Cpu *cpu)
     for (unsigned i = 0; i < UNIT_HASH; i++) {
         for (X86Unit *u = t->hash[i], *next; u; u = next) {
             next = u->hash_next;
-            if (u->t1) {
-                u->t1->unit = NULL;
-            }
+            u->t1->unit = NULL;
             g_free(u);
         }
     }
+    unit_memory_free(t);
     for (unsigned i = 0; i < PAGE_HASH; i++) {
         while (t->pages[i]) {
             page_drop(cpu, t->pages[i]);
@@ -247,15 +332,17 @@ void x86_units_flush(X86Cpu *cpu)
 static void page_code_written(X86Cpu *cpu, CodePage *p, unsigned from, unsigned to)
 {
     if (!(p->granules & granule_mask(from, to))) {
-        p->hold -= !p->units && p->hold;
+        p->hold -= !p->units[0] && !p->units[1] && p->hold;
         page_drop_if_empty(cpu, p); /* a fault may have come between watching the page and decoding it */
         return;
     }
     bool any = false, in_jc = false;
     uint64_t left = 0;
-    for (X86Unit *u = p->units, *next; u; u = next) {
+    X86Unit *second = p->units[1]; /* tier 0's list goes on in tier 1's */
+    for (X86Unit *u = p->units[0] ? p->units[0] : second, *next; u; u = next) {
         unsigned a, b;
         next = *page_link(u, p);
+        next = !next && !unit_tier(u) ? second : next;
         unit_span(u, p, &a, &b);
         if (a >= to || from >= b) {
             left |= granule_mask(a, b);
@@ -277,9 +364,10 @@ static void page_code_written(X86Cpu *cpu, CodePage *p, unsigned from, unsigned 
     }
     cpu->t0->stats.invalidations++;
     uint8_t *emptied = &cpu->t0->emptied[p->host >> 12 & 4095];
-    if (!p->units && *emptied < EMPTIED_OFTEN) { /* let go of at once, the first times */
+    bool empty = !p->units[0] && !p->units[1];
+    if (empty && *emptied < EMPTIED_OFTEN) { /* let go of at once, the first times */
         ++*emptied;
-    } else if (!p->units) {
+    } else if (empty) {
         p->hold = PAGE_HOLD;
     }
     p->granules = left;
@@ -384,8 +472,10 @@ static void fuse_last(X86Insn *insn, unsigned n)
     }
 }
 
-static X86Unit *unit_build(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left)
+/* home: the page it begins in; NULL: not RAM. */
+static X86Unit *unit_build(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, const CodePage *home)
 {
+    T0State *t = cpu->t0;
     X86Insn buf[UNIT_MAX + 1];
     unsigned n = 0, off = 0, max = mode & (MODE_TF | MODE_DEBUG | MODE_ONE) ? 1 : UNIT_MAX;
     while (n < max) {
@@ -410,50 +500,47 @@ static X86Unit *unit_build(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left)
         }
     }
     fuse_last(buf, n);
-    X86Unit *u = g_malloc0(sizeof(*u) + (n + 1) * sizeof(X86Insn));
+    bool loose = f->io || f->page2 == home; /* one physical page behind two linear ones: too rare to cache */
+    X86Unit *u = loose ? g_malloc0(sizeof(*u) + (n + 1) * sizeof(X86Insn)) : unit_alloc(t, n);
     memcpy(u->insn, buf, n * sizeof(X86Insn));
     u->insn[n] = (X86Insn){ .op = max == 1 ? op_unit_stop : op_unit_end, .off = (uint16_t)off, .base = R_NONE,
                             .index = R_NONE, .seg = SEG_FLAT };
     u->mode = mode;
     u->n = (uint16_t)n;
     u->bytes = (uint16_t)off;
-    cpu->t0->unit_memory += sizeof(*u) + (n + 1) * sizeof(X86Insn);
-    cpu->t0->stats.units_made++;
+    t->stats.units_made++;
+    if (loose) { /* runs once and is never found again */
+        u->loose = u->dead = true;
+        u->hash_next = t->grave;
+        t->grave = u;
+    }
     return u;
-}
-
-/* Runs once and is never found again: code in MMIO. */
-static void unit_make_loose(T0State *t, X86Unit *u)
-{
-    u->loose = u->dead = true;
-    u->hash_next = t->grave;
-    t->grave = u;
 }
 
 static X86Unit *unit_new(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, unsigned cs_off, const FlatRange *range)
 {
     T0State *t = cpu->t0;
     if (t->unit_memory > (cpu->t1 && !cpu->t1->off ? COLD_MEMORY_MAX : UNIT_MEMORY_MAX)) {
-        units_drop(cpu, true);
+        units_drop_cold(cpu);
     }
     uintptr_t key = (uintptr_t)f->bytes;
     CodePage *p = page_get(cpu, key & ~(uintptr_t)4095, range); /* watched before its bytes are read */
-    X86Unit *u = unit_build(cpu, f, mode, left);
-    if (f->io || f->page2 == p) { /* one physical page behind two linear ones: too rare to cache */
-        unit_make_loose(t, u);
+    X86Unit *u = unit_build(cpu, f, mode, left, p);
+    if (u->loose) {
         page_drop_if_empty(cpu, p);
         return u;
     }
     u->key = key;
     u->key2 = f->key2;
     u->cs_off = (uint16_t)cs_off;
-    X86Unit **slot = &t->hash[unit_hash(key, mode)];
+    X86Unit **slot = unit_bucket(t, key, mode);
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, p);
     if (f->page2) {
         unit_attach(cpu, u, 1, f->page2);
     }
+    t->n_cold++;
     t->stats.units_live++;
     return u;
 }
@@ -490,7 +577,7 @@ bool unit_locate(X86Cpu *cpu, UnitPlace *at)
 X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode)
 {
     uint64_t rip = mode & MODE_T1 ? t1_key_rip(mode, cpu->rip) : 0;
-    for (X86Unit *u = cpu->t0->hash[unit_hash(at->key, mode)]; u; u = u->hash_next) {
+    for (X86Unit *u = *unit_bucket(cpu->t0, at->key, mode); u; u = u->hash_next) {
         if (u->key == at->key && u->mode == mode && u->cs_off == at->cs_off && u->bytes <= at->left &&
             (!(mode & MODE_T1) || u->rip == rip) && (!u->key2 || second_page_same(cpu, u, at->lin))) {
             return u;
@@ -526,7 +613,7 @@ X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span
     u->cs_off = (uint16_t)at->cs_off;
     u->bytes = (uint16_t)span;
     u->rip = t1_key_rip(mode, cpu->rip);
-    X86Unit **slot = &t->hash[unit_hash(u->key, mode)];
+    X86Unit **slot = unit_bucket(t, u->key, mode);
     u->hash_next = *slot;
     *slot = u;
     unit_attach(cpu, u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
@@ -548,9 +635,7 @@ X86Unit *unit_find(X86Cpu *cpu, uint32_t mode)
         f.room = tlb_fetch_io(cpu, at.lin, f.copy, n);
         f.bytes = f.copy;
         f.limited = at.left <= 4096 - (at.lin & 4095);
-        X86Unit *u = unit_build(cpu, &f, mode | MODE_ONE, at.left);
-        unit_make_loose(cpu->t0, u);
-        return u;
+        return unit_build(cpu, &f, mode | MODE_ONE, at.left, NULL);
     }
     return unit_find_at(cpu, &at, mode);
 }

@@ -33,7 +33,7 @@ CpuHarness *ch_new(uint64_t ram_size, const char *model)
     machine_ready(h->m, &error_abort_slot);
     h->cpu = x86_cpu(h->m->cpus[0]);
     bool tier1 = !g_strcmp0(g_getenv("RHEA_TEST_TIER"), "1");
-    t1_tune(h->cpu, tier1, 0);
+    t1_tune(h->cpu, tier1, g_getenv("RHEA_TEST_COLD") ? 32 : 0);
     h->cpu->vcpu.budget = 0; /* the test decides when it stops */
     h->ram = h->m->ram->host;
     return h;

@@ -104,7 +104,7 @@ Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
     g->cpu = x86_cpu(g->m->cpus[0]);
     bool tier1 = !g_strcmp0(g_getenv("RHEA_TEST_TIER"), "1");
     if (!guest_on_kvm()) {
-        t1_tune(g->cpu, tier1, 0);
+        t1_tune(g->cpu, tier1, g_getenv("RHEA_TEST_COLD") ? 32 : 0);
     }
     if (tier1) {
         g->cpu->vcpu.budget = 0; /* translated code does not count instructions */
