@@ -27,7 +27,7 @@ enum X86FeatWord {
     FW_KVM /* EAX of the second KVM leaf */,
     FW_COUNT
 };
-enum { X86_APIC_TIMER_HZ = 1000000000 }; /* hw/intc/apic.c, before its divider */
+enum { X86_APIC_TIMER_HZ = 1000000000 }; /* hw/intc/apic-timer.c, before its divider */
 #define FEAT(w, b) ((w) * 32 + (b) + 1)
 enum {
     X86_FEAT_VME = FEAT(FW_1_EDX, 1),
@@ -107,7 +107,8 @@ bool x86_model_fits(Machine *m, Error **errp); /* TargetOps.accel_fits */
 /* The model of text; quiet: without warnings. wanted (may be NULL, then an item "help" is an error): the features before
  * those that cannot be offered are taken away. g_free. */
 X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp);
-const char *x86_model_name(unsigned i, const char **brand); /* NULL: no more */
+const char *x86_model_name(unsigned i, const char **brand); /* model-table.c. NULL: no more */
+/* features.c */
 void x86_features_available(uint32_t *words); /* what the software engine can do */
 void x86_features_set(uint32_t *words, const char *list, bool on); /* names with single spaces between */
 #ifdef HAVE_KVM
@@ -120,7 +121,7 @@ bool x86_model_describe(const char *text, GString *out, Error **errp);
 void x86_model_help(GString *out);
 /* model-host.c: the host CPU's identity, address width and features, not masked. False: not an x86. */
 bool x86_model_read_host(X86CpuModel *m, Error **errp);
-/* A feature's number by any of its names, 0: none. */
+/* features.c: a feature's number by any of its names, 0: none. */
 unsigned x86_feature_number(const char *name);
 const char *x86_feature_name(unsigned word, unsigned bit); /* NULL: reserved */
 

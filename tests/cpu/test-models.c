@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-models.c - the text of -cpu, and what CPUID makes of it.
- * Tests: target/x86/models.c, model-help.c, model-host.c, model-query.c, cpuid.c. The same through the program: tests/func/cli_life.py.
+ * Tests: target/x86/models.c, model-table.c, model-text.c, features.c, model-help.c, model-host.c, model-query.c, cpuid.c. The same through the program: tests/func/cli_life.py.
  */
 #include "tests/cpu/sysguest.h"
 #include "rhea/target/x86/models.h"
