@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { IDE_UNITS = 2, IDE_BUSES = 2 }; /* unless the board says otherwise */
+enum { PFLASH_UNITS = 2 };
 
 static void node_release(void *n)
 {
@@ -166,6 +167,9 @@ static bool place_taken(Machine *m, const Drive *d)
 
 static unsigned units_per_bus(const Machine *m, const Drive *d)
 {
+    if (d->iface == DRIVE_INTERFACE_PFLASH) {
+        return PFLASH_UNITS;
+    }
     if (d->iface != DRIVE_INTERFACE_IDE) {
         return 1;
     }
@@ -216,6 +220,11 @@ static bool drive_place(Machine *m, Drive *d, const DriveOptions *v, Error **err
         return error_set(errp, "there is already a drive with bus=%u, unit=%u (index=%u)", d->bus, d->unit,
                          d->index);
     }
+    if (d->iface == DRIVE_INTERFACE_PFLASH && d->bus) {
+        error_set(errp, "there are two places for flash, not %u", d->index + 1);
+        error_hint(errp, "unit=0 is the firmware, unit=1 its variables");
+        return false;
+    }
     unsigned buses = m->board && m->board->ide_buses ? m->board->ide_buses : IDE_BUSES;
     if (d->iface == DRIVE_INTERFACE_IDE && d->bus >= buses) {
         error_set(errp, "there is no IDE bus %u: the board has %u with %u drive%s each", d->bus, buses,
@@ -232,8 +241,8 @@ static bool drive_name(Machine *m, Drive *d, const char *id, Error **errp)
         d->id = g_strdup(id);
     } else if (d->iface == DRIVE_INTERFACE_IDE) {
         d->id = g_strdup_printf("ide%u-%s%u", d->bus, d->cdrom ? "cd" : "hd", d->unit);
-    } else if (d->iface == DRIVE_INTERFACE_VIRTIO) {
-        d->id = g_strdup_printf("virtio%u", d->index);
+    } else if (d->iface != DRIVE_INTERFACE_NONE) {
+        d->id = g_strdup_printf("%s%u", drive_interface_names[d->iface], d->index);
     } else {
         unsigned n = 0;
         do {
@@ -373,11 +382,10 @@ static bool drive_check(const DriveOptions *v, Error **errp)
     switch (v->if_) {
     case DRIVE_INTERFACE_IDE:
     case DRIVE_INTERFACE_VIRTIO:
+    case DRIVE_INTERFACE_PFLASH:
     case DRIVE_INTERFACE_NONE: break;
     case DRIVE_INTERFACE_FLOPPY:
         return refuse_value(errp, "if", iface, "there is no floppy drive", "use if=ide");
-    case DRIVE_INTERFACE_PFLASH:
-        return refuse_value(errp, "if", iface, "there is no writable flash", "use -bios FILE");
     default: return refuse_value(errp, "if", iface, "there is no such controller", "use if=ide");
     }
     if (v->rerror == DRIVE_ERROR_ENOSPC) {
@@ -387,8 +395,12 @@ static bool drive_check(const DriveOptions *v, Error **errp)
         return refuse_value(errp, "serial", v->serial, "if=none makes no disk that could have one",
                             "give serial= to the -device");
     }
-    if (v->if_ == DRIVE_INTERFACE_VIRTIO && v->media == DRIVE_MEDIA_CDROM) {
-        return refuse_value(errp, "media", "cdrom", "virtio disks are no CD-ROM drives", "use if=ide");
+    if (v->if_ == DRIVE_INTERFACE_PFLASH && v->serial) {
+        return refuse_value(errp, "serial", v->serial, "flash chips have none", "leave it out");
+    }
+    if (v->if_ != DRIVE_INTERFACE_IDE && v->if_ != DRIVE_INTERFACE_NONE && v->media == DRIVE_MEDIA_CDROM) {
+        g_autofree char *why = g_strdup_printf("if=%s is no CD-ROM drive", iface);
+        return refuse_value(errp, "media", "cdrom", why, "use if=ide");
     }
     if (!v->file && v->media != DRIVE_MEDIA_CDROM && v->if_ != DRIVE_INTERFACE_NONE) {
         error_set(errp, "'file' is missing");

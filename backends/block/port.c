@@ -171,6 +171,32 @@ bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media,
     return true;
 }
 
+typedef struct ReadNow {
+    BlockClient *client;
+    int64_t off;
+    IoVec v;
+    int result;
+} ReadNow;
+
+static void read_now_body(void *opaque)
+{
+    ReadNow *r = opaque;
+    r->result = block_preadv(r->client, r->off, &r->v, 0);
+}
+
+bool drive_read_now(DrivePort *p, int64_t off, void *buf, size_t len, Error **errp)
+{
+    role_assert_main();
+    ReadNow r = { .client = p->client, .off = off };
+    iov_init_buf(&r.v, buf, len);
+    co_run_sync(p->block->m->loop, read_now_body, &r);
+    iov_fini(&r.v);
+    if (r.result < 0) {
+        return error_set_errno(errp, -r.result, "cannot read '%s'", block_name(p->node));
+    }
+    return true;
+}
+
 /* ---- requests ---- */
 
 static int request_run(DriveRequest *r)

@@ -5,21 +5,93 @@
  * Models: CMOS bytes of PC firmware: 0Fh shutdown status, 10h floppies, 14h equipment, 15h-18h, 30h-31h
  *         memory sizes in KiB, 34h-35h memory above 16 MiB and 5Bh-5Dh above 4 GiB in units of 64 KiB, 38h
  *         and 3Dh boot order, 5Fh number of further CPUs; the fw_cfg items that SeaBIOS and OVMF read.
- * Does not model: firmware in flash (pflash).
+ * Firmware comes from -bios, or is in flash chips below 4 GiB: unit 0 ends there, unit 1 lies below it.
  * Threads: main loop, before the machine runs; the boot order also at reset.
  */
 #include "pc.h"
 #include "shadow.h"
 #include "rhea/hw/fw_cfg.h"
+#include "rhea/backends/drive.h"
 #include "rhea/hw/loader.h"
+#include "rhea/hw/pflash.h"
 #include "rhea/hw/timer.h"
 #include <string.h>
 
 #define PC_DEFAULT_BIOS "bios-256k.bin"
-enum { BIOS_UNIT = 0x10000, BIOS_MAX = 0x1000000, GIB4_TOP = 0 };
+enum { BIOS_UNIT = 0x10000, BIOS_MAX = 0x1000000, FLASH_MAX = 0x800000 };
+
+/* What fills a flash chip's place: a node of -machine, or a -drive; *name is NULL: nothing. */
+static bool pc_flash_image(Machine *m, PcBoard *s, unsigned unit, const char **name, Error **errp)
+{
+    *name = s->pflash[unit] && s->pflash[unit][0] ? s->pflash[unit] : NULL;
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        const Drive *d = drive_at(m, i);
+        if (d->iface == DRIVE_INTERFACE_PFLASH && d->unit == unit) {
+            if (*name) {
+                return error_set(errp, "-machine pflash%u=%s and drive '%s' exclude each other", unit, *name,
+                                 d->id);
+            }
+            *name = d->id;
+        }
+    }
+    return true;
+}
+
+static bool pc_flash_check(Machine *m, const char *const *name, Error **errp)
+{
+    if (!name[0]) {
+        error_set(errp, "there is flash for variables (unit 1), and none with firmware (unit 0)");
+        error_hint(errp, "add -drive if=pflash,unit=0,readonly=on,file=FILE; OVMF_CODE_4M.fd is such a file");
+        return false;
+    }
+    if (m->bios && m->bios[0]) {
+        error_set(errp, "-bios %s and firmware in flash (if=pflash) exclude each other", m->bios);
+        error_hint(errp, "leave one of them out");
+        return false;
+    }
+    return true;
+}
+
+/* *found: there is flash. */
+static bool pc_create_flash(Machine *m, PcBoard *s, bool *found, Error **errp)
+{
+    const char *name[2];
+    uint64_t top = 4 * GIB;
+    if (!pc_flash_image(m, s, 0, &name[0], errp) || !pc_flash_image(m, s, 1, &name[1], errp)) {
+        return false;
+    }
+    *found = name[0] || name[1];
+    if (*found && !pc_flash_check(m, name, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < 2 && name[i]; i++) {
+        g_autofree char *id = g_strdup_printf("pflash%u", i);
+        Device *dev = device_create(m, &pflash_type, m->unattached, id, NULL, errp, "drive", name[i], NULL);
+        if (!dev) {
+            return false;
+        }
+        top -= pflash_ram(dev)->size;
+        if (top < 4 * GIB - FLASH_MAX) {
+            return error_set(errp, "the firmware's flash has more than %u MiB, for which there is no room",
+                             FLASH_MAX >> 20);
+        }
+        region_map(s->pci_mem, top, device_region(dev, 0), 0);
+        if (i == 0) {
+            pc_shadow_set_bios(s->shadow, pflash_ram(dev));
+        }
+    }
+    return true;
+}
 
 bool pc_load_bios(Machine *m, PcBoard *s, Error **errp)
 {
+    bool flash;
+    if (!pc_create_flash(m, s, &flash, errp)) {
+        return false;
+    }
+    if (flash) {
+        return true;
+    }
     const char *name = m->bios && m->bios[0] ? m->bios : PC_DEFAULT_BIOS;
     g_autofree char *path = machine_find_firmware(m, name, errp);
     g_autoptr(GBytes) data = path ? loader_read_file("-bios", path, BIOS_MAX, errp) : NULL;

@@ -13,6 +13,7 @@ typedef struct PcBoard { /* Machine.board_state */
     int acpi, pit, pic, smm, vmport; /* OnOffAuto */
     uint64_t max_ram_below_4g;
     char *memory_encryption;
+    char *pflash[2]; /* names of block nodes */
 
     PcLayout layout;
     MemRegion ram_low, ram_high;
@@ -54,7 +55,9 @@ void pc_board_fini(Machine *m);
         PROP_BOOL(PcBoard, mem_merge, "mem-merge", true, "Let the host merge equal pages"),                  \
         PROP_SIZE(PcBoard, max_ram_below_4g, "max-ram-below-4g", 0, 0, UINT64_MAX, "Most RAM below 4 GiB"),  \
         PROP_STR(PcBoard, memory_encryption, "memory-encryption", NULL,                                      \
-                 "Encrypted guest memory (not available)")
+                 "Encrypted guest memory (not available)"),                                                  \
+        PROP_STR(PcBoard, pflash[0], "pflash0", NULL, "Block node of the firmware's flash"),                 \
+        PROP_STR(PcBoard, pflash[1], "pflash1", NULL, "Block node of the flash for firmware's variables")
 
 /* pc-glue.c: the device "pc-glue" owns lines that belong to no chip: GSI fan-out, A20, FERR#, INTR. */
 extern const DeviceType pc_glue_type;

@@ -3,7 +3,8 @@
  *
  * Models: Intel 82371SB (PIIX3) data sheet (290550), 2.3 (configuration registers), 2.7 (bus master
  * registers) and 3.5 (bus master function); physical region descriptors of SFF-8038i. Does not model: timing:
- * IDETIM and SIDETIM are storage, but for the decode enable bit. Threads: its domain (platform).
+ * IDETIM and SIDETIM are storage, but for the decode enable bit. Differs: that bit is set from reset on,
+ * since OVMF never does it and would wait half a minute for each drive. Threads: its domain (platform).
  */
 #include "ide.h"
 #include "rhea/hw/pci.h"
@@ -262,7 +263,7 @@ static bool piix_realize(Device *dev, Error **errp)
 static void piix_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     PiixIde *s = dev_as(PiixIde, dev);
-    pci_set_long(dev, REG_IDETIM, 0);
+    pci_set_long(dev, REG_IDETIM, 0x80008000);
     pci_set_byte(dev, REG_SIDETIM, 0);
     pci_set_word(dev, 0x06, 0x0280); /* 2.3.4: medium DEVSEL, fast back-to-back */
     for (unsigned i = 0; i < CHANNELS; i++) {

@@ -510,6 +510,12 @@ static void check_twin(Place *p, const DeviceType *type, guint32 seed)
     place_device(&q, type, &error_abort_slot);
     accel_test_set_clock(q.tm->m, tm_now(p->tm));
     memcpy(q.tm->m->ram->host, p->tm->m->ram->host, p->tm->m->ram->size);
+    for (unsigned i = 0; i < p->dev->regions->len; i++) { /* the device's own memory, which is saved as RAM */
+        const MemRegion *from = device_region(p->dev, i), *to = device_region(q.dev, i);
+        if (from->ram && to->ram && from->ram->size == to->ram->size) {
+            memcpy(to->ram->host, from->ram->host, from->ram->size);
+        }
+    }
     GByteArray *state = save(p);
     const uint8_t *at = state->data;
     device_tree_load(q.dev, &at, state->data + state->len, &error_abort_slot);

@@ -33,6 +33,8 @@ static void setup(Fixture *f, gconstpointer data)
     machine_reset(m, RESET_COLD);
     pci_config_write(f->t->pci, 0x09, 0x20, BM, 4);
     pci_config_write(f->t->pci, 0x09, 0x04, 5, 2);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, 0x50);
+    pci_config_write(f->t->pci, 0x09, 0x40, 0, 4);
     g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, 0xff); /* not decoded */
     pci_config_write(f->t->pci, 0x09, 0x40, 0x80008000, 4);
 }

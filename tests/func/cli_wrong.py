@@ -36,6 +36,12 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -device ide-hd                      => *a disk needs an image: 'drive' is missing*
 -device ide-cd,bootindex=1 -device ide-cd,bootindex=1 => *bootindex=1 is that of 'ide-cd' already | each device needs another one; the smallest is tried first
 -device ide-cd,bootindex=-2         => *'bootindex'*
+-blockdev null-co,node-name=v,size=4096 -M pc,pflash1=v => *there is flash for variables (unit 1), and none with firmware (unit 0)*
+-blockdev null-co,node-name=c,size=65536 -M pc,pflash0=c -bios bios-256k.bin => *-bios bios-256k.bin and firmware in flash (if=pflash) exclude each other | leave one of them out
+-blockdev null-co,node-name=c,size=16M -M q35,pflash0=c => *the firmware's flash has more than 8 MiB, for which there is no room
+-blockdev null-co,node-name=c,size=1000 -M q35,pflash0=c => *'pflash0': the image of a flash chip has 1000 bytes | 64 MiB at most, in multiples of 4 KiB
+-M pc,pflash0=nothing               => *there is no drive or block node 'nothing'
+-M microvm -drive if=pflash,file=/dev/null => *machine 'microvm' has no place for flash | machine types pc and q35 have two
 -fda x                              => option '-fda' is not supported yet: there is no floppy drive yet; use -hda or -cdrom
 -m abc                              => -m abc: 'size' is wrong: 'abc' is not a size | a size is a number with an optional suffix k, M, G, T, P or E
 -m 0                                => -m 0: 'size' must be between *, not 0 bytes

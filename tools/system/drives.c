@@ -48,6 +48,9 @@ OPTION_RUN(opt_disk_file)
             json_put(j, "index", json_new_string(places[i].index));
         }
     }
+    if (g_str_equal(o->name, "pflash")) {
+        json_put(j, "if", json_new_string("pflash"));
+    }
     if (g_str_equal(o->name, "cdrom")) {
         json_put(j, "media", json_new_string("cdrom"));
     }
@@ -124,6 +127,14 @@ bool cli_make_drive_devices(Cli *cli, Error **errp)
     for (guint i = 0; i < cli->drives->len; i++) {
         const Drive *d = drive_at(cli->m, i);
         Error *err = NULL;
+        if (d->iface == DRIVE_INTERFACE_PFLASH) { /* the board takes it, when it is built */
+            if (!d->port) {
+                error_set(&err, "machine '%s' has no place for flash", cli->m->board->name);
+                error_hint(&err, "machine types pc and q35 have two");
+                return fail_at(errp, err, cli->drives->pdata[i]);
+            }
+            continue;
+        }
         if (d->iface != DRIVE_INTERFACE_NONE && !make_device(cli, d, &err)) {
             return fail_at(errp, err, cli->drives->pdata[i]);
         }

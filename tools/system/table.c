@@ -65,8 +65,9 @@ const Option option_table[] = {
     { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audio", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audiodev", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
-    { "drive", "[file=]FILE[,if=ide|virtio|none][,format=F][,media=disk|cdrom][,KEY=VALUE]...", GROUP_BLOCK,
+    { "drive", "[file=]FILE[,if=ide|virtio|pflash|none][,format=F][,media=disk|cdrom][,KEY=VALUE]...", GROUP_BLOCK,
       "a disk: an image and the device that uses it (if=none: -device ...,drive=ID does)\n"
+      "if=pflash: unit=0 is the firmware, with readonly=on as a rule, unit=1 its variables\n"
       "index=N or bus=N,unit=N (where), id=ID, node-name=NAME, serial=TEXT\n"
       "read-only=on, snapshot=on (changes are forgotten at the end)\n"
       "cache=writeback|none|writethrough|directsync|unsafe, aio=threads|native|io_uring\n"
@@ -85,7 +86,7 @@ const Option option_table[] = {
     { "fdb", NULL, GROUP_BLOCK, NULL, NULL, NO_FLOPPY },
     { "mtdblock", NULL, GROUP_BLOCK, NULL, NULL, "PCs have no flash disks", "-hda" },
     { "sd", NULL, GROUP_BLOCK, NULL, NULL, "there is no SD card reader", "-hda" },
-    { "pflash", NULL, GROUP_BLOCK, NULL, NULL, "there is no writable flash yet", "-bios FILE" },
+    { "pflash", "FILE", GROUP_BLOCK, "a flash chip: -drive if=pflash,file=FILE. The first has the firmware", opt_disk_file },
     { "fsdev", NULL, GROUP_BLOCK, NULL, NULL, "there is no shared file system yet", "-initrd" },
     { "virtfs", NULL, GROUP_BLOCK, NULL, NULL, "there is no shared file system yet", "-initrd" },
     { "iscsi", NULL, GROUP_BLOCK, NULL, NULL, "there is no iSCSI client", "the host's, and -blockdev host_device" },

@@ -71,6 +71,8 @@ bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media,
 void drive_tray_moved(DrivePort *p, bool open);
 /* The medium cannot be written: asked before drive_open(), by devices that can tell their guest so. */
 bool drive_medium_read_only(const DrivePort *p);
+/* Reads a piece of the medium and waits for it: in realize, after drive_open(). */
+bool drive_read_now(DrivePort *p, int64_t off, void *buf, size_t len, Error **errp) MAIN_LOOP;
 static inline int64_t drive_size(const DrivePort *p) { return p->client ? block_size(p->node) : 0; }
 
 typedef enum DriveOp { DRIVE_READ, DRIVE_WRITE, DRIVE_WRITE_ZEROES, DRIVE_DISCARD, DRIVE_FLUSH } DriveOp;

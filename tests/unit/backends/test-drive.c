@@ -155,6 +155,11 @@ static void test_refusals(Fixture *f, gconstpointer data)
     } bad[] = {
         { "@raw,if=scsi", "if=scsi is not supported" },
         { "@raw,if=floppy", "there is no floppy drive" },
+        { "@raw,if=pflash,unit=2", "unit=2 is too large" },
+        { "@raw,if=pflash,index=2", "two places for flash" },
+        { "@raw,if=pflash,media=cdrom", "no CD-ROM" },
+        { "@raw,if=pflash,serial=7", "serial=7 is not supported" },
+        { "if=pflash", "'file' is missing" },
         { "@raw,format=vmdk", "format 'vmdk' is not known" },
         { "@raw,index=4", "no IDE bus 2" },
         { "@raw,unit=2", "unit=2 is too large" },
