@@ -61,6 +61,48 @@ bool accel_has_lapic(const Machine *m)
     return m->accel && m->accel->irqchip && m->accel->irqchip->lapic_inside(m);
 }
 
+bool accel_has_chips(const Machine *m)
+{
+    return accel_has_lapic(m) && m->accel->irqchip->chips_inside && m->accel->irqchip->chips_inside(m);
+}
+
+bool accel_chip_attach(Machine *m, AccelChipUser *u)
+{
+    u->attached = u->fresh = accel_has_chips(m);
+    if (u->attached) {
+        m->accel->irqchip->attach(m, u);
+    }
+    return u->attached;
+}
+
+void accel_chip_detach(Machine *m, AccelChipUser *u)
+{
+    if (u->attached && accel_has_chips(m)) {
+        m->accel->irqchip->detach(m, u);
+    }
+    u->attached = u->fresh = false;
+}
+
+void accel_chip_line(Machine *m, const AccelChipUser *u, unsigned pin, bool level)
+{
+    if (accel_has_chips(m)) {
+        m->accel->irqchip->line(m, u->chip, pin, level);
+    }
+}
+
+void accel_chip_changed(Machine *m, AccelChipUser *u)
+{
+    if (!u->attached) {
+        return;
+    }
+    if (machine_running(m)) {
+        u->fresh = false;
+        u->push(u->opaque);
+    } else {
+        u->fresh = true;
+    }
+}
+
 void msi_send(Machine *m, MsiMessage msg)
 {
     if (m->msi_sink && msg.addr - m->msi_base < m->msi_size) {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * accel/kvm/irqchip.c - interrupt controllers in the kernel: which there are, messages to local APICs,
- *   routes of I/O APIC pins.
- * Models: Linux Documentation/virt/kvm/api.rst, 4.52 (SET_GSI_ROUTING), 4.70 (SIGNAL_MSI), 7.5
- *   (CAP_SPLIT_IRQCHIP). split: local APICs in the kernel; the board's I/O APIC sends messages to them
- *   and hears of ends of interrupts through exits, for which KVM has to know what each pin sends. The
- *   board's 8259s interrupt through KVM_INTERRUPT.
- * Does not model: KVM's own 8259s, I/O APIC and 8254 (kernel-irqchip=on).
- * Threads: any; route_lock is a leaf.
+ * accel/kvm/irqchip.c - interrupt controllers in the kernel: which there are, messages to local APICs.
+ * Models: Linux Documentation/virt/kvm/api.rst, 4.70 (SIGNAL_MSI), 7.5 (CAP_SPLIT_IRQCHIP). split: local
+ *   APICs in the kernel; the board's I/O APIC sends messages to them and hears of ends of interrupts through
+ *   exits, for which KVM has to know what each pin sends. The board's 8259s interrupt through KVM_INTERRUPT.
+ *   on: 8259s, I/O APIC and 8254 are there as well (chips.c).
+ * Does not model: controllers of other architectures.
+ * Threads: any.
  */
 #include "kvm_internal.h"
 
@@ -14,46 +13,91 @@
 #include <errno.h>
 #include <string.h>
 
-enum { PINS = 24 };
 enum { CHIP_AUTO, CHIP_ON, CHIP_OFF, CHIP_SPLIT }; /* kernel-irqchip= */
 
-/* Where KVM emulates guests, the interpreter may run long, and only the board's local APICs reach it. */
-static KvmIrqchip automatic(const Machine *m)
+static bool has_all_chips(const Machine *m)
 {
-    return kvm_host_class(NULL) == KVM_HOST_HARDWARE && kvm_cap(m, KVM_CAP_SPLIT_IRQCHIP) ? IRQCHIP_SPLIT
-                                                                                          : IRQCHIP_OFF;
+    return kvm_cap(m, KVM_CAP_IRQCHIP) && kvm_cap(m, KVM_CAP_PIT2) && kvm_cap(m, KVM_CAP_PIT_STATE2) &&
+           kvm_cap(m, KVM_CAP_IRQ_ROUTING);
 }
 
-bool kvm_irqchip_init(Machine *m, Error **errp)
+/* What a PC has goes into the kernel; other boards' local APICs do. Where KVM emulates guests, the
+ * interpreter may run long, and only the board's controllers reach it. */
+static KvmIrqchip automatic(const Machine *m)
 {
-    KvmVm *vm = kvm_vm(m);
-    switch (vm->irqchip_option) {
-    case CHIP_OFF: vm->irqchip = IRQCHIP_OFF; return true;
-    case CHIP_AUTO: vm->irqchip = automatic(m); break;
-    case CHIP_SPLIT: vm->irqchip = IRQCHIP_SPLIT; break;
-    default:
-        error_set(errp,
-                  "accelerator 'kvm': kernel-irqchip=on: this board keeps its 8259s and I/O APIC to itself");
-        error_hint(errp, "use kernel-irqchip=split: local APICs and their timers are in the kernel");
-        return false;
+    static bool said;
+    g_autofree char *why = NULL;
+    if (kvm_host_class(&why) != KVM_HOST_HARDWARE) {
+        if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED)) {
+            log_info("kernel-irqchip=off: where KVM emulates guests, much of them may run in software, which "
+                     "interrupt controllers in the kernel do not reach");
+        }
+        return IRQCHIP_OFF;
     }
-    if (vm->irqchip == IRQCHIP_OFF) {
+    if (m->board->accel_chips && !m->chips_stay && has_all_chips(m)) {
+        return IRQCHIP_ON;
+    }
+    return kvm_cap(m, KVM_CAP_SPLIT_IRQCHIP) ? IRQCHIP_SPLIT : IRQCHIP_OFF;
+}
+
+static bool want_on(Machine *m, Error **errp)
+{
+    if (!m->board->accel_chips) {
+        error_set(errp,
+                  "accelerator 'kvm': kernel-irqchip=on: board '%s' keeps its 8259s and I/O APIC to itself",
+                  m->board->name);
+    } else if (m->chips_stay) {
+        error_set(errp,
+                  "accelerator 'kvm': kernel-irqchip=on: the guest knows its I/O APIC as version 0x20, the "
+                  "kernel's is of version 0x11");
+    } else if (!has_all_chips(m)) {
+        error_set(errp,
+                  "accelerator 'kvm': kernel-irqchip=on: this kernel lacks interrupt controllers, a PIT or "
+                  "routes for them");
+    } else {
         return true;
     }
-    int r = kvm_cap(m, KVM_CAP_SPLIT_IRQCHIP) ? kvm_enable_cap(m, KVM_CAP_SPLIT_IRQCHIP, PINS) : -ENOSYS;
+    error_hint(errp, "use kernel-irqchip=split: local APICs and their timers are in the kernel");
+    return false;
+}
+
+static bool init_split(Machine *m, Error **errp)
+{
+    int r = kvm_cap(m, KVM_CAP_SPLIT_IRQCHIP) ? kvm_enable_cap(m, KVM_CAP_SPLIT_IRQCHIP, ACCEL_IOAPIC_PINS)
+                                              : -ENOSYS;
     if (r < 0) {
         error_set_errno(
             errp, -r, "accelerator 'kvm': local APICs in the kernel (kernel-irqchip=split) are not possible");
         error_hint(errp, "Linux has them since 4.4; use kernel-irqchip=off");
+    }
+    return r >= 0;
+}
+
+bool kvm_irqchip_init(Machine *m, Error **errp)
+{
+    static const KvmIrqchip chips[] = {
+        [CHIP_ON] = IRQCHIP_ON, [CHIP_OFF] = IRQCHIP_OFF, [CHIP_SPLIT] = IRQCHIP_SPLIT
+    };
+    KvmVm *vm = kvm_vm(m);
+    KvmIrqchip want = vm->irqchip_option == CHIP_AUTO ? automatic(m) : chips[vm->irqchip_option];
+    if (want == IRQCHIP_ON && !want_on(m, errp)) {
         return false;
     }
-    vm->routes = g_malloc0(sizeof(*vm->routes) + PINS * sizeof(vm->routes->entries[0]));
-    return true;
+    if (want != IRQCHIP_OFF) {
+        kvm_routes_init(m);
+    }
+    vm->irqchip = want;
+    return want == IRQCHIP_OFF || (want == IRQCHIP_ON ? kvm_chips_init(m, errp) : init_split(m, errp));
 }
 
 static bool lapic_inside(const Machine *m)
 {
     return kvm_irqchip(m) != IRQCHIP_OFF;
+}
+
+static bool chips_inside(const Machine *m)
+{
+    return kvm_irqchip(m) == IRQCHIP_ON;
 }
 
 /* KVM drops a message for an APIC that is off, and merges one whose vector is pending: neither is an error.
@@ -71,30 +115,14 @@ static void send_msi(Machine *m, MsiMessage msg)
     }
 }
 
-static void route_pin(Machine *m, unsigned pin, MsiMessage msg)
-{
-    static bool said;
-    KvmVm *vm = kvm_vm(m);
-    if (pin >= PINS || !vm->routes) {
-        return;
-    }
-    pthread_mutex_lock(&vm->route_lock);
-    struct kvm_irq_routing_entry *e = &vm->routes->entries[pin];
-    *e = (struct kvm_irq_routing_entry){ .gsi = pin, .type = KVM_IRQ_ROUTING_MSI };
-    e->u.msi.address_lo = (uint32_t)msg.addr;
-    e->u.msi.data = msg.data;
-    struct kvm_irq_routing *told = g_malloc0(sizeof(*told) + PINS * sizeof(told->entries[0]));
-    for (unsigned i = 0; i < PINS; i++) {
-        if (vm->routes->entries[i].type) {
-            told->entries[told->nr++] = vm->routes->entries[i];
-        }
-    }
-    int r = kvm_vm_ioctl(m, KVM_SET_GSI_ROUTING, told);
-    if (r < 0) {
-        log_warn_once(&said, "KVM does not take the routes of the I/O APIC: %s", g_strerror(-r));
-    }
-    g_free(told);
-    pthread_mutex_unlock(&vm->route_lock);
-}
-
-const IrqChipOps kvm_irqchip_ops = { .lapic_inside = lapic_inside, .msi = send_msi, .route_pin = route_pin };
+const IrqChipOps kvm_irqchip_ops = {
+    .lapic_inside = lapic_inside,
+    .msi = send_msi,
+    .route_pin = kvm_route_pin,
+    .chips_inside = chips_inside,
+    .attach = kvm_chip_attach,
+    .detach = kvm_chip_detach,
+    .line = kvm_chip_line,
+    .chip_get = kvm_chip_get,
+    .chip_set = kvm_chip_set,
+};

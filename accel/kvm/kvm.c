@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * accel/kvm/kvm.c - the accelerator: options, creation of the VM, the ioctls others use, statistics.
  * Models: Linux Documentation/virt/kvm/api.rst: system and VM ioctls.
- * Does not model: protected guests, nested guests, KVM's own 8254 (the board's runs).
+ * Does not model: protected guests, nested guests.
  * Threads: set-up on the main loop; the ioctl functions from any thread.
  */
 #include "kvm_internal.h"
@@ -125,6 +125,9 @@ static void state_changed(void *opaque, RunState was, RunState now)
     if (t && t->kvm->debug_running && (was == RUN_RUNNING || now == RUN_RUNNING)) {
         t->kvm->debug_running(m, now == RUN_RUNNING);
     }
+    if (was == RUN_RUNNING) {
+        kvm_chips_running(m, false);
+    }
     if (was == RUN_RUNNING && kvm_vm_ioctl(m, KVM_GET_CLOCK, &c) == 0) {
         vm->clock_stopped = c.clock;
     }
@@ -135,6 +138,7 @@ static void state_changed(void *opaque, RunState was, RunState now)
             vcpu_run_on_wait(m->cpus[i], kvm_push_fresh, m->cpus[i]);
             kvm_vcpu_ioctl(m->cpus[i], KVM_KVMCLOCK_CTRL, NULL); /* fails where the guest has no such clock */
         }
+        kvm_chips_running(m, true);
     }
 }
 
@@ -188,6 +192,8 @@ static void kvm_machine_fini(Machine *m)
         return;
     }
     kvm_memory_fini(m);
+    kvm_chips_fini(m);
+    kvm_routes_fini(m);
     if (vm->vm_fd >= 0) {
         close(vm->vm_fd);
     }
@@ -196,7 +202,6 @@ static void kvm_machine_fini(Machine *m)
     }
     pthread_mutex_destroy(&vm->slot_lock);
     pthread_mutex_destroy(&vm->route_lock);
-    g_free(vm->routes);
     pthread_mutex_destroy(&vm->gate_lock);
     pthread_cond_destroy(&vm->gate_changed);
     machine_remove_listener(m, &vm->listener);

@@ -49,9 +49,13 @@ typedef struct KvmVm { /* Machine.accel_state */
     bool up;
     uint64_t clock_stopped; /* main loop: the paravirtual clock when the machine stopped */
     MachineListener listener;
-    /* irqchip.c */
-    pthread_mutex_t route_lock;     /* leaf */
-    struct kvm_irq_routing *routes; /* by pin; type 0: none yet */
+    /* route.c */
+    pthread_mutex_t route_lock; /* leaf */
+    GArray *fixed_routes;       /* struct kvm_irq_routing_entry; NULL: no routes */
+    struct kvm_irq_routing_entry pin_routes[ACCEL_IOAPIC_PINS]; /* split; type 0: none yet */
+    /* chips.c, main loop */
+    AccelChipUser *chips; /* in the order of AccelChip */
+    bool has_pit;
     /* memory.c */
     pthread_mutex_t slot_lock; /* leaf */
     KvmSlot *slots;
@@ -87,6 +91,24 @@ void kvm_dirty_pull(Machine *m, RamBlock *ram);
 /* irqchip.c */
 bool kvm_irqchip_init(Machine *m, Error **errp);
 extern const IrqChipOps kvm_irqchip_ops;
+
+/* route.c: what interrupts by number (GSI) lead to */
+void kvm_routes_init(Machine *m);
+void kvm_routes_fini(Machine *m);
+void kvm_route_add(Machine *m, const struct kvm_irq_routing_entry *e); /* while the VM is made */
+int kvm_routes_tell(Machine *m);
+void kvm_route_pin(Machine *m, unsigned pin, MsiMessage msg);
+
+/* chips.c: 8259s, I/O APIC and PIT in the kernel (kernel-irqchip=on) */
+bool kvm_chips_init(Machine *m, Error **errp);
+void kvm_chips_fini(Machine *m);
+void kvm_chips_running(Machine *m,
+                       bool running); /* main loop: as the machine's state changes, vCPUs parked */
+void kvm_chip_attach(Machine *m, AccelChipUser *u);
+void kvm_chip_detach(Machine *m, AccelChipUser *u);
+void kvm_chip_line(Machine *m, AccelChip chip, unsigned pin, bool level);
+bool kvm_chip_get(Machine *m, AccelChip chip, void *image);
+bool kvm_chip_set(Machine *m, AccelChip chip, const void *image);
 
 /* vcpu.c */
 bool kvm_vcpu_init(Vcpu *cpu, Error **errp);

@@ -100,6 +100,7 @@ static bool glue_wire_hpet(Machine *m, PcBoard *s, PcGlue *g, Device *pit, Error
     irq_connect(device_irq(s->rtc, 0), &hpet_legacy_sink, hpet, 1);
     s->hpet_dev = hpet;
     hpet_set_pending(hpet, glue_tick_pending, s);
+    hpet_set_pit(hpet, pit);
     return true;
 }
 

@@ -78,7 +78,7 @@ static const Prop q35_props[] = {
 const BoardType q35_board = {
     .name = "pc-q35-0.1", .alias = "q35", .desc = "Standard PC (Q35 + ICH9, 2009)",
     .target = &x86_64_target_ops, .max_cpus = PC_MAX_CPUS, .default_ram = 128 * MIB, .min_ram = MIB,
-    .max_ram = UINT64_C(1) << 40, .numa = true,
+    .max_ram = UINT64_C(1) << 40, .numa = true, .accel_chips = true,
     .ide_buses = 6, .ide_units = 1, .state_size = sizeof(PcBoard), .props = q35_props,
     .init = q35_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
     .default_bus = q35_default_bus,

@@ -236,7 +236,8 @@ static const Prop pc_props[] = {
 const BoardType pc_board = {
     .name = "pc-0.1", .alias = "pc", .desc = "Standard PC (i440FX + PIIX, 1996)", .is_default = true,
     .target = &x86_64_target_ops, .max_cpus = PC_MAX_CPUS, .default_ram = 128 * MIB, .min_ram = MIB,
-    .max_ram = UINT64_C(1) << 40, .numa = true, .state_size = sizeof(PcBoard), .props = pc_props,
+    .max_ram = UINT64_C(1) << 40, .numa = true, .accel_chips = true,
+    .state_size = sizeof(PcBoard), .props = pc_props,
     .init = pc_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
     .default_bus = pc_default_bus,
 };

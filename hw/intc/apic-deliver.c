@@ -203,7 +203,7 @@ void apic_bus_msi(void *opaque, MsiMessage msg)
     if (level && !(msg.data & 0x4000)) {
         return; /* the deassert message of a level trigger */
     }
-    if (bus->inside) {
+    if (bus->inside && accel_has_lapic(bus->machine)) { /* not so in the middle of a move */
         bus->machine->accel->irqchip->msi(bus->machine, msg);
         return;
     }

@@ -6,11 +6,14 @@
  * Does not model: MCS-80/85 mode (ICW4 bit 0 clear answers like 8086 mode), buffered mode. An edge request
  *                 stays latched when its input falls before INTA: a virtual CPU may be late by any time,
  *                 and the real chip's answer, a spurious interrupt, would lose timer ticks.
+ * Inside:         where an accelerator has the pair (AccelChipUser), lines go there, and here is its state
+ *                 while somebody looks at it.
  * Threads:        a leaf object: `lock` guards everything, registers are dispatched without a domain. The
  *                 lock order is slave, master, then the sink of INT.
  */
 #include "rhea/hw/intc.h"
 #include "rhea/hw/isa.h"
+#include "rhea/system/machine.h"
 #include <pthread.h>
 
 enum { R_CMD, R_DATA };
@@ -30,6 +33,8 @@ typedef struct Pic {
     IrqLine intr;
     struct Pic *slave; /* of the master, set once by the board */
     pthread_mutex_t lock;
+    AccelChipUser inside;
+    MachineListener listener;
     /* guest-visible state */
     uint8_t pins;  /* input levels */
     uint8_t latch; /* edges seen and not yet acknowledged */
@@ -77,7 +82,9 @@ static int pic_pending(const Pic *p)
 
 static void pic_update(Pic *p)
 {
-    irq_set(&p->intr, pic_pending(p) >= 0);
+    if (!p->inside.attached) {
+        irq_set(&p->intr, pic_pending(p) >= 0);
+    }
 }
 
 /* Data sheet, "Interrupt Sequence", first INTA: level n goes into service. */
@@ -91,6 +98,15 @@ static void pic_accept(Pic *p, unsigned n)
     }
 }
 
+/* The wire between the two chips is inside as well. */
+static void pic_line(Pic *p, unsigned n)
+{
+    Machine *m = p->dev.machine;
+    if (p->inside.attached && !(p->slave && n == PIC_CASCADE_PIN)) {
+        accel_chip_line(m, &p->inside, n, p->pins >> n & 1);
+    }
+}
+
 static void pic_set_pin(Pic *p, unsigned n, bool level)
 {
     uint8_t bit = 1 << n;
@@ -100,6 +116,7 @@ static void pic_set_pin(Pic *p, unsigned n, bool level)
     }
     p->pins = level ? p->pins | bit : p->pins & ~bit;
     pic_update(p);
+    pic_line(p, n);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -122,6 +139,135 @@ static void pic_pair_set(void *sink, unsigned pin, bool level)
 
 const IrqSinkOps i8259_sink = { .set = pic_sink_set };
 const IrqSinkOps i8259_pair_sink = { .set = pic_pair_set };
+
+/* ---- inside an accelerator ---- */
+
+/* Lock held. What the image has no place for stays: ICW3, bits of ICW1 and ICW4 without effect. */
+static void pic_pull_locked(Pic *p)
+{
+    Machine *m = p->dev.machine;
+    PicImage k;
+    if (!accel_chip_live(&p->inside) || !m->accel->irqchip->chip_get(m, p->inside.chip, &k)) {
+        return;
+    }
+    p->elcr = k.elcr & p->elcr_mask;
+    p->latch = k.irr & ~pic_level_mask(p);
+    p->isr = k.isr;
+    p->imr = k.imr;
+    p->lowest = k.lowest & 7;
+    if (k.icw) {
+        p->step = k.icw;
+    } else if (p->step != 1 || k.base) { /* an image cannot tell that there was no ICW1 yet */
+        p->step = 0;
+    }
+    p->base = k.base & 0xf8;
+    p->icw1 = (p->icw1 & ~ICW1_IC4) | (k.icw4 ? ICW1_IC4 : 0);
+    p->icw4 = (p->icw4 & ~(ICW4_AEOI | ICW4_SFNM)) | (k.auto_eoi ? ICW4_AEOI : 0) |
+              (k.fully_nested ? ICW4_SFNM : 0);
+    p->read_isr = k.read_isr;
+    p->poll = k.poll;
+    p->special_mask = k.special_mask;
+    p->rotate_aeoi = k.rotate_aeoi;
+    if (p->slave) {
+        uint8_t bit = 1 << PIC_CASCADE_PIN;
+        p->pins = (p->pins & ~bit) | (k.irr & bit);
+    } else if (!p->master) {
+        p->intr.level = pic_pending(p) >= 0;
+    }
+}
+
+static void pic_push_locked(Pic *p)
+{
+    Machine *m = p->dev.machine;
+    uint8_t own = p->slave ? ~(1 << PIC_CASCADE_PIN) : 0xff; /* the slave, pushed next, says it anew */
+    PicImage k = {
+        .pins = p->pins & own,
+        .irr = pic_irr(p) & own,
+        .imr = p->imr,
+        .isr = p->isr,
+        .elcr = p->elcr,
+        .elcr_mask = (uint8_t)p->elcr_mask,
+        .base = p->base,
+        .lowest = p->lowest,
+        .icw = p->step == 1 ? 0 : p->step,
+        .read_isr = p->read_isr,
+        .poll = p->poll,
+        .special_mask = p->special_mask,
+        .rotate_aeoi = p->rotate_aeoi,
+        .auto_eoi = p->icw4 & ICW4_AEOI,
+        .fully_nested = p->icw4 & ICW4_SFNM,
+        .icw4 = p->icw1 & ICW1_IC4,
+    };
+    m->accel->irqchip->chip_set(m, p->inside.chip, &k);
+}
+
+static void pic_pull(void *opaque)
+{
+    Pic *p = opaque;
+    pthread_mutex_lock(&p->lock);
+    pic_pull_locked(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void pic_push(void *opaque)
+{
+    Pic *p = opaque;
+    pthread_mutex_lock(&p->lock);
+    pic_push_locked(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* Lock held, behind a change by us. */
+static void pic_changed(Pic *p)
+{
+    if (accel_chip_live(&p->inside)) {
+        pic_push_locked(p);
+    }
+    pic_update(p);
+}
+
+/* Inside or outside from now on. */
+static void pic_attach(Pic *p)
+{
+    Machine *m = p->dev.machine;
+    pthread_mutex_lock(&p->lock);
+    bool was = p->inside.attached;
+    if (!was && accel_has_chips(m)) {
+        irq_set(&p->intr, false);
+    }
+    if (accel_chip_attach(m, &p->inside)) {
+        for (unsigned n = 0; n < 8; n++) {
+            pic_line(p, n);
+        }
+    } else if (was && p->slave) { /* the slave says anew whether it has something */
+        uint8_t bit = 1 << PIC_CASCADE_PIN;
+        p->pins &= ~bit;
+        p->latch &= ~bit;
+    } else if (was && !p->master) {
+        p->intr.level = false;
+    }
+    pic_update(p);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* The master's listener: both, in this order. */
+static void pic_accel(void *opaque)
+{
+    Pic *p = opaque;
+    pic_attach(p);
+    if (p->slave) {
+        pic_attach(p->slave);
+    }
+}
+
+static void pic_gone(void *opaque)
+{
+    Pic *p = opaque;
+    accel_chip_detach(p->dev.machine, &p->inside);
+    if (p->master) {
+        machine_remove_listener(p->dev.machine, &p->listener);
+    }
+}
 
 /* One chip's part of an acknowledge cycle; its input level, and *vector. */
 static unsigned pic_intack(Pic *p, int *vector)
@@ -250,6 +396,7 @@ static void pic_write(void *opaque, MemAccess *a, uint64_t val)
 {
     Pic *p = opaque;
     pthread_mutex_lock(&p->lock);
+    pic_pull_locked(p);
     if (a->off == R_CMD && val & ICW1) {
         pic_write_icw1(p, val);
     } else if (a->off == R_CMD && val & OCW3) {
@@ -261,7 +408,7 @@ static void pic_write(void *opaque, MemAccess *a, uint64_t val)
     } else {
         p->imr = val;
     }
-    pic_update(p);
+    pic_changed(p);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -270,6 +417,7 @@ static uint64_t pic_read(void *opaque, MemAccess *a)
     Pic *p = opaque;
     uint8_t val;
     pthread_mutex_lock(&p->lock);
+    pic_pull_locked(p);
     if (p->poll &&
         !a->attrs.debug) { /* "Poll Command": the next read is treated as an interrupt acknowledge */
         int n = pic_pending(p);
@@ -278,7 +426,7 @@ static uint64_t pic_read(void *opaque, MemAccess *a)
         }
         p->poll = false;
         val = n < 0 ? 0 : 0x80 | n;
-        pic_update(p);
+        pic_changed(p);
     } else if (a->off == R_DATA) {
         val = p->imr;
     } else {
@@ -292,6 +440,7 @@ static uint64_t pic_elcr_read(void *opaque, MemAccess *a G_GNUC_UNUSED)
 {
     Pic *p = opaque;
     pthread_mutex_lock(&p->lock);
+    pic_pull_locked(p);
     uint8_t val = p->elcr;
     pthread_mutex_unlock(&p->lock);
     return val;
@@ -301,8 +450,9 @@ static void pic_elcr_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t va
 {
     Pic *p = opaque;
     pthread_mutex_lock(&p->lock);
+    pic_pull_locked(p);
     p->elcr = val & p->elcr_mask;
-    pic_update(p);
+    pic_changed(p);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -334,6 +484,15 @@ static bool pic_realize(Device *dev, Error **errp)
     region_init_io(&p->elcr_reg, dev, "elcr", &elcr_ops, p, 1);
     device_add_region(dev, &p->regs);
     device_add_irq(dev, &p->intr);
+    p->inside = (AccelChipUser){
+        .chip = p->master ? CHIP_PIC_MASTER : CHIP_PIC_SLAVE, .pull = pic_pull, .push = pic_push, .opaque = p
+    };
+    accel_chip_attach(dev->machine, &p->inside);
+    if (p->master) {
+        p->listener = (MachineListener){ .accel = pic_accel, .opaque = p };
+        machine_add_listener(dev->machine, &p->listener);
+    }
+    device_add_cleanup(dev, pic_gone, p);
     return device_map_io(dev, &p->elcr_reg, p->elcr_addr, errp);
 }
 
@@ -354,6 +513,7 @@ static void pic_reset_done(Device *dev)
     pthread_mutex_lock(&p->lock);
     pic_update(p);
     pthread_mutex_unlock(&p->lock);
+    accel_chip_changed(dev->machine, &p->inside);
 }
 
 static bool pic_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
@@ -369,6 +529,7 @@ static void pic_describe(Device *dev, GString *out, int indent)
 {
     Pic *p = dev_as(Pic, dev);
     pthread_mutex_lock(&p->lock);
+    pic_pull_locked(p);
     g_string_append_printf(
         out, "%*spic%d: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x rr_sel=%d elcr=%02x fnm=%d\n",
         indent, "", !p->master, pic_irr(p), p->imr, p->isr, (p->lowest + 1) & 7, p->base, p->read_isr,
@@ -406,9 +567,12 @@ static const VmField pic_fields[] = {
     VM_U8(Pic, icw3),   VM_U8(Pic, icw4),           VM_U8_MAX(Pic, step, 4),   VM_BOOL(Pic, read_isr),
     VM_BOOL(Pic, poll), VM_BOOL(Pic, special_mask), VM_BOOL(Pic, rotate_aeoi), { 0 },
 };
-static const VmState pic_state = {
-    .name = "i8259", .version = 1, .oldest = 1, .fields = pic_fields, .post_load = pic_post_load
-};
+static const VmState pic_state = { .name = "i8259",
+                                   .version = 1,
+                                   .oldest = 1,
+                                   .fields = pic_fields,
+                                   .pre_save = pic_pull,
+                                   .post_load = pic_post_load };
 
 const DeviceType i8259_type = {
     .name = "isa-i8259",

@@ -6,6 +6,8 @@
  * Does not model: the serial APIC bus and its arbitration (the arbitration register follows the id), input
  *                 polarity (drivers of lines speak of asserted, not of high), delivery status (delivery is
  *                 immediate).
+ * Inside:         where an accelerator has the chip (AccelChipUser), lines go there, and here is its state
+ *                 while somebody looks at it.
  * Threads:        a leaf object: `lock` guards everything, registers are dispatched without a domain;
  *                 msi_send() is called with the lock held.
  */
@@ -32,6 +34,7 @@ typedef struct Ioapic {
     uint32_t version; /* configuration */
     MemRegion regs;   /* wiring */
     MachineListener listener;
+    AccelChipUser inside;
     pthread_mutex_t lock;
     /* guest-visible state */
     uint8_t id, select;
@@ -57,7 +60,7 @@ static void ioapic_send(Ioapic *s, uint64_t rte)
 static void ioapic_tell_route(Ioapic *s, unsigned n)
 {
     Machine *m = s->dev.machine;
-    if (accel_has_lapic(m)) {
+    if (accel_has_lapic(m) && !s->inside.attached) {
         m->accel->irqchip->route_pin(m, n, ioapic_message(s->rte[n]));
     }
 }
@@ -67,8 +70,8 @@ static void ioapic_tell_route(Ioapic *s, unsigned n)
 static void ioapic_service_level(Ioapic *s, unsigned n)
 {
     uint64_t rte = s->rte[n];
-    if (rte & RTE_LEVEL && !(rte & (RTE_MASKED | RTE_REMOTE_IRR)) && s->pins >> n & 1 &&
-        RTE_MODE(rte) <= MODE_LOWEST) {
+    if (!s->inside.attached && rte & RTE_LEVEL && !(rte & (RTE_MASKED | RTE_REMOTE_IRR)) &&
+        s->pins >> n & 1 && RTE_MODE(rte) <= MODE_LOWEST) {
         s->rte[n] |= RTE_REMOTE_IRR;
         ioapic_send(s, rte);
     }
@@ -84,12 +87,68 @@ static void ioapic_set_pin(void *sink, unsigned n, bool level)
     uint64_t rte = s->rte[n];
     bool rising = level && !(s->pins >> n & 1);
     s->pins = (s->pins & ~(1u << n)) | (uint32_t)level << n;
-    if (rte & RTE_LEVEL && RTE_MODE(rte) <= MODE_LOWEST) {
+    if (s->inside.attached) {
+        accel_chip_line(s->dev.machine, &s->inside, n, level);
+    } else if (rte & RTE_LEVEL && RTE_MODE(rte) <= MODE_LOWEST) {
         ioapic_service_level(s, n);
     } else if (rising && !(rte & RTE_MASKED)) { /* an edge on a masked pin is ignored, not held (bit 16) */
         ioapic_send(s, rte & ~RTE_LEVEL);
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- inside an accelerator ---- */
+
+_Static_assert((int)IOAPIC_PINS == (int)ACCEL_IOAPIC_PINS, "one chip");
+
+static void ioapic_pull_locked(Ioapic *s)
+{
+    Machine *m = s->dev.machine;
+    IoapicImage k;
+    if (!accel_chip_live(&s->inside) || !m->accel->irqchip->chip_get(m, CHIP_IOAPIC, &k)) {
+        return;
+    }
+    s->id = k.id & 15;
+    s->select = k.select;
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        s->rte[n] = k.rte[n] & (RTE_WRITABLE | RTE_REMOTE_IRR);
+    }
+}
+
+/* A request of a level-triggered input is made anew unless it is in service; an edge was sent when it came.
+ */
+static void ioapic_push_locked(Ioapic *s)
+{
+    Machine *m = s->dev.machine;
+    IoapicImage k = { .id = s->id, .select = s->select };
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        k.rte[n] = s->rte[n];
+        k.pins |= s->rte[n] & RTE_LEVEL ? s->pins & 1u << n : 0;
+    }
+    m->accel->irqchip->chip_set(m, CHIP_IOAPIC, &k);
+}
+
+static void ioapic_pull(void *opaque)
+{
+    Ioapic *s = opaque;
+    pthread_mutex_lock(&s->lock);
+    ioapic_pull_locked(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void ioapic_push(void *opaque)
+{
+    Ioapic *s = opaque;
+    pthread_mutex_lock(&s->lock);
+    ioapic_push_locked(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void ioapic_changed(Ioapic *s)
+{
+    if (accel_chip_live(&s->inside)) {
+        ioapic_push_locked(s);
+    }
 }
 
 const IrqSinkOps ioapic_sink = { .set = ioapic_set_pin };
@@ -109,7 +168,7 @@ void ioapic_eoi(Device *dev, uint8_t vector)
 {
     Ioapic *s = dev_as(Ioapic, dev);
     pthread_mutex_lock(&s->lock);
-    ioapic_eoi_locked(s, vector);
+    ioapic_eoi_locked(s, vector); /* inside, nobody tells of ends */
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -117,6 +176,7 @@ int ioapic_edge_vector(Device *dev, unsigned pin)
 {
     Ioapic *s = dev_as(Ioapic, dev);
     pthread_mutex_lock(&s->lock);
+    ioapic_pull_locked(s);
     uint64_t rte = s->rte[pin];
     pthread_mutex_unlock(&s->lock);
     bool edge = !(rte & (RTE_MASKED | RTE_LEVEL)) && RTE_MODE(rte) <= MODE_LOWEST;
@@ -170,6 +230,7 @@ static uint64_t ioapic_read(void *opaque, MemAccess *a)
     Ioapic *s = opaque;
     uint32_t val = 0;
     pthread_mutex_lock(&s->lock);
+    ioapic_pull_locked(s);
     switch (a->off & 0xff) { /* the data sheet decodes FEC0xy00h and FEC0xy10h */
     case R_SELECT: val = s->select; break;
     case R_WINDOW: val = ioapic_read_reg(s); break;
@@ -183,6 +244,7 @@ static void ioapic_write(void *opaque, MemAccess *a, uint64_t val)
     Ioapic *s = opaque;
     unsigned off = a->off & 0xff;
     pthread_mutex_lock(&s->lock);
+    ioapic_pull_locked(s);
     if (off == R_SELECT) {
         s->select = val;
     } else if (off == R_WINDOW) {
@@ -192,16 +254,24 @@ static void ioapic_write(void *opaque, MemAccess *a, uint64_t val)
     } else {
         guest_error(&s->dev, "write to I/O APIC offset %03x, where nothing is", (unsigned)a->off);
     }
+    ioapic_changed(s);
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Another accelerator has to learn what pins send. */
+/* Another accelerator has to learn what pins send, or their levels. */
 static void ioapic_accel(void *opaque)
 {
     Ioapic *s = opaque;
+    Machine *m = s->dev.machine;
     pthread_mutex_lock(&s->lock);
+    accel_chip_attach(m, &s->inside);
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
-        ioapic_tell_route(s, n);
+        if (s->inside.attached) {
+            accel_chip_line(m, &s->inside, n, s->pins >> n & 1);
+        } else {
+            ioapic_tell_route(s, n);
+            ioapic_service_level(s, n);
+        }
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -209,6 +279,7 @@ static void ioapic_accel(void *opaque)
 static void ioapic_gone(void *opaque)
 {
     Ioapic *s = opaque;
+    accel_chip_detach(s->dev.machine, &s->inside);
     machine_remove_listener(s->dev.machine, &s->listener);
 }
 
@@ -222,10 +293,21 @@ static bool ioapic_realize(Device *dev, Error **errp)
                                 .impl_max = 4,
                                 .lockless = true };
     Ioapic *s = dev_as(Ioapic, dev);
+    bool in = accel_has_chips(dev->machine);
+    s->version = s->version ? s->version : in ? ACCEL_IOAPIC_VERSION : 0x20;
+    if (in && s->version != ACCEL_IOAPIC_VERSION) {
+        error_set(errp, "the I/O APIC inside accelerator '%s' is of version 0x11, not 0x%x",
+                  dev->machine->accel->name, s->version);
+        error_hint(errp, "leave ioapic.version unset, or use kernel-irqchip=split");
+        return false;
+    }
     if (s->version != 0x11 && s->version != 0x20) {
         return error_set(errp, "ioapic version 0x%x does not exist, 0x11 and 0x20 do", s->version);
     }
+    dev->machine->chips_stay = s->version != ACCEL_IOAPIC_VERSION;
     pthread_mutex_init(&s->lock, NULL);
+    s->inside = (AccelChipUser){ .chip = CHIP_IOAPIC, .pull = ioapic_pull, .push = ioapic_push, .opaque = s };
+    accel_chip_attach(dev->machine, &s->inside);
     region_init_io(&s->regs, dev, "ioapic", &ops, s, 0x1000);
     device_add_region(dev, &s->regs);
     s->listener = (MachineListener){ .accel = ioapic_accel, .opaque = s };
@@ -245,6 +327,11 @@ static void ioapic_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     pthread_mutex_unlock(&s->lock); /* `pins` stays: the inputs belong to those who drive them */
 }
 
+static void ioapic_reset_done(Device *dev)
+{
+    accel_chip_changed(dev->machine, &dev_as(Ioapic, dev)->inside);
+}
+
 static bool ioapic_post_load(void *opaque, Error **errp)
 {
     Ioapic *s = opaque;
@@ -255,6 +342,7 @@ static bool ioapic_post_load(void *opaque, Error **errp)
         }
         ioapic_tell_route(s, n);
     }
+    accel_chip_changed(s->dev.machine, &s->inside);
     return true;
 }
 
@@ -264,6 +352,7 @@ static void ioapic_describe(Device *dev, GString *out, int indent)
                                          "nmi",   "init",   "reserved", "extint" };
     Ioapic *s = dev_as(Ioapic, dev);
     pthread_mutex_lock(&s->lock);
+    ioapic_pull_locked(s);
     g_string_append_printf(out, "%*sioapic: id=%u select=0x%02x pins=0x%06x\n", indent, "", s->id, s->select,
                            s->pins);
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
@@ -278,7 +367,8 @@ static void ioapic_describe(Device *dev, GString *out, int indent)
 }
 
 static const Prop ioapic_props[] = {
-    PROP_U32(Ioapic, version, "version", 0x20, 0, 0xff, "0x20, or 0x11: without the EOI register"),
+    PROP_U32(Ioapic, version, "version", 0, 0, 0xff,
+             "0x20, or 0x11: without the EOI register; 0: 0x11 inside an accelerator, else 0x20"),
     { 0 },
 };
 static const VmField ioapic_fields[] = {
@@ -288,9 +378,12 @@ static const VmField ioapic_fields[] = {
     VM_U64_ARRAY(Ioapic, rte),
     { 0 },
 };
-static const VmState ioapic_state = {
-    .name = "ioapic", .version = 1, .oldest = 1, .fields = ioapic_fields, .post_load = ioapic_post_load
-};
+static const VmState ioapic_state = { .name = "ioapic",
+                                      .version = 1,
+                                      .oldest = 1,
+                                      .fields = ioapic_fields,
+                                      .pre_save = ioapic_pull,
+                                      .post_load = ioapic_post_load };
 
 const DeviceType ioapic_type = {
     .name = "ioapic",
@@ -301,5 +394,6 @@ const DeviceType ioapic_type = {
     .vmstate = &ioapic_state,
     .realize = ioapic_realize,
     .reset = ioapic_reset,
+    .reset_done = ioapic_reset_done,
     .describe = ioapic_describe,
 };

@@ -9,7 +9,8 @@
 #include "rhea/hw/pcmisc.h"
 #include "rhea/hw/timer.h"
 
-enum { SPK_GATE = 0x01, SPK_WRITABLE = 0x0f, SPK_REFRESH = 0x10, SPK_OUT2 = 0x20, REFRESH_CLOCKS = 18 };
+enum { SPK_GATE = 0x01, SPK_DATA = 0x02, SPK_WRITABLE = 0x0f, SPK_REFRESH = 0x10, SPK_OUT2 = 0x20 };
+enum { REFRESH_CLOCKS = 18 };
 
 typedef struct PcSpk {
     Device dev;
@@ -19,9 +20,21 @@ typedef struct PcSpk {
     uint8_t value; /* guest-visible state */
 } PcSpk;
 
+/* An accelerator that has the PIT inside has this port's two bits for it, too. */
+static void pcspk_pull(void *opaque)
+{
+    PcSpk *s = opaque;
+    if (!i8254_inside(s->pit)) {
+        return;
+    }
+    s->value = (s->value & ~(SPK_GATE | SPK_DATA)) | (i8254_gate(s->pit, 2) ? SPK_GATE : 0) |
+               (i8254_speaker(s->pit) ? SPK_DATA : 0);
+}
+
 static uint64_t pcspk_read(void *opaque, MemAccess *a G_GNUC_UNUSED)
 {
     PcSpk *s = opaque;
+    pcspk_pull(s);
     bool refresh = i8254_ticks(s->pit) / REFRESH_CLOCKS & 1;
     return s->value | (refresh ? SPK_REFRESH : 0) | (i8254_out(s->pit, 2) ? SPK_OUT2 : 0);
 }
@@ -31,6 +44,7 @@ static void pcspk_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val)
     PcSpk *s = opaque;
     s->value = val & SPK_WRITABLE;
     i8254_set_gate(s->pit, 2, val & SPK_GATE);
+    i8254_set_speaker(s->pit, val & SPK_DATA);
 }
 
 static bool pcspk_realize(Device *dev, Error **errp)
@@ -58,12 +72,27 @@ static void pcspk_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     dev_as(PcSpk, dev)->value = 0; /* the PIT's own reset lowers the gate */
 }
 
+static void pcspk_reset_done(Device *dev)
+{
+    i8254_set_speaker(dev_as(PcSpk, dev)->pit, false);
+}
+
+static bool pcspk_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
+{
+    PcSpk *s = opaque;
+    i8254_set_speaker(s->pit, s->value & SPK_DATA);
+    return true;
+}
+
 static const Prop pcspk_props[] = {
     PROP_STR(PcSpk, audiodev, "audiodev", NULL, "Audio back end; there is none for the speaker"),
     { 0 },
 };
 static const VmField pcspk_fields[] = { VM_U8_MAX(PcSpk, value, SPK_WRITABLE), { 0 } };
-static const VmState pcspk_state = { .name = "isa-pcspk", .version = 1, .oldest = 1, .fields = pcspk_fields };
+static const VmState pcspk_state = {
+    .name = "isa-pcspk", .version = 1, .oldest = 1, .fields = pcspk_fields,
+    .pre_save = pcspk_pull, .post_load = pcspk_post_load,
+};
 static const IsaOps pcspk_isa = { .iobase = { 0x61 }, .irq = -1 };
 
 const DeviceType pcspk_type = {
@@ -77,4 +106,5 @@ const DeviceType pcspk_type = {
     .vmstate = &pcspk_state,
     .realize = pcspk_realize,
     .reset = pcspk_reset,
+    .reset_done = pcspk_reset_done,
 };

@@ -62,6 +62,7 @@ struct Hpet {
     bool msi;
     MemRegion regs; /* wiring */
     IrqLine line[HPET_LINES];
+    Device *pit;
     /* guest-visible state */
     uint32_t config, status;
     uint64_t counter;   /* while halted: the count; while running: what to add to the clock */
@@ -113,6 +114,9 @@ static void hpet_update(Hpet *h)
         }
     }
     h->level_out = high;
+    if (h->pit) {
+        i8254_set_replaced(h->pit, hpet_legacy(h));
+    }
     for (unsigned line = 0; line < HPET_LINES; line++) {
         irq_set(&h->line[line], high >> line & 1);
     }
@@ -246,6 +250,11 @@ void hpet_taken(Device *dev)
         hpet_fire_kept(h, t);
     }
     domain_unlock(dev->domain);
+}
+
+void hpet_set_pit(Device *dev, Device *pit)
+{
+    dev_as(Hpet, dev)->pit = pit;
 }
 
 static void hpet_legacy_set(void *sink, unsigned pin, bool level)

@@ -9,13 +9,12 @@
  *
  * Periodic edges that no CPU could take in time follow (lost_tick_policy=delay, tickdebt.h).
  *
+ * Where an accelerator has the chip inside, this is where its state is while somebody looks (i8254-inside.c).
+ *
  * Nothing ticks. A counter is the clock pulse at which its counting element was loaded plus what was
  * loaded; count and OUT follow from the virtual clock. One timer exists, for the rising edges of OUT0.
  */
-#include "hw/timer/tickdebt.h"
-#include "rhea/hw/isa.h"
-#include "rhea/hw/timer.h"
-#include "rhea/system/machine.h"
+#include "hw/timer/i8254_internal.h"
 
 enum { R_COUNTER0, R_COUNTER1, R_COUNTER2, R_CONTROL };
 enum { ACCESS_LATCH, ACCESS_LOW, ACCESS_HIGH, ACCESS_WORD };
@@ -23,40 +22,7 @@ enum { STATUS_OUT = 0x80, STATUS_NULL = 0x40 };
 /* Two edges of OUT0 closer than this reach the guest as one; a host timer cannot do better, and a guest
  * must not be able to keep the main loop busy. */
 enum { PIT_MIN_EDGE_NS = 20000 };
-enum { LOST_DISCARD, LOST_DELAY };
-
-typedef struct PitCounter {
-    uint8_t mode, access, bcd;
-    uint8_t write_low; /* first byte of a two-byte write */
-    bool write_second; /* the second byte comes next */
-    bool read_second;
-    bool loaded;    /* a count was written since the control word */
-    bool running;   /* the counting element was loaded (modes 1, 5: triggered) and is not held by the gate */
-    bool low_first; /* mode 3: counting began with the low half */
-    bool reload;    /* modes 2, 3: `count` takes over at the end of this (half) period */
-    bool gate;
-    bool status_latched;
-    uint8_t status_latch;
-    uint8_t latch_left; /* bytes of a latched count not read yet */
-    uint16_t latch;
-    uint32_t count;     /* count register: 1..65536 */
-    uint32_t active;    /* what the counting element was loaded with */
-    uint64_t start;     /* pulse that loaded it; while held: pulses already counted */
-    uint64_t switch_at; /* pulse at which `reload` happens */
-} PitCounter;
-
-typedef struct Pit {
-    Device dev;
-    MemRegion regs; /* wiring */
-    IrqLine irq;
-    Timer timer;
-    int lost_tick_policy; /* configuration */
-    PitCounter c[3];      /* guest-visible state */
-    TickDebt debt;
-    uint64_t rise;        /* pulse of the next edge; 0: none */
-} Pit;
-
-static uint64_t pit_pulses(int64_t ns)
+uint64_t pit_pulses(int64_t ns)
 {
     return (unsigned __int128)MAX(ns, 0) * PIT_HZ / 1000000000;
 }
@@ -66,7 +32,7 @@ static int64_t pit_pulse_time(uint64_t pulse)
     return ((unsigned __int128)pulse * 1000000000 + PIT_HZ - 1) / PIT_HZ;
 }
 
-static uint64_t pit_now(const Pit *p)
+uint64_t pit_now(const Pit *p)
 {
     return pit_pulses(clock_now(p->dev.machine->clock));
 }
@@ -76,18 +42,18 @@ uint64_t i8254_ticks(Device *dev)
     return pit_now(dev_as(Pit, dev));
 }
 
-static bool pit_is_periodic(const PitCounter *c)
+bool pit_is_periodic(const PitCounter *c)
 {
     return c->mode == 2 || c->mode == 3;
 }
 
-static bool pit_is_triggered(const PitCounter *c)
+bool pit_is_triggered(const PitCounter *c)
 {
     return c->mode == 1 || c->mode == 5;
 }
 
 /* Clock pulses counted since the element was loaded. */
-static uint64_t pit_elapsed(const PitCounter *c, uint64_t now)
+uint64_t pit_elapsed(const PitCounter *c, uint64_t now)
 {
     if (!c->running) {
         return c->start;
@@ -117,7 +83,7 @@ static uint32_t pit_first_half(const PitCounter *c)
     return c->low_first ? c->active / 2 : (c->active + 1) / 2;
 }
 
-static bool pit_out(const PitCounter *c, uint64_t now)
+bool pit_out(const PitCounter *c, uint64_t now)
 {
     uint64_t e = pit_elapsed(c, now);
     bool began = c->loaded && (c->running ? now >= c->start : c->start > 0);
@@ -132,7 +98,7 @@ static bool pit_out(const PitCounter *c, uint64_t now)
     }
 }
 
-static uint16_t pit_to_code(const PitCounter *c, uint32_t value)
+uint16_t pit_to_code(const PitCounter *c, uint32_t value)
 {
     if (!c->bcd) {
         return value;
@@ -162,7 +128,7 @@ static uint16_t pit_count(const PitCounter *c, uint64_t now)
 }
 
 /* The next pulse after `now` at which OUT rises; 0: none. */
-static uint64_t pit_next_rise(const PitCounter *c, uint64_t now)
+uint64_t pit_next_rise(const PitCounter *c, uint64_t now)
 {
     if (!c->loaded || !c->running || !c->active) {
         return 0;
@@ -193,9 +159,15 @@ static uint64_t pit_next_rise(const PitCounter *c, uint64_t now)
 
 /* Drives OUT0 and looks for its next edge. In modes 2 and 3 the low phase reaches the line only just
  * before it ends: nobody listens to falling edges, and this halves the number of host timers. */
-static void pit_update_irq(Pit *p)
+void pit_update_irq(Pit *p)
 {
     PitCounter *c = &p->c[0];
+    if (p->inside.attached) {
+        irq_set(&p->irq, false);
+        timer_cancel(&p->timer);
+        p->debt.owed = p->rise = 0;
+        return;
+    }
     uint64_t now = pit_now(p);
     pit_sync(c, now);
     bool out = pit_out(c, now);
@@ -258,7 +230,7 @@ static void pit_fire(void *opaque)
     }
 }
 
-static uint32_t pit_decode(const PitCounter *c, uint16_t code)
+uint32_t pit_decode(const PitCounter *c, uint16_t code)
 {
     if (!c->bcd) {
         return code ? code : 65536;
@@ -396,6 +368,7 @@ static void pit_write(void *opaque, MemAccess *a, uint64_t val)
     Pit *p = opaque;
     uint64_t now = pit_now(p);
     bool counter0 = a->off == R_COUNTER0;
+    pit_pull(p);
     if (a->off == R_CONTROL) {
         counter0 = val >> 6 == 0 && (val & 0x30);
         pit_write_control(p, val, now);
@@ -405,6 +378,7 @@ static void pit_write(void *opaque, MemAccess *a, uint64_t val)
     if (counter0) {
         pit_update_irq(p);
     }
+    pit_changed(p);
 }
 
 static uint64_t pit_read(void *opaque, MemAccess *a)
@@ -414,32 +388,26 @@ static uint64_t pit_read(void *opaque, MemAccess *a)
         return 0xff; /* write-only: the bus floats */
     }
     PitCounter *c = &p->c[a->off];
+    pit_pull(p);
     uint64_t now = pit_now(p);
     if (c->status_latched) {
         c->status_latched = false;
+        pit_changed(p);
         return c->status_latch;
     }
     pit_sync(c, now);
     uint16_t count = c->latch_left ? c->latch : pit_count(c, now);
     bool high = c->access == ACCESS_HIGH || (c->access == ACCESS_WORD && c->read_second);
     c->latch_left -= c->latch_left ? 1 : 0;
-    c->read_second = c->access == ACCESS_WORD && !c->read_second;
+    if (c->access == ACCESS_WORD) {
+        c->read_second = !c->read_second;
+        pit_changed(p);
+    }
     return high ? count >> 8 : count & 0xff;
 }
 
-void i8254_set_gate(Device *dev, unsigned channel, bool level)
+static void pit_gate_moved(PitCounter *c, bool level, uint64_t now)
 {
-    Pit *p = dev_as(Pit, dev);
-    PitCounter *c = &p->c[channel];
-    uint64_t now = pit_now(p);
-    if (c->gate == level) {
-        return;
-    }
-    pit_sync(c, now);
-    c->gate = level;
-    if (!c->loaded) {
-        return;
-    }
     switch (c->mode) {
     case 0: /* low disables counting */
     case 4:
@@ -469,9 +437,26 @@ void i8254_set_gate(Device *dev, unsigned channel, bool level)
         }
         break;
     }
+}
+
+void i8254_set_gate(Device *dev, unsigned channel, bool level)
+{
+    Pit *p = dev_as(Pit, dev);
+    PitCounter *c = &p->c[channel];
+    pit_pull(p);
+    uint64_t now = pit_now(p);
+    if (c->gate == level) {
+        return;
+    }
+    pit_sync(c, now);
+    c->gate = level;
+    if (c->loaded) {
+        pit_gate_moved(c, level, now);
+    }
     if (channel == 0) {
         pit_update_irq(p);
     }
+    pit_changed(p);
 }
 
 void i8254_set_pending(Device *dev, bool (*pending)(void *opaque), void *opaque)
@@ -485,7 +470,7 @@ void i8254_set_pending(Device *dev, bool (*pending)(void *opaque), void *opaque)
 void i8254_taken(Device *dev)
 {
     Pit *p = dev_as(Pit, dev);
-    if (domain_current()) {
+    if (domain_current() || p->inside.attached) {
         return;
     }
     domain_lock(dev->domain);
@@ -498,15 +483,50 @@ void i8254_taken(Device *dev)
 
 bool i8254_gate(Device *dev, unsigned channel)
 {
-    return dev_as(Pit, dev)->c[channel].gate;
+    Pit *p = dev_as(Pit, dev);
+    pit_pull(p);
+    return p->c[channel].gate;
 }
 
 bool i8254_out(Device *dev, unsigned channel)
 {
     Pit *p = dev_as(Pit, dev);
+    pit_pull(p);
     uint64_t now = pit_now(p);
     pit_sync(&p->c[channel], now);
     return pit_out(&p->c[channel], now);
+}
+
+bool i8254_inside(Device *dev)
+{
+    return dev_as(Pit, dev)->inside.attached;
+}
+
+bool i8254_speaker(Device *dev)
+{
+    Pit *p = dev_as(Pit, dev);
+    pit_pull(p);
+    return p->speaker;
+}
+
+void i8254_set_speaker(Device *dev, bool on)
+{
+    Pit *p = dev_as(Pit, dev);
+    pit_pull(p);
+    if (p->speaker != on) {
+        p->speaker = on;
+        pit_changed(p);
+    }
+}
+
+void i8254_set_replaced(Device *dev, bool replaced)
+{
+    Pit *p = dev_as(Pit, dev);
+    if (p->replaced != replaced) {
+        pit_pull(p);
+        p->replaced = replaced;
+        pit_changed(p);
+    }
 }
 
 static bool pit_realize(Device *dev, Error **errp G_GNUC_UNUSED)
@@ -519,7 +539,7 @@ static bool pit_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     device_add_region(dev, &p->regs);
     device_add_irq(dev, &p->irq);
     device_add_timer(dev, &p->timer, pit_fire);
-    return true;
+    return pit_inside_init(p);
 }
 
 /* The data sheet leaves everything undefined until a control word: here mode 0, no count, OUT low. */
@@ -527,7 +547,9 @@ static void pit_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     Pit *p = dev_as(Pit, dev);
     for (unsigned i = 0; i < 3; i++) {
-        p->c[i] = (PitCounter){ .access = ACCESS_WORD, .gate = i != 2 }; /* gates 0 and 1 are tied high */
+        p->c[i] = (PitCounter){ .access = ACCESS_WORD,
+                                .blank = true,
+                                .gate = i != 2 }; /* gates 0 and 1 are tied high */
     }
     p->debt.owed = p->debt.retry_ns = 0;
     p->rise = 0;
@@ -536,7 +558,9 @@ static void pit_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 
 static void pit_reset_done(Device *dev)
 {
-    pit_update_irq(dev_as(Pit, dev));
+    Pit *p = dev_as(Pit, dev);
+    pit_update_irq(p);
+    pit_replace_state(p);
 }
 
 static bool pit_post_load(void *opaque, Error **errp)
@@ -554,15 +578,34 @@ static bool pit_post_load(void *opaque, Error **errp)
     if (p->rise > end) {
         return error_set(errp, "the PIT's next edge is out of time");
     }
-    PitCounter c = p->c[0];
-    pit_sync(&c, pit_now(p));
-    irq_set(&p->irq, pit_out(&c, pit_now(p)));
+    for (unsigned i = 0; i < 3; i++) {
+        p->c[i].blank = false;
+    }
+    if (p->inside.attached || !timer_armed(&p->timer)) { /* who saved it had the chip inside, or has it now */
+        uint64_t owed = p->debt.owed;
+        pit_update_irq(p);
+        p->debt.owed = p->inside.attached ? 0 : owed;
+    }
+    pit_replace_state(p);
+    if (!p->inside.attached) {
+        PitCounter c = p->c[0];
+        pit_sync(&c, pit_now(p));
+        irq_set(&p->irq, pit_out(&c, pit_now(p)));
+    }
     return true;
 }
 
 static void pit_describe(Device *dev, GString *out, int indent)
 {
     Pit *p = dev_as(Pit, dev);
+    Domain *d = domain_current() ? NULL : dev->domain;
+    if (d) {
+        domain_lock(d);
+    }
+    pit_pull(p);
+    if (d) {
+        domain_unlock(d);
+    }
     for (unsigned i = 0; i < 3; i++) {
         PitCounter *c = &p->c[i];
         g_string_append_printf(out, "%*scounter %u: mode %u%s count %u gate %d out %d\n", indent, "", i,
@@ -606,9 +649,12 @@ static const VmField pit_fields[] = { VM_STRUCT_ARRAY(Pit, c, pit_counter_state)
                                       VM_TICK_DEBT(Pit, debt),
                                       VM_U64(Pit, rise),
                                       { 0 } };
-static const VmState pit_state = {
-    .name = "i8254", .version = 1, .oldest = 1, .fields = pit_fields, .post_load = pit_post_load
-};
+static const VmState pit_state = { .name = "i8254",
+                                   .version = 1,
+                                   .oldest = 1,
+                                   .fields = pit_fields,
+                                   .pre_save = pit_pull,
+                                   .post_load = pit_post_load };
 static const IsaOps pit_isa = { .iobase = { 0x40 }, .irq = 0 };
 
 const DeviceType i8254_type = {

@@ -51,6 +51,24 @@ static void put_held(X86Cpu *cpu)
     }
 }
 
+/* INIT and start-up IPIs that wait in the kernel change every register: KVM takes them when it is asked for the
+ * run state, so that comes before all others. */
+bool kvm_x86_settle(X86Cpu *cpu, Error **errp)
+{
+    struct kvm_mp_state mp;
+    if (kvm_irqchip(cpu->vcpu.machine) == IRQCHIP_OFF) {
+        return true; /* run states are ours */
+    }
+    int r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_MP_STATE, &mp);
+    if (r < 0) {
+        return kvm_x86_failed(cpu, "KVM_GET_MP_STATE", r, errp);
+    }
+    cpu->kvm->mp_seen = mp.mp_state;
+    cpu->wait_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
+    cpu->vcpu.halted = cpu->wait_sipi || mp.mp_state == KVM_MP_STATE_HALTED;
+    return true;
+}
+
 bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp)
 {
     struct kvm_vcpu_events *e = &cpu->kvm->events;
@@ -61,17 +79,6 @@ bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp)
     cpu->irq_shadow = e->interrupt.shadow;
     cpu->nmi_blocked = e->nmi.masked;
     hold_events(cpu);
-    if (kvm_irqchip(cpu->vcpu.machine) == IRQCHIP_OFF) {
-        return true; /* run states are ours */
-    }
-    struct kvm_mp_state mp;
-    r = kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_MP_STATE, &mp);
-    if (r < 0) {
-        return kvm_x86_failed(cpu, "KVM_GET_MP_STATE", r, errp);
-    }
-    cpu->kvm->mp_seen = mp.mp_state;
-    cpu->wait_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
-    cpu->vcpu.halted = cpu->wait_sipi || mp.mp_state == KVM_MP_STATE_HALTED;
     return true;
 }
 
@@ -94,8 +101,8 @@ bool kvm_x86_push_events(X86Cpu *cpu, bool fresh, Error **errp)
         return true;
     }
     struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
-    if (cpu->vcpu.halted) {
-        mp.mp_state = cpu->wait_sipi ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_HALTED;
+    if (cpu->vcpu.halted) { /* UNINITIALIZED would not hear a start-up IPI that follows an INIT taken already */
+        mp.mp_state = cpu->wait_sipi ? KVM_MP_STATE_INIT_RECEIVED : KVM_MP_STATE_HALTED;
     }
     if (!fresh && mp.mp_state == cpu->kvm->mp_seen) {
         return true;

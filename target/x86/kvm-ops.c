@@ -108,7 +108,7 @@ static void vcpu_fini(Vcpu *v)
 static bool pull(Vcpu *v, Error **errp)
 {
     X86Cpu *cpu = x86_cpu(v);
-    if (!kvm_x86_pull_regs(cpu, errp) || !kvm_x86_pull_fpu(cpu, errp) || !kvm_x86_pull_msrs(cpu, errp) ||
+    if (!kvm_x86_settle(cpu, errp) || !kvm_x86_pull_regs(cpu, errp) || !kvm_x86_pull_fpu(cpu, errp) || !kvm_x86_pull_msrs(cpu, errp) ||
         !kvm_x86_pull_lapic(cpu, errp) || !kvm_x86_pull_events(cpu, errp)) {
         return false;
     }

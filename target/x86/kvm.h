@@ -63,7 +63,8 @@ bool kvm_x86_push_msrs(X86Cpu *cpu, Error **errp);
 void kvm_x86_align_tsc(Machine *m); /* all parked, and pulled */
 void kvm_x86_tsc_stays(Machine *m, int64_t ns);
 /* kvm-events.c */
-bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp); /* VCPU_EVENTS, MP_STATE */
+bool kvm_x86_settle(X86Cpu *cpu, Error **errp); /* MP_STATE; before the others */
+bool kvm_x86_pull_events(X86Cpu *cpu, Error **errp); /* VCPU_EVENTS */
 bool kvm_x86_push_events(X86Cpu *cpu, bool fresh, Error **errp);
 bool kvm_x86_pull_lapic(X86Cpu *cpu, Error **errp); /* LAPIC, and IA32_TSC_DEADLINE, where local APICs are in the kernel */
 bool kvm_x86_push_lapic(X86Cpu *cpu, Error **errp);

@@ -55,6 +55,7 @@ static const BoardType guest_board = {
     .target = &x86_64_target_ops,
     .max_cpus = 4,
     .max_ram = 1 << 30,
+    .accel_chips = true,
     .init = ram_board_init,
 };
 

@@ -62,7 +62,7 @@ class KvmVm(rt.Vm):
         os.unlink(self.mon) if os.path.exists(self.mon) else None
         os.rmdir(self.mon_dir)
         for line in self.err().splitlines():
-            if not re.search(r": (info: (KVM gives up on|this host's KVM shows)|warning: CPU model)", line):
+            if not re.search(r": (info: (KVM gives up on|this host's KVM shows|kernel-irqchip=off: where KVM emulates)|warning: CPU model)", line):
                 self.fail(f"unexpected: {line}")
         number = lambda what: sum(int(n) for n in re.findall(what + r" +(\d+)", text))
         return {"entries": number("entries"), "completed": number("completed in software"),
@@ -102,14 +102,24 @@ def kvm_seabios_split():
         return vm.finish()
 
 
+def kvm_seabios_on():
+    """... and with all interrupt controllers and the PIT in the kernel."""
+    with KvmVm(*SEABIOS, "-smp", "2", accel="kvm,kernel-irqchip=on", timeout=200) as vm:
+        vm.expect(r"Found 2 cpu\(s\) max supported 2 cpu\(s\)")
+        vm.expect("No bootable device")
+        assert "kernel-irqchip=on" in vm.hmp("info jit")[0]
+        return vm.finish()
+
+
 def kvm_seabios_moved():
     """... and when it moves to software and back all the time, each time to another interrupt controller."""
-    with KvmVm(*SEABIOS, "-smp", "2", timeout=200) as vm:
+    with KvmVm(*SEABIOS, "-smp", "2", "-cpu", "qemu64,-x2apic", accel="kvm,kernel-irqchip=on", timeout=200) as vm:
         vm.expect("SeaBIOS")
-        where = ["tcg", "kvm,kernel-irqchip=off", "tcg,tier=0", "kvm,kernel-irqchip=split"]
+        where = ["tcg", "kvm,kernel-irqchip=off", "kvm,kernel-irqchip=on", "tcg,tier=0", "kvm,kernel-irqchip=split",
+                 "kvm,kernel-irqchip=on"]
         for i in range(24):
-            said = vm.hmp("stop", "accel " + where[i % 4], "accel", "cont")
-            name = where[i % 4].split(",")[0]
+            said = vm.hmp("stop", "accel " + where[i % 6], "accel", "cont")
+            name = where[i % 6].split(",")[0]
             assert re.search(rf"^{name}\r?$", said[2], re.M), said
         vm.expect(r"Found 2 cpu\(s\) max supported 2 cpu\(s\)")
         vm.expect("No bootable device")

@@ -14,6 +14,12 @@ enum { PIT_HZ = 1193182 };
 void i8254_set_gate(Device *pit, unsigned channel, bool level);
 bool i8254_gate(Device *pit, unsigned channel);
 bool i8254_out(Device *pit, unsigned channel);
+bool i8254_inside(Device *pit); /* an accelerator has the chip, and decodes port 61h as well */
+/* Port 61h, bit 1. */
+bool i8254_speaker(Device *pit);
+void i8254_set_speaker(Device *pit, bool on);
+/* An HPET stands in for OUT0, which leads nowhere meanwhile. */
+void i8254_set_replaced(Device *pit, bool replaced);
 uint64_t i8254_ticks(Device *pit); /* input clock pulses since virtual time 0 */
 /* pending: does the last edge of OUT0 still wait for a CPU? Then the next one would be lost, and is kept back for a while.
  * Without it edges come when they are due. While the machine is built. */
@@ -36,6 +42,7 @@ enum { HPET_LINE_IRQ0 = 24, HPET_LINE_IRQ8 = 25, HPET_LINES = 26, HPET_BASE = 0x
 /* As i8254_set_pending() and i8254_taken(): timer 0 in the PIT's place. */
 void hpet_set_pending(Device *hpet, bool (*pending)(void *opaque), void *opaque);
 void hpet_taken(Device *hpet);
+void hpet_set_pit(Device *hpet, Device *pit); /* is told of legacy replacement; may be NULL */
 extern const IrqSinkOps hpet_legacy_sink; /* sink = Device *; pin 0: PIT OUT0, pin 1: RTC IRQ */
 
 #endif

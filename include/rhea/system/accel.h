@@ -8,12 +8,67 @@
 #include "rhea/system/prop.h"
 #include "rhea/system/vcpu.h"
 
+/* The PC's chips that an accelerator may have inside, and their states as both sides tell them to each other. */
+typedef enum AccelChip { CHIP_PIC_MASTER, CHIP_PIC_SLAVE, CHIP_IOAPIC, CHIP_PIT, ACCEL_CHIPS } AccelChip;
+
+typedef struct PicImage { /* 8259: names as in its data sheet */
+    uint8_t pins, irr, imr, isr, elcr, elcr_mask, base;
+    uint8_t lowest; /* level of lowest priority */
+    uint8_t icw;    /* the ICW that comes next: 2, 3, 4; 0: initialised */
+    bool read_isr, poll, special_mask, rotate_aeoi, auto_eoi, fully_nested, icw4;
+} PicImage;
+
+enum { ACCEL_IOAPIC_PINS = 24, ACCEL_IOAPIC_VERSION = 0x11 };
+typedef struct IoapicImage {
+    uint8_t id, select;
+    uint32_t pins; /* levels that count: of level-triggered inputs */
+    uint64_t rte[ACCEL_IOAPIC_PINS];
+} IoapicImage;
+
+typedef struct PitImageCounter {
+    bool known;     /* a control word was written */
+    uint8_t mode, access, bcd;
+    uint32_t count; /* as written; 65536 for 0 */
+    bool gate, status_latched, write_second, read_second;
+    uint8_t status, write_low;
+    uint8_t latch_left; /* bytes of the latched count */
+    uint16_t latch;
+    int64_t age_ns; /* since the count was loaded; -1: nobody knows */
+    int64_t stamp;  /* of the load, on a clock of the accelerator's: another load has another. 0: none */
+} PitImageCounter;
+typedef struct PitImage {
+    PitImageCounter c[3];
+    bool speaker;   /* port 61h, bit 1; bit 0 is counter 2's gate */
+    bool replaced;  /* OUT0 leads nowhere: an HPET has its place */
+    bool reinject;  /* ticks that came too late follow */
+} PitImage;
+
+/* A device that stands for a chip inside: it holds its state while vCPUs are parked and somebody looks, or
+ * changed it. Embedded in the device; accel_chip_*() below. */
+typedef struct AccelChipUser {
+    AccelChip chip;
+    void (*pull)(void *opaque); /* the accelerator's state into the device */
+    void (*push)(void *opaque); /* and back */
+    void (*stop)(void *opaque); /* the machine stopped: for chips that go on by themselves; may be NULL */
+    void *opaque;
+    bool attached, fresh;       /* fresh: the device's state is what counts, and is pushed when the machine starts */
+    struct AccelChipUser *next;
+} AccelChipUser;
+
 /* Interrupt controllers inside an accelerator. Any thread; leaf calls. */
 typedef struct IrqChipOps {
     bool (*lapic_inside)(const Machine *m);       /* false: local APICs are the board's, and the others are not called */
     void (*msi)(Machine *m, MsiMessage msg);      /* to the local APICs */
     /* An I/O APIC of the board: what pin sends from now on. Ends of level-triggered ones come by X86ApicOps.tell_eoi. */
     void (*route_pin)(Machine *m, unsigned pin, MsiMessage msg);
+    /* 8259s, I/O APIC and PIT, too? When false, the following are not called. */
+    bool (*chips_inside)(const Machine *m);
+    void (*attach)(Machine *m, AccelChipUser *u); /* main loop; at the start u->fresh is set */
+    void (*detach)(Machine *m, AccelChipUser *u); /* main loop; harmless when not attached */
+    void (*line)(Machine *m, AccelChip chip, unsigned pin, bool level);
+    /* image: PicImage, IoapicImage, PitImage. False: reported already. */
+    bool (*chip_get)(Machine *m, AccelChip chip, void *image);
+    bool (*chip_set)(Machine *m, AccelChip chip, const void *image);
 } IrqChipOps;
 
 typedef struct AccelOps {
@@ -70,6 +125,17 @@ typedef struct AccelOps {
 
 /* Are local APICs inside the machine's accelerator? */
 bool accel_has_lapic(const Machine *m);
+/* The others? */
+bool accel_has_chips(const Machine *m);
+/* In realize, and whenever another accelerator has taken over: attaches where chips are inside. Returns whether. */
+bool accel_chip_attach(Machine *m, AccelChipUser *u);
+void accel_chip_detach(Machine *m, AccelChipUser *u);
+/* An input. Any thread; nothing in the middle of a move to an accelerator without chips, which asks for levels then. */
+void accel_chip_line(Machine *m, const AccelChipUser *u, unsigned pin, bool level);
+/* The device's state was replaced (reset, load): goes inside now, or when the machine starts. */
+void accel_chip_changed(Machine *m, AccelChipUser *u);
+/* Is the accelerator's state what counts? Then whoever looks pulls first, and whoever changes it pushes. */
+static inline bool accel_chip_live(const AccelChipUser *u) { return u->attached && !u->fresh; }
 
 extern const AccelOps *const accel_table[]; /* linked by programs and tests; ends with NULL */
 const AccelOps *accel_find(const char *name);

@@ -20,6 +20,7 @@ typedef struct BoardType {
     uint8_t ide_buses, ide_units; /* places for if=ide drives: buses, and drives on each; 0: two of both */
     bool numa;         /* the guest is told of Machine.numa; without it none is accepted */
     const TargetOps *target;
+    bool accel_chips; /* 8259s, I/O APIC and PIT are a PC's: an accelerator may have them inside */
     const char *cpu_features; /* on in every CPU model unless -cpu says otherwise, where the accelerator has them; or NULL */
     unsigned max_cpus;
     uint64_t default_ram, min_ram, max_ram;
@@ -116,6 +117,7 @@ struct Machine {
     void (*msi_sink)(void *opaque, MsiMessage msg);
     void *msi_opaque;
     hwaddr msi_base, msi_size;
+    bool chips_stay; /* the guest knows its I/O APIC as one that accelerators do not have (accel_has_chips) */
     GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
     struct MachineBlock *block;   /* disks; backends/block owns it */
