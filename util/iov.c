@@ -36,6 +36,13 @@ void iov_fini(IoVec *v)
     *v = (IoVec){ .iov = NULL };
 }
 
+void iov_clear(IoVec *v)
+{
+    v->n = 0;
+    v->bytes = 0;
+    v->iov = v->room ? v->iov : NULL;
+}
+
 void iov_add(IoVec *v, void *buf, size_t len)
 {
     if (len == 0) {
@@ -48,8 +55,8 @@ void iov_add(IoVec *v, void *buf, size_t len)
         v->n = 1;
         return;
     }
-    struct iovec *last = &v->iov[v->n - 1];
-    if (v->n && (char *)last->iov_base + last->iov_len == buf && (v->room || v->iov == &v->one)) {
+    struct iovec *last = v->n ? &v->iov[v->n - 1] : NULL;
+    if (last && (char *)last->iov_base + last->iov_len == buf && (v->room || v->iov == &v->one)) {
         last->iov_len += len;
         return;
     }

@@ -95,7 +95,8 @@ static bool desc_read(VirtioDevice *v, uint64_t table, unsigned i, VirtDesc *d)
     return true;
 }
 
-static void elem_free(VirtElem *e, size_t written)
+/* Unpins the memory, of which so many bytes were written. */
+static void elem_done(VirtioDevice *v, VirtElem *e, size_t written)
 {
     for (unsigned i = 0; i < e->n; i++) {
         size_t len = 0;
@@ -106,10 +107,7 @@ static void elem_free(VirtElem *e, size_t written)
         written -= touched;
         dma_unmap(&e->maps[i], touched);
     }
-    iov_fini(&e->out);
-    iov_fini(&e->in);
-    g_free(e->maps);
-    g_free(e);
+    virtq_elem_give(v, e);
 }
 
 /* 2.7.4.2: device-readable parts come first. An empty part is legal in no driver and refused. */
@@ -128,8 +126,9 @@ static bool elem_add(VirtioDevice *v, VirtElem *e, const VirtDesc *d, unsigned l
         virtio_error(v, "a descriptor of %u bytes at 0x%" PRIx64, d->len, d->addr);
         return false;
     }
-    if ((e->n & (e->n - 1)) == 0) {
-        e->maps = g_renew(DmaMap, e->maps, e->n ? 2 * e->n : 1);
+    if (e->n == e->room) {
+        e->room = e->room ? 2 * e->room : 4;
+        e->maps = g_renew(DmaMap, e->maps, e->room);
     }
     DmaMap *m = &e->maps[e->n];
     if (!dma_map(virtio_dma(v), d->addr, d->len, write, m)) {
@@ -189,14 +188,10 @@ static bool elem_read(VirtioDevice *v, VirtElem *e, unsigned head)
 /* The chain that begins at `head`; NULL: it breaks the rules. */
 static VirtElem *virtq_take(VirtioDevice *v, VirtQueue *q, uint16_t head)
 {
-    VirtElem *e = g_new0(VirtElem, 1);
-    e->q = q;
+    VirtElem *e = virtq_elem_take(v, q);
     e->head = head;
-    e->generation = v->generation;
-    iov_init(&e->out);
-    iov_init(&e->in);
     if (!elem_read(v, e, head)) {
-        elem_free(e, 0);
+        elem_done(v, e, 0);
         return NULL;
     }
     q->in_use++;
@@ -206,7 +201,8 @@ static VirtElem *virtq_take(VirtioDevice *v, VirtQueue *q, uint16_t head)
 
 VirtElem *virtq_retake(VirtioDevice *v, VirtQueue *q, uint16_t head)
 {
-    return virtio_queue_live(v, q) && q->in_use < q->size ? virtq_take(v, q, head) : NULL;
+    bool ok = virtio_queue_live(v, q) && q->in_use < q->size && virtq_has_elem(v, q);
+    return ok ? virtq_take(v, q, head) : NULL;
 }
 
 VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q)
@@ -221,6 +217,9 @@ VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q)
     }
     if (ready > q->size || q->in_use >= q->size) {
         virtio_error(v, "%u buffers made available, %u in use, in a queue of %u", ready, q->in_use, q->size);
+        return NULL;
+    }
+    if (!virtq_has_elem(v, q)) { /* virtq_push() goes on */
         return NULL;
     }
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the entry was written before the index */
@@ -243,7 +242,7 @@ bool virtq_rearm(VirtioDevice *v, VirtQueue *q)
         return false;
     }
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* 2.7.10: look again after asking */
-    return virtio_read16(v, q->avail + RING_IDX, &idx) && idx != q->last_avail;
+    return virtio_read16(v, q->avail + RING_IDX, &idx) && idx != q->last_avail && virtq_has_elem(v, q);
 }
 
 /* 2.7.7.2: does the driver want to hear of the buffers used since the last interrupt? */
@@ -265,12 +264,13 @@ static bool virtq_wants_interrupt(VirtioDevice *v, VirtQueue *q)
 void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written)
 {
     VirtQueue *q = e->q;
-    bool current = e->generation == v->generation && virtio_queue_live(v, q);
+    bool old = e->generation != v->generation, current = !old && virtio_queue_live(v, q);
     uint32_t entry[2] = { GUINT32_TO_LE(e->head), GUINT32_TO_LE(written) };
-    if (e->generation == v->generation) {
+    if (!old) {
         q->in_use--;
     }
-    elem_free(e, written);
+    bool waited = old && !virtq_has_elem(v, q);
+    elem_done(v, e, written);
     v->in_flight--;
     if (current && virtio_write(v, q->used + RING_ENTRIES + 8 * (q->used_idx & (q->size - 1u)), entry, 8)) {
         __atomic_thread_fence(__ATOMIC_RELEASE);
@@ -283,4 +283,7 @@ void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written)
         }
     }
     virtio_reset_continue(v);
+    if (waited && virtio_queue_live(v, q)) {
+        v->class->kick(v, q);
+    }
 }

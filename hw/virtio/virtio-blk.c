@@ -59,8 +59,8 @@ typedef struct VirtioBlk {
 } VirtioBlk;
 
 typedef struct BlkRequest {
+    VirtElem e;
     VirtioBlk *s;
-    VirtElem *e;
     DriveRequest r;
 } BlkRequest;
 
@@ -69,12 +69,15 @@ typedef struct BlkRequest {
 static void blk_finish(BlkRequest *b, uint8_t status)
 {
     VirtioDevice *v = &b->s->v;
-    size_t len = b->e->in.bytes;
-    iov_from_buf(&b->e->in, len - 1, &status, 1);
+    size_t len = b->e.in.bytes;
+    iov_from_buf(&b->e.in, len - 1, &status, 1);
     /* The status lies behind the data, whether all of that was written or not: all counts as touched. */
-    virtq_push(v, b->e, (uint32_t)len);
-    iov_fini(&b->r.v);
-    g_free(b);
+    virtq_push(v, &b->e, (uint32_t)len);
+}
+
+static void blk_elem_fini(VirtElem *e)
+{
+    iov_fini(&((BlkRequest *)e)->r.v);
 }
 
 static void blk_done(DriveRequest *r)
@@ -114,7 +117,7 @@ static void blk_submit(BlkRequest *b, DriveOp op, uint64_t sector)
 static void blk_read_write(BlkRequest *b, bool write, uint64_t sector)
 {
     const VirtioBlk *s = b->s;
-    const IoVec *from = write ? &b->e->out : &b->e->in;
+    const IoVec *from = write ? &b->e.out : &b->e.in;
     size_t skip = write ? BLK_HEADER : 0, len = write ? from->bytes - skip : from->bytes - 1;
     if (!blk_in_range(s, sector, len) || (write && s->drive.read_only)) {
         blk_finish(b, BLK_S_IOERR);
@@ -137,11 +140,11 @@ static void blk_range(BlkRequest *b, bool zeroes)
         blk_finish(b, BLK_S_UNSUPP);
         return;
     }
-    if (b->e->out.bytes != BLK_HEADER + BLK_RANGE) { /* more ranges than max_discard_seg says */
+    if (b->e.out.bytes != BLK_HEADER + BLK_RANGE) { /* more ranges than max_discard_seg says */
         blk_finish(b, BLK_S_IOERR);
         return;
     }
-    iov_to_buf(&b->e->out, BLK_HEADER, &le, BLK_RANGE);
+    iov_to_buf(&b->e.out, BLK_HEADER, &le, BLK_RANGE);
     uint64_t sector = GUINT64_FROM_LE(le.sector);
     uint32_t n = GUINT32_FROM_LE(le.n), flags = GUINT32_FROM_LE(le.flags);
     if (flags & ~(zeroes ? 1u : 0u)) { /* unknown flags are UNSUPP, unmap in a discard as well */
@@ -162,7 +165,7 @@ static void blk_get_id(BlkRequest *b)
 {
     char id[BLK_ID] = "";
     strncpy(id, b->s->serial ? b->s->serial : "", sizeof(id)); /* 5.2.6: no NUL when all 20 are used */
-    iov_from_buf(&b->e->in, 0, id, MIN(b->e->in.bytes - 1, sizeof(id)));
+    iov_from_buf(&b->e.in, 0, id, MIN(b->e.in.bytes - 1, sizeof(id)));
     blk_finish(b, BLK_S_OK);
 }
 
@@ -180,10 +183,10 @@ static bool blk_handle(VirtioBlk *s, VirtElem *e)
         return false;
     }
     iov_to_buf(&e->out, 0, &le, BLK_HEADER);
-    BlkRequest *b = g_new0(BlkRequest, 1);
+    BlkRequest *b = (BlkRequest *)e;
+    iov_clear(&b->r.v);
     b->s = s;
-    b->e = e;
-    iov_init(&b->r.v);
+    b->r = (DriveRequest){ .v = b->r.v };
     uint64_t sector = GUINT64_FROM_LE(le.sector);
     switch (GUINT32_FROM_LE(le.type)) {
     case BLK_T_IN: blk_read_write(b, false, sector); break;
@@ -269,7 +272,7 @@ static void blk_pre_save(void *opaque)
     s->n_held = 0;
     s->held_reset = s->v.reset_waits;
     for (GList *l = s->drive.held.head; l; l = l->next) {
-        const VirtElem *e = ((BlkRequest *)((DriveRequest *)l->data)->opaque)->e;
+        const VirtElem *e = &((BlkRequest *)((DriveRequest *)l->data)->opaque)->e;
         if (e->generation == s->v.generation) {
             s->held[(size_t)(e->q - s->v.q) * HELD_WORDS + e->head / 64] |= UINT64_C(1) << (e->head % 64);
             s->n_held++;
@@ -355,6 +358,8 @@ static const VirtioClass blk_class = {
     .config_written = blk_config_written,
     .reset = blk_driver_reset,
     .config_size = BLK_CONFIG,
+    .elem_size = sizeof(BlkRequest),
+    .elem_fini = blk_elem_fini,
 };
 
 /* What does not depend on the transport; the number of queues, 0: failed. */
@@ -364,6 +369,7 @@ static unsigned blk_prepare(VirtioBlk *s, Error **errp)
     if (!blk_check(s, errp)) {
         return 0;
     }
+    virtio_begin(&s->v);
     device_add_task(dev, &s->resume, blk_resume);
     if (!s->drive.node) {
         error_set(errp, "drive '%s' has no medium, and a virtio disk cannot do without", s->drive.drive->id);

@@ -112,7 +112,7 @@ static uint64_t mmio_read(void *opaque, MemAccess *a)
     case M_DEVICE_ID: return v->class->id;
     case M_DF: return virtio_offered(v);
     case M_ISR: return v->isr;
-    case M_STATUS: return v->status;
+    case M_STATUS: return virtio_status(v);
     case M_SHM_LEN:
     case M_SHM_LEN + 4:
     case M_SHM_BASE:

@@ -102,7 +102,7 @@ static void virtio_common_fill(VirtioDevice *v, uint8_t *c)
         v->driver_feature_select < 2 ? v->driver_features >> (32 * v->driver_feature_select) : 0);
     put(c + C_CONFIG_VECTOR, 2, v->config_vector);
     put(c + C_NUM_QUEUES, 2, v->n_queues);
-    c[C_STATUS] = v->status;
+    c[C_STATUS] = virtio_status(v);
     put(c + C_Q_SELECT, 2, v->queue_select);
     if (q) {
         put(c + C_Q_SIZE, 2, q->size);

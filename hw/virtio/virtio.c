@@ -9,6 +9,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+void virtio_begin(VirtioDevice *v)
+{
+    device_add_cleanup(&v->dev, virtio_pools_fini, v);
+}
+
 void virtio_init(VirtioDevice *v, const VirtioClass *class, const VirtioTransport *transport, DmaContext *dma,
                  unsigned n_queues, unsigned queue_size)
 {
@@ -18,6 +23,7 @@ void virtio_init(VirtioDevice *v, const VirtioClass *class, const VirtioTranspor
     v->n_queues = n_queues;
     v->queue_size = queue_size;
     v->features |= VIRTIO_F_VERSION_1;
+    virtio_pools_init(v);
     virtio_reset(v);
 }
 

@@ -2,10 +2,10 @@
  * hw/virtio/virtio.h - what virtio devices share: feature bits, split rings, transports (virtio 1.2).
  *
  * A device has a type for each transport, which share all but that. The struct embeds a VirtioDevice as its
- * first member; realize calls virtio_pci_init() or virtio_mmio_init(), reset virtio_reset(); the types'
- * tables of saved state have VM_STRUCT(T, v, virtio_pci_state) or virtio_mmio_state. Guest memory is never
- * trusted: a ring that breaks the rules sets DEVICE_NEEDS_RESET, and the device does nothing more until it
- * is reset. All calls: the device's domain.
+ * first member; realize calls virtio_begin(), then virtio_pci_init() or virtio_mmio_init(); reset calls
+ * virtio_reset(); the types' tables of saved state have VM_STRUCT(T, v, virtio_pci_state) or
+ * virtio_mmio_state. Guest memory is never trusted: a ring that breaks the rules sets DEVICE_NEEDS_RESET, and
+ * the device does nothing more until it is reset. All calls: the device's domain.
  */
 #ifndef HW_VIRTIO_H
 #define HW_VIRTIO_H
@@ -39,15 +39,24 @@ typedef struct VirtQueue {
     uint16_t in_use; /* taken, not given back; no part of saved state: who holds some back takes them again */
 } VirtQueue;
 
-/* A buffer taken from a queue: pinned guest memory. */
+/* A buffer taken from a queue: pinned guest memory. Devices have their own part of a request behind it. */
 typedef struct VirtElem {
     VirtQueue *q;
     uint16_t head;
-    unsigned n, n_out; /* maps; the first n_out are read by the device */
+    unsigned n, n_out, room; /* maps; the first n_out are read by the device; so many fit in */
     DmaMap *maps;
     IoVec out, in;
     unsigned generation;
+    struct VirtElem *next; /* pool.c's */
 } VirtElem;
+
+/* pool.c: the elements of one queue. */
+typedef struct VirtPool {
+    uint8_t *elems; /* as many as the queue may have entries, of elem_size bytes */
+    unsigned fresh; /* from this one on they have never been used */
+    VirtElem *free;
+    unsigned kept;  /* room of those in `free` */
+} VirtPool;
 
 typedef struct VirtioDevice VirtioDevice;
 /* How the driver reaches the device. */
@@ -64,6 +73,8 @@ typedef struct VirtioClass {
     void (*config_written)(VirtioDevice *v, unsigned off, unsigned len, uint32_t val);
     void (*reset)(VirtioDevice *v); /* the driver's reset; may be NULL */
     unsigned config_size;
+    size_t elem_size;               /* of what the device keeps for a buffer; begins with a VirtElem */
+    void (*elem_fini)(VirtElem *e); /* frees what that part owns, which stays from one buffer to the next */
 } VirtioClass;
 
 struct VirtioDevice {
@@ -87,12 +98,19 @@ struct VirtioDevice {
     uint16_t config_vector, queue_select;
     uint8_t status, isr;
     VirtQueue q[VIRTIO_QUEUES];
+    VirtPool pool[VIRTIO_QUEUES]; /* no part of the state */
 };
 
 /* queue.c */
 static inline bool virtio_has(const VirtioDevice *v, uint64_t feature)
 {
     return v->driver_features & feature;
+}
+/* As the driver reads it: 0 says that a reset is complete (2.4.1), also one asked for while buffers from
+ * before another reset, a bridge's, are under way. */
+static inline uint8_t virtio_status(const VirtioDevice *v)
+{
+    return v->reset_waits && !v->status ? VIRTIO_NEEDS_RESET : v->status;
 }
 bool virtio_queue_live(const VirtioDevice *v, const VirtQueue *q);
 VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q); /* NULL: none left, or broken */
@@ -103,6 +121,13 @@ bool virtq_rearm(VirtioDevice *v, VirtQueue *q);
 /* Gives the buffer back with so many bytes written (to the front of `in`), and unpins it. */
 void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written);
 void virtio_error(VirtioDevice *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* pool.c, for queue.c and virtio.c */
+void virtio_pools_init(VirtioDevice *v);
+void virtio_pools_fini(void *opaque);
+bool virtq_has_elem(VirtioDevice *v, const VirtQueue *q);
+VirtElem *virtq_elem_take(VirtioDevice *v, VirtQueue *q); /* empty; there is one */
+void virtq_elem_give(VirtioDevice *v, VirtElem *e);       /* nothing is mapped any more */
 
 /* virtio.c. For transports: */
 void virtio_init(VirtioDevice *v, const VirtioClass *class, const VirtioTransport *transport, DmaContext *dma,
@@ -117,6 +142,8 @@ void virtio_queue_enable(VirtioDevice *v, VirtQueue *q, uint32_t val);
 void virtio_kick(VirtioDevice *v, unsigned n);
 extern const VmState virtio_queue_state;
 /* For devices: */
+/* Before all else in realize, such as drive_open(): what requests live in goes when nothing is under way. */
+void virtio_begin(VirtioDevice *v);
 void virtio_reset(VirtioDevice *v);
 void virtio_reset_done(VirtioDevice *v);
 void virtio_reset_continue(VirtioDevice *v); /* after a buffer went back: a reset may have waited for it */

@@ -23,6 +23,7 @@ void iov_init(IoVec *v);
 void iov_init_buf(IoVec *v, void *buf, size_t len);                     /* one element, no allocation */
 void iov_init_borrowed(IoVec *v, struct iovec *iov, unsigned n);        /* the caller keeps the array alive */
 void iov_fini(IoVec *v);
+void iov_clear(IoVec *v);                                               /* empty, with the room it has */
 void iov_add(IoVec *v, void *buf, size_t len);                          /* nothing for len == 0 */
 void iov_add_slice(IoVec *v, const IoVec *from, size_t off, size_t len); /* within from->bytes */
 

@@ -19,8 +19,21 @@ static void test_add(void)
     iov_add(&v, b + 3, 1);
     g_assert_cmpuint(v.n, ==, 3);
     g_assert_cmpuint(v.bytes, ==, 11);
+    struct iovec *room = v.iov;
+    iov_clear(&v); /* fills up again where it was */
+    g_assert_cmpuint(v.n, ==, 0);
+    g_assert_cmpuint(v.bytes, ==, 0);
+    iov_add(&v, b, 2);
+    iov_add(&v, a, 1);
+    g_assert_true(v.iov == room && v.iov[0].iov_base == b && v.iov[1].iov_base == a);
+    g_assert_cmpuint(v.bytes, ==, 3);
     iov_fini(&v);
     g_assert_cmpuint(v.bytes, ==, 0);
+    iov_init_buf(&v, a, 4); /* without an array of its own */
+    iov_clear(&v);
+    iov_add(&v, b, 2);
+    g_assert_true(v.n == 1 && v.iov[0].iov_base == b && v.bytes == 2);
+    iov_fini(&v);
 }
 
 /* Random vectors: every operation gives what the same one gives on a flat copy. */
