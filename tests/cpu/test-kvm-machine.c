@@ -10,6 +10,7 @@
 #include "target/x86/kvm.h"
 #include "tests/cpu/kvmguest.h"
 
+#include <pthread.h>
 #include <string.h>
 
 /* ---- memory ---- */
@@ -209,15 +210,20 @@ typedef struct Board {
     Guest *g;
     Device *ioapic;
     IrqLine line;
-    bool dropped;
+    pthread_mutex_t lock; /* of the line, as a device's domain would be: main raises it, the vCPU lowers it */
 } Board;
 
-static void level_off(Board *b) { irq_set(&b->line, false); }
+static void set_line(Board *b, bool level)
+{
+    pthread_mutex_lock(&b->lock);
+    irq_set(&b->line, level);
+    pthread_mutex_unlock(&b->lock);
+}
 
 /* The handler's OUT is the device's acknowledge. */
 static void ack_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val G_GNUC_UNUSED)
 {
-    level_off(opaque);
+    set_line(opaque, false);
 }
 
 static uint64_t count_of(Guest *g, unsigned vector) { return guest_ld(g, G_DATA + 8 * vector, 8); }
@@ -246,6 +252,7 @@ static void run_interrupts(const char *chip)
     Guest *g = guest_new_smp("max", 2, false);
     guest_accel_props = NULL;
     Board b = { .g = g };
+    pthread_mutex_init(&b.lock, NULL);
     for (unsigned i = 0; i < 2; i++) {
         g_assert_nonnull(apic_create(g->m, g->m->cpus[i], g->m->unattached, &error_abort_slot));
     }
@@ -274,7 +281,7 @@ static void run_interrupts(const char *chip)
     await_count(&b, V_SELF, 1);
     await_count(&b, V_TIMER, 1);
     for (unsigned i = 1; i <= 3; i++) { /* each again after its EOI */
-        irq_set(&b.line, true);
+        set_line(&b, true);
         await_count(&b, V_LEVEL, i);
         msi_send(g->m, (MsiMessage){ 0xfee00000, V_MSI });
         await_count(&b, V_MSI, i);
@@ -296,6 +303,7 @@ static void run_interrupts(const char *chip)
     region_unmap(&ack);
     region_fini(&ack);
     guest_free(g);
+    pthread_mutex_destroy(&b.lock);
 }
 
 static void test_interrupts(gconstpointer chip)
