@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static __thread Vcpu *current;
@@ -456,17 +457,32 @@ static void serial_round(void *opaque)
 
 /* ---- all of them; main loop ---- */
 
+static size_t storage_size(const TargetOps *t)
+{
+    return MAX(t->state_size, sizeof(Vcpu));
+}
+
+/* Zeroed; fresh pages are left alone: a large software TLB costs memory only where it is used. In the lowest
+ * 2 GiB if there is room, where translated code reaches it by 32-bit addresses. */
+static void *storage_new(size_t size)
+{
+    void *p = MAP_FAILED;
+#ifdef MAP_32BIT
+    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+#endif
+    if (p == MAP_FAILED) {
+        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    return p == MAP_FAILED ? NULL : p;
+}
+
 static bool vcpu_create(Machine *m, unsigned index, Error **errp)
 {
     const TargetOps *t = m->board->target;
-    size_t size = (MAX(t->state_size, sizeof(Vcpu)) + 63) & ~(size_t)63;
-    /* calloc() leaves fresh pages alone: a large software TLB costs memory only where it is used. */
-    void *storage = calloc(1, size + 63);
-    if (!storage) {
+    Vcpu *cpu = storage_new(storage_size(t));
+    if (!cpu) {
         return error_set(errp, "no memory for vCPU %u", index);
     }
-    Vcpu *cpu = (Vcpu *)(((uintptr_t)storage + 63) & ~(uintptr_t)63);
-    cpu->storage = storage;
     cpu->machine = m;
     cpu->target = t;
     cpu->index = index;
@@ -563,7 +579,7 @@ void vcpus_free(Machine *m)
         if (cpu) {
             pthread_mutex_destroy(&cpu->lock);
             pthread_cond_destroy(&cpu->wake);
-            free(cpu->storage);
+            munmap(cpu, storage_size(cpu->target));
         }
     }
     g_clear_pointer(&m->cpus, g_free);

@@ -148,13 +148,15 @@ static Entries emit_entries(T1 *t)
     return e;
 }
 
-static void emit_head(T1 *t)
+/* The result is behind the poll. */
+static uint8_t *emit_head(T1 *t)
 {
     Asm *a = &t->hot;
     e_op(a, 0, 0x80, 7, h_gs(offsetof(X86Cpu, vcpu.exit_request)));
     e8(a, 0);
     T1Side *s = t1_side(t, SIDE_POLL, e_jcc(a, CC_NE));
     s->rip = t->rip;
+    uint8_t *polled = a->p;
     unsigned need = t1_state_needed(t, 0);
     if (need & T1S_FPU) { /* first: loading it lets go of the vectors */
         head_check(t, offsetof(X86Cpu, tr1.fpu_live), SIDE_FPU);
@@ -162,6 +164,7 @@ static void emit_head(T1 *t)
     if (need & T1S_VEC) {
         head_check(t, offsetof(X86Cpu, tr1.vec_live), SIDE_VEC);
     }
+    return polled;
 }
 
 bool t1_same_flags(const T1Flags *a, const T1Flags *b)
@@ -228,6 +231,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     T1State *s = t->cpu->t1;
     t->hot.p = c->hot;
     t->cold.p = c->cold;
+    t->hot.low = t->cold.low = s->low;
     t->thunk = &s->thunk;
     t->rx_off = c->rx_off;
     t->hot_end = c->hot_end;
@@ -239,7 +243,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     t1_sites_look(t);
     t1_plan(t);
     Entries e = emit_entries(t);
-    emit_head(t);
+    uint8_t *polled = emit_head(t);
     for (t->i = 0; t->i < t->n; t->i++) {
         if (t1_hot_full(t)) {
             return NULL;
@@ -273,6 +277,7 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     code->rip = t->rip;
     code->pic = t->pic;
     code->uses = t->uses;
+    code->poll_bytes = t->crossing ? 0 : (uint8_t)(polled - e.linked);
     code->n_insns = (uint16_t)t->n;
     for (unsigned i = 0; i < t->n; i++) {
         code->guest_bytes += t->insn[i].len;

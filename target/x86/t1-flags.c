@@ -2,10 +2,12 @@
  * target/x86/t1-flags.c - where the guest's arithmetic flags are while a unit is emitted, and the code that moves them.
  * The rule: at every instruction that may fault or leave, EFLAGS, the state in X86Cpu or a recipe over registers
  * that still hold their values gives all six flags. Measured: LAHF/SETO and back cost 1 to 3 ns, PUSHF/POPF 9 ns, a
- * repeated CMP nothing.
+ * repeated CMP nothing. What the code leaves in the state becomes tier 0's here, too.
  * Threads: the vCPU's thread.
  */
 #include "t1.h"
+#include "t1-exec.h"
+#include "flags.h"
 
 #define CPU(member) h_gs(offsetof(X86Cpu, member))
 
@@ -326,4 +328,53 @@ void t1_fl_after(T1 *t, const X86Insn *d, const T1Row *r, uint32_t regs)
         }
     }
     t->kept = false;
+}
+
+/* --- at run time: what translated code left, as tier 0 has it --- */
+
+static uint64_t lahf_to_eflags(uint64_t v)
+{
+    return (v >> 8 & (FL_SF | FL_ZF | FL_AF | FL_PF | FL_CF)) | (v & 1 ? FL_OF : 0);
+}
+
+void t1_flags_normal(X86Cpu *cpu)
+{
+    if (cpu->cc_op < CC_T1) {
+        return;
+    }
+    unsigned parts = cpu->cc_op >> 8;
+    if (G_UNLIKELY(parts)) {
+        cpu->cc_op &= 0xff;
+        t1_flags_normal(cpu);
+        uint32_t f = x86_arith_flags(cpu);
+        for (unsigned pass = 0; pass < 2; pass++) {
+            unsigned which = pass ^ !(parts & CC_PART_NC_LAST); /* the later one last */
+            uint32_t mask = which ? FL_PART_NC : FL_PART_CO;
+            if (parts >> which & 1) {
+                f = (f & ~mask) | ((uint32_t)lahf_to_eflags(cpu->tr1.part[which]) & mask);
+            }
+        }
+        x86_set_eflags_arith(cpu, f);
+        return;
+    }
+    if (cpu->cc_op == CC_T1_OVF) {
+        x86_set_eflags_arith(cpu, cpu->cc_src ? FL_CF | FL_OF : 0);
+        return;
+    }
+    unsigned size = cpu->cc_op & 3;
+    uint64_t mask = cc_size_mask(size), a = cpu->cc_dst & mask, b = cpu->cc_src & mask;
+    switch (cpu->cc_op & ~3u) {
+    case CC_T1_ADD: SET_CC(CC_ADD + size, a, b); break;
+    case CC_T1_SUB: SET_CC(CC_SUB + size, a, b); break;
+    case CC_T1_LOGIC: SET_CC(CC_LOGIC + size, a, 0); break;
+    case CC_T1_CMP: SET_CC(CC_SUB + size, (a - b) & mask, b); break;
+    case CC_T1_TEST: SET_CC(CC_LOGIC + size, a & b, 0); break;
+    default: SET_CC(CC_FLAGS, 0, lahf_to_eflags(cpu->tr1.lahf)); break;
+    }
+}
+
+void t1_load_flags(X86Cpu *cpu)
+{
+    t1_flags_normal(cpu);
+    cpu->tr1.efl = x86_arith_flags(cpu) | FL_IF | 2;
 }

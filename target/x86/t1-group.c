@@ -299,6 +299,7 @@ void t1_plan(T1 *t)
 {
     Plan p = { .t = t, .next = SYM_FIRST };
     t->n_groups = 0;
+    t->delta = NULL;
     t->group[0].checked = false; /* of what is no member */
     memset(t->hoists, 0, sizeof(t->hoists));
     if (!t->code64 || t->crossing) {
@@ -330,6 +331,7 @@ void t1_plan(T1 *t)
 
 void t1_groups_forget(T1 *t)
 {
+    t->delta = NULL;
     for (unsigned k = 1; k <= t->n_groups; k++) {
         t->group[k].checked = false;
     }

@@ -298,6 +298,13 @@ static HOp const_operand(T1 *t, uint64_t k)
     return h_sib(T0_, T2_, 0, 0);
 }
 
+/* T0_ has the group's delta, up to the next instruction that uses the register. */
+static void delta_known(T1 *t, const T1Group *g)
+{
+    t->delta = g;
+    t->hot.r12_used = false;
+}
+
 static void group_checked(T1 *t, T1Group *g, unsigned slot, bool stash)
 {
     g->checked = true;
@@ -306,6 +313,7 @@ static void group_checked(T1 *t, T1Group *g, unsigned slot, bool stash)
     if (stash) {
         e_store(&t->hot, h_gs(offsetof(X86Cpu, tr1.stash) + 8u * g->stash), T0_);
     }
+    delta_known(t, g);
 }
 
 /* A member of a group that has been checked: its delta comes into T0_. */
@@ -313,7 +321,10 @@ static void group_delta(T1 *t, T1Group *g)
 {
     g->used = true;
     g->end = MAX(g->end, (uint8_t)t->i);
-    e_load(&t->hot, T0_, h_gs(g->stashed ? offsetof(X86Cpu, tr1.stash) + 8u * g->stash : WIN_OFF(t->mmu, g->write, g->slot, delta)));
+    if (t->delta != g || t->hot.r12_used) {
+        e_load(&t->hot, T0_, h_gs(g->stashed ? offsetof(X86Cpu, tr1.stash) + 8u * g->stash : WIN_OFF(t->mmu, g->write, g->slot, delta)));
+        delta_known(t, g);
+    }
 }
 
 /* A constant address: its entry is known now. */

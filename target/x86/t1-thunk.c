@@ -481,7 +481,7 @@ static uint8_t *make_transition(Asm *a, bool ret, const uint8_t *lookup)
 void t1_make_thunks(X86Cpu *cpu)
 {
     T1State *s = cpu->t1;
-    Asm asm_ = { s->cache.fixed }, *a = &asm_;
+    Asm asm_ = { .p = s->cache.fixed, .low = s->low }, *a = &asm_;
     ptrdiff_t off = s->cache.rx_off;
     bool avx = __builtin_cpu_supports("avx");
     uint8_t *from = a->p;

@@ -27,55 +27,6 @@ static const X86Insn *op_exec_done(X86Cpu *cpu, const X86Insn *d)
     return d;
 }
 
-/* --- flags --- */
-
-static uint64_t lahf_to_eflags(uint64_t v)
-{
-    return (v >> 8 & (FL_SF | FL_ZF | FL_AF | FL_PF | FL_CF)) | (v & 1 ? FL_OF : 0);
-}
-
-void t1_flags_normal(X86Cpu *cpu)
-{
-    if (cpu->cc_op < CC_T1) {
-        return;
-    }
-    unsigned parts = cpu->cc_op >> 8;
-    if (G_UNLIKELY(parts)) {
-        cpu->cc_op &= 0xff;
-        t1_flags_normal(cpu);
-        uint32_t f = x86_arith_flags(cpu);
-        for (unsigned pass = 0; pass < 2; pass++) {
-            unsigned which = pass ^ !(parts & CC_PART_NC_LAST); /* the later one last */
-            uint32_t mask = which ? FL_PART_NC : FL_PART_CO;
-            if (parts >> which & 1) {
-                f = (f & ~mask) | ((uint32_t)lahf_to_eflags(cpu->tr1.part[which]) & mask);
-            }
-        }
-        x86_set_eflags_arith(cpu, f);
-        return;
-    }
-    if (cpu->cc_op == CC_T1_OVF) {
-        x86_set_eflags_arith(cpu, cpu->cc_src ? FL_CF | FL_OF : 0);
-        return;
-    }
-    unsigned size = cpu->cc_op & 3;
-    uint64_t mask = cc_size_mask(size), a = cpu->cc_dst & mask, b = cpu->cc_src & mask;
-    switch (cpu->cc_op & ~3u) {
-    case CC_T1_ADD: SET_CC(CC_ADD + size, a, b); break;
-    case CC_T1_SUB: SET_CC(CC_SUB + size, a, b); break;
-    case CC_T1_LOGIC: SET_CC(CC_LOGIC + size, a, 0); break;
-    case CC_T1_CMP: SET_CC(CC_SUB + size, (a - b) & mask, b); break;
-    case CC_T1_TEST: SET_CC(CC_LOGIC + size, a & b, 0); break;
-    default: SET_CC(CC_FLAGS, 0, lahf_to_eflags(cpu->tr1.lahf)); break;
-    }
-}
-
-void t1_load_flags(X86Cpu *cpu)
-{
-    t1_flags_normal(cpu);
-    cpu->tr1.efl = x86_arith_flags(cpu) | FL_IF | 2;
-}
-
 /* --- salts --- */
 
 /* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
@@ -361,13 +312,21 @@ static void link_cut(const CodeCache *c, T1Link *l)
     }
 }
 
+/* Forward links lie in one page, so every loop has a jump of another kind, which polls. Not where interrupts may be masked: a loop
+ * might always poll while they are. */
+static const uint8_t *link_target(const T1Link *l, const X86Unit *to)
+{
+    bool user = (l->mode & (MODE_CPL3 | 3u << MODE_IOPL_SHIFT)) == MODE_CPL3, forward = l->from->key < to->key;
+    return l->pad ? to->t1->pad : to->t1->linked + (user && forward ? to->t1->poll_bytes : 0);
+}
+
 static void link_make(const CodeCache *c, T1Link *l, X86Unit *to)
 {
     link_cut(c, l);
     l->to = to;
     l->next_in = to->t1->incoming;
     to->t1->incoming = l;
-    e_patch(c->rw + l->at, (l->pad ? to->t1->pad : to->t1->linked) - c->rx_off);
+    e_patch(c->rw + l->at, link_target(l, to) - c->rx_off);
 }
 
 void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
@@ -762,6 +721,8 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
         cpu->tr1.shadow_limit[k] = end - SHADOW_SIZE + SHADOW_MARGIN;
     }
     cpu->tr1.shadow_start = cpu->tr1.shadow_base[0];
+    bool by_gs = tcg_chaos(&cpu->vcpu) & 1; /* so that both are tested */
+    s->low = !by_gs && (uintptr_t)cpu + sizeof(*cpu) <= INT32_MAX ? (int32_t)(uintptr_t)cpu : 0;
     cpu->t1 = s;
     t1_sites_init(cpu);
     if (tcg_perf_map(&cpu->vcpu) && !t1_perf_open(cpu, errp)) {

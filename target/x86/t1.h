@@ -76,6 +76,7 @@ struct T1Code {
     uint64_t rip;         /* pic: where it was when it was translated */
     bool pic;
     uint8_t uses;         /* T1S_*: runs only while their exceptions are masked */
+    uint8_t poll_bytes;   /* from `linked` to behind the poll */
     uint16_t n_links, n_insns;
     uint16_t guest_bytes;
     X86Insn *insn;        /* lockstep: the superblock; else NULL */
@@ -210,6 +211,7 @@ typedef struct T1 { /* one translation */
     T1Group group[T1_MAX_GROUPS + 1];
     bool hoists[T1_MAX_INSNS + 1]; /* checks of later instructions come before this one */
     unsigned n_groups;
+    const T1Group *delta; /* the group whose distance to host memory is in T0_, unless hot.r12_used; NULL: none */
     T1NewLink link[T1_MAX_LINKS];
     unsigned n_links;
     uint8_t *rec_head;   /* the unit's RIP for its records; NULL: none yet */
@@ -255,6 +257,7 @@ typedef struct T1Cold { uint64_t tag; X86Unit *unit; } T1Cold;
 typedef struct T1State {
     CodeCache cache;
     T1Thunks thunk;
+    int32_t low;         /* the X86Cpu, when it lies in the lowest 2 GiB; else 0 */
     T1Code *segment[CODE_SEGMENTS];
     X86Unit *none;       /* a unit without links, for T0 functions that jump */
     X86Insn scratch[2];
@@ -416,6 +419,8 @@ enum { T1_STACK_WINDOW = 0 };
 
 /* t1-native.c */
 bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r); /* false: nothing was emitted */
+/* t1-move.c: MOV_AO, MOV_OA, MOV_ZI, XCHG_ZA, INCDEC_R, DIV, IDIV */
+void t1_emit_move(T1 *t, const X86Insn *d, const T1Row *r);
 /* t1-fpu.c */
 void t1_fpu_save(X86Cpu *cpu); /* only while tr1.fpu_live is set */
 void t1_fpu_load(X86Cpu *cpu); /* only while all exceptions are masked; C code that uses x87 may not run until t1_fpu_save() */

@@ -49,7 +49,6 @@ struct Vcpu {
     unsigned budget;          /* > 0 (serial mode): run() returns EXIT_KICKED after about this many instructions */
     VcpuDebug debug;
     bool target_ready, accel_ready; /* private: what vcpu_fini undoes */
-    void *storage;            /* private: what the whole CPU struct was cut out of */
 };
 enum { VCPU_SERIAL_BUDGET = 20000 };
 
