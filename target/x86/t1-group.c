@@ -139,7 +139,7 @@ static void add_access(Plan *p, unsigned i, unsigned which, Value at, unsigned n
             return;
         }
     }
-    if (n > GROUP_SPAN || t->n_groups == T1_MAX_GROUPS || (at.sym == SYM_CONST && (at.off & 4095) + n > 4096)) {
+    if (t->apart >> i & 1 || n > GROUP_SPAN || t->n_groups == T1_MAX_GROUPS || (at.sym == SYM_CONST && (at.off & 4095) + n > 4096)) {
         return;
     }
     unsigned k = p->turn++ % ACTIVE;
@@ -354,6 +354,17 @@ bool t1_group_open(const T1 *t, unsigned insn)
     for (unsigned k = 1; k <= t->n_groups; k++) {
         const T1Group *g = &t->group[k];
         if (g->used && g->begin <= insn && insn < g->end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool t1_group_leads_stack(const T1 *t, unsigned insn)
+{
+    for (unsigned which = 0; which < 2; which++) {
+        const T1Group *g = &t->group[t->member[insn][which]];
+        if (t->member[insn][which] && g->used && g->begin == insn && g->which == which && (which || t->insn[insn].base == R_RSP)) {
             return true;
         }
     }

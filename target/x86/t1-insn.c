@@ -135,7 +135,8 @@ static uint8_t *put_rec(T1 *t, unsigned insn, bool whole)
         e64(&t->cold, rip);
     }
     uint8_t *at = t->cold.p;
-    T1Rec r = { .insn = t->insn[insn], .head = (uint32_t)(at - t->rec_head), .pic = t->pic, .whole = whole };
+    T1Rec r = { .insn = t->insn[insn], .head = (uint32_t)(at - t->rec_head), .pic = t->pic, .whole = whole,
+                .leads = !whole && t1_group_leads_stack(t, insn) };
     memcpy(at, &r, sizeof(r));
     t->cold.p += sizeof(r);
     return at;

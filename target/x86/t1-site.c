@@ -12,7 +12,7 @@
  */
 #include "t1.h"
 
-enum { SITE_MISSES = 1024, SITE_US = 4000, KERNEL_MISSES = 32, KERNEL_US = 2000, KERNEL_GAP_US = 1000 };
+enum { CROSSED_OFTEN = 100, SITE_MISSES = 1024, SITE_US = 4000, KERNEL_MISSES = 32, KERNEL_US = 2000, KERNEL_GAP_US = 1000 };
 
 /* By number of a window. The stack's are shared by all code that runs on it, and miss when it is another one. */
 static bool few_misses(const T1State *s, unsigned id)
@@ -33,10 +33,17 @@ static uint64_t *site_bit(T1State *s, uintptr_t at, uint64_t *bit)
     return tlb_bit(s->tlb_sites, G_N_ELEMENTS(s->tlb_sites) * 64, at, bit);
 }
 
+static uint64_t *apart_bit(T1State *s, uintptr_t at, uint64_t *bit)
+{
+    return tlb_bit(s->apart, G_N_ELEMENTS(s->apart) * 64, at, bit);
+}
+
 void t1_sites_init(X86Cpu *cpu)
 {
     count_anew(cpu);
     memset(cpu->t1->tlb_sites, 0, sizeof(cpu->t1->tlb_sites));
+    memset(cpu->t1->apart, 0, sizeof(cpu->t1->apart));
+    memset(cpu->t1->crossed, 0, sizeof(cpu->t1->crossed));
 }
 
 void t1_sites_users(X86Cpu *cpu)
@@ -57,7 +64,10 @@ static unsigned base_of(const X86Insn *d)
 void t1_sites_look(T1 *t)
 {
     t->by_tlb = t->bases_by_tlb = 0;
+    t->apart = 0;
     for (unsigned i = 0; i < t->n; i++) {
+        uint64_t one, *at = apart_bit(t->cpu->t1, t->key + t->insn[i].off, &one);
+        t->apart |= *at & one ? 1ull << i : 0;
         uint64_t bit, *word = site_bit(t->cpu->t1, t->key + t->insn[i].off, &bit);
         if (*word & bit) {
             t->by_tlb |= 1ull << i;
@@ -107,6 +117,17 @@ static void drop_unit(X86Cpu *cpu, uint64_t rip, uintptr_t key, uint32_t mode)
     }
 }
 
+static void translate_anew(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip, uintptr_t key)
+{
+    bool crosses = (unit_rip & ~TLB_PAGE_MASK) + d->off + d->len > 4096; /* then the other page would have to be looked at */
+    if (!crosses) {
+        drop_unit(cpu, unit_rip, key, cpu->mode);
+        if (cpu->mmu != 1 && cpu->cr4 & CR4_SMAP) { /* it may begin before a STAC or CLAC */
+            drop_unit(cpu, unit_rip, key, cpu->mode ^ 2u << MODE_USER_MMU_SHIFT);
+        }
+    }
+}
+
 void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip)
 {
     T1State *s = cpu->t1;
@@ -124,11 +145,25 @@ void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip)
     uint64_t bit, *word = site_bit(s, key + d->off, &bit);
     *word |= bit;
     s->stats.tlb_sites++;
-    bool crosses = (unit_rip & ~TLB_PAGE_MASK) + d->off + d->len > 4096; /* then the other page would have to be looked at */
-    if (!crosses) {
-        drop_unit(cpu, unit_rip, key, cpu->mode);
-        if (cpu->mmu != 1 && cpu->cr4 & CR4_SMAP) { /* it may begin before a STAC or CLAC */
-            drop_unit(cpu, unit_rip, key, cpu->mode ^ 2u << MODE_USER_MMU_SHIFT);
-        }
+    translate_anew(cpu, d, unit_rip, key);
+}
+
+/* A group that crosses a page runs by T0 functions, one access after the other. On the stack that depends on where the stack lies in this
+ * process, and is so each time then; elsewhere it happens now and then. The first access of such a group goes by itself from now on. */
+void t1_site_crossed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip)
+{
+    T1State *s = cpu->t1;
+    uint64_t at = cpu->gpr[R_RSP] + (uint64_t)(int64_t)(insn_is_mem(d) && d->base == R_RSP ? d->disp : 0);
+    if (((at + 64) & 4095) >= 128) { /* a fault, rather */
+        return;
     }
+    uintptr_t key = code_at(cpu, unit_rip);
+    uint64_t bit, *word = apart_bit(s, key + d->off, &bit);
+    uint8_t *crossed = &s->crossed[word - s->apart];
+    if (!key || ++*crossed < CROSSED_OFTEN) {
+        return;
+    }
+    *crossed = 0;
+    *word |= bit;
+    translate_anew(cpu, d, unit_rip, key);
 }

@@ -196,6 +196,9 @@ static inline int exec(X86Cpu *cpu, const T1Rec *rec)
     if (G_UNLIKELY(cpu->tr1.win_thrash)) {
         t1_site_missed(cpu, &rec->insn, start);
     }
+    if (G_UNLIKELY(rec->leads)) {
+        t1_site_crossed(cpu, &rec->insn, start);
+    }
     d[0] = rec->insn;
     cpu->gpr[R_UNIT] = start;
     bool goes_on = d->op(cpu, d);

@@ -87,6 +87,7 @@ typedef struct T1Rec { /* what t1_exec() runs; in the cold area, 8-byte aligned;
     uint32_t head; /* bytes back to the unit's RIP, a uint64_t; pic: less pcbase */
     bool pic;
     bool whole; /* always runs by its T0 function; else when a memory access needs it */
+    bool leads; /* when the check of a group on the stack failed, perhaps */
 } T1Rec;
 
 /* What a native instruction may do besides its operands. */
@@ -198,6 +199,7 @@ typedef struct T1 { /* one translation */
     uint8_t bytes[T1_MAX_INSNS + 1][16]; /* of each instruction: a copy, others may write there */
     unsigned n, i, max;
     uint64_t by_tlb;     /* by instruction: looks its operand up in the TLB; see t1-site.c */
+    uint64_t apart;      /* by instruction: its accesses belong to no group */
     uint32_t bases_by_tlb; /* by register that an operand is addressed through */
     unsigned span;       /* bytes of guest code from the unit's start */
     uint8_t uses;        /* T1S_* */
@@ -279,6 +281,8 @@ typedef struct T1State {
     struct { uint32_t generation, mode, salt; } salts[256]; /* by a hash of the first two */
     unsigned salt_shift; /* where salts begin, by the width of addresses */
     uint64_t tlb_sites[4096]; /* by hash of an instruction's host address: it goes by the TLB, see t1-site.c */
+    uint64_t apart[1024];     /* likewise: a group on the stack that it leads crosses a page too often */
+    uint8_t crossed[1024];    /* by the same hash: how often it did */
     bool users;          /* there has been user code */
     uint32_t site_last;  /* us: when an instruction went over */
     uint32_t win_since[TLB_MMUS * 2 * TLB_WINDOWS]; /* us: when its misses began to be counted */
@@ -407,11 +411,13 @@ T1Group *t1_checked(T1 *t, unsigned which);   /* the group that it needs no chec
 /* Behind this instruction somebody counts on a check at or before it. */
 bool t1_group_open(const T1 *t, unsigned insn);
 /* The same of a check by this window; ahead: at or behind this instruction. */
+bool t1_group_leads_stack(const T1 *t, unsigned insn); /* one that others count on */
 bool t1_group_in_window(const T1 *t, unsigned insn, bool ahead, unsigned slot, bool write);
 
 /* t1-site.c: which instructions look in the TLB, because their window misses too often */
 void t1_sites_init(X86Cpu *cpu);
 void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip); /* win_thrash is set */
+void t1_site_crossed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip); /* T1Rec.leads; it has been done by its T0 function */
 void t1_sites_users(X86Cpu *cpu);                   /* the first user code is about to run */
 void t1_sites_look(T1 *t);                          /* before its first instruction is emitted */
 bool t1_site_by_tlb(const T1 *t);                   /* the current instruction */

@@ -385,6 +385,42 @@ static void test_near(void)
     }
 }
 
+/* A frame that lies in two pages, which are not neighbours in host memory: often enough for tier 1 to take its group apart. */
+GUEST_CODE(code_frame, 64,
+           "mov $400, %ebx\n"
+           "1: mov %rdi, %rsp\n push %rbx\n push %rax\n push %r8\n push %r9\n push %r12\n mov 8(%rsp), %rcx\n add %rcx, (%rsp)\n"
+           "pop %r12\n pop %rdx\n pop %r9\n pop %r8\n pop %rax\n add %rdx, %r8\n inc %r9\n dec %ebx\n jnz 1b\n");
+
+static void test_frame(void)
+{
+    Guest *g = guest_new(NULL);
+    for (unsigned off = 0; off <= 48; off += 8) {
+        guest_long(g);
+        small_pages(g, 3);
+        guest_st(g, P_PT + 8, 8, P_SECOND | 3);
+        g->cpu->gpr[R_RDI] = L_PAGES + 4096 + off;
+        g->cpu->gpr[R_RAX] = g->cpu->gpr[8] = g->cpu->gpr[9] = g->cpu->gpr[12] = 0;
+        guest_run(g, code_frame);
+        g_assert_cmpint(guest_vector(g), ==, -1);
+        uint64_t a = 0, r8 = 0, r9 = 0, r12 = 0;
+        for (unsigned b = 400; b; b--) { /* what was pushed last is popped first */
+            r12 += r9;
+            r8 += r9;
+            uint64_t d = r9, was8 = r8 - r9, was_a = a;
+            r9 = was8;
+            r8 = was_a;
+            a = b;
+            r8 += d;
+            r9++;
+        }
+        g_assert_cmphex(g->cpu->gpr[12], ==, r12);
+        g_assert_cmphex(g->cpu->gpr[8], ==, r8);
+        g_assert_cmphex(g->cpu->gpr[9], ==, r9);
+        g_assert_cmphex(g->cpu->gpr[R_RAX], ==, a);
+    }
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -394,6 +430,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/fastpath/rep", test_rep);
     g_test_add_func("/cpu/fastpath/bits", test_bits);
     g_test_add_func("/cpu/fastpath/chain", test_chain);
+    g_test_add_func("/cpu/fastpath/frame", test_frame);
     g_test_add_func("/cpu/fastpath/near", test_near);
     return g_test_run();
 }
