@@ -101,10 +101,23 @@ static void dsdt_motherboard(Aml *a, const PcAcpi *p)
     aml_end(a);
 }
 
-void pc_acpi_isa_devices(Aml *a, const PcAcpi *p)
+void pc_acpi_isa_bridge(Aml *a, const PcAcpi *p, uint32_t adr, unsigned pirqs)
 {
+    aml_device(a, "ISA");
+    aml_name_int(a, "_ADR", adr);
+    aml_op_region(a, "PIRR", AML_SPACE_PCI_CONFIG, 0x60, pirqs + (pirqs > 4 ? 4 : 0));
+    aml_field(a, "PIRR", AML_FIELD_BYTE);
+    for (unsigned i = 0; i < pirqs; i++) {
+        char name[5] = { 'P', 'R', 'Q', 'A' + i, 0 };
+        if (i == 4) { /* other registers lie between PIRQD's and PIRQE's */
+            aml_field_unit(a, NULL, 32);
+        }
+        aml_field_unit(a, name, 8);
+    }
+    aml_end(a);
     dsdt_isa_devices(a, p);
     dsdt_motherboard(a, p);
+    aml_end(a);
 }
 
 /* Interrupt link devices (6.2.13): LNKA... are the chipset's PIRQ registers; bit 7 is "not routed". */
@@ -218,21 +231,11 @@ void pc_acpi_pci_root_begin(Aml *a, const char *hid, const char *cid)
 
 static void dsdt_pci_root(Aml *a, const PcAcpi *p)
 {
-    static const char *const regs[] = { "PRQA", "PRQB", "PRQC", "PRQD" };
     pc_acpi_pci_root_begin(a, "PNP0A03", NULL);
     aml_res_window(a, AML_RANGE_MEMORY, p->layout.below_4g, IOAPIC_ADDR - 1);
     aml_resources_end(a);
     dsdt_routing(a);
-    aml_device(a, "ISA");
-    aml_name_int(a, "_ADR", 0x00010000);
-    aml_op_region(a, "PIRR", AML_SPACE_PCI_CONFIG, 0x60, 4);
-    aml_field(a, "PIRR", AML_FIELD_BYTE);
-    for (unsigned i = 0; i < 4; i++) {
-        aml_field_unit(a, regs[i], 8);
-    }
-    aml_end(a);
-    pc_acpi_isa_devices(a, p);
-    aml_end(a);
+    pc_acpi_isa_bridge(a, p, 0x00010000, 4);
     aml_end(a);
 }
 

@@ -42,7 +42,8 @@ void pc_acpi_numa(AcpiBuilder *b, const PcAcpi *p); /* acpi-numa.c: SRAT, SLIT *
 /* PCI0's ids and the part of its resources that no chipset changes; leaves the list of resources open for the
  * windows above 1 MiB, and the device for the rest. */
 void pc_acpi_pci_root_begin(Aml *a, const char *hid, const char *cid); /* cid: NULL for none */
-void pc_acpi_isa_devices(Aml *a, const PcAcpi *p); /* and the chipset's own ports */
+/* \_SB.PCI0.ISA: its PIRQ registers PRQx, the devices behind it, the chipset's own ports. */
+void pc_acpi_isa_bridge(Aml *a, const PcAcpi *p, uint32_t adr, unsigned pirqs);
 void pc_acpi_link(Aml *a, char letter, unsigned uid); /* LNKx of \_SB.PCI0.ISA.PRQx */
 void pc_acpi_build(AcpiBuilder *b, const PcAcpi *p);
 /* Into fw_cfg; p must live as long as the machine. */

@@ -139,20 +139,7 @@ static void q35_pci_root(Aml *a, const PcAcpi *p)
     aml_resources_end(a);
     q35_routing(a);
     q35_osc(a);
-    aml_device(a, "ISA");
-    aml_name_int(a, "_ADR", 0x001f0000);
-    aml_op_region(a, "PIRR", AML_SPACE_PCI_CONFIG, 0x60, 12);
-    aml_field(a, "PIRR", AML_FIELD_BYTE);
-    for (unsigned i = 0; i < PIRQS; i++) {
-        char name[5] = { 'P', 'R', 'Q', 'A' + i, 0 };
-        aml_field_unit(a, name, 8);
-        if (i == 3) {
-            aml_field_unit(a, NULL, 32);
-        }
-    }
-    aml_end(a);
-    pc_acpi_isa_devices(a, p);
-    aml_end(a);
+    pc_acpi_isa_bridge(a, p, 0x001f0000, PIRQS);
     aml_end(a);
     aml_device(a, "ECAM"); /* reserved, as operating systems want to see before they use it */
     aml_name_eisaid(a, "_HID", "PNP0C02");
