@@ -2,25 +2,14 @@
  * tests/device/test-virtio-mmio.c - hw/virtio/virtio-mmio.c and the part of virtio.c and virtio-blk.c
  * behind it: a driver in the test. Threads: main.
  */
+#include "tests/device/virtring.h"
 #include "tests/lib/testmachine.h"
 
 #include "rhea/backends/drive.h"
 #include "rhea/hw/virtio-mmio.h"
 #include <string.h>
 
-enum {
-    BASE = 0xfeb00000,
-    DISK = 1 << 20,
-    DESC = 0x1000,
-    AVAIL = 0x2000,
-    USED = 0x3000,
-    HEADER = 0x4000,
-    STATUS = 0x4100,
-    DATA = 0x10000,
-    SIZE = 16,
-    NEXT = 1,
-    WRITE = 2,
-};
+enum { BASE = 0xfeb00000, DISK = 1 << 20 };
 
 typedef struct Guest {
     TestMachine *tm;
@@ -98,30 +87,12 @@ static void guest_start(Guest *g)
     wr(g, 0x70, 15);
 }
 
-static void set_desc(Guest *g, unsigned i, uint64_t addr, uint32_t len, unsigned flags, unsigned next)
-{
-    tm_write(g->tm, DESC + 16 * i, 8, addr);
-    tm_write(g->tm, DESC + 16 * i + 8, 4, len);
-    tm_write(g->tm, DESC + 16 * i + 12, 2, flags);
-    tm_write(g->tm, DESC + 16 * i + 14, 2, next);
-}
-
 static unsigned request(Guest *g, uint32_t type, uint64_t sector, uint32_t len, bool in)
 {
-    tm_write(g->tm, HEADER, 4, type);
-    tm_write(g->tm, HEADER + 8, 8, sector);
-    tm_write(g->tm, STATUS, 1, 0xee);
-    set_desc(g, 0, HEADER, 16, NEXT, 1);
-    set_desc(g, 1, DATA, len, NEXT | (in ? WRITE : 0), 2);
-    set_desc(g, 2, STATUS, 1, WRITE, 0);
-    tm_write(g->tm, AVAIL + 4 + 2 * (g->avail % SIZE), 2, 0);
-    tm_write(g->tm, AVAIL + 2, 2, ++g->avail);
+    ring_set_request(g->tm->m, type, sector, len, in);
+    ring_offer(g->tm->m, &g->avail, 0);
     wr(g, 0x50, 0);
-    gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-    while (tm_read(g->tm, USED + 2, 2) != g->avail && g_get_monotonic_time() < end) {
-        loop_turn(g->tm->loop, false);
-    }
-    g_assert_cmpuint(tm_read(g->tm, USED + 2, 2), ==, g->avail);
+    ring_wait_used(g->tm->m, g->avail);
     return (unsigned)tm_read(g->tm, STATUS, 1);
 }
 

@@ -5,6 +5,7 @@
 #include "pctest.h"
 #include "rhea/backends/drive.h"
 #include "rhea/schema/type.h"
+#include "tests/device/virtring.h"
 
 #include <glib/gstdio.h>
 #include <signal.h>
@@ -17,18 +18,8 @@ enum {
     ISR = BAR + 0x1000,
     CONFIG = BAR + 0x2000,
     NOTIFY = BAR + 0x3000,
-    SIZE = 16,
     DISK = 1 << 20,
-    DESC = 0x1000,
-    AVAIL = 0x2000,
-    USED = 0x3000,
-    HEADER = 0x4000,
-    STATUS = 0x4100,
     TABLE = 0x5000,
-    DATA = 0x10000,
-    NEXT = 1,
-    WRITE = 2,
-    INDIRECT = 4,
 };
 #define VERSION_1     (UINT64_C(1) << 32)
 #define INDIRECT_DESC (UINT64_C(1) << 28)
@@ -125,42 +116,28 @@ static void guest_start(Guest *g, uint64_t features)
 static void set_desc(Guest *g, hwaddr table, unsigned i, uint64_t addr, uint32_t len, unsigned flags,
                      unsigned next)
 {
-    wr(g, table + 16 * i, addr, 8);
-    wr(g, table + 16 * i + 8, len, 4);
-    wr(g, table + 16 * i + 12, flags, 2);
-    wr(g, table + 16 * i + 14, next, 2);
+    ring_set_desc(g->t->m, table, i, addr, len, flags, next);
 }
 
 static unsigned used(Guest *g)
 {
-    return (unsigned)rd(g, USED + 2, 2);
+    return ring_used(g->t->m);
 }
 
 static void offer(Guest *g, unsigned head)
 {
-    wr(g, AVAIL + 4 + 2 * (g->avail % SIZE), head, 2);
-    wr(g, AVAIL + 2, ++g->avail, 2);
+    ring_offer(g->t->m, &g->avail, head);
     wr(g, NOTIFY, 0, 2);
 }
 
 static void wait_used(Guest *g, unsigned idx)
 {
-    gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-    while (used(g) != (idx & 0xffff) && g_get_monotonic_time() < end) {
-        loop_turn(g->t->loop, false);
-    }
-    g_assert_cmpuint(used(g), ==, idx & 0xffff);
+    ring_wait_used(g->t->m, idx);
 }
 
 static void set_request(Guest *g, uint32_t type, uint64_t sector, uint32_t len, bool in)
 {
-    wr(g, HEADER, type, 4);
-    wr(g, HEADER + 4, 0, 4);
-    wr(g, HEADER + 8, sector, 8);
-    wr(g, STATUS, 0xee, 1);
-    set_desc(g, DESC, 0, HEADER, 16, NEXT, len ? 1 : 2);
-    set_desc(g, DESC, 1, DATA, len, NEXT | (in ? WRITE : 0), 2);
-    set_desc(g, DESC, 2, STATUS, 1, WRITE, 0);
+    ring_set_request(g->t->m, type, sector, len, in);
 }
 
 static unsigned request(Guest *g, uint32_t type, uint64_t sector, uint32_t len, bool in)

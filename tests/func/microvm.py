@@ -14,18 +14,12 @@ import virtio
 from rheatest import guest_assets
 
 MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_blk")
-DISK = """set -e
-for m in %s; do insmod /lib/modules/$m.ko; done
-sleep 1
-test $(cat /sys/block/vda/size) = 131072
-echo serial $(cat /sys/block/vda/serial)
-grep virtio /proc/interrupts
-cat /bin/busybox | dd of=/dev/vda bs=64k seek=16 conv=fsync
+DISK = (virtio.FIND_DISK + """cat /bin/busybox | dd of=/dev/vda bs=64k seek=16 conv=fsync
 echo 3 > /proc/sys/vm/drop_caches
 size=$(stat -c %%s /bin/busybox)
 dd if=/dev/vda bs=64k skip=16 2>/dev/null | head -c $size | sha1sum
 grep -c processor /proc/cpuinfo
-""" % " ".join(MODULES)
+""") % " ".join(MODULES)
 
 
 def vm(kernel, initrd, board, append, *args, timeout=240):

@@ -16,13 +16,15 @@ from rheatest import guest_assets
 
 IMG = os.path.join(os.environ["RHEA_BUILD_ROOT"], "tools/img/rhea-img")
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
-SCRIPT = """set -e
+# Takes the modules' names; the disk has 64 MiB.
+FIND_DISK = """set -e
 for m in %s; do insmod /lib/modules/$m.ko; done
 sleep 1
 test $(cat /sys/block/vda/size) = 131072
 echo serial $(cat /sys/block/vda/serial)
 grep virtio /proc/interrupts
-f=$(mktemp)
+"""
+SCRIPT = (FIND_DISK + """f=$(mktemp)
 dd if=/dev/zero bs=1M count=8 | tr '\\000' 'R' > $f
 cat /bin/busybox >> $f
 sha1sum < $f
@@ -32,7 +34,7 @@ echo 3 > /proc/sys/vm/drop_caches
 dd if=/dev/vda bs=64k skip=16 2>/dev/null | head -c $size | sha1sum
 dd if=/dev/zero of=/dev/vda bs=512 seek=5 count=1 conv=fsync
 blkdiscard -o 52428800 -l 1048576 /dev/vda
-""" % " ".join(MODULES)
+""") % " ".join(MODULES)
 
 
 def run(*args):
