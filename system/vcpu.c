@@ -36,6 +36,17 @@ void vcpu_kick(Vcpu *cpu)
     }
 }
 
+void vcpu_nap(Vcpu *cpu, int64_t ns)
+{
+    int64_t end = clock_now(&clock_host_monotonic) + ns;
+    const struct timespec until = { .tv_sec = end / 1000000000, .tv_nsec = end % 1000000000 };
+    pthread_mutex_lock(&cpu->lock);
+    while (!__atomic_load_n(&cpu->exit_request, __ATOMIC_SEQ_CST) &&
+           pthread_cond_timedwait(&cpu->wake, &cpu->lock, &until) == 0) {
+    }
+    pthread_mutex_unlock(&cpu->lock);
+}
+
 void vcpu_interrupt(Vcpu *cpu, uint32_t mask)
 {
     __atomic_fetch_or(&cpu->irq_pending, mask, __ATOMIC_SEQ_CST);
@@ -490,7 +501,11 @@ static bool vcpu_create(Machine *m, unsigned index, Error **errp)
     cpu->parked = true;
     cpu->budget = m->serial_mode ? VCPU_SERIAL_BUDGET : 0;
     pthread_mutex_init(&cpu->lock, NULL);
-    pthread_cond_init(&cpu->wake, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&cpu->wake, &attr);
+    pthread_condattr_destroy(&attr);
     m->cpus[index] = cpu;
     if (t->vcpu_init && !t->vcpu_init(cpu, errp)) {
         return false;

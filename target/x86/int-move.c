@@ -285,11 +285,9 @@ OP(clflush)
     NEXT;
 }
 
-/* A loop of PAUSEs waits for another vCPU: see x86_spin(). */
+/* A loop of PAUSEs waits for another vCPU, for a device or for time: see x86_spin(). */
 OP(pause)
 {
-    if (cpu->vcpu.machine->n_cpus > 1) {
-        x86_spin(cpu);
-    }
+    x86_spin(cpu);
     JUMP(insn_next_rip(cpu, d), 0);
 }

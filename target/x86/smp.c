@@ -239,13 +239,41 @@ enum {
     SPIN_YIELD = 32,     /* every so many the thread yields, or in serial mode lets the next vCPU run */
     SPIN_SLEEP = 2048,   /* and after so many it sleeps: yielding alone does not help against another scheduling class */
     SPIN_SLEEP_NS = 50000,
+    /* a single vCPU: */
+    SPIN_LOOK = 16,             /* every so many PAUSEs it looks at the time */
+    SPIN_DENSE_NS = 64000,      /* they are a loop when they took no longer */
+    SPIN_PATIENCE_NS = 1000000, /* such a loop naps from then on, */
+    SPIN_NAP_NS = 50000,        /* so long each time */
 };
+
+/* Nobody but time and devices can end the loop. Kernels wait a tenth of a second for the rate of a timer; waiting so long
+ * without the host's CPU is not noticed. sched_yield() would cost timer ticks on a busy host: naps are short, and whatever
+ * interrupts the vCPU ends them. */
+static void spin_alone(X86Cpu *cpu)
+{
+    T0State *t = cpu->t0;
+    if (++t->spins % SPIN_LOOK || cpu->vcpu.machine->serial_mode) {
+        return;
+    }
+    int64_t now = clock_now(&clock_host_monotonic), took = now - t->spin_seen;
+    t->spin_seen = now;
+    if (took > SPIN_DENSE_NS) { /* no loop; or the host was busy elsewhere */
+        t->spin_ns -= t->spin_ns / 4;
+        return;
+    }
+    t->spin_ns = MIN(t->spin_ns + took, SPIN_PATIENCE_NS);
+    if (t->spin_ns == SPIN_PATIENCE_NS) {
+        vcpu_nap(&cpu->vcpu, SPIN_NAP_NS);
+        t->spin_seen = clock_now(&clock_host_monotonic);
+    }
+}
 
 void x86_spin(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
     if (cpu->vcpu.machine->n_cpus < 2) {
-        return; /* it waits for time, not for another: on a busy host, yielding would cost it timer ticks */
+        spin_alone(cpu);
+        return;
     }
     bool loop = cpu->insn_count - t->spin_at <= SPIN_GAP;
     t->spin_at = cpu->insn_count;

@@ -118,6 +118,7 @@ typedef struct T0State {
     Await *await;         /* own thread: n_cpus */
     uint64_t spin_at;     /* insn_count of the last PAUSE */
     uint32_t spins;       /* PAUSEs that followed each other closely */
+    int64_t spin_ns, spin_seen; /* a single vCPU: how long there have been many PAUSEs; when that was looked at */
 } T0State;
 enum { WANT_INBOX = 1 << 8 };
 enum { DBG_BREAK = 1, DBG_WATCH = 2, DBG_STEP = 4, DBG_NO_IRQ = 8, DBG_HIT = 16 /* stop behind this instruction */ };
@@ -192,7 +193,7 @@ void t0_take_requests(X86Cpu *cpu);
 bool x86_stack_fault(const X86Cpu *cpu, uint64_t lin);
 
 /* smp.c: see docs/devel/threads.md, "Code and other vCPUs" */
-void x86_spin(X86Cpu *cpu); /* after a PAUSE on a machine with several vCPUs */
+void x86_spin(X86Cpu *cpu); /* after a PAUSE */
 void smp_request_flush(Vcpu *v, unsigned what);
 void smp_code_written(Vcpu *v, RamBlock *ram, uint64_t off, uint64_t len);
 void smp_watch_page(X86Cpu *cpu, CodePage *p); /* before the page's first byte is decoded */

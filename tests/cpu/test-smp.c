@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-smp.c - several vCPUs on threads of their own: locked instructions of every alignment, what the memory
- * model forbids (SDM vol. 3 8.2.3), code that another vCPU or a device writes (8.1.3), stopping all others.
+ * model forbids (SDM vol. 3 8.2.3), code that another vCPU or a device writes (8.1.3), stopping all others; a single
+ * vCPU that waits in a loop of PAUSEs (target/x86/smp.c, vcpu_nap() in system/vcpu.c).
  * Threads: main, and the vCPUs.
  */
 #include "target/x86/sysint.h"
 #include "target/x86/t0.h"
 #include "tests/cpu/sysguest.h"
+#include <sys/resource.h>
 
 enum {
     D_BARRIER = 0x200000, /* counter all vCPUs meet at */
@@ -317,6 +319,51 @@ static void test_stop(void)
     smp_free(&s);
 }
 
+/* --- waiting alone --- */
+
+GUEST_CODE(code_pauses, 64, "mov $60000, %ecx\n 0: pause\n dec %ecx\n jnz 0b\n mov $7, %eax");
+
+/* Thousands of PAUSEs one after the other: the thread gives the host's CPU away now and then. */
+static void test_pauses(void)
+{
+    struct rusage before, after;
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    g->m->serial_mode = false; /* as with a thread of its own, which this is */
+    g->cpu->t0->spin_ns = 1000000; /* it has waited for long; PAUSEs may be too fast for counting on it */
+    g->cpu->t0->spin_seen = clock_now(&clock_host_monotonic);
+    getrusage(RUSAGE_THREAD, &before);
+    guest_run(g, code_pauses);
+    getrusage(RUSAGE_THREAD, &after);
+    g_assert_cmpuint(g->cpu->gpr[R_RAX], ==, 7);
+    g_assert_cmpint(after.ru_nvcsw - before.ru_nvcsw, >=, 10);
+    guest_free(g);
+}
+
+static gpointer kick_soon(gpointer opaque)
+{
+    g_usleep(20000);
+    vcpu_kick(opaque);
+    return NULL;
+}
+
+static void test_nap(void)
+{
+    Guest *g = guest_new(NULL);
+    Vcpu *v = &g->cpu->vcpu;
+    v->exit_request = 0;
+    gint64 begin = g_get_monotonic_time();
+    vcpu_nap(v, 1000000);
+    g_assert_cmpint(g_get_monotonic_time() - begin, >=, 1000);
+    GThread *t = g_thread_new("kick", kick_soon, v);
+    vcpu_nap(v, 60 * (int64_t)1000000000); /* ends when it is kicked, */
+    g_assert_cmpint(v->exit_request, !=, 0);
+    vcpu_nap(v, 60 * (int64_t)1000000000); /* and does not begin when it has been */
+    g_assert_cmpint(g_get_monotonic_time() - begin, <, 50 * G_USEC_PER_SEC);
+    g_thread_join(t);
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -332,5 +379,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/smp/cross-modify", test_cross_modify);
     g_test_add_func("/cpu/smp/dma-modify", test_dma_modify);
     g_test_add_func("/cpu/smp/stop", test_stop);
+    g_test_add_func("/cpu/smp/pauses", test_pauses);
+    g_test_add_func("/cpu/smp/nap", test_nap);
     return g_test_run();
 }

@@ -58,6 +58,8 @@ void vcpu_interrupt_clear(Vcpu *cpu, uint32_t mask);
 static inline uint32_t vcpu_irq_pending(const Vcpu *cpu) { return __atomic_load_n(&cpu->irq_pending, __ATOMIC_ACQUIRE); }
 /* Any thread: makes it leave guest code (exit_request, AccelOps.kick) or wake from halt. */
 void vcpu_kick(Vcpu *cpu);
+/* The vCPU's thread, inside run(): sleeps for ns at most, until somebody kicks it. */
+void vcpu_nap(Vcpu *cpu, int64_t ns);
 /* Any thread: run on the vCPU's thread between instructions. The _wait form must not be called with a
  * domain held; on the vCPU's own thread, or while its thread does not run, it calls work->run directly. */
 void vcpu_run_on(Vcpu *cpu, Task *work);
