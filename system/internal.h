@@ -42,6 +42,7 @@ struct MachinePrivate {
         int exit_status;
         bool powerdown, stop;
         RunState stop_why;
+        Json *panic_info; /* of shutdown; NULL: nothing to tell */
     } wanted;
 
     /* Main loop only. */

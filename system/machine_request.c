@@ -111,16 +111,29 @@ static Json *reason_data(ShutdownCause c)
 
 /* ---- asking ---- */
 
-void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_status)
+/* The first cause is the one that is told. */
+static void want_shutdown(Machine *m, ShutdownCause cause, int exit_status, Json *panic_info)
 {
     struct MachinePrivate *p = m->priv;
     pthread_mutex_lock(&p->lock);
-    if (!p->wanted.shutdown) { /* the first cause is the one that is told */
+    if (!p->wanted.shutdown) {
         p->wanted.shutdown = cause;
         p->wanted.exit_status = exit_status;
+        p->wanted.panic_info = g_steal_pointer(&panic_info);
     }
     pthread_mutex_unlock(&p->lock);
+    json_unref(panic_info);
     loop_post(m->loop, &p->request_task);
+}
+
+void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_status)
+{
+    want_shutdown(m, cause, exit_status, NULL);
+}
+
+void machine_request_panic(Machine *m, Json *info)
+{
+    want_shutdown(m, SHUTDOWN_GUEST_PANIC, 0, info);
 }
 
 void machine_request_reset(Machine *m, ShutdownCause cause)
@@ -153,33 +166,37 @@ void machine_request_stop(Machine *m, RunState why)
 
 /* ---- doing ---- */
 
-static void panic_event(Machine *m, const char *action)
+static void panic_event(Machine *m, const char *action, Json *info)
 {
-    machine_event(m, "GUEST_PANICKED", json_put(json_new_object(), "action", json_new_string(action)));
+    Json *data = json_put(json_new_object(), "action", json_new_string(action));
+    if (info) {
+        json_put(data, "info", info);
+    }
+    machine_event(m, "GUEST_PANICKED", data);
 }
 
 /* True when the panic goes on to a shutdown. */
-static bool do_panic(Machine *m)
+static bool do_panic(Machine *m, Json *info)
 {
     if (m->action.panic_none) {
-        panic_event(m, "run");
+        panic_event(m, "run", info);
         return false;
     }
     if (m->action.panic_pause || (m->action.no_shutdown && !m->action.panic_exit_failure)) {
-        panic_event(m, "pause");
+        panic_event(m, "pause", info);
         machine_stop(m, RUN_GUEST_PANICKED);
         return false;
     }
-    panic_event(m, "poweroff");
+    panic_event(m, "poweroff", info);
     machine_stop(m, RUN_GUEST_PANICKED);
     return true;
 }
 
-static void do_shutdown(Machine *m, ShutdownCause cause, int exit_status)
+static void do_shutdown(Machine *m, ShutdownCause cause, int exit_status, Json *panic_info)
 {
     struct MachinePrivate *p = m->priv;
     if (cause == SHUTDOWN_GUEST_PANIC) {
-        if (!do_panic(m)) {
+        if (!do_panic(m, panic_info)) {
             return;
         }
         exit_status = m->action.panic_exit_failure ? 1 : exit_status;
@@ -225,13 +242,14 @@ static void run_requests(void *opaque)
     pthread_mutex_unlock(&p->lock);
     deliver_queued(m);
     if (p->quitting) {
+        json_unref(w.panic_info);
         return;
     }
     if (w.reset && m->action.reboot_is_shutdown && !w.shutdown) {
         w.shutdown = w.reset;
     }
     if (w.shutdown) {
-        do_shutdown(m, w.shutdown, w.exit_status);
+        do_shutdown(m, w.shutdown, w.exit_status, w.panic_info);
         if (p->quitting) {
             return;
         }

@@ -166,7 +166,7 @@ static KvmNext system_event(Vcpu *cpu, VcpuExit *out)
     case KVM_SYSTEM_EVENT_RESET: machine_request_reset(m, SHUTDOWN_GUEST_RESET); return KVM_NEXT_AGAIN;
     case KVM_SYSTEM_EVENT_CRASH:
         log_warn("vCPU %u: the guest told the host that it crashed", cpu->index);
-        machine_request_shutdown(m, SHUTDOWN_GUEST_PANIC, 0);
+        machine_request_panic(m, cpu->target->kvm->crash_info ? cpu->target->kvm->crash_info(cpu) : NULL);
         return KVM_NEXT_AGAIN;
     default:
         return kvm_give_up(cpu, out,
@@ -182,6 +182,8 @@ KvmNext kvm_exit(Vcpu *cpu, VcpuExit *out)
     if (kvm_dispatch_io(cpu)) {
         return KVM_NEXT_AGAIN;
     }
+    /* KVM gives the guest the answer on the next entry: registers read before come after one. */
+    k->io_pending |= run->exit_reason == KVM_EXIT_HYPERV || run->exit_reason == KVM_EXIT_HYPERCALL;
     KvmNext next = cpu->target->kvm->exit(cpu, out);
     if (next != KVM_NEXT_ENTER) {
         return next;

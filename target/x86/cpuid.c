@@ -173,6 +173,10 @@ static void leaf_tsc(const X86Cpu *cpu, uint32_t r[4])
 static void leaf_hypervisor(const X86Cpu *cpu, uint32_t leaf, uint32_t r[4])
 {
     uint32_t kvm = cpu->model->words[FW_KVM];
+    if (leaf < 0x40000100 && x86_hyperv_on(&cpu->model->hv)) { /* KVM's own are found behind */
+        x86_hyperv_leaf(cpu, leaf, r);
+        return;
+    }
     switch (leaf) {
     case 0x40000000: /* on KVM the name is KVM's: what it offers is found there */
         r[0] = 0x40000010;

@@ -7,6 +7,7 @@
 #ifndef TARGET_X86_CPUID_H
 #define TARGET_X86_CPUID_H
 
+#include "hyperv.h"
 #include "rhea/target/x86/cpu.h"
 #include "config.h"
 
@@ -88,6 +89,7 @@ typedef struct X86CpuModel {
     bool tsc_hz_set;     /* asked for: leaf 0x15 may tell it */
     bool amd;            /* AMD or Hygon rules where the vendors differ */
     uint32_t words[FW_COUNT];
+    X86Hyperv hv;
 } X86CpuModel;
 
 static inline bool x86_has_bit(const X86Cpu *cpu, unsigned feat)

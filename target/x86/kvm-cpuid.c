@@ -234,9 +234,10 @@ bool kvm_x86_tell_cpuid(X86Cpu *cpu, Error **errp)
     c->nent = 0;
     put_range(c, cpu, 0);
     if (x86_has_bit(cpu, X86_FEAT_HYPERVISOR)) {
-        put(c, cpu, 0x40000000, 0, false);
-        put(c, cpu, 0x40000001, 0, false);
-        put(c, cpu, 0x40000010, 0, false);
+        static const uint32_t leaves[] = { 0, 1, 2, 3, 4, 5, 0x10, 0x100, 0x101 };
+        for (unsigned i = 0; i < G_N_ELEMENTS(leaves); i++) {
+            put(c, cpu, 0x40000000 + leaves[i], 0, false);
+        }
     }
     if (cpu->model->xlevel >= 0x80000000) {
         put_range(c, cpu, 0x80000000);

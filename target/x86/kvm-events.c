@@ -344,6 +344,7 @@ KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out)
             cpu->apic_ops->tell_eoi(cpu->apic, run->eoi.vector);
         }
         return KVM_NEXT_AGAIN;
+    case KVM_EXIT_HYPERV: return kvm_x86_hyperv_exit(cpu);
     case KVM_EXIT_HYPERCALL:
         run->hypercall.ret = (uint64_t)-1000; /* -KVM_ENOSYS */
         return KVM_NEXT_AGAIN;

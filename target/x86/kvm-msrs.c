@@ -59,6 +59,20 @@ static void add(X86Cpu *cpu, GArray *list, uint32_t index, size_t off)
     }
 }
 
+static void add_hyperv(X86Cpu *cpu, GArray *list)
+{
+    const X86HvMsr *hv;
+    for (unsigned i = 0; (hv = x86_hyperv_msr(i)); i++) {
+        unsigned n = list->len;
+        if (x86_hyperv_msr_there(&cpu->model->hv, hv)) {
+            add(cpu, list, hv->index, offsetof(X86Cpu, hv) + 8 * i);
+        }
+        if (list->len != n) {
+            g_array_index(list, KvmMsr, n).wide = hv->wide;
+        }
+    }
+}
+
 static void add_arrays(X86Cpu *cpu, GArray *list)
 {
     static const uint32_t fixed[11] = { 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
@@ -129,6 +143,7 @@ bool kvm_x86_msrs_init(X86Cpu *cpu, Error **errp)
         }
     }
     add_arrays(cpu, list);
+    add_hyperv(cpu, list);
     X86Kvm *k = cpu->kvm;
     k->n_msrs = list->len;
     k->msrs = (KvmMsr *)g_array_steal(list, NULL);
@@ -241,8 +256,12 @@ bool kvm_x86_push_msrs(X86Cpu *cpu, Error **errp)
         if (msr->known && msr->seen == val) {
             continue; /* for most it would only cost; a write of the paravirtual clock's has effects */
         }
+        bool others = msr->wide && !msr->known && cpu->vcpu.index;
         msr->seen = val;
         msr->known = true;
+        if (others) {
+            continue;
+        }
         b->entries[n++] = (struct kvm_msr_entry){ .index = msr->index, .data = val };
     }
     if ((int64_t)cpu->tsc_offset != k->tsc_seen || !k->tsc_known) {

@@ -68,7 +68,7 @@ static bool vcpu_init(Vcpu *v, Error **errp)
     }
     kvm_x86_know_shown(cpu);
     kvm_x86_debug_init(cpu);
-    return kvm_x86_fpu_init(cpu, errp) && kvm_x86_msrs_init(cpu, errp) && kvm_x86_complete_init(cpu, errp);
+    return kvm_x86_fpu_init(cpu, errp) && kvm_x86_hyperv_init(cpu, errp) && kvm_x86_msrs_init(cpu, errp) && kvm_x86_complete_init(cpu, errp);
 }
 
 void x86_kvm_reset(X86Cpu *cpu)
@@ -164,5 +164,6 @@ const KvmTargetOps x86_kvm_ops = {
     .debug_running = kvm_x86_debug_running,
     .caches_drop = caches_drop,
     .code_written = code_written,
+    .crash_info = kvm_x86_crash_info,
     .describe = describe,
 };

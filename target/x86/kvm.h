@@ -17,6 +17,7 @@ typedef struct KvmMsr { /* one register that travels */
     uint32_t off;  /* of the uint64_t in X86Cpu */
     uint64_t seen; /* what KVM has */
     bool known;
+    bool wide;     /* one for the whole machine: the first vCPU brings it to a new KVM */
 } KvmMsr;
 
 typedef struct X86Kvm {
@@ -74,6 +75,10 @@ KvmNext kvm_x86_exit(Vcpu *v, VcpuExit *out);
 /* kvm-cpuid.c */
 void kvm_x86_know_shown(X86Cpu *cpu); /* before anybody asks for its features */
 bool kvm_x86_tell_cpuid(X86Cpu *cpu, Error **errp);
+/* kvm-hyperv.c */
+bool kvm_x86_hyperv_init(X86Cpu *cpu, Error **errp); /* before its registers are asked for */
+KvmNext kvm_x86_hyperv_exit(X86Cpu *cpu);
+Json *kvm_x86_crash_info(Vcpu *v);
 /* kvm-debug.c */
 void kvm_x86_debug_init(X86Cpu *cpu);
 void kvm_x86_debug_fini(X86Cpu *cpu);

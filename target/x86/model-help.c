@@ -49,7 +49,18 @@ static const char properties[] =
     "  model-id=TEXT      the brand string, up to 48 characters\n"
     "  level= xlevel=     the highest basic and extended leaf\n"
     "  phys-bits=N        width of physical addresses, 32 to 52\n"
-    "  tsc-frequency=HZ   with k, M, G: what RDTSC counts (1G)\n";
+    "  tsc-frequency=HZ   with k, M, G: what RDTSC counts (1G)\n"
+    "  hv-...             Hyper-V enlightenments, with -accel kvm:\n";
+
+static void list_hyperv(GString *out)
+{
+    const char *name, *type;
+    unsigned col = 0;
+    for (unsigned i = 0; (name = x86_hyperv_property(i, &type)); i++) {
+        list_item(out, &col, name);
+    }
+    g_string_append_c(out, '\n');
+}
 
 void x86_model_help(GString *out)
 {
@@ -72,6 +83,7 @@ void x86_model_help(GString *out)
     list_features(out, "Recognized CPUID flags (+NAME, -NAME, NAME=on, NAME=off)", words);
     list_features(out, "Recognized CPUID flags that this accelerator cannot offer", rest);
     g_string_append(out, properties);
+    list_hyperv(out);
     g_string_append(out, "\n-cpu MODEL,help tells what a model has.\n");
 }
 
@@ -95,5 +107,6 @@ bool x86_model_describe(const char *text, GString *out, Error **errp)
     list_features(out, "Features the model has and this accelerator lacks (enforce refuses to go without them)", wanted);
     list_features(out, "Features that +NAME adds", more);
     g_string_append(out, properties);
+    list_hyperv(out);
     return true;
 }

@@ -62,6 +62,10 @@ void x86_cpu_each_property(void (*fn)(void *opaque, const char *name, const char
 {
     Names n = { .fn = fn, .opaque = opaque };
     each_feature(tell_feature, &n);
+    const char *name, *type;
+    for (unsigned i = 0; (name = x86_hyperv_property(i, &type)); i++) {
+        fn(opaque, name, type);
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++) {
         fn(opaque, numbers[i], "int");
     }
@@ -117,6 +121,10 @@ Json *x86_cpu_expand(Machine *machine, const char *text, Error **errp)
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
         json_put(e.out, texts[i], json_new_string(text_of(m, i)));
     }
+    const char *name, *type;
+    for (unsigned i = 0; (name = x86_hyperv_property(i, &type)); i++) {
+        json_put(e.out, name, x86_hyperv_value(&m->hv, name));
+    }
     return e.out;
 }
 
@@ -140,5 +148,6 @@ bool x86_cpu_property(Vcpu *cpu, const char *name, Json **out)
             return true;
         }
     }
-    return false;
+    *out = x86_hyperv_value(&m->hv, name);
+    return *out != NULL;
 }

@@ -96,7 +96,12 @@ static bool option_value(X86ModelParse *p, const char *name, const char *val, bo
 /* Names that other programs know, and why they are none here. A name that ends in '-' stands for all that begin so. */
 static const struct { const char *name, *why, *hint;
 } refused_names[] = {
-    { "hv-", "Hyper-V enlightenments are not offered", "leave them out: Windows runs without, with its plain timers and APIC" },
+    { "hv-evmcs", "guests have no VMX, whose control structure it is", "leave it out" },
+    { "hv-emsr-bitmap", "guests have no VMX, whose bitmap it is", "leave it out" },
+    { "hv-msr-bitmap", "guests have no VMX, whose bitmap it is", "leave it out" },
+    { "hv-tlbflush-direct", "guests have no VMX, whose nested guests it is for", "leave it out" },
+    { "hv-syndbg", "there is no synthetic debugger", "use -gdb, or a serial port for the guest's own debugger" },
+    { "x-hv-", "what these settle follows from the machine", "leave it out" },
     { "kvm-pv-eoi", "it saves an exit that processors with APIC virtualization do not have", "leave it out" },
     { "kvm-asyncpf", "page faults of the host are not told to guests", "leave it out" },
     { "kvm-asyncpf-int", "page faults of the host are not told to guests", "leave it out" },
@@ -145,6 +150,10 @@ static bool option_unknown(const char *name, Error **errp)
     for (unsigned i = 0; option_names[i]; i++) {
         g_ptr_array_add(names, (void *)option_names[i]);
     }
+    const char *hv, *type;
+    for (unsigned i = 0; (hv = x86_hyperv_property(i, &type)); i++) {
+        g_ptr_array_add(names, (void *)hv);
+    }
     g_ptr_array_add(names, NULL);
     error_set(errp, "-cpu: unknown feature or property '%s'", name);
     error_hint_nearest(errp, name, (const char *const *)names->pdata);
@@ -158,6 +167,7 @@ bool x86_model_option(X86ModelParse *p, char *item, Error **errp)
 {
     bool on = true, known = false;
     char *eq = strchr(item, '=');
+    const char *item_was = item;
     if (*item == '+' || *item == '-') {
         on = *item++ == '+';
         eq = NULL;
@@ -168,6 +178,13 @@ bool x86_model_option(X86ModelParse *p, char *item, Error **errp)
         }
     } else if (!option_value(p, item, "on", &known, errp) || known) {
         return known && !(errp && *errp);
+    }
+    bool plus = *item_was == '+' || *item_was == '-';
+    if (!x86_hyperv_option(p, item, plus ? (on ? "on" : "off") : eq, &known, errp)) {
+        return false;
+    }
+    if (known) {
+        return true;
     }
     unsigned f = x86_feature_number(item);
     if (!f) {

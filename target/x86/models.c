@@ -181,6 +181,7 @@ static X86CpuModel *model_make(const Machine *machine, const char *text, bool qu
     if (!x86_model_look_up(name, m)) {
         return model_unknown(name, errp);
     }
+    x86_hyperv_defaults(&m->hv);
     X86ModelParse p = { .m = m, .check = !quiet, .kvm = x86_model_on_kvm(machine) };
     x86_model_features(machine, p.avail);
     if (!strcmp(m->name, "max")) {
@@ -212,7 +213,7 @@ static X86CpuModel *model_make(const Machine *machine, const char *text, bool qu
         return NULL;
     }
     model_dependencies(&p);
-    if (!model_for_kvm(&p, errp)) {
+    if (!x86_hyperv_settle(&p, machine, errp) || !model_for_kvm(&p, errp)) {
         return NULL;
     }
     model_levels(&p);
@@ -261,6 +262,9 @@ bool x86_model_fits(Machine *machine, Error **errp)
                 g_string_append_printf(missing, "%s%s", missing->len ? ", " : "", name);
             }
         }
+    }
+    if (!x86_model_on_kvm(machine)) {
+        x86_hyperv_list(&m->hv, missing);
     }
     if (missing->len) {
         error_set(errp, "the guest's CPU has features that accelerator '%s' lacks here: %s", machine->accel->name,

@@ -333,6 +333,10 @@ bool x86_msr_read(X86Cpu *cpu, uint32_t msr, uint64_t *val)
     case X86_MSR_KVM_SYSTEM_TIME: *val = cpu->pv_time; return x86_has_bit(cpu, X86_FEAT_KVMCLOCK);
     case MSR_PKRS: *val = cpu->pkrs; return x86_has_bit(cpu, X86_FEAT_PKS);
     }
+    if ((slot = x86_hyperv_slot(cpu, msr))) { /* KVM's, while the interpreter runs for it */
+        *val = *slot;
+        return true;
+    }
     const MsrFixed *f = msr_fixed_find(cpu, msr);
     if (f && f->kind != MSR_WO) {
         *val = f->val;
@@ -428,6 +432,9 @@ bool x86_msr_write(X86Cpu *cpu, uint32_t msr, uint64_t val)
         if (ok) {
             *slot = val;
         }
+    } else if ((slot = x86_hyperv_slot(cpu, msr))) {
+        ok = true;
+        *slot = val; /* KVM checks it when it gets it */
     } else if (!msr_write_special(cpu, msr, val, &ok)) {
         const MsrFixed *f = msr_fixed_find(cpu, msr);
         ok = f && (f->kind == MSR_DROP || (f->kind == MSR_WO && (f->val == 0 || !(val & ~f->val))));
@@ -465,4 +472,5 @@ void x86_msr_reset(X86Cpu *cpu)
     cpu->xss = 0;
     cpu->pkru = cpu->pkrs = 0;
     cpu->pv_wall = cpu->pv_time = cpu->pv_steal = 0;
+    memset(cpu->hv, 0, sizeof(cpu->hv));
 }

@@ -116,6 +116,8 @@ static const VmField cpu_fields[] = {
     HELD(kind, VM_U8_, X86_HELD_INTERRUPT),
     HELD(vector, VM_U8_, UINT8_MAX),
     HELD(err, VM_U32_, UINT32_MAX),
+    { .name = "hv", .kind = VM_U64_, .offset = TYPED_OFFSET(X86Cpu, hv[0], uint64_t),
+      .count = G_N_ELEMENTS(((X86Cpu *)NULL)->hv), .max = UINT64_MAX, .since = 3 },
     { 0 },
 };
 
@@ -145,6 +147,13 @@ static bool cpu_post_load(void *opaque, Error **errp)
         return error_set(errp, "CPU %u: system-management mode or extended state that this CPU does not have",
                          cpu->vcpu.index);
     }
+    const X86HvMsr *hv;
+    for (unsigned i = 0; (hv = x86_hyperv_msr(i)); i++) {
+        if (cpu->hv[i] && !x86_hyperv_msr_there(&cpu->model->hv, hv)) {
+            return error_set(errp, "CPU %u: Hyper-V register 0x%x is set, which needs an enlightenment that is off",
+                             cpu->vcpu.index, hv->index);
+        }
+    }
     if (cpu->mxcsr & ~0xffffu) {
         return error_set(errp, "CPU %u: reserved bits set in MXCSR", cpu->vcpu.index);
     }
@@ -170,7 +179,7 @@ static bool cpu_post_load(void *opaque, Error **errp)
 }
 
 const VmState x86_cpu_vmstate = { .name = "x86-cpu",
-                                  .version = 2,
+                                  .version = 3,
                                   .oldest = 1,
                                   .fields = cpu_fields,
                                   .pre_save = cpu_pre_save,

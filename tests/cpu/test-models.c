@@ -369,7 +369,9 @@ static void note_property(void *opaque, const char *name, const char *type)
 static bool is_of_type(const Json *v, const char *type)
 {
     JsonKind k = json_kind(v);
-    return g_str_equal(type, "bool") ? k == JSON_BOOL : g_str_equal(type, "int") ? k == JSON_INT : k == JSON_STRING;
+    return g_str_equal(type, "bool")                                      ? k == JSON_BOOL
+           : g_str_equal(type, "int") || g_str_equal(type, "uint32") ? k == JSON_INT
+                                                                     : k == JSON_STRING;
 }
 
 /* An expansion has every property that is promised, and says what a CPU made from the same text says. */

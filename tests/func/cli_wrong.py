@@ -229,8 +229,8 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -echr 300                           => -echr 300: '300' is not the code of a byte (0 to 255)*
 -seed x                             => -seed x: 'x' is not a non-negative number
 -accel tcg -overcommit cpu-pm=on    => -overcommit cpu-pm=on: accelerator 'tcg' has no idle states * | use -accel kvm, or cpu-pm=off
--cpu max,hv-relaxed                 => -cpu: 'hv-relaxed' is not there: Hyper-V enlightenments * | leave them out*
--cpu max,hv_time=on                 => -cpu: 'hv_time' is not there: Hyper-V enlightenments * | leave them out*
+-accel tcg -cpu max,hv-relaxed      => -cpu: 'hv-relaxed' is not there: Hyper-V enlightenments * | leave them out*
+-accel tcg -cpu max,hv_time=on      => -cpu: 'hv_time' is not there: Hyper-V enlightenments * | leave them out*
 -cpu max,+kvm-pv-unhalt             => -cpu: 'kvm-pv-unhalt' is not there: hypercalls * | leave it out
 -cpu max,kvm=off                    => -cpu: 'kvm' is not there: * | use -hypervisor
 -overcommit foo=on                  => -overcommit foo=on: 'foo' is not a member of -overcommit

@@ -40,6 +40,7 @@ typedef struct KvmTargetOps {
     void (*debug_running)(Machine *m, bool running);
     void (*caches_drop)(Vcpu *cpu, unsigned what); /* any thread: TCG_FLUSH_* of what executes in software */
     void (*code_written)(Vcpu *cpu, RamBlock *ram, uint64_t off, uint64_t len); /* any thread */
+    Json *(*crash_info)(Vcpu *cpu); /* what the guest told of its crash, for GUEST_PANICKED; NULL: nothing */
     void (*describe)(Vcpu *cpu, GString *out); /* any thread: statistics, indented by two */
 } KvmTargetOps;
 

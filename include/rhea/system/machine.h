@@ -149,6 +149,7 @@ void machine_clock_not_before(Machine *m, int64_t ns);
 
 /* Any thread: asked for by devices and accelerators, done on the main loop soon after. */
 void machine_request_shutdown(Machine *m, ShutdownCause cause, int exit_status);
+void machine_request_panic(Machine *m, Json *info); /* takes info: GUEST_PANICKED tells it; may be NULL */
 void machine_request_reset(Machine *m, ShutdownCause cause);
 void machine_request_powerdown(Machine *m);   /* the ACPI power button */
 void machine_request_stop(Machine *m, RunState why);

@@ -279,6 +279,7 @@ struct X86Cpu {
     uint32_t smi_count;
     uint64_t pv_wall, pv_time; /* pvclock.c: where the guest wants wall clock and system time; bit 0 of pv_time: on */
     uint64_t pv_steal; /* on KVM: where the guest wants the time that the host took; bit 0: on */
+    uint64_t hv[40];   /* Hyper-V's synthetic registers, in the order of x86_hyperv_msr() */
     bool is_bsp;
 
     /* controllers */
