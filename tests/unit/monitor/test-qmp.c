@@ -5,6 +5,7 @@
  */
 #include "backends/char/char_internal.h"
 #include "monitor/qmp_internal.h"
+#include "rhea/backends/hostmem.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/util/errorcode.h"
 #include "schema/qmp.h"
@@ -93,6 +94,7 @@ static void fixture_down(Fixture *f, gconstpointer data)
 {
     chardev_remove_all(f->m);
     qmp_session_free(f->s);
+    hostmem_remove_all(f->m);
     tm_free(f->tm);
 }
 
