@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum { IDE_UNITS = 2, IDE_BUSES = 2 }; /* unless the board says otherwise */
-enum { PFLASH_UNITS = 2 };
+enum { PFLASH_UNITS = 2, FLOPPY_UNITS = 2 };
 
 static void node_release(void *n)
 {
@@ -170,6 +170,9 @@ static unsigned units_per_bus(const Machine *m, const Drive *d)
     if (d->iface == DRIVE_INTERFACE_PFLASH) {
         return PFLASH_UNITS;
     }
+    if (d->iface == DRIVE_INTERFACE_FLOPPY) {
+        return FLOPPY_UNITS;
+    }
     if (d->iface != DRIVE_INTERFACE_IDE) {
         return 1;
     }
@@ -223,6 +226,11 @@ static bool drive_place(Machine *m, Drive *d, const DriveOptions *v, Error **err
     if (d->iface == DRIVE_INTERFACE_PFLASH && d->bus) {
         error_set(errp, "there are two places for flash, not %u", d->index + 1);
         error_hint(errp, "unit=0 is the firmware, unit=1 its variables");
+        return false;
+    }
+    if (d->iface == DRIVE_INTERFACE_FLOPPY && d->bus) {
+        error_set(errp, "there are two floppy drives, not %u", d->index + 1);
+        error_hint(errp, "index=0 is A, index=1 is B");
         return false;
     }
     unsigned buses = m->board && m->board->ide_buses ? m->board->ide_buses : IDE_BUSES;
@@ -382,10 +390,9 @@ static bool drive_check(const DriveOptions *v, Error **errp)
     switch (v->if_) {
     case DRIVE_INTERFACE_IDE:
     case DRIVE_INTERFACE_VIRTIO:
+    case DRIVE_INTERFACE_FLOPPY:
     case DRIVE_INTERFACE_PFLASH:
     case DRIVE_INTERFACE_NONE: break;
-    case DRIVE_INTERFACE_FLOPPY:
-        return refuse_value(errp, "if", iface, "there is no floppy drive", "use if=ide");
     default: return refuse_value(errp, "if", iface, "there is no such controller", "use if=ide");
     }
     if (v->rerror == DRIVE_ERROR_ENOSPC) {
@@ -395,16 +402,18 @@ static bool drive_check(const DriveOptions *v, Error **errp)
         return refuse_value(errp, "serial", v->serial, "if=none makes no disk that could have one",
                             "give serial= to the -device");
     }
-    if (v->if_ == DRIVE_INTERFACE_PFLASH && v->serial) {
-        return refuse_value(errp, "serial", v->serial, "flash chips have none", "leave it out");
+    if ((v->if_ == DRIVE_INTERFACE_PFLASH || v->if_ == DRIVE_INTERFACE_FLOPPY) && v->serial) {
+        return refuse_value(errp, "serial", v->serial, "flash chips and floppy drives have none",
+                            "leave it out");
     }
     if (v->if_ != DRIVE_INTERFACE_IDE && v->if_ != DRIVE_INTERFACE_NONE && v->media == DRIVE_MEDIA_CDROM) {
         g_autofree char *why = g_strdup_printf("if=%s is no CD-ROM drive", iface);
         return refuse_value(errp, "media", "cdrom", why, "use if=ide");
     }
-    if (!v->file && v->media != DRIVE_MEDIA_CDROM && v->if_ != DRIVE_INTERFACE_NONE) {
+    if (!v->file && v->media != DRIVE_MEDIA_CDROM && v->if_ != DRIVE_INTERFACE_NONE &&
+        v->if_ != DRIVE_INTERFACE_FLOPPY) {
         error_set(errp, "'file' is missing");
-        error_hint(errp, "only CD-ROM drives (media=cdrom) may be empty");
+        error_hint(errp, "only CD-ROM drives (media=cdrom) and floppy drives may be empty");
         return false;
     }
     if (!v->file && (v->format || v->node_name)) {

@@ -6,6 +6,7 @@
  * first. Threads: the main loop's, no domain held; drive_tray_moved() in the device's domain.
  */
 #include "drive_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <inttypes.h>
@@ -59,8 +60,17 @@ static bool check_removable(const DrivePort *p, Error **errp)
     return p->media || error_set(errp, "'%s' has no removable medium", port_title(p));
 }
 
+/* Nothing but the medium goes in and out. */
+static bool by_hand(const DrivePort *p)
+{
+    return !p->media->tray_open;
+}
+
 static bool tray_is_open(const DrivePort *p)
 {
+    if (by_hand(p)) {
+        return true;
+    }
     domain_lock(p->dev->domain);
     bool open = p->media->tray_open(p->dev);
     domain_unlock(p->dev->domain);
@@ -78,6 +88,9 @@ bool drive_open_tray(DrivePort *p, bool force, bool *asked, Error **errp)
     *asked = false;
     if (!check_removable(p, errp)) {
         return false;
+    }
+    if (by_hand(p)) {
+        return true;
     }
     Domain *domain = p->dev->domain;
     domain_lock(domain);
@@ -99,6 +112,9 @@ bool drive_close_tray(DrivePort *p, Error **errp)
 {
     if (!check_removable(p, errp)) {
         return false;
+    }
+    if (by_hand(p)) {
+        return true;
     }
     Domain *domain = p->dev->domain;
     domain_lock(domain);
@@ -170,8 +186,11 @@ bool drive_insert_medium(DrivePort *p, BlockNode *n, Error **errp)
     if (p->node) {
         return error_set(errp, "there is a medium in '%s' already", port_title(p));
     }
+    bool was = p->read_only;
+    p->read_only = !p->may_write || block_is_read_only(n);
     BlockClient *c = drive_client_new(p, n, errp);
     if (!c) {
+        p->read_only = was;
         return false;
     }
     port_set(p, n, c);
@@ -200,20 +219,37 @@ bool drive_eject(Machine *m, const char *name, bool force, Error **errp)
     return p && open_now(p, force, errp) && drive_remove_medium(p, errp);
 }
 
+/* The new medium is opened first: nothing changes when that fails. */
+static BlockNode *open_medium(const DrivePort *p, const char *file, const char *format, OnOffAuto read_only,
+                              Error **errp)
+{
+    g_autoptr(Json) o = block_image_options(file, format, errp);
+    if (!o) {
+        return NULL;
+    }
+    bool keep = read_only == ON || (read_only == AUTO && p->node && block_is_read_only(p->node));
+    json_put(o, "read-only", json_new_bool(!p->may_write || keep));
+    BlockNode *n = block_open(p->block->graph, o, false, errp);
+    if (n && !format && !block_is_read_only(n) && g_str_equal(block_driver_name(n), "raw")) {
+        block_guard_format(n);
+    }
+    return n;
+}
+
 bool drive_change(Machine *m, const char *name, const char *file, const char *format, bool force,
-                  Error **errp)
+                  OnOffAuto read_only, Error **errp)
 {
     DrivePort *p = drive_port_find(m, name, errp);
     if (!p || !check_removable(p, errp)) {
         return false;
     }
-    g_autoptr(Json) o = block_image_options(file, format, errp);
-    if (!o) {
+    if (read_only == OFF && !p->may_write) {
+        error_set(errp, "'read-only-mode' is read-write: '%s' only reads its media", port_title(p));
+        error_hint(errp, "leave it out");
+        error_set_code(errp, "not-supported", "read-only-mode");
         return false;
     }
-    json_put(o, "read-only", json_new_bool(true));
-    BlockNode *n =
-        block_open(machine_block(m)->graph, o, false, errp); /* first: nothing changes when it fails */
+    BlockNode *n = open_medium(p, file, format, read_only, errp);
     if (!n) {
         return false;
     }
@@ -257,7 +293,9 @@ static void print_port(const DrivePort *p, bool verbose, GString *out)
         g_string_append(out, ": [not inserted]\n");
     }
     g_string_append_printf(out, "    Attached to:      %s\n", p->dev->id ? p->dev->id : p->dev->path);
-    if (p->media) {
+    if (p->media && by_hand(p)) {
+        g_string_append(out, "    Removable device\n");
+    } else if (p->media) {
         domain_lock(p->dev->domain);
         g_string_append_printf(out, "    Removable device: %slocked, tray %s\n",
                                p->media->locked(p->dev) ? "" : "not ",

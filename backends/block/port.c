@@ -155,13 +155,15 @@ bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
     return true;
 }
 
-bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media, Error **errp)
+bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media, bool may_write,
+                          Error **errp)
 {
     if (!p->block) {
         p->block = machine_block(dev->machine);
         g_ptr_array_add(p->block->ports, p);
     }
-    if (!drive_open(p, dev, true, errp)) {
+    p->may_write = may_write;
+    if (!drive_open(p, dev, !may_write || drive_medium_read_only(p), errp)) {
         return false;
     }
     p->media = media;

@@ -79,6 +79,17 @@ static void dsdt_isa_devices(Aml *a, const PcAcpi *p)
     aml_res_dma(a, 4);
     aml_resources_end(a);
     aml_end(a);
+    if (p->fdc) {
+        dsdt_isa_device(a, "FDC0", "PNP0700", -1);
+        aml_name(a, "_CRS");
+        aml_resources(a);
+        aml_res_io(a, 0x3f2, 4);
+        aml_res_io(a, 0x3f7, 1);
+        aml_res_irq(a, 6);
+        aml_res_dma(a, 2);
+        aml_resources_end(a);
+        aml_end(a);
+    }
     for (unsigned i = 0; i < p->n_serial; i++) {
         g_autofree char *name = g_strdup_printf("COM%u", i + 1);
         IsaRow com = { name, "PNP0501", { { p->serial[i].iobase, 8 } }, p->serial[i].irq };

@@ -26,7 +26,7 @@ typedef struct PcAcpi {
     unsigned max_cpus;   /* >= n_cpus: entries that no CPU has are marked as disabled */
     uint32_t *apic_id;   /* max_cpus of them; the board's */
     const MachineNuma *numa; /* NULL: one node */
-    bool hpet, i8042, pit;
+    bool hpet, i8042, pit, fdc;
     struct { uint16_t iobase; uint8_t irq; } serial[4];
     unsigned n_serial;
     uint16_t pm_base;    /* always one that takes a word: the size of the tables must not depend on it */

@@ -12,6 +12,7 @@
 #include "shadow.h"
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/backends/drive.h"
+#include "rhea/hw/fdc.h"
 #include "rhea/hw/loader.h"
 #include "rhea/hw/pflash.h"
 #include "rhea/hw/timer.h"
@@ -174,6 +175,15 @@ static void pc_cmos16(PcBoard *s, unsigned index, uint64_t v)
     mc146818_set_cmos(s->rtc, index + 1, v >> 8);
 }
 
+/* Byte 10h: the kinds of drives A and B; 14h: FPU, PS/2 mouse, and how many floppy drives. */
+static void pc_fill_floppies(PcBoard *s)
+{
+    Device *fdc = pc_find_fdc(s);
+    unsigned a = fdc ? fdc_drive_kind(fdc, 0) : 0, b = fdc ? fdc_drive_kind(fdc, 1) : 0, n = !!a + !!b;
+    mc146818_set_cmos(s->rtc, 0x10, (uint8_t)(a << 4 | b));
+    mc146818_set_cmos(s->rtc, 0x14, (uint8_t)(0x06 | (n ? 1 | (n - 1) << 6 : 0)));
+}
+
 static void pc_fill_cmos(Machine *m, PcBoard *s)
 {
     uint64_t low = s->layout.below_4g, high = s->layout.above_4g / BIOS_UNIT;
@@ -185,8 +195,7 @@ static void pc_fill_cmos(Machine *m, PcBoard *s)
     mc146818_set_cmos(s->rtc, 0x5d, high >> 16);
     mc146818_set_cmos(s->rtc, 0x5f, m->n_cpus - 1);
     mc146818_set_cmos(s->rtc, 0x0f, 0);
-    mc146818_set_cmos(s->rtc, 0x10, 0);    /* no floppy drives */
-    mc146818_set_cmos(s->rtc, 0x14, 0x06); /* FPU, PS/2 mouse */
+    pc_fill_floppies(s);
     mc146818_set_cmos(s->rtc, 0x2d, 0);
     pc_set_boot_order(s, s->boot_once ? s->boot_once : s->boot_order);
 }

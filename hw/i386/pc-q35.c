@@ -4,16 +4,30 @@
  * Models: a PC of 2007 with ACPI: RAM to at most 2.75 GiB and from 4 GiB on, configuration space in memory,
  * PCI below; slots 0 (host) and 1f (LPC bridge, AHCI,
  *         SMBus); the legacy devices of the pc board. Does not model:
- * USB, floppy, parallel port, graphics (not there yet), VMware port, IOMMU. Threads: main loop.
+ * USB, parallel port, graphics (not there yet), VMware port, IOMMU. Threads: main loop.
  */
 #include "ich9.h"
 #include "pc.h"
+#include "rhea/backends/drive.h"
+#include "rhea/hw/fdc.h"
 #include "rhea/hw/ide.h"
 #include "rhea/hw/pc.h"
 #include "rhea/target/x86/cpu.h"
 
+/* The floppy controller comes with drives that need one. */
+static bool q35_has_floppies(Machine *m)
+{
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        if (drive_at(m, i)->iface == DRIVE_INTERFACE_FLOPPY) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool q35_create_bridges(Machine *m, PcBoard *s, Error **errp)
 {
+    s->wants_fdc = q35_has_floppies(m);
     s->host = device_create(m, &q35_host_type, m->unattached, NULL, NULL, errp, NULL);
     if (!s->host) {
         return false;
@@ -64,6 +78,9 @@ static Bus *q35_default_bus(Machine *m, const BusType *type)
         if (!b->children->len || i + 1 == s->ide->buses->len) {
             return b;
         }
+    }
+    if (type == &floppy_bus_type) {
+        return pc_floppy_bus(s);
     }
     return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
 }

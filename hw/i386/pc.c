@@ -4,13 +4,14 @@
  *
  * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
  *         (ISA bridge, IDE, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports,
- *         fw_cfg.
- * Does not model: USB, floppy, parallel port, graphics (not there yet), VMware port.
+ *         floppy controller, fw_cfg.
+ * Does not model: USB, parallel port, graphics (not there yet), VMware port.
  * Threads: main loop.
  */
 #include "pc.h"
 #include "rhea/backends/char.h"
 #include "rhea/hw/pc.h"
+#include "rhea/hw/fdc.h"
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/ide.h"
 #include "rhea/hw/isadma.h"
@@ -95,6 +96,7 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
     if (!piix3) {
         return false;
     }
+    s->wants_fdc = true;
     s->shadow = i440fx_shadow(i440fx);
     s->isa = piix3_isa_bus(piix3);
     s->ide = device_create(m, &piix3_ide_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.1", NULL);
@@ -137,6 +139,25 @@ static bool pc_create_serial(Machine *m, PcBoard *s, Error **errp)
     return true;
 }
 
+static bool pc_create_fdc(Machine *m, PcBoard *s, Error **errp)
+{
+    if (s->wants_fdc) {
+        s->fdc = device_create(m, &isa_fdc_type, m->unattached, NULL, s->isa->bus, errp, NULL);
+    }
+    return !s->wants_fdc || s->fdc;
+}
+
+Device *pc_find_fdc(const PcBoard *s)
+{
+    return s->fdc ? s->fdc : isa_find_device(s->isa, &isa_fdc_type);
+}
+
+Bus *pc_floppy_bus(const PcBoard *s)
+{
+    Device *fdc = pc_find_fdc(s);
+    return fdc ? fdc->buses->pdata[0] : NULL;
+}
+
 bool pc_board_init(Machine *m, const PcLayoutLimits *limits,
                    bool (*create_bridges)(Machine *m, PcBoard *s, Error **errp), Error **errp)
 {
@@ -147,7 +168,7 @@ bool pc_board_init(Machine *m, const PcLayoutLimits *limits,
     }
     s->fw = device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, errp, NULL);
     return s->fw && pc_glue_wire(m, s, errp) && isa_dma_create_pair(s->isa->bus, m->unattached, errp) &&
-           pc_create_serial(m, s, errp) && pc_glue_attach_cpus(m, s, errp);
+           pc_create_fdc(m, s, errp) && pc_create_serial(m, s, errp) && pc_glue_attach_cpus(m, s, errp);
 }
 
 static bool pc_init(Machine *m, Error **errp)
@@ -177,6 +198,7 @@ bool pc_board_ready(Machine *m, Error **errp)
     s->tables.numa = m->numa;
     s->tables.hpet = s->hpet;
     s->tables.i8042 = s->i8042;
+    s->tables.fdc = pc_find_fdc(s) != NULL;
     s->tables.pit = s->pit != OFF;
     s->tables.pm_base = s->tables.chipset->pm_default;
     s->pci->no_hotplug = "hot-plug is not available on this board";
@@ -223,6 +245,9 @@ static Bus *pc_default_bus(Machine *m, const BusType *type)
     if (type == &ide_bus_type) { /* the first with a free place */
         Bus *first = s->ide->buses->pdata[0];
         return first->children->len < 2 ? first : s->ide->buses->pdata[1];
+    }
+    if (type == &floppy_bus_type) {
+        return pc_floppy_bus(s);
     }
     return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
 }

@@ -19,7 +19,7 @@ typedef struct PcBoard { /* Machine.board_state */
     MemRegion ram_low, ram_high;
     RamBlock *bios;
     MemRegion bios_region;
-    Device *host, *fw, *rtc, *ide, *glue, *pic_master, *ioapic;
+    Device *host, *fw, *rtc, *ide, *fdc, *glue, *pic_master, *ioapic;
     MemRegion *pci_mem;       /* the host's: PCI memory space, below RAM in priority */
     struct PcShadow *shadow;  /* the host bridge's */
     IrqLine *smi;             /* the chipset's; NULL: none */
@@ -29,6 +29,7 @@ typedef struct PcBoard { /* Machine.board_state */
     PcAcpi tables;
     char *boot_order;   /* checked; lower case */
     char *boot_once;
+    bool wants_fdc;     /* a floppy controller is part of the board */
     unsigned boots;     /* resets so far */
 } PcBoard;
 
@@ -67,6 +68,8 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp);
 
 /* pc-firmware.c */
 bool pc_load_bios(Machine *m, PcBoard *s, Error **errp);
+Bus *pc_floppy_bus(const PcBoard *s);
+Device *pc_find_fdc(const PcBoard *s); /* the board's or one of -device; NULL: there is none */
 bool pc_check_boot_order(PcBoard *s, Machine *m, Error **errp);
 bool pc_publish(Machine *m, PcBoard *s, Error **errp);   /* fw_cfg, CMOS, tables, kernel */
 void pc_set_boot_order(PcBoard *s, const char *order);   /* into CMOS; platform domain held */

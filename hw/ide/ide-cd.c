@@ -330,7 +330,7 @@ static bool cd_realize(Device *dev, Error **errp)
     IdeDrive *d = dev_as(IdeDrive, dev);
     IdeCd *s = cd_of(d);
     d->kind = &cd_kind;
-    if (!ide_drive_check_texts(d, errp) || !drive_open_removable(&d->port, dev, &media_ops, errp)) {
+    if (!ide_drive_check_texts(d, errp) || !drive_open_removable(&d->port, dev, &media_ops, false, errp)) {
         return false;
     }
     s->blocks = (uint32_t)MIN(drive_size(&d->port) / CD_BLOCK, (int64_t)UINT32_MAX);

@@ -10,6 +10,7 @@
 
 #include "rhea/backends/char.h"
 #include "rhea/backends/drive.h"
+#include "rhea/hw/fdc.h"
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
@@ -129,6 +130,10 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
     Machine *m = p->tm->m;
     if (p->on_board) {
         p->dev = find_type(m->root, type);
+        if (type == &isa_fdc_type && p->dev) { /* with a drive, and a disk of an odd size in it */
+            device_create(m, &floppy_type, p->dev, NULL, p->dev->buses->pdata[0], &error_abort_slot, "drive",
+                          "dut-disk", NULL);
+        }
         return p->dev || error_set(errp, "no board has one");
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(companions); i++) {

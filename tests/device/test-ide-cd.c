@@ -488,7 +488,7 @@ static void test_change(Fixture *f, gconstpointer data)
     g_assert_true(drive_eject(m, "d", false, &error_abort_slot)); /* by the device's id */
     refused(f, read, 0x023a02);
     err = NULL;
-    g_assert_false(drive_change(m, "cd0", "/nonexistent.iso", "raw", false, &err));
+    g_assert_false(drive_change(m, "cd0", "/nonexistent.iso", "raw", false, AUTO, &err));
     g_assert_nonnull(err);
     error_free(err);
     g_assert_true(drive_close_tray(drive_port_find(m, "cd0", &error_abort_slot), &error_abort_slot));
@@ -496,7 +496,7 @@ static void test_change(Fixture *f, gconstpointer data)
     err = NULL; /* not through a closed tray */
     g_assert_false(drive_remove_medium(drive_port_find(m, "cd0", &error_abort_slot), &err));
     g_assert_true(error_says(err, "the tray of 'cd0' is not open"));
-    g_assert_true(drive_change(m, "cd0", f->image[1], "raw", false, &error_abort_slot));
+    g_assert_true(drive_change(m, "cd0", f->image[1], "raw", false, AUTO, &error_abort_slot));
     g_assert_nonnull(strstr(f->event, "\"tray-open\": false"));
     refused(f, read, 0x062800);
     g_assert_cmpuint(ask(f, read, b), ==, 2048);
@@ -504,7 +504,7 @@ static void test_change(Fixture *f, gconstpointer data)
     /* Taken out by force while a read runs: it fails, nothing is lost. */
     simple(f, 0x1e, 1, RDY);
     g_assert_cmphex(packet(f, read, 512, false), ==, DRQ);
-    g_assert_true(drive_change(m, "cd0", f->image[0], NULL, true, &error_abort_slot));
+    g_assert_true(drive_change(m, "cd0", f->image[0], NULL, true, AUTO, &error_abort_slot));
     for (unsigned i = 0; i < 1024; i++) {
         pctest_in(f->t, CMD, 2);
     }
@@ -529,13 +529,13 @@ static void test_empty(Fixture *f, gconstpointer data)
     g_assert_cmpstr(text->str, ==,
                     "cd0: [not inserted]\n    Attached to:      d\n"
                     "    Removable device: not locked, tray closed\n");
-    g_assert_true(drive_change(f->t->m, "cd0", f->image[0], "raw", false, &error_abort_slot));
+    g_assert_true(drive_change(f->t->m, "cd0", f->image[0], "raw", false, AUTO, &error_abort_slot));
     refused(f, tur, 0x062800);
     simple(f, 0x00, 0, RDY);
     /* One without any drive behind it. */
     Device *bare = device_create(f->t->m, &ide_cd_type, f->t->m->peripheral, "bare", f->ide->buses->pdata[0],
                                  &error_abort_slot, NULL);
-    g_assert_true(drive_change(f->t->m, "bare", f->image[1], "raw", false, &error_abort_slot));
+    g_assert_true(drive_change(f->t->m, "bare", f->image[1], "raw", false, AUTO, &error_abort_slot));
     g_assert_true(drive_eject(f->t->m, "bare", false, &error_abort_slot));
     device_remove(bare);
 }
@@ -602,7 +602,7 @@ static void test_storm(Fixture *f, gconstpointer data)
             g_byte_array_free(state, TRUE);
         } else if (what == 14 && !(v & 63)) {
             if (v & 64) {
-                drive_change(m, "cd0", f->image[v >> 7 & 1], "raw", true, &error_abort_slot);
+                drive_change(m, "cd0", f->image[v >> 7 & 1], "raw", true, AUTO, &error_abort_slot);
             } else {
                 drive_eject(m, "cd0", true, &error_abort_slot);
             }

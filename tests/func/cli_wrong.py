@@ -24,7 +24,6 @@ ROWS = r"""
 -m                                  => option '-m' needs an argument | usage: -m [[]size=[]]MEGS[[],slots=0[]][[],maxmem=MEGS[]]
 disk.img                            => -hda disk.img: cannot open 'disk.img': No such file or directory
 -drive file=/nonexistent            => -drive file=/nonexistent: cannot open '/nonexistent': No such file or directory
--drive if=floppy,file=x             => -drive if=floppy,file=x: if=floppy is not supported: there is no floppy drive | use if=ide
 -drive if=none,file=x,rerror=enospc => -drive if=none,file=x,rerror=enospc: rerror=enospc is not supported: reads need no space | use report, ignore or stop
 -drive flie=x                       => -drive flie=x: 'flie' is unknown | did you mean 'file'?
 -blockdev null-co                   => -blockdev null-co: 'node-name' is missing | it is the name that drive= of a -device takes
@@ -42,7 +41,11 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -blockdev null-co,node-name=c,size=1000 -M q35,pflash0=c => *'pflash0': the image of a flash chip has 1000 bytes | 64 MiB at most, in multiples of 4 KiB
 -M pc,pflash0=nothing               => *there is no drive or block node 'nothing'
 -M microvm -drive if=pflash,file=/dev/null => *machine 'microvm' has no place for flash | machine types pc and q35 have two
--fda x                              => option '-fda' is not supported yet: there is no floppy drive yet; use -hda or -cdrom
+-fda x                              => -fda x: cannot open 'x': No such file or directory
+-blockdev null-co,node-name=f,size=4M -device floppy,drive=f => *a floppy disk of 4194304 bytes does not fit in drive-type=auto | an image has 2880 KiB (1440 KiB, 1200 KiB) at most
+-blockdev null-co,node-name=f,size=2880K -device floppy,drive=f,drive-type=144 => *a floppy disk of 2949120 bytes does not fit in drive-type=144*
+-device floppy -device floppy,unit=0 => *unit 0 of bus 'floppy-bus.0' is in use by*
+-device floppy,unit=2               => *unit 2 does not exist: bus 'floppy-bus.0' has two places
 -m abc                              => -m abc: 'size' is wrong: 'abc' is not a size | a size is a number with an optional suffix k, M, G, T, P or E
 -m 0                                => -m 0: 'size' must be between *, not 0 bytes
 -m -5                               => -m -5: 'size'*

@@ -40,13 +40,18 @@ OPTION_RUN(opt_drive)
 /* -hda FILE and so on: the name is taken as it is, commas too. */
 OPTION_RUN(opt_disk_file)
 {
-    static const struct { const char *name, *index;
-    } places[] = { { "hda", "0" }, { "hdb", "1" }, { "hdc", "2" }, { "hdd", "3" }, { "cdrom", "2" } };
+    static const struct {
+        const char *name, *index;
+    } places[] = { { "fda", "0" }, { "fdb", "1" }, { "hda", "0" },  { "hdb", "1" },
+                   { "hdc", "2" }, { "hdd", "3" }, { "cdrom", "2" } };
     Json *j = json_put(json_new_object(), "file", json_new_string(arg));
     for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
         if (g_str_equal(places[i].name, o->name)) {
             json_put(j, "index", json_new_string(places[i].index));
         }
+    }
+    if (g_str_has_prefix(o->name, "fd")) {
+        json_put(j, "if", json_new_string("floppy"));
     }
     if (g_str_equal(o->name, "pflash")) {
         json_put(j, "if", json_new_string("pflash"));
@@ -80,10 +85,14 @@ bool cli_make_drives(Cli *cli, Error **errp)
 /* What the board would plug in. */
 static bool make_device(Cli *cli, const Drive *d, Error **errp)
 {
-    bool ide = d->iface == DRIVE_INTERFACE_IDE;
-    const char *driver = !ide ? "virtio-blk-pci" : d->cdrom ? "ide-cd" : "ide-hd";
+    bool ide = d->iface == DRIVE_INTERFACE_IDE, floppy = d->iface == DRIVE_INTERFACE_FLOPPY;
+    const char *driver = floppy ? "floppy" : !ide ? "virtio-blk-pci" : d->cdrom ? "ide-cd" : "ide-hd";
     g_autoptr(Json) opts = json_put(json_new_object(), "driver", json_new_string(driver));
     json_put(opts, "drive", json_new_string(d->id));
+    if (floppy) {
+        g_autofree char *unit = g_strdup_printf("%u", d->unit);
+        json_put(opts, "unit", json_new_string(unit));
+    }
     if (ide) {
         g_autofree char *bus = g_strdup_printf("ide.%u", d->bus), *unit = g_strdup_printf("%u", d->unit);
         json_put(opts, "bus", json_new_string(bus));

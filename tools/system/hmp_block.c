@@ -38,18 +38,30 @@ static void hmp_eject(Monitor *mon, Machine *m, int argc, char **argv, GString *
     }
 }
 
+static int find_name(const char *const *names, const char *name)
+{
+    for (int i = 0; names[i]; i++) {
+        if (g_str_equal(names[i], name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static void hmp_change(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
+    static const char *const modes[] = { [AUTO] = "retain", [ON] = "read-only", [OFF] = "read-write", NULL };
     Error *err = NULL;
     bool force = take_flag(&argc, &argv, "-f");
     if (argc < 3 || argc > 5) {
         g_string_append(out, "change: [-f], a drive, a file and perhaps its format are expected\n");
-    } else if (argc == 5 && !g_str_equal(argv[4], "retain") && !g_str_equal(argv[4], "read-only")) {
-        g_string_append_printf(out,
-                               "change: '%s' is not possible: media that can be changed are read-only "
-                               "(retain or read-only)\n",
+        return;
+    }
+    int mode = argc == 5 ? find_name(modes, argv[4]) : AUTO;
+    if (mode < 0) {
+        g_string_append_printf(out, "change: '%s' is not possible (retain, read-only or read-write are)\n",
                                argv[4]);
-    } else if (!drive_change(m, argv[1], argv[2], argc > 3 ? argv[3] : NULL, force, &err)) {
+    } else if (!drive_change(m, argv[1], argv[2], argc > 3 ? argv[3] : NULL, force, (OnOffAuto)mode, &err)) {
         say(out, err);
     }
 }

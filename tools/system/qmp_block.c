@@ -73,7 +73,7 @@ static void add_disk(GArray *out, const Drive *d, const DrivePort *p)
     BlockInfo i = { .device = g_strdup(d ? d->id : ""), .type = g_strdup("unknown") };
     i.qdev = p ? g_strdup(p->dev->path) : NULL;
     i.removable = p ? p->media != NULL : d->cdrom;
-    if (p && p->media) {
+    if (p && p->media && p->media->tray_open) {
         domain_lock(p->dev->domain);
         i.locked = p->media->locked(p->dev);
         i.tray_open = p->media->tray_open(p->dev);
@@ -164,13 +164,10 @@ bool qmp_blockdev_change_medium(QmpCall *call, const BlockdevChangeMediumArgs *a
     bool force = args->has_force && args->force;
     BlockdevChangeReadOnlyMode mode =
         args->has_read_only_mode ? args->read_only_mode : BLOCKDEV_CHANGE_READ_ONLY_MODE_RETAIN;
-    if (name && mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_WRITE) {
-        error_set(errp, "'read-only-mode' is read-write: drives with removable media only read");
-        error_hint(errp, "leave it out");
-        error_set_code(errp, "not-supported", "read-only-mode");
-        return false;
-    }
-    return name && drive_change(call->machine, name, args->filename, args->format, force, errp);
+    OnOffAuto read_only = mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_RETAIN      ? AUTO
+                          : mode == BLOCKDEV_CHANGE_READ_ONLY_MODE_READ_ONLY ? ON
+                                                                             : OFF;
+    return name && drive_change(call->machine, name, args->filename, args->format, force, read_only, errp);
 }
 
 bool qmp_eject(QmpCall *call, const EjectArgs *args, Error **errp)

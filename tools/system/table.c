@@ -19,7 +19,6 @@ const char *const option_group_titles[GROUP_COUNT] = {
     [GROUP_OBJECT] = "Generic objects",
 };
 
-#define NO_FLOPPY  "there is no floppy drive yet", "-hda or -cdrom"
 #define NO_NET     "there is no network yet", "-nic none"
 #define NO_DISPLAY "there is no display yet", "-nographic or -display none"
 #define NO_AUDIO   "there is no audio yet", NULL
@@ -65,7 +64,7 @@ const Option option_table[] = {
     { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audio", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audiodev", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
-    { "drive", "[file=]FILE[,if=ide|virtio|pflash|none][,format=F][,media=disk|cdrom][,KEY=VALUE]...", GROUP_BLOCK,
+    { "drive", "[file=]FILE[,if=ide|virtio|floppy|pflash|none][,format=F][,media=disk|cdrom][,KEY=VALUE]...", GROUP_BLOCK,
       "a disk: an image and the device that uses it (if=none: -device ...,drive=ID does)\n"
       "if=pflash: unit=0 is the firmware, with readonly=on as a rule, unit=1 its variables\n"
       "index=N or bus=N,unit=N (where), id=ID, node-name=NAME, serial=TEXT\n"
@@ -82,8 +81,8 @@ const Option option_table[] = {
     { "hdd", "FILE", GROUP_BLOCK, "index=3", opt_disk_file },
     { "cdrom", "FILE", GROUP_BLOCK, "a CD: -drive file=FILE,index=2,media=cdrom", opt_disk_file },
     { "snapshot", NULL, GROUP_BLOCK, "as snapshot=on of every -drive that does not say otherwise", opt_flag },
-    { "fda", NULL, GROUP_BLOCK, NULL, NULL, NO_FLOPPY },
-    { "fdb", NULL, GROUP_BLOCK, NULL, NULL, NO_FLOPPY },
+    { "fda", "FILE", GROUP_BLOCK, "a disk in floppy drive A: -drive file=FILE,if=floppy,index=0", opt_disk_file },
+    { "fdb", "FILE", GROUP_BLOCK, "index=1", opt_disk_file },
     { "mtdblock", NULL, GROUP_BLOCK, NULL, NULL, "PCs have no flash disks", "-hda" },
     { "sd", NULL, GROUP_BLOCK, NULL, NULL, "there is no SD card reader", "-hda" },
     { "pflash", "FILE", GROUP_BLOCK, "a flash chip: -drive if=pflash,file=FILE. The first has the firmware", opt_disk_file },
@@ -106,7 +105,7 @@ const Option option_table[] = {
       "fields of the SMBIOS tables (types 0, 1, 2, 3, 4, 11, 17), or whole tables from a file", opt_smbios },
     { "acpitable", NULL, GROUP_I386, NULL, NULL, "extra ACPI tables are not taken yet", "the board's own tables" },
     { "win2k-hack", NULL, GROUP_I386, NULL, NULL, "it slows an IDE disk down for one old installer", NULL },
-    { "no-fd-bootchk", NULL, GROUP_I386, NULL, NULL, NO_FLOPPY },
+    { "no-fd-bootchk", NULL, GROUP_I386, "boot floppies without a signature: as -machine fd-bootchk=off", opt_machine_flag },
     { "netdev", NULL, GROUP_NETWORK, NULL, NULL, NO_NET },
     { "nic", "none", GROUP_NETWORK, "no network card", opt_nic },
     { "net", "none", GROUP_NETWORK, "no network card", opt_nic },

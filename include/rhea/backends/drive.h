@@ -26,7 +26,8 @@ typedef struct Drive {
     struct DrivePort *port;    /* who uses it, NULL: nobody */
 } Drive;
 
-/* A device whose medium comes and goes. In its domain. */
+/* A device whose medium comes and goes. In its domain. All but changed are NULL where it is taken out by
+ * hand: then it is as if a tray were always open. */
 typedef struct DriveMediaOps {
     bool (*tray_open)(Device *dev);
     bool (*locked)(Device *dev); /* the guest keeps the tray shut */
@@ -44,6 +45,7 @@ typedef struct DrivePort {
     Device *dev;         /* from drive_open() on */
     const DriveMediaOps *media; /* NULL: the medium stays */
     bool read_only;
+    bool may_write;      /* of removable media: read_only is the medium's */
     int rerror, werror;  /* properties: 0: the drive's; else DriveError + 1 */
     unsigned in_flight;  /* private, atomic */
     uint8_t io_status;   /* DriveIoStatus of what stopped the machine last, until cont; atomic */
@@ -65,8 +67,10 @@ extern const char *const drive_read_error_choices[], *const drive_write_error_ch
 /* Opens the bound disk for `dev`, in its realize: exclusively for writing, unless read_only. A port without a
  * medium, or with nothing bound, succeeds: client stays NULL. Undone with the device. */
 bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp) MAIN_LOOP;
-/* The same for a drive whose medium can be taken out: read-only; with nothing bound it is empty. */
-bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media, Error **errp) MAIN_LOOP;
+/* The same for a drive whose medium can be taken out; with nothing bound it is empty. may_write: media are
+ * written unless they are read-only; else never. */
+bool drive_open_removable(DrivePort *p, Device *dev, const DriveMediaOps *media, bool may_write,
+                          Error **errp) MAIN_LOOP;
 /* The guest has opened or closed the tray: the event DEVICE_TRAY_MOVED. In the device's domain. */
 void drive_tray_moved(DrivePort *p, bool open);
 /* The medium cannot be written: asked before drive_open(), by devices that can tell their guest so. */
@@ -107,7 +111,7 @@ bool drive_insert_medium(DrivePort *p, BlockNode *n, Error **errp);
  * the content says. */
 bool drive_eject(Machine *m, const char *name, bool force, Error **errp);
 bool drive_change(Machine *m, const char *name, const char *file, const char *format, bool force,
-                  Error **errp);
+                  OnOffAuto read_only, Error **errp);
 /* `info block`: of one drive, or of all with name NULL; false: there is none of that name. */
 bool drive_print(Machine *m, const char *name, bool verbose, GString *out);
 

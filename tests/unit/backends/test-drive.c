@@ -154,7 +154,8 @@ static void test_refusals(Fixture *f, gconstpointer data)
         const char *text, *error;
     } bad[] = {
         { "@raw,if=scsi", "if=scsi is not supported" },
-        { "@raw,if=floppy", "there is no floppy drive" },
+        { "@raw,if=floppy,index=2", "two floppy drives" },
+        { "@raw,if=floppy,serial=7", "serial=7 is not supported" },
         { "@raw,if=pflash,unit=2", "unit=2 is too large" },
         { "@raw,if=pflash,index=2", "two places for flash" },
         { "@raw,if=pflash,media=cdrom", "no CD-ROM" },
