@@ -41,7 +41,6 @@ static void tell(const DriveRequest *r, DriveError e)
     if (p->node) {
         json_put(data, "node-name", json_new_string(block_name(p->node)));
     }
-    json_put(data, "qom-path", json_new_string(p->dev->path));
     json_put(data, "operation", json_new_string(r->op == DRIVE_READ ? "read" : "write"));
     json_put(data, "action",
              json_new_string(e == DRIVE_ERROR_STOP     ? "stop"
