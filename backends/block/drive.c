@@ -46,6 +46,7 @@ MachineBlock *machine_block(Machine *m)
         b->graph = block_graph_new(m->loop);
         b->nodes = g_ptr_array_new_with_free_func(node_release);
         b->drives = g_ptr_array_new_with_free_func(drive_free_item);
+        b->throttles = g_ptr_array_new_with_free_func(drive_throttle_free);
         b->ports = g_ptr_array_new();
         b->ended = (Task){ .run = graph_wait_ended };
         m->block = b;
@@ -422,6 +423,26 @@ static bool drive_check(const DriveOptions *v, Error **errp)
     return true;
 }
 
+/* The old names of the limits are the same. */
+static bool drive_limits(Machine *m, Drive *d, const DriveOptions *v, Error **errp)
+{
+    const struct {
+        const char *name;
+        bool has;
+        uint64_t value;
+    } old[] = { { "bps-total", v->has_bps, v->bps },         { "bps-read", v->has_bps_rd, v->bps_rd },
+                { "bps-write", v->has_bps_wr, v->bps_wr },   { "iops-total", v->has_iops, v->iops },
+                { "iops-read", v->has_iops_rd, v->iops_rd }, { "iops-write", v->has_iops_wr, v->iops_wr } };
+    g_autoptr(Json) o =
+        v->has_throttling ? type_encode(&throttle_limits_type, &v->throttling) : json_new_object();
+    for (unsigned i = 0; i < G_N_ELEMENTS(old); i++) {
+        if (old[i].has) {
+            json_put(o, old[i].name, json_new_uint(old[i].value));
+        }
+    }
+    return drive_throttle_options(m->block, d, o, errp);
+}
+
 static Drive *drive_make(Machine *m, const DriveOptions *v, bool snapshot, Error **errp)
 {
     if (!drive_check(v, errp)) {
@@ -434,7 +455,7 @@ static Drive *drive_make(Machine *m, const DriveOptions *v, bool snapshot, Error
     d->rerror = v->rerror;
     d->werror = v->werror;
     d->serial = g_strdup(v->serial);
-    if (drive_place(m, d, v, errp) && drive_name(m, d, v->id, errp) &&
+    if (drive_place(m, d, v, errp) && drive_name(m, d, v->id, errp) && drive_limits(m, d, v, errp) &&
         (!v->file || drive_open_image(m, d, v, v->has_snapshot ? v->snapshot : snapshot, errp))) {
         g_ptr_array_add(machine_block(m)->drives, d);
         return d;

@@ -12,12 +12,18 @@ struct MachineBlock {
     BlockGraph *graph;
     GPtrArray *nodes;  /* BlockNode *: what -blockdev made, held */
     GPtrArray *drives; /* Drive * */
+    GPtrArray *throttles; /* DriveThrottle * */
     GPtrArray *ports;  /* DrivePort *: bound, borrowed */
     unsigned waiting;  /* atomic: the main loop waits for requests to end */
     Task ended;        /* ends the turn in which it waits */
     MachineListener listener;
     bool cancelling;   /* atomic: no request is held back any more */
 };
+
+/* throttle.c */
+void drive_throttle_free(void *throttle);
+bool drive_throttle_options(MachineBlock *b, Drive *d, const Json *o, Error **errp); /* -drive throttling. */
+void drive_throttle(const DriveRequest *r) CO_FN; /* waits until it may go */
 
 MachineBlock *machine_block(Machine *m); /* made at the first use */
 void drive_free(Drive *d);

@@ -226,6 +226,7 @@ static void request_body(void *opaque)
     }
     bool wait = drive_must_wait(r);
     if (!wait) {
+        drive_throttle(r);
         r->result = request_run(r);
     }
     domain_lock(domain);
@@ -281,6 +282,7 @@ void drive_remove_all(Machine *m)
     }
     g_ptr_array_free(b->ports, TRUE);
     g_ptr_array_free(b->drives, TRUE);
+    g_ptr_array_free(b->throttles, TRUE);
     g_ptr_array_free(b->nodes, TRUE);
     while (__atomic_load_n(&b->ended.queued, __ATOMIC_ACQUIRE)) {
         loop_turn(m->loop, false);

@@ -352,10 +352,20 @@ def qmp_disks():
             expect("in use" in busy["error"]["desc"], f"a node that is used stays: {busy}")
             c.call("eject", id="cd")
             c.call("blockdev-del", node_name="f")
+            none = {k: 0 for k in ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")}
+            limits = {"id": "/machine/peripheral/cd", **none}
+            c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {**limits, "bps": 1000, "bps_max": 5000,
+                                                                               "group": "g"}})
+            expect(c.reply() == {"return": {}, "id": "t"}, "limits are set")
+            c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {**limits, "bps": 1, "bps_rd": 1}})
+            expect("exclude each other" in c.reply()["error"]["desc"], "limits that contradict each other")
             gone = c.try_call("blockdev-del", node_name="f")
             expect("there is no block node" in gone["error"]["desc"], f"a node is closed once: {gone}")
             c.call("blockdev-change-medium", id="cd", filename=images[2])
             cd = [d for d in c.call("query-block") if d.get("qdev") == "/machine/peripheral/cd"][0]
+            now = cd["inserted"]
+            expect(now["bps"] == 1000 and now["bps_max"] == 5000 and now["bps_rd"] == 0 and now["group"] == "g",
+                   f"the limits are told: {now}")
             expect(cd["inserted"]["image"]["virtual-size"] == 3 << 20 and cd["tray_open"] is False, f"another medium: {cd}")
             both = c.try_call("eject", id="cd", device="disk")
             expect("exclude" in both["error"]["desc"] and "error" in c.try_call("eject"), "one name")

@@ -3,7 +3,7 @@
  *
  * Models: QEMU 7.2's commands of these names. The human monitor's eject, change and info block go to the same
  *         functions of backends/block/media.c.
- * Does not model: statistics, jobs, throttling; backing images inside the information about another node.
+ * Does not model: statistics, jobs; backing images inside the information about another node.
  * Threads: main loop; a tray is looked at with its device's domain held.
  */
 #include "rhea/backends/drive.h"
@@ -64,6 +64,57 @@ bool qmp_query_named_block_nodes(QmpCall *call, const QueryNamedBlockNodesArgs *
     return true;
 }
 
+/* ---- limits ---- */
+
+/* The older name "device" and the newer one: one of them. NULL on failure. */
+static const char *one_name(const char *device, const char *id, Error **errp)
+{
+    if (!!device == !!id) {
+        error_set(errp, device ? "'device' and 'id' exclude each other" : "'id' is missing: which device?");
+        error_set_code(errp, device ? "invalid-value" : "missing-member", "id");
+        return NULL;
+    }
+    return id ? id : device;
+}
+
+bool qmp_block_set_io_throttle(QmpCall *call, const BlockSetIoThrottleArgs *args, Error **errp)
+{
+    const char *name = one_name(args->device, args->id, errp);
+    DrivePort *p = name ? drive_port_find(call->machine, name, errp) : NULL;
+    g_autoptr(Json) o = type_encode(&block_set_io_throttle_args_type, args);
+    DriveLimits l;
+    if (!p || !drive_limits_read(o, true, &l, errp)) {
+        return false;
+    }
+    return drive_set_limits(p, &l, args->group, errp);
+}
+
+static void describe_limits(const DrivePort *p, BlockDeviceInfo *i)
+{
+    DriveLimits l;
+    const char *group;
+    if (!drive_get_limits(p, &l, &group)) {
+        return;
+    }
+#define LIMIT(K, F)                                                                                          \
+    do {                                                                                                     \
+        i->F = (int64_t)l.limit[K].avg;                                                                      \
+        i->has_##F##_max = i->has_##F##_max_length = l.limit[K].max != 0;                                    \
+        i->F##_max = (int64_t)l.limit[K].max;                                                                \
+        i->F##_max_length = (int64_t)l.limit[K].length;                                                      \
+    } while (0)
+    LIMIT(DRIVE_BPS, bps);
+    LIMIT(DRIVE_BPS_READ, bps_rd);
+    LIMIT(DRIVE_BPS_WRITE, bps_wr);
+    LIMIT(DRIVE_IOPS, iops);
+    LIMIT(DRIVE_IOPS_READ, iops_rd);
+    LIMIT(DRIVE_IOPS_WRITE, iops_wr);
+#undef LIMIT
+    i->has_iops_size = l.iops_size != 0;
+    i->iops_size = (int64_t)l.iops_size;
+    i->group = g_strdup(group ? group : p->drive ? p->drive->id : device_name(p->dev));
+}
+
 /* ---- disks ---- */
 
 /* port: NULL: no device has the drive. */
@@ -87,6 +138,9 @@ static void add_disk(GArray *out, const Drive *d, const DrivePort *p)
     if (n) {
         i.has_inserted = true;
         describe_node(n, !d || !d->write_through, &i.inserted);
+        if (p) {
+            describe_limits(p, &i.inserted);
+        }
     }
     g_array_append_val(out, i);
 }
@@ -113,17 +167,6 @@ bool qmp_query_block(QmpCall *call, QueryBlockResult *ret, Error **errp)
 }
 
 /* ---- media ---- */
-
-/* The older name "device" and the newer one: one of them. NULL on failure. */
-static const char *one_name(const char *device, const char *id, Error **errp)
-{
-    if (!!device == !!id) {
-        error_set(errp, device ? "'device' and 'id' exclude each other" : "'id' is missing: which device?");
-        error_set_code(errp, device ? "invalid-value" : "missing-member", "id");
-        return NULL;
-    }
-    return id ? id : device;
-}
 
 bool qmp_blockdev_open_tray(QmpCall *call, const BlockdevOpenTrayArgs *args, Error **errp)
 {

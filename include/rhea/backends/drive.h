@@ -13,6 +13,7 @@
 #include "schema/drive.h"
 
 typedef struct MachineBlock MachineBlock;
+typedef struct DriveThrottle DriveThrottle;
 
 /* What -drive made: an image, or none (an empty CD drive), and how a device uses it. */
 typedef struct Drive {
@@ -24,6 +25,7 @@ typedef struct Drive {
     char *serial;              /* for the device that the board makes, NULL: its default */
     BlockNode *node;           /* NULL: no medium */
     struct DrivePort *port;    /* who uses it, NULL: nobody */
+    DriveThrottle *throttle;   /* private, atomic */
 } Drive;
 
 /* A device whose medium comes and goes. In its domain. All but changed are NULL where it is taken out by
@@ -47,6 +49,7 @@ typedef struct DrivePort {
     bool read_only;
     bool may_write;      /* of removable media: read_only is the medium's */
     int rerror, werror;  /* properties: 0: the drive's; else DriveError + 1 */
+    DriveThrottle *throttle; /* private, atomic; with a drive: that one's counts */
     unsigned in_flight;  /* private, atomic */
     uint8_t io_status;   /* DriveIoStatus of what stopped the machine last, until cont; atomic */
     GQueue held;         /* DriveRequest * that wait for the machine to go on; the device's domain */
@@ -97,6 +100,24 @@ typedef struct DriveRequest {
 void drive_submit(DrivePort *p, DriveRequest *r);
 /* The same, but on a machine that stands: from when it goes on. */
 void drive_hold(DrivePort *p, DriveRequest *r);
+
+/* I/O limits: of bytes and of requests a second. */
+enum {
+    DRIVE_BPS, DRIVE_BPS_READ, DRIVE_BPS_WRITE, DRIVE_IOPS, DRIVE_IOPS_READ, DRIVE_IOPS_WRITE, DRIVE_LIMITS
+};
+typedef struct DriveLimit {
+    uint64_t avg, max, length; /* 0: none; in bursts of so many seconds, 0: no bursts */
+} DriveLimit;
+typedef struct DriveLimits {
+    DriveLimit limit[DRIVE_LIMITS];
+    uint64_t iops_size; /* a request of more bytes counts as several; 0: one is one */
+} DriveLimits;
+/* From the members of -drive's throttling, or of block_set_io_throttle (qmp). */
+bool drive_limits_read(const Json *o, bool qmp, DriveLimits *out, Error **errp);
+/* group: NULL: the disk's own; limits without any: it joins a group that has some, or has none any more. */
+bool drive_set_limits(DrivePort *p, const DriveLimits *l, const char *group, Error **errp) MAIN_LOOP;
+/* False: there are none. *group is borrowed, NULL: the disk's own. */
+bool drive_get_limits(const DrivePort *p, DriveLimits *out, const char **group) MAIN_LOOP;
 
 /* Media from outside. MAIN_LOOP, no domain held. When the guest has locked the tray, it is asked: *asked says
  * that the event DEVICE_TRAY_MOVED is to be waited for. `force` opens all the same. Removing and inserting
