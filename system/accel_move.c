@@ -8,6 +8,7 @@
  */
 #include "internal.h"
 
+#include "rhea/system/doorbell.h"
 #include "rhea/util/log.h"
 
 /* After a failure that could not be undone: the state is whole, but nothing runs it until another move
@@ -51,6 +52,9 @@ static void cpu_leave(Vcpu *cpu)
 /* The CPU structs count already. */
 static void let_go(Machine *m)
 {
+    if (m->priv->accel_up) {
+        doorbells_close(m);
+    }
     on_each(m, cpu_leave);
     if (m->priv->accel_up && m->accel->machine_fini) {
         m->accel->machine_fini(m);
@@ -101,6 +105,7 @@ static bool take_up(Machine *m, const AccelOps *a, void *state, Error **errp)
     mem_begin(m);
     view_changed(m, NULL, as_view(&m->as_mem));
     mem_commit(m);
+    doorbells_open(m);
     if (!same_points(m, errp)) {
         return false;
     }

@@ -30,6 +30,10 @@ struct MachinePrivate {
     unsigned topology_depth;
     bool topology_dirty;
     GSList *spaces; /* AddressSpace * */
+    struct Doorbell *doorbells;  /* doorbell.c */
+    const struct DoorbellOps *doorbell_ops;
+    const struct MsiRouteOps *msi_routes; /* atomic */
+    struct Coalesced *coalesced;          /* coalesce.c */
     uint32_t view_generation;
 
     /* Leaf lock `lock`: the rest of this group. */

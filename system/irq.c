@@ -5,6 +5,8 @@
  */
 #include "internal.h"
 
+#include "rhea/system/msiroute.h"
+
 #include <string.h>
 
 void irq_connect(IrqLine *line, const IrqSinkOps *ops, void *sink, unsigned pin)
@@ -101,6 +103,28 @@ void accel_chip_changed(Machine *m, AccelChipUser *u)
     } else {
         u->fresh = true;
     }
+}
+
+void msi_route_send(Machine *m, MsiRoute *r, MsiMessage msg)
+{
+    const MsiRouteOps *ops = __atomic_load_n(&m->priv->msi_routes, __ATOMIC_ACQUIRE);
+    bool inside = ops && m->msi_sink && msg.addr - m->msi_base < m->msi_size;
+    if (!inside || !ops->send(m, r, msg)) {
+        msi_send(m, msg);
+    }
+}
+
+void msi_route_drop(Machine *m, MsiRoute *r)
+{
+    const MsiRouteOps *ops = __atomic_load_n(&m->priv->msi_routes, __ATOMIC_ACQUIRE);
+    if (r->open && ops) {
+        ops->drop(m, r);
+    }
+}
+
+void msi_routes_provide(Machine *m, const MsiRouteOps *ops)
+{
+    __atomic_store_n(&m->priv->msi_routes, ops, __ATOMIC_RELEASE);
 }
 
 void msi_send(Machine *m, MsiMessage msg)

@@ -4,6 +4,8 @@
  * Threads: main loop.
  */
 #include "internal.h"
+
+#include "rhea/system/doorbell.h"
 #include "config.h"
 
 #include <string.h>
@@ -411,6 +413,7 @@ void machine_stop(Machine *m, RunState why)
     if (was_running) {
         vcpus_pause(m);
         machine_clock_pause(m, true);
+        doorbells_flush(m);
         drain(m);
     }
     machine_set_state(m, why);
@@ -431,6 +434,7 @@ void machine_reset(Machine *m, ResetKind kind)
     bool running = machine_running(m);
     if (running) {
         vcpus_pause(m);
+        doorbells_flush(m);
     }
     if (m->drain_backends) { /* what is in flight ends before the reset: it would write to memory after it */
         m->drain_backends(m, true);

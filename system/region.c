@@ -6,6 +6,8 @@
  */
 #include "internal.h"
 
+#include "rhea/system/doorbell.h"
+
 #include <inttypes.h>
 
 typedef unsigned __int128 u128;
@@ -337,6 +339,9 @@ static void as_update(AddressSpace *as)
     bool cpus_see_it = as == &m->as_mem || as == m->as_smm;
     if (cpus_see_it && m->accel && m->accel->memory_changed && m->priv->vcpus_made) {
         m->accel->memory_changed(m, was, now);
+    }
+    if (as == &m->as_mem && m->priv->doorbells) {
+        doorbells_mapped(m);
     }
     rcu_defer(view_free, was);
 }

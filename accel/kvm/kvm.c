@@ -6,6 +6,7 @@
  */
 #include "kvm_internal.h"
 #include "rhea/accel/tcg.h"
+#include "rhea/system/doorbell.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -19,6 +20,8 @@ static const char *const chip_names[] = { "auto", "on", "off", "split", NULL };
 static const Prop kvm_props[] = {
     PROP_ENUM(KvmVm, irqchip_option, "kernel-irqchip", CHIP_AUTO, chip_names,
               "interrupt controllers in the kernel: all (on), local APICs only (split), none (off)"),
+    PROP_U32(KvmVm, dirty_ring_size, "dirty-ring-size", 0, 0, UINT32_MAX,
+             "entries of a ring of dirty pages for each vCPU: 0, dirty pages come from the log"),
     PROP_BOOL(KvmVm, complete, "complete", true, "instructions that KVM gives up on run in software"),
     PROP_U64(KvmVm, complete_limit, "complete-limit", 0, 0, UINT64_MAX,
              "stop with an error after so many of them; 0: no limit"),
@@ -149,9 +152,17 @@ static bool kvm_machine_init(Machine *m, Error **errp)
     vm->sys_fd = vm->vm_fd = -1;
     pthread_mutex_init(&vm->slot_lock, NULL);
     pthread_mutex_init(&vm->route_lock, NULL);
+    pthread_mutex_init(&vm->ring_lock, NULL);
     pthread_mutex_init(&vm->gate_lock, NULL);
     pthread_cond_init(&vm->gate_changed, NULL);
     vm->up = true;
+    if (vm->dirty_ring_size) {
+        error_set(errp,
+                  "accelerator 'kvm': dirty-ring-size=%u: dirty pages come from KVM's log, there is no ring",
+                  vm->dirty_ring_size);
+        error_hint(errp, "leave dirty-ring-size out, or 0");
+        return false;
+    }
     if (t && !t->kvm) { /* board "none" has no CPU to run */
         return error_set(errp, "accelerator 'kvm' cannot run guest architecture '%s'", t->name);
     }
@@ -179,6 +190,7 @@ static bool kvm_machine_init(Machine *m, Error **errp)
                          m->n_cpus);
     }
     kvm_signal_init();
+    kvm_coalesce_init(m);
     vm->listener = (MachineListener){ .state = state_changed, .opaque = m };
     machine_add_listener(m, &vm->listener);
     return kvm_memory_init(m, errp) && kvm_irqchip_init(m, errp) && (!t || t->kvm->machine_init(m, errp));
@@ -192,6 +204,7 @@ static void kvm_machine_fini(Machine *m)
         return;
     }
     kvm_memory_fini(m);
+    kvm_coalesce_fini(m);
     kvm_chips_fini(m);
     kvm_routes_fini(m);
     if (vm->vm_fd >= 0) {
@@ -202,6 +215,7 @@ static void kvm_machine_fini(Machine *m)
     }
     pthread_mutex_destroy(&vm->slot_lock);
     pthread_mutex_destroy(&vm->route_lock);
+    pthread_mutex_destroy(&vm->ring_lock);
     pthread_mutex_destroy(&vm->gate_lock);
     pthread_cond_destroy(&vm->gate_changed);
     machine_remove_listener(m, &vm->listener);
@@ -248,6 +262,16 @@ static void kvm_describe(Machine *m, GString *out)
     }
     g_string_append_printf(out, "accelerator kvm, kernel-irqchip=%s, %u memory slots\n", chips[vm->irqchip],
                            used);
+    if (vm->coalesced) {
+        g_string_append_printf(out, "%" PRIu64 " writes came without an exit\n", vm->coalesced);
+    }
+    if (vm->irqchip != IRQCHIP_OFF) {
+        uint64_t sent, rung;
+        unsigned routes = kvm_routes_count(m, &sent), bells = doorbells_count(m, &rung);
+        g_string_append_printf(out,
+                               "%u message routes, %" PRIu64 " sent; %u doorbells, %" PRIu64 " rung\n",
+                               routes, sent, bells, rung);
+    }
     for (unsigned i = 0; m->cpus && i < m->n_cpus; i++) {
         const KvmVcpu *k = m->cpus[i] ? kvm_of(m->cpus[i]) : NULL;
         if (!k) {

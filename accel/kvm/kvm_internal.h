@@ -6,7 +6,9 @@
 #define ACCEL_KVM_INTERNAL_H
 
 #include "rhea/accel/kvm.h"
+#include "rhea/system/coalesce.h"
 #include "rhea/system/machine.h"
+#include "rhea/system/msiroute.h"
 #include <linux/kvm.h>
 #include <pthread.h>
 
@@ -38,6 +40,7 @@ typedef struct KvmVcpu { /* Vcpu.accel */
 typedef struct KvmVm { /* Machine.accel_state */
     /* options */
     int irqchip_option;
+    uint32_t dirty_ring_size;
     bool complete;
     uint64_t complete_limit;
     /* the rest is machine_init's, and zero without; constant then */
@@ -53,9 +56,20 @@ typedef struct KvmVm { /* Machine.accel_state */
     pthread_mutex_t route_lock; /* leaf */
     GArray *fixed_routes;       /* struct kvm_irq_routing_entry; NULL: no routes */
     struct kvm_irq_routing_entry pin_routes[ACCEL_IOAPIC_PINS]; /* split; type 0: none yet */
+    MsiRoute *msi_routes;
+    unsigned n_msi_routes;
+    uint64_t gsi_used[16]; /* a bit for each number of a message */
     /* chips.c, main loop */
     AccelChipUser *chips; /* in the order of AccelChip */
     bool has_pit;
+    /* coalesce.c */
+    size_t ring_at;    /* of the ring behind the run structure; 0: there is none */
+    unsigned ring_max; /* entries */
+    bool coalesces_io;
+    MemListener mem_listener, io_listener;
+    pthread_mutex_t ring_lock; /* above devices' domains */
+    bool ring_busy;            /* atomic */
+    uint64_t coalesced;        /* under ring_lock */
     /* memory.c */
     pthread_mutex_t slot_lock; /* leaf */
     KvmSlot *slots;
@@ -98,6 +112,7 @@ void kvm_routes_fini(Machine *m);
 void kvm_route_add(Machine *m, const struct kvm_irq_routing_entry *e); /* while the VM is made */
 int kvm_routes_tell(Machine *m);
 void kvm_route_pin(Machine *m, unsigned pin, MsiMessage msg);
+unsigned kvm_routes_count(Machine *m, uint64_t *sent);
 
 /* chips.c: 8259s, I/O APIC and PIT in the kernel (kernel-irqchip=on) */
 bool kvm_chips_init(Machine *m, Error **errp);
@@ -109,6 +124,11 @@ void kvm_chip_detach(Machine *m, AccelChipUser *u);
 void kvm_chip_line(Machine *m, AccelChip chip, unsigned pin, bool level);
 bool kvm_chip_get(Machine *m, AccelChip chip, void *image);
 bool kvm_chip_set(Machine *m, AccelChip chip, const void *image);
+
+/* coalesce.c */
+void kvm_coalesce_init(Machine *m);
+void kvm_coalesce_fini(Machine *m);
+void kvm_coalesced_writes(Vcpu *cpu); /* own thread, no domain held, after each KVM_RUN */
 
 /* vcpu.c */
 bool kvm_vcpu_init(Vcpu *cpu, Error **errp);

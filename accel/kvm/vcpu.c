@@ -110,6 +110,7 @@ static bool finish_io(Vcpu *cpu, Error **errp)
         int r = ioctl(k->fd, KVM_RUN, 0);
         int err = errno;
         k->run->immediate_exit = 0;
+        kvm_coalesced_writes(cpu);
         if (r < 0 && err != EINTR) {
             return error_set_errno(errp, err, "vCPU %u: KVM_RUN, to finish an access, failed", cpu->index);
         }
@@ -263,6 +264,7 @@ static KvmNext enter_guest(Vcpu *cpu, VcpuExit *out)
     gate_leave(vm, k);
     __atomic_store_n(&k->run->immediate_exit, 0, __ATOMIC_RELAXED);
     k->io_pending = false;
+    kvm_coalesced_writes(cpu);
     cpu->target->kvm->left(cpu);
     if (err == EINTR || err == EAGAIN) { /* EAGAIN: a CPU that waits for its start-up IPI may say so */
         k->stats.signals++;

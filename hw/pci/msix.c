@@ -44,11 +44,12 @@ static bool msix_is_pending(const PciMsix *x, unsigned vector)
 }
 
 /* The message is a memory write by the function: without bus mastering there is none (6.2.2). */
-static void msix_send(const PciMsix *x, unsigned vector)
+static void msix_send(PciMsix *x, unsigned vector)
 {
     if (pci_func(x->dev)->bus_master) {
         const uint32_t *e = x->table[vector];
-        msi_send(x->dev->machine, (MsiMessage){ .addr = (uint64_t)e[1] << 32 | e[0], .data = e[2] });
+        msi_route_send(x->dev->machine, &x->routes[vector],
+                       (MsiMessage){ .addr = (uint64_t)e[1] << 32 | e[0], .data = e[2] });
     }
 }
 
@@ -126,6 +127,15 @@ static void msix_write(void *opaque, MemAccess *a, uint64_t val)
     }
 }
 
+static void msix_gone(void *opaque)
+{
+    PciMsix *x = opaque;
+    for (unsigned v = 0; v < x->n; v++) {
+        msi_route_drop(x->dev->machine, &x->routes[v]);
+    }
+    g_clear_pointer(&x->routes, g_free);
+}
+
 bool pci_msix_init(PciMsix *x, Device *dev, unsigned n, unsigned bar_no, Error **errp)
 {
     static const MemOps ops = {
@@ -149,6 +159,8 @@ bool pci_msix_init(PciMsix *x, Device *dev, unsigned n, unsigned bar_no, Error *
     pci_put32(f->config + cap + MSIX_PBA, x->pba_at | bar_no);
     pci_put16(f->wmask + cap + MSIX_CONTROL, MSIX_ENABLE | MSIX_FUNCTION_MASK);
     f->msix = x;
+    x->routes = g_new0(MsiRoute, n);
+    device_add_cleanup(dev, msix_gone, x);
     region_init_io(&x->bar, dev, "msix", &ops, x, size);
     pci_msix_reset(f);
     return true;

@@ -15,6 +15,7 @@
  */
 #include "rhea/hw/isa.h"
 #include "rhea/hw/timer.h"
+#include "rhea/system/coalesce.h"
 #include "rhea/system/machine.h"
 #include <time.h>
 
@@ -55,6 +56,7 @@ typedef struct Rtc {
     uint8_t first_cmos[CMOS_SIZE];
     /* wiring */
     MemRegion regs;
+    Coalesced late;  /* the index: it matters to the access behind it only */
     IrqLine irq;
     Timer timer;
     /* guest-visible state */
@@ -460,6 +462,8 @@ static bool rtc_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     Rtc *r = dev_as(Rtc, dev);
     rtc_take_options(r);
     region_init_io(&r->regs, dev, "rtc", &ops, r, 4);
+    r->late = (Coalesced){ .region = &r->regs, .off = 0, .size = 1 };
+    coalesced_add(&r->late, dev);
     device_add_region(dev, &r->regs);
     device_add_irq(dev, &r->irq);
     device_add_timer(dev, &r->timer, rtc_fire);

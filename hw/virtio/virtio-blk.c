@@ -512,6 +512,8 @@ static const Prop blk_mmio_props[] = { BLK_PROPS, { 0 } };
 static const Prop blk_pci_props[] = {
     BLK_PROPS,
     PROP_BOOTINDEX(VirtioBlk, bootindex),
+    PROP_BOOL(VirtioBlk, v.ioeventfd, "ioeventfd", true,
+              "Where KVM has local APICs in the kernel, it hears notifications without leaving the guest"),
     PROP_U32(VirtioBlk, vectors, "vectors", VECTORS_AUTO, 1, UINT32_MAX,
              "MSI-X vectors; 4294967295: one for each queue, and one"),
     PROP_ONOFFAUTO(VirtioBlk, disable_legacy, "disable-legacy", AUTO,

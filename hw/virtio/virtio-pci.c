@@ -265,6 +265,43 @@ static bool virtio_add_cap(VirtioDevice *v, uint8_t type, uint32_t at, uint32_t 
     return true;
 }
 
+/* ---- notifications that leave no guest ---- */
+
+struct VirtioBell {
+    Doorbell bell;
+    VirtioDevice *v;
+    unsigned queue;
+};
+
+static void virtio_ring(void *opaque)
+{
+    struct VirtioBell *b = opaque;
+    virtio_kick(b->v, b->queue);
+}
+
+static void virtio_bells_gone(void *opaque)
+{
+    VirtioDevice *v = opaque;
+    for (unsigned i = 0; i < v->n_queues; i++) {
+        doorbell_remove(&v->bells[i].bell);
+    }
+    g_clear_pointer(&v->bells, g_free);
+}
+
+static void virtio_bells_add(VirtioDevice *v)
+{
+    v->bells = g_new0(struct VirtioBell, v->n_queues);
+    for (unsigned i = 0; i < v->n_queues; i++) {
+        struct VirtioBell *b = &v->bells[i];
+        *b = (struct VirtioBell){ .v = v, .queue = i };
+        b->bell = (Doorbell){
+            .region = &v->bar, .off = AT_NOTIFY + NOTIFY_MULTIPLIER * i, .ring = virtio_ring, .opaque = b
+        };
+        doorbell_add(&b->bell, &v->dev);
+    }
+    device_add_cleanup(&v->dev, virtio_bells_gone, v);
+}
+
 bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
                      unsigned vectors, Error **errp)
 {
@@ -287,6 +324,9 @@ bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queue
     device_add_region(&v->dev, &v->bar);
     device_add_irq(&v->dev, &v->intx);
     virtio_init(v, class, &virtio_pci, &pci_func(&v->dev)->dma, n_queues, queue_size);
+    if (v->ioeventfd) {
+        virtio_bells_add(v);
+    }
     return true;
 }
 

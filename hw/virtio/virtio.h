@@ -12,6 +12,7 @@
 
 #include "rhea/hw/msix.h"
 #include "rhea/hw/virtio-mmio.h"
+#include "rhea/system/doorbell.h"
 #include "rhea/util/iov.h"
 
 enum { VIRTIO_QUEUES = 64, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256, VIRTIO_NO_VECTOR = 0xffff };
@@ -86,6 +87,8 @@ struct VirtioDevice {
     MemRegion bar;
     IrqLine intx;
     uint8_t pci_cfg_cap;
+    bool ioeventfd;           /* notifications may be doorbells */
+    struct VirtioBell *bells; /* one a queue, or NULL */
     struct VirtioMmio *mmio; /* the other's */
     uint64_t features; /* offered */
     unsigned n_queues, queue_size;

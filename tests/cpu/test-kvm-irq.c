@@ -2,7 +2,9 @@
  * tests/cpu/test-kvm-irq.c - one guest for all interrupt sources of a PC with the same output in tier 0, tier 1 and on KVM
  * with its controllers outside, half and all inside the kernel (accel/kvm/irqchip.c, chips.c, route.c; the other sides in
  * hw/intc/, hw/timer/i8254-inside.c, hw/misc/pcspk.c): 8259 and 8254, local APIC and its timer, I/O APIC, messages, NMI,
- * start of other CPUs and interrupts between them, and all of it again after a reset. Then with the machine stopped,
+ * start of other CPUs and interrupts between them, and all of it again after a reset. Messages go through descriptors and
+ * doorbells are heard where the kernel can (accel/kvm/route.c, system/doorbell.c, hw/virtio/virtio-pci.c), and writes that
+ * may come late do (accel/kvm/coalesce.c, system/coalesce.c). Then with the machine stopped,
  * saved, loaded and moved between all of these at random points. The chips' states go there and back unchanged.
  * Threads: main is the main loop, the vCPUs have their own.
  */
@@ -11,6 +13,8 @@
 #include "rhea/hw/intc.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/timer.h"
+#include "rhea/system/doorbell.h"
+#include "rhea/system/msiroute.h"
 #include "target/x86/kvm.h"
 #include "tests/cpu/kvmguest.h"
 
@@ -108,6 +112,7 @@ typedef struct Pc {
     Machine *m;
     Device *ioapic, *pic, *pit;
     MemRegion asks;
+    MsiRoute route;
     uint8_t level; /* atomic */
     char *dir, *rom;
 } Pc;
@@ -122,7 +127,7 @@ static void asks_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val)
 {
     Pc *pc = opaque;
     switch (val) {
-    case ASK_MSI: msi_send(pc->m, (MsiMessage){ 0xfee00000, V_MSI }); break;
+    case ASK_MSI: msi_route_send(pc->m, &pc->route, (MsiMessage){ 0xfee00000, V_MSI }); break;
     case ASK_LEVEL: set_level(pc, true); break;
     case ACK_LEVEL: set_level(pc, false); break;
     case ASK_NMI: vcpu_interrupt(pc->m->cpus[0], X86_IRQ_NMI); break;
@@ -196,6 +201,8 @@ static Pc *pc_new(const Where *w, const char *hpet)
 static void pc_free(Pc *pc)
 {
     machine_stop(pc->m, RUN_PAUSED);
+    msi_route_drop(pc->m, &pc->route);
+    g_assert_false(pc->route.open);
     region_unmap(&pc->asks);
     region_fini(&pc->asks);
     machine_free(pc->m);
@@ -300,6 +307,8 @@ static void test_same(gconstpointer data)
     take_log(pc, log);
     same_log(w->name, log);
     machine_stop(pc->m, RUN_PAUSED);
+    g_assert_true(pc->route.open == (kvm_irqchip(pc->m) != IRQCHIP_OFF));
+    g_assert_cmpuint(pc->route.sent, ==, pc->route.open ? 2 * BOOTS : 0);
     if (w->ops == &accel_kvm_ops) {
         lapics_there_and_back(pc);
     }
@@ -394,6 +403,186 @@ static void test_stays_out(void)
     error_free(err);
     g_assert_cmpint(kvm_irqchip(pc->m), ==, IRQCHIP_SPLIT);
     pc_free(pc);
+}
+
+/* ---- doorbells ---- */
+
+typedef struct Bell {
+    Device dev;
+    MemRegion regs;
+    Doorbell bell;
+    unsigned rings, writes;
+    uint64_t last;
+} Bell;
+
+static void bell_write(void *opaque, MemAccess *a, uint64_t val)
+{
+    Bell *b = opaque;
+    b->writes++;
+    b->last = a->off << 32 | val;
+}
+
+static void bell_ring(void *opaque)
+{
+    Bell *b = opaque;
+    g_assert_true(domain_held(b->dev.domain));
+    b->rings++;
+}
+
+static void bell_gone(void *opaque)
+{
+    doorbell_remove(&((Bell *)opaque)->bell);
+}
+
+static bool bell_realize(Device *dev, Error **errp G_GNUC_UNUSED)
+{
+    static const MemOps ops = { .write = bell_write, .min = 1, .max = 4 };
+    Bell *b = dev_as(Bell, dev);
+    region_init_io(&b->regs, dev, "bell", &ops, b, 4096);
+    device_add_region(dev, &b->regs);
+    b->bell = (Doorbell){ .region = &b->regs, .off = 0x10, .ring = bell_ring, .opaque = b };
+    doorbell_add(&b->bell, dev);
+    device_add_cleanup(dev, bell_gone, b);
+    return true;
+}
+
+static const DeviceType bell_type = { .name = "test-bell", .desc = "doorbell", .size = sizeof(Bell), .realize = bell_realize };
+
+/* A byte, a word and a long at the doorbell, one elsewhere; then a word in memory says that it is done. */
+GUEST_CODE(b_ring, 32, "movb $1, 0x10(%ebx)\n movw $2, 0x10(%ebx)\n movl $3, 0x10(%ebx)\n movl $7, 0x20(%ebx)\n movl $1, (%edi)\n");
+
+static void ring(Guest *g, hwaddr at)
+{
+    g->cpu->rip = G_CODE; /* parked: registers are ours */
+    g->cpu->gpr[R_RBX] = at;
+    g->cpu->gpr[R_RDI] = G_DATA;
+    g->cpu->wait_sipi = g->cpu->vcpu.halted = false;
+    guest_st(g, G_DATA, 4, 0);
+    machine_start(g->m);
+    for (unsigned i = 0; i < 20000 && !guest_ld(g, G_DATA, 4); i++) {
+        loop_turn(g->loop, false);
+        g_usleep(500);
+    }
+    g_assert_cmpuint(guest_ld(g, G_DATA, 4), ==, 1);
+    machine_stop(g->m, RUN_PAUSED); /* hears the last one */
+}
+
+static void test_doorbell(gconstpointer data)
+{
+    enum { HERE = 32 << 20, THERE = 48 << 20 };
+    const char *chip = data;
+    if (chip && kvm_skipped()) {
+        return;
+    }
+    bool caught = chip && strcmp(chip, "off");
+    g_setenv("RHEA_TEST_ACCEL", chip ? "kvm" : "tcg", true);
+    guest_accel_props = chip;
+    Guest *g = guest_new_smp("qemu64,-x2apic,-pni", 1, false);
+    guest_accel_props = NULL;
+    Bell *b = dev_as(Bell, device_create(g->m, &bell_type, g->m->unattached, NULL, NULL, &error_abort_slot, NULL));
+    device_map_mem(&b->dev, &b->regs, HERE, 1);
+    guest_pm32(g);
+    guest_put(g, G_CODE, b_ring, (size_t)(b_ring_end - b_ring));
+    for (unsigned turn = 1; turn <= 3; turn++) {
+        b->rings = b->writes = 0;
+        ring(g, turn == 1 ? HERE : THERE);
+        bool there = turn != 2; /* the second time nothing is there */
+        g_assert_cmpuint(b->writes, ==, !there ? 0 : caught ? 1 : 4);
+        g_assert_true(caught && there ? b->rings >= 1 && b->rings <= 3 : b->rings == 0); /* it counts, we look */
+        g_assert_cmphex(b->last, ==, UINT64_C(0x20) << 32 | 7);
+        if (turn == 2) {
+            region_set_addr(&b->regs, THERE);
+        }
+    }
+    if (chip) { /* with another accelerator writes are writes again */
+        Error *err = NULL;
+        b->writes = b->rings = 0;
+        g_assert_true(machine_move(g->m, &accel_tcg_ops, state_of(g->m, &places[1]), &err));
+        ring(g, THERE);
+        g_assert_cmpuint(b->writes, ==, 4);
+        g_assert_true(machine_move(g->m, &accel_kvm_ops, state_of(g->m, &places[3]), &err));
+        ring(g, THERE);
+        g_assert_cmpuint(b->writes, ==, 5);
+        g_assert_cmpuint(b->rings, >=, 1);
+    }
+    device_remove(&b->dev);
+    guest_free(g);
+}
+
+/* ---- writes that come late ---- */
+
+typedef struct Late {
+    Device dev;
+    MemRegion mem, io;
+    Coalesced late_mem, late_io;
+    uint32_t index, seen[4];
+    unsigned n;
+} Late;
+
+static void late_write(void *opaque, MemAccess *a, uint64_t val)
+{
+    Late *l = opaque;
+    if (a->off == 0) {
+        l->index = (uint32_t)val;
+    } else if (l->n < G_N_ELEMENTS(l->seen)) {
+        l->seen[l->n++] = l->index << 8 | (uint32_t)val;
+    }
+}
+
+static bool late_realize(Device *dev, Error **errp)
+{
+    static const MemOps ops = { .write = late_write, .min = 1, .max = 4 };
+    Late *l = dev_as(Late, dev);
+    region_init_io(&l->mem, dev, "late", &ops, l, 4096);
+    region_init_io(&l->io, dev, "late-io", &ops, l, 8);
+    device_add_region(dev, &l->mem);
+    device_add_region(dev, &l->io);
+    l->late_mem = (Coalesced){ .region = &l->mem, .size = 4 };
+    l->late_io = (Coalesced){ .region = &l->io, .size = 1 };
+    coalesced_add(&l->late_mem, dev);
+    coalesced_add(&l->late_io, dev);
+    return device_map_io(dev, &l->io, 0x200, errp);
+}
+
+static const DeviceType late_type = { .name = "test-late", .desc = "index", .size = sizeof(Late), .realize = late_realize };
+
+GUEST_CODE(l_write, 32, "movl $1, (%ebx)\n movl $0x10, 4(%ebx)\n movl $2, (%ebx)\n movl $3, (%ebx)\n movl $0x20, 4(%ebx)\n"
+                        "mov $0x200, %edx\n mov $5, %al\n out %al, %dx\n mov $0x204, %edx\n mov $0x30, %al\n out %al, %dx\n"
+                        "mov $0x200, %edx\n mov $9, %al\n out %al, %dx\n movl $1, (%edi)\n");
+
+/* Each write of data finds the index that the guest wrote before it; the last index is there when the machine stands. */
+static void test_late(gconstpointer data)
+{
+    enum { HERE = 32 << 20 };
+    if (data && kvm_skipped()) {
+        return;
+    }
+    g_setenv("RHEA_TEST_ACCEL", data ? "kvm" : "tcg", true);
+    guest_accel_props = data;
+    Guest *g = guest_new_smp("qemu64,-x2apic,-pni", 1, false);
+    guest_accel_props = NULL;
+    Late *l = dev_as(Late, device_create(g->m, &late_type, g->m->unattached, NULL, NULL, &error_abort_slot, NULL));
+    device_map_mem(&l->dev, &l->mem, HERE, 1);
+    guest_pm32(g);
+    guest_put(g, G_CODE, l_write, (size_t)(l_write_end - l_write));
+    for (unsigned turn = 1; turn <= 3; turn++) {
+        if (turn == 3 && data) { /* also behind a move */
+            g_assert_true(machine_move(g->m, &accel_tcg_ops, state_of(g->m, &places[0]), NULL));
+            g_assert_true(machine_move(g->m, &accel_kvm_ops, state_of(g->m, &places[2]), NULL));
+        }
+        l->n = l->index = 0;
+        ring(g, HERE);
+        g_assert_cmpuint(l->n, ==, 3);
+        g_assert_cmphex(l->seen[0], ==, 0x110);
+        g_assert_cmphex(l->seen[1], ==, 0x320);
+        g_assert_cmphex(l->seen[2], ==, 0x530);
+        g_assert_cmphex(l->index, ==, 9);
+    }
+    if (data && kvm_cap(g->m, KVM_CAP_COALESCED_MMIO) && kvm_cap(g->m, KVM_CAP_COALESCED_PIO)) {
+        g_assert_cmpuint(kvm_vm(g->m)->coalesced, ==, 5); /* since the move */
+    }
+    device_remove(&l->dev);
+    guest_free(g);
 }
 
 /* ---- states there and back ---- */
@@ -519,6 +708,12 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/kvm-irq/moved/all", test_moved_all);
     g_test_add_func("/cpu/kvm-irq/moved/out", test_moved_out);
     g_test_add_func("/cpu/kvm-irq/stays-out", test_stays_out);
+    g_test_add_data_func("/cpu/kvm-irq/doorbell/tcg", NULL, test_doorbell);
+    g_test_add_data_func("/cpu/kvm-irq/doorbell/off", "off", test_doorbell);
+    g_test_add_data_func("/cpu/kvm-irq/doorbell/split", "split", test_doorbell);
+    g_test_add_data_func("/cpu/kvm-irq/doorbell/on", "on", test_doorbell);
+    g_test_add_data_func("/cpu/kvm-irq/late/tcg", NULL, test_late);
+    g_test_add_data_func("/cpu/kvm-irq/late/off", "off", test_late);
     g_test_add_func("/cpu/kvm-irq/states/chips", test_states);
     g_test_add_func("/cpu/kvm-irq/states/pit", test_pit_state);
     return g_test_run();

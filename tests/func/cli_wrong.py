@@ -134,6 +134,7 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -accel foo                          => -accel foo: unknown accelerator 'foo' | -accel help lists them
 -accel tgc                          => -accel tgc: unknown accelerator 'tgc' | did you mean 'tcg'?
 -accel kvm,foo=1                    => *'kvm'*
+-accel kvm,dirty-ring-size=4096     => accelerator 'kvm': dirty-ring-size=4096: dirty pages come from KVM's log* | leave dirty-ring-size out, or 0
 -accel kvm,kernel-irqchip=maybe     => *property 'kernel-irqchip' does not accept 'maybe' | possible values: auto, on, off, split
 -accel kvm -icount 3                => *'kvm'*
 -M pc,kernel_irqchip=on -accel tcg  => -machine kernel-irqchip=on: accelerator 'tcg' has no interrupt controllers in the kernel | leave it out, or use -accel kvm

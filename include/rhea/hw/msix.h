@@ -9,6 +9,7 @@
 #define RHEA_HW_MSIX_H
 
 #include "rhea/hw/pci.h"
+#include "rhea/system/msiroute.h"
 
 enum { PCI_MSIX_VECTORS = 128 }; /* most that one function has here; the specification allows 2048 */
 
@@ -20,6 +21,7 @@ typedef struct PciMsix {
     uint32_t pba_at; /* offset of the pending bits in the BAR */
     uint32_t table[PCI_MSIX_VECTORS][4]; /* address, upper address, data, vector control */
     uint32_t pending[PCI_MSIX_VECTORS / 32];
+    MsiRoute *routes; /* by vector */
 } PciMsix;
 
 /* In realize: adds the capability and prepares x->bar, which the device exports as base address register
