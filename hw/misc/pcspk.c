@@ -20,15 +20,16 @@ typedef struct PcSpk {
     uint8_t value; /* guest-visible state */
 } PcSpk;
 
-/* An accelerator that has the PIT inside has this port's two bits for it, too. */
-static void pcspk_pull(void *opaque)
+/* An accelerator that has the PIT inside has this port's two bits for it, too: they are read with the PIT. */
+static void pcspk_tell(void *opaque, bool gate, bool speaker)
 {
     PcSpk *s = opaque;
-    if (!i8254_inside(s->pit)) {
-        return;
-    }
-    s->value = (s->value & ~(SPK_GATE | SPK_DATA)) | (i8254_gate(s->pit, 2) ? SPK_GATE : 0) |
-               (i8254_speaker(s->pit) ? SPK_DATA : 0);
+    s->value = (s->value & ~(SPK_GATE | SPK_DATA)) | (gate ? SPK_GATE : 0) | (speaker ? SPK_DATA : 0);
+}
+
+static void pcspk_pull(void *opaque)
+{
+    i8254_gate(((PcSpk *)opaque)->pit, 2);
 }
 
 static uint64_t pcspk_read(void *opaque, MemAccess *a G_GNUC_UNUSED)
@@ -62,6 +63,7 @@ static bool pcspk_realize(Device *dev, Error **errp)
     if (!s->pit) {
         return error_set(errp, "isa-pcspk needs an isa-pit on its bus, whose counter 2 it gates");
     }
+    i8254_on_port61(s->pit, pcspk_tell, s);
     region_init_io(&s->regs, dev, "pcspk", &ops, s, 1);
     device_add_region(dev, &s->regs);
     return true;

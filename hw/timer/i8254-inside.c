@@ -58,6 +58,9 @@ void pit_pull(void *opaque)
     }
     p->kept_valid = true;
     p->speaker = k.speaker;
+    if (p->port61) {
+        p->port61(p->port61_opaque, k.c[2].gate, k.speaker);
+    }
 }
 
 /* What is left of a count that runs down once; else the count. */

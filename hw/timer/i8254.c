@@ -497,16 +497,11 @@ bool i8254_out(Device *dev, unsigned channel)
     return pit_out(&p->c[channel], now);
 }
 
-bool i8254_inside(Device *dev)
-{
-    return dev_as(Pit, dev)->inside.attached;
-}
-
-bool i8254_speaker(Device *dev)
+void i8254_on_port61(Device *dev, void (*tell)(void *opaque, bool gate, bool speaker), void *opaque)
 {
     Pit *p = dev_as(Pit, dev);
-    pit_pull(p);
-    return p->speaker;
+    p->port61 = tell;
+    p->port61_opaque = opaque;
 }
 
 void i8254_set_speaker(Device *dev, bool on)
@@ -581,7 +576,10 @@ static bool pit_post_load(void *opaque, Error **errp)
     for (unsigned i = 0; i < 3; i++) {
         p->c[i].blank = false;
     }
-    if (p->inside.attached || !timer_armed(&p->timer)) { /* who saved it had the chip inside, or has it now */
+    PitCounter first = p->c[0];
+    pit_sync(&first, pit_now(p));
+    bool was_inside = !p->rise && !timer_armed(&p->timer) && pit_next_rise(&first, pit_now(p));
+    if (p->inside.attached || was_inside) { /* nobody waits for its edges yet */
         uint64_t owed = p->debt.owed;
         pit_update_irq(p);
         p->debt.owed = p->inside.attached ? 0 : owed;

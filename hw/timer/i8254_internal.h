@@ -47,6 +47,8 @@ typedef struct Pit {
     MachineListener listener;
     PitImageCounter kept[3]; /* what c[] was last told or read as */
     bool kept_valid;
+    void (*port61)(void *opaque, bool gate, bool speaker);
+    void *port61_opaque;
     bool speaker;  /* port 61h, bit 1 */
     bool replaced; /* an HPET has the place of OUT0 */
 } Pit;

@@ -240,6 +240,38 @@ static bool no_irqchip(const Vcpu *v)
     return kvm_irqchip(v->machine) == IRQCHIP_OFF;
 }
 
+/* Does LINT0 let the 8259's interrupt through? */
+static bool extint_passes(X86Cpu *cpu)
+{
+    enum { LVT0 = 0x350 / 4, MASKED = 1 << 16, MODE = 7 << 8, ENABLED = 1 << 11 };
+    uint32_t page[256] = { 0 };
+    uint64_t base = 0;
+    if (!cpu->apic_ops || !cpu->apic_ops->msr_read(cpu->apic, 0x1b, &base) || !(base & ENABLED)) {
+        return true;
+    }
+    cpu->apic_ops->get_page(cpu->apic, page);
+    return (page[LVT0] & (MASKED | MODE)) == MODE;
+}
+
+/* A CPU that is pushed asleep stays so: KVM_RUN waits for local APICs first, and does not look whether somebody asks for
+ * the window. So it is awake, with the 8259's interrupt about to be delivered. */
+static void wake_asleep(X86Cpu *cpu)
+{
+    Vcpu *v = &cpu->vcpu;
+    if (no_irqchip(v) || cpu->kvm->window_known || !v->halted || !(vcpu_irq_pending(v) & X86_IRQ_INTR) ||
+        (v->debug.step & DEBUG_STEP_NO_IRQ) || !kvm_own_state(v)) {
+        return;
+    }
+    if (v->halted && !cpu->wait_sipi && (cpu->eflags & FL_IF) && !cpu->irq_shadow && !cpu->held.kind &&
+        extint_passes(cpu)) {
+        int vector = take_vector(cpu, vcpu_irq_pending(v));
+        if (vector >= 0) {
+            cpu->held = (X86Held){ X86_HELD_INTERRUPT, (uint8_t)vector, 0 };
+            v->halted = false;
+        }
+    }
+}
+
 KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out)
 {
     X86Cpu *cpu = x86_cpu(v);
@@ -262,6 +294,7 @@ KvmNext kvm_x86_enter(Vcpu *v, VcpuExit *out)
             }
         }
     }
+    wake_asleep(cpu);
     if (no_irqchip(v) && v->halted) {
         if (cpu->wait_sipi || !x86_irq_ready(v)) {
             out->why = EXIT_HALT;

@@ -14,9 +14,9 @@ enum { PIT_HZ = 1193182 };
 void i8254_set_gate(Device *pit, unsigned channel, bool level);
 bool i8254_gate(Device *pit, unsigned channel);
 bool i8254_out(Device *pit, unsigned channel);
-bool i8254_inside(Device *pit); /* an accelerator has the chip, and decodes port 61h as well */
-/* Port 61h, bit 1. */
-bool i8254_speaker(Device *pit);
+/* tell: such an accelerator's port 61h, whenever it is read. In realize of who stands for the port. */
+void i8254_on_port61(Device *pit, void (*tell)(void *opaque, bool gate, bool speaker), void *opaque);
+/* Port 61h, bit 1, of which only such accelerators make anything. */
 void i8254_set_speaker(Device *pit, bool on);
 /* An HPET stands in for OUT0, which leads nowhere meanwhile. */
 void i8254_set_replaced(Device *pit, bool replaced);
