@@ -64,11 +64,23 @@ class Suite:
                     self.notes.append(f"{e.name}: guest clock {rate:.4f} s per host second over this guest's life")
                     if abs(rate - 1) > 0.02:
                         self.problem(f"{e.name}: the guest's clock runs at {rate:.3f} of the host's: its wall times are wrong")
+                if rate is not None:
+                    self.notes.append(f"{e.name}: {self.at_rest(e)}")
             except EngineError as err:
                 self.problem(str(err))
             e.close()
             self.accounts[e.name] = self.accounts.get(e.name, 0.0) + e.spent
         native.close()
+
+    @staticmethod
+    def at_rest(guest, seconds=10):
+        """What a guest that has done its work costs while it does nothing."""
+        ram, total = boot_bench.guest_ram_resident(guest.line.p.pid, 400 << 20)
+        guest.settle()
+        before = guest.clock()
+        time.sleep(seconds)
+        share = (guest.clock() - before) / seconds
+        return f"{(total - ram) / 1024:.1f} MiB beyond guest RAM after the workloads; idle, it uses {100 * share:.2f} % of a CPU"
 
     def workloads(self, native, guests, wanted):
         """[(group, name, base)] of what all engines can run; what one cannot is told."""
