@@ -8,7 +8,7 @@
 #include "t1-exec.h"
 #include "rhea/util/log.h"
 
-static inline bool tag_is(uint64_t tag, uint64_t page) { return (tag ^ page) <= 7; }
+static inline bool tag_is(uint64_t tag, uint64_t page) { return ((tag ^ page) & ~(uint64_t)TLB_SLOW) == 0; }
 
 static MemAttrs cpu_attrs(const X86Cpu *cpu)
 {

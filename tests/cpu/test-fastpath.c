@@ -385,6 +385,37 @@ static void test_near(void)
     }
 }
 
+/* Aligned vectors at odd addresses of pages that have no fast path: tags of the TLB hold why, and no address may look like one.
+ * The first access brings the page into the TLB. */
+GUEST_CODE(code_odd, 64,
+           "mov %rsi, %dr0\n mov %rcx, %dr7\n mov $40, %ebx\n"
+           "1: mov (%rdi), %eax\n mov %eax, (%rdi)\n cmp $1, %ebx\n cmove %r9, %r8\n cmove %r11, %r10\n"
+           "movaps (%r8), %xmm0\n movaps %xmm0, (%r10)\n dec %ebx\n jnz 1b");
+
+static void test_odd(void)
+{
+    enum { HOLE, CODE, WATCHED, KINDS };
+    static const uint64_t page[] = { [HOLE] = L_PAGES, [CODE] = G_CODE + 0x800, [WATCHED] = G_DATA + 0x800 };
+    for (unsigned i = 0; i < KINDS * 16 * 2; i++) {
+        unsigned kind = i / 32, off = i / 2 % 16;
+        bool write = i & 1;
+        Guest *g = guest_new(NULL);
+        guest_long(g);
+        small_pages(g, 3);
+        guest_st(g, P_PT, 8, 0xe0000000 | 3); /* nothing is there */
+        g->cpu->cr4 |= CR4_OSFXSR;
+        g->cpu->gpr[R_RDI] = page[kind];
+        g->cpu->gpr[R_RSI] = page[kind] + 0x200; /* a data breakpoint elsewhere in the page */
+        g->cpu->gpr[R_RCX] = kind == WATCHED ? 0x30001 : 0;
+        g->cpu->gpr[8] = g->cpu->gpr[10] = G_DATA;
+        g->cpu->gpr[9] = write ? G_DATA : page[kind] + 0x100 + off;
+        g->cpu->gpr[11] = write ? page[kind] + 0x100 + off : G_DATA;
+        guest_run(g, code_odd);
+        g_assert_cmpint(guest_vector(g), ==, off ? EXC_GP : -1);
+        guest_free(g);
+    }
+}
+
 /* A frame that lies in two pages, which are not neighbours in host memory: often enough for tier 1 to take its group apart. */
 GUEST_CODE(code_frame, 64,
            "mov $400, %ebx\n"
@@ -432,5 +463,6 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/fastpath/chain", test_chain);
     g_test_add_func("/cpu/fastpath/frame", test_frame);
     g_test_add_func("/cpu/fastpath/near", test_near);
+    g_test_add_func("/cpu/fastpath/odd", test_odd);
     return g_test_run();
 }

@@ -13,10 +13,13 @@
 enum { TLB_BITS = 12, TLB_SIZE = 1 << TLB_BITS, TLB_MMUS = 3 };
 #define TLB_PAGE_MASK ((uint64_t)-4096)
 #define TLB_NO_TAG    ((uint64_t)-1)
+/* Beyond the bits in which an aligned access's address is 0 (up to 64 bytes): translated code compares those
+ * of a misaligned one with the tag as well, and they must differ from every tag. */
 enum {
-    TLB_SLOW_IO = 1,    /* not RAM (or ROM for writes): dispatch through the range */
-    TLB_SLOW_WATCH = 2, /* a write must be reported: code page, dirty tracking */
-    TLB_SLOW_CHECK = 4, /* a data breakpoint lies in the page */
+    TLB_SLOW_IO = 1 << 8,     /* not RAM (or ROM for writes): dispatch through the range */
+    TLB_SLOW_WATCH = 1 << 9,  /* a write must be reported: code page, dirty tracking */
+    TLB_SLOW_CHECK = 1 << 10, /* a data breakpoint lies in the page */
+    TLB_SLOW = TLB_SLOW_IO | TLB_SLOW_WATCH | TLB_SLOW_CHECK,
 };
 
 typedef struct TlbEntry {
