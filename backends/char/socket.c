@@ -9,7 +9,7 @@
  */
 #include "char_internal.h"
 #include "rhea/system/host.h"
-#include "who.h"
+#include "rhea/util/who.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>

@@ -384,4 +384,5 @@ const BoardType microvm_board = {
     .ready = microvm_ready,
     .reset = microvm_reset,
     .default_bus = microvm_default_bus,
+    .default_nic = "virtio-net-device",
 };

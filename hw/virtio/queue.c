@@ -261,26 +261,48 @@ static bool virtq_wants_interrupt(VirtioDevice *v, VirtQueue *q)
     return !valid || (uint16_t)(q->used_idx - val - 1) < (uint16_t)(q->used_idx - was);
 }
 
-void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written)
+void virtq_unpop(VirtioDevice *v, VirtElem *e)
+{
+    if (e->generation == v->generation) {
+        e->q->last_avail--;
+        e->q->in_use--;
+    }
+    elem_done(v, e, 0);
+    v->in_flight--;
+}
+
+bool virtq_fill(VirtioDevice *v, VirtElem *e, uint32_t written, unsigned ahead)
 {
     VirtQueue *q = e->q;
     bool old = e->generation != v->generation, current = !old && virtio_queue_live(v, q);
     uint32_t entry[2] = { GUINT32_TO_LE(e->head), GUINT32_TO_LE(written) };
+    uint16_t at = (uint16_t)(q->used_idx + ahead) & (q->size - 1u);
     if (!old) {
         q->in_use--;
     }
-    bool waited = old && !virtq_has_elem(v, q);
     elem_done(v, e, written);
     v->in_flight--;
-    if (current && virtio_write(v, q->used + RING_ENTRIES + 8 * (q->used_idx & (q->size - 1u)), entry, 8)) {
-        __atomic_thread_fence(__ATOMIC_RELEASE);
-        q->used_idx++;
-        if (virtio_write16(v, q->used + RING_IDX, q->used_idx)) {
-            __atomic_thread_fence(__ATOMIC_SEQ_CST);
-            if (virtq_wants_interrupt(v, q)) {
-                virtio_interrupt(v, q->vector, 1);
-            }
+    return current && virtio_write(v, q->used + RING_ENTRIES + 8 * (uint64_t)at, entry, 8);
+}
+
+void virtq_flush(VirtioDevice *v, VirtQueue *q, unsigned n)
+{
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    q->used_idx += n;
+    if (virtio_write16(v, q->used + RING_IDX, q->used_idx)) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (virtq_wants_interrupt(v, q)) {
+            virtio_interrupt(v, q->vector, 1);
         }
+    }
+}
+
+void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written)
+{
+    VirtQueue *q = e->q;
+    bool waited = e->generation != v->generation && !virtq_has_elem(v, q);
+    if (virtq_fill(v, e, written, 0)) {
+        virtq_flush(v, q, 1);
     }
     virtio_reset_continue(v);
     if (waited && virtio_queue_live(v, q)) {

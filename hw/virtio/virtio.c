@@ -115,6 +115,9 @@ void virtio_set_status(VirtioDevice *v, uint8_t val)
         val &= ~VIRTIO_DRIVER_OK;
     }
     v->status = (val & ~VIRTIO_NEEDS_RESET) | (was & (VIRTIO_NEEDS_RESET | VIRTIO_FEATURES_OK));
+    if ((v->status & ~was & VIRTIO_DRIVER_OK) && v->class->started) {
+        v->class->started(v);
+    }
     for (unsigned i = 0; (v->status & ~was & VIRTIO_DRIVER_OK) && i < v->n_queues; i++) {
         virtio_kick(v, i);
     }

@@ -72,7 +72,8 @@ typedef struct VirtioClass {
     void (*kick)(VirtioDevice *v, VirtQueue *q);          /* buffers may be there */
     void (*get_config)(VirtioDevice *v, uint8_t *config); /* fills config_size bytes */
     void (*config_written)(VirtioDevice *v, unsigned off, unsigned len, uint32_t val);
-    void (*reset)(VirtioDevice *v); /* the driver's reset; may be NULL */
+    void (*reset)(VirtioDevice *v);   /* the driver's reset; may be NULL */
+    void (*started)(VirtioDevice *v); /* DRIVER_OK: the features are chosen; may be NULL */
     unsigned config_size;
     size_t elem_size;               /* of what the device keeps for a buffer; begins with a VirtElem */
     void (*elem_fini)(VirtElem *e); /* frees what that part owns, which stays from one buffer to the next */
@@ -123,6 +124,12 @@ VirtElem *virtq_retake(VirtioDevice *v, VirtQueue *q, uint16_t head);
 bool virtq_rearm(VirtioDevice *v, VirtQueue *q);
 /* Gives the buffer back with so many bytes written (to the front of `in`), and unpins it. */
 void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written);
+/* The same in two steps, for what takes several buffers: entries behind the last used one are written,
+ * `ahead` of them before, then shown all at once. False: the queue is gone. Then virtio_reset_continue(). */
+bool virtq_fill(VirtioDevice *v, VirtElem *e, uint32_t written, unsigned ahead);
+void virtq_flush(VirtioDevice *v, VirtQueue *q, unsigned n);
+/* As if it had not been taken; the newest first. */
+void virtq_unpop(VirtioDevice *v, VirtElem *e);
 void virtio_error(VirtioDevice *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 /* pool.c, for queue.c and virtio.c */

@@ -15,6 +15,8 @@
 #include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
 #include "rhea/hw/virtio-mmio.h"
+#include "rhea/net/net.h"
+#include "net/net_internal.h"
 
 #include <glib/gstdio.h>
 #include <inttypes.h>
@@ -53,6 +55,7 @@ typedef struct Place {
     Device *dev;
     Chardev *chardev; /* what a serial line is plugged into */
     const BoardType *on_board; /* the device is this board's own; NULL: made for the test */
+    char *netdev; /* what a network card is connected to */
 } Place;
 
 static char *firmware; /* 64 KiB of HLT for the board */
@@ -99,6 +102,9 @@ static void place_open(Place *p, const BoardType *on_board)
     g_autoptr(Json) disk = json_parse("{\"driver\": \"null-co\", \"node-name\": \"dut-disk\", "
                                       "\"size\": 1048576, \"read-zeroes\": true}", -1, &error_abort_slot);
     blockdev_add_json(m, disk, false, &error_abort_slot);
+    char *port;
+    netdev_hub_port(m, 0, NULL, &port, &error_abort_slot);
+    p->netdev = port;
     if (on_board) {
         return;
     }
@@ -146,8 +152,10 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
     void *base;
     const Prop *drive = device_find_prop(dev, "drive", &base);
     const Prop *chr = device_find_prop(dev, "chardev", &base);
+    const Prop *net = device_find_prop(dev, "netdev", &base);
     if ((chr && chr->kind == PROP_CHARDEV_ && !device_set(dev, "chardev", "dut-chardev", errp)) ||
         (drive && drive->kind == PROP_BLOCK_ && !device_set(dev, "drive", "dut-disk", errp)) ||
+        (net && net->kind == PROP_NETDEV_ && !device_set(dev, "netdev", p->netdev, errp)) ||
         !device_realize(dev, bus_for(p, type), errp)) {
         device_remove(dev);
         return false;
@@ -165,6 +173,8 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
 static void place_close(Place *p)
 {
     machine_stop(p->tm->m, RUN_PAUSED);
+    net_remove_all(p->tm->m);
+    g_clear_pointer(&p->netdev, g_free);
     drive_remove_all(p->tm->m);
     chardev_remove_all(p->tm->m);
     tm_free(p->tm);
@@ -285,11 +295,24 @@ static bool is_pci(const Device *dev)
     return dev->bus && dev->bus->type == &pci_bus_type;
 }
 
+/* A frame to the card, to all, or to anybody. */
+static void storm_feed_frame(Storm *s)
+{
+    uint8_t f[1514];
+    size_t len = (size_t)g_rand_int_range(s->rand, NET_ETH, (gint32)sizeof(f));
+    memset(f, (int)g_rand_int(s->rand), len);
+    if (g_rand_boolean(s->rand)) {
+        memset(f, 0xff, NET_MAC);
+    }
+    net_client_send(net_client_find(s->p->tm->m, s->p->netdev), &(NetFrame){ .data = f, .len = len });
+}
+
 /* Something comes from outside: the other end of a serial line has something to say, keys are hit. */
 static void storm_feed(Storm *s)
 {
     uint32_t bytes = g_rand_int(s->rand);
     chardev_buffer_feed(s->p->chardev, (const uint8_t *)&bytes, 1 + bytes % 4);
+    storm_feed_frame(s);
     if (s->way && s->way->feed) {
         s->way->feed(s->p->dev, s->rand);
     }
@@ -654,6 +677,7 @@ int main(int argc, char **argv)
     role_become_main();
     chardev_register();
     drive_register();
+    net_register();
     g_autofree char *dir = g_dir_make_tmp("rhea-generic-XXXXXX", NULL);
     g_autofree char *halts = g_strnfill(64 << 10, (char)0xf4);
     firmware = g_build_filename(dir, "firmware", NULL);

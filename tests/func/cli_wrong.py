@@ -204,8 +204,29 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -display sdl                        => -display sdl: display 'sdl' is not supported yet: there is no display | use -display none, or -nographic for a serial console here
 -vga foo                            => -vga foo: unknown graphics card 'foo' | use -vga none
 -vga std                            => -vga std: graphics card 'std' is not supported yet: there is no display | use -vga none
--net user                           => -net user: network 'user' is not supported yet: there is no network | use -net none
--nic tap                            => -nic tap: network 'tap' is not supported yet: there is no network | use -nic none
+-net tap                            => -net tap: network back end 'tap' is not supported: there are no host interfaces yet | use user, which needs no privileges
+-nic tap                            => -nic tap: network back end 'tap' is not supported: there are no host interfaces yet | use user, which needs no privileges
+-nic foo                            => -nic foo: 'type' must be one of 'user', *
+-nic none -nic user                 => -nic none and a card exclude each other
+-nic user,model=foo                 => -nic user,model=foo: there is no network card 'foo' | model=help lists them
+-nic user,model=isa-serial          => -nic user,model=isa-serial: 'isa-serial' is no network card | model=help lists them
+-nic user,mac=1:2:3                 => -nic user,mac=1:2:3: property 'mac': '1:2:3' is not a network card's address | it looks like 52:54:00:12:34:56
+-M none -nic user                   => -nic user: machine type 'none' has no place for a network card
+-netdev vde,id=n                    => -netdev vde,id=n: network back end 'vde' is not supported: there is no VDE switch | use hubport to join networks of one machine
+-netdev user                        => -netdev user: 'id' is missing
+-netdev user,id=n -netdev user,id=n => -netdev user,id=n: there is already a network back end or card 'n'
+-netdev user,id=n,smb=/             => -netdev user,id=n,smb=/: 'smb' is not supported: there is no SMB server*
+-netdev user,id=n,net=10.0.2.0/33   => -netdev user,id=n,net=10.0.2.0/33: 'net' does not take '10.0.2.0/33': a prefix has 1 to 30 bits
+-netdev user,id=n,host=10.0.3.2     => -netdev user,id=n,host=10.0.3.2: 'host' is 10.0.3.2, which is no address of a computer in the network
+-netdev user,id=n,dns=10.0.2.2      => -netdev user,id=n,dns=10.0.2.2: 'host' and 'dns' must not be the same address
+-netdev user,id=n,ipv4=off,ipv6=off => -netdev user,id=n,ipv4=off,ipv6=off: 'ipv4' and 'ipv6' are both off: nothing is left
+-netdev user,id=n,tftp=/nonexistent => -netdev user,id=n,tftp=/nonexistent: 'tftp' does not take '/nonexistent': there is no such folder
+-netdev user,id=n,hostfwd=tcp:22    => -netdev user,id=n,hostfwd=tcp:22: hostfwd=tcp:22: the host's side is not *
+-netdev user,id=n,hostfwd=sctp::1-:2 => -netdev user,id=n,hostfwd=sctp::1-:2: hostfwd=sctp::1-:2: the rule begins with neither 'tcp:', 'udp:' nor ':' | it looks like tcp::5555-:22, or udp:127.0.0.1:5353-10.0.2.15:53
+-netdev user,id=n,guestfwd=:1.2.3.4:1-null => -netdev user,id=n,guestfwd=:1.2.3.4:1-null: guestfwd=:1.2.3.4:1-null: the address is not free for this*
+-netdev hubport,id=h,hubid=0,netdev=x => -netdev hubport,id=h,hubid=0,netdev=x: there is no network back end 'x'
+-device virtio-net-pci,netdev=x     => -device virtio-net-pci,netdev=x: property 'netdev': there is no network back end 'x'
+-device virtio-net-pci,rss=on       => -device virtio-net-pci,rss=on: device 'virtio-net-pci': rss=on: there is one receive queue | leave it out
 -d foo                              => -d foo: unknown log item 'foo' | '-d help' lists the log items
 -d guest_error                      => -d guest_error: unknown log item 'guest_error' | did you mean 'guest_errors'?*
 -D /nonexistent/x                   => -D /nonexistent/x: cannot open log file '/nonexistent/x': No such file or directory
@@ -220,7 +241,7 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -set foo                            => -set foo: 'foo' is not GROUP.ID.ARG=VALUE
 -set device.a.b=c                   => -set device.a.b=c: there is no -device with id 'a' before it
 -set drive.a.b=c                    => -set drive.a.b=c: there is no -drive with id 'a' before it
--set smbios.a.b=c                   => -set smbios.a.b=c: group 'smbios' is not one that -set can change | the groups are device, chardev, drive and object
+-set smbios.a.b=c                   => -set smbios.a.b=c: group 'smbios' is not one that -set can change | the groups are device, chardev, drive, netdev and object
 -name a,b=c                         => -name a,b=c: 'b' is unknown*
 -fw_cfg foo                         => -fw_cfg foo: exactly one of file= and string= is needed
 -fw_cfg opt/a,file=/nonexistent     => -fw_cfg opt/a,file=/nonexistent: could not read '/nonexistent': No such file or directory

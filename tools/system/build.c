@@ -10,6 +10,7 @@
 #include "rhea/backends/hostmem.h"
 #include "rhea/accel/kvm.h"
 #include "qtest.h"
+#include "rhea/net/net.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <errno.h>
@@ -491,7 +492,8 @@ bool cli_build(Cli *cli, Error **errp)
     return cli_make_drives(cli, errp) && make_chardevs(cli, errp) && make_serials(cli, errp) &&
            make_monitors(cli, errp) && make_debugcons(cli, errp) && make_qtests(cli, errp) &&
            cli_make_memory(cli, errp) && machine_build(m, errp) && cli_make_drive_devices(cli, errp) &&
-           make_devices(cli, errp) && machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
+           cli_make_nets(cli, errp) && make_devices(cli, errp) && machine_ready(m, errp) &&
+           make_gdb(cli, errp) && lock_memory(cli, errp);
 }
 
 void cli_teardown(Cli *cli)
@@ -501,6 +503,7 @@ void cli_teardown(Cli *cli)
         machine_stop(m, RUN_FINISHED);
     }
     g_ptr_array_free(cli->qtest_list, TRUE);
+    net_remove_all(m);   /* before the character devices that forwarded ports lead to */
     drive_remove_all(m); /* vCPUs are parked: nobody writes any more */
     chardev_remove_all(m);
     gdb_server_stop(m);
@@ -509,7 +512,8 @@ void cli_teardown(Cli *cli)
     hostmem_remove_all(m);
     machine_free(m);
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
-                           cli->devices, cli->qtests, cli->blockdevs, cli->drives, cli->objects, cli->numa };
+                           cli->devices, cli->qtests, cli->blockdevs, cli->drives, cli->objects, cli->numa,
+                           cli->netdevs, cli->nics, cli->nets };
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         g_ptr_array_free(lists[i], TRUE);
     }

@@ -53,6 +53,8 @@ struct Cli {
     GPtrArray *chardevs, *mons, *serials, *monitors, *debugcons, *devices, *sets, *qtests, *blockdevs,
         *drives; /* Item * */
     GPtrArray *objects, *numa; /* Item * */
+    GPtrArray *netdevs, *nics, *nets; /* Item *: -netdev, -nic, -net */
+    bool no_nic;        /* -nic none or -net none */
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
     bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name;
@@ -88,6 +90,7 @@ OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTI
 OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 OPTION_RUN(opt_numa); OPTION_RUN(opt_qmp); OPTION_RUN(opt_add_fd);
+OPTION_RUN(opt_netdev); OPTION_RUN(opt_net);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 
 /* sugar.c: shared by them */
@@ -103,6 +106,9 @@ bool cli_refuse(Error **errp, const char *what, const char *reason, const char *
 /* drives.c */
 bool cli_make_drives(Cli *cli, Error **errp);        /* nodes and drives: before the machine is built */
 bool cli_make_drive_devices(Cli *cli, Error **errp); /* the devices that if= asks for: on the board's buses */
+
+/* net.c */
+bool cli_make_nets(Cli *cli, Error **errp); /* back ends and cards: the machine is built */
 
 /* build.c: from collected options to a machine that is ready to run */
 bool cli_build(Cli *cli, Error **errp);
@@ -124,7 +130,7 @@ bool process_watch_signals(Machine *m, Error **errp);
 void process_unwatch_signals(void);
 bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
-extern const HmpCommand hmp_board_commands[], hmp_block_commands[];
+extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_net_commands[];
 
 /* qmp_machine.c: CPU models among the object types, for QmpTables */
 void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),

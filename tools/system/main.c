@@ -6,9 +6,11 @@
  */
 #include "cli.h"
 #include "qtest.h"
+#include "rhea/net/net.h"
 #include "rhea/util/log.h"
 #include "schema/qmp-block.h"
 #include "schema/qmp-machine.h"
+#include "schema/qmp-net.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +49,9 @@ static void cli_init(Cli *cli, Machine *m)
     cli->drives = items();
     cli->objects = items();
     cli->numa = items();
+    cli->netdevs = items();
+    cli->nics = items();
+    cli->nets = items();
     cli->monitor_list = g_ptr_array_new_with_free_func(free_monitor);
     cli->qmp_list = g_ptr_array_new_with_free_func(free_qmp);
     cli->qtest_list = g_ptr_array_new_with_free_func(free_qtest);
@@ -93,9 +98,10 @@ static bool run(Cli *cli, Error **errp)
 int main(int argc, char **argv)
 {
     static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands,
-                                                  hmp_block_commands, NULL };
-    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_machine_commands, NULL };
-    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, NULL };
+                                                  hmp_block_commands, hmp_net_commands, NULL };
+    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_machine_commands,
+                                              qmp_net_commands, NULL };
+    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_net_events, NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,
                                       .type_props = qmp_cpu_type_props, .cpu_value = qmp_cpu_value };
     Error *err = NULL;
@@ -107,6 +113,7 @@ int main(int argc, char **argv)
     process_block_signals();
     chardev_register();
     drive_register();
+    net_register();
     monitor_set_commands(commands);
     qmp_set_tables(&tables);
     Loop *loop = loop_new("main");

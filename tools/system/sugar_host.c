@@ -153,10 +153,11 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
                       : g_str_equal(group, "chardev") ? cli->chardevs
                       : g_str_equal(group, "drive")   ? cli->drives
                       : g_str_equal(group, "object")  ? cli->objects
+                      : g_str_equal(group, "netdev")  ? cli->netdevs
                                                       : NULL;
     if (!list) {
         error_set(errp, "group '%s' is not one that -set can change", group);
-        error_hint(errp, "the groups are device, chardev, drive and object");
+        error_hint(errp, "the groups are device, chardev, drive, netdev and object");
         return false;
     }
     for (guint i = 0; i < list->len; i++) {
@@ -269,17 +270,6 @@ OPTION_RUN(opt_vga)
                                           : "unknown graphics card '%s'",
               arg);
     error_hint(errp, "use -vga none");
-    return false;
-}
-
-OPTION_RUN(opt_nic)
-{
-    if (g_str_equal(arg, "none")) {
-        cli_record(cli, o->name, json_new_string("none"));
-        return true; /* the board has no card of its own */
-    }
-    error_set(errp, "network '%s' is not supported yet: there is no network", arg);
-    error_hint(errp, "use -%s none", o->name);
     return false;
 }
 

@@ -19,7 +19,6 @@ const char *const option_group_titles[GROUP_COUNT] = {
     [GROUP_OBJECT] = "Generic objects",
 };
 
-#define NO_NET     "there is no network yet", "-nic none"
 #define NO_DISPLAY "there is no display yet", "-nographic or -display none"
 #define NO_AUDIO   "there is no audio yet", NULL
 #define NO_XEN     "there is no Xen support", "-accel tcg"
@@ -50,7 +49,7 @@ const Option option_table[] = {
     { "global", "DRIVER.PROP=VALUE | driver=DRIVER,property=PROP,value=VALUE", GROUP_STANDARD,
       "another default for a property of a device type", opt_global },
     { "set", "GROUP.ID.ARG=VALUE", GROUP_STANDARD,
-      "change an earlier -chardev, -device, -drive or -object (GROUP) that has this id", opt_later },
+      "change an earlier -chardev, -device, -drive, -netdev or -object (GROUP) that has this id", opt_later },
     { "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", GROUP_STANDARD,
       "date and clock of the guest's real-time clock; DATE is 2006-06-17T16:01:21 or 2006-06-17", opt_rtc },
     { "add-fd", "set=N,fd=M[,opaque=TEXT]", GROUP_STANDARD,
@@ -108,9 +107,20 @@ const Option option_table[] = {
     { "acpitable", NULL, GROUP_I386, NULL, NULL, "extra ACPI tables are not taken yet", "the board's own tables" },
     { "win2k-hack", NULL, GROUP_I386, NULL, NULL, "it slows an IDE disk down for one old installer", NULL },
     { "no-fd-bootchk", NULL, GROUP_I386, "boot floppies without a signature: as -machine fd-bootchk=off", opt_machine_flag },
-    { "netdev", NULL, GROUP_NETWORK, NULL, NULL, NO_NET },
-    { "nic", "none", GROUP_NETWORK, "no network card", opt_nic },
-    { "net", "none", GROUP_NETWORK, "no network card", opt_nic },
+    { "nic", "none | [type=]TYPE[,id=NAME][,mac=ADDR][,model=CARD][,addr=SLOT][,KEY=VALUE]...", GROUP_NETWORK,
+      "a network card and its back end in one: -nic user; model=help lists the cards", opt_nic },
+    { "netdev", "[type=]TYPE,id=ID[,KEY=VALUE]...", GROUP_NETWORK,
+      "a network back end, for netdev=ID of a -device ('help' lists the types; JSON is taken too):\n"
+      "user,id=ID[,net=ADDR[/BITS]][,host=ADDR][,dhcpstart=ADDR][,dns=ADDR]\n"
+      "[,ipv4=on|off][,ipv6=on|off][,ipv6-prefix=ADDR][,ipv6-prefixlen=N][,ipv6-host=ADDR][,ipv6-dns=ADDR]\n"
+      "[,hostname=NAME][,domainname=NAME][,dnssearch=DOMAIN]...[,restrict=on|off]\n"
+      "[,tftp=FOLDER][,tftp-server-name=NAME][,bootfile=FILE]\n"
+      "[,hostfwd=[tcp|udp]:[ADDR]:PORT-[ADDR]:PORT]...    host's port to guest's\n"
+      "[,guestfwd=[tcp]:ADDR:PORT-CHARDEV|cmd:COMMAND]...    address in the guest's network to the host\n"
+      "a network of the guest's own behind the host's sockets: needs no privileges\n"
+      "hubport,id=ID,hubid=N[,netdev=ID]    a port of a hub", opt_netdev },
+    { "net", "none | nic[,netdev=ID][,macaddr=ADDR][,model=CARD][,name=NAME][,addr=SLOT][,vectors=N] | TYPE[,...]",
+      GROUP_NETWORK, "the older form: cards and back ends that are not named meet at hub 0", opt_net },
     { "chardev", "BACKEND,id=ID[,mux=on|off][,logfile=FILE][,logappend=on|off][,PROP=VALUE]...", GROUP_CHARDEV,
       "a character device ('help' lists the backends):\n"
       "stdio[,signal=on|off]\n"

@@ -18,6 +18,7 @@ typedef struct BoardType {
     const char *desc;
     bool is_default, deprecated;
     uint8_t ide_buses, ide_units; /* places for if=ide drives: buses, and drives on each; 0: two of both */
+    const char *default_nic; /* the card of -nic without model=; NULL: none fits */
     bool numa;         /* the guest is told of Machine.numa; without it none is accepted */
     const TargetOps *target;
     bool accel_chips; /* 8259s, I/O APIC and PIT are a PC's: an accelerator may have them inside */
@@ -121,6 +122,7 @@ struct Machine {
     GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
     struct MachineBlock *block;   /* disks; backends/block owns it */
+    struct MachineNet *net;       /* networks; net/ owns it */
     /* Waits for requests in flight once the vCPUs are parked; cancel: those that wait for the machine to go on after an
      * error end as well. NULL: there are none. */
     void (*drain_backends)(Machine *m, bool cancel);

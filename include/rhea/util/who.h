@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * backends/char/who.h - names the process that holds a socket address, for error messages.
+ * rhea/util/who.h - names the process that holds a socket address, for error messages. Any thread.
  */
-#ifndef BACKENDS_CHAR_WHO_H
-#define BACKENDS_CHAR_WHO_H
+#ifndef RHEA_UTIL_WHO_H
+#define RHEA_UTIL_WHO_H
 
 char *who_listens_tcp(unsigned port); /* "process 12 (nc)"; NULL: nobody; g_free */
+char *who_has_udp(unsigned port);     /* likewise */
 char *who_is_peer(int fd);            /* of a connected unix socket; never NULL; g_free */
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * backends/char/who.c - names the process that holds a socket address, as far as /proc tells.
+ * util/who.c - names the process that holds a socket address, as far as /proc tells.
  *
- * Models: proc(5): /proc/net/tcp and tcp6 give the inode of a listening socket, /proc/PID/fd its owner;
- * unix(7): SO_PEERCRED gives the listener's process.
- * Threads: any.
+ * Models: proc(5): /proc/net/tcp, tcp6, udp and udp6 give the inode of a bound socket, /proc/PID/fd its
+ * owner; unix(7): SO_PEERCRED gives the listener's process. Threads: any.
  */
-#include "who.h"
+#include "rhea/util/who.h"
 #include <ctype.h>
 #include <stdbool.h>
 #include <glib.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,19 +25,18 @@ static char *describe_pid(long pid)
     return g_strdup_printf("process %ld", pid);
 }
 
-static unsigned long listening_inode(const char *table, unsigned port)
+static unsigned long bound_inode(const char *table, unsigned port, unsigned wanted)
 {
     g_autofree char *text = NULL;
     if (!g_file_get_contents(table, &text, NULL, NULL)) {
         return 0;
     }
-    enum { TCP_STATE_LISTEN = 10 };
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         unsigned local_port, state;
         unsigned long inode;
         if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local_port,
                    &state, &inode) == 3 &&
-            local_port == port && state == TCP_STATE_LISTEN) {
+            local_port == port && state == wanted) {
             return inode;
         }
     }
@@ -63,12 +62,8 @@ static bool process_has(const char *pid, const char *link)
     return false;
 }
 
-char *who_listens_tcp(unsigned port)
+static char *who_has(unsigned long inode)
 {
-    unsigned long inode = listening_inode("/proc/net/tcp", port);
-    if (!inode) {
-        inode = listening_inode("/proc/net/tcp6", port);
-    }
     if (!inode) {
         return NULL;
     }
@@ -81,6 +76,18 @@ char *who_listens_tcp(unsigned port)
         }
     }
     return g_strdup("a process of another user");
+}
+
+char *who_listens_tcp(unsigned port)
+{
+    unsigned long inode = bound_inode("/proc/net/tcp", port, TCP_LISTEN);
+    return who_has(inode ? inode : bound_inode("/proc/net/tcp6", port, TCP_LISTEN));
+}
+
+char *who_has_udp(unsigned port) /* one that is not connected has TCP's state "closed" */
+{
+    unsigned long inode = bound_inode("/proc/net/udp", port, TCP_CLOSE);
+    return who_has(inode ? inode : bound_inode("/proc/net/udp6", port, TCP_CLOSE));
 }
 
 char *who_is_peer(int fd)

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ * hw/virtio/virtio-net.h - a virtio network card, as its files share it.
+ */
+#ifndef HW_VIRTIO_NET_H
+#define HW_VIRTIO_NET_H
+
+#include "rhea/net/net.h"
+#include "virtio.h"
+
+/* 1.2, 5.1.3: feature bits */
+#define NETF(n) (UINT64_C(1) << (n))
+enum {
+    NET_F_CSUM = 0,
+    NET_F_GUEST_CSUM = 1,
+    NET_F_CTRL_GUEST_OFFLOADS = 2,
+    NET_F_MTU = 3,
+    NET_F_MAC = 5,
+    NET_F_GUEST_TSO4 = 7,
+    NET_F_GUEST_TSO6 = 8,
+    NET_F_GUEST_ECN = 9,
+    NET_F_HOST_TSO4 = 11,
+    NET_F_HOST_TSO6 = 12,
+    NET_F_HOST_ECN = 13,
+    NET_F_MRG_RXBUF = 15,
+    NET_F_STATUS = 16,
+    NET_F_CTRL_VQ = 17,
+    NET_F_CTRL_RX = 18,
+    NET_F_CTRL_VLAN = 19,
+    NET_F_CTRL_RX_EXTRA = 20,
+    NET_F_GUEST_ANNOUNCE = 21,
+    NET_F_MQ = 22,
+    NET_F_CTRL_MAC_ADDR = 23,
+    NET_F_SPEED_DUPLEX = 63,
+};
+enum { NET_S_LINK_UP = 1, NET_S_ANNOUNCE = 2 };
+enum { NET_RXQ, NET_TXQ, NET_CTRLQ, NET_QUEUES };
+enum { NET_MACS = 64, NET_VLANS = 4096, NET_HEADER = 12, NET_CONFIG = 17 };
+
+typedef struct VirtioNet {
+    VirtioDevice v;
+    NetPort port;
+    NetMac mac; /* properties, from here */
+    uint16_t rx_queue_size, tx_queue_size, host_mtu;
+    int32_t speed, bootindex;
+    uint32_t vectors;
+    int duplex, tx;
+    bool csum, guest_csum, host_tso4, host_tso6, host_ecn, guest_tso4, guest_tso6, guest_ecn, mrg_rxbuf,
+        status, ctrl_vq, ctrl_rx, ctrl_rx_extra, ctrl_vlan, ctrl_mac, ctrl_offloads, announce, mq;
+    bool indirect, event_idx, disable_modern;
+    bool host_ufo, guest_ufo, rss, hash, failover;
+    int disable_legacy;
+    DomainTask more;                 /* goes on sending */
+    VirtElem *got[VIRTIO_QUEUE_MAX]; /* buffers of the frame that comes in */
+    bool full;                       /* the network had no room */
+    /* the driver's */
+    uint8_t addr[NET_MAC];
+    bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
+    bool uni_overflow, multi_overflow;
+    uint8_t n_uni, n_multi;
+    uint8_t table[NET_MACS * NET_MAC]; /* single addresses, then groups */
+    uint32_t vlan[NET_VLANS / 32];
+    uint8_t announcing;
+    uint64_t guest_offloads; /* feature bits */
+} VirtioNet;
+#define net_of(V) ((VirtioNet *)(V))
+
+/* virtio-net-ctrl.c */
+void net_ctrl_kick(VirtioNet *s, VirtQueue *q);
+void net_ctrl_reset(VirtioNet *s);
+bool net_filter(const VirtioNet *s, const uint8_t *frame, size_t len); /* is it for the driver? */
+void net_describe_filter(const VirtioNet *s, RxFilterInfo *out);
+uint64_t net_offload_features(const VirtioNet *s); /* of those chosen, the ones that can be switched */
+void net_apply_offloads(VirtioNet *s);
+
+#endif

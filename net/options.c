@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ * net/options.c - -netdev and netdev_add: text or JSON to a back end; what is known and refused.
+ *
+ * Models: the names of QEMU's -netdev; the typed form is schema/net.idl.
+ * Does not model: kinds that the table below names.
+ * Threads: main loop.
+ */
+#include "config.h"
+#include "net_internal.h"
+#include "rhea/util/text.h"
+
+#define USE_USER "use user, which needs no privileges"
+
+static const struct {
+    const char *name, *reason, *cure;
+} refused[] = {
+    { "nic", "it is the guest's card, not a back end", "use -device or -nic" },
+    { "none", "it is no back end", "use -nic none" },
+    { "tap", "there are no host interfaces yet", USE_USER },
+    { "bridge", "there are no host interfaces yet", USE_USER },
+    { "socket", "frames do not go over sockets yet", USE_USER },
+    { "stream", "frames do not go over sockets yet", USE_USER },
+    { "dgram", "frames do not go over sockets yet", USE_USER },
+    { "passt", "frames do not go over sockets yet", USE_USER },
+    { "l2tpv3", "there are no L2TPv3 tunnels", USE_USER },
+    { "vde", "there is no VDE switch", "use hubport to join networks of one machine" },
+    { "netmap", "it is FreeBSD's", USE_USER },
+    { "af-xdp", "there are no AF_XDP sockets", USE_USER },
+    { "vhost-user", "no other process serves virtqueues yet", USE_USER },
+    { "vhost-vdpa", "the kernel serves no virtqueues yet", USE_USER },
+    { "vmnet-host", "it is macOS's", USE_USER },
+    { "vmnet-shared", "it is macOS's", USE_USER },
+    { "vmnet-bridged", "it is macOS's", USE_USER },
+#if !HAVE_SLIRP
+    { "user", "this build has no libslirp", "build with libslirp-dev" },
+#endif
+    { NULL },
+};
+
+static const NetKind *const kinds[NET_CLIENT_DRIVER__COUNT] = {
+#if HAVE_SLIRP
+    [NET_CLIENT_DRIVER_USER] = &net_user_kind,
+#endif
+    [NET_CLIENT_DRIVER_HUBPORT] = &net_hubport_kind,
+};
+
+bool net_refuse_kind(const char *kind, Error **errp)
+{
+    for (size_t i = 0; refused[i].name; i++) {
+        if (g_str_equal(refused[i].name, kind)) {
+            error_set(errp, "network back end '%s' is not supported: %s", kind, refused[i].reason);
+            error_hint(errp, "%s", refused[i].cure);
+            return true;
+        }
+    }
+    return false;
+}
+
+void netdev_help(GString *out)
+{
+    g_string_append(out, "Available netdev backend types:\n");
+    for (int i = 0; i < NET_CLIENT_DRIVER__COUNT; i++) {
+        if (kinds[i]) {
+            g_string_append_printf(out, "%s\n", net_client_driver_names[i]);
+        }
+    }
+}
+
+/* A list of texts may be one text, or texts instead of objects: "x", ["x"], [{"str": "x"}]. */
+static Json *text_list(Json *value)
+{
+    Json *list = json_new_array();
+    size_t n = json_kind(value) == JSON_ARRAY ? json_length(value) : 1;
+    for (size_t i = 0; i < n; i++) {
+        Json *one = json_kind(value) == JSON_ARRAY ? json_at(value, i) : value;
+        bool text = json_kind(one) == JSON_STRING;
+        json_append(list, text ? json_put(json_new_object(), "str", json_ref(one)) : json_ref(one));
+    }
+    return list;
+}
+
+static Json *with_text_lists(const Json *opts)
+{
+    static const char *const lists[] = { "hostfwd", "guestfwd", "dnssearch" };
+    Json *copy = json_new_object();
+    json_object_object_foreach((Json *)opts, key, value)
+    {
+        bool is_list = false;
+        for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+            is_list |= g_str_equal(key, lists[i]);
+        }
+        json_put(copy, key, is_list ? text_list(value) : json_ref(value));
+    }
+    return copy;
+}
+
+static bool id_is_free(Machine *m, const char *id, Error **errp)
+{
+    if (!text_is_id(id) && id[0] != '#') { /* '#' begins names that this program gives */
+        return error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
+    }
+    return !net_client_find(m, id) || error_set(errp, "there is already a network back end or card '%s'", id);
+}
+
+bool netdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp)
+{
+    role_assert_main();
+    const char *type = json_get_string(json_member(opts, "type", NULL));
+    if (type && net_refuse_kind(type, errp)) {
+        return false;
+    }
+    NetdevOptions o;
+    g_autoptr(Json) copy = from_text ? with_text_lists(opts) : json_ref((Json *)opts);
+    if (!type_decode(&netdev_options_type, copy, from_text, &o, errp)) {
+        return false;
+    }
+    bool ok = id_is_free(m, o.id, errp);
+    if (ok) {
+        NetClient *c = net_client_new(m, kinds[o.type], o.id);
+        ok = c->kind->open(c, &o, errp);
+        if (!ok) {
+            net_client_free(c);
+        }
+    }
+    type_clear(&netdev_options_type, &o);
+    return ok;
+}
+
+bool netdev_exists(Machine *m, const char *id)
+{
+    const NetClient *c = net_client_find(m, id);
+    return c && c->kind != &net_nic_kind;
+}
+
+bool netdev_del(Machine *m, const char *id, Error **errp)
+{
+    role_assert_main();
+    NetClient *c = net_client_find(m, id);
+    if (!c || c->kind == &net_nic_kind) {
+        error_set(errp, c ? "'%s' is a network card, not a back end" : "there is no network back end '%s'",
+                  id);
+        if (c) {
+            error_hint(errp, "device_del removes it");
+        } else {
+            error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
+        }
+        return false;
+    }
+    net_client_free(c);
+    return true;
+}
+
+bool netdev_hub_port(Machine *m, int hub, const char *netdev, char **name, Error **errp)
+{
+    unsigned n = 0;
+    char *id = NULL;
+    do {
+        g_free(id);
+        id = g_strdup_printf("#hub%dport%u", hub, n++);
+    } while (net_client_find(m, id));
+    g_autoptr(Json) o = json_put(json_new_object(), "type", json_new_string("hubport"));
+    json_put(o, "id", json_new_string(id));
+    json_put(o, "hubid", json_new_int(hub));
+    if (netdev) {
+        json_put(o, "netdev", json_new_string(netdev));
+    }
+    bool ok = netdev_add_json(m, o, false, errp);
+    *name = ok ? g_steal_pointer(&id) : NULL;
+    g_free(id);
+    return ok;
+}
+
+/* ---- what cards filter ---- */
+
+bool net_rx_filters(Machine *m, const char *name, RxFilterInfo **out, size_t *n, Error **errp)
+{
+    GArray *a = g_array_new(FALSE, TRUE, sizeof(RxFilterInfo));
+    const NetClient *named = name ? net_client_find(m, name) : NULL;
+    if (name && (!named || named->kind != &net_nic_kind)) {
+        error_set(errp, named ? "'%s' is no network card" : "there is no network card '%s'", name);
+        error_set_class(errp, named ? ERROR_GENERIC : ERROR_DEVICE_NOT_FOUND);
+        g_array_free(a, TRUE);
+        return false;
+    }
+    for (guint i = 0; m->net && i < m->net->clients->len; i++) {
+        NetClient *c = m->net->clients->pdata[i];
+        if (c->kind == &net_nic_kind && (!named || c == named)) {
+            RxFilterInfo f = { 0 };
+            net_nic_rx_filter(c, &f);
+            g_array_append_val(a, f);
+        }
+    }
+    *n = a->len;
+    *out = (void *)g_array_free(a, FALSE);
+    return true;
+}
+
+/* ---- user-mode back ends ---- */
+
+#if HAVE_SLIRP
+static NetClient *find_user(Machine *m, const char *id, Error **errp)
+{
+    NetClient *found = NULL;
+    for (guint i = 0; m->net && i < m->net->clients->len; i++) {
+        NetClient *c = m->net->clients->pdata[i];
+        if (c->kind != &net_user_kind || (id && !g_str_equal(c->name, id))) {
+            continue;
+        }
+        if (found) {
+            error_set(errp, "there are several user-mode back ends");
+            error_hint(errp, "name one: '%s', '%s'", found->name, c->name);
+            return NULL;
+        }
+        found = c;
+    }
+    if (!found) {
+        error_set(errp, id ? "there is no user-mode back end '%s'" : "there is no user-mode back end", id);
+        error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
+    }
+    return found;
+}
+
+bool net_hostfwd_add(Machine *m, const char *id, const char *rule, Error **errp)
+{
+    NetClient *c = find_user(m, id, errp);
+    return c && user_hostfwd_add(c, rule, errp);
+}
+
+bool net_hostfwd_remove(Machine *m, const char *id, const char *rule, Error **errp)
+{
+    NetClient *c = find_user(m, id, errp);
+    return c && user_hostfwd_remove(c, rule, errp);
+}
+
+void net_hostfwd_list(Machine *m, GArray *out)
+{
+    for (guint i = 0; m->net && i < m->net->clients->len; i++) {
+        NetClient *c = m->net->clients->pdata[i];
+        if (c->kind == &net_user_kind) {
+            user_hostfwd_list(c, out);
+        }
+    }
+}
+
+void net_print_user(Machine *m, GString *out)
+{
+    for (guint i = 0; m->net && i < m->net->clients->len; i++) {
+        NetClient *c = m->net->clients->pdata[i];
+        if (c->kind == &net_user_kind) {
+            user_print(c, out);
+        }
+    }
+}
+#else
+bool net_hostfwd_add(Machine *m, const char *id, const char *rule, Error **errp)
+{
+    return !net_refuse_kind("user", errp);
+}
+
+bool net_hostfwd_remove(Machine *m, const char *id, const char *rule, Error **errp)
+{
+    return !net_refuse_kind("user", errp);
+}
+
+void net_hostfwd_list(Machine *m, GArray *out)
+{
+    /* There are none. */
+}
+
+void net_print_user(Machine *m, GString *out)
+{
+    /* There are none. */
+}
+#endif

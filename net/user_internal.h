@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * net/user_internal.h - user-mode networking, as its files share it.
+ */
+#ifndef NET_USER_INTERNAL_H
+#define NET_USER_INTERNAL_H
+
+#include "net_internal.h"
+#include "rhea/backends/char.h"
+#include <libslirp.h>
+
+typedef struct UserNet {
+    NetClient *client;
+    Slirp *slirp;
+    bool inside;       /* a call of the library is on the stack: it cannot be entered again */
+    GHashTable *fds;   /* fd -> UserFd * */
+    GPtrArray *polled; /* UserFd *, by the number the library knows them by since it was last asked */
+    unsigned round;
+    Task update;
+    Timer poll_timer;
+    bool due;            /* poll_timer fired */
+    GPtrArray *timers;   /* UserTimer * */
+    GPtrArray *forwards; /* UserForward * */
+    GPtrArray *guests;   /* GuestForward * */
+    char *network;       /* for `info network` */
+    bool restricted;
+} UserNet;
+
+/* user-options.c */
+typedef struct UserConfig {
+    SlirpConfig c;
+    char **search; /* what c.vdnssearch points to */
+    char *network;
+} UserConfig;
+bool user_config(const NetdevUserOptions *o, UserConfig *out, Error **errp);
+void user_config_clear(UserConfig *c);
+
+/* user-forward.c */
+bool user_forward_add(UserNet *u, const char *rule, Error **errp);
+bool user_forward_remove(UserNet *u, const char *rule, Error **errp);
+bool user_guestfwd_add(UserNet *u, const char *rule, Error **errp);
+void user_forwards_free(UserNet *u);
+void user_guests_resumed(UserNet *u); /* the guest took something: more may fit */
+void user_forwards_list(UserNet *u, const char *id, GArray *out);
+
+/* user.c: around calls of the library */
+void user_enter(UserNet *u);
+void user_leave(UserNet *u);
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/net.c - -netdev, -nic and -net: back ends, and the cards that the last two make.
+ *
+ * Models: QEMU's options of these names. -nic is a -netdev and a -device; a card and a back end of -net that
+ * name each other in no way meet at hub 0. Threads: main thread.
+ */
+#include "cli.h"
+#include "rhea/net/net.h"
+#include "rhea/util/text.h"
+#include "schema/net.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool fail_at(Error **errp, Error *err, const Item *item)
+{
+    error_prefix(&err, "%s", item->where);
+    return error_propagate(errp, err);
+}
+
+static bool show(Cli *cli, GString *text)
+{
+    fputs(text->str, stdout);
+    g_string_free(text, TRUE);
+    cli->done = true;
+    return true;
+}
+
+static bool show_cards(Cli *cli)
+{
+    GString *s = g_string_new("Available network cards:\n");
+    for (const DeviceType *const *t = device_table; *t; t++) {
+        if (!g_strcmp0((*t)->category, "Network") && !(*t)->internal) {
+            g_string_append_printf(s, "%-20s %s\n", (*t)->name, (*t)->desc);
+        }
+    }
+    return show(cli, s);
+}
+
+static Json *parse(const char *arg, bool *from_text, Error **errp)
+{
+    static const char *const repeated[] = { "hostfwd", "guestfwd", "dnssearch", NULL };
+    g_autofree char *text = cli_number_repeats(arg, repeated);
+    return keyval_parse(text, "type", from_text, errp);
+}
+
+static bool is_member(const Json *j, const char *key, const char *value)
+{
+    return !g_strcmp0(json_get_string(json_member(j, key, NULL)), value);
+}
+
+OPTION_RUN(opt_netdev)
+{
+    bool from_text;
+    Json *j = cli_is_help(arg) ? NULL : parse(arg, &from_text, errp);
+    if (cli_is_help(arg) || (j && (is_member(j, "type", "help") || is_member(j, "type", "?")))) {
+        GString *s = g_string_new(NULL);
+        netdev_help(s);
+        json_unref(j);
+        return show(cli, s);
+    }
+    if (j) {
+        cli_record(cli, "netdev", json_ref(j));
+        g_ptr_array_add(cli->netdevs, item_new(o, arg, j, from_text));
+    }
+    return j != NULL;
+}
+
+static bool take_net(Cli *cli, const Option *o, const char *arg, GPtrArray *list, Error **errp)
+{
+    bool from_text;
+    if (cli_is_help(arg)) {
+        GString *s = g_string_new(NULL);
+        netdev_help(s);
+        return show(cli, s);
+    }
+    Json *j = parse(arg, &from_text, errp);
+    if (!j) {
+        return false;
+    }
+    if (is_member(j, "model", "help") || is_member(j, "model", "?")) {
+        json_unref(j);
+        return show_cards(cli);
+    }
+    cli_record(cli, o->name, json_ref(j));
+    if (is_member(j, "type", "none")) {
+        bool alone = json_length(j) == 1;
+        json_unref(j);
+        cli->no_nic = true;
+        return alone || error_set(errp, "nothing goes with none");
+    }
+    g_ptr_array_add(list, item_new(o, arg, j, from_text));
+    return true;
+}
+
+OPTION_RUN(opt_nic)
+{
+    return take_net(cli, o, arg, cli->nics, errp);
+}
+
+OPTION_RUN(opt_net)
+{
+    return take_net(cli, o, arg, cli->nets, errp);
+}
+
+/* ---- making them ---- */
+
+static void put_text(Json *o, const char *key, const char *text)
+{
+    if (text) {
+        json_put(o, key, json_new_string(text));
+    }
+}
+
+static const char *const cards[] = { "virtio", "virtio-net", NULL };
+
+/* What a board calls its card; "virtio" is the one that fits its bus. */
+static const char *card_driver(const Cli *cli, const char *model, Error **errp)
+{
+    const BoardType *b = cli->m->board;
+    const char *fits = b->default_nic;
+    if (model && !g_strv_contains(cards, model)) {
+        const DeviceType *t = device_type_find(model);
+        if (t && !g_strcmp0(t->category, "Network") && !t->internal) {
+            return model;
+        }
+        error_set(errp, t ? "'%s' is no network card" : "there is no network card '%s'", model);
+        error_hint(errp, "model=help lists them");
+        return NULL;
+    }
+    if (!fits) {
+        error_set(errp, "machine type '%s' has no place for a network card", b->name);
+        return NULL;
+    }
+    if (model) {
+        return g_str_has_suffix(fits, "-device") ? "virtio-net-device" : "virtio-net-pci";
+    }
+    return fits;
+}
+
+typedef struct Card {
+    const char *model, *netdev, *mac, *addr, *id;
+    bool has_vectors;
+    uint64_t vectors;
+} Card;
+
+static bool make_card(Cli *cli, const Card *c, Error **errp)
+{
+    const char *driver = card_driver(cli, c->model, errp);
+    if (!driver) {
+        return false;
+    }
+    g_autoptr(Json) o = json_put(json_new_object(), "driver", json_new_string(driver));
+    put_text(o, "id", c->id);
+    put_text(o, "netdev", c->netdev);
+    put_text(o, "mac", c->mac);
+    put_text(o, "addr", c->addr);
+    if (c->has_vectors) {
+        json_put(o, "vectors", json_new_uint(c->vectors));
+    }
+    return device_add_json(cli->m, o, errp);
+}
+
+/* A name that no user's can be. */
+static char *free_name(Machine *m)
+{
+    for (unsigned i = 0;; i++) {
+        char *name = g_strdup_printf("#net%u", i);
+        if (!netdev_exists(m, name)) {
+            return name;
+        }
+        g_free(name);
+    }
+}
+
+static bool make_nic(Cli *cli, const Item *item, Error **errp)
+{
+    NicOptions v;
+    if (!type_decode(&nic_options_type, item->opts, item->from_text, &v, errp)) {
+        return false;
+    }
+    bool ok = v.type || error_set(errp, "'type' is missing: which back end?");
+    g_autofree char *name = free_name(cli->m);
+    if (ok) {
+        g_autoptr(Json) o = v.props ? json_ref(v.props) : json_new_object();
+        put_text(o, "type", v.type);
+        put_text(o, "id", name);
+        Card c = { .model = v.model, .netdev = name, .mac = v.mac, .addr = v.addr, .id = v.id };
+        ok = netdev_add_json(cli->m, o, item->from_text, errp) && make_card(cli, &c, errp);
+    }
+    type_clear(&nic_options_type, &v);
+    return ok;
+}
+
+static bool make_legacy_card(Cli *cli, const Item *item, Error **errp)
+{
+    NetLegacyNicOptions v;
+    g_autofree char *port = NULL;
+    if (!type_decode(&net_legacy_nic_options_type, item->opts, item->from_text, &v, errp)) {
+        return false;
+    }
+    Card c = { .model = v.model,
+               .netdev = v.netdev,
+               .mac = v.macaddr,
+               .addr = v.addr,
+               .id = v.name,
+               .has_vectors = v.has_vectors,
+               .vectors = v.vectors };
+    bool ok = v.netdev || netdev_hub_port(cli->m, 0, NULL, &port, errp);
+    if (ok) {
+        c.netdev = v.netdev ? v.netdev : port;
+        ok = make_card(cli, &c, errp);
+    }
+    type_clear(&net_legacy_nic_options_type, &v);
+    return ok;
+}
+
+static bool make_legacy_back_end(Cli *cli, const Item *item, Error **errp)
+{
+    const char *given = json_get_string(json_member(item->opts, "name", NULL));
+    g_autofree char *name = given ? g_strdup(given) : free_name(cli->m), *port = NULL;
+    g_autoptr(Json) o = json_new_object();
+    json_object_object_foreach(item->opts, key, value)
+    {
+        if (strcmp(key, "name")) {
+            json_put(o, key, json_ref(value));
+        }
+    }
+    put_text(o, "id", name);
+    return netdev_add_json(cli->m, o, item->from_text, errp) && netdev_hub_port(cli->m, 0, name, &port, errp);
+}
+
+bool cli_make_nets(Cli *cli, Error **errp)
+{
+    Error *err = NULL;
+    if (cli->no_nic && (cli->nics->len || cli->nets->len)) {
+        return error_set(errp, "-nic none and a card exclude each other");
+    }
+    for (guint i = 0; i < cli->netdevs->len; i++) {
+        const Item *item = cli->netdevs->pdata[i];
+        if (!netdev_add_json(cli->m, item->opts, item->from_text, &err)) {
+            return fail_at(errp, err, item);
+        }
+    }
+    for (guint i = 0; i < cli->nics->len; i++) {
+        const Item *item = cli->nics->pdata[i];
+        if (!make_nic(cli, item, &err)) {
+            return fail_at(errp, err, item);
+        }
+    }
+    for (guint i = 0; i < cli->nets->len; i++) {
+        const Item *item = cli->nets->pdata[i];
+        bool card = is_member(item->opts, "type", "nic");
+        if (!(card ? make_legacy_card : make_legacy_back_end)(cli, item, &err)) {
+            return fail_at(errp, err, item);
+        }
+    }
+    return true;
+}
