@@ -265,5 +265,5 @@ const BoardType pc_board = {
     .state_size = sizeof(PcBoard), .props = pc_props,
     .init = pc_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
     .default_bus = pc_default_bus,
-    .default_nic = "virtio-net-pci",
+    .default_nic = "e1000",
 };

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""User-mode networking with real software (net/user*.c, hw/virtio/virtio-net*.c, tools/system/net.c): Debian's kernel
+"""User-mode networking with real software (net/user*.c, hw/virtio/virtio-net*.c, hw/net/e1000*.c, tools/system/net.c): Debian's kernel
 with busybox gets an address by DHCP and by IPv6 autoconfiguration, fetches from and sends to a server of the host on
 loopback, checksums compared, and answers a connection through a forwarded port. On pc, q35 and microvm."""
 import hashlib
@@ -22,6 +22,7 @@ DRIVERS = {
     "virtio-net-pci": PCI + ("drivers/net/virtio_net",),
     "virtio-net-device": ("virtio_ring", "virtio", "virtio_mmio") + FAILOVER + ("drivers/net/virtio_net",),
 }
+DRIVERS["e1000"] = ("drivers/net/ethernet/intel/e1000/e1000",)
 SIZE = 8 << 20
 SCRIPT = """set -e
 for m in %(modules)s; do insmod /lib/modules/$m.ko; done
@@ -183,7 +184,11 @@ def net_microvm():
     guest("microvm", "virtio-net-device")
 
 
-ALL = [net_pc, net_q35, net_microvm]
+def net_e1000():
+    guest("pc", "e1000", flavour="generic")
+
+
+ALL = [net_pc, net_q35, net_microvm, net_e1000]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -422,6 +422,40 @@ def qmp_chardevs():
             c.call("chardev-remove", id=name)
 
 
+def qmp_net():
+    """Networks of a running program: back ends, links, filters, forwarded ports and who has one."""
+    netdev = {"type": "user", "id": "n0", "hostfwd": [{"str": "tcp:127.0.0.1:0-:22"}]}
+    with Vm("-M", "pc", "-m", "32M", "-netdev", json.dumps(netdev), "-device",
+            "virtio-net-pci,netdev=n0,id=net0,mac=52:54:00:01:02:03") as vm:
+        c = Client(vm.path)
+        forward, = c.call("query-hostfwd")
+        port = forward.pop("host-port")
+        expect(forward == {"id": "n0", "protocol": "tcp", "host-addr": "127.0.0.1", "guest-addr": "", "guest-port": 22},
+               f"the forward: {forward}")
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+        taken = c.try_call("hostfwd_add", rule=f"tcp:127.0.0.1:{port}-:23")["error"]["desc"]
+        expect(f"TCP port {port} is in use by process {vm.p.pid} (" in taken, f"who has the port: {taken}")
+        c.call("hostfwd_remove", id="n0", rule=f"tcp:127.0.0.1:{port}")
+        expect(c.call("query-hostfwd") == [], "no forward is left")
+        c.call("hostfwd_add", id="n0", rule=f"tcp:127.0.0.1:{port}-:23")
+        c.call("set_link", name="net0", up=False)
+        expect("net0: type=nic,model=virtio-net-pci,macaddr=52:54:00:01:02:03,link=down;" in c.call(
+            "human-monitor-command", command_line="info network"), "the cable is out")
+        c.call("set_link", name="net0", up=True)
+        expect(c.try_call("set_link", name="x", up=True)["error"]["class"] == "DeviceNotFound", "no such card")
+        rx, = c.call("query-rx-filter", name="net0")
+        expect(rx["main-mac"] == "52:54:00:01:02:03" and rx["promiscuous"] is True, f"the filter: {rx}")
+        c.call("announce-self", initial=1, max=2, rounds=2, step=1)
+        c.call("netdev_add", type="user", id="n1", net="192.168.9.0/24")
+        expect("error" in c.try_call("netdev_add", type="user", id="n1"), "the name is taken")
+        expect("error" in c.try_call("netdev_add", type="tap", id="n2"), "tap is not there")
+        expect("error" in c.try_call("netdev_del", id="net0"), "a card is no back end")
+        for name in ("n1", "n0"):
+            c.call("netdev_del", id=name)
+        expect(c.try_call("netdev_del", id="n0")["error"]["class"] == "DeviceNotFound", "it is gone")
+        expect(c.call("query-hostfwd") == [], "its forwards went with it")
+
+
 # Additions to QEMU's commands.
 OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd")
 
@@ -495,7 +529,7 @@ def qmp_schema():
     return f"{n} commands and events"
 
 
-ALL = [qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_schema]
+ALL = [qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net, qmp_schema]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

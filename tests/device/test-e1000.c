@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT
+ * tests/device/test-e1000.c - hw/net/e1000*.c, by the sections of Intel's manual (317453): EEPROM and PHY,
+ * sending by all kinds of descriptors, receiving through the filters, interrupts, hostile rings. At the other
+ * end of the cable, behind a hub, is a card of the test's own. Threads: main.
+ */
+#include "pctest.h"
+#include "hw/net/e1000.h"
+#include "net/net_internal.h"
+#include "tests/unit/net/nettest.h"
+#include "rhea/schema/type.h"
+
+#include <string.h>
+
+enum { FN = PCI_DEVFN(4, 0), BAR = 0x40000000, TXD = 0x10000, RXD = 0x20000, BUF = 0x100000, N = 32 };
+enum { EOP = 1, IC = 4, TSE = 4, RS = 8, DEXT = 0x20, VLE = 0x40 };
+
+typedef struct Guest {
+    PcTest *t;
+    TestMachine tm; /* the parts of it that the test's card needs */
+    TestNic *peer;
+    unsigned tail;
+} Guest;
+
+static uint8_t *ram(Guest *g, hwaddr at)
+{
+    return g->t->m->ram->host + at;
+}
+
+static uint32_t rd(Guest *g, unsigned off)
+{
+    return (uint32_t)pctest_read(g->t, BAR + off, 4);
+}
+
+static void wr(Guest *g, unsigned off, uint32_t v)
+{
+    pctest_write(g->t, BAR + off, v, 4);
+}
+
+static void put(uint8_t *p, unsigned n, uint64_t v)
+{
+    for (unsigned i = 0; i < n; i++) {
+        p[i] = (uint8_t)(v >> (8 * i));
+    }
+}
+
+static void turns(Guest *g)
+{
+    for (unsigned i = 0; i < 1000 && loop_turn(g->t->loop, false); i++) {
+    }
+}
+
+static void guest_start(Guest *g)
+{
+    memset(ram(g, TXD), 0, N * 16);
+    memset(ram(g, RXD), 0, N * 16);
+    g->tail = 0;
+    wr(g, E_CTRL, CTRL_RST);
+    wr(g, E_TDBAL, TXD);
+    wr(g, E_TDLEN, N * 16);
+    wr(g, E_TCTL, 2 | 8);
+    for (unsigned i = 0; i < N; i++) {
+        put(ram(g, RXD + 16 * i), 8, BUF + 0x40000 + i * 0x1000);
+    }
+    wr(g, E_RDBAL, RXD);
+    wr(g, E_RDLEN, N * 16);
+    wr(g, E_RDT, N - 1);
+    wr(g, E_RCTL, 2 | 1 << 15 | 1 << 26);
+}
+
+static void guest_open(Guest *g)
+{
+    memset(g, 0, sizeof(*g));
+    g->t = pctest_new(16 << 20, NULL);
+    Machine *m = g->t->m;
+    machine_start(m); /* a card of a standing machine takes nothing */
+    g->tm = (TestMachine){ .loop = g->t->loop, .m = m };
+    netdev_new(&g->tm, "hubport,id=h0,hubid=0");
+    netdev_new(&g->tm, "hubport,id=h1,hubid=0");
+    g->peer = test_nic_new(&g->tm, "peer", "h1");
+    device_create(m, device_type_find("e1000"), m->peripheral, "card", g->t->pci->bus, &error_abort_slot,
+                  "addr", "4", "netdev", "h0", "mac", "52:54:00:aa:bb:cc", NULL);
+    pctest_config_write(g->t, FN, 0x10, BAR, 4);
+    pctest_config_write(g->t, FN, 4, 7, 2);
+    guest_start(g);
+}
+
+static void guest_close(Guest *g)
+{
+    machine_stop(g->t->m, RUN_PAUSED);
+    net_remove_all(g->t->m);
+    pctest_free(g->t);
+}
+
+/* ---- 5, 8: EEPROM and PHY ---- */
+
+static unsigned eeprom_by_wires(Guest *g, unsigned at)
+{
+    unsigned word = 0;
+    uint32_t base = 0x42; /* request, chip select */
+    wr(g, E_EECD, 0x40);
+    g_assert_cmphex(rd(g, E_EECD) & 0x1c0, ==, 0x1c0);
+    wr(g, E_EECD, base);
+    unsigned command = 6u << 6 | at;
+    for (int i = 8; i >= 0; i--) {
+        uint32_t di = command >> i & 1 ? 4 : 0;
+        wr(g, E_EECD, base | di);
+        wr(g, E_EECD, base | di | 1);
+        wr(g, E_EECD, base | di);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        wr(g, E_EECD, base | 1);
+        word = word << 1 | (rd(g, E_EECD) >> 3 & 1);
+        wr(g, E_EECD, base);
+    }
+    wr(g, E_EECD, 0);
+    return word;
+}
+
+static unsigned phy_read(Guest *g, unsigned at)
+{
+    wr(g, E_MDIC, 2u << 26 | 1 << 21 | at << 16);
+    uint32_t v = rd(g, E_MDIC);
+    g_assert_cmphex(v >> 28 & 5, ==, 1);
+    return v & 0xffff;
+}
+
+static void test_eeprom(void)
+{
+    Guest g;
+    unsigned sum = 0;
+    guest_open(&g);
+    g_assert_cmphex(pctest_config_read(g.t, FN, 0, 4), ==, 0x100e8086);
+    for (unsigned i = 0; i < 64; i++) {
+        unsigned word = eeprom_by_wires(&g, i);
+        wr(&g, E_EERD, i << 8 | 1);
+        g_assert_cmphex(rd(&g, E_EERD), ==, word << 16 | i << 8 | 0x10);
+        sum += word;
+    }
+    g_assert_cmphex(sum & 0xffff, ==, 0xbaba);
+    g_assert_cmphex(eeprom_by_wires(&g, 0), ==, 0x5452);
+    g_assert_cmphex(eeprom_by_wires(&g, 2), ==, 0xccbb);
+    g_assert_cmphex(rd(&g, E_RA), ==, 0xaa005452);
+    g_assert_cmphex(rd(&g, E_RA + 4), ==, 0x8000ccbb);
+    g_assert_cmphex(phy_read(&g, 2) << 16 | phy_read(&g, 3), ==, 0x01410c20);
+    g_assert_cmphex(phy_read(&g, 1) & 0x24, ==, 0x24);
+    g_assert_cmphex(rd(&g, E_STATUS) & 0xc3, ==, 0x83);
+    wr(&g, E_IMS, 4);
+    net_set_link(g.t->m, "card", false, NULL);
+    g_assert_cmphex(phy_read(&g, 1) & 0x24, ==, 0);
+    g_assert_cmphex(rd(&g, E_STATUS) & 3, ==, 1);
+    g_assert_cmphex(rd(&g, E_ICR), ==, 4);
+    g_assert_cmphex(rd(&g, E_ICR), ==, 0);
+    wr(&g, E_MDIC, 2u << 26 | 5 << 21); /* no PHY there */
+    g_assert_cmphex(rd(&g, E_MDIC) >> 28 & 5, ==, 5);
+    guest_close(&g);
+}
+
+/* ---- 3.3: sending ---- */
+
+static void add(Guest *g, uint64_t a, uint64_t b)
+{
+    put(ram(g, TXD + 16 * g->tail), 8, a);
+    put(ram(g, TXD + 16 * g->tail) + 8, 8, b);
+    g->tail = (g->tail + 1) % N;
+}
+
+static void go(Guest *g)
+{
+    wr(g, E_TDT, g->tail);
+    turns(g);
+    g_assert_cmpuint(rd(g, E_TDH), ==, g->tail);
+}
+
+static void test_send(void)
+{
+    Guest g;
+    uint8_t f[1514];
+    guest_open(&g);
+    wr(&g, E_IMS, 1);
+    for (unsigned i = 0; i < 100; i++) {
+        unsigned len = 20 + i * 14;
+        frame_fill(f, len, i);
+        memcpy(ram(&g, BUF), f, len);
+        unsigned d = g.tail;
+        if (i % 2) { /* in two pieces */
+            add(&g, BUF, 15);
+            add(&g, BUF + 15, (len - 15) | (uint64_t)(EOP | RS) << 24);
+            d = (d + 1) % N;
+        } else {
+            add(&g, BUF, len | (uint64_t)(EOP | RS) << 24);
+        }
+        go(&g);
+        g_assert_cmphex(ram(&g, TXD + 16 * d)[12] & 1, ==, 1);
+        g_assert_cmphex(rd(&g, E_ICR) & 3, ==, 3);
+        g_autoptr(GByteArray) got = test_nic_take(g.peer);
+        g_assert_cmpuint(got->len, ==, MAX(len, 60));
+        g_assert_cmpmem(got->data, len, f, len);
+    }
+    g_assert_cmpuint(rd(&g, E_GPTC), ==, 100);
+    g_assert_cmpuint(rd(&g, E_GPTC), ==, 0); /* cleared by reading */
+    /* a legacy checksum, and a VLAN tag */
+    frame_fill(f, 100, 3);
+    memcpy(ram(&g, BUF), f, 100);
+    wr(&g, E_CTRL, CTRL_SLU | CTRL_VME);
+    add(&g, BUF,
+        100 | 24 << 16 | (uint64_t)(EOP | IC | RS | VLE) << 24 | UINT64_C(20) << 40 | UINT64_C(0x2345) << 48);
+    go(&g);
+    g_autoptr(GByteArray) got = test_nic_take(g.peer);
+    g_assert_cmpuint(got->len, ==, 104);
+    g_assert_cmpmem(got->data + 12, 6, "\x81\0\x23\x45\x88\xb5", 6);
+    uint16_t sum = (uint16_t)~net_checksum(f + 20, 80);
+    g_assert_cmphex(got->data[28] << 8 | got->data[29], ==, sum);
+    guest_close(&g);
+}
+
+/* 3.5: one frame of many segments, checked as the receiver's stack would. */
+static void test_tso(void)
+{
+    Guest g;
+    guest_open(&g);
+    enum { HEAD = 54, PAYLOAD = 10000, MSS = 1460 };
+    uint8_t *f = ram(&g, BUF);
+    memset(f, 0, HEAD);
+    f[0] = f[6] = 2;
+    memcpy(f + 12, "\x08\0\x45\0", 4);
+    f[22] = 64;
+    f[23] = 6;
+    memset(f + 26, 10, 8);
+    f[14 + 20 + 12] = 0x50;
+    f[14 + 20 + 13] = 0x18;
+    unsigned pseudo = 0x0a0a * 4 + 6;
+    f[50] = (uint8_t)(pseudo >> 8);
+    f[51] = (uint8_t)pseudo;
+    for (unsigned i = 0; i < PAYLOAD; i++) {
+        f[HEAD + i] = (uint8_t)(i * 13 + i / 256);
+    }
+    add(&g, 14 | 24 << 8 | 33 << 16 | UINT64_C(34) << 32 | UINT64_C(50) << 40,
+        PAYLOAD | (uint64_t)(DEXT | 7) << 24 | (uint64_t)HEAD << 40 | (uint64_t)MSS << 48);
+    uint64_t data = 1 << 20 | (uint64_t)(DEXT | TSE) << 24 | UINT64_C(3) << 40;
+    add(&g, BUF, HEAD | data);
+    add(&g, BUF + HEAD, 6000 | data);
+    add(&g, BUF + HEAD + 6000, (PAYLOAD - 6000) | data | (uint64_t)(EOP | RS) << 24);
+    go(&g);
+    g_assert_cmpuint(g.peer->got->len, ==, (PAYLOAD + MSS - 1) / MSS);
+    unsigned at = 0;
+    for (GByteArray *one; (one = test_nic_take(g.peer)) != NULL;) {
+        g_assert_cmphex(net_csum(one->data + 14, 20, 0), ==, 0xffff);
+        g_assert_cmphex(net_csum(one->data + 34, one->len - 34, 0x0a0a * 4 + 6 + one->len - 34), ==, 0xffff);
+        g_assert_cmpmem(one->data + HEAD, one->len - HEAD, f + HEAD + at, one->len - HEAD);
+        at += one->len - HEAD;
+        g_byte_array_unref(one);
+    }
+    g_assert_cmpuint(at, ==, PAYLOAD);
+    g_assert_cmpuint(rd(&g, E_TSCTC), ==, 1);
+    guest_close(&g);
+}
+
+/* The ring is filled again and again while the main loop does not run. */
+static void test_full(void)
+{
+    Guest g;
+    uint8_t f[1500];
+    unsigned sent = 0, got = 0;
+    guest_open(&g);
+    while (sent < 3000) {
+        while ((g.tail + 1) % N != rd(&g, E_TDH) && sent < 3000) {
+            frame_fill(f, sizeof(f), sent++);
+            memcpy(ram(&g, BUF + 0x1000 * g.tail), f, sizeof(f));
+            add(&g, BUF + 0x1000 * g.tail, sizeof(f) | (uint64_t)(EOP | RS) << 24);
+            wr(&g, E_TDT, g.tail);
+        }
+        turns(&g);
+        for (GByteArray *one; (one = test_nic_take(g.peer)) != NULL; got++) {
+            frame_fill(f, sizeof(f), got);
+            g_assert_cmpmem(one->data, one->len, f, sizeof(f));
+            g_byte_array_unref(one);
+        }
+    }
+    g_assert_cmpuint(got, ==, sent);
+    guest_close(&g);
+}
+
+/* ---- 3.2: receiving ---- */
+
+static bool arrives(Guest *g, const char *dst, int vlan, unsigned len)
+{
+    uint8_t f[4000];
+    unsigned before = rd(g, E_RDH);
+    frame_fill(f, len, 1);
+    memcpy(f, dst, 6);
+    if (vlan >= 0) {
+        memcpy(f + 12, "\x81\0", 2);
+        f[14] = (uint8_t)(vlan >> 8);
+        f[15] = (uint8_t)vlan;
+    }
+    test_nic_send(g->peer, NULL, f, len);
+    turns(g);
+    unsigned now = rd(g, E_RDH);
+    wr(g, E_RDT, (now + N - 1) % N);
+    return now != before;
+}
+
+static void test_receive(void)
+{
+    static const char own[] = "\x52\x54\0\xaa\xbb\xcc", other[] = "\x52\x54\0\1\2\3",
+                      group[] = "\1\0\x5e\0\0\1", all[] = "\xff\xff\xff\xff\xff\xff";
+    const uint32_t rctl = 2 | 1 << 15 | 1 << 26;
+    Guest g;
+    guest_open(&g);
+    g_assert_true(arrives(&g, own, -1, 40));
+    g_assert_cmphex(ram(&g, RXD)[12] & 0xf, ==, 7);
+    g_assert_cmpuint(ram(&g, RXD)[8], ==, 60); /* padded; the CRC is taken off */
+    g_assert_cmpmem(ram(&g, BUF + 0x40000), 6, own, 6);
+    g_assert_cmphex(rd(&g, E_ICR) & 0x80, ==, 0x80);
+    g_assert_true(arrives(&g, all, -1, 60));
+    g_assert_false(arrives(&g, other, -1, 60) || arrives(&g, group, -1, 60));
+    g_assert_true(arrives(&g, own, -1, 1518));
+    g_assert_false(arrives(&g, own, -1, 1519));
+    wr(&g, E_MTA, 0);
+    wr(&g, E_MTA + 4 * (((1 << 8) >> 4) >> 5), 1u << (((1 << 8) >> 4) & 31));
+    g_assert_true(arrives(&g, group, -1, 60));
+    wr(&g, E_RCTL, rctl | 1 << 3 | 1 << 4);
+    g_assert_true(arrives(&g, other, -1, 60) && arrives(&g, "\1\0\x5e\0\0\x9", -1, 60));
+    wr(&g, E_RCTL, (rctl & ~(1u << 15)) | 1 << 18);
+    g_assert_false(arrives(&g, all, -1, 60) || arrives(&g, own, 5, 64));
+    wr(&g, E_VFTA, 1 << 5);
+    wr(&g, E_CTRL, CTRL_SLU | CTRL_VME);
+    unsigned d = rd(&g, E_RDH);
+    g_assert_true(arrives(&g, own, 5, 100));
+    g_assert_cmphex(ram(&g, RXD + 16 * d)[12] & 8, ==, 8);
+    g_assert_cmpuint(ram(&g, RXD + 16 * d)[14], ==, 5);
+    g_assert_cmpuint(ram(&g, RXD + 16 * d)[8], ==, 96);
+    /* with its CRC, over several small buffers */
+    wr(&g, E_RCTL, 2 | 3 << 16 | 1 << 5);
+    d = rd(&g, E_RDH);
+    g_assert_true(arrives(&g, own, -1, 3000));
+    g_assert_cmpuint((rd(&g, E_RDH) + N - d) % N, ==, 12);
+    unsigned last = (d + 11) % N;
+    g_assert_cmphex(ram(&g, RXD + 16 * d)[12], ==, 1);
+    g_assert_cmphex(ram(&g, RXD + 16 * last)[12] & 3, ==, 3);
+    g_assert_cmpuint(ram(&g, RXD + 16 * last)[8], ==, (3004 - 11 * 256));
+    /* no buffers: it waits */
+    wr(&g, E_RDT, rd(&g, E_RDH));
+    uint8_t f[60];
+    frame_fill(f, 60, 1);
+    memcpy(f, own, 6);
+    d = rd(&g, E_RDH);
+    test_nic_send(g.peer, NULL, f, 60);
+    turns(&g);
+    g_assert_cmpuint(rd(&g, E_RDH), ==, d);
+    g_assert_cmphex(rd(&g, E_ICR) & 0x40, ==, 0x40);
+    wr(&g, E_RDT, (d + 5) % N);
+    turns(&g);
+    g_assert_cmpuint(rd(&g, E_RDH), ==, (d + 1) % N);
+    guest_close(&g);
+}
+
+/* 13.4.18: no second interrupt before the time is over. */
+static void test_throttle(void)
+{
+    Guest g;
+    guest_open(&g);
+    E1000 *s = dev_as(E1000, g.peer->dev.machine->peripheral->children->pdata[1]);
+    wr(&g, E_ITR, 1000);
+    wr(&g, E_IMS, 4);
+    wr(&g, E_ICS, 4);
+    g_assert_true(s->line);
+    g_assert_true(timer_armed(&s->throttle));
+    rd(&g, E_ICR);
+    g_assert_false(s->line);
+    wr(&g, E_ICS, 4);
+    g_assert_false(s->line);
+    g_assert_cmphex(rd(&g, E_ICS), ==, 0);
+    guest_close(&g);
+}
+
+static void test_hostile(void)
+{
+    Guest g;
+    GRand *rand = g_rand_new_with_seed(23);
+    uint8_t f[2000];
+    guest_open(&g);
+    for (unsigned i = 0; i < 4000; i++) {
+        if (i % 50 == 0) {
+            guest_start(&g);
+            wr(&g, E_RCTL, (g_rand_int(rand) | 2) & ~0xc0u);
+        }
+        for (unsigned d = 0; d < 4; d++) {
+            for (unsigned k = 0; k < 16; k++) {
+                ram(&g, TXD + 16 * g.tail)[k] = (uint8_t)g_rand_int(rand);
+            }
+            if (g_rand_int_range(rand, 0, 10)) {
+                put(ram(&g, TXD + 16 * g.tail), 8, BUF + (g_rand_int(rand) & 0xffff));
+                put(ram(&g, TXD + 16 * g.tail) + 8, 2, g_rand_int(rand) & 0xfff);
+                ram(&g, TXD + 16 * g.tail)[10] &= 0x10;
+            }
+            g.tail = (g.tail + 1) % N;
+        }
+        wr(&g, E_TDT, g_rand_int_range(rand, 0, 100) ? g.tail : g_rand_int(rand));
+        if (g_rand_int_range(rand, 0, 30) == 0) {
+            wr(&g, 0x2800 + 4 * (g_rand_int(rand) & 0x7ff), g_rand_int(rand));
+        }
+        frame_fill(f, sizeof(f), i);
+        f[0] = (uint8_t)g_rand_int(rand);
+        test_nic_send(g.peer, NULL, f, (size_t)g_rand_int_range(rand, 14, sizeof(f)));
+        turns(&g);
+        test_nic_drop(g.peer);
+        if (i % 8 == 0) {
+            wr(&g, E_RDT, (rd(&g, E_RDH) + N - 1) % N);
+        }
+    }
+    guest_start(&g);
+    g_assert_true(arrives(&g, "\x52\x54\0\xaa\xbb\xcc", -1, 60));
+    g_rand_free(rand);
+    guest_close(&g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    role_become_main();
+    net_register();
+    g_test_add_func("/e1000/eeprom", test_eeprom);
+    g_test_add_func("/e1000/send", test_send);
+    g_test_add_func("/e1000/tso", test_tso);
+    g_test_add_func("/e1000/full", test_full);
+    g_test_add_func("/e1000/receive", test_receive);
+    g_test_add_func("/e1000/throttle", test_throttle);
+    g_test_add_func("/e1000/hostile", test_hostile);
+    return g_test_run();
+}
