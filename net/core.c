@@ -102,7 +102,10 @@ static void client_flush(void *opaque)
             break;
         }
     }
-    if (tell) {
+    /* A back end may have stopped by itself since something waited here; a card only when there was no room.
+     */
+    bool card = to->peer && to->peer->kind == &net_nic_kind;
+    if (tell || (done && !card && !data)) {
         sender_resumed(to);
     }
 }

@@ -104,6 +104,9 @@ int net_hub_id(const NetClient *c);
 /* announce.c */
 void net_announce_stop(MachineNet *n);
 
+/* stream.c */
+extern const NetKind net_stream_kind;
+
 /* user.c */
 extern const NetKind net_user_kind;
 bool user_hostfwd_add(NetClient *c, const char *rule, Error **errp);

@@ -18,10 +18,9 @@ static const struct {
     { "none", "it is no back end", "use -nic none" },
     { "tap", "there are no host interfaces yet", USE_USER },
     { "bridge", "there are no host interfaces yet", USE_USER },
-    { "socket", "frames do not go over sockets yet", USE_USER },
-    { "stream", "frames do not go over sockets yet", USE_USER },
-    { "dgram", "frames do not go over sockets yet", USE_USER },
-    { "passt", "frames do not go over sockets yet", USE_USER },
+    { "socket", "it is the older form of stream", "use stream" },
+    { "dgram", "frames do not go over datagrams yet", "use stream" },
+    { "passt", "no other program is started", "start passt and use stream,addr.type=unix,addr.path=..." },
     { "l2tpv3", "there are no L2TPv3 tunnels", USE_USER },
     { "vde", "there is no VDE switch", "use hubport to join networks of one machine" },
     { "netmap", "it is FreeBSD's", USE_USER },
@@ -42,6 +41,7 @@ static const NetKind *const kinds[NET_CLIENT_DRIVER__COUNT] = {
     [NET_CLIENT_DRIVER_USER] = &net_user_kind,
 #endif
     [NET_CLIENT_DRIVER_HUBPORT] = &net_hubport_kind,
+    [NET_CLIENT_DRIVER_STREAM] = &net_stream_kind,
 };
 
 bool net_refuse_kind(const char *kind, Error **errp)

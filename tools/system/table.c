@@ -118,7 +118,9 @@ const Option option_table[] = {
       "[,hostfwd=[tcp|udp]:[ADDR]:PORT-[ADDR]:PORT]...    host's port to guest's\n"
       "[,guestfwd=[tcp]:ADDR:PORT-CHARDEV|cmd:COMMAND]...    address in the guest's network to the host\n"
       "a network of the guest's own behind the host's sockets: needs no privileges\n"
-      "hubport,id=ID,hubid=N[,netdev=ID]    a port of a hub", opt_netdev },
+      "hubport,id=ID,hubid=N[,netdev=ID]    a port of a hub\n"
+      "stream,id=ID,addr.type=unix,addr.path=PATH[,server=on|off]    also addr.type=inet,addr.host=,addr.port=\n"
+      "and addr.type=fd,addr.str=N: frames over a socket, to another machine or to passt", opt_netdev },
     { "net", "none | nic[,netdev=ID][,macaddr=ADDR][,model=CARD][,name=NAME][,addr=SLOT][,vectors=N] | TYPE[,...]",
       GROUP_NETWORK, "the older form: cards and back ends that are not named meet at hub 0", opt_net },
     { "chardev", "BACKEND,id=ID[,mux=on|off][,logfile=FILE][,logappend=on|off][,PROP=VALUE]...", GROUP_CHARDEV,
