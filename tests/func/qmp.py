@@ -438,12 +438,17 @@ def qmp_net():
         c.call("hostfwd_remove", id="n0", rule=f"tcp:127.0.0.1:{port}")
         expect(c.call("query-hostfwd") == [], "no forward is left")
         c.call("hostfwd_add", id="n0", rule=f"tcp:127.0.0.1:{port}-:23")
-        c.call("set_link", name="net0", up=False)
+
+        def ask(command, **arguments):
+            c.send({"execute": command, "arguments": arguments})
+            return c.reply()
+
+        expect("return" in ask("set_link", name="net0", up=False), "the cable can be pulled out")
         expect("net0: type=nic,model=virtio-net-pci,macaddr=52:54:00:01:02:03,link=down;" in c.call(
             "human-monitor-command", command_line="info network"), "the cable is out")
-        c.call("set_link", name="net0", up=True)
-        expect(c.try_call("set_link", name="x", up=True)["error"]["class"] == "DeviceNotFound", "no such card")
-        rx, = c.call("query-rx-filter", name="net0")
+        expect("return" in ask("set_link", name="net0", up=True), "and put back")
+        expect(ask("set_link", name="x", up=True)["error"]["class"] == "DeviceNotFound", "no such card")
+        rx, = ask("query-rx-filter", name="net0")["return"]
         expect(rx["main-mac"] == "52:54:00:01:02:03" and rx["promiscuous"] is True, f"the filter: {rx}")
         c.call("announce-self", initial=1, max=2, rounds=2, step=1)
         c.call("netdev_add", type="user", id="n1", net="192.168.9.0/24")
