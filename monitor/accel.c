@@ -5,8 +5,11 @@
  * Threads: main loop, no domain held.
  */
 #include "monitor_internal.h"
+#include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
+#include "schema/qmp.h"
 #include <string.h>
 
 static const AccelOps *accel_named(const char *name, Error **errp)
@@ -56,7 +59,59 @@ bool monitor_accel_json(Machine *m, const Json *opts, Error **errp)
         g_free(state);
         return false;
     }
-    return machine_move(m, a, state, errp);
+    const char *was = m->accel ? m->accel->name : "none";
+    if (!machine_move(m, a, state, errp)) {
+        return false;
+    }
+    Json *data = json_put(json_new_object(), "was", json_new_string(was));
+    machine_event(m, "X_RHEA_ACCEL", json_put(data, "accel", json_new_string(a->name)));
+    return true;
+}
+
+bool qmp_x_rhea_query_accel(QmpCall *call, RheaAccelInfo *ret, Error **errp G_GNUC_UNUSED)
+{
+    const Machine *m = call->machine;
+    unsigned n = 0;
+    for (const AccelOps *const *t = accel_table; *t; t++) {
+        n++;
+    }
+    ret->accel = g_strdup(m->accel ? m->accel->name : "none");
+    ret->available.items = g_new0(char *, n);
+    for (const AccelOps *const *t = accel_table; *t; t++) {
+        if ((*t)->run && (!(*t)->available || (*t)->available(NULL))) {
+            ret->available.items[ret->available.n++] = g_strdup((*t)->name);
+        }
+    }
+    return true;
+}
+
+bool qmp_x_rhea_accel(QmpCall *call, const XRheaAccelArgs *args, RheaAccelMove *ret, Error **errp)
+{
+    Machine *m = call->machine;
+    int64_t begin = g_get_monotonic_time();
+    g_autofree char *was = g_strdup(m->accel ? m->accel->name : "none");
+    g_autoptr(Json) opts = json_put(json_new_object(), "accel", json_new_string(args->accel));
+    if (args->props && json_kind(args->props) != JSON_OBJECT) {
+        error_set(errp, "'props' must be an object");
+        error_set_code(errp, "wrong-type", "props");
+        return false;
+    }
+    if (args->props) {
+        json_object_object_foreach(args->props, key, value)
+        {
+            if (!strcmp(key, "accel")) {
+                return error_set(errp, "accelerator '%s' has no property 'accel'", args->accel);
+            }
+            json_put(opts, key, json_ref(value));
+        }
+    }
+    if (!monitor_accel_json(m, opts, errp)) {
+        return false;
+    }
+    ret->was = g_steal_pointer(&was);
+    ret->accel = g_strdup(m->accel->name);
+    ret->milliseconds = (uint64_t)(g_get_monotonic_time() - begin) / 1000;
+    return true;
 }
 
 void hmp_accel(Monitor *mon, Machine *m, int argc, char **argv, GString *out)

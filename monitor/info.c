@@ -138,6 +138,9 @@ static void info_kvm(Monitor *mon, Machine *m, int argc, char **argv, GString *o
     g_string_append_printf(out, "kvm support: %s\n", i.enabled   ? "enabled"
                                                       : i.present ? "disabled"
                                                                   : "not compiled");
+    if (i.enabled && m->accel->describe) {
+        m->accel->describe(m, out);
+    }
 }
 
 /* ---- memory ---- */
@@ -274,7 +277,7 @@ const HmpCommand monitor_info_commands[] = {
     { "cpus", "", "show each CPU: where it is, whether it is halted", info_cpus },
     { "history", "", "show the command line history", hmp_info_history },
     { "jit", "", "show what the code translator has done", info_jit },
-    { "kvm", "", "show whether KVM is used", info_kvm },
+    { "kvm", "", "show whether KVM is used, and what it and the program did for the guest", info_kvm },
     { "mem", "", "show the virtual memory mappings of the current CPU", info_mem },
     { "mtree", "[-f]", "show the memory tree (-f: flat, as the CPU sees it)", info_mtree },
     { "name", "", "show the guest's name", info_name },
@@ -282,6 +285,9 @@ const HmpCommand monitor_info_commands[] = {
     { "qtree", "", "show the device tree with properties", info_qtree },
     { "registers", "[-a]", "show the registers of the current CPU (-a: all CPUs)", info_registers },
     { "roms", "", "show firmware and option ROMs in guest memory", info_roms },
+    { "stats", "vm|vcpu [NAMES [PROVIDER]]",
+      "show what the accelerator counted of the machine or the current CPU",
+      hmp_info_stats },
     { "status", "", "show whether the machine runs", info_status },
     { "tlb", "", "show the page translations of the current CPU", info_tlb },
     { "uuid", "", "show the machine's UUID", info_uuid },

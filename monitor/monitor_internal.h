@@ -39,6 +39,8 @@ void hmp_print(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_in(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_out(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_gva2gpa(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+/* stats.c */
+void hmp_info_stats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 /* accel.c */
 void hmp_accel(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void complete_accel(Machine *m, unsigned arg, GPtrArray *out);

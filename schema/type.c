@@ -361,7 +361,7 @@ static bool decode_alternate(const Decoder *d, const Path *path, const TypeDesc 
         [TYPE_BOOL] = "true or false", [TYPE_INT] = "an integer",   [TYPE_UINT] = "an integer",
         [TYPE_SIZE] = "an integer",    [TYPE_NUMBER] = "a number",  [TYPE_STRING] = "a string",
         [TYPE_ENUM] = "a string",      [TYPE_STRUCT] = "an object", [TYPE_UNION] = "an object",
-        [TYPE_NULL] = "null",
+        [TYPE_NULL] = "null",          [TYPE_LIST] = "a list",
     };
     GString *all = g_string_new(NULL);
     bool ok = false;

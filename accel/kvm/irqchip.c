@@ -28,7 +28,7 @@ static KvmIrqchip automatic(const Machine *m)
     static bool said;
     g_autofree char *why = NULL;
     if (kvm_host_class(&why) != KVM_HOST_HARDWARE) {
-        if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED)) {
+        if (m->board->accel_chips && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED)) {
             log_info("kernel-irqchip=off: where KVM emulates guests, much of them may run in software, which "
                      "interrupt controllers in the kernel do not reach");
         }

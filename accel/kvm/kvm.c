@@ -149,7 +149,7 @@ static bool kvm_machine_init(Machine *m, Error **errp)
 {
     KvmVm *vm = kvm_vm(m);
     const TargetOps *t = m->board->target;
-    vm->sys_fd = vm->vm_fd = -1;
+    vm->sys_fd = vm->vm_fd = vm->stats_fd = -1;
     pthread_mutex_init(&vm->slot_lock, NULL);
     pthread_mutex_init(&vm->route_lock, NULL);
     pthread_mutex_init(&vm->ring_lock, NULL);
@@ -183,6 +183,7 @@ static bool kvm_machine_init(Machine *m, Error **errp)
         error_prefix(errp, "accelerator 'kvm'");
         return false;
     }
+    vm->stats_fd = kvm_stats_open_vm(m);
     say_what_is_not(m);
     int most = kvm_cap(m, KVM_CAP_MAX_VCPUS);
     if (most > 0 && m->n_cpus > (unsigned)most) {
@@ -207,6 +208,9 @@ static void kvm_machine_fini(Machine *m)
     kvm_coalesce_fini(m);
     kvm_chips_fini(m);
     kvm_routes_fini(m);
+    if (vm->stats_fd >= 0) {
+        close(vm->stats_fd);
+    }
     if (vm->vm_fd >= 0) {
         close(vm->vm_fd);
     }
@@ -312,6 +316,7 @@ const AccelOps accel_kvm_ops = {
     .dirty_log = kvm_dirty_log,
     .dirty_pull = kvm_dirty_pull,
     .describe = kvm_describe,
+    .stats = kvm_stats,
     .debug_kinds = (1 << DEBUG_POINT_KINDS) - 1 + (1 << DEBUG_STEP),
     .debug_point = kvm_debug_point,
     .irqchip = &kvm_irqchip_ops,

@@ -26,7 +26,7 @@ typedef struct KvmStats { /* written by the vCPU's thread, read by any: approxim
 } KvmStats;
 
 typedef struct KvmVcpu { /* Vcpu.accel */
-    int fd;
+    int fd, stats_fd; /* stats_fd: -1 where the kernel has none */
     struct kvm_run *run;
     size_t run_size;
     pthread_t thread; /* who calls run(); valid when in_run was ever set */
@@ -44,7 +44,7 @@ typedef struct KvmVm { /* Machine.accel_state */
     bool complete;
     uint64_t complete_limit;
     /* the rest is machine_init's, and zero without; constant then */
-    int sys_fd, vm_fd;
+    int sys_fd, vm_fd, stats_fd;
     KvmIrqchip irqchip;
     size_t run_size;
     unsigned max_slots;
@@ -101,6 +101,11 @@ void kvm_memory_fini(Machine *m);
 void kvm_memory_changed(Machine *m, const FlatView *was, const FlatView *now);
 void kvm_dirty_log(Machine *m, RamBlock *ram, bool on);
 void kvm_dirty_pull(Machine *m, RamBlock *ram);
+
+/* stats.c: descriptors, or -1 */
+int kvm_stats_open_vm(const Machine *m);
+int kvm_stats_open_vcpu(const Vcpu *cpu);
+bool kvm_stats(Machine *m, const Vcpu *cpu, GArray *out, Error **errp); /* AccelOps.stats */
 
 /* irqchip.c */
 bool kvm_irqchip_init(Machine *m, Error **errp);

@@ -188,7 +188,7 @@ bool kvm_vcpu_init(Vcpu *cpu, Error **errp)
 {
     Machine *m = cpu->machine;
     KvmVcpu *k = g_new0(KvmVcpu, 1);
-    k->fd = -1;
+    k->fd = k->stats_fd = -1;
     k->own = k->fresh = true;
     cpu->accel = k;
     int fd = kvm_vm_ioctl(m, KVM_CREATE_VCPU, (void *)(uintptr_t)cpu->index);
@@ -200,6 +200,7 @@ bool kvm_vcpu_init(Vcpu *cpu, Error **errp)
         return false;
     }
     k->fd = fd;
+    k->stats_fd = kvm_stats_open_vcpu(cpu);
     k->run_size = kvm_vm(m)->run_size;
     void *run = mmap(NULL, k->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (run == MAP_FAILED) {
@@ -228,6 +229,9 @@ void kvm_vcpu_fini(Vcpu *cpu)
     }
     if (k->run) {
         munmap(k->run, k->run_size);
+    }
+    if (k->stats_fd >= 0) {
+        close(k->stats_fd);
     }
     if (k->fd >= 0) {
         close(k->fd);

@@ -30,7 +30,8 @@ bool kvm_x86_complete_init(X86Cpu *cpu, Error **errp)
         return false;
     }
     k->burst = 1;
-    k->row_said = g_malloc0(x86_n_rows);
+    k->row_said = g_new0(bool, x86_n_rows);
+    k->row_count = g_new0(uint64_t, x86_n_rows);
     return true;
 }
 
@@ -40,6 +41,7 @@ void kvm_x86_complete_fini(X86Cpu *cpu)
         x86_tcg_ops.vcpu_fini(&cpu->vcpu);
     }
     g_clear_pointer(&cpu->kvm->row_said, g_free);
+    g_clear_pointer(&cpu->kvm->row_count, g_free);
 }
 
 const char *kvm_x86_needs_software(const X86Cpu *cpu)
@@ -114,12 +116,25 @@ static unsigned row_at_rip(X86Cpu *cpu, uint64_t *lin)
     return x86_decode(cpu->mode, &all, code, n, 0, &insn) == DEC_OK ? insn.row : 0;
 }
 
-/* Once for the machine: the first vCPU's table counts. */
-static void say_kind(X86Cpu *cpu)
+void kvm_x86_complete_describe(const X86Kvm *k, GString *out)
+{
+    g_string_append_printf(out, "  completed in software %" PRIu64 " (%" PRIu64 " instructions)\n", k->completed,
+                           k->software_insns);
+    for (unsigned row = 0; k->row_count && row < x86_n_rows; row++) {
+        uint64_t n = __atomic_load_n(&k->row_count[row], __ATOMIC_RELAXED);
+        if (n) {
+            g_string_append_printf(out, "    %-18s %" PRIu64 "\n", row ? x86_rows[row].name : "(cannot be told)", n);
+        }
+    }
+}
+
+/* Counted; told once for the machine: the first vCPU's table says whether. */
+static void note_kind(X86Cpu *cpu)
 {
     X86Kvm *said = x86_cpu(cpu->vcpu.machine->cpus[0])->kvm;
     uint64_t lin;
     unsigned row = row_at_rip(cpu, &lin);
+    __atomic_store_n(&cpu->kvm->row_count[row], cpu->kvm->row_count[row] + 1, __ATOMIC_RELAXED);
     if (__atomic_exchange_n(&said->row_said[row], 1, __ATOMIC_RELAXED)) {
         return;
     }
@@ -144,7 +159,7 @@ KvmNext kvm_x86_complete(X86Cpu *cpu, VcpuExit *out)
     if (v->machine->debug.n_breaks && kvm_x86_pass_alias(cpu, x86_64_target_ops.pc(v), &next, out)) {
         return next;
     }
-    say_kind(cpu);
+    note_kind(cpu);
     k->completed++;
     uint64_t limit = kvm_complete_limit(v->machine);
     if (limit && k->completed > limit) {

@@ -146,8 +146,7 @@ static void describe(Vcpu *v, GString *out)
 {
     const X86Kvm *k = x86_cpu(v)->kvm;
     if (k) {
-        g_string_append_printf(out, "  completed in software %" PRIu64 " (%" PRIu64 " instructions)\n",
-                               k->completed, k->software_insns);
+        kvm_x86_complete_describe(k, out);
     }
 }
 

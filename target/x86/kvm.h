@@ -46,7 +46,8 @@ typedef struct X86Kvm {
     /* Completion (kvm-complete.c). */
     uint64_t entries, completed, last_completed, software_insns;
     uint64_t burst;    /* instructions to run in software at the next failure */
-    uint8_t *row_said; /* per row of insn.def */
+    uint64_t *row_count; /* completions, per row of insn.def; own thread, others may read */
+    bool *row_said;      /* of the first vCPU, atomic: told for the machine */
 } X86Kvm;
 
 /* kvm-regs.c */
@@ -93,6 +94,7 @@ KvmNext kvm_x86_debug_exit(X86Cpu *cpu, VcpuExit *out);
 /* kvm-complete.c */
 bool kvm_x86_complete_init(X86Cpu *cpu, Error **errp);
 void kvm_x86_complete_fini(X86Cpu *cpu);
+void kvm_x86_complete_describe(const X86Kvm *k, GString *out); /* any thread: how many, and of what kinds */
 /* KVM cannot run this state, but the interpreter can (system-management mode, A20 masked, paging it lacks).
  */
 const char *kvm_x86_needs_software(const X86Cpu *cpu);

@@ -100,7 +100,7 @@ class Vm:
         self.dir = tempfile.mkdtemp(prefix="rhea-qmp-")
         self.path = os.path.join(self.dir, "q")
         self.err = open(os.path.join(self.dir, "err"), "w+b")
-        base = [binary or rheatest.BIN, "-nodefaults", "-display", "none", "-S", "-accel", "tcg"]
+        base = [binary or rheatest.BIN, "-nodefaults", "-display", "none", "-S"] + ([] if "-accel" in args else ["-accel", "tcg"])
         self.p = subprocess.Popen(base + list(args) + [option, f"unix:{self.path},server=on,wait=off"],
                                   close_fds=close_fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.err)
 
@@ -462,7 +462,7 @@ def qmp_net():
 
 
 # Additions to QEMU's commands.
-OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd")
+OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel")
 
 
 def qmp_schema():
@@ -520,6 +520,7 @@ def qmp_schema():
         if e["meta-type"] in ("command", "event"):
             n += 1
             if name in OURS:
+                expect(name not in theirs, f"{name} is QEMU's")
                 continue
             if name not in theirs:
                 wrong.append(f"{name}: our own")
@@ -534,7 +535,98 @@ def qmp_schema():
     return f"{n} commands and events"
 
 
-ALL = [qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net, qmp_schema]
+def kvm_usable():
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def qmp_accel():
+    """A paused machine moves between tcg and kvm by x-rhea-accel; what cannot be is refused and changes nothing."""
+    with Vm("-cpu", "qemu64,-kvm-steal-time") as vm:
+        c = Client(vm.path)
+        info = c.call("x-rhea-query-accel")
+        expect(info["accel"] == "tcg" and "tcg" in info["available"], f"{info}")
+        wrong = [({"accel": "tgc"}, "unknown accelerator 'tgc'"), ({"accel": "tcg", "props": {"colour": 1}}, "'colour'"),
+                 ({"accel": "tcg", "props": 5}, "must be an object"), ({"accel": "tcg", "props": {"accel": "kvm"}}, "'accel'"),
+                 ({"accel": "test"}, "runs no CPU"), ({}, "missing")]
+        for args, text in wrong:
+            m = c.try_call("x-rhea-accel", **args)
+            expect(text in m.get("error", {}).get("desc", ""), f"{args}: {m} says {text}")
+            expect(c.call("x-rhea-query-accel")["accel"] == "tcg", "nothing has changed")
+        r = c.call("x-rhea-accel", accel="tcg", props={"tier": 0})
+        expect(r["was"] == r["accel"] == "tcg" and r["milliseconds"] < 60000, f"{r}")
+        e = c.event("X_RHEA_ACCEL")["data"]
+        expect(e == {"was": "tcg", "accel": "tcg"}, f"{e}")
+        c.call("cont")
+        m = c.try_call("x-rhea-accel", accel="tcg")
+        expect("the machine is running" in m["error"]["desc"] and "stop it" in m["error"]["desc"], f"{m}")
+        c.call("stop")
+    if "kvm" not in info["available"] or not kvm_usable():
+        return "tcg only: no KVM here"
+    with Vm("-accel", "kvm", "-cpu", "qemu64,-x2apic,-kvm-steal-time") as vm:
+        c = Client(vm.path)
+        expect(c.call("x-rhea-query-accel")["accel"] == "kvm", "it begins on kvm")
+        for name, props in (("tcg", {}), ("kvm", {"kernel-irqchip": "off"}), ("tcg", {}), ("kvm", {})):
+            m = c.try_call("x-rhea-accel", accel=name, props=props)
+            expect(m.get("return", {}).get("accel") == name, f"to {name}: {m}")
+            c.call("cont")
+            time.sleep(0.2)
+            c.call("stop")
+        expect("IP=" in c.call("human-monitor-command", command_line="info registers"), "registers are there")
+
+
+def qmp_stats():
+    """Statistics of KVM as QEMU's commands tell them; none with tcg."""
+    with Vm() as vm:
+        c = Client(vm.path)
+        expect(c.call("query-stats", target="vm") == [], "tcg provides none")
+        expect(c.call("query-stats-schemas") == [], "no schema")
+        text = c.call("human-monitor-command", command_line="info stats vcpu")
+        expect("provides none" in text, text)
+    if not kvm_usable():
+        raise Skip("no KVM here")
+    with Vm("-accel", "kvm", "-smp", "2") as vm:
+        c = Client(vm.path)
+        m = c.try_call("query-stats-schemas")
+        if "KVM_CAP_BINARY_STATS_FD" in m.get("error", {}).get("desc", ""):
+            raise Skip("this host's KVM has no statistics")
+        schema = {s["target"]: {v["name"]: v for v in s["stats"]} for s in m["return"]}
+        expect(schema["vcpu"]["exits"] == {"name": "exits", "type": "cumulative", "exponent": 0}, f"{schema['vcpu']['exits']}")
+        ns = schema["vcpu"]["halt_wait_ns"]
+        expect((ns["unit"], ns["base"], ns["exponent"]) == ("seconds", 10, -9), f"{ns}")
+        expect("remote_tlb_flush" in schema["vm"], f"{schema['vm'].keys()}")
+        c.call("cont")
+        end = time.monotonic() + 20 * rheatest.SLOW
+        while True:  # while it runs
+            r = c.call("query-stats", target="vcpu", providers=[{"provider": "kvm", "names": ["exits", "io_exits", "nil"]}])
+            expect([x["qom-path"] for x in r] == [f"/machine/unattached/cpu[{i}]" for i in range(2)], f"{r}")
+            first = {s["name"]: s["value"] for s in r[0]["stats"]}
+            expect(set(first) == {"exits", "io_exits"}, f"{first}")
+            if first["exits"] > 100:  # hosts that emulate leave some of the others at zero
+                break
+            expect(time.monotonic() < end, f"exits are counted: {first}")
+            time.sleep(0.1)
+        r = c.call("query-stats", target="vcpu", vcpus=["/machine/unattached/cpu[1]"])
+        expect(len(r) == 1 and r[0]["qom-path"].endswith("[1]"), f"{r}")
+        values = {s["name"]: s["value"] for s in r[0]["stats"]}
+        expect(set(values) == set(schema["vcpu"]), "values and schema have the same names")
+        for name, kind in ((n, s["type"]) for n, s in schema["vcpu"].items()):
+            expect(isinstance(values[name], list) == (kind == "log2-histogram"), f"{name}: {values[name]}")
+        expect(isinstance(values["guest_mode"], bool) if "guest_mode" in values else True, "a flag is a flag")
+        vm_stats = c.call("query-stats", target="vm")
+        expect(len(vm_stats) == 1 and "qom-path" not in vm_stats[0], f"{vm_stats}")
+        expect(c.call("query-stats", target="vm", providers=[{"provider": "kvm", "names": ["nil"]}]) == [], "no such number")
+        for wrong in ({"target": "cpu"}, {"target": "vm", "providers": [{"provider": "tcg"}]}, {}):
+            expect("error" in c.try_call("query-stats", **wrong), f"{wrong} is refused")
+        hmp = lambda line: c.call("human-monitor-command", command_line=line)
+        text = hmp("info stats vcpu exits,halt_wait_ns")
+        expect(text.startswith("provider: kvm") and " exits (cumulative): " in text and "(cumulative, ns)" in text, text)
+        expect("vm or vcpu" in hmp("info stats"), "what is expected")
+        expect("no provider" in hmp("info stats vm * tcg"), "another provider")
+        expect("remote_tlb_flush" in hmp("info stats vm * kvm"), "all of the VM's")
+
+
+ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net,
+       qmp_schema]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

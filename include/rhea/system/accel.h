@@ -71,6 +71,25 @@ typedef struct IrqChipOps {
     bool (*chip_set)(Machine *m, AccelChip chip, const void *image);
 } IrqChipOps;
 
+/* A number that an accelerator counts, as QEMU's query-stats tells it. */
+typedef enum AccelStatKind {
+    STAT_CUMULATIVE, STAT_INSTANT, STAT_PEAK,
+    STAT_LINEAR_HISTOGRAM, /* value k: of those from k * bucket_size on */
+    STAT_LOG2_HISTOGRAM,   /* value k: of those from 2^(k-1) on, the first: of 0 */
+} AccelStatKind;
+typedef enum AccelStatUnit { STAT_PLAIN, STAT_BYTES, STAT_SECONDS, STAT_CYCLES, STAT_BOOLEAN } AccelStatUnit;
+typedef struct AccelStat {
+    char *name;
+    AccelStatKind kind;
+    AccelStatUnit unit;
+    unsigned base; /* values are in base^exponent units */
+    int exponent;
+    uint32_t bucket_size;
+    unsigned n;
+    uint64_t *values;
+} AccelStat;
+GArray *accel_stats_new(void); /* of AccelStat, which it frees */
+
 typedef struct AccelOps {
     const char *name;    /* "kvm", "tcg", "test" */
     const char *alias;   /* "qtest" for test */
@@ -120,6 +139,8 @@ typedef struct AccelOps {
      * was written since. Any thread, may be called at once from several. NULL: there is nothing to log. */
     void (*dirty_log)(Machine *m, RamBlock *ram, bool on);
     void (*dirty_pull)(Machine *m, RamBlock *ram);
+    /* Main loop, the machine may run: appends the statistics of a vCPU, or (NULL) of the VM. NULL: there are none. */
+    bool (*stats)(Machine *m, const Vcpu *cpu, GArray *out, Error **errp);
     const IrqChipOps *irqchip; /* NULL: all controllers are the board's */
 } AccelOps;
 

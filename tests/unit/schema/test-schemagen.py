@@ -39,6 +39,8 @@ ERRORS = [
      "case 'a' repeats the common member 't'"),
     ("alternate A { X, str }", 1, "type 'X' is unknown"),
     ("enum E { a }\nalternate A { E, str }", 2, "'str' cannot be told apart in an alternate"),
+    ("alternate A { str, [X] }", 1, "type '[X]' is unknown"),
+    ("alternate A { [str], [int] }", 1, "'[int]' cannot be told apart in an alternate"),
     ("alternate A { any }", 1, "type 'any' is unknown"),
     ("import nothing", 1, "there is no {folder}/nothing.idl"),
     ("## D.\ncommand a\n## D.\ncommand a", 4, "command 'a' is defined twice"),

@@ -295,8 +295,8 @@ static void test_commands(void)
     expect_call(&c[0], "{'base': 4, 'at': {}}", "{\"x\": 4}");
     expect_call(&c[0], "{'base': 4, 'at': {}, 'near': 'me'}", "{\"x\": 5}");
     expect_call(&c[0], "{'base': 4, 'at': null}", "nothing is there");
-    expect_call(&c[0], "{'base': 4, 'at': true}", "'at' must be an object or a string or null, not boolean");
-    expect_call(&c[0], "{'base': 4, 'at': []}", "'at' must be an object or a string or null, not array");
+    expect_call(&c[0], "{'base': 4, 'at': true}",
+                "'at' must be an object or a string or null or a list, not boolean");
     expect_call(&c[0], "{'base': 4}", "'at' is missing");
     expect_call(&c[1], "{'first': 'dark-green', 'parts': 2}", "[\"dark-green\", \"red\"]");
     expect_call(&c[1], "{'first': 'red', 'parts': 12}", "'parts' must be between 1 and 9, not 12");
@@ -313,7 +313,8 @@ static void test_commands(void)
 static void test_alternate(void)
 {
     static const char *const values[] = { "{\"base\": 1, \"at\": {\"colour\": \"red\"}, \"near\": \"x\"}",
-                                          "{\"base\": 1, \"at\": \"name\"}", "{\"base\": 1, \"at\": null}" };
+                                          "{\"base\": 1, \"at\": \"name\"}", "{\"base\": 1, \"at\": null}",
+                                          "{\"base\": 1, \"at\": [1, 2]}" };
     for (size_t i = 0; i < G_N_ELEMENTS(values); i++) {
         Place p;
         g_autoptr(Json) in = json_parse(values[i], -1, &error_abort_slot);
