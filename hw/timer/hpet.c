@@ -7,7 +7,9 @@
  * 0's in place of the PIT follow when no CPU could take them in time (tickdebt.h).
  * Threads:        the device's domain; PIT and RTC, which feed hpet_legacy_sink, share it.
  *
- * Nothing ticks: the counter is the virtual clock plus an offset, each comparator has one timer.
+ * Nothing ticks: the counter is the virtual clock plus an offset, each comparator has one timer. That of a
+ * periodic one which interrupts nobody rests (Linux leaves one behind): its comparator is brought up to date
+ * when somebody looks.
  */
 #include "hw/timer/tickdebt.h"
 #include "rhea/hw/timer.h"
@@ -54,6 +56,8 @@ typedef struct HpetTimer {
     uint64_t comparator, period;
     uint64_t fsb;     /* value in 31:0, address in 63:32 */
     bool setval_high; /* a low half took SETVAL, the high half still comes */
+    /* not guest-visible */
+    bool resting; /* the comparator lags behind and the timer is not armed */
 } HpetTimer;
 
 struct Hpet {
@@ -176,6 +180,7 @@ static void hpet_arm(Hpet *h, HpetTimer *t, int64_t at_least)
 static void hpet_restart(Hpet *h, HpetTimer *t)
 {
     h->debt.owed = t->n ? h->debt.owed : 0;
+    t->resting = false;
     hpet_arm(h, t, 0);
 }
 
@@ -197,6 +202,13 @@ static uint64_t hpet_advance(HpetTimer *t, uint64_t now)
     t->comparator += n * period;
     t->comparator &= narrow ? UINT32_MAX : UINT64_MAX;
     return n;
+}
+
+static void hpet_catch_up(const Hpet *h, HpetTimer *t)
+{
+    if (t->resting) {
+        hpet_advance(t, hpet_counter(h));
+    }
 }
 
 /* The timer comes for a match, or to look whether an interrupt that is owed may come. */
@@ -226,6 +238,10 @@ static void hpet_fire(void *opaque)
     }
     if (t->config & TN_PERIODIC && t->period) {
         hpet_advance(t, hpet_counter(h)); /* what lies between is merged into one */
+        t->resting = !(t->config & (TN_ENABLE | TN_LEVEL));
+        if (t->resting) {
+            return;
+        }
     }
     hpet_interrupt(h, t);
     hpet_arm(h, t, clock_now(h->dev.machine->clock) + HPET_MIN_NS);
@@ -268,20 +284,20 @@ static void hpet_legacy_set(void *sink, unsigned pin, bool level)
 
 const IrqSinkOps hpet_legacy_sink = { .set = hpet_legacy_set };
 
-static uint64_t hpet_read_timer(const Hpet *h, const HpetTimer *t, unsigned reg)
+static uint64_t hpet_read_timer(const Hpet *h, HpetTimer *t, unsigned reg)
 {
     switch (reg) {
     case T_CONFIG:
         return (uint64_t)h->intcap << 32 | t->config | TN_PERIODIC_CAP | TN_64BIT_CAP |
                (h->msi ? TN_FSB_CAP : 0);
-    case T_COMPARATOR: return t->comparator;
+    case T_COMPARATOR: hpet_catch_up(h, t); return t->comparator;
     case T_FSB: return t->fsb;
     default: return 0;
     }
 }
 
 /* The aligned 64-bit register that holds off. */
-static uint64_t hpet_read_reg(const Hpet *h, unsigned off)
+static uint64_t hpet_read_reg(Hpet *h, unsigned off)
 {
     if (off >= R_TIMERS) {
         unsigned n = (off - R_TIMERS) / T_STRIDE;
@@ -307,6 +323,9 @@ static uint64_t hpet_read(void *opaque, MemAccess *a)
 static void hpet_write_config(Hpet *h, uint32_t val)
 {
     uint64_t count = hpet_counter(h);
+    for (unsigned n = 0; n < h->n_timers; n++) {
+        hpet_catch_up(h, &h->t[n]);
+    }
     h->config = val & (CFG_ENABLE | CFG_LEGACY);
     h->counter = h->config & CFG_ENABLE ? count - hpet_clock(h) : count;
     hpet_update(h);
@@ -319,6 +338,7 @@ static void hpet_write_timer_config(Hpet *h, HpetTimer *t, uint32_t val)
 {
     uint32_t writable = TN_WRITABLE & ~(h->msi ? 0 : TN_FSB);
     unsigned pin = (val & TN_ROUTE) >> 9;
+    hpet_catch_up(h, t);
     if (pin >= HPET_PINS || !(h->intcap >> pin & 1)) {
         writable &= ~TN_ROUTE; /* 2.3.8: "if not supported, the value read back will not match" */
     }
@@ -340,6 +360,7 @@ static void hpet_write_comparator(Hpet *h, HpetTimer *t, uint64_t val, uint64_t 
 {
     bool high_only = !(mask & UINT32_MAX);
     bool periodic = t->config & TN_PERIODIC;
+    hpet_catch_up(h, t);
     if (hpet_is_32bit(t)) {
         mask &= UINT32_MAX;
     }
@@ -446,7 +467,7 @@ static void hpet_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
         t->config = first << 9;
         t->comparator = UINT64_MAX;
         t->period = t->fsb = 0;
-        t->setval_high = false;
+        t->setval_high = t->resting = false;
         timer_cancel(&t->timer);
     }
 }
@@ -454,6 +475,17 @@ static void hpet_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 static void hpet_reset_done(Device *dev)
 {
     hpet_update(dev_as(Hpet, dev));
+}
+
+static void hpet_pre_save(void *opaque)
+{
+    Hpet *h = opaque;
+    for (unsigned n = 0; n < h->n_timers; n++) {
+        if (h->t[n].resting) {
+            hpet_catch_up(h, &h->t[n]);
+            hpet_restart(h, &h->t[n]);
+        }
+    }
 }
 
 static bool hpet_post_load(void *opaque, Error **errp)
@@ -464,6 +496,9 @@ static bool hpet_post_load(void *opaque, Error **errp)
             return error_set(errp, "configuration 0x%x of HPET timer %u has bits that do not exist",
                              h->t[n].config, n);
         }
+    }
+    for (unsigned n = 0; n < HPET_MAX_TIMERS; n++) {
+        h->t[n].resting = false;
     }
     for (unsigned n = h->n_timers; n < HPET_MAX_TIMERS; n++) {
         timer_cancel(&h->t[n].timer); /* does not exist, whatever the stream says */
@@ -500,7 +535,12 @@ static const VmField hpet_fields[] = {
     { 0 },
 };
 static const VmState hpet_state = {
-    .name = "hpet", .version = 1, .oldest = 1, .fields = hpet_fields, .post_load = hpet_post_load
+    .name = "hpet",
+    .version = 1,
+    .oldest = 1,
+    .fields = hpet_fields,
+    .pre_save = hpet_pre_save,
+    .post_load = hpet_post_load,
 };
 
 const DeviceType hpet_type = {

@@ -125,6 +125,36 @@ static void test_periodic(void)
     teardown(h);
 }
 
+/* A periodic timer without its interrupt costs nothing, and reads as if it ran. */
+static void test_resting(void)
+{
+    Hpet *h = setup("0x4", "off");
+    put(h, CONFIG, 1);
+    put(h, T0, 0x048 | 2 << 9); /* periodic, accumulator write; not enabled */
+    uint64_t first = get(h, COUNTER) + 50000;
+    put(h, T0 + CMP, first);
+    put(h, T0 + CMP, 100000); /* 1 ms */
+    g_assert_cmphex(get(h, T0 + CMP), ==, first);
+    tm_step(h->tm, 500000);
+    g_assert_cmphex(get(h, T0 + CMP), ==, first + 100000);
+    int64_t next = loop_deadline(h->tm->m->loop, h->tm->m->clock);
+    g_assert_true(next < 0 || next > clock_now(h->tm->m->clock) + 100 * 1000000);
+    tm_step(h->tm, 10 * 1000000);
+    g_assert_cmphex(get(h, T0 + CMP), ==, first + 11 * 100000);
+    tm_step(h->tm, 300000);
+    put(h, T0, 0x00c | 2 << 9); /* enabled: the next one comes when it would have come */
+    tm_step(h->tm, 699990);
+    g_assert_cmpuint(h->tm->rises[2], ==, 0);
+    tm_step(h->tm, 10);
+    g_assert_cmpuint(h->tm->rises[2], ==, 1);
+    put(h, T0, 0x008 | 2 << 9);
+    tm_step(h->tm, 5 * 1000000);
+    g_assert_cmpuint(h->tm->rises[2], ==, 1);
+    put(h, CONFIG, 0); /* halted between two matches */
+    g_assert_cmphex(get(h, T0 + CMP), ==, first + 17 * 100000);
+    teardown(h);
+}
+
 static void test_level(void)
 {
     Hpet *h = setup("0x100004", "off");
@@ -240,6 +270,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hpet/counter", test_counter);
     g_test_add_func("/hpet/one-shot", test_one_shot);
     g_test_add_func("/hpet/periodic", test_periodic);
+    g_test_add_func("/hpet/resting", test_resting);
     g_test_add_func("/hpet/level", test_level);
     g_test_add_func("/hpet/legacy-replacement", test_legacy);
     g_test_add_func("/hpet/lost-ticks", test_lost_ticks);
