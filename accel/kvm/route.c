@@ -48,9 +48,10 @@ static int tell_locked(Machine *m)
             told->entries[told->nr++] = vm->pin_routes[i];
         }
     }
-    memcpy(told->entries + told->nr, vm->fixed_routes->data,
-           vm->fixed_routes->len * sizeof(told->entries[0]));
-    told->nr += vm->fixed_routes->len;
+    for (guint i = 0; i < vm->fixed_routes->len; i++) {
+        told->entries[told->nr++] =
+            g_array_index(vm->fixed_routes, struct kvm_irq_routing_entry, i);
+    }
     for (const MsiRoute *r = vm->msi_routes; r; r = r->next) {
         struct kvm_irq_routing_entry *e = &told->entries[told->nr++];
         *e = (struct kvm_irq_routing_entry){ .gsi = r->gsi, .type = KVM_IRQ_ROUTING_MSI };

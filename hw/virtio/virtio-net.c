@@ -420,6 +420,7 @@ static void net_stop_more(void *opaque)
 static bool net_prepare(VirtioNet *s, Error **errp)
 {
     Device *dev = &s->v.dev;
+    virtio_begin(&s->v);
     if (!net_check(s, errp)) {
         return false;
     }

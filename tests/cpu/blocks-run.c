@@ -147,6 +147,15 @@ void block_init(void)
     rcu_register_thread();
 }
 
+void block_fini(void)
+{
+    Loop *loop = b.m->loop;
+    rcu_unregister_thread();
+    machine_free(b.m);
+    loop_free(loop);
+    g_free(b.noise);
+}
+
 static void set_mode(X86Cpu *cpu, const Block *k)
 {
     uint32_t dpl = k->user ? 3 : 0, common = SA_P | dpl << SA_DPL_SHIFT | SA_S | SA_RW | SA_ACCESSED | SA_G;

@@ -79,6 +79,7 @@ typedef enum BlockHow {
     BLOCK_HOWS
 } BlockHow;
 void block_init(void);
+void block_fini(void);
 void block_run(const Block *b, BlockHow how, BlockResult *r);
 void block_disassemble(const Block *b, uint64_t stop, GString *out);
 

@@ -373,7 +373,8 @@ static void test_cpuid(void)
     g_autoptr(Json) on = NULL, retries = NULL;
     bool yes = false;
     uint64_t n = 0;
-    g_assert_true(x86_64_target_ops.kvm && x86_hyperv_value(&g->cpu->model->hv, "hv-synic"));
+    g_autoptr(Json) synic = x86_hyperv_value(&g->cpu->model->hv, "hv-synic");
+    g_assert_true(x86_64_target_ops.kvm && synic);
     on = x86_hyperv_value(&g->cpu->model->hv, "hv-time");
     retries = x86_hyperv_value(&g->cpu->model->hv, "hv-spinlocks");
     g_assert_true(json_get_bool(on, &yes) && yes);
