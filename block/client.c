@@ -205,36 +205,12 @@ int block_extent(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out)
     return r;
 }
 
-/* Goes down while a layer leaves the range to its backing node. Beyond a shorter backing node all is zero. */
-static int extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out)
-{
-    for (unsigned depth = 0;; depth++) {
-        int r = node_extent(n, off, bytes, out);
-        if (r < 0) {
-            return r;
-        }
-        out->depth = depth;
-        BlockNode *below = block_backing(n);
-        if (out->allocated || !below || below == base) {
-            return 0;
-        }
-        int64_t left = block_size(below) - off;
-        bytes = out->bytes;
-        if (left <= 0) {
-            *out = (BlockExtent){ .bytes = bytes, .zero = true, .depth = depth };
-            return 0;
-        }
-        bytes = MIN(bytes, left);
-        n = below;
-    }
-}
-
 int block_extent_above(BlockClient *c, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out)
 {
     client_enter(c);
     int r = client_check(c, off, bytes, 0);
     if (r == 0) {
-        r = extent_above(c->edge.node, base, off, bytes, out);
+        r = node_extent_above(c->edge.node, base, off, bytes, out);
     }
     client_leave(c);
     return r;

@@ -2,7 +2,9 @@
  * block/file-io.c - one request to a descriptor, by the engine the node chose.
  *
  * Models: short transfers go on where they stopped; reads beyond the end give zeros. With aio=threads a
- * buffered read is first tried without waiting (RWF_NOWAIT): what the page cache holds needs no other thread.
+ * buffered read is first tried without waiting (RWF_NOWAIT): what the page cache holds needs no other
+ * thread. Buffered writes to a regular file all go through one worker: file systems hold the inode's lock
+ * meanwhile, so that more of them would only wait for each other. One that takes several is woken once.
  * Threads: coroutines on any loop.
  */
 #include "internal.h"
@@ -34,6 +36,85 @@ static int rw_call(void *opaque)
     return c->done < 0 ? -errno : 0;
 }
 
+/* ---- the one writer of a file ---- */
+
+typedef struct FileWrite {
+    RwCall call;
+    int result;
+    Co *co;
+    struct FileWrite *next;
+} FileWrite;
+
+enum { WRITES_AT_ONCE = 8 }; /* then those who wait hear of it */
+
+void file_io_init(FileIo *io)
+{
+    pthread_mutex_init(&io->writer.lock, NULL);
+    io->writer.last = &io->writer.first;
+}
+
+void file_io_fini(FileIo *io)
+{
+    pthread_mutex_destroy(&io->writer.lock);
+}
+
+/* Some writes off the list, the oldest first; with none left the writer's work is over. */
+static FileWrite *writer_take(FileIo *io)
+{
+    pthread_mutex_lock(&io->writer.lock);
+    FileWrite *some = io->writer.first, **end = &io->writer.first;
+    for (unsigned i = 0; i < WRITES_AT_ONCE && *end; i++) {
+        end = &(*end)->next;
+    }
+    io->writer.first = *end;
+    *end = NULL;
+    if (!io->writer.first) {
+        io->writer.last = &io->writer.first;
+    }
+    io->writer.busy = some != NULL;
+    pthread_mutex_unlock(&io->writer.lock);
+    return some;
+}
+
+/* The last ones are woken after the writer has let go of the file: they may close it. */
+static int writer_run(void *opaque)
+{
+    FileIo *io = opaque;
+    FileWrite *some, *done = NULL;
+    do {
+        some = writer_take(io);
+        for (FileWrite *w; (w = done);) {
+            done = w->next;
+            co_wake(w->co);
+        }
+        for (FileWrite *w = some; w; w = w->next) {
+            w->result = rw_call(&w->call);
+        }
+        done = some;
+    } while (some);
+    return 0;
+}
+
+static int writer_submit(FileIo *io, const RwCall *call, ssize_t *done)
+{
+    FileWrite w = { .call = *call, .co = co_self() };
+    pthread_mutex_lock(&io->writer.lock);
+    *io->writer.last = &w;
+    io->writer.last = &w.next;
+    bool start = !io->writer.busy;
+    io->writer.busy = true;
+    pthread_mutex_unlock(&io->writer.lock);
+    if (start) {
+        io->writer.work = (WorkItem){ .fn = writer_run, .opaque = io };
+        if (!worker_post(io->workers, &io->writer.work)) {
+            writer_run(io); /* here, when no thread can be made */
+        }
+    }
+    co_yield();
+    *done = w.call.done;
+    return w.result;
+}
+
 static ssize_t threads_rw(FileIo *io, bool write, int64_t off, const struct iovec *iov, unsigned n,
                           size_t bytes)
 {
@@ -47,7 +128,7 @@ static ssize_t threads_rw(FileIo *io, bool write, int64_t off, const struct iove
         }
     }
     RwCall c = { .fd = io->fd, .write = write, .off = off, .iov = iov, .n = n };
-    int r = worker_run(io->workers, rw_call, &c);
+    int r = write && io->one_writer ? writer_submit(io, &c, &c.done) : worker_run(io->workers, rw_call, &c);
     return r < 0 ? r : c.done;
 }
 

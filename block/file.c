@@ -119,6 +119,7 @@ static bool choose_engine(BlockNode *n, BlockAio aio, Error **errp)
     }
     s->io.aio = aio;
     s->io.nowait = !n->direct && !s->is_device;
+    s->io.one_writer = s->io.nowait;
     s->io.workers = n->graph->workers;
     return true;
 }
@@ -130,6 +131,7 @@ static bool file_open_any(BlockNode *n, const BlockdevOptions *o, bool want_devi
     struct stat st;
     s->io.fd = -1;
     co_range_init(&s->ranges);
+    file_io_init(&s->io);
     s->ready = true;
     g_free(n->filename);
     n->filename = g_strdup(f->filename);
@@ -169,6 +171,7 @@ static void file_close(BlockNode *n)
     File *s = n->state;
     if (s->ready) {
         co_range_fini(&s->ranges);
+        file_io_fini(&s->io);
         if (s->io.fd >= 0) {
             close(s->io.fd);
         }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * block/image.c - from an image's name to the options of its nodes.
  *
- * Models: "json:{...}" carries options; "file:PATH" and anything else is a path. The format is the given one
- * or the one whose driver knows the first bytes; raw when none does. Threads: the main loop's.
+ * Models: "json:{...}" carries options, "nbd:..." and "nbd+unix:..." are URLs; "file:PATH" and anything else
+ *         is a path. The format is the given one or the one whose driver knows the first bytes; raw when none
+ * does. A path's are read here, another node's when it is open (node.c). Threads: the main loop's.
  */
 #include "internal.h"
+#include "rhea/block/nbd.h"
 #include "rhea/util/text.h"
 
 #include <errno.h>
@@ -44,8 +46,86 @@ static const char *probe(const char *path, Error **errp)
     return block_probe(head, (size_t)len);
 }
 
+typedef struct ProbeRead {
+    BlockNode *n;
+    uint8_t head[PROBE_BYTES];
+    size_t len;
+    int r;
+} ProbeRead;
+
+static void probe_read(void *opaque)
+{
+    ProbeRead *p = opaque;
+    p->r = node_pread(p->n, 0, p->head, p->len);
+}
+
+const char *block_probe_node(BlockNode *n, Error **errp)
+{
+    g_autofree ProbeRead *p = g_new0(ProbeRead, 1);
+    p->n = n;
+    p->len = (size_t)MIN(block_size(n), (int64_t)PROBE_BYTES);
+    co_run_sync(n->graph->loop, probe_read, p);
+    if (p->r < 0) {
+        error_set_errno(errp, -p->r, "cannot read '%s'", n->filename);
+        return NULL;
+    }
+    return block_probe(p->head, p->len);
+}
+
+static bool known_format(const char *format, Error **errp)
+{
+    if (type_enum_value(block_driver_name_names, format) < 0) {
+        error_set(errp, "format '%s' is not known", format);
+        error_hint_nearest(errp, format, block_driver_name_names);
+        return false;
+    }
+    return true;
+}
+
+static Json *url_options(const char *url, const char *format, Error **errp)
+{
+    if (format && !known_format(format, errp)) {
+        return NULL;
+    }
+    Json *file = nbd_url_options(url, errp);
+    if (!file || (format && g_str_equal(format, "nbd"))) {
+        return file;
+    }
+    Json *o = json_put(json_new_object(), "file", file);
+    return format ? json_put(o, "driver", json_new_string(format)) : o;
+}
+
+/* blkdebug:[CONFIG]:IMAGE */
+static Json *blkdebug_options(const char *text, const char *format, Error **errp)
+{
+    const char *colon = strchr(text, ':');
+    if (!colon) {
+        error_set(errp, "'blkdebug:%s': the image is missing", text);
+        error_hint(errp, "write blkdebug:CONFIG:IMAGE; the name of the configuration file may be empty");
+        return NULL;
+    }
+    Json *o = block_image_options(colon + 1, format, errp), *file = o ? json_member(o, "file", NULL) : NULL;
+    if (o && !file) {
+        error_set(errp, "'blkdebug:%s': '%s' has nothing below that blkdebug could serve", text, colon + 1);
+        g_clear_pointer(&o, json_unref);
+    }
+    if (!o) {
+        return NULL;
+    }
+    Json *debug = json_put(json_new_object(), "driver", json_new_string("blkdebug"));
+    json_put(debug, "image", json_ref(file));
+    if (colon > text) {
+        g_autofree char *config = g_strndup(text, (gsize)(colon - text));
+        json_put(debug, "config", json_new_string(config));
+    }
+    return json_put(o, "file", debug);
+}
+
 Json *block_image_options(const char *name, const char *format, Error **errp)
 {
+    if (g_str_has_prefix(name, "blkdebug:")) {
+        return blkdebug_options(name + 9, format, errp);
+    }
     if (g_str_has_prefix(name, "json:")) {
         Json *o = json_parse(name + 5, -1, errp);
         if (o && json_kind(o) != JSON_OBJECT) {
@@ -56,6 +136,9 @@ Json *block_image_options(const char *name, const char *format, Error **errp)
             json_put(o, "driver", json_new_string(format));
         }
         return o;
+    }
+    if (nbd_is_url(name)) {
+        return url_options(name, format, errp);
     }
     const char *path = g_str_has_prefix(name, "file:") ? name + 5 : name;
     struct stat st;
@@ -70,12 +153,10 @@ Json *block_image_options(const char *name, const char *format, Error **errp)
             return NULL;
         }
     }
-    int kind = type_enum_value(block_driver_name_names, format);
-    if (kind < 0) {
-        error_set(errp, "format '%s' is not known", format);
-        error_hint_nearest(errp, format, block_driver_name_names);
+    if (!known_format(format, errp)) {
         return NULL;
     }
+    int kind = type_enum_value(block_driver_name_names, format);
     Json *file = json_new_object();
     json_put(file, "driver", json_new_string(device ? "host_device" : "file"));
     json_put(file, "filename", json_new_string(path));

@@ -13,6 +13,7 @@ struct BlockGraph {
     Loop *loop;
     WorkerPool *workers;
     GPtrArray *nodes; /* all, borrowed */
+    GPtrArray *throttles; /* all, borrowed */
     unsigned next_name, depth;
     unsigned closing; /* atomic: gates that the main loop is waiting to see empty */
     Task drained;     /* ends the turn it waits in */
@@ -37,14 +38,37 @@ void block_edge_remove(BlockEdge *e);
 
 /* The name of the driver whose format begins so; "raw": none's. */
 const char *block_probe(const uint8_t *head, size_t len);
+/* The same of an open node's content; NULL: it cannot be read. */
+const char *block_probe_node(BlockNode *n, Error **errp);
+
+/* Filters: open() attaches the node below as `role` and takes over its size and limits; the others pass
+ * on. */
+bool filter_open(BlockNode *n, const char *role, const Json *ref, bool from_text, Error **errp);
+void filter_close(BlockNode *n);
+int filter_preadv(BlockNode *n, int64_t off, IoVec *v, unsigned flags) CO_FN;
+int filter_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags) CO_FN;
+int filter_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags) CO_FN;
+int filter_discard(BlockNode *n, int64_t off, int64_t bytes) CO_FN;
+int filter_flush(BlockNode *n) CO_FN;
+int filter_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+bool filter_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
 
 /* How requests to a descriptor reach the kernel. */
 typedef struct FileIo {
     int fd;
     BlockAio aio;
     bool nowait; /* atomic: reads may be tried without waiting (RWF_NOWAIT) */
+    bool one_writer; /* the kernel lets one write at a time into the file's pages: one worker does all */
     WorkerPool *workers;
+    struct FileWriter { /* for one_writer */
+        pthread_mutex_t lock;
+        struct FileWrite *first, **last; /* waiting */
+        bool busy;                       /* a worker is at it */
+        WorkItem work;
+    } writer;
 } FileIo;
+void file_io_init(FileIo *io); /* with nothing set but what the engines need */
+void file_io_fini(FileIo *io);
 int file_io_rw(FileIo *io, bool write, int64_t off,
                IoVec *v) CO_FN; /* 0 or -errno; reads past the end: zeros */
 int file_io_sync(FileIo *io) CO_FN;

@@ -5,6 +5,7 @@
  * buffers of zeros where a driver has no write_zeroes. Threads: coroutines on any loop; no state.
  */
 #include "internal.h"
+#include "rhea/block/bitmap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,9 +39,18 @@ static int guard_check(BlockNode *n, int64_t off, const IoVec *v)
     return r;
 }
 
-static int finish_write(BlockNode *n, int r, unsigned flags)
+static int finish_write(BlockNode *n, int64_t off, int64_t bytes, int r, unsigned flags)
 {
+    block_bitmaps_mark(n, off, bytes); /* a write that failed may have changed something, too */
     return r == 0 && (flags & BLK_FUA) ? node_flush(n) : r;
+}
+
+static void note_end(BlockNode *n, int64_t end)
+{
+    int64_t seen = __atomic_load_n(&n->highest, __ATOMIC_RELAXED);
+    while (seen < end && !__atomic_compare_exchange_n(&n->highest, &seen, end, true, __ATOMIC_RELAXED,
+                                                      __ATOMIC_RELAXED)) {
+    }
 }
 
 int node_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
@@ -51,6 +61,7 @@ int node_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
     if (v->bytes == 0) {
         return 0;
     }
+    note_end(n, off + (int64_t)v->bytes);
     int guard = G_UNLIKELY(n->guarded) ? guard_check(n, off, v) : 0;
     if (guard < 0) {
         return guard;
@@ -60,7 +71,12 @@ int node_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
         unsigned unmap = n->detect_zeroes == BLOCK_DETECT_ZEROES_UNMAP ? BLK_MAY_UNMAP : 0;
         return node_write_zeroes(n, off, (int64_t)v->bytes, (flags & BLK_FUA) | unmap);
     }
-    return finish_write(n, n->driver->pwritev(n, off, v, flags & BLK_COMPRESSED), flags);
+    if (n->fua) {
+        return finish_write(n, off, (int64_t)v->bytes,
+                            n->driver->pwritev(n, off, v, flags & (BLK_COMPRESSED | BLK_FUA)), 0);
+    }
+    return finish_write(n, off, (int64_t)v->bytes, n->driver->pwritev(n, off, v, flags & BLK_COMPRESSED),
+                        flags);
 }
 
 int node_pwrite(BlockNode *n, int64_t off, const void *buf, size_t len)
@@ -120,12 +136,13 @@ int node_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
     if (n->discard != BLOCK_DISCARD_UNMAP) {
         flags &= ~(unsigned)BLK_MAY_UNMAP;
     }
+    note_end(n, off + bytes);
     int64_t end = off + bytes, from, to;
     inner_units(n, n->zero_align, off, end, &from, &to);
     if (from > off && (flags & BLK_NO_FALLBACK)) {
         return -ENOTSUP;
     }
-    unsigned pass = flags & (BLK_MAY_UNMAP | BLK_NO_FALLBACK);
+    unsigned pass = flags & (BLK_MAY_UNMAP | BLK_NO_FALLBACK | BLK_ALLOCATE);
     int r = from > off ? write_zero_buffers(n, off, from - off) : 0;
     while (r == 0 && from < to) {
         int64_t len = MIN(to - from, n->max_zeroes);
@@ -135,7 +152,7 @@ int node_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
     if (r == 0 && to < end) {
         r = flags & BLK_NO_FALLBACK ? -ENOTSUP : write_zero_buffers(n, to, end - to);
     }
-    return finish_write(n, r, flags);
+    return finish_write(n, off, bytes, r, flags);
 }
 
 int node_discard(BlockNode *n, int64_t off, int64_t bytes)
@@ -154,6 +171,7 @@ int node_discard(BlockNode *n, int64_t off, int64_t bytes)
         r = n->driver->discard(n, from, len);
         from += len;
     }
+    block_bitmaps_mark(n, off, bytes);
     return r == -ENOTSUP ? 0 : r;
 }
 
@@ -177,6 +195,30 @@ int node_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
     return r;
 }
 
+/* Goes down while a layer leaves the range to its backing node. Beyond a shorter backing node all is zero. */
+int node_extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    for (unsigned depth = 0;; depth++) {
+        int r = node_extent(n, off, bytes, out);
+        if (r < 0) {
+            return r;
+        }
+        out->depth = depth;
+        BlockNode *below = block_backing(n);
+        if (out->allocated || !below || below == base) {
+            return 0;
+        }
+        int64_t left = block_size(below) - off;
+        bytes = out->bytes;
+        if (left <= 0) {
+            out->zero = true; /* behind the end of what lies below */
+            return 0;
+        }
+        bytes = MIN(bytes, left);
+        n = below;
+    }
+}
+
 bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
 {
     if (n->read_only) {
@@ -188,5 +230,9 @@ bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
     if (!n->driver->truncate) {
         return error_set(errp, "'%s' nodes cannot be resized", n->driver->name);
     }
-    return n->driver->truncate(n, size, prealloc, errp);
+    if (!n->driver->truncate(n, size, prealloc, errp)) {
+        return false;
+    }
+    block_bitmaps_resize(n, block_size(n)); /* a new part is not dirty, as in QEMU */
+    return true;
 }

@@ -5,6 +5,7 @@
  * Threads: all of it on the main loop's thread.
  */
 #include "internal.h"
+#include "rhea/block/bitmap.h"
 #include "rhea/util/text.h"
 
 #include <string.h>
@@ -12,9 +13,14 @@
 const BlockDriver *const block_drivers[BLOCK_DRIVER_NAME__COUNT + 1] = {
     [BLOCK_DRIVER_NAME_FILE] = &block_file_driver,
     [BLOCK_DRIVER_NAME_HOST_DEVICE] = &block_host_device_driver,
+    [BLOCK_DRIVER_NAME_NBD] = &block_nbd_driver,
     [BLOCK_DRIVER_NAME_NULL_CO] = &block_null_driver,
     [BLOCK_DRIVER_NAME_RAW] = &block_raw_driver,
     [BLOCK_DRIVER_NAME_QCOW2] = &block_qcow2_driver,
+    [BLOCK_DRIVER_NAME_BLKDEBUG] = &block_blkdebug_driver,
+    [BLOCK_DRIVER_NAME_BLKLOGWRITES] = &block_blklogwrites_driver,
+    [BLOCK_DRIVER_NAME_THROTTLE] = &block_throttle_driver,
+    [BLOCK_DRIVER_NAME_COPY_ON_READ] = &block_copy_on_read_driver,
 };
 
 static void graph_drained(void *opaque)
@@ -29,6 +35,7 @@ BlockGraph *block_graph_new(Loop *main_loop)
     g->loop = main_loop;
     g->workers = worker_pool_new(BLOCK_WORKERS);
     g->nodes = g_ptr_array_new();
+    g->throttles = g_ptr_array_new();
     g->drained = (Task){ .run = graph_drained };
     return g;
 }
@@ -39,12 +46,13 @@ void block_graph_free(BlockGraph *g)
         return;
     }
     role_assert_main();
-    g_assert(g->nodes->len == 0);
+    g_assert(g->nodes->len == 0 && g->throttles->len == 0);
     worker_pool_free(g->workers);
     while (__atomic_load_n(&g->drained.queued, __ATOMIC_ACQUIRE)) {
         loop_turn(g->loop, false);
     }
     g_ptr_array_free(g->nodes, TRUE);
+    g_ptr_array_free(g->throttles, TRUE);
     g_free(g);
 }
 
@@ -74,6 +82,7 @@ static BlockNode *node_new(BlockGraph *g, const BlockDriver *driver)
     n->filename = g_strdup("");
     n->name = g_strdup(""); /* found by nobody */
     n->state = g_malloc0(driver->state_size + 1);
+    pthread_mutex_init(&n->bitmap_lock, NULL);
     g_ptr_array_add(g->nodes, n);
     return n;
 }
@@ -82,6 +91,7 @@ static void node_destroy(BlockNode *n)
 {
     g_assert(n->edges_up->len == 0);
     n->driver->close(n);
+    block_bitmaps_free(n);
     for (unsigned i = n->edges_down->len; i-- > 0;) {
         BlockEdge *e = g_ptr_array_index(n->edges_down, i);
         block_edge_remove(e);
@@ -90,6 +100,8 @@ static void node_destroy(BlockNode *n)
     g_ptr_array_free(n->edges_down, TRUE);
     g_ptr_array_free(n->edges_up, TRUE);
     g_ptr_array_remove(n->graph->nodes, n);
+    json_unref(n->options);
+    pthread_mutex_destroy(&n->bitmap_lock);
     g_free(n->state);
     g_free(n->filename);
     g_free(n->name);
@@ -100,6 +112,17 @@ void block_foreach(const BlockGraph *g, void (*fn)(BlockNode *n, void *opaque), 
 {
     for (guint i = 0; i < g->nodes->len; i++) {
         fn(g->nodes->pdata[i], opaque);
+    }
+}
+
+void block_give_up(BlockGraph *g)
+{
+    role_assert_main();
+    for (guint i = 0; i < g->nodes->len; i++) {
+        BlockNode *n = g->nodes->pdata[i];
+        if (n->driver->give_up) {
+            n->driver->give_up(n);
+        }
     }
 }
 
@@ -172,10 +195,18 @@ static bool node_configure(BlockNode *n, const BlockdevOptions *o, Error **errp)
     return true;
 }
 
+static BlockNode *open_probed(BlockGraph *g, const Json *options, bool from_text, Error **errp);
+
 BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error **errp)
 {
     role_assert_main();
     BlockdevOptions o;
+    bool has_driver, has_file;
+    json_member(options, "driver", &has_driver);
+    json_member(options, "file", &has_file);
+    if (!has_driver && has_file) {
+        return open_probed(g, options, from_text, errp);
+    }
     if (g->depth >= BLOCK_MAX_DEPTH) {
         error_set(errp, "more than %d nodes lie on top of each other", BLOCK_MAX_DEPTH);
         error_hint(errp, "does an image name itself as its backing file?");
@@ -185,6 +216,8 @@ BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error 
         return NULL;
     }
     BlockNode *n = node_new(g, block_drivers[o.driver]);
+    n->options = json_ref((Json *)options);
+    n->from_text = from_text;
     bool found;
     const Json *backing = json_member(options, "backing", &found);
     n->backing_is_null = found && json_kind(backing) == JSON_NULL;
@@ -275,16 +308,61 @@ BlockEdge *block_attach(BlockNode *n, const char *role, const Json *ref, bool fr
         return NULL;
     }
     g_ptr_array_add(n->edges_down, e);
-    if (strcmp(role, "file") == 0) {
+    if (strcmp(role, "file") == 0 || strcmp(role, "image") == 0) {
         n->file = e;
         g_free(n->filename);
         n->filename = g_strdup(below->filename);
     } else if (strcmp(role, "backing") == 0) {
         n->backing = e;
-    } else {
+    } else if (strcmp(role, "data-file") == 0) {
         n->data_file = e;
     }
     return e;
+}
+
+/* Opens the node below as the format above it would, and looks what it holds. */
+static BlockNode *open_below(BlockGraph *g, const Json *options, bool from_text, Error **errp)
+{
+    static const char *const handed_down[] = { "read-only", "force-share", "discard", "cache", "file" };
+    BlockdevOptions o;
+    g_autoptr(Json) some = json_put(json_new_object(), "driver", json_new_string("raw"));
+    for (unsigned i = 0; i < G_N_ELEMENTS(handed_down); i++) {
+        bool found;
+        Json *v = json_member(options, handed_down[i], &found);
+        if (found) {
+            json_put(some, handed_down[i], json_ref(v));
+        }
+    }
+    if (!type_decode(&blockdev_options_type, some, from_text, &o, errp)) {
+        return NULL;
+    }
+    BlockNode *n = node_new(g, &block_raw_driver);
+    BlockNode *below = NULL;
+    if (node_configure(n, &o, errp)) {
+        below = attach_find(n, "file", o.u.raw.file, from_text, errp);
+    }
+    type_clear(&blockdev_options_type, &o);
+    node_destroy(n);
+    return below;
+}
+
+/* A node without a driver, but with one below: the content there says what it is. */
+static BlockNode *open_probed(BlockGraph *g, const Json *options, bool from_text, Error **errp)
+{
+    BlockNode *below = open_below(g, options, from_text, errp), *n = NULL;
+    const char *format = below ? block_probe_node(below, errp) : NULL;
+    if (format) {
+        g_autoptr(Json) all = json_new_object();
+        json_object_object_foreach((Json *)options, key, value)
+        {
+            json_put(all, key, json_ref(value));
+        }
+        json_put(all, "driver", json_new_string(format));
+        json_put(all, "file", json_new_string(below->name));
+        n = block_open(g, all, from_text, errp);
+    }
+    block_unref(below);
+    return n;
 }
 
 /* Views */
@@ -316,7 +394,8 @@ bool block_is_read_only(const BlockNode *n)
 
 BlockNode *block_backing(const BlockNode *n)
 {
-    return n->backing ? n->backing->node : NULL;
+    const BlockEdge *e = block_skip_filters((BlockNode *)n)->backing;
+    return e ? e->node : NULL;
 }
 
 BlockNode *block_file(const BlockNode *n)
@@ -337,7 +416,7 @@ int64_t block_allocated_bytes(const BlockNode *n)
     int64_t sum = 0;
     for (unsigned i = 0; i < n->edges_down->len; i++) {
         const BlockEdge *e = g_ptr_array_index(n->edges_down, i);
-        if (e != n->backing) {
+        if (e != n->backing && e != n->data_file) { /* as qemu-img counts */
             int64_t bytes = block_allocated_bytes(e->node);
             sum = bytes < 0 || sum < 0 ? -1 : sum + bytes;
         }

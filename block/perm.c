@@ -25,9 +25,14 @@ static const char *edge_user(const BlockEdge *e)
 /* A format writes metadata whenever it is open for writing, and nobody may change what it has cached. */
 void block_child_perm(const BlockNode *n, const BlockEdge *e, unsigned *perm, unsigned *shared)
 {
+    if (n->driver->filter && e != n->file && strcmp(e->role, "log") == 0) { /* blklogwrites, by itself */
+        *perm = BLOCK_PERM_READ | BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE;
+        *shared = BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED;
+        return;
+    }
     if (n->driver->filter) {
-        *perm = n->perm;
-        *shared = n->shared;
+        *perm = n->perm | n->child_perm;
+        *shared = n->shared & ~n->child_unshared;
         return;
     }
     *perm = BLOCK_PERM_READ;

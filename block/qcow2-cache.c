@@ -62,6 +62,9 @@ static int table_write(Qcow2 *q, QCache *c, QTable *t)
 {
     uint32_t lo = t->lo & ~(uint32_t)(WRITE_UNIT - 1),
              hi = (t->hi + WRITE_UNIT - 1) & ~(uint32_t)(WRITE_UNIT - 1);
+    qevent(q, c == &q->refs ? t->fresh ? BLKDEBUG_EVENT_REFBLOCK_ALLOC_WRITE : BLKDEBUG_EVENT_REFBLOCK_UPDATE
+              : t->fresh    ? BLKDEBUG_EVENT_L2_ALLOC_WRITE
+                            : BLKDEBUG_EVENT_L2_UPDATE);
     int r = node_pwrite(qcow2_file(q), t->offset + lo, t->data + lo, hi - lo);
     if (r == 0) {
         t->lo = UINT32_MAX;
@@ -137,6 +140,7 @@ int qcache_get(Qcow2 *q, QCache *c, int64_t offset, QTable **out)
         return r;
     }
     t = table_add(q, c, offset);
+    qevent(q, c == &q->refs ? BLKDEBUG_EVENT_REFBLOCK_LOAD : BLKDEBUG_EVENT_L2_LOAD);
     r = node_pread(qcow2_file(q), offset, t->data, (size_t)q->cluster_size);
     if (r < 0) {
         table_free(c, t);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CHUNK_BITS = 12, CHUNK = 1 << CHUNK_BITS };
@@ -108,10 +109,10 @@ static int count_entry(Check *k, QTable *t, int64_t at)
             say(k, "ERROR: cluster offset %#" PRIx64 " is not a multiple of the cluster size", host);
             k->res->corruptions++;
             ok = false;
-        } else if (!q->external) {
+        } else {
             k->res->fragmented_clusters += !k->snapshot && k->last_host && (int64_t)host != k->last_host;
             k->last_host = (int64_t)host + q->cluster_size;
-            ok = refer(k, "data cluster", (int64_t)host, q->cluster_size);
+            ok = q->external || refer(k, "data cluster", (int64_t)host, q->cluster_size);
         }
     }
     if (!ok && k->fix & BLOCK_FIX_ERRORS) {
@@ -238,53 +239,43 @@ static int count_snapshots(Check *k)
     return r;
 }
 
-/* The bitmaps' directory, tables and data, as far as they are sound. */
+/* The bitmaps' directory, tables and data. */
 static int count_bitmaps(Check *k)
 {
     Qcow2 *q = k->q;
-    g_autofree uint8_t *area = g_malloc0((size_t)q->cluster_size);
-    int r = q->bitmaps ? node_pread(qcow2_file(q), 0, area, (size_t)q->cluster_size) : 0;
-    if (r < 0 || !q->bitmaps) {
+    int r = 0;
+    if (q->bitmaps_void) {
+        say(k, "ERROR: the bitmaps cannot be used: %s", q->bitmaps_void);
+        bool fix = k->fix & BLOCK_FIX_ERRORS; /* the feature bit goes; what they had is leaked */
+        *(fix ? &k->res->corruptions_fixed : &k->res->corruptions) += 1;
+        if (fix) {
+            q->autoclear &= ~(uint64_t)QAUTO_BITMAPS;
+            r = qcow2_header_u64(q, QH_AUTOCLEAR, q->autoclear);
+            g_clear_pointer(&q->bitmaps_void, g_free);
+            q->bitmaps = 0;
+        }
         return r;
     }
-    uint32_t type, len;
-    size_t at = q->header_length;
-    for (;; at += 8 + ((len + 7) & ~7u)) {
-        memcpy(&type, area + at, 4);
-        memcpy(&len, area + at + 4, 4);
-        type = GUINT32_FROM_BE(type);
-        len = GUINT32_FROM_BE(len);
-        if (type == QEXT_BITMAPS) {
-            break;
-        }
+    if (q->bitmaps) {
+        refer(k, "bitmap directory", q->bitmap_dir, q->bitmap_dir_bytes);
     }
-    int64_t size = (int64_t)qbe(area + at + 16), dir = (int64_t)qbe(area + at + 24);
-    if (size < 0 || size > 64 * 1024 * 1024 || !refer(k, "bitmap directory", dir, size)) {
-        return 0;
-    }
-    g_autofree uint8_t *d = g_malloc0((size_t)size + 32);
-    r = node_pread(qcow2_file(q), dir, d, (size_t)size);
-    for (int64_t p = 0; r == 0 && p + 24 <= size;) {
-        uint32_t n, extra;
-        uint16_t name;
-        memcpy(&n, d + p + 8, 4);
-        memcpy(&name, d + p + 18, 2);
-        memcpy(&extra, d + p + 20, 4);
-        n = GUINT32_FROM_BE(n);
-        extra = GUINT32_FROM_BE(extra);
-        int64_t table = (int64_t)qbe(d + p);
-        if (n > QCOW2_MAX_L1 / 8 || !refer(k, "bitmap table", table, (int64_t)n * 8)) {
-            break;
+    for (unsigned i = 0; i < q->bitmap_list->len && r == 0; i++) {
+        const QBitmap *b = &g_array_index(q->bitmap_list, QBitmap, i);
+        g_autofree uint64_t *e = g_malloc((size_t)b->table_size * 8 + 8);
+        if (!refer(k, "bitmap table", b->table, (int64_t)b->table_size * 8)) {
+            continue;
         }
-        g_autofree uint64_t *e = g_malloc((size_t)n * 8 + 8);
-        r = node_pread(qcow2_file(q), table, e, (size_t)n * 8);
-        for (uint32_t i = 0; r == 0 && i < n; i++) {
-            int64_t host = (int64_t)(GUINT64_FROM_BE(e[i]) & QCOW2_OFFSET);
-            if (host) {
-                refer(k, "bitmap data", host, q->cluster_size);
+        r = node_pread(qcow2_file(q), b->table, e, (size_t)b->table_size * 8);
+        for (uint32_t n = 0; r == 0 && n < b->table_size; n++) {
+            uint64_t host = GUINT64_FROM_BE(e[n]) & QCOW2_OFFSET;
+            if (host & ((uint64_t)q->cluster_size - 1)) {
+                say(k, "ERROR: bitmap '%s': entry %u of its table is invalid (%#" PRIx64 ")", b->name, n,
+                    host);
+                k->res->corruptions++;
+            } else if (host) {
+                refer(k, "bitmap data", (int64_t)host, q->cluster_size);
             }
         }
-        p += (24 + (int64_t)extra + GUINT16_FROM_BE(name) + 7) & ~7;
     }
     return r;
 }
@@ -351,33 +342,67 @@ static int compare_one(Check *k, int64_t cluster, uint64_t count, uint32_t refs)
     return r;
 }
 
-/* Counted clusters from the blocks, referred ones from the chunks: whichever exists. */
-static int compare_counts(Check *k)
+/* [c, end) lies within one block, if there is one, and within one chunk, if there is one. */
+static int compare_part(Check *k, int64_t c, int64_t end, bool counted, bool referred)
 {
     Qcow2 *q = k->q;
-    int64_t chunk_top = (k->top + CHUNK - 1) & ~(int64_t)(CHUNK - 1);
-    for (int64_t c = 0; c < MAX(chunk_top, (int64_t)q->ref_entries * q->refs_per_block); c++) {
-        int64_t block = c / q->refs_per_block;
-        bool counted = block < q->ref_entries && q->reftable[block];
-        uint32_t *chunk = chunk_of(k, c, false);
+    int r = 0;
+    for (; c < end && r == 0; c++) {
         uint64_t count = 0;
-        if (!counted && !chunk) { /* nothing on either side up to the end of the nearer unit */
-            int64_t skip = MIN((c | (CHUNK - 1)), (block + 1) * q->refs_per_block - 1);
-            c = skip;
-            continue;
+        uint32_t refs = 0;
+        if (referred) {
+            refs = refs_of(k, c);
+            r = counted ? qref_get(q, c, &count) : 0;
+        } else {
+            r = qref_next_used(q, c, end, &c, &count);
+            if (r < 0 || c == end) {
+                break;
+            }
         }
-        int r = counted ? qref_get(q, c, &count) : 0;
-        if (r == 0 && count != (chunk ? *chunk : 0)) {
-            r = compare_one(k, c, count, chunk ? *chunk : 0);
-        }
-        if (r < 0) {
-            return r;
+        if (r == 0 && count != refs) {
+            r = compare_one(k, c, count, refs);
         }
         if (count) {
             k->top = MAX(k->top, c + 1);
         }
     }
-    return 0;
+    return r;
+}
+
+static int by_number(gconstpointer a, gconstpointer b)
+{
+    size_t x = GPOINTER_TO_SIZE(*(const gpointer *)a), y = GPOINTER_TO_SIZE(*(const gpointer *)b);
+    return x < y ? -1 : x > y;
+}
+
+/* Counted clusters from the blocks, referred ones from the chunks: whichever exists. */
+static int compare_counts(Check *k)
+{
+    Qcow2 *q = k->q;
+    guint n, i = 0;
+    g_autofree gpointer *chunks = g_hash_table_get_keys_as_array(k->chunks, &n);
+    qsort(chunks, n, sizeof(gpointer), by_number);
+    int64_t per = q->refs_per_block, c = 0, block = 0;
+    int r = 0;
+    while (r == 0) {
+        while (i < n && (int64_t)(GPOINTER_TO_SIZE(chunks[i]) + 1) << CHUNK_BITS <= c) {
+            i++;
+        }
+        while (block < q->ref_entries && (!q->reftable[block] || (block + 1) * per <= c)) {
+            block++;
+        }
+        int64_t chunk_at = i < n ? (int64_t)GPOINTER_TO_SIZE(chunks[i]) << CHUNK_BITS : INT64_MAX;
+        int64_t block_at = block < q->ref_entries ? block * per : INT64_MAX;
+        c = MAX(c, MIN(chunk_at, block_at));
+        if (c == INT64_MAX) {
+            break;
+        }
+        bool counted = block_at <= c, referred = chunk_at <= c;
+        int64_t end = MIN(referred ? chunk_at + CHUNK : chunk_at, counted ? block_at + per : block_at);
+        r = compare_part(k, c, end, counted, referred);
+        c = end;
+    }
+    return r;
 }
 
 int qcow2_check_locked(Qcow2 *q, BlockCheck *res, unsigned fix)

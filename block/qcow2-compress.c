@@ -77,6 +77,7 @@ int qcow2_read_compressed(Qcow2 *q, uint64_t entry, uint8_t *cluster)
     int64_t off, len;
     qmap_compressed(q, entry, &off, &len);
     g_autofree uint8_t *data = g_malloc((size_t)len);
+    qevent(q, BLKDEBUG_EVENT_READ_COMPRESSED);
     int r = node_pread(qcow2_file(q), off, data, (size_t)len);
     Job j = { q->compression, data, cluster, (size_t)len, (size_t)q->cluster_size };
     return r < 0 ? r : worker_run(block_graph_workers(q->node->graph), inflate_job, &j);
@@ -89,6 +90,7 @@ static int alloc_bytes(Qcow2 *q, int64_t len, int64_t *off)
     int64_t mask = q->cluster_size - 1, first, got, room = q->comp_next ? -q->comp_next & mask : 0;
     bool fresh;
     int r;
+    qevent(q, BLKDEBUG_EVENT_CLUSTER_ALLOC_BYTES);
     if (room > 0) {
         uint64_t count;
         int64_t shared = q->comp_next >> q->cluster_bits;
@@ -166,6 +168,7 @@ int qcow2_write_compressed(Qcow2 *q, int64_t guest, IoVec *v)
     if (r < 0) {
         return r == -E2BIG ? -ENOTSUP : r;
     }
+    qevent(q, BLKDEBUG_EVENT_WRITE_COMPRESSED);
     r = node_pwrite(qcow2_file(q), off, out, (size_t)len);
     co_mutex_lock(&q->lock);
     r = r < 0 ? r : link_compressed(q, guest, off, len);

@@ -5,6 +5,8 @@
  * other. Threads: creation on the main loop's thread; resizing in a coroutine with the whole range claimed.
  */
 #include "qcow2.h"
+#include "rhea/block/bitmap.h"
+#include "rhea/block/nbd.h"
 
 #include <errno.h>
 #include <string.h>
@@ -34,6 +36,7 @@ int qcow2_grow_l1(Qcow2 *q, uint64_t entries)
     }
     int64_t clusters = ((int64_t)entries * 8 + q->cluster_size - 1) >> q->cluster_bits, first, got;
     bool fresh;
+    qevent(q, BLKDEBUG_EVENT_L1_GROW_ALLOC_TABLE);
     int r = qref_alloc(q, clusters, true, &first, &got, &fresh);
     if (r < 0) {
         return r;
@@ -44,12 +47,14 @@ int qcow2_grow_l1(Qcow2 *q, uint64_t entries)
         qbe_put(buf + (size_t)i * 8, q->l1[i]);
     }
     r = qref_commit(q, true); /* what the entries name is on disk */
+    qevent(q, BLKDEBUG_EVENT_L1_GROW_WRITE_TABLE);
     r = r < 0 ? r : node_pwrite(qcow2_file(q), first << q->cluster_bits, buf, bytes);
     r = r < 0 ? r : node_flush(qcow2_file(q));
     if (r == 0) {
         uint8_t field[12];
         put32(field, (uint32_t)entries);
         qbe_put(field + 4, (uint64_t)first << q->cluster_bits);
+        qevent(q, BLKDEBUG_EVENT_L1_GROW_ACTIVATE_TABLE);
         r = qcow2_header_write(q, QH_L1_SIZE, QH_L1_SIZE + 12, field);
     }
     if (r < 0) {
@@ -168,6 +173,12 @@ bool qcow2_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
         return error_set(
             errp, "a qcow2 image's size must be a multiple of 512 bytes, which %" PRId64 " is not", size);
     }
+    for (unsigned i = 0; i < block_bitmap_count(n); i++) {
+        if (!block_bitmap_usable(block_bitmap_at(n, i), errp)) {
+            error_prefix(errp, "cannot resize '%s'", n->filename);
+            return false;
+        }
+    }
     if (q->snapshots->len && q->version < 3) {
         return error_set(errp, "a version 2 image with snapshots cannot be resized");
     }
@@ -263,34 +274,6 @@ static bool check_options(Create *k, Error **errp)
     return true;
 }
 
-static size_t put_extension(uint8_t *p, uint32_t type, const void *data, size_t len)
-{
-    put32(p, type);
-    put32(p + 4, (uint32_t)len);
-    memcpy(p + 8, data, len);
-    return 8 + ((len + 7) & ~(size_t)7);
-}
-
-/* Names of features, for programs that do not know them. */
-static size_t put_features(uint8_t *p)
-{
-    static const struct {
-        uint8_t kind, bit;
-        const char *name;
-    } names[] = {
-        { 0, 0, "dirty bit" },        { 0, 1, "corrupt bit" },         { 0, 2, "external data file" },
-        { 0, 3, "compression type" }, { 0, 4, "extended L2 entries" }, { 1, 0, "lazy refcounts" },
-        { 2, 0, "bitmaps" },          { 2, 1, "raw external data" },
-    };
-    uint8_t table[G_N_ELEMENTS(names)][48] = { { 0 } };
-    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
-        table[i][0] = names[i].kind;
-        table[i][1] = names[i].bit;
-        memcpy(table[i] + 2, names[i].name, strlen(names[i].name));
-    }
-    return put_extension(p, QEXT_FEATURES, table, sizeof(table));
-}
-
 static bool build_header(const Create *k, uint8_t *h, Error **errp)
 {
     const Qcow2Create *o = k->o;
@@ -312,13 +295,14 @@ static bool build_header(const Create *k, uint8_t *h, Error **errp)
         h[QH_COMPRESSION] = (uint8_t)o->compression_type;
     }
     if (o->backing_fmt) {
-        at += put_extension(h + at, (uint32_t)QEXT_BACKING_FORMAT, o->backing_fmt, strlen(o->backing_fmt));
+        at += qcow2_put_extension(h + at, (uint32_t)QEXT_BACKING_FORMAT, o->backing_fmt,
+                                  strlen(o->backing_fmt));
     }
     if (o->data_file) {
-        at += put_extension(h + at, QEXT_DATA_FILE, o->data_file, strlen(o->data_file));
+        at += qcow2_put_extension(h + at, QEXT_DATA_FILE, o->data_file, strlen(o->data_file));
     }
     if (k->version >= 3 && at + 500 < cluster) {
-        at += put_features(h + at);
+        at += qcow2_put_features(h + at);
     }
     at += 8; /* the end's mark is all zeros */
     size_t len = o->backing_file ? strlen(o->backing_file) : 0;
@@ -413,7 +397,7 @@ bool qcow2_create(BlockGraph *g, const char *filename, const void *options, Erro
     if (!check_options(&k, errp) || !create_files(g, filename, k.o, errp)) {
         return false;
     }
-    k.c = open_for(g, block_image_options(filename, "file", errp), errp);
+    k.c = open_for(g, block_image_options(filename, nbd_is_url(filename) ? "nbd" : "file", errp), errp);
     if (!k.c) {
         return false;
     }

@@ -34,6 +34,7 @@ static int read_backing(BlockNode *n, int64_t off, IoVec *v, size_t at, size_t l
         IoVec piece;
         iov_init(&piece);
         iov_add_slice(&piece, v, at, part);
+        qevent(n->state, BLKDEBUG_EVENT_READ_BACKING_AIO);
         r = node_preadv(below, off, &piece, 0);
         iov_fini(&piece);
     }
@@ -84,6 +85,7 @@ static int read_some(Qcow2 *q, int64_t off, IoVec *v, size_t at, size_t want, si
         return r == -EAGAIN ? 0 : r;
     case Q_NORMAL: break;
     }
+    qevent(q, BLKDEBUG_EVENT_READ_AIO);
     if (*got == v->bytes) {
         return node_preadv(qcow2_data(q), run.host, v, 0);
     }
@@ -185,6 +187,7 @@ static int plan_copy(Qcow2 *q, const Plan *p, int64_t from, int64_t to, uint8_t 
     uint8_t *buf = g_malloc0((size_t)(to - from));
     IoVec v;
     iov_init_buf(&v, buf, (size_t)inside);
+    qevent(q, BLKDEBUG_EVENT_COW_READ);
     int r = inside ? read_range(q, from, &v, true) : 0;
     if (r < 0 || (p->fresh && buf_is_zero(buf, (size_t)(to - from)))) {
         g_free(buf);
@@ -211,6 +214,7 @@ static int plan_write(Qcow2 *q, Plan *p, IoVec *v, size_t at)
     if (p->tail) {
         iov_add(&all, p->tail, (size_t)(p->end - p->off - p->bytes));
     }
+    qevent(q, p->head || p->tail ? BLKDEBUG_EVENT_COW_WRITE : BLKDEBUG_EVENT_WRITE_AIO);
     r = node_pwritev(qcow2_data(q), p->host + (start & (q->cluster_size - 1)), &all, 0);
     iov_fini(&all);
     return r;
@@ -278,6 +282,7 @@ static int write_allocating(Qcow2 *q, int64_t off, IoVec *v, size_t at, size_t *
 
 static int write_in_place(Qcow2 *q, const QRun *run, IoVec *v, size_t at)
 {
+    qevent(q, BLKDEBUG_EVENT_WRITE_AIO);
     if ((size_t)run->bytes == v->bytes) {
         return node_pwritev(qcow2_data(q), run->host, v, 0);
     }
@@ -399,15 +404,16 @@ static bool backed(const Qcow2 *q, int64_t off)
 
 /* What an entry becomes when [sc a, sc b) of its cluster shall read as zeros. -ENOTSUP: only data can say it.
  */
-static int zero_entry(Qcow2 *q, int64_t cluster, bool unmap, unsigned a, unsigned b, uint64_t *e,
+static int zero_entry(Qcow2 *q, int64_t cluster, unsigned flags, unsigned a, unsigned b, uint64_t *e,
                       uint64_t *bitmap)
 {
+    bool unmap = flags & BLK_MAY_UNMAP, explicit = flags & BLK_ALLOCATE;
     bool whole = a == 0 && b == q->sc_count, unallocated = !(*e & QCOW2_COMPRESSED) && !qmap_has_host(q, *e);
     if (q->external_raw) {
         return -ENOTSUP;
     }
     if (q->version < 3) {
-        if (backed(q, cluster) || !(unmap || unallocated)) {
+        if (explicit || backed(q, cluster) || !(unmap || unallocated)) {
             return -ENOTSUP;
         }
         *e = 0;
@@ -416,7 +422,7 @@ static int zero_entry(Qcow2 *q, int64_t cluster, bool unmap, unsigned a, unsigne
     bool keep =
         !unmap && !(*e & QCOW2_COMPRESSED) && (*e & QCOW2_COPIED || q->external) && qmap_has_host(q, *e);
     if (!q->extended) {
-        if (!(unallocated && !(*e & QCOW2_ZERO) && !backed(q, cluster))) {
+        if (explicit || !unallocated || *e & QCOW2_ZERO || backed(q, cluster)) {
             *e = keep ? *e | QCOW2_ZERO : QCOW2_ZERO;
         }
         return 0;
@@ -447,21 +453,21 @@ static int discard_entry(Qcow2 *q, int64_t cluster, uint64_t *e, uint64_t *bitma
 }
 
 /* With the lock: one cluster's part. */
-static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, bool discard, bool unmap)
+static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, bool discard, unsigned flags)
 {
     QTable *t;
     int64_t cluster = off & ~(q->cluster_size - 1), unit = (int64_t)1 << q->sc_bits;
     unsigned a = (unsigned)((off - cluster) >> q->sc_bits);
     unsigned b = (unsigned)((MIN(end, cluster + q->cluster_size) - cluster + unit - 1) >> q->sc_bits);
     int r = qmap_table(q, off, false, &t);
-    if (r < 0 || (!t && !backed(q, cluster) && !q->external_raw)) {
+    if (r < 0 || (!t && !backed(q, cluster) && !q->external_raw && !(flags & BLK_ALLOCATE))) {
         return r; /* zeros already */
     }
     uint64_t bitmap, e = qmap_entry(q, t, off, &bitmap), was = e, was_bitmap = bitmap;
     if (discard && !(a == 0 && b == q->sc_count) && end != block_size(q->node)) {
         return 0;
     }
-    r = discard ? discard_entry(q, cluster, &e, &bitmap) : zero_entry(q, cluster, unmap, a, b, &e, &bitmap);
+    r = discard ? discard_entry(q, cluster, &e, &bitmap) : zero_entry(q, cluster, flags, a, b, &e, &bitmap);
     if (r < 0 || (e == was && bitmap == was_bitmap)) {
         return r;
     }
@@ -476,7 +482,7 @@ static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, bool discard, bool 
     return 0;
 }
 
-static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, bool discard, bool unmap)
+static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, bool discard, unsigned flags)
 {
     int64_t end = off + bytes, mask = q->cluster_size - 1;
     CoRange range;
@@ -484,7 +490,7 @@ static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, bool discard, bool 
     co_mutex_lock(&q->lock);
     int r = qcow2_prepare(q);
     while (r == 0 && off < end) {
-        r = unmap_cluster(q, off, end, discard, unmap);
+        r = unmap_cluster(q, off, end, discard, flags);
         off = (off & ~mask) + q->cluster_size;
         if (r == 0 && q->freed_clusters > FREED_LIMIT) {
             r = qref_commit(q, false);
@@ -497,18 +503,19 @@ static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, bool discard, bool 
 
 int qcow2_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
 {
-    return unmap_range(n->state, off, bytes, false, flags & BLK_MAY_UNMAP);
+    return unmap_range(n->state, off, bytes, false, flags);
 }
 
 int qcow2_discard(BlockNode *n, int64_t off, int64_t bytes)
 {
-    return unmap_range(n->state, off, bytes, true, true);
+    return unmap_range(n->state, off, bytes, true, 0);
 }
 
 int qcow2_flush(BlockNode *n)
 {
     Qcow2 *q = n->state;
     co_mutex_lock(&q->lock);
+    qevent(q, BLKDEBUG_EVENT_FLUSH_TO_OS);
     int r = q->broken ? -EIO : qref_commit(q, true);
     co_mutex_unlock(&q->lock);
     return r;

@@ -37,6 +37,7 @@ static int table_make(Qcow2 *q, uint32_t i, QTable **out)
     int r = qref_alloc(q, 1, true, &cluster, &got, &fresh);
     r = r < 0 ? r : qcache_new(q, &q->l2, cluster << q->cluster_bits, &t);
     if (r == 0 && was) {
+        qevent(q, BLKDEBUG_EVENT_L2_ALLOC_COW_READ);
         r = qcache_get(q, &q->l2, (int64_t)was, &old);
         if (r == 0) {
             memcpy(t->data, old->data, (size_t)q->cluster_size);

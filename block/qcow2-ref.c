@@ -36,9 +36,9 @@ static uint64_t entry_get(const Qcow2 *q, const uint8_t *block, int64_t i)
     return block[i / per_byte] >> (i % per_byte * bits) & (q->max_refcount);
 }
 
-static void entry_set(const Qcow2 *q, uint8_t *block, int64_t i, uint64_t v)
+void qref_put_entry(unsigned order, uint8_t *block, int64_t i, uint64_t v)
 {
-    switch (q->refcount_order) {
+    switch (order) {
     case 3: block[i] = (uint8_t)v; return;
     case 4:
         block[2 * i] = (uint8_t)(v >> 8);
@@ -52,9 +52,9 @@ static void entry_set(const Qcow2 *q, uint8_t *block, int64_t i, uint64_t v)
     case 6: qbe_put(block + 8 * i, v); return;
     default: break;
     }
-    unsigned bits = 1u << q->refcount_order, per_byte = 8 / bits, shift = (unsigned)(i % per_byte) * bits;
+    unsigned bits = 1u << order, per_byte = 8 / bits, shift = (unsigned)(i % per_byte) * bits;
     uint8_t *byte = &block[i / per_byte];
-    *byte = (uint8_t)((*byte & ~(q->max_refcount << shift)) | v << shift);
+    *byte = (uint8_t)((*byte & ~(((1u << bits) - 1) << shift)) | v << shift);
 }
 
 /* The block that counts `cluster`; *out NULL when there is none. */
@@ -81,10 +81,47 @@ int qref_get(Qcow2 *q, int64_t cluster, uint64_t *count)
     return r;
 }
 
+int qref_next_used(Qcow2 *q, int64_t from, int64_t end, int64_t *cluster, uint64_t *count)
+{
+    QTable *t;
+    int64_t first = from - from % q->refs_per_block, i = from - first;
+    int64_t n = MIN(end - first, q->refs_per_block);
+    int r = block_get(q, from, &t);
+    *cluster = end;
+    for (; r == 0 && t && i < n; i++) {
+        int64_t bit = i << q->refcount_order;
+        if (bit % 64 == 0 && i + (64 >> q->refcount_order) <= n && qbe(t->data + bit / 8) == 0) {
+            i += (64 >> q->refcount_order) - 1;
+        } else if ((*count = entry_get(q, t->data, i)) != 0) {
+            *cluster = first + i;
+            return 0;
+        }
+    }
+    return r;
+}
+
+int64_t qcow2_used_clusters(BlockNode *n)
+{
+    Qcow2 *q = n->state;
+    int64_t used = 0;
+    uint64_t count;
+    int r = 0;
+    co_mutex_lock(&q->lock);
+    for (int64_t k = 0; k < q->ref_entries && r == 0; k++) {
+        int64_t end = (k + 1) * q->refs_per_block;
+        for (int64_t c = k * q->refs_per_block; q->reftable[k] && r == 0 && c < end; c++) {
+            r = qref_next_used(q, c, end, &c, &count);
+            used += r == 0 && c < end;
+        }
+    }
+    co_mutex_unlock(&q->lock);
+    return r < 0 ? r : used;
+}
+
 static void block_put(Qcow2 *q, QTable *t, int64_t cluster, uint64_t count)
 {
     int64_t i = cluster % q->refs_per_block, bit = i << q->refcount_order;
-    entry_set(q, t->data, i, count);
+    qref_put_entry(q->refcount_order, t->data, i, count);
     qcache_touch(&q->refs, t, (uint32_t)(bit / 8), (uint32_t)((bit + (1 << q->refcount_order) - 1) / 8 + 1));
 }
 
@@ -158,6 +195,7 @@ static int reftable_grow(Qcow2 *q, int64_t need)
     if (clusters * q->cluster_size > QCOW2_MAX_REFTABLE) {
         return -EFBIG;
     }
+    qevent(q, BLKDEBUG_EVENT_REFTABLE_GROW);
     uint32_t was = q->ref_entries;
     int64_t old = q->ref_offset, at = (first + blocks) << q->cluster_bits;
     q->reftable = g_renew(uint64_t, q->reftable, clusters * per);
@@ -166,7 +204,9 @@ static int reftable_grow(Qcow2 *q, int64_t need)
     int r = blocks_create(q, was, blocks, first);
     r = r < 0 ? r : qref_add(q, first + blocks, clusters, 1);
     used_up_to(q, first + blocks + clusters);
+    qevent(q, BLKDEBUG_EVENT_REFBLOCK_ALLOC_WRITE_BLOCKS);
     r = r < 0 ? r : qcache_write(q, &q->refs, false);
+    qevent(q, BLKDEBUG_EVENT_REFBLOCK_ALLOC_WRITE_TABLE);
     r = r < 0 ? r : write_reftable(q, at, 0, q->ref_entries);
     r = r < 0 ? r : node_flush(qcow2_file(q));
     if (r == 0) {
@@ -174,6 +214,7 @@ static int reftable_grow(Qcow2 *q, int64_t need)
         uint32_t n = GUINT32_TO_BE((uint32_t)clusters);
         qbe_put(field, (uint64_t)at);
         memcpy(field + 8, &n, 4);
+        qevent(q, BLKDEBUG_EVENT_REFBLOCK_ALLOC_SWITCH_TABLE);
         r = qcow2_header_write(q, QH_REFTABLE_OFFSET, QH_REFTABLE_OFFSET + 12, field);
     }
     if (r < 0) {
@@ -207,6 +248,7 @@ static int block_ensure(Qcow2 *q, int64_t k)
     if (q->reftable[k]) {
         return 0;
     }
+    qevent(q, BLKDEBUG_EVENT_REFBLOCK_ALLOC);
     bool unused =
         own >= q->fresh_from || (!qcow2_file(q)->grows_zero && !q->repairing && !qref_is_metadata(q, own, 1));
     return blocks_create(q, k, 1, unused ? own : q->fresh_from);
@@ -342,6 +384,7 @@ static int alloc_behind(Qcow2 *q, int64_t n, int64_t *first)
 
 int qref_alloc(Qcow2 *q, int64_t want, bool exact, int64_t *first, int64_t *got, bool *fresh)
 {
+    qevent(q, BLKDEBUG_EVENT_CLUSTER_ALLOC);
     int64_t at = q->free_hint, n = 0;
     int r = 0;
     if (exact && want > q->refs_per_block / 2) {
@@ -411,6 +454,7 @@ static int free_run(Qcow2 *q, QFreed f)
             run++;
             r = i + run < f.n ? qref_get(q, c + run, &count) : 0;
         }
+        qevent(q, BLKDEBUG_EVENT_CLUSTER_FREE);
         if (run) {
             node_discard(qcow2_file(q), c << q->cluster_bits, run << q->cluster_bits);
             r = r < 0 ? r : qref_add(q, c, run, -1);
@@ -449,6 +493,7 @@ static int write_l1(Qcow2 *q)
     for (uint32_t i = lo; i < hi; i++) {
         qbe_put(buf + (size_t)(i - lo) * 8, q->l1[i]);
     }
+    qevent(q, BLKDEBUG_EVENT_L1_UPDATE);
     int r = node_pwrite(qcow2_file(q), q->l1_offset + (int64_t)lo * 8, buf, len);
     if (r == 0) {
         q->l1_lo = UINT32_MAX;
@@ -465,6 +510,7 @@ static int commit_refs(Qcow2 *q)
     int r = qcache_write(q, &q->refs, false);
     if (r == 0 && q->ref_lo < q->ref_hi) {
         r = node_flush(qcow2_file(q));
+        qevent(q, BLKDEBUG_EVENT_REFTABLE_UPDATE);
         r = r < 0 ? r : write_reftable(q, q->ref_offset, q->ref_lo, q->ref_hi);
         if (r == 0) {
             q->ref_lo = UINT32_MAX;
@@ -487,6 +533,9 @@ int qref_commit(Qcow2 *q, bool sync)
         r = node_flush(qcow2_data(q));
     }
     if (r == 0 && (sync || q->freed->len)) {
+        if (sync) {
+            qevent(q, BLKDEBUG_EVENT_FLUSH_TO_DISK);
+        }
         r = node_flush(qcow2_file(q));
         r = r < 0 ? r : apply_freed(q);
     }

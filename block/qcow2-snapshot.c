@@ -7,6 +7,7 @@
  * coroutines with all guest offsets claimed and Qcow2.lock held.
  */
 #include "qcow2.h"
+#include "rhea/block/bitmap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -204,7 +205,7 @@ static int walk_tree(Qcow2 *q, const uint64_t *l1, uint32_t size, TreeFn fn, int
             if (e & QCOW2_COMPRESSED) {
                 qmap_compressed(q, e, &off, &len);
             }
-            if (r == 0 && off) {
+            if (r == 0 && off && !q->external) {
                 int64_t first = off >> q->cluster_bits;
                 r = fn(q, first, ((off + len - 1) >> q->cluster_bits) - first + 1);
                 *limit -= r == 0;
@@ -289,11 +290,11 @@ static int find(const Qcow2 *q, const char *name)
 }
 
 /* Commands run alone: no request maps or unmaps anything meanwhile. */
-static int command_begin(Qcow2 *q, CoRange *range, Error **errp)
+static int command_begin(Qcow2 *q, CoRange *range, bool external, Error **errp)
 {
     co_range_claim(&q->ranges, range, 0, INT64_MAX, true);
     co_mutex_lock(&q->lock);
-    int r = q->external ? -ENOTSUP : qcow2_prepare(q);
+    int r = q->external && !external ? -ENOTSUP : qcow2_prepare(q);
     r = r < 0 ? r : qref_commit(q, true);
     if (r == -ENOTSUP) {
         error_set(errp, "an image with an external data file cannot have internal snapshots");
@@ -307,7 +308,11 @@ static bool command_end(Qcow2 *q, CoRange *range, int r, const char *what, Error
 {
     co_mutex_unlock(&q->lock);
     co_range_release(&q->ranges, range);
-    if (r < 0 && (!errp || !*errp)) {
+    if (r == -E2BIG) {
+        error_set(errp, "cannot %s the snapshot of '%s': its reference counts are too narrow for one more",
+                  what, q->node->filename);
+        error_hint(errp, "delete one, or make the image with more refcount_bits");
+    } else if (r < 0 && (!errp || !*errp)) {
         error_set_errno(errp, -r, "cannot %s the snapshot of '%s'", what, q->node->filename);
     }
     return r == 0;
@@ -366,7 +371,7 @@ bool qcow2_snapshot_create(BlockNode *n, const char *name, Error **errp)
     if (strlen(name) > 255) {
         return error_set(errp, "a snapshot's name has at most 255 bytes");
     }
-    int r = command_begin(q, &range, errp);
+    int r = command_begin(q, &range, false, errp);
     r = r < 0 ? r : snapshot_make(q, name);
     r = r < 0 ? r : qref_commit(q, true);
     return command_end(q, &range, r, "create", errp);
@@ -408,7 +413,7 @@ bool qcow2_snapshot_delete(BlockNode *n, const char *name, Error **errp)
     Qcow2 *q = n->state;
     CoRange range;
     g_autofree uint64_t *l1 = NULL;
-    int r = command_begin(q, &range, errp), i = find(q, name);
+    int r = command_begin(q, &range, false, errp), i = find(q, name);
     if (r == 0 && i < 0) {
         error_set(errp, "'%s' has no snapshot '%s'", n->filename, name);
         r = -ENOENT;
@@ -430,26 +435,21 @@ bool qcow2_snapshot_delete(BlockNode *n, const char *name, Error **errp)
     return command_end(q, &range, r, "delete", errp);
 }
 
-/* The header goes from the active L1 to a copy of the snapshot's, and to its size. */
-static int snapshot_switch(Qcow2 *q, const QSnapshot *s, uint64_t *l1)
+/* The header goes from the active L1 to `l1` (then owned), and to a size. What that reaches is counted. */
+static int switch_l1(Qcow2 *q, uint64_t *l1, uint32_t size, uint64_t disk_size)
 {
-    uint32_t size = s->l1_size, was_size = q->l1_size;
+    uint32_t was_size = q->l1_size;
     int64_t first = 0, was_offset = q->l1_offset;
     uint64_t *was = q->l1;
-    if ((int64_t)size < qcow2_l1_needed(q, (int64_t)s->pub.disk_size) || s->pub.disk_size > BLOCK_MAX_SIZE) {
-        return -EIO;
-    }
-    int r = add_users(q, l1, size);
-    r = r < 0 ? r : qref_commit(q, true);
-    r = r < 0 ? r : write_l1_copy(q, l1, size, &first);
+    int r = write_l1_copy(q, l1, size, &first);
     r = r < 0 ? r : qref_commit(q, true);
     if (r < 0) {
         return r;
     }
     uint8_t field[QH_L1_OFFSET + 8 - QH_SIZE] = { 0 }; /* size, no encryption, L1 */
-    qbe_put(field, s->pub.disk_size);
-    put32(field + QH_L1_SIZE - QH_SIZE, size);
-    qbe_put(field + QH_L1_OFFSET - QH_SIZE, (uint64_t)first << q->cluster_bits);
+    qbe_put(field, disk_size);
+    put32(field + (QH_L1_SIZE - QH_SIZE), size);
+    qbe_put(field + (QH_L1_OFFSET - QH_SIZE), (uint64_t)first << q->cluster_bits);
     r = qcow2_header_write(q, QH_SIZE, QH_L1_OFFSET + 8, field);
     if (r < 0) {
         return r;
@@ -462,10 +462,42 @@ static int snapshot_switch(Qcow2 *q, const QSnapshot *s, uint64_t *l1)
     q->l1_offset = first << q->cluster_bits;
     q->l1_lo = UINT32_MAX;
     q->l1_hi = 0;
-    node_set_size(q->node, (int64_t)s->pub.disk_size);
+    node_set_size(q->node, (int64_t)disk_size);
     r = free_tree(q, was, was_size, was_offset);
     g_free(was);
     return r;
+}
+
+static int snapshot_switch(Qcow2 *q, const QSnapshot *s, uint64_t *l1)
+{
+    uint64_t disk_size = s->pub.disk_size;
+    if ((int64_t)s->l1_size < qcow2_l1_needed(q, (int64_t)disk_size) || disk_size > BLOCK_MAX_SIZE) {
+        return -EIO;
+    }
+    int r = add_users(q, l1, s->l1_size);
+    r = r < 0 ? r : qref_commit(q, true);
+    return r < 0 ? r : switch_l1(q, l1, s->l1_size, disk_size);
+}
+
+/* All is left to the backing file again: an empty L1 table takes the place of the present one. */
+bool qcow2_make_empty(BlockNode *n, Error **errp)
+{
+    Qcow2 *q = n->state;
+    CoRange range;
+    int r = command_begin(q, &range, true, errp);
+    if (r == 0) {
+        uint64_t *l1 = g_new0(uint64_t, (size_t)q->l1_size + 1);
+        r = switch_l1(q, l1, q->l1_size, (uint64_t)block_size(n));
+        if (q->l1 != l1) {
+            g_free(l1);
+        }
+    }
+    co_mutex_unlock(&q->lock);
+    co_range_release(&q->ranges, &range);
+    if (r < 0 && (!errp || !*errp)) {
+        error_set_errno(errp, -r, "cannot empty '%s'", n->filename);
+    }
+    return r == 0;
 }
 
 /* A read-only node shows the snapshot instead of the active state. Nothing is in flight. */
@@ -501,7 +533,12 @@ bool qcow2_snapshot_apply(BlockNode *n, const char *name, Error **errp)
     Qcow2 *q = n->state;
     CoRange range;
     uint64_t *l1 = NULL;
-    int r = command_begin(q, &range, errp), i = find(q, name);
+    if (block_bitmap_count(n)) {
+        error_set(errp, "Device has active dirty bitmaps");
+        error_hint(errp, "they do not say what a snapshot changes; remove them first");
+        return false;
+    }
+    int r = command_begin(q, &range, false, errp), i = find(q, name);
     if (r == 0 && i < 0) {
         error_set(errp, "'%s' has no snapshot '%s'", n->filename, name);
         r = -ENOENT;

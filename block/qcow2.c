@@ -2,13 +2,13 @@
  * block/qcow2.c - qcow2: opening, closing, describing an image.
  *
  * Models: the qcow2 format, versions 2 and 3, as published ("QCOW2 image format"): header, extensions,
- * features. Does not model: encryption; persistent bitmaps are not kept up to date: the first write marks
- * them as inconsistent, as the format provides. Opening reads the header, its extensions, L1, the refcount
+ * features. Does not model: encryption. Opening reads the header, its extensions, L1, the refcount
  * table and the snapshot table, each bounded, and writes nothing. What an image needs before its first write
  * (repair of a dirty one, marks) happens then. Threads: open and close on the main loop's thread; requests in
  * qcow2-io.c.
  */
 #include "qcow2.h"
+#include "rhea/block/nbd.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -93,16 +93,12 @@ int qcow2_prepare(Qcow2 *q)
             return r < 0 ? r : -EIO;
         }
     }
-    uint64_t autoclear = q->autoclear & QAUTO_RAW;
+    uint64_t autoclear = q->autoclear & (QAUTO_RAW | (q->bitmaps_void ? 0 : QAUTO_BITMAPS));
     if (q->version >= 3 && autoclear != q->autoclear) {
-        if (q->autoclear & QAUTO_BITMAPS) {
-            log_warn("image '%s': its %u persistent bitmaps do not record this session's writes and are "
-                     "marked inconsistent",
-                     q->node->filename, q->bitmaps);
-        }
         r = qcow2_header_u64(q, QH_AUTOCLEAR, autoclear);
         q->autoclear = r < 0 ? q->autoclear : autoclear;
     }
+    r = r < 0 ? r : qcow2_mark_bitmaps(q);
     if (r == 0 && q->lazy) {
         r = qcow2_header_u64(q, QH_INCOMPATIBLE, q->incompatible | QINC_DIRTY);
         q->incompatible |= r < 0 ? 0 : QINC_DIRTY;
@@ -219,6 +215,7 @@ static char *ext_string(const uint8_t *p, uint32_t len)
 /* `area` holds the first cluster from the header on, `limit` is where extensions must end. */
 static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error **errp)
 {
+    static const uint8_t zeros[8];
     bool bitmaps = false;
     for (size_t at = q->header_length; at + 8 <= limit;) {
         uint32_t type = be32(area + at), len = be32(area + at + 4);
@@ -239,9 +236,15 @@ static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error 
         } else if (type == QEXT_CRYPT) {
             return error_set(errp, "'%s' has an encryption header, which is not supported",
                              q->node->filename);
-        } else if (type == QEXT_BITMAPS && len >= 24) {
-            bitmaps = true;
-            q->bitmaps = be32(data);
+        } else if (type == QEXT_BITMAPS) {
+            bitmaps = len >= 24;
+            q->bitmaps = bitmaps ? be32(data) : 0;
+            q->bitmap_dir_bytes = bitmaps ? (int64_t)qbe(data + 8) : 0;
+            q->bitmap_dir = bitmaps ? (int64_t)qbe(data + 16) : 0;
+        } else if (type != QEXT_FEATURES) {
+            size_t whole = MIN(8 + (((size_t)len + 7) & ~(size_t)7), limit - at);
+            g_byte_array_append(q->unknown_ext, area + at, (guint)whole);
+            g_byte_array_append(q->unknown_ext, zeros, -(guint)whole & 7);
         }
         at += 8 + (((size_t)len + 7) & ~(size_t)7);
     }
@@ -355,6 +358,9 @@ static void open_body(void *opaque)
 {
     OpenCall *c = opaque;
     c->ok = read_header(c->q, c->errp);
+    if (c->ok) {
+        qcow2_load_bitmaps(c->q);
+    }
 }
 
 /* A name in the image is relative to the image's folder. */
@@ -363,7 +369,7 @@ static char *beside(const BlockNode *n, const char *name)
     if (g_str_has_prefix(name, "file:")) {
         name += 5;
     }
-    if (*name == '/' || g_str_has_prefix(name, "json:")) {
+    if (*name == '/' || g_str_has_prefix(name, "json:") || nbd_is_url(name)) {
         return g_strdup(name);
     }
     g_autofree char *folder = g_path_get_dirname(n->filename);
@@ -416,6 +422,8 @@ static bool qcow2_open(BlockNode *n, const BlockdevOptions *o, bool from_text, E
     co_range_init(&q->ranges);
     q->freed = g_array_new(FALSE, FALSE, sizeof(QFreed));
     q->snapshots = g_array_new(FALSE, TRUE, sizeof(QSnapshot));
+    q->unknown_ext = g_byte_array_new();
+    q->bitmap_list = g_array_new(FALSE, FALSE, sizeof(QBitmap));
     q->locks_ready = true;
     BlockEdge *file = block_attach(n, "file", opt->file, from_text, errp);
     if (!file) {
@@ -459,6 +467,12 @@ static void close_body(void *opaque)
     bool lazy = q->lazy;
     q->lazy = false;
     int r = q->ready && !q->broken ? qref_commit(q, true) : 0;
+    int stored = r == 0 && q->ready && !q->broken ? qcow2_store_bitmaps(q) : 0;
+    if (stored < 0) {
+        log_warn("image '%s': its bitmaps could not be stored and stay marked as inconsistent: %s",
+                 q->node->filename, g_strerror(-stored));
+    }
+    r = r == 0 && q->ready && !q->broken ? qref_commit(q, true) : r;
     while (r == 0 && q->ready && !q->broken && (q->refs.dirty || q->l2.dirty)) {
         r = qref_commit(q, true); /* counts that the first one dropped */
     }
@@ -485,6 +499,10 @@ static void qcow2_close(BlockNode *n)
     qcow2_free_snapshots(q);
     g_array_free(q->snapshots, TRUE);
     g_array_free(q->freed, TRUE);
+    g_byte_array_free(q->unknown_ext, TRUE);
+    qcow2_free_bitmaps(q);
+    g_array_free(q->bitmap_list, TRUE);
+    g_free(q->bitmaps_void);
     g_clear_pointer(&q->metadata, g_hash_table_destroy);
     g_free(q->l1);
     g_free(q->reftable);
@@ -514,6 +532,9 @@ static Json *qcow2_info(BlockNode *n)
     json_put(o, "compression-type", json_new_string(qcow2_compression_names[q->compression]));
     if (q->version >= 3) {
         json_put(o, "lazy-refcounts", json_new_bool(q->compatible & QCOMPAT_LAZY));
+    }
+    if (q->bitmap_list->len) {
+        json_put(o, "bitmaps", qcow2_bitmaps_info(q));
     }
     json_put(o, "refcount-bits", json_new_int(1 << q->refcount_order));
     if (q->version >= 3) {
@@ -547,8 +568,15 @@ static const BlockFormatOps qcow2_format = {
     .measure = qcow2_measure,
     .info = qcow2_info,
     .cluster_size = qcow2_cluster_size,
+    .used_clusters = qcow2_used_clusters,
     .is_dirty = qcow2_is_dirty,
     .backing_name = qcow2_backing_name,
+    .set_backing = qcow2_set_backing,
+    .make_empty = qcow2_make_empty,
+    .amend_type = &qcow2_amend_type,
+    .amend = qcow2_amend,
+    .bitmap_fits = qcow2_bitmap_fits,
+    .bitmaps_touch = qcow2_bitmaps_touch,
     .check = qcow2_check,
     .snapshots = qcow2_snapshots,
     .snapshot_create = qcow2_snapshot_create,

@@ -8,7 +8,7 @@
  *
  * qcow2.c opens, closes and tells; -cache.c keeps L2 tables and refcount blocks; -ref.c counts, allocates and
  * brings metadata to disk in order; -map.c walks L1 and L2; -io.c serves requests; -compress.c; -create.c
- * makes and resizes; -check.c; -snapshot.c.
+ * makes and resizes; -header.c changes the header; -check.c; -snapshot.c.
  */
 #ifndef BLOCK_QCOW2_H
 #define BLOCK_QCOW2_H
@@ -25,6 +25,7 @@ enum {
     QCOW2_MAX_SNAPSHOT_TABLE = 64 * 1024 * 1024,
     QCOW2_MAX_NAME = 1023,
     QCOW2_SUBCLUSTERS = 32,
+    QCOW2_FEATURES_BYTES = 392, /* of the extension that names them */
 };
 
 /* Header fields by offset. */
@@ -106,6 +107,19 @@ typedef struct QFreed {
     int64_t first, n; /* clusters */
 } QFreed;
 
+/* An entry of the bitmaps' directory. */
+typedef struct QBitmap {
+    char *name;
+    int64_t table; /* its offset */
+    uint32_t table_size, flags;
+    uint8_t type, granularity_bits;
+    uint8_t *extra;
+    uint32_t extra_len;
+    int64_t at; /* in the directory */
+    bool known; /* of a kind that can be used */
+    bool kept;  /* private: its clusters stay */
+} QBitmap;
+
 typedef struct Qcow2 {
     BlockNode *node;
     /* Fixed after open. */
@@ -116,8 +130,12 @@ typedef struct Qcow2 {
     uint32_t header_length;
     Qcow2Compression compression;
     char *backing_name, *backing_format, *data_file_name;
-    uint32_t bitmaps; /* persistent bitmaps the image says it has */
     /* Under `lock`. */
+    GByteArray *unknown_ext; /* header extensions that are kept as they are */
+    uint32_t bitmaps;        /* persistent bitmaps in the directory */
+    int64_t bitmap_dir, bitmap_dir_bytes;
+    GArray *bitmap_list; /* QBitmap: what the directory says */
+    char *bitmaps_void;  /* why it cannot be used; NULL: it can */
     CoMutex lock;
     CoRangeLock ranges; /* guest offsets: whoever changes what maps there claims exclusively */
     uint64_t incompatible, compatible, autoclear;
@@ -166,6 +184,23 @@ static inline BlockNode *qcow2_data(const Qcow2 *q)
     return q->external ? q->node->data_file->node : q->node->file->node;
 }
 
+/* qcow2-header.c; with the lock held */
+size_t qcow2_put_extension(uint8_t *p, uint32_t type, const void *data, size_t len);
+size_t qcow2_put_features(uint8_t *p);
+/* Writes the header that the state describes, so that a power cut leaves the old or the new one.
+ * `was_length`: the present header's. -ENOSPC: it does not fit; nothing was written. */
+int qcow2_header_rebuild(Qcow2 *q, uint32_t was_length) CO_FN;
+bool qcow2_set_backing(BlockNode *n, const char *name, const char *format, Error **errp) CO_FN;
+
+/* qcow2-bitmap.c */
+void qcow2_load_bitmaps(Qcow2 *q) CO_FN;
+int qcow2_mark_bitmaps(Qcow2 *q) CO_FN;  /* as in use, before the first write; lock held */
+int qcow2_store_bitmaps(Qcow2 *q) CO_FN; /* lock held; a commit must follow */
+void qcow2_free_bitmaps(Qcow2 *q);
+bool qcow2_bitmap_fits(BlockNode *n, const char *name, uint64_t granularity, Error **errp);
+bool qcow2_bitmaps_touch(BlockNode *n, Error **errp) CO_FN;
+Json *qcow2_bitmaps_info(const Qcow2 *q);
+
 /* qcow2-cache.c; all with the lock held */
 void qcache_init(Qcow2 *q, QCache *c, uint64_t bytes);
 void qcache_fini(QCache *c);
@@ -177,7 +212,11 @@ void qcache_forget(QCache *c, int64_t offset);
 
 /* qcow2-ref.c; all with the lock held */
 int qref_get(Qcow2 *q, int64_t cluster, uint64_t *count) CO_FN;
+/* The next cluster with a user in [from, end), which one block counts; *cluster == end: none. */
+int qref_next_used(Qcow2 *q, int64_t from, int64_t end, int64_t *cluster, uint64_t *count) CO_FN;
 int qref_set(Qcow2 *q, int64_t cluster, uint64_t count) CO_FN;
+/* Entry i of a block whose entries have 2^order bits. */
+void qref_put_entry(unsigned order, uint8_t *block, int64_t i, uint64_t count);
 int qref_add(Qcow2 *q, int64_t first, int64_t n, int change) CO_FN; /* at once; +1 or -1 */
 /* Up to `want` neighbouring clusters with a count of 1; at least one, all when `exact`. */
 int qref_alloc(Qcow2 *q, int64_t want, bool exact, int64_t *first, int64_t *got, bool *fresh) CO_FN;
@@ -185,6 +224,7 @@ int qref_alloc(Qcow2 *q, int64_t want, bool exact, int64_t *first, int64_t *got,
 void qref_free_later(Qcow2 *q, int64_t first, int64_t n);
 void qref_free_entry(Qcow2 *q, uint64_t entry); /* a cluster or compressed data that an L2 entry named */
 int qref_commit(Qcow2 *q, bool sync) CO_FN;     /* metadata to disk, in order */
+int64_t qcow2_used_clusters(BlockNode *n) CO_FN;
 bool qref_is_metadata(Qcow2 *q, int64_t first, int64_t n);
 
 /* qcow2-map.c; with the lock held */
@@ -193,6 +233,10 @@ static inline uint64_t qbe(const uint8_t *p)
     uint64_t v;
     __builtin_memcpy(&v, p, 8);
     return GUINT64_FROM_BE(v);
+}
+static inline void qevent(Qcow2 *q, BlkdebugEvent e)
+{
+    node_event(qcow2_file(q), e);
 }
 static inline void qbe_put(uint8_t *p, uint64_t v)
 {
@@ -222,6 +266,9 @@ int qcow2_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_
 int qcow2_read_compressed(Qcow2 *q, uint64_t entry, uint8_t *cluster) CO_FN;
 int qcow2_write_compressed(Qcow2 *q, int64_t off, IoVec *v) CO_FN; /* one cluster, its range claimed */
 
+/* qcow2-amend.c */
+bool qcow2_amend(BlockNode *n, const void *options, Error **errp) CO_FN;
+
 /* qcow2-create.c */
 bool qcow2_create(BlockGraph *g, const char *filename, const void *options, Error **errp);
 bool qcow2_measure(const void *options, int64_t size, BlockClient *source, BlockMeasure *out, Error **errp);
@@ -241,5 +288,6 @@ bool qcow2_snapshot_create(BlockNode *n, const char *name, Error **errp) CO_FN;
 bool qcow2_snapshot_apply(BlockNode *n, const char *name, Error **errp) CO_FN;
 bool qcow2_snapshot_view(BlockNode *n, const char *name, Error **errp) CO_FN;
 bool qcow2_snapshot_delete(BlockNode *n, const char *name, Error **errp) CO_FN;
+bool qcow2_make_empty(BlockNode *n, Error **errp) CO_FN;
 
 #endif

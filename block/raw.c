@@ -5,6 +5,7 @@
  * Threads: any; offset and size limit are fixed after open.
  */
 #include "internal.h"
+#include "rhea/block/nbd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,6 +47,7 @@ static bool raw_open(BlockNode *n, const BlockdevOptions *o, bool from_text, Err
     node_set_size(n, r->has_size ? (int64_t)r->size : size - s->offset);
     n->zero_align = s->offset % below->zero_align ? 1 : below->zero_align;
     n->max_zeroes = below->max_zeroes;
+    n->fua = below->fua;
     return true;
 }
 
@@ -53,17 +55,30 @@ static void raw_close(BlockNode *n) {}
 
 static int raw_preadv(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
 {
+    node_event(n->file->node, BLKDEBUG_EVENT_READ_AIO);
     return node_preadv(n->file->node, off + ((Raw *)n->state)->offset, v, flags);
+}
+
+/* A format above writes behind the end, and the file grows. */
+static int raw_follow(BlockNode *n, int r)
+{
+    const Raw *s = n->state;
+    int64_t size = block_size(n->file->node) - s->offset;
+    if (G_UNLIKELY(!s->window && size != block_size(n))) {
+        node_set_size(n, size);
+    }
+    return r;
 }
 
 static int raw_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
 {
-    return node_pwritev(n->file->node, off + ((Raw *)n->state)->offset, v, flags);
+    node_event(n->file->node, BLKDEBUG_EVENT_WRITE_AIO);
+    return raw_follow(n, node_pwritev(n->file->node, off + ((Raw *)n->state)->offset, v, flags));
 }
 
 static int raw_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
 {
-    return node_write_zeroes(n->file->node, off + ((Raw *)n->state)->offset, bytes, flags);
+    return raw_follow(n, node_write_zeroes(n->file->node, off + ((Raw *)n->state)->offset, bytes, flags));
 }
 
 static int raw_discard(BlockNode *n, int64_t off, int64_t bytes)
@@ -73,6 +88,8 @@ static int raw_discard(BlockNode *n, int64_t off, int64_t bytes)
 
 static int raw_flush(BlockNode *n)
 {
+    node_event(n->file->node, BLKDEBUG_EVENT_FLUSH_TO_OS);
+    node_event(n->file->node, BLKDEBUG_EVENT_FLUSH_TO_DISK);
     return node_flush(n->file->node);
 }
 
@@ -117,7 +134,7 @@ static void preallocate(void *opaque)
 
 static bool raw_fill(BlockGraph *g, const char *filename, int64_t size, int prealloc, Error **errp)
 {
-    Json *o = block_image_options(filename, "file", errp);
+    Json *o = block_image_options(filename, nbd_is_url(filename) ? "nbd" : "file", errp);
     BlockNode *n = o ? block_open(g, o, false, errp) : NULL;
     json_unref(o);
     BlockClient *c =
@@ -138,7 +155,7 @@ static bool raw_create(BlockGraph *g, const char *filename, const void *options,
     if (o->preallocation == BLOCK_PREALLOC_METADATA) {
         return error_set(errp, "preallocation=metadata: a raw image has no metadata; use falloc or full");
     }
-    if (stat(filename, &st) == 0 && S_ISBLK(st.st_mode)) {
+    if (nbd_is_url(filename) || (stat(filename, &st) == 0 && S_ISBLK(st.st_mode))) {
         return raw_fill(g, filename, (int64_t)o->size, BLOCK_PREALLOC_OFF, errp);
     }
     int fd = open(filename, O_RDWR | O_CREAT | O_CLOEXEC, 0644);

@@ -5,7 +5,7 @@
  * Threads: main loop, no domain held.
  */
 #include "monitor_internal.h"
-#include "rhea/backends/hostmem.h"
+#include "rhea/backends/object.h"
 #include "rhea/monitor/gdb.h"
 #include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
@@ -116,7 +116,7 @@ static void hmp_object_add(Monitor *mon, Machine *m, int argc, char **argv, GStr
         return;
     }
     g_autoptr(Json) opts = keyval_parse(argv[1], "qom-type", &from_text, &err);
-    if (!opts || !hostmem_new_json(m, opts, from_text, false, &err)) {
+    if (!opts || !object_new_json(m, opts, from_text, false, &err)) {
         monitor_say_error(out, err);
     }
 }
@@ -306,7 +306,7 @@ const HmpCommand monitor_core_commands[] = {
     { "logfile", "FILE", "write the log to this file", hmp_logfile },
     { "memsave", "ADDR SIZE FILE", "write virtual memory of the current CPU to a file", hmp_memsave },
     { "o", "/fmt ADDR VALUE", "write an I/O port", hmp_out },
-    { "object_add", "TYPE,id=ID,...", "make an object (memory-backend-...)", hmp_object_add },
+    { "object_add", "TYPE,id=ID,...", "make an object (memory-backend-..., throttle-group)", hmp_object_add },
     { "object_del", "ID", "remove an object that nothing uses", hmp_object_del },
     { "pmemsave", "ADDR SIZE FILE", "write physical memory to a file", hmp_pmemsave },
     { "print|p", "/fmt EXPR", "show the value of an expression ($reg is a register)", hmp_print },

@@ -8,6 +8,7 @@
 #include "monitor_internal.h"
 #include "qmp_internal.h"
 #include "rhea/system/host.h"
+#include "rhea/system/iothread.h"
 #include "rhea/util/errorcode.h"
 #include "schema/chardev.h"
 #include "schema/qmp.h"
@@ -338,8 +339,25 @@ bool qmp_query_hotpluggable_cpus(QmpCall *call, QueryHotpluggableCpusResult *ret
     return true;
 }
 
+static void describe_iothread(const IoThread *t, void *opaque)
+{
+    IoThreadPoll poll = iothread_poll(t);
+    IOThreadInfo i = {
+        .id = g_strdup(iothread_id(t)),
+        .thread_id = iothread_tid(t),
+        .poll_max_ns = poll.max_ns,
+        .poll_grow = poll.grow,
+        .poll_shrink = poll.shrink,
+    };
+    g_array_append_val((GArray *)opaque, i);
+}
+
 bool qmp_query_iothreads(QmpCall *call, QueryIothreadsResult *ret, Error **errp)
 {
+    GArray *all = g_array_new(FALSE, TRUE, sizeof(IOThreadInfo));
+    iothread_foreach(call->machine, describe_iothread, all);
+    ret->n = all->len;
+    ret->items = (IOThreadInfo *)(void *)g_array_free(all, FALSE);
     return true;
 }
 

@@ -10,10 +10,12 @@
  * Threads: main loop, no domain held.
  */
 #include "qmp_internal.h"
-#include "rhea/backends/hostmem.h"
+#include "rhea/backends/object.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/util/errorcode.h"
+#include "schema/drive.h"
 #include "schema/hostmem.h"
+#include "schema/iothread.h"
 #include "schema/qmp.h"
 #include <string.h>
 
@@ -140,6 +142,12 @@ static void each_type(TypeFn fn, void *opaque)
     for (const char *const *k = host_mem_kind_names; *k; k++) {
         fn(opaque, *k, "memory-backend", false);
     }
+    for (const char *const *k = throttle_group_kind_names; *k; k++) {
+        fn(opaque, *k, "object", false);
+    }
+    for (const char *const *k = iothread_kind_names; *k; k++) {
+        fn(opaque, *k, "object", false);
+    }
     if (qmp_tables()->each_type) {
         qmp_tables()->each_type(fn, opaque);
     }
@@ -222,6 +230,10 @@ bool qmp_qom_list_properties(QmpCall *call, const QomListPropertiesArgs *args, Q
     } else if (kind >= 0) {
         add_schema_type(l, &host_mem_options_type);
         add_schema_type(l, host_mem_options_type.branch[kind]);
+    } else if (type_enum_value(throttle_group_kind_names, args->typename) >= 0) {
+        add_schema_type(l, &throttle_group_properties_type);
+    } else if (type_enum_value(iothread_kind_names, args->typename) >= 0) {
+        add_schema_type(l, &iothread_properties_type);
     } else {
         known = qmp_tables()->type_props && qmp_tables()->type_props(args->typename, l);
     }
@@ -464,12 +476,12 @@ char *qmp_cpu_type(Machine *m)
 bool qmp_object_add(QmpCall *call, const ObjectOptions *args, Error **errp)
 {
     g_autoptr(Json) opts = type_encode(&object_options_type, args);
-    return hostmem_new_json(call->machine, opts, false, false, errp) != NULL;
+    return object_new_json(call->machine, opts, false, false, errp);
 }
 
 bool qmp_object_del(QmpCall *call, const ObjectDelArgs *args, Error **errp)
 {
-    return hostmem_remove(call->machine, args->id, errp);
+    return object_remove(call->machine, args->id, errp);
 }
 
 /* ---- devices ---- */

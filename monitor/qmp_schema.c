@@ -91,7 +91,7 @@ static void write_members(SchemaWriter *w, const TypeDesc *t, Json *o)
             continue;
         }
         Json *m = json_put(json_new_object(), "name", json_new_string(f->name));
-        json_put(m, "type", json_new_string(type_name(w, f->type)));
+        json_put(m, "type", json_new_string(type_name(w, f->shape ? f->shape : f->type)));
         if (f->optional || f->def) {
             json_put(m, "default", NULL);
         }

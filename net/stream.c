@@ -7,8 +7,8 @@
  */
 #include "net_internal.h"
 #include "rhea/util/log.h"
+#include "rhea/util/sock.h"
 #include "rhea/util/text.h"
-#include "rhea/util/who.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -228,34 +228,10 @@ static bool inet_address(const NetSocketInet *i, bool server, Address *a, Error 
     return true;
 }
 
-/* A name left behind is taken away; one that somebody serves, or that is no socket, is not. */
-static bool clear_name(const struct sockaddr_un *un, Error **errp)
-{
-    struct stat st;
-    if (lstat(un->sun_path, &st) < 0) {
-        return true;
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        return error_set(errp, "'%s' exists, and is no socket", un->sun_path);
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool served =
-        fd >= 0 && (connect(fd, (const struct sockaddr *)un, sizeof(*un)) == 0 || errno != ECONNREFUSED);
-    g_autofree char *who = served ? who_is_peer(fd) : NULL;
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (served) {
-        return error_set(errp, "'%s' is in use by %s", un->sun_path, who);
-    }
-    unlink(un->sun_path);
-    return true;
-}
-
 static bool stream_listen(Stream *s, const Address *a, Error **errp)
 {
     int on = 1;
-    if (a->sa.ss_family == AF_UNIX && !clear_name((const struct sockaddr_un *)&a->sa, errp)) {
+    if (a->sa.ss_family == AF_UNIX && !sock_clear_name((const struct sockaddr *)&a->sa, a->len, errp)) {
         return false;
     }
     s->listen_fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -7,7 +7,8 @@ deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2
     libcapstone-dev
     liburing-dev libslirp-dev zlib1g-dev libzstd-dev seabios"
 deps_guest="dpkg-dev"
-deps_test="git clang acpica-tools dmidecode gdb qemu-utils xorriso grub-common grub-pc-bin mtools"
+deps_test="git clang acpica-tools dmidecode gdb qemu-utils nbdkit libnbd-bin xorriso grub-common
+    grub-pc-bin grub-efi-amd64-bin mtools debootstrap e2fsprogs"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel
     liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin"
 deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone liburing libslirp zlib zstd

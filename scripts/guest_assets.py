@@ -4,6 +4,7 @@
 
     guest_assets.py kernel cloud|generic|i686      path of a kernel image
     guest_assets.py installer                      paths of the netboot kernel and initrd
+    guest_assets.py mini_iso                       path of the installer's CD image
     guest_assets.py memtest | gnumach              path of the image
     guest_assets.py busybox                        path of a static busybox
     guest_assets.py initramfs [--once CMD] OUT     a busybox initramfs
@@ -131,6 +132,87 @@ def installer():
     top = "usr/lib/debian-installer/images/*/amd64/text/debian-installer/amd64/"
     p = "debian-installer-12-netboot-amd64"
     return from_package(p, top + "linux"), from_package(p, top + "initrd.gz")
+
+
+def fetched(path, sums=None):
+    """A file of Debian 12 on the mirror of this host's apt, as bytes; None when the mirror has none. Its hash
+    is that of the signed Release file, or of `sums`. `path`: as it is listed, and what comes before."""
+    targets = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(FILENAME)", "Created-By: Packages",
+                   "Codename: bookworm", "Label: Debian", "Component: main"]).split()
+    if not targets:
+        raise SystemExit("guest_assets: apt of this host has no source for Debian 12 (bookworm main)")
+    uri, listed = targets[:2]
+    if sums is None:
+        with open(listed[:listed.index("_main_binary")] + "_InRelease", encoding="utf-8") as f:
+            sums = f.read()
+    want = re.findall(r"^ ?([0-9a-f]{64}) +(?:[0-9]+ +)?(?:\./)?" + re.escape(path[0]) + "$", sums, re.M)
+    if not want:
+        raise SystemExit(f"guest_assets: Debian's list of files has no {path[0]}")
+    with tempfile.TemporaryDirectory(prefix="rhea-fetch-") as d:
+        os.chmod(d, 0o755)
+        file = os.path.join(d, "file")
+        r = subprocess.run(["/usr/lib/apt/apt-helper", "-o", "APT::Sandbox::User=root", "download-file",
+                            f"{uri}dists/bookworm/{path[1]}{path[0]}", file, "SHA256:" + want[-1]],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        if r.returncode:
+            if " 404 " in r.stdout + r.stderr:
+                return None
+            raise SystemExit(f"guest_assets: '{path[0]}': {r.stderr.strip() or r.stdout.strip()}")
+        with open(file, "rb") as f:
+            return f.read()
+
+
+def mini_iso():
+    """The installer's netboot/mini.iso, or one of the same parts where the mirror carries only packages."""
+    out = os.path.join(cache_dir(), "mini.iso")
+    if os.path.exists(out):
+        return out
+    images = "main/installer-amd64/current/images/"
+    sums = fetched((images + "SHA256SUMS", ""))
+    iso = fetched(("netboot/mini.iso", images), sums.decode()) if sums else None
+    if iso is None:
+        make_mini_iso(out + ".part", installer()[0], sums.decode() if sums else None)
+    else:
+        with open(out + ".part", "wb") as f:
+            f.write(iso)
+    os.rename(out + ".part", out)
+    return out
+
+
+def make_mini_iso(out, kernel_path, sums):
+    """Kernel, initrd, menus of package debian-installer-12-netboot-amd64 (their hashes are those of Debian's
+    netboot images), ISOLINUX for the BIOS, shim and GRUB in an EFI boot image: what mini.iso is made of."""
+    source = os.path.dirname(kernel_path)
+    for tool in ("mformat", "xorriso"):
+        if not shutil.which(tool):
+            raise SystemExit(f"guest_assets: {tool} is not installed (scripts/check does it)")
+    for name in ("linux", "initrd.gz"):
+        with open(os.path.join(source, name), "rb") as f:
+            digest = hashlib.sha256(f.read()).hexdigest()
+        if sums and f"{digest}  ./netboot/debian-installer/amd64/{name}" not in sums:
+            raise SystemExit(f"guest_assets: {name} of {source} is not that of Debian's netboot image")
+    isolinux = from_package("isolinux", "usr/lib/ISOLINUX/isolinux.bin")
+    grub = from_package("grub-efi-amd64-signed", "usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed")
+    with tempfile.TemporaryDirectory(prefix="rhea-mini-") as d:
+        top, efi = os.path.join(d, "top"), os.path.join(d, "top/boot/grub/efi.img")
+        amd64 = os.path.join(top, "debian-installer/amd64")
+        shutil.copytree(source, amd64)
+        shutil.move(os.path.join(amd64, "grub"), os.path.join(top, "boot/grub"))
+        shutil.copy(isolinux, top)
+        shutil.copy(os.path.join(amd64, "boot-screens/syslinux.cfg"), os.path.join(top, "isolinux.cfg"))
+        shutil.copy(os.path.join(amd64, "boot-screens/ldlinux.c32"), top)
+        os.mkdir(os.path.join(top, ".disk"))
+        with open(os.path.join(top, ".disk/info"), "w", encoding="ascii") as f: # GRUB looks for the CD by it
+            f.write("mini.iso\n")
+        run(["mformat", "-C", "-i", efi, "-T", "16384", "-h", "16", "-s", "32", "::"])
+        run(["mmd", "-i", efi, "::efi", "::efi/boot"])
+        run(["mcopy", "-i", efi, os.path.join(amd64, "bootnetx64.efi"), "::efi/boot/bootx64.efi"])
+        run(["mcopy", "-i", efi, grub, "::efi/boot/grubx64.efi"])
+        for name in ("bootnetx64.efi", "grubx64.efi", "pxelinux.0"):
+            os.unlink(os.path.join(amd64, name))
+        run(["xorriso", "-as", "mkisofs", "-quiet", "-r", "-J", "-o", out, "-c", "boot.cat", "-b",
+             "isolinux.bin", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
+             "-eltorito-alt-boot", "--efi-boot", "boot/grub/efi.img", "-no-emul-boot", top])
 
 
 def memtest():
@@ -298,6 +380,8 @@ def main(argv):
         print(kernel(args[0]))
     elif what == "installer":
         print("\n".join(installer()))
+    elif what == "mini_iso":
+        print(mini_iso())
     elif what == "memtest":
         print(memtest())
     elif what == "gnumach":

@@ -41,9 +41,17 @@ static void view_changed(Machine *m, const FlatView *was, const FlatView *now)
     }
 }
 
+/* Others may be about to kick it, or whoever asked for this call still is: not the accelerator that goes. */
+static void cpu_set_ready(Vcpu *cpu, bool ready)
+{
+    pthread_mutex_lock(&cpu->lock);
+    cpu->accel_ready = ready;
+    pthread_mutex_unlock(&cpu->lock);
+}
+
 static void cpu_leave(Vcpu *cpu)
 {
-    cpu->accel_ready = false;
+    cpu_set_ready(cpu, false);
     if (cpu->machine->accel->vcpu_fini) {
         cpu->machine->accel->vcpu_fini(cpu);
     }
@@ -100,7 +108,7 @@ static bool take_up(Machine *m, const AccelOps *a, void *state, Error **errp)
         if (a->vcpu_init && !a->vcpu_init(m->cpus[i], errp)) {
             return false;
         }
-        m->cpus[i]->accel_ready = true;
+        cpu_set_ready(m->cpus[i], true);
     }
     mem_begin(m);
     view_changed(m, NULL, as_view(&m->as_mem));
@@ -183,6 +191,7 @@ bool machine_move(Machine *m, const AccelOps *to, void *state, Error **errp)
     const AccelOps *from = m->accel;
     void *old = m->accel_state;
     on_each(m, from->regs_pull);
+    on_each(m, from->regs_settle);
     m->moving = true;
     let_go(m);
     bool ok = take_up(m, to, state, errp);

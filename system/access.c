@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 
+#include "rhea/system/iothread.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -263,8 +264,13 @@ bool mmio_posted_flush(Machine *m) TSA_NO_ANALYSIS
         pthread_mutex_lock(&p->lock);
         PostedWrite *w = g_queue_peek_head(&p->posted);
         pthread_mutex_unlock(&p->lock);
-        if (!w || domain_loop(w->task.domain) != m->loop) {
+        if (!w) {
             return any;
+        }
+        if (domain_loop(w->task.domain) != m->loop) {
+            iothreads_settle(m); /* it is done there, before this returns */
+            any = true;
+            continue;
         }
         loop_unpost(m->loop, &w->task.task);
         Domain *d = w->task.domain;

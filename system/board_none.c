@@ -4,6 +4,7 @@
  * Threads: main loop.
  */
 #include "rhea/system/machine.h"
+#include "rhea/system/ramprops.h"
 
 typedef struct NoneBoard { /* Machine.board_state */
     bool dump_guest_core, mem_merge, usb;
@@ -45,8 +46,7 @@ static bool none_init(Machine *m, Error **errp)
 }
 
 static const Prop none_props[] = {
-    PROP_BOOL(NoneBoard, dump_guest_core, "dump-guest-core", true, "Guest memory is part of a core dump"),
-    PROP_BOOL(NoneBoard, mem_merge, "mem-merge", true, "Let the host merge equal pages"),
+    MACHINE_RAM_PROPS(NoneBoard),
     PROP_BOOL(NoneBoard, usb, "usb", false, "USB controller (off)"),
     { 0 },
 };

@@ -270,16 +270,9 @@ bool device_run_tasks(Device *dev)
     return any;
 }
 
-typedef struct HomeCall {
-    Task task;
-    Resource *res;
-    pthread_mutex_t lock;
-    pthread_cond_t done;
-    bool finished;
-} HomeCall;
-
-static void stop_timer_or_task(Resource *r)
+static void stop_timer_or_task(void *opaque)
 {
+    Resource *r = opaque;
     if (r->kind == RES_TIMER) {
         timer_cancel(r->what);
     } else {
@@ -288,36 +281,15 @@ static void stop_timer_or_task(Resource *r)
     }
 }
 
-static void home_call_run(void *opaque)
-{
-    HomeCall *c = opaque;
-    stop_timer_or_task(c->res);
-    pthread_mutex_lock(&c->lock);
-    c->finished = true;
-    pthread_cond_signal(&c->done);
-    pthread_mutex_unlock(&c->lock);
-}
-
 /* A timer or task ends on its home loop, so that the loop is not inside it. */
 static void end_on_home_loop(Device *dev, Resource *r)
 {
     Loop *home = domain_loop(dev->domain);
     if (home == dev->machine->loop) {
         stop_timer_or_task(r);
-        return;
+    } else {
+        loop_call(home, stop_timer_or_task, r);
     }
-    HomeCall c = { .res = r };
-    c.task = (Task){ .run = home_call_run, .opaque = &c };
-    pthread_mutex_init(&c.lock, NULL);
-    pthread_cond_init(&c.done, NULL);
-    loop_post(home, &c.task);
-    pthread_mutex_lock(&c.lock);
-    while (!c.finished) {
-        pthread_cond_wait(&c.done, &c.lock);
-    }
-    pthread_mutex_unlock(&c.lock);
-    pthread_cond_destroy(&c.done);
-    pthread_mutex_destroy(&c.lock);
 }
 
 static void release_resource(Device *dev, Resource *r)
@@ -535,6 +507,12 @@ bool device_realize(Device *dev, Bus *bus, Error **errp)
     set_path(dev);
     dev->bus = bus;
     Error *err = NULL;
+    for (const DeviceType *t = dev->type; t; t = t->base) {
+        if (t->choose_domain) {
+            dev->domain = t->choose_domain(dev);
+            break;
+        }
+    }
     bool prepared = !bus || !bus->type->prepare || bus->type->prepare(bus, dev, &err);
     bool ok = prepared && call_realize(dev, &err) &&
               (!bus || !bus->type->attach || bus->type->attach(bus, dev, &err));

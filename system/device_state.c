@@ -208,7 +208,19 @@ static bool get_text(const uint8_t **p, const uint8_t *end, char text[static 100
     return true;
 }
 
-static bool load_lines(Device *dev, const uint8_t **p, const uint8_t *end, Error **errp)
+typedef struct LoadedLine {
+    Device *dev;
+    IrqLine *line;
+    bool level;
+} LoadedLine;
+
+/* What is on its way through a load. */
+typedef struct Loading {
+    GHashTable *waiting; /* path: Device */
+    GArray *lines;       /* LoadedLine */
+} Loading;
+
+static bool load_lines(Loading *l, Device *dev, const uint8_t **p, const uint8_t *end, Error **errp)
 {
     uint32_t n;
     if (!get(p, end, 4, &n, errp)) {
@@ -228,11 +240,28 @@ static bool load_lines(Device *dev, const uint8_t **p, const uint8_t *end, Error
                              dev->path);
         }
         irq_set(dev->irqs->pdata[i], level);
+        LoadedLine done = { dev, dev->irqs->pdata[i], level };
+        g_array_append_val(l->lines, done);
     }
     return true;
 }
 
-static bool load_sections(Device *dev, const uint8_t **p, const uint8_t *end, Error **errp)
+/* A line that another device's load moved behind its own device's: what it leads to may have been loaded
+ * after that, from a state in which it had not moved, and would wait for a change for ever. It is told
+ * again. */
+static void tell_moved_lines(const Loading *l)
+{
+    for (guint i = 0; i < l->lines->len; i++) {
+        const LoadedLine *d = &g_array_index(l->lines, LoadedLine, i);
+        bool entered = enter(d->dev);
+        if (d->line->level != d->level && d->line->ops) {
+            d->line->ops->set(d->line->sink, d->line->pin, d->line->level);
+        }
+        leave(d->dev, entered);
+    }
+}
+
+static bool load_sections(Loading *l, Device *dev, const uint8_t **p, const uint8_t *end, Error **errp)
 {
     if (dev->bus && dev->bus->type->child_vmstate &&
         !vmstate_load(dev->bus->type->child_vmstate, dev->bus_data, p, end, errp)) {
@@ -245,13 +274,13 @@ static bool load_sections(Device *dev, const uint8_t **p, const uint8_t *end, Er
             return false;
         }
     }
-    if (!load_lines(dev, p, end, errp)) {
+    if (!load_lines(l, dev, p, end, errp)) {
         return false;
     }
     return *p == end || error_set(errp, "state of device '%s' has bytes left over", dev->path);
 }
 
-static bool load_one(GHashTable *waiting, const uint8_t **p, const uint8_t *end, Error **errp)
+static bool load_one(Loading *l, const uint8_t **p, const uint8_t *end, Error **errp)
 {
     char path[1001], type[1001];
     uint32_t length;
@@ -261,7 +290,7 @@ static bool load_one(GHashTable *waiting, const uint8_t **p, const uint8_t *end,
     if ((size_t)(end - *p) < length) {
         return error_set(errp, "device state ends too early");
     }
-    Device *dev = g_hash_table_lookup(waiting, path);
+    Device *dev = g_hash_table_lookup(l->waiting, path);
     if (!dev || strcmp(dev->type->name, type)) {
         g_autofree char *shown = g_strescape(path, NULL);
         g_autofree char *shown_type = g_strescape(type, NULL);
@@ -272,11 +301,11 @@ static bool load_one(GHashTable *waiting, const uint8_t **p, const uint8_t *end,
         error_hint(errp, "start with the devices of the machine that was saved, in the same order");
         return false;
     }
-    g_hash_table_remove(waiting, path);
+    g_hash_table_remove(l->waiting, path);
     const uint8_t *mine = *p, *mine_end = *p + length;
     *p = mine_end;
     bool entered = enter(dev);
-    bool ok = load_sections(dev, &mine, mine_end, errp);
+    bool ok = load_sections(l, dev, &mine, mine_end, errp);
     leave(dev, entered);
     if (!ok) {
         error_prefix(errp, "device '%s'", dev->path);
@@ -287,10 +316,10 @@ static bool load_one(GHashTable *waiting, const uint8_t **p, const uint8_t *end,
 bool device_tree_load(Device *root, const uint8_t **p, const uint8_t *end, Error **errp)
 {
     g_autoptr(GPtrArray) all = device_collect(root);
-    GHashTable *waiting = g_hash_table_new(g_str_hash, g_str_equal);
+    Loading l = { g_hash_table_new(g_str_hash, g_str_equal), g_array_new(FALSE, FALSE, sizeof(LoadedLine)) };
     for (guint i = 0; i < all->len; i++) {
         Device *d = all->pdata[i];
-        g_hash_table_insert(waiting, d->path, d);
+        g_hash_table_insert(l.waiting, d->path, d);
     }
     Error *err = NULL;
     uint32_t n;
@@ -299,9 +328,13 @@ bool device_tree_load(Device *root, const uint8_t **p, const uint8_t *end, Error
         ok = error_set(&err, "the state is of a machine with %u devices, this one has %u", n, all->len);
     }
     for (uint32_t i = 0; ok && i < n; i++) {
-        ok = load_one(waiting, p, end, &err);
+        ok = load_one(&l, p, end, &err);
     }
-    g_hash_table_destroy(waiting);
+    if (ok) {
+        tell_moved_lines(&l);
+    }
+    g_hash_table_destroy(l.waiting);
+    g_array_unref(l.lines);
     if (!ok) { /* half of it may be in place: nothing to run on */
         device_reset(root, RESET_SNAPSHOT);
         return error_propagate(errp, err);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * system/doorbell.c - doorbells: where they lie in memory, and who is told when they ring.
+ * system/doorbell.c - doorbells: where they lie, and who is told when they ring.
  * Models: a doorbell lies where the flat view has its register, or nowhere; the accelerator is told of each
  *   change (DoorbellOps).
- * Does not model: doorbells in I/O space.
  * Threads: the list and descriptors belong to the main loop (and home loops), places to the topology lock.
  */
 #include "internal.h"
@@ -37,14 +36,14 @@ static bool place_of(const Doorbell *d, const FlatView *v, hwaddr *at)
 static void settle(Machine *m, Doorbell *d)
 {
     hwaddr at = 0;
-    bool arm = d->open && place_of(d, as_view(&m->as_mem), &at);
+    bool arm = d->open && place_of(d, as_view(d->io ? &m->as_io : &m->as_mem), &at);
     if (d->armed && (!arm || at != d->at)) {
-        m->priv->doorbell_ops->watch(m, d->fd, d->at, false);
+        m->priv->doorbell_ops->watch(m, d, false);
         d->armed = false;
     }
     if (arm && !d->armed) {
         d->at = at;
-        d->armed = m->priv->doorbell_ops->watch(m, d->fd, at, true); /* else writes are dispatched */
+        d->armed = m->priv->doorbell_ops->watch(m, d, true); /* else writes are dispatched */
     }
 }
 
@@ -67,10 +66,33 @@ static void hear(void *opaque, unsigned revents G_GNUC_UNUSED)
     Doorbell *d = opaque;
     uint64_t n;
     if (read(d->fd, &n, sizeof(n)) == (ssize_t)sizeof(n)) {
-        d->rung++;
+        __atomic_add_fetch(&d->rung, 1, __ATOMIC_RELAXED);
         domain_lock(d->owner->domain);
         d->ring(d->opaque);
         domain_unlock(d->owner->domain);
+    }
+}
+
+/* On the loop that will hear it. */
+static void listen_there(void *opaque)
+{
+    Doorbell *d = opaque;
+    fd_watch_add(domain_loop(d->owner->domain), &d->watch, NULL);
+}
+
+static void deaf_there(void *opaque)
+{
+    Doorbell *d = opaque;
+    fd_watch_remove(&d->watch);
+}
+
+static void on_home_loop(Machine *m, Doorbell *d, void (*fn)(void *opaque))
+{
+    Loop *home = domain_loop(d->owner->domain);
+    if (home == m->loop) { /* perhaps nobody runs it yet */
+        fn(d);
+    } else {
+        loop_call(home, fn, d);
     }
 }
 
@@ -81,7 +103,10 @@ static void open_one(Machine *m, Doorbell *d)
     }
     d->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     d->watch = (FdWatch){ .fd = d->fd, .events = LOOP_IN, .ready = hear, .opaque = d };
-    if (d->fd < 0 || !fd_watch_add(domain_loop(d->owner->domain), &d->watch, NULL)) {
+    if (d->fd >= 0) {
+        on_home_loop(m, d, listen_there);
+    }
+    if (d->fd < 0 || !d->watch.loop) {
         if (d->fd >= 0) {
             close(d->fd);
         }
@@ -96,7 +121,7 @@ static void close_one(Machine *m, Doorbell *d)
     if (d->open) {
         d->open = false;
         settle_locked(m, d);
-        fd_watch_remove(&d->watch);
+        on_home_loop(m, d, deaf_there);
         close(d->fd);
     }
 }
@@ -159,7 +184,7 @@ unsigned doorbells_count(Machine *m, uint64_t *rung)
     *rung = 0;
     for (Doorbell *d = m->priv->doorbells; d; d = d->next) {
         n += d->armed;
-        *rung += d->rung;
+        *rung += __atomic_load_n(&d->rung, __ATOMIC_RELAXED);
     }
     return n;
 }

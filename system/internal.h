@@ -56,6 +56,7 @@ struct MachinePrivate {
     int exit_status;
     unsigned unattached_serial;
     GPtrArray *loops;             /* Loop *: where this machine's timers live */
+    GPtrArray *iothreads;         /* IoThread *; NULL: none */
     bool timers_held;             /* virtual timers wait although time passes: a debugger's step */
     GSList *powerdown_hooks;      /* PowerdownHook * */
     GHashTable *fds;              /* char * to descriptor, see host.c; NULL: none yet */
@@ -130,6 +131,8 @@ void machine_set_state(Machine *m, RunState now);
 void machine_requests_init(Machine *m);
 void machine_requests_fini(Machine *m);
 void machine_watch_loop(Machine *m, Loop *loop); /* the loop has timers on m->clock */
+void machine_unwatch_loop(Machine *m, Loop *loop);
+void iothreads_free(Machine *m); /* nothing uses them any more */
 void machine_clock_pause(Machine *m, bool paused);
 void machine_start_held(Machine *m); /* machine_start() that keeps what a debugger said of vCPUs and timers */
 

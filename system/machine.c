@@ -5,6 +5,7 @@
  */
 #include "internal.h"
 
+#include "rhea/system/iothread.h"
 #include "rhea/system/doorbell.h"
 #include "config.h"
 
@@ -252,6 +253,7 @@ void machine_free(Machine *m)
     p->quitting = true;
     vcpus_destroy(m);
     machine_clock_pause(m, true);
+    iothreads_settle(m);
     mmio_posted_withdraw(m, NULL);
     p->ready = false;
     p->vcpus_made = false; /* no more calls into the accelerator */
@@ -293,6 +295,7 @@ void machine_free(Machine *m)
     }
     g_free(m->board_state);
     g_free(m->accel_state);
+    iothreads_free(m);
     domain_free(m->platform);
     machine_free_options(m);
     g_list_free(p->ram_blocks);
@@ -337,6 +340,11 @@ void machine_watch_loop(Machine *m, Loop *loop)
     }
     g_ptr_array_add(loops, loop);
     loop_clock_pause(loop, m->clock, !machine_running(m) || m->priv->timers_held);
+}
+
+void machine_unwatch_loop(Machine *m, Loop *loop)
+{
+    g_ptr_array_remove(m->priv->loops, loop);
 }
 
 /* The virtual clock stops with the machine; every loop with timers on it hears so. */
@@ -399,6 +407,7 @@ void machine_start_held(Machine *m)
 static void drain(Machine *m)
 {
     for (unsigned i = 0; i < 1000; i++) {
+        iothreads_settle(m); /* what had been posted there is done */
         bool writes = mmio_posted_flush(m);
         if (!device_run_tasks(m->root) && !writes) {
             return;

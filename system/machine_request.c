@@ -96,6 +96,12 @@ void machine_add_listener(Machine *m, MachineListener *l)
     m->listeners = g_slist_append(m->listeners, l);
 }
 
+void machine_add_first_listener(Machine *m, MachineListener *l)
+{
+    role_assert_main();
+    m->listeners = g_slist_prepend(m->listeners, l);
+}
+
 void machine_remove_listener(Machine *m, MachineListener *l)
 {
     role_assert_main();

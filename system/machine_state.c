@@ -147,6 +147,9 @@ static void pull_regs(void *opaque)
 {
     Vcpu *cpu = opaque;
     cpu->machine->accel->regs_pull(cpu);
+    if (cpu->machine->accel->regs_settle) {
+        cpu->machine->accel->regs_settle(cpu);
+    }
 }
 
 static void push_regs(void *opaque)

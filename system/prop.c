@@ -170,6 +170,7 @@ static bool set_text(Machine *m, const Prop *p, void *slot, const char *text, Er
     case PROP_ENUM_: return set_enum(p, slot, p->names, text, errp);
     case PROP_ONOFFAUTO_: return set_enum(p, slot, on_off_auto, text, errp);
     case PROP_PCI_ADDR_: return set_pci_addr(p, slot, text, errp);
+    case PROP_IOTHREAD_:
     case PROP_CHARDEV_:
     case PROP_BLOCK_:
     case PROP_NETDEV_:
@@ -267,6 +268,7 @@ Json *prop_get(const Prop *p, const void *base)
         g_snprintf(text, sizeof(text), "%02x.%x", (unsigned)v >> 3 & 31, (unsigned)v & 7);
         return json_new_string(text);
     }
+    case PROP_IOTHREAD_:
     case PROP_CHARDEV_:
     case PROP_BLOCK_:
     case PROP_NETDEV_:

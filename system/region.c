@@ -340,7 +340,7 @@ static void as_update(AddressSpace *as)
     if (cpus_see_it && m->accel && m->accel->memory_changed && m->priv->vcpus_made) {
         m->accel->memory_changed(m, was, now);
     }
-    if (as == &m->as_mem && m->priv->doorbells) {
+    if ((as == &m->as_mem || as == &m->as_io) && m->priv->doorbells) {
         doorbells_mapped(m);
     }
     rcu_defer(view_free, was);

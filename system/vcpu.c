@@ -27,10 +27,10 @@ void vcpu_kick(Vcpu *cpu)
     __atomic_store_n(&cpu->exit_request, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_lock(&cpu->lock);
     pthread_cond_signal(&cpu->wake);
-    pthread_mutex_unlock(&cpu->lock);
-    if (current != cpu && cpu->accel_ready && m->accel->kick) {
+    if (current != cpu && cpu->accel_ready && m->accel->kick) { /* under the lock: see cpu_leave() */
         m->accel->kick(cpu);
     }
+    pthread_mutex_unlock(&cpu->lock);
     if (m->priv->serial_task.run) {
         loop_post(m->loop, &m->priv->serial_task);
     }
@@ -148,6 +148,11 @@ static inline bool must_park(const Vcpu *cpu)
 static inline bool must_quit(const Vcpu *cpu)
 {
     return __atomic_load_n(&cpu->machine->priv->vcpu_quit, __ATOMIC_SEQ_CST);
+}
+
+bool vcpu_is_wanted(const Vcpu *cpu)
+{
+    return must_park(cpu) || has_work(cpu) || must_quit(cpu);
 }
 
 static bool wants_to_run(const Vcpu *cpu)

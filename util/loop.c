@@ -43,6 +43,10 @@ struct Loop {
     int glib_priority;
     int glib_n;
     GArray *locals;      /* LocalValue */
+    struct {
+        int64_t max_ns, grow, shrink; /* atomic */
+        int64_t ns;                   /* the loop's own */
+    } poll;
 };
 
 typedef struct LocalValue {
@@ -435,6 +439,107 @@ static bool loop_wait_glib(Loop *loop, int64_t wait)
     return g_main_context_check(loop->glib, loop->glib_priority, fds + 1, loop->glib_n);
 }
 
+/* ---- calls from other threads ---- */
+
+typedef struct LoopCall {
+    Task task;
+    void (*fn)(void *opaque);
+    void *opaque;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool finished;
+} LoopCall;
+
+static void loop_call_run(void *opaque)
+{
+    LoopCall *c = opaque;
+    c->fn(c->opaque);
+    pthread_mutex_lock(&c->lock);
+    c->finished = true;
+    pthread_cond_signal(&c->done);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void loop_call(Loop *loop, void (*fn)(void *opaque), void *opaque)
+{
+    if (loop_is_current(loop)) {
+        fn(opaque);
+        return;
+    }
+    LoopCall c = { .fn = fn, .opaque = opaque };
+    c.task = (Task){ .run = loop_call_run, .opaque = &c };
+    pthread_mutex_init(&c.lock, NULL);
+    pthread_cond_init(&c.done, NULL);
+    loop_post(loop, &c.task);
+    pthread_mutex_lock(&c.lock);
+    while (!c.finished) {
+        pthread_cond_wait(&c.done, &c.lock);
+    }
+    pthread_mutex_unlock(&c.lock);
+    pthread_cond_destroy(&c.done);
+    pthread_mutex_destroy(&c.lock);
+}
+
+/* ---- polling ---- */
+
+enum { POLL_FIRST_NS = 4000 }; /* the shortest time that is worth it */
+
+void loop_set_poll(Loop *loop, int64_t max_ns, int64_t grow, int64_t shrink)
+{
+    __atomic_store_n(&loop->poll.grow, grow, __ATOMIC_RELAXED);
+    __atomic_store_n(&loop->poll.shrink, shrink, __ATOMIC_RELAXED);
+    __atomic_store_n(&loop->poll.max_ns, max_ns, __ATOMIC_RELAXED);
+}
+
+/* Looks for what a wait would end at. False: nothing came, and the loop may sleep. */
+static bool loop_poll(Loop *loop, struct epoll_event *events, int *n, int64_t wait)
+{
+    int64_t start = clock_now(&clock_host_monotonic), limit = loop->poll.ns;
+    limit = wait >= 0 ? MIN(limit, wait) : limit;
+    do {
+        *n = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS, 0);
+        if (*n > 0 || loop_wait_time(loop) == 0) {
+            return true;
+        }
+    } while (clock_now(&clock_host_monotonic) - start < limit);
+    return false;
+}
+
+static void loop_adapt_poll(Loop *loop, int64_t slept)
+{
+    int64_t max = __atomic_load_n(&loop->poll.max_ns, __ATOMIC_RELAXED);
+    int64_t grow = __atomic_load_n(&loop->poll.grow, __ATOMIC_RELAXED);
+    int64_t shrink = __atomic_load_n(&loop->poll.shrink, __ATOMIC_RELAXED);
+    int64_t ns = loop->poll.ns;
+    if (slept > max) {
+        ns = shrink ? ns / shrink : 0;
+    } else if (slept > ns) {
+        ns = !ns ? POLL_FIRST_NS : ns > max / MAX(grow, 2) ? max : ns * MAX(grow, 2);
+    }
+    loop->poll.ns = MIN(ns, max);
+}
+
+/* Polls, then sleeps; `wait` as from loop_wait_time(), which has said that there is nothing yet. */
+static int loop_wait_polling(Loop *loop, struct epoll_event *events, int64_t wait)
+{
+    int n = 0;
+    if (loop->poll.ns) {
+        __atomic_store_n(&loop->waiting, 0, __ATOMIC_SEQ_CST); /* nobody need write to wake it */
+        if (loop_poll(loop, events, &n, wait)) {
+            return n;
+        }
+        __atomic_store_n(&loop->waiting, 1, __ATOMIC_SEQ_CST);
+        wait = loop_wait_time(loop);
+        if (wait == 0) {
+            return 0;
+        }
+    }
+    int64_t start = clock_now(&clock_host_monotonic);
+    n = loop_epoll(loop, events, wait);
+    loop_adapt_poll(loop, clock_now(&clock_host_monotonic) - start);
+    return n;
+}
+
 bool loop_turn(Loop *loop, bool may_block)
 {
     struct epoll_event events[LOOP_EVENTS];
@@ -451,7 +556,8 @@ bool loop_turn(Loop *loop, bool may_block)
         glib_ready = loop_wait_glib(loop, wait);
         wait = 0;
     }
-    int n = loop_epoll(loop, events, wait);
+    bool poll = wait && __atomic_load_n(&loop->poll.max_ns, __ATOMIC_RELAXED);
+    int n = poll ? loop_wait_polling(loop, events, wait) : loop_epoll(loop, events, wait);
     __atomic_store_n(&loop->waiting, 0, __ATOMIC_SEQ_CST);
 
     bool ran = loop_run_events(loop, events, n);

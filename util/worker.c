@@ -12,14 +12,6 @@
 
 enum { IDLE_SECONDS = 10 };
 
-typedef struct WorkItem {
-    int (*fn)(void *opaque);
-    void *opaque;
-    int result;
-    Co *co;
-    struct WorkItem *next;
-} WorkItem;
-
 struct WorkerPool {
     pthread_mutex_t lock;
     pthread_cond_t work, gone; /* something was queued or the pool ends; a thread ended */
@@ -76,8 +68,12 @@ static void *worker_main(void *opaque)
     pthread_mutex_lock(&p->lock);
     for (WorkItem *item; (item = worker_next(p));) {
         pthread_mutex_unlock(&p->lock);
-        item->result = item->fn(item->opaque);
-        co_wake(item->co); /* the item lies on that coroutine's stack: gone from here on */
+        Co *co = item->co;
+        int r = item->fn(item->opaque);
+        if (co) {
+            item->result = r;
+            co_wake(co); /* the item lies on that coroutine's stack: gone from here on */
+        }
         pthread_mutex_lock(&p->lock);
     }
     p->threads--;
@@ -103,25 +99,28 @@ static bool worker_spawn(WorkerPool *p)
     return ok;
 }
 
+bool worker_post(WorkerPool *p, WorkItem *item)
+{
+    bool ok = true;
+    item->next = NULL;
+    pthread_mutex_lock(&p->lock);
+    if (p->idle <= p->queued && p->threads < p->max) {
+        ok = worker_spawn(p) || p->threads > 0;
+    }
+    if (ok) {
+        *p->last = item;
+        p->last = &item->next;
+        p->queued++;
+        pthread_cond_signal(&p->work);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return ok;
+}
+
 int worker_run(WorkerPool *p, int (*fn)(void *opaque), void *opaque)
 {
     WorkItem item = { .fn = fn, .opaque = opaque, .co = co_self() };
-    pthread_mutex_lock(&p->lock);
-    *p->last = &item;
-    p->last = &item.next;
-    p->queued++;
-    bool may_wait = true;
-    if (p->idle < p->queued && p->threads < p->max) {
-        may_wait = worker_spawn(p) || p->threads > 0;
-    }
-    if (!may_wait) { /* no thread at all could be made: do it here */
-        p->first = NULL;
-        p->last = &p->first;
-        p->queued = 0;
-    }
-    pthread_cond_signal(&p->work);
-    pthread_mutex_unlock(&p->lock);
-    if (!may_wait) {
+    if (!worker_post(p, &item)) {
         return fn(opaque);
     }
     co_yield();

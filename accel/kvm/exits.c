@@ -191,6 +191,7 @@ KvmNext kvm_exit(Vcpu *cpu, VcpuExit *out)
     k->stats.other++;
     switch (run->exit_reason) {
     case KVM_EXIT_INTR: return KVM_NEXT_AGAIN;
+    case KVM_EXIT_DIRTY_RING_FULL: return kvm_ring_full(cpu, out);
     case KVM_EXIT_DEBUG: out->why = EXIT_DEBUG; return KVM_NEXT_LEAVE;
     case KVM_EXIT_INTERNAL_ERROR: return internal_error(cpu, out);
     case KVM_EXIT_SYSTEM_EVENT: return system_event(cpu, out);

@@ -25,10 +25,8 @@ static bool has_all_chips(const Machine *m)
  * interpreter may run long, and only the board's controllers reach it. */
 static KvmIrqchip automatic(const Machine *m)
 {
-    static bool said;
-    g_autofree char *why = NULL;
-    if (kvm_host_class(&why) != KVM_HOST_HARDWARE) {
-        if (m->board->accel_chips && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED)) {
+    if (kvm_host_class(NULL) != KVM_HOST_HARDWARE) {
+        if (m->board->accel_chips) {
             log_info("kernel-irqchip=off: where KVM emulates guests, much of them may run in software, which "
                      "interrupt controllers in the kernel do not reach");
         }

@@ -21,7 +21,7 @@ static const Prop kvm_props[] = {
     PROP_ENUM(KvmVm, irqchip_option, "kernel-irqchip", CHIP_AUTO, chip_names,
               "interrupt controllers in the kernel: all (on), local APICs only (split), none (off)"),
     PROP_U32(KvmVm, dirty_ring_size, "dirty-ring-size", 0, 0, UINT32_MAX,
-             "entries of a ring of dirty pages for each vCPU: 0, dirty pages come from the log"),
+             "dirty pages come from a ring of so many entries for each vCPU; 0: from KVM's log"),
     PROP_BOOL(KvmVm, complete, "complete", true, "instructions that KVM gives up on run in software"),
     PROP_U64(KvmVm, complete_limit, "complete-limit", 0, 0, UINT64_MAX,
              "stop with an error after so many of them; 0: no limit"),
@@ -156,13 +156,6 @@ static bool kvm_machine_init(Machine *m, Error **errp)
     pthread_mutex_init(&vm->gate_lock, NULL);
     pthread_cond_init(&vm->gate_changed, NULL);
     vm->up = true;
-    if (vm->dirty_ring_size) {
-        error_set(errp,
-                  "accelerator 'kvm': dirty-ring-size=%u: dirty pages come from KVM's log, there is no ring",
-                  vm->dirty_ring_size);
-        error_hint(errp, "leave dirty-ring-size out, or 0");
-        return false;
-    }
     if (t && !t->kvm) { /* board "none" has no CPU to run */
         return error_set(errp, "accelerator 'kvm' cannot run guest architecture '%s'", t->name);
     }
@@ -193,8 +186,9 @@ static bool kvm_machine_init(Machine *m, Error **errp)
     kvm_signal_init();
     kvm_coalesce_init(m);
     vm->listener = (MachineListener){ .state = state_changed, .opaque = m };
-    machine_add_listener(m, &vm->listener);
-    return kvm_memory_init(m, errp) && kvm_irqchip_init(m, errp) && (!t || t->kvm->machine_init(m, errp));
+    machine_add_first_listener(m, &vm->listener);
+    return kvm_memory_init(m, errp) && kvm_rings_init(m, errp) && kvm_irqchip_init(m, errp) &&
+           (!t || t->kvm->machine_init(m, errp));
 }
 
 /* Descriptors of vCPUs are closed by then. Closing the VM's lets go of guest memory. */
@@ -205,6 +199,7 @@ static void kvm_machine_fini(Machine *m)
         return;
     }
     kvm_memory_fini(m);
+    kvm_rings_fini(m);
     kvm_coalesce_fini(m);
     kvm_chips_fini(m);
     kvm_routes_fini(m);
@@ -266,6 +261,12 @@ static void kvm_describe(Machine *m, GString *out)
     }
     g_string_append_printf(out, "accelerator kvm, kernel-irqchip=%s, %u memory slots\n", chips[vm->irqchip],
                            used);
+    if (vm->harvested) {
+        g_string_append_printf(out,
+                               "rings of %u dirty pages: %" PRIu64 " taken, full %" PRIu64
+                               " times, overrun %" PRIu64 "\n",
+                               vm->dirty_ring_size, vm->ring_pages, vm->ring_full, vm->ring_overruns);
+    }
     if (vm->coalesced) {
         g_string_append_printf(out, "%" PRIu64 " writes came without an exit\n", vm->coalesced);
     }
@@ -310,6 +311,7 @@ const AccelOps accel_kvm_ops = {
     .thread_ends = kvm_thread_ends,
     .regs_pull = kvm_regs_pull,
     .regs_push = kvm_regs_push,
+    .regs_settle = kvm_regs_settle,
     .runs_halted = kvm_runs_halted,
     .code_written = kvm_code_written,
     .ram_watched = kvm_ram_watched,

@@ -25,6 +25,17 @@ typedef struct KvmStats { /* written by the vCPU's thread, read by any: approxim
     uint64_t runs, io, mmio, hlt, irq_window, signals, other;
 } KvmStats;
 
+/* dirtyring.c; guarded by KvmVm.slot_lock */
+typedef struct KvmDirtyRing {
+    struct kvm_dirty_gfn *gfns; /* NULL: there is none */
+    uint32_t entries, next;     /* a power of two; KVM's reset index, which counts on beyond the end */
+    bool lost;                  /* KVM overran: it fills somewhere ahead */
+    unsigned pulls;             /* that found something */
+    unsigned full_pulls, stuck; /* when it was full last; how often in a row with nothing in it */
+    Vcpu *cpu;
+    struct KvmDirtyRing *next_ring;
+} KvmDirtyRing;
+
 typedef struct KvmVcpu { /* Vcpu.accel */
     int fd, stats_fd; /* stats_fd: -1 where the kernel has none */
     struct kvm_run *run;
@@ -35,6 +46,7 @@ typedef struct KvmVcpu { /* Vcpu.accel */
     bool own;         /* own thread: the CPU struct is what counts, KVM's registers are stale */
     bool io_pending;  /* own thread: an access was dispatched, KVM has not finished its instruction */
     KvmStats stats;
+    KvmDirtyRing ring;
 } KvmVcpu;
 
 typedef struct KvmVm { /* Machine.accel_state */
@@ -74,6 +86,10 @@ typedef struct KvmVm { /* Machine.accel_state */
     pthread_mutex_t slot_lock; /* leaf */
     KvmSlot *slots;
     unsigned n_slots; /* allocated */
+    /* dirtyring.c, under slot_lock */
+    KvmDirtyRing *rings;
+    GArray *harvested; /* NULL: dirty pages come from the log */
+    uint64_t ring_pages, ring_full, ring_overruns;
     /* The gate: vCPUs stay out of KVM_RUN while slots change. */
     pthread_mutex_t gate_lock;
     pthread_cond_t gate_changed;
@@ -101,6 +117,28 @@ void kvm_memory_fini(Machine *m);
 void kvm_memory_changed(Machine *m, const FlatView *was, const FlatView *now);
 void kvm_dirty_log(Machine *m, RamBlock *ram, bool on);
 void kvm_dirty_pull(Machine *m, RamBlock *ram);
+/* slot_lock held. A page, which is ignored when it is none; all that is logged, of which nothing is known. */
+void kvm_page_written(Machine *m, uint32_t slot, uint64_t page);
+void kvm_slots_written(Machine *m);
+
+/* dirtyring.c */
+bool kvm_rings_init(Machine *m, Error **errp); /* before there are vCPUs */
+void kvm_rings_fini(Machine *m);
+bool kvm_ring_open(Vcpu *cpu, Error **errp);
+void kvm_ring_close(Vcpu *cpu);
+void kvm_rings_pull(Machine *m);  /* slot_lock held: what is in them is told */
+void kvm_rings_flush(Machine *m); /* slot_lock held: and what processors hold back comes next time */
+KvmNext kvm_ring_full(Vcpu *cpu, VcpuExit *out); /* own thread: KVM_EXIT_DIRTY_RING_FULL */
+/* What is in the ring, in order: each page is told, then marked as harvested. The kernel takes the marked
+ * entries back, which moves `next` on. */
+typedef struct KvmHarvest {
+    unsigned pages, marked;
+    bool overrun; /* pages were lost: any may have been written */
+} KvmHarvest;
+typedef void (*KvmPageFn)(void *opaque, uint32_t slot, uint64_t page);
+KvmHarvest kvm_ring_harvest(KvmDirtyRing *r, KvmPageFn page, void *opaque);
+/* Marks an entry that holds nothing: the kernel counts it as filled. */
+void kvm_ring_unstick(KvmDirtyRing *r);
 
 /* stats.c: descriptors, or -1 */
 int kvm_stats_open_vm(const Machine *m);
@@ -143,6 +181,7 @@ void kvm_kick(Vcpu *cpu);
 void kvm_thread_ends(Vcpu *cpu);
 void kvm_regs_pull(Vcpu *cpu);
 void kvm_regs_push(Vcpu *cpu);
+void kvm_regs_settle(Vcpu *cpu);
 void kvm_push_fresh(void *opaque);
 void kvm_signal_init(void);
 

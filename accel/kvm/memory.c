@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * accel/kvm/memory.c - guest memory: slots from the flat view, holes, ROM, changes while vCPUs run, the
- *   dirty log.
+ *   dirty log (the rings: dirtyring.c).
  * Models: Linux Documentation/virt/kvm/api.rst, 4.8 (KVM_GET_DIRTY_LOG), 4.35
  *   (KVM_SET_USER_MEMORY_REGION). RAM is a slot; ROM and flash in array mode are read-only slots, whose
  *   writes come back as MMIO exits; whatever is not whole pages, and everything else, has no slot: each
  *   access is an exit that is dispatched through the view.
- * Does not model: the dirty ring (the log costs an ioctl a slot, paid by who asks for dirty pages
- *   only).
+ * Does not model: clearing the log by parts (KVM_CLEAR_DIRTY_LOG).
  * Threads: the topology lock is held while the view changes; slot_lock, a leaf, guards the table
  *   against those who read the dirty log at the same time. Slots change with the gate closed (gate.c).
  */
@@ -223,7 +222,7 @@ void kvm_memory_changed(Machine *m, const FlatView *was, const FlatView *now)
 /* ---- dirty pages ---- */
 
 /* slot_lock held: what the guest wrote since the last time goes where all other writes are told. */
-static void pull_slot(Machine *m, unsigned i)
+static void pull_log(Machine *m, unsigned i)
 {
     const KvmSlot *s = &kvm_vm(m)->slots[i];
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), pages = s->size / page;
@@ -242,13 +241,55 @@ static void pull_slot(Machine *m, unsigned i)
     }
 }
 
+/* Nobody is in KVM_RUN: all of it. */
+static void pull_slot(Machine *m, unsigned i)
+{
+    if (kvm_vm(m)->harvested) {
+        kvm_rings_pull(m); /* entries name their slots: before one goes */
+    } else {
+        pull_log(m, i);
+    }
+}
+
+void kvm_page_written(Machine *m, uint32_t slot, uint64_t page)
+{
+    const KvmVm *vm = kvm_vm(m);
+    uint64_t size = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (slot < vm->n_slots && vm->slots[slot].used && page < vm->slots[slot].size / size) {
+        ram_written(vm->slots[slot].ram, vm->slots[slot].ram_off + page * size, size);
+    }
+}
+
+/* Logging begins anew, which protects every page; what was written before is told afterwards. */
+void kvm_slots_written(Machine *m)
+{
+    KvmVm *vm = kvm_vm(m);
+    for (unsigned i = 0; i < vm->n_slots; i++) {
+        KvmSlot *s = &vm->slots[i];
+        if (!s->used || !(s->flags & KVM_MEM_LOG_DIRTY_PAGES)) {
+            continue;
+        }
+        s->flags &= ~(uint32_t)KVM_MEM_LOG_DIRTY_PAGES;
+        int r = slot_tell(m, i, s->size);
+        s->flags |= KVM_MEM_LOG_DIRTY_PAGES;
+        r = r < 0 ? r : slot_tell(m, i, s->size);
+        if (r < 0) {
+            slot_failed(m, s, r, "log writes to");
+        }
+        ram_written(s->ram, s->ram_off, s->size);
+    }
+}
+
 void kvm_dirty_pull(Machine *m, RamBlock *ram)
 {
     KvmVm *vm = kvm_vm(m);
     pthread_mutex_lock(&vm->slot_lock);
-    for (unsigned i = 0; i < vm->n_slots; i++) {
+    if (vm->harvested) {
+        kvm_rings_flush(m);
+    }
+    for (unsigned i = 0; !vm->harvested && i < vm->n_slots; i++) {
         if (vm->slots[i].used && vm->slots[i].ram == ram && (vm->slots[i].flags & KVM_MEM_LOG_DIRTY_PAGES)) {
-            pull_slot(m, i);
+            pull_log(m, i);
         }
     }
     pthread_mutex_unlock(&vm->slot_lock);

@@ -108,6 +108,7 @@ static bool route_open(Machine *m, MsiRoute *r, MsiMessage msg)
     unsigned bit = (unsigned)__builtin_ctzll(~vm->gsi_used[w]);
     r->gsi = GSI_MSI + w * 64 + bit;
     r->msg = msg;
+    r->sent = 0; /* by this VM */
     r->next = vm->msi_routes;
     vm->msi_routes = r;
     vm->n_msi_routes++;
@@ -168,14 +169,16 @@ unsigned kvm_routes_count(Machine *m, uint64_t *sent)
 
 /* ---- doorbells ---- */
 
-static bool doorbell_watch(Machine *m, int fd, hwaddr at, bool on)
+static bool doorbell_watch(Machine *m, const Doorbell *d, bool on)
 {
     static bool said;
-    struct kvm_ioeventfd k = { .addr = at, .fd = fd, .flags = on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN };
+    struct kvm_ioeventfd k = { .addr = d->at, .fd = d->fd, .len = d->len, .datamatch = d->value };
+    k.flags = (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN) | (d->io ? KVM_IOEVENTFD_FLAG_PIO : 0) |
+              (d->len ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0);
     int r = kvm_vm_ioctl(m, KVM_IOEVENTFD, &k);
     if (r < 0) { /* the kernel has room for a thousand */
         log_warn_once(&said, "KVM does not watch the doorbell at 0x%" PRIx64 ": %s; such writes become exits",
-                      at, g_strerror(-r));
+                      d->at, g_strerror(-r));
     }
     return r >= 0;
 }

@@ -182,6 +182,24 @@ void kvm_regs_push(Vcpu *cpu)
     }
 }
 
+/* Local APICs in the kernel, of one that parked before the others: their IPIs, and devices' interrupts, are
+ * there only. There and back: what was done to the struct since stays (an INIT or start-up IPI apart, which
+ * undoes it), and the local APIC is not written. A state that KVM cannot have is left alone. */
+void kvm_regs_settle(Vcpu *cpu)
+{
+    KvmVcpu *k = kvm_of(cpu);
+    Error *err = NULL;
+    if (kvm_irqchip(cpu->machine) == IRQCHIP_OFF || !k->own || k->fresh || !cpu->target->kvm->can_push(cpu)) {
+        return;
+    }
+    if (!push_state(cpu, &err)) {
+        error_report(err);
+        machine_request_stop(cpu->machine, RUN_INTERNAL_ERROR);
+        return;
+    }
+    kvm_own_state(cpu);
+}
+
 /* ---- life ---- */
 
 bool kvm_vcpu_init(Vcpu *cpu, Error **errp)
@@ -210,7 +228,7 @@ bool kvm_vcpu_init(Vcpu *cpu, Error **errp)
         return false;
     }
     k->run = run;
-    if (!cpu->target->kvm->vcpu_init(cpu, errp)) {
+    if (!kvm_ring_open(cpu, errp) || !cpu->target->kvm->vcpu_init(cpu, errp)) {
         kvm_vcpu_fini(cpu);
         return false;
     }
@@ -223,6 +241,7 @@ void kvm_vcpu_fini(Vcpu *cpu)
     if (!k) {
         return;
     }
+    kvm_ring_close(cpu);
     cpu->target->kvm->vcpu_fini(cpu);
     if (own_run == k->run) {
         own_run = NULL;

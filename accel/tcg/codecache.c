@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { COLD_FROM = 45 }; /* per cent of a segment: where its cold area begins */
+enum { COLD_FROM = 51 }; /* per cent of a segment: where its cold area begins */
 
 bool codecache_init(CodeCache *c, size_t size, size_t reserve, Error **errp)
 {

@@ -13,17 +13,18 @@ static const char *const thread_names[] = { "auto", "single", "multi", NULL };
 typedef struct TcgState {
     int thread;
     uint32_t tier;
-    uint64_t tb_size; /* MiB; 0: TB_SIZE */
+    uint64_t tb_size; /* MiB; 0: by the number of vCPUs */
     uint32_t chaos;
     bool lockstep, perf_map;
 } TcgState;
-enum { TB_SIZE = 256, CHAOS_BYTES = 512 << 10 };
+/* Of the default cache, MiB: what cc1 and a kernel need; for each further vCPU; at most. */
+enum { TB_SIZE = 96, TB_SIZE_MORE = 32, TB_SIZE_MOST = 512, CHAOS_BYTES = 512 << 10 };
 
 static const Prop tcg_props[] = {
     PROP_ENUM(TcgState, thread, "thread", THREAD_AUTO, thread_names, "one host thread per vCPU (multi), or one for all (single)"),
     PROP_U32(TcgState, tier, "tier", 1, 0, 1, "execution tier: 0 interprets, 1 translates to host code"),
     PROP_SIZE(TcgState, tb_size, "tb-size", 0, 0, 2048,
-              "size of the cache for translated code of all vCPUs, in MiB; 0: 64"),
+              "size of the cache for translated code of all vCPUs, in MiB; 0: 96, and 32 for each vCPU after the first, at most 512"),
     PROP_BOOL(TcgState, lockstep, "lockstep", false,
               "a test: run each unit in tier 0 as well and compare (slow); exit status 1 when they differ"),
     PROP_U32(TcgState, chaos, "chaos", 0, 0, UINT32_MAX,
@@ -103,8 +104,9 @@ size_t tcg_code_size(const Vcpu *cpu)
 {
     const TcgState *s = state_of(cpu);
 #ifdef __x86_64__
-    size_t all = (size_t)(s->tb_size ? s->tb_size : (uint64_t)TB_SIZE) << 20;
-    return s->tier == 0 ? 0 : s->chaos ? CHAOS_BYTES : MAX(all / MAX(cpu->machine->n_cpus, 1u), (size_t)1 << 20);
+    unsigned n = MAX(cpu->machine->n_cpus, 1u);
+    size_t all = (size_t)(s->tb_size ? s->tb_size : MIN(TB_SIZE + (n - 1) * TB_SIZE_MORE, (uint64_t)TB_SIZE_MOST)) << 20;
+    return s->tier == 0 ? 0 : s->chaos ? CHAOS_BYTES : MAX(all / n, (size_t)1 << 20);
 #else
     (void)s;
     return 0;

@@ -9,10 +9,8 @@
 #include "rhea/block/driver.h"
 #include "rhea/util/log.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { IDE_UNITS = 2, IDE_BUSES = 2 }; /* unless the board says otherwise */
 enum { PFLASH_UNITS = 2, FLOPPY_UNITS = 2 };
@@ -47,6 +45,7 @@ MachineBlock *machine_block(Machine *m)
         b->nodes = g_ptr_array_new_with_free_func(node_release);
         b->drives = g_ptr_array_new_with_free_func(drive_free_item);
         b->throttles = g_ptr_array_new_with_free_func(drive_throttle_free);
+        b->clock = &clock_host_monotonic;
         b->ports = g_ptr_array_new();
         b->ended = (Task){ .run = graph_wait_ended };
         m->block = b;
@@ -104,6 +103,13 @@ bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **err
     if (drive_find(m, name)) {
         return error_set(errp, "node name '%s' is the id of a drive", name);
     }
+    bool found;
+    json_member(opts, "driver", &found);
+    if (!found) { /* a guest could choose what its content looks like */
+        error_set(errp, "'driver' is missing");
+        error_hint(errp, "it is the image's format, such as raw or qcow2");
+        return false;
+    }
     BlockNode *n = block_open(b->graph, opts, from_text, errp);
     if (!n) {
         return false;
@@ -142,13 +148,18 @@ bool blockdev_del(Machine *m, const char *node_name, Error **errp)
     return refuse_del(m, node_name, errp);
 }
 
-void drive_foreach_port(Machine *m, void (*fn)(const DrivePort *p, void *opaque), void *opaque)
+void drive_foreach_disk(Machine *m, void (*fn)(const Drive *d, const DrivePort *p, void *opaque),
+                        void *opaque)
 {
     MachineBlock *b = m->block;
+    for (unsigned i = 0; i < drive_count(m); i++) {
+        const Drive *d = drive_at(m, i);
+        fn(d, d->port && d->port->dev ? d->port : NULL, opaque);
+    }
     for (guint i = 0; b && i < b->ports->len; i++) {
         const DrivePort *p = b->ports->pdata[i];
-        if (p->dev) {
-            fn(p, opaque);
+        if (p->dev && !p->drive) {
+            fn(NULL, p, opaque);
         }
     }
 }
@@ -303,51 +314,23 @@ static Json *node_options(const DriveOptions *v, bool read_only, bool snapshot, 
     return o;
 }
 
-static char *temp_image(const char *dir, int64_t size, BlockGraph *g, Error **errp)
+/* Takes the reference to `base`, gives one to what lies above it. */
+static BlockNode *snapshot_above(BlockNode *base, const DriveOptions *v, Error **errp)
 {
-    char *path = g_build_filename(dir, "rhea-snapshot-XXXXXX", NULL);
-    int fd = g_mkstemp(path);
-    if (fd < 0) {
-        error_set_errno(errp, errno, "snapshot=on: cannot make a file in '%s'", dir);
-        error_hint(errp, "TMPDIR names another folder");
-        g_free(path);
-        return NULL;
-    }
-    close(fd);
-    Qcow2Create create;
-    g_autoptr(Json) o = json_put(json_new_object(), "size", json_new_int(size));
-    bool ok = type_decode(&qcow2_create_type, o, false, &create, errp);
-    if (ok) {
-        ok = block_qcow2_driver.format->create(g, path, &create, errp);
-        type_clear(&qcow2_create_type, &create);
-    }
-    if (!ok) {
-        unlink(path);
-        g_clear_pointer(&path, g_free);
-    }
-    return path;
+    g_autoptr(Json) o = json_new_object();
+    put_text(o, "node-name", v->node_name);
+    put_text(o, "detect-zeroes", v->detect_zeroes);
+    BlockNode *n = block_open_temporary(base, o, errp);
+    block_unref(base);
+    return n;
 }
 
-/* Takes the reference to `base`, gives one to what lies above it. */
-static BlockNode *snapshot_above(BlockGraph *g, BlockNode *base, const DriveOptions *v, Error **errp)
+/* Likewise. */
+static BlockNode *copy_on_read_above(BlockNode *base, Error **errp)
 {
-    const char *dir = g_getenv("TMPDIR");
-    BlockNode *n = NULL;
-    char *path = temp_image(dir && *dir ? dir : "/var/tmp", block_size(base), g, errp);
-    if (path) {
-        Json *file = json_put(json_new_object(), "driver", json_new_string("file"));
-        json_put(file, "filename", json_new_string(path));
-        g_autoptr(Json) o = json_put(json_new_object(), "driver", json_new_string("qcow2"));
-        json_put(o, "file", file);
-        json_put(o, "backing", json_new_string(block_name(base)));
-        /* Nobody reads it after a crash of the host. */
-        json_put(o, "cache", json_put(json_new_object(), "no-flush", json_new_bool(true)));
-        put_text(o, "node-name", v->node_name);
-        put_text(o, "detect-zeroes", v->detect_zeroes);
-        n = block_open(g, o, false, errp);
-        unlink(path);
-        g_free(path);
-    }
+    g_autoptr(Json) o = json_put(json_new_object(), "driver", json_new_string("copy-on-read"));
+    json_put(o, "file", json_new_string(block_name(base)));
+    BlockNode *n = block_open(base->graph, o, false, errp);
     block_unref(base);
     return n;
 }
@@ -360,6 +343,11 @@ static bool drive_open_image(Machine *m, Drive *d, const DriveOptions *v, bool s
         return error_set(errp, "read-only=on and snapshot=on exclude each other");
     }
     snapshot = snapshot && !d->cdrom;
+    if (v->copy_on_read && read_only) {
+        error_set(errp, "copy-on-read=on: the drive is read-only");
+        error_hint(errp, "it writes to the image");
+        return false;
+    }
     g_autoptr(Json) o = node_options(v, read_only, snapshot, errp);
     if (!o) {
         return false;
@@ -372,7 +360,10 @@ static bool drive_open_image(Machine *m, Drive *d, const DriveOptions *v, bool s
         block_guard_format(n);
     }
     if (n && snapshot) {
-        n = snapshot_above(g, n, v, errp);
+        n = snapshot_above(n, v, errp);
+    }
+    if (n && v->copy_on_read) {
+        n = copy_on_read_above(n, errp);
     }
     d->node = n;
     return n != NULL;
@@ -417,8 +408,11 @@ static bool drive_check(const DriveOptions *v, Error **errp)
         error_hint(errp, "only CD-ROM drives (media=cdrom) and floppy drives may be empty");
         return false;
     }
-    if (!v->file && (v->format || v->node_name)) {
-        return error_set(errp, "'%s' goes with file= only", v->format ? "format" : "node-name");
+    if (!v->file && (v->format || v->node_name || v->copy_on_read)) {
+        return error_set(errp, "'%s' goes with file= only",
+                         v->format      ? "format"
+                         : v->node_name ? "node-name"
+                                        : "copy-on-read");
     }
     return true;
 }
@@ -434,7 +428,7 @@ static bool drive_limits(Machine *m, Drive *d, const DriveOptions *v, Error **er
                 { "bps-write", v->has_bps_wr, v->bps_wr },   { "iops-total", v->has_iops, v->iops },
                 { "iops-read", v->has_iops_rd, v->iops_rd }, { "iops-write", v->has_iops_wr, v->iops_wr } };
     g_autoptr(Json) o =
-        v->has_throttling ? type_encode(&throttle_limits_type, &v->throttling) : json_new_object();
+        v->has_throttling ? type_encode(&drive_throttling_type, &v->throttling) : json_new_object();
     for (unsigned i = 0; i < G_N_ELEMENTS(old); i++) {
         if (old[i].has) {
             json_put(o, old[i].name, json_new_uint(old[i].value));

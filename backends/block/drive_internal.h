@@ -5,6 +5,7 @@
 #define BACKENDS_DRIVE_INTERNAL_H
 
 #include "rhea/backends/drive.h"
+#include "rhea/block/nbd.h"
 #include "rhea/system/machine.h"
 
 struct MachineBlock {
@@ -13,12 +14,18 @@ struct MachineBlock {
     GPtrArray *nodes;  /* BlockNode *: what -blockdev made, held */
     GPtrArray *drives; /* Drive * */
     GPtrArray *throttles; /* DriveThrottle * */
+    const Clock *clock;   /* of I/O limits; a test may have its own, before the first drive */
     GPtrArray *ports;  /* DrivePort *: bound, borrowed */
+    NbdServer *nbd;    /* NULL: there is none */
     unsigned waiting;  /* atomic: the main loop waits for requests to end */
     Task ended;        /* ends the turn in which it waits */
     MachineListener listener;
     bool cancelling;   /* atomic: no request is held back any more */
 };
+
+/* limits.c */
+/* From the members limits and x- of a throttle-group. */
+bool drive_limits_of_object(const Json *o, DriveLimits *out, Error **errp);
 
 /* throttle.c */
 void drive_throttle_free(void *throttle);
@@ -31,6 +38,8 @@ void drive_state_changed(void *opaque, RunState was, RunState now); /* errors.c:
 bool drive_error_handled(DriveRequest *r); /* in the domain; true: it is held back, no done() now */
 void drive_hold_back(DriveRequest *r);     /* in the domain */
 bool drive_must_wait(const DriveRequest *r); /* one with the same order is held back; not in the domain */
+void drive_account(DriveRequest *r); /* account.c: it has ended; in the domain */
+void drive_account_fini(DrivePort *p);
 void drive_port_cancel(DrivePort *p);      /* requests that are held back end with their errors */
 void drive_port_wait(DrivePort *p); /* until none of its requests is in flight */
 /* With the permissions of p->dev and p->read_only. */

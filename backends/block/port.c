@@ -7,6 +7,7 @@
  * Threads: binding, opening, draining and removal on the main loop; requests in the device's domain.
  */
 #include "drive_internal.h"
+#include "rhea/system/iothread.h"
 #include "rhea/util/text.h"
 
 #include <errno.h>
@@ -55,6 +56,7 @@ static void port_release(void *slot)
         p->drive->port = NULL;
     }
     g_ptr_array_remove(p->block->ports, p);
+    drive_account_fini(p);
     *p = (DrivePort){ .rerror = p->rerror, .werror = p->werror };
 }
 
@@ -234,6 +236,9 @@ static void request_body(void *opaque)
         r->result = -ECANCELED;
         drive_hold_back(r);
     }
+    if (!wait) {
+        drive_account(r);
+    }
     bool held = wait || (r->result < 0 && drive_error_handled(r));
     if (order) { /* not before it is known whether the next one has to wait */
         co_mutex_unlock(order);
@@ -253,6 +258,7 @@ void drive_submit(DrivePort *p, DriveRequest *r)
     g_assert(p->client);
     r->port = p;
     r->client = p->client;
+    r->start = clock_now(&clock_host_monotonic);
     __atomic_add_fetch(&p->in_flight, 1, __ATOMIC_SEQ_CST);
     co_start(domain_loop(p->dev->domain), request_body, r);
 }
@@ -260,6 +266,9 @@ void drive_submit(DrivePort *p, DriveRequest *r)
 void drive_drain(Machine *m)
 {
     MachineBlock *b = m->block;
+    if (b) {
+        block_give_up(b->graph);
+    }
     for (guint i = 0; b && i < b->ports->len; i++) {
         drive_port_wait(b->ports->pdata[i]);
     }
@@ -272,6 +281,8 @@ void drive_remove_all(Machine *m)
     if (!b) {
         return;
     }
+    nbd_server_free(b->nbd);
+    b->nbd = NULL;
     drive_drain_cancel(m);
     machine_remove_listener(m, &b->listener);
     while (b->ports->len) {
@@ -282,8 +293,9 @@ void drive_remove_all(Machine *m)
     }
     g_ptr_array_free(b->ports, TRUE);
     g_ptr_array_free(b->drives, TRUE);
+    g_ptr_array_free(b->nodes, TRUE); /* some may use throttles */
     g_ptr_array_free(b->throttles, TRUE);
-    g_ptr_array_free(b->nodes, TRUE);
+    iothreads_settle(m); /* the last of their requests look at the block once more */
     while (__atomic_load_n(&b->ended.queued, __ATOMIC_ACQUIRE)) {
         loop_turn(m->loop, false);
     }

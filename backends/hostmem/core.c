@@ -240,42 +240,7 @@ void hostmem_remove_all(Machine *m)
     g_clear_pointer(&m->hostmems, g_ptr_array_unref);
 }
 
-/* ---- help ---- */
-
 bool hostmem_is_kind(const char *qom_type)
 {
     return type_enum_value(host_mem_kind_names, qom_type) >= 0;
-}
-
-void hostmem_help(GString *out)
-{
-    g_string_append(out, "List of user creatable objects:\n");
-    for (unsigned i = 0; i < HOST_MEM_KIND__COUNT; i++) {
-        g_string_append_printf(out, "  %s\n", host_mem_kind_names[i]);
-    }
-}
-
-static void help_fields(const TypeDesc *t, GString *out)
-{
-    for (unsigned i = 0; t && i < t->n; i++) {
-        const FieldDesc *f = &t->fields[i];
-        if (f->refused || g_str_equal(f->name, "qom-type")) {
-            continue;
-        }
-        g_autofree char *names = f->type->kind == TYPE_ENUM ? g_strjoinv("|", (char **)f->type->names) : NULL;
-        const char *type = f->type->kind == TYPE_ANY ? "nodes" : names ? names : f->type->name;
-        g_string_append_printf(out, "  %s=<%s>%*s - %s%s%s%s\n", f->name, type,
-                               (int)MAX(0, 32 - (int)strlen(f->name) - (int)strlen(type)), "",
-                               f->doc ? f->doc : "", f->def ? " (default: " : "", f->def ? f->def : "",
-                               f->def ? ")" : "");
-    }
-}
-
-void hostmem_help_kind(const char *qom_type, GString *out)
-{
-    int kind = type_enum_value(host_mem_kind_names, qom_type);
-    g_assert(kind >= 0);
-    g_string_append_printf(out, "%s options:\n", qom_type);
-    help_fields(&host_mem_options_type, out);
-    help_fields(host_mem_options_type.branch[kind], out);
 }

@@ -96,20 +96,8 @@ static void ged_reset_done(Device *dev)
     ged_update(dev_as(Ged, dev));
 }
 
-static bool ged_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
-{
-    ged_update(opaque);
-    return true;
-}
-
 static const VmField ged_fields[] = { VM_U32(Ged, events), VM_U8(Ged, sleep_control), { 0 } };
-static const VmState ged_state = {
-    .name = "acpi-ged",
-    .version = 1,
-    .oldest = 1,
-    .fields = ged_fields,
-    .post_load = ged_post_load,
-};
+static const VmState ged_state = { .name = "acpi-ged", .version = 1, .oldest = 1, .fields = ged_fields };
 
 const DeviceType acpi_ged_type = {
     .name = "acpi-ged",

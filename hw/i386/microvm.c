@@ -356,12 +356,8 @@ static const Prop microvm_props[] = {
     PROP_ONOFFAUTO(MicrovmBoard, pcie, "pcie", AUTO, "PCI (off)"),
     PROP_ONOFFAUTO(MicrovmBoard, ioapic2, "ioapic2", AUTO, "Second I/O APIC (off)"),
     PROP_ONOFFAUTO(MicrovmBoard, smm, "smm", AUTO, "System management mode (off)"),
-    PROP_BOOL(MicrovmBoard, usb, "usb", false, "USB controller (off)"),
-    PROP_BOOL(MicrovmBoard, graphics, "graphics", true, "off: firmware uses the serial console"),
-    PROP_BOOL(MicrovmBoard, dump_guest_core, "dump-guest-core", true, "Guest memory is part of a core dump"),
-    PROP_BOOL(MicrovmBoard, mem_merge, "mem-merge", true, "Let the host merge equal pages"),
-    PROP_STR(MicrovmBoard, memory_encryption, "memory-encryption", NULL,
-             "Encrypted guest memory (not available)"),
+    X86_BOARD_PROPS(MicrovmBoard),
+    MACHINE_RAM_PROPS(MicrovmBoard),
     { 0 },
 };
 

@@ -49,14 +49,10 @@ void pc_board_fini(Machine *m);
         PROP_ONOFFAUTO(PcBoard, pic, "pic", AUTO, "8259 interrupt controllers (always there)"),              \
         PROP_ONOFFAUTO(PcBoard, smm, "smm", AUTO, "System management mode (auto: on)"),                      \
         PROP_ONOFFAUTO(PcBoard, vmport, "vmport", AUTO, "VMware port (off)"),                                \
-        PROP_BOOL(PcBoard, usb, "usb", false, "USB controller (off)"),                                       \
-        PROP_BOOL(PcBoard, graphics, "graphics", true, "off: firmware uses the serial console"),             \
+        X86_BOARD_PROPS(PcBoard),                                                                            \
         PROP_BOOL(PcBoard, fd_bootchk, "fd-bootchk", true, "Check the floppy's boot signature"),             \
-        PROP_BOOL(PcBoard, dump_guest_core, "dump-guest-core", true, "Guest memory is part of a core dump"), \
-        PROP_BOOL(PcBoard, mem_merge, "mem-merge", true, "Let the host merge equal pages"),                  \
+        MACHINE_RAM_PROPS(PcBoard),                                                                          \
         PROP_SIZE(PcBoard, max_ram_below_4g, "max-ram-below-4g", 0, 0, UINT64_MAX, "Most RAM below 4 GiB"),  \
-        PROP_STR(PcBoard, memory_encryption, "memory-encryption", NULL,                                      \
-                 "Encrypted guest memory (not available)"),                                                  \
         PROP_STR(PcBoard, pflash[0], "pflash0", NULL, "Block node of the firmware's flash"),                 \
         PROP_STR(PcBoard, pflash[1], "pflash1", NULL, "Block node of the flash for firmware's variables")
 

@@ -7,6 +7,7 @@
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pci.h"
 #include "rhea/system/machine.h"
+#include "rhea/system/ramprops.h"
 
 #define GIB (UINT64_C(1) << 30)
 #define MIB (UINT64_C(1) << 20)
@@ -52,6 +53,13 @@ bool pc_layout(uint64_t ram_size, uint64_t max_below_4g, const PcLayoutLimits *l
 /* The machine's RAM in its address space; high is left alone when nothing is above 4 GiB. */
 void pc_map_layout(Machine *m, const PcLayout *l, MemRegion *low, MemRegion *high);
 GBytes *pc_e820_table(const PcLayout *l); /* fw_cfg file "etc/e820" */
+
+/* Options of all boards here, for members of their states of these names. */
+#define X86_BOARD_PROPS(Board)                                                                               \
+    PROP_BOOL(Board, usb, "usb", false, "USB controller (off)"),                                             \
+        PROP_BOOL(Board, graphics, "graphics", true, "off: firmware uses the serial console"),               \
+        PROP_STR(Board, memory_encryption, "memory-encryption", NULL,                                        \
+                 "Encrypted guest memory (not available)")
 
 /* "01234567-89ab-...": sixteen bytes in the order of the text. */
 bool pc_parse_uuid(const char *text, uint8_t out[16]);

@@ -122,7 +122,8 @@ void ide_request_submit(IdeDrive *d, IdeRequest *q, DriveOp op, uint64_t off, un
 {
     q->d = d;
     q->r = (DriveRequest){
-        .op = op, .off = (int64_t)off, .order = &d->order, .done = request_done, .opaque = q, .flags = flags
+        .op = op, .off = (int64_t)off, .bytes = q->range, .order = &d->order, .done = request_done,
+        .opaque = q, .flags = flags
     };
     iov_init_buf(&q->r.v, q->data, q->bytes);
     d->request = q;

@@ -355,7 +355,8 @@ static bool cd_post_load(void *opaque, Error **errp)
     uint32_t size = cdsector_size(s->format);
     bool medium = d->phase == IDE_LOAD || d->phase == IDE_DMA_IN;
     bool in = d->phase == IDE_PIO_IN, out = d->phase == IDE_PIO_OUT;
-    if (d->phase == IDE_STORE || d->phase == IDE_FLUSH || d->phase == IDE_DMA_OUT || s->format & ~0xf8 ||
+    if (d->phase == IDE_STORE || d->phase == IDE_FLUSH || d->phase == IDE_DMA_OUT ||
+        d->phase > IDE_DMA_REPLY || s->format & ~0xf8 ||
         (d->left && (!size || (!s->dma && d->block < 2))) || (medium && !d->left) ||
         (ide_phase_dma(d) && !s->dma) || ((in || out) && d->pos >= d->len) || (out && d->len != CD_PACKET) ||
         (d->phase == IDE_DMA_REPLY && (!d->len || d->pos)) || d->pos > d->len ||

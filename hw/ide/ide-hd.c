@@ -3,7 +3,7 @@
  *
  * Models: ATA/ATAPI-6 (T13/1410D): PIO and DMA data transfers (9.5 to 9.7), the general feature set (8),
  * 48-bit addresses (6.20). Does not model: queued and streaming commands, security, SMART, host protected
- *         area, read look-ahead. Threads: the domain of the adapter.
+ *         area, read look-ahead. TRIM is in trim.c. Threads: the domain of the adapter.
  */
 #include "ide.h"
 
@@ -87,6 +87,10 @@ static void disk_start(IdeDrive *d);
 static void disk_done(IdeDrive *d, IdeRequest *q)
 {
     IdeChannel *c = d->channel;
+    if (d->phase == IDE_TRIM) {
+        ide_trim_done(d, q);
+        return;
+    }
     if (q->r.result < 0) {
         bool dma = ide_phase_dma(d);
         disk_fail(d);
@@ -139,12 +143,17 @@ static void disk_start(IdeDrive *d)
                                              [IDE_FLUSH] = DRIVE_FLUSH,
                                              [IDE_DMA_IN] = DRIVE_READ,
                                              [IDE_DMA_OUT] = DRIVE_WRITE };
-    bool dma = d->phase == IDE_DMA_IN || d->phase == IDE_DMA_OUT;
-    if (d->request || d->phase < IDE_LOAD || (dma && !c->ops->dma_ready(c->host, c))) {
+    bool dma = d->phase == IDE_DMA_IN || d->phase == IDE_DMA_OUT, trim = d->phase >= IDE_TRIM_DATA;
+    bool bus = dma || d->phase == IDE_TRIM_DATA;
+    if (d->request || d->phase < IDE_LOAD || (bus && !c->ops->dma_ready(c->host, c))) {
         return;
     }
     if (!d->port.client) {
         disk_fail(d);
+        return;
+    }
+    if (trim) {
+        ide_trim_start(d);
         return;
     }
     unsigned sectors = dma ? MIN(d->left, (unsigned)IDE_DMA_BYTES / IDE_SECTOR) : d->len / IDE_SECTOR;
@@ -183,6 +192,8 @@ static void command_transfer(IdeDrive *d, IdePhase phase, bool lba48, unsigned b
         return;
     }
     if (!disk_range(d, lba48)) {
+        bool write = phase == IDE_PIO_OUT || phase == IDE_DMA_OUT;
+        drive_account_invalid(&d->port, write ? DRIVE_STAT_WRITE : DRIVE_STAT_READ);
         return;
     }
     d->block = block * IDE_SECTOR;
@@ -296,6 +307,7 @@ static void disk_command(IdeDrive *d, uint8_t cmd)
             ide_drive_finish(d, 0);
         }
         break;
+    case 0x06: ide_trim_command(d); break; /* DATA SET MANAGEMENT */
     case 0x90: ide_drive_diagnostic(d->channel); break;
     case 0xe7:
     case 0xea: ide_drive_busy(d, IDE_FLUSH); break;
@@ -415,11 +427,12 @@ static bool hd_post_load(void *opaque, Error **errp)
     ide_drive_forget(d);
     bool whole = !(d->len % IDE_SECTOR) && !(d->block % IDE_SECTOR) && d->block <= IDE_BUF &&
                  d->left <= 65536 && d->phase != IDE_DMA_REPLY;
-    bool medium = d->phase >= IDE_LOAD && d->phase != IDE_FLUSH;
+    bool trim = d->phase >= IDE_TRIM_DATA, medium = d->phase >= IDE_LOAD && d->phase != IDE_FLUSH && !trim;
     if (!k->heads || !k->spt || k->multiple & (k->multiple - 1) || d->pos > d->len || !whole ||
         (d->left && d->phase != IDE_IDLE && d->phase != IDE_FLUSH &&
          (d->lba >= k->sectors || d->left > k->sectors - d->lba || !d->block)) ||
-        (medium && !d->left) || ((d->phase == IDE_PIO_IN || d->phase == IDE_PIO_OUT) && d->pos >= d->len) ||
+        (trim && !ide_trim_loaded(k)) || (medium && !d->left) ||
+        ((d->phase == IDE_PIO_IN || d->phase == IDE_PIO_OUT) && d->pos >= d->len) ||
         ((d->phase == IDE_LOAD || d->phase == IDE_STORE || d->phase == IDE_PIO_OUT) &&
          (!d->len || d->len / IDE_SECTOR > d->left)) ||
         (d->phase == IDE_FLUSH && d->len)) {

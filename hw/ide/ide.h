@@ -11,7 +11,7 @@
 enum { IDE_HEADS = 16, IDE_SPT = 63, IDE_MAX_CYLS = 16383 }; /* the default translation */
 #define IDE_LBA28_MAX ((uint64_t)0x0fffffff)
 enum { IDE_UNITS = 2, IDE_SECTOR = 512, IDE_MULTIPLE = 16, IDE_BUF = IDE_MULTIPLE * IDE_SECTOR,
-       IDE_DMA_BYTES = 128 << 10 };
+       IDE_DMA_BYTES = 128 << 10, IDE_TRIM_BLOCKS = 8 };
 
 enum { ST_ERR = 0x01, ST_DRQ = 0x08, ST_DSC = 0x10, ST_DRDY = 0x40, ST_BSY = 0x80 };
 enum { ER_ABRT = 0x04, ER_IDNF = 0x10, ER_UNC = 0x40 };
@@ -32,6 +32,8 @@ typedef enum IdePhase { /* what a drive is doing; saved */
     IDE_DMA_IN,     /* medium to memory, when the bus master runs */
     IDE_DMA_OUT,
     IDE_DMA_REPLY,  /* buf[pos..len) to memory, when the bus master runs */
+    IDE_TRIM_DATA,  /* memory to buf[0..len), when the bus master runs: entries of what is to be discarded */
+    IDE_TRIM,       /* buf[pos..len) are those that are left */
     IDE_PHASES,
 } IdePhase;
 
@@ -57,6 +59,7 @@ typedef struct IdeRequest {
     DriveRequest r;
     IdeDrive *d; /* NULL: forgotten */
     unsigned blocks; /* of the medium; for the drive's own use */
+    int64_t range;   /* bytes of a discard, which has no data */
     size_t bytes;
     uint8_t *data;
 } IdeRequest;
@@ -115,6 +118,12 @@ void ide_put_word(uint8_t *buf, unsigned word, unsigned v);
 void ide_put_text(uint8_t *buf, unsigned word, unsigned words, const char *s);
 void ide_identify_disk(const IdeDisk *k, uint8_t *b);
 
+/* trim.c: of an IdeDisk. DATA SET MANAGEMENT, its two phases, and whether a loaded one can be. */
+void ide_trim_command(IdeDrive *d);
+void ide_trim_start(IdeDrive *d);
+void ide_trim_done(IdeDrive *d, const IdeRequest *q);
+bool ide_trim_loaded(const IdeDisk *k);
+
 /* cable.c, channel.c: for adapters */
 void ide_channel_init(IdeChannel *c, Device *host_dev, const char *name, const IdeOps *ops, void *host);
 void ide_channel_reset(IdeChannel *c);      /* registers only */
@@ -141,7 +150,7 @@ void ide_drive_diagnostic(IdeChannel *c);          /* EXECUTE DEVICE DIAGNOSTIC:
 bool ide_drive_set_mode(IdeDrive *d);              /* SET FEATURES 03h; false: not possible */
 static inline bool ide_phase_dma(const IdeDrive *d)
 {
-    return d->phase == IDE_DMA_IN || d->phase == IDE_DMA_OUT || d->phase == IDE_DMA_REPLY;
+    return d->phase == IDE_DMA_IN || d->phase == IDE_DMA_OUT || d->phase >= IDE_DMA_REPLY;
 }
 IdeRequest *ide_request_new(size_t bytes);
 void ide_request_free(IdeRequest *q);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * hw/ide/identify.c - the 256 words that an ATA disk answers IDENTIFY DEVICE with.
  *
- * Models: ATA/ATAPI-6 (T13/1410D) 8.15, and word 106 of ATA/ATAPI-7 (sizes of physical sectors).
+ * Models: ATA/ATAPI-6 (T13/1410D) 8.15, word 106 of ATA/ATAPI-7 (sizes of physical sectors), words 105 and
+ *         169 of ACS-2 (T13/2015-D; TRIM).
  * Threads: the domain of the adapter.
  */
 #include "ide.h"
@@ -55,7 +56,7 @@ void ide_identify_disk(const IdeDisk *k, uint8_t *b)
     for (unsigned w = 65; w <= 68; w++) {
         ide_put_word(b, w, 120);
     }
-    ide_put_word(b, 80, 0x7e);   /* ATA-1 to ATA/ATAPI-6 */
+    ide_put_word(b, 80, 0xfe);   /* ATA-1 to ATA/ATAPI-7: Linux looks for TRIM from there on */
     ide_put_word(b, 82, 0x4020); /* NOP, write cache */
     ide_put_word(b, 83, 0x7400); /* FLUSH CACHE, FLUSH CACHE EXT, 48-bit */
     ide_put_word(b, 84, 0x4040); /* FUA writes */
@@ -71,5 +72,7 @@ void ide_identify_disk(const IdeDisk *k, uint8_t *b)
         ide_put_word(b, 75, 31);
         ide_put_word(b, 76, 0x0102);
     }
+    ide_put_word(b, 105, IDE_TRIM_BLOCKS);
+    ide_put_word(b, 169, 1);
     ide_put_word(b, 106, 0x4000 | (ratio ? 0x2000 | ratio : 0));
 }

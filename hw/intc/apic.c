@@ -202,6 +202,22 @@ bool apic_vector_waits(Machine *m, uint8_t vector)
     return waits;
 }
 
+bool apic_vector_open(Machine *m, uint8_t vector)
+{
+    ApicBus *bus = bus_of(m);
+    bool open = !bus;
+    if (!bus) {
+        return open;
+    }
+    pthread_mutex_lock(&bus->lock);
+    for (unsigned i = 0; i < bus->n && !open; i++) {
+        const Apic *a = bus->apics[i];
+        open = a && (apic_bit_get(a->irr, vector) || apic_bit_get(a->isr, vector));
+    }
+    pthread_mutex_unlock(&bus->lock);
+    return open;
+}
+
 void apic_on_take(Machine *m, void (*fn)(void *opaque, uint8_t vector), void *opaque)
 {
     ApicBus *bus = bus_of(m);

@@ -136,6 +136,30 @@ static void ioapic_pull(void *opaque)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* vCPUs parked, what local APICs have is in their devices. An accelerator that has them can have been stopped
+ * between an end of interrupt and telling it (KVM_EXIT_IOAPIC_EOI), and nothing of that can be read: a
+ * request that no local APIC has is over. */
+static void ioapic_forget_ended(Ioapic *s)
+{
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        uint8_t vector = s->rte[n] & RTE_VECTOR;
+        if (s->rte[n] & RTE_REMOTE_IRR && !apic_vector_open(s->dev.machine, vector)) {
+            s->rte[n] &= ~RTE_REMOTE_IRR;
+        }
+    }
+}
+
+static void ioapic_pre_save(void *opaque)
+{
+    Ioapic *s = opaque;
+    ioapic_pull(s);
+    pthread_mutex_lock(&s->lock);
+    if (accel_has_lapic(s->dev.machine) && !s->inside.attached) {
+        ioapic_forget_ended(s);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void ioapic_push(void *opaque)
 {
     Ioapic *s = opaque;
@@ -264,14 +288,26 @@ static void ioapic_accel(void *opaque)
     Ioapic *s = opaque;
     Machine *m = s->dev.machine;
     pthread_mutex_lock(&s->lock);
+    ioapic_forget_ended(s);
     accel_chip_attach(m, &s->inside);
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
         if (s->inside.attached) {
             accel_chip_line(m, &s->inside, n, s->pins >> n & 1);
         } else {
             ioapic_tell_route(s, n);
-            ioapic_service_level(s, n);
         }
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Requests of level-triggered inputs that came out of an accelerator unserviced, or were forgotten. Not
+ * earlier: local APICs inside have their state only now, and would lose them. */
+static void ioapic_runs(void *opaque, RunState was G_GNUC_UNUSED, RunState now)
+{
+    Ioapic *s = opaque;
+    pthread_mutex_lock(&s->lock);
+    for (unsigned n = 0; now == RUN_RUNNING && n < IOAPIC_PINS; n++) {
+        ioapic_service_level(s, n);
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -310,7 +346,7 @@ static bool ioapic_realize(Device *dev, Error **errp)
     accel_chip_attach(dev->machine, &s->inside);
     region_init_io(&s->regs, dev, "ioapic", &ops, s, 0x1000);
     device_add_region(dev, &s->regs);
-    s->listener = (MachineListener){ .accel = ioapic_accel, .opaque = s };
+    s->listener = (MachineListener){ .state = ioapic_runs, .accel = ioapic_accel, .opaque = s };
     machine_add_listener(dev->machine, &s->listener);
     device_add_cleanup(dev, ioapic_gone, s);
     return true;
@@ -382,7 +418,7 @@ static const VmState ioapic_state = { .name = "ioapic",
                                       .version = 1,
                                       .oldest = 1,
                                       .fields = ioapic_fields,
-                                      .pre_save = ioapic_pull,
+                                      .pre_save = ioapic_pre_save,
                                       .post_load = ioapic_post_load };
 
 const DeviceType ioapic_type = {

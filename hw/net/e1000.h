@@ -84,15 +84,9 @@ enum { /* 13.7 to 13.7.30: the statistics that are counted */
        E_TSCTC = 0x40f8,
 };
 enum { CTRL_SLU = 1 << 6, CTRL_RST = 1 << 26, CTRL_VME = 1 << 30 };
-enum {
-    INT_TXDW = 1 << 0,
-    INT_TXQE = 1 << 1,
-    INT_LSC = 1 << 2,
-    INT_RXDMT0 = 1 << 4,
-    INT_RXO = 1 << 6,
-    INT_RXT0 = 1 << 7,
-    INT_MDAC = 1 << 9
-};
+/* 13.4.17: causes of an interrupt */
+enum { INT_TXDW = 1 << 0, INT_TXQE = 1 << 1, INT_LSC = 1 << 2 };
+enum { INT_RXDMT0 = 1 << 4, INT_RXO = 1 << 6, INT_RXT0 = 1 << 7, INT_MDAC = 1 << 9 };
 enum { DESC_BYTES = 16, RING_STEP = 512, TX_MAX = 65536 + 256, EEPROM_WORDS = 64, PHY_REGS = 32 };
 
 typedef struct E1000Context { /* 3.3.6: what segmentation and checksums refer to */

@@ -45,14 +45,15 @@ static unsigned msi_granted(const PciMsi *x)
 
 /* The low bits of the data tell the messages apart (6.8.1.6). Without bus mastering no memory write goes out.
  */
-static void msi_deliver(const PciMsi *x, unsigned vector)
+static void msi_deliver(PciMsi *x, unsigned vector)
 {
     const uint8_t *c = msi_config(x);
     if (pci_func(x->dev)->bus_master) {
         unsigned low = msi_granted(x) - 1;
-        msi_send(x->dev->machine, (MsiMessage){ .addr = (uint64_t)pci_le32(c + MSI_ADDRESS_HI) << 32 |
-                                                        pci_le32(c + MSI_ADDRESS),
-                                                .data = (pci_le16(c + MSI_DATA) & ~low) | (vector & low) });
+        msi_route_send(x->dev->machine, &x->routes[vector],
+                       (MsiMessage){ .addr = (uint64_t)pci_le32(c + MSI_ADDRESS_HI) << 32 |
+                                             pci_le32(c + MSI_ADDRESS),
+                                     .data = (pci_le16(c + MSI_DATA) & ~low) | (vector & low) });
     }
 }
 
@@ -98,6 +99,15 @@ void pci_msi_reset(PciFunc *f)
     }
 }
 
+static void msi_gone(void *opaque)
+{
+    PciMsi *x = opaque;
+    for (unsigned v = 0; v < x->n; v++) {
+        msi_route_drop(x->dev->machine, &x->routes[v]);
+    }
+    g_clear_pointer(&x->routes, g_free);
+}
+
 bool pci_msi_init(PciMsi *x, Device *dev, unsigned n, Error **errp)
 {
     PciFunc *f = pci_func(dev);
@@ -108,6 +118,8 @@ bool pci_msi_init(PciMsi *x, Device *dev, unsigned n, Error **errp)
     x->dev = dev;
     x->cap = cap;
     x->n = n;
+    x->routes = g_new0(MsiRoute, n);
+    device_add_cleanup(dev, msi_gone, x);
     pci_set_wmask(dev, cap + MSI_CONTROL, MSI_ENABLE | 7 << MSI_GRANTED_SHIFT, 2);
     pci_set_wmask(dev, cap + MSI_ADDRESS, ~UINT32_C(3), 4);
     pci_set_wmask(dev, cap + MSI_ADDRESS_HI, UINT32_MAX, 4);

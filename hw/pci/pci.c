@@ -133,6 +133,26 @@ static void pci_init_header(PciFunc *f)
     f->cap_next = PCI_HEADER_END;
 }
 
+void pci_choose_ops(Device *dev, const PciOps *ops)
+{
+    PciFunc *f = pci_func(dev);
+    f->ops = ops;
+    pci_init_header(f);
+}
+
+bool pci_behind_port(Device *dev)
+{
+    const PciBus *b = pci_func(dev)->bus;
+    return b->express && b->bridge;
+}
+
+void pci_enable_bus_master(Device *dev)
+{
+    PciFunc *f = pci_func(dev);
+    f->config[PCI_COMMAND] |= PCI_CMD_MASTER;
+    f->bus_master = true;
+}
+
 static bool pci_prepare(Bus *bus, Device *dev, Error **errp)
 {
     PciBus *b = bus->impl;
@@ -206,9 +226,8 @@ static bool pci_attach(Bus *bus, Device *dev, Error **errp)
 {
     PciBus *b = bus->impl;
     PciFunc *f = pci_func(dev);
-    bool port = b->express && b->bridge;
     if (!pci_bars_setup(f, errp) || !pci_load_rom(f, errp) ||
-        (port && f->ops->express && !f->express_cap &&
+        (pci_behind_port(dev) && f->ops->express && !f->express_cap &&
          !pcie_add_capability(dev, PCIE_ENDPOINT, 0, 0, errp))) {
         pci_bars_fini(f);
         return false;

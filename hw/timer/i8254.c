@@ -157,6 +157,18 @@ uint64_t pit_next_rise(const PitCounter *c, uint64_t now)
     }
 }
 
+/* Looks for the next edge of OUT0. */
+static void pit_wait_for_edge(Pit *p)
+{
+    uint64_t rise = p->rise = pit_next_rise(&p->c[0], pit_now(p));
+    p->debt.owed = 0; /* counter 0 was programmed, or the machine reset */
+    if (rise) {
+        timer_arm(&p->timer, pit_pulse_time(rise));
+    } else {
+        timer_cancel(&p->timer);
+    }
+}
+
 /* Drives OUT0 and looks for its next edge. In modes 2 and 3 the low phase reaches the line only just
  * before it ends: nobody listens to falling edges, and this halves the number of host timers. */
 void pit_update_irq(Pit *p)
@@ -174,13 +186,7 @@ void pit_update_irq(Pit *p)
     if (out || !pit_is_periodic(c)) {
         irq_set(&p->irq, out);
     }
-    uint64_t rise = p->rise = pit_next_rise(c, now);
-    p->debt.owed = 0; /* counter 0 was programmed, or the machine reset */
-    if (!rise) {
-        timer_cancel(&p->timer);
-        return;
-    }
-    timer_arm(&p->timer, pit_pulse_time(rise));
+    pit_wait_for_edge(p);
 }
 
 static bool pit_keeps_ticks(const Pit *p)
@@ -579,17 +585,16 @@ static bool pit_post_load(void *opaque, Error **errp)
     PitCounter first = p->c[0];
     pit_sync(&first, pit_now(p));
     bool was_inside = !p->rise && !timer_armed(&p->timer) && pit_next_rise(&first, pit_now(p));
-    if (p->inside.attached || was_inside) { /* nobody waits for its edges yet */
-        uint64_t owed = p->debt.owed;
+    /* The line comes with the state: with an edge due that was not heard yet it is low, whatever OUT0 is. */
+    if (p->inside.attached) {
         pit_update_irq(p);
-        p->debt.owed = p->inside.attached ? 0 : owed;
+    } else if (was_inside) { /* nobody waits for its edges yet */
+        uint64_t owed = p->debt.owed;
+        p->c[0] = first;
+        pit_wait_for_edge(p);
+        p->debt.owed = owed;
     }
     pit_replace_state(p);
-    if (!p->inside.attached) {
-        PitCounter c = p->c[0];
-        pit_sync(&c, pit_now(p));
-        irq_set(&p->irq, pit_out(&c, pit_now(p)));
-    }
     return true;
 }
 

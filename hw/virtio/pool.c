@@ -31,7 +31,8 @@ static void elem_fini(const VirtioDevice *v, VirtElem *e)
     iov_fini(&e->out);
     iov_fini(&e->in);
     g_clear_pointer(&e->maps, g_free);
-    e->room = 0;
+    g_clear_pointer(&e->ring, g_free);
+    e->room = e->ring_room = 0;
     if (v->class->elem_fini) {
         v->class->elem_fini(e);
     }
@@ -67,7 +68,8 @@ VirtElem *virtq_elem_take(VirtioDevice *v, VirtQueue *q)
         e = pool_at(v, p, p->fresh++);
     }
     e->q = q;
-    e->generation = v->generation;
+    e->generation = q->generation;
+    p->out++;
     return e;
 }
 
@@ -81,6 +83,7 @@ void virtq_elem_give(VirtioDevice *v, VirtElem *e)
     iov_clear(&e->in);
     e->n = e->n_out = 0;
     p->kept += e->room;
+    p->out--;
     e->next = p->free;
     p->free = e;
 }

@@ -1,30 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * hw/virtio/queue.c - split virtqueues.
+ * hw/virtio/queue.c - split virtqueues, and what packed ones (packed.c) share with them.
  *
  * Models: virtio 1.2, 2.7 (split rings), 2.7.5.3 (indirect descriptors), 2.7.7 and 2.7.10 (suppression of
  *         interrupts and notifications, event index), 2.1.2 (DEVICE_NEEDS_RESET).
- * Does not model: packed rings, in-order use; buffers outside RAM.
+ *         What legacy drivers do otherwise (2.7.2, 3.1.2): they may use queues before DRIVER_OK.
+ * Does not model: in-order use; buffers outside RAM.
  * Threads: the device's domain. The driver runs at the same time: every value is read once, then checked.
  */
-#include "virtio.h"
+#include "ring.h"
 #include <inttypes.h>
 #include <stdarg.h>
 
 enum {
-    DESC_NEXT = 1,
-    DESC_WRITE = 2,
-    DESC_INDIRECT = 4,
-    DESC_SIZE = 16,
     AVAIL_NO_INTERRUPT = 1,
     RING_IDX = 2,
     RING_ENTRIES = 4, /* offsets in both rings */
 };
-
-typedef struct VirtDesc {
-    uint64_t addr;
-    uint32_t len;
-    uint16_t flags, next;
-} VirtDesc;
 
 void virtio_error(VirtioDevice *v, const char *fmt, ...)
 {
@@ -43,8 +34,8 @@ void virtio_error(VirtioDevice *v, const char *fmt, ...)
 
 bool virtio_queue_live(const VirtioDevice *v, const VirtQueue *q)
 {
-    return q->enabled && !v->reset_waits &&
-           (v->status & (VIRTIO_DRIVER_OK | VIRTIO_NEEDS_RESET)) == VIRTIO_DRIVER_OK;
+    uint8_t want = v->legacy ? 0 : VIRTIO_DRIVER_OK;
+    return q->enabled && !v->reset_waits && (v->status & (want | VIRTIO_NEEDS_RESET)) == want;
 }
 
 static DmaContext *virtio_dma(VirtioDevice *v)
@@ -52,7 +43,7 @@ static DmaContext *virtio_dma(VirtioDevice *v)
     return v->dma;
 }
 
-static bool virtio_read(VirtioDevice *v, uint64_t at, void *buf, size_t len)
+bool virtio_read(VirtioDevice *v, uint64_t at, void *buf, size_t len)
 {
     if (dma_read(virtio_dma(v), at, buf, len) != MEM_OK) {
         virtio_error(v, "%zu bytes of a ring at 0x%" PRIx64 " cannot be read", len, at);
@@ -61,7 +52,7 @@ static bool virtio_read(VirtioDevice *v, uint64_t at, void *buf, size_t len)
     return true;
 }
 
-static bool virtio_read16(VirtioDevice *v, uint64_t at, uint16_t *val)
+bool virtio_read16(VirtioDevice *v, uint64_t at, uint16_t *val)
 {
     uint16_t le = 0;
     bool ok = virtio_read(v, at, &le, 2);
@@ -69,7 +60,7 @@ static bool virtio_read16(VirtioDevice *v, uint64_t at, uint16_t *val)
     return ok;
 }
 
-static bool virtio_write(VirtioDevice *v, uint64_t at, const void *buf, size_t len)
+bool virtio_write(VirtioDevice *v, uint64_t at, const void *buf, size_t len)
 {
     if (dma_write(virtio_dma(v), at, buf, len) != MEM_OK) {
         virtio_error(v, "%zu bytes of a ring at 0x%" PRIx64 " cannot be written", len, at);
@@ -78,7 +69,7 @@ static bool virtio_write(VirtioDevice *v, uint64_t at, const void *buf, size_t l
     return true;
 }
 
-static bool virtio_write16(VirtioDevice *v, uint64_t at, uint16_t val)
+bool virtio_write16(VirtioDevice *v, uint64_t at, uint16_t val)
 {
     uint16_t le = GUINT16_TO_LE(val);
     return virtio_write(v, at, &le, 2);
@@ -111,7 +102,7 @@ static void elem_done(VirtioDevice *v, VirtElem *e, size_t written)
 }
 
 /* 2.7.4.2: device-readable parts come first. An empty part is legal in no driver and refused. */
-static bool elem_add(VirtioDevice *v, VirtElem *e, const VirtDesc *d, unsigned limit)
+bool virtq_add_part(VirtioDevice *v, VirtElem *e, const VirtDesc *d, unsigned limit)
 {
     bool write = d->flags & DESC_WRITE;
     if (e->n == limit) {
@@ -175,7 +166,7 @@ static bool elem_read(VirtioDevice *v, VirtElem *e, unsigned head)
             i = 0;
             continue;
         }
-        if (!elem_add(v, e, &d, q->size)) {
+        if (!virtq_add_part(v, e, &d, q->size)) {
             return false;
         }
         if (!(d.flags & DESC_NEXT)) {
@@ -185,30 +176,42 @@ static bool elem_read(VirtioDevice *v, VirtElem *e, unsigned head)
     }
 }
 
+VirtElem *virtq_taken(VirtioDevice *v, VirtElem *e, bool ok)
+{
+    if (!ok) {
+        elem_done(v, e, 0);
+        return NULL;
+    }
+    e->q->in_use += e->n_ring;
+    v->in_flight++;
+    return e;
+}
+
 /* The chain that begins at `head`; NULL: it breaks the rules. */
 static VirtElem *virtq_take(VirtioDevice *v, VirtQueue *q, uint16_t head)
 {
     VirtElem *e = virtq_elem_take(v, q);
     e->head = head;
-    if (!elem_read(v, e, head)) {
-        elem_done(v, e, 0);
-        return NULL;
-    }
-    q->in_use++;
-    v->in_flight++;
-    return e;
+    e->n_ring = 1;
+    return virtq_taken(v, e, elem_read(v, e, head));
 }
 
 VirtElem *virtq_retake(VirtioDevice *v, VirtQueue *q, uint16_t head)
 {
-    bool ok = virtio_queue_live(v, q) && q->in_use < q->size && virtq_has_elem(v, q);
+    bool ok = !v->packed && virtio_queue_live(v, q) && q->in_use < q->size && virtq_has_elem(v, q);
     return ok ? virtq_take(v, q, head) : NULL;
 }
 
 VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q)
 {
     uint16_t idx, head;
-    if (!virtio_queue_live(v, q) || !virtio_read16(v, q->avail + RING_IDX, &idx)) {
+    if (!virtio_queue_live(v, q)) {
+        return NULL;
+    }
+    if (v->packed) {
+        return packed_pop(v, q);
+    }
+    if (!virtio_read16(v, q->avail + RING_IDX, &idx)) {
         return NULL;
     }
     uint16_t ready = idx - q->last_avail;
@@ -237,6 +240,9 @@ bool virtq_rearm(VirtioDevice *v, VirtQueue *q)
     if (!virtio_queue_live(v, q) || !virtio_has(v, VIRTIO_F_EVENT_IDX)) {
         return false; /* without the event index every buffer is announced */
     }
+    if (v->packed) {
+        return packed_rearm(v, q);
+    }
     uint64_t avail_event = q->used + RING_ENTRIES + 8 * (uint64_t)q->size;
     if (!virtio_write16(v, avail_event, q->last_avail)) {
         return false;
@@ -245,27 +251,40 @@ bool virtq_rearm(VirtioDevice *v, VirtQueue *q)
     return virtio_read16(v, q->avail + RING_IDX, &idx) && idx != q->last_avail && virtq_has_elem(v, q);
 }
 
+/* 6.3, Legacy Interface: the driver has no more buffers with the device. */
+static bool virtq_is_empty(VirtioDevice *v, const VirtQueue *q)
+{
+    uint16_t idx;
+    return virtio_has(v, VIRTIO_F_NOTIFY_ON_EMPTY) && q->in_use == 0 &&
+           virtio_read16(v, q->avail + RING_IDX, &idx) && idx == q->last_avail;
+}
+
 /* 2.7.7.2: does the driver want to hear of the buffers used since the last interrupt? */
 static bool virtq_wants_interrupt(VirtioDevice *v, VirtQueue *q)
 {
     uint16_t val, was = q->signalled;
     bool valid = q->signalled_valid;
     if (!virtio_has(v, VIRTIO_F_EVENT_IDX)) {
-        return virtio_read16(v, q->avail, &val) && !(val & AVAIL_NO_INTERRUPT);
+        return virtio_read16(v, q->avail, &val) && (!(val & AVAIL_NO_INTERRUPT) || virtq_is_empty(v, q));
     }
     if (!virtio_read16(v, q->avail + RING_ENTRIES + 2 * (uint64_t)q->size, &val)) {
         return false;
     }
     q->signalled = q->used_idx;
     q->signalled_valid = true;
-    return !valid || (uint16_t)(q->used_idx - val - 1) < (uint16_t)(q->used_idx - was);
+    return !valid || (uint16_t)(q->used_idx - val - 1) < (uint16_t)(q->used_idx - was) ||
+           virtq_is_empty(v, q);
 }
 
 void virtq_unpop(VirtioDevice *v, VirtElem *e)
 {
-    if (e->generation == v->generation) {
-        e->q->last_avail--;
-        e->q->in_use--;
+    if (virtq_is_current(e)) {
+        if (v->packed) {
+            packed_unpop(e->q, e->n_ring);
+        } else {
+            e->q->last_avail--;
+        }
+        e->q->in_use -= e->n_ring;
     }
     elem_done(v, e, 0);
     v->in_flight--;
@@ -274,24 +293,28 @@ void virtq_unpop(VirtioDevice *v, VirtElem *e)
 bool virtq_fill(VirtioDevice *v, VirtElem *e, uint32_t written, unsigned ahead)
 {
     VirtQueue *q = e->q;
-    bool old = e->generation != v->generation, current = !old && virtio_queue_live(v, q);
-    uint32_t entry[2] = { GUINT32_TO_LE(e->head), GUINT32_TO_LE(written) };
-    uint16_t at = (uint16_t)(q->used_idx + ahead) & (q->size - 1u);
+    bool old = !virtq_is_current(e), current = !old && virtio_queue_live(v, q);
+    uint16_t head = e->head, n_ring = e->n_ring;
     if (!old) {
-        q->in_use--;
+        q->in_use -= n_ring;
     }
     elem_done(v, e, written);
     v->in_flight--;
+    if (current && v->packed) {
+        return packed_fill(v, q, head, n_ring, written, ahead);
+    }
+    uint32_t entry[2] = { GUINT32_TO_LE(head), GUINT32_TO_LE(written) };
+    uint16_t at = (uint16_t)(q->used_idx + ahead) & (q->size - 1u);
     return current && virtio_write(v, q->used + RING_ENTRIES + 8 * (uint64_t)at, entry, 8);
 }
 
 void virtq_flush(VirtioDevice *v, VirtQueue *q, unsigned n)
 {
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    q->used_idx += n;
-    if (virtio_write16(v, q->used + RING_IDX, q->used_idx)) {
+    q->used_idx += v->packed ? 0 : n;
+    if (v->packed ? packed_show(v, q) : virtio_write16(v, q->used + RING_IDX, q->used_idx)) {
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (virtq_wants_interrupt(v, q)) {
+        if (v->packed ? packed_wants_interrupt(v, q) : virtq_wants_interrupt(v, q)) {
             virtio_interrupt(v, q->vector, 1);
         }
     }
@@ -300,7 +323,7 @@ void virtq_flush(VirtioDevice *v, VirtQueue *q, unsigned n)
 void virtq_push(VirtioDevice *v, VirtElem *e, uint32_t written)
 {
     VirtQueue *q = e->q;
-    bool waited = e->generation != v->generation && !virtq_has_elem(v, q);
+    bool waited = !virtq_is_current(e) && !virtq_has_elem(v, q);
     if (virtq_fill(v, e, written, 0)) {
         virtq_flush(v, q, 1);
     }

@@ -3,11 +3,12 @@
  * with transports in memory virtio-blk-device.
  *
  * Models: virtio 1.2, 5.2 (block device): read, write, flush, device id, discard, write zeroes; topology,
- * write cache and its switch, several queues. Does not model: secure erase, zones, lifetime; barriers and
- * SCSI commands of the legacy interface. Threads: the device's domain; drive_submit() carries requests to the
- * block layer.
+ * write cache and its switch, several queues. Does not model: secure erase, zones, lifetime; what only legacy
+ * drivers know, barriers and SCSI commands. Threads: the device's domain; drive_submit() carries requests to
+ * the block layer.
  */
 #include "rhea/backends/drive.h"
+#include "rhea/system/iothread.h"
 #include "rhea/system/machine.h"
 #include "virtio.h"
 #include <inttypes.h>
@@ -35,24 +36,26 @@ enum {
 };
 enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };
 enum { BLK_HEADER = 16, BLK_RANGE = 16, BLK_ID = 20, BLK_SECTOR = 512, BLK_CONFIG = 60, BLK_CONFIG_WCE = 32 };
-enum { HELD_WORDS = VIRTIO_QUEUE_MAX / 64 };
-enum { QUEUES_AUTO = 0xffff, VECTORS_AUTO = UINT32_MAX, MAX_SECTORS = INT32_MAX / BLK_SECTOR };
+enum { BLK_CLASS = 2, HELD_WORDS = VIRTIO_QUEUE_MAX / 64 };
+enum { QUEUES_AUTO = 0xffff, MAX_SECTORS = INT32_MAX / BLK_SECTOR };
 
 typedef struct VirtioBlk {
     VirtioDevice v;
     DrivePort drive;
+    IoThread *iothread; /* NULL: served by the main loop */
     char *serial;
-    uint32_t logical, physical, min_io, opt_io, max_discard, max_zeroes, vectors;
+    uint32_t logical, physical, min_io, opt_io, max_discard, max_zeroes;
     uint16_t num_queues, queue_size;
-    int32_t bootindex;
-    bool config_wce, discard, write_zeroes, indirect, event_idx, disable_modern;
-    int write_cache, disable_legacy;
+    bool config_wce, discard, write_zeroes;
+    int write_cache;
     bool cache_default;
+    int64_t told;      /* the size in the configuration as the driver was last told, no saved state */
     uint8_t writeback; /* the configuration field: the driver's choice */
     /* Saved state of requests that failed and wait for the machine to go on (werror=stop): a bit for each
      * chain's head, by queue. */
     uint64_t held[VIRTIO_QUEUES * HELD_WORDS];
-    uint32_t n_held;  /* bits in there */
+    Fifo8 held_ring;  /* instead of these bits, with packed rings */
+    uint32_t n_held;  /* bits in there, or buffers */
     bool held_reset;  /* a driver's reset waits for them */
     bool resuming;    /* loaded, not yet taken from the rings again */
     DomainTask resume;
@@ -116,10 +119,11 @@ static void blk_submit(BlkRequest *b, DriveOp op, uint64_t sector)
 
 static void blk_read_write(BlkRequest *b, bool write, uint64_t sector)
 {
-    const VirtioBlk *s = b->s;
+    VirtioBlk *s = b->s;
     const IoVec *from = write ? &b->e.out : &b->e.in;
     size_t skip = write ? BLK_HEADER : 0, len = write ? from->bytes - skip : from->bytes - 1;
     if (!blk_in_range(s, sector, len) || (write && s->drive.read_only)) {
+        drive_account_invalid(&s->drive, write ? DRIVE_STAT_WRITE : DRIVE_STAT_READ);
         blk_finish(b, BLK_S_IOERR);
         return;
     }
@@ -131,7 +135,7 @@ static void blk_read_write(BlkRequest *b, bool write, uint64_t sector)
 /* 5.2.6: one range of sectors and flags; bit 0: the sectors may be unmapped. */
 static void blk_range(BlkRequest *b, bool zeroes)
 {
-    const VirtioBlk *s = b->s;
+    VirtioBlk *s = b->s;
     struct {
         uint64_t sector;
         uint32_t n, flags;
@@ -153,6 +157,7 @@ static void blk_range(BlkRequest *b, bool zeroes)
     }
     if (n > (zeroes ? s->max_zeroes : s->max_discard) || s->drive.read_only ||
         !blk_in_range(s, sector, (uint64_t)n * BLK_SECTOR)) {
+        drive_account_invalid(&s->drive, zeroes ? DRIVE_STAT_WRITE : DRIVE_STAT_UNMAP);
         blk_finish(b, BLK_S_IOERR);
         return;
     }
@@ -246,6 +251,16 @@ static void blk_get_config(VirtioDevice *v, uint8_t *c)
     c[56] = s->write_zeroes;
 }
 
+/* 5.2.5: the capacity has changed. */
+static void blk_resized(Device *dev)
+{
+    VirtioBlk *s = blk_of(dev_as(VirtioDevice, dev));
+    if (drive_size(&s->drive) != s->told) {
+        s->told = drive_size(&s->drive);
+        virtio_config_changed(&s->v);
+    }
+}
+
 static void blk_config_written(VirtioDevice *v, unsigned off, unsigned len, uint32_t val)
 {
     if (off == BLK_CONFIG_WCE && len == 1 && virtio_has(v, BLK_F_CONFIG_WCE)) {
@@ -269,11 +284,15 @@ static void blk_pre_save(void *opaque)
         return;
     }
     memset(s->held, 0, sizeof(s->held));
+    fifo8_clear(&s->held_ring);
     s->n_held = 0;
     s->held_reset = s->v.reset_waits;
     for (GList *l = s->drive.held.head; l; l = l->next) {
         const VirtElem *e = &((BlkRequest *)((DriveRequest *)l->data)->opaque)->e;
-        if (e->generation == s->v.generation) {
+        if (virtq_is_current(e) && s->v.packed) {
+            virtq_save_elem(&s->v, e, &s->held_ring);
+            s->n_held++;
+        } else if (virtq_is_current(e)) {
             s->held[(size_t)(e->q - s->v.q) * HELD_WORDS + e->head / 64] |= UINT64_C(1) << (e->head % 64);
             s->n_held++;
         }
@@ -283,6 +302,11 @@ static void blk_pre_save(void *opaque)
 static bool blk_held_needed(const void *opaque)
 {
     return ((const VirtioBlk *)opaque)->n_held;
+}
+
+static bool blk_held_packed(const void *opaque)
+{
+    return fifo8_used(&((const VirtioBlk *)opaque)->held_ring);
 }
 
 /* After a load, when all of the machine is there: the rings still have the chains. */
@@ -303,6 +327,13 @@ static void blk_resume(void *opaque)
             }
         }
     }
+    while (!s->held_reset && fifo8_used(&s->held_ring)) {
+        VirtElem *e = virtq_load_elem(v, &s->held_ring);
+        if (!e || !blk_handle(s, e)) {
+            break;
+        }
+    }
+    fifo8_clear(&s->held_ring);
     s->resuming = false;
     if (s->held_reset) {
         v->reset_waits = true;
@@ -314,16 +345,6 @@ static void blk_resume(void *opaque)
 
 static bool blk_check(VirtioBlk *s, Error **errp)
 {
-    if (s->disable_legacy == OFF) {
-        error_set(errp, "disable-legacy=off: this device has no legacy interface");
-        error_hint(errp, "leave disable-legacy out; drivers of virtio 1.0 and later are served");
-        return false;
-    }
-    if (s->disable_modern) {
-        error_set(errp, "disable-modern=on: the device would have no interface, there is no legacy one");
-        error_hint(errp, "leave disable-modern out");
-        return false;
-    }
     if (!s->drive.block) {
         error_set(errp, "drive property not set");
         error_hint(errp, "name a disk: drive=ID, of -drive if=none,id=ID,... or -blockdev node-name=ID,...");
@@ -351,8 +372,12 @@ static bool blk_check(VirtioBlk *s, Error **errp)
     return true;
 }
 
+static const PciOps blk_pci_ops[VIRTIO_PCI_VARIANTS] = VIRTIO_PCI_OPS(BLK_CLASS, 0x1001, 0x010000);
+
 static const VirtioClass blk_class = {
-    .id = 2,
+    .id = BLK_CLASS,
+    .pci = blk_pci_ops,
+    .boot_path = "/disk@0,0",
     .kick = blk_kick,
     .get_config = blk_get_config,
     .config_written = blk_config_written,
@@ -362,14 +387,13 @@ static const VirtioClass blk_class = {
     .elem_fini = blk_elem_fini,
 };
 
-/* What does not depend on the transport; the number of queues, 0: failed. */
+/* The number of queues, 0: failed. */
 static unsigned blk_prepare(VirtioBlk *s, Error **errp)
 {
     Device *dev = &s->v.dev;
     if (!blk_check(s, errp)) {
         return 0;
     }
-    virtio_begin(&s->v);
     device_add_task(dev, &s->resume, blk_resume);
     if (!s->drive.node) {
         error_set(errp, "drive '%s' has no medium, and a virtio disk cannot do without", s->drive.drive->id);
@@ -379,6 +403,8 @@ static unsigned blk_prepare(VirtioBlk *s, Error **errp)
     if (!drive_open(&s->drive, dev, drive_medium_read_only(&s->drive), errp)) {
         return 0;
     }
+    s->drive.resized = blk_resized;
+    s->told = drive_size(&s->drive);
     if (!s->serial && s->drive.drive && s->drive.drive->serial) {
         s->serial = g_strdup(s->drive.drive->serial);
     }
@@ -389,41 +415,24 @@ static unsigned blk_prepare(VirtioBlk *s, Error **errp)
     s->v.features = BLK_F_SEG_MAX | BLK_F_GEOMETRY | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY |
                     (s->drive.read_only ? BLK_F_RO : 0) | (s->config_wce ? BLK_F_CONFIG_WCE : 0) |
                     (queues > 1 ? BLK_F_MQ : 0) | (s->discard ? BLK_F_DISCARD : 0) |
-                    (s->write_zeroes ? BLK_F_WRITE_ZEROES : 0) | (s->indirect ? VIRTIO_F_INDIRECT_DESC : 0) |
-                    (s->event_idx ? VIRTIO_F_EVENT_IDX : 0);
+                    (s->write_zeroes ? BLK_F_WRITE_ZEROES : 0);
+    device_add_fifo8(dev, &s->held_ring, s->v.may_pack ? queues * s->queue_size * VIRTIO_SAVED_DESC : 1);
     return queues;
 }
 
-static bool blk_realize_pci(Device *dev, Error **errp)
+static bool blk_realize(Device *dev, Error **errp)
 {
-    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
+    VirtioBlk *s = blk_of(dev_as(VirtioDevice, dev));
     unsigned queues = blk_prepare(s, errp);
-    return queues && machine_add_boot_device(dev, s->bootindex, "/disk@0,0", errp) &&
-           virtio_pci_init(&s->v, &blk_class, queues, s->queue_size,
-                           s->vectors == VECTORS_AUTO ? queues + 1 : s->vectors, errp);
-}
-
-static bool blk_realize_mmio(Device *dev, Error **errp)
-{
-    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
-    unsigned queues = blk_prepare(s, errp);
-    if (queues) {
-        virtio_mmio_init(&s->v, &blk_class, queues, s->queue_size);
-    }
-    return queues > 0;
+    return queues && virtio_start(&s->v, &blk_class, queues, s->queue_size, errp);
 }
 
 static void blk_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
-    VirtioBlk *s = (VirtioBlk *)dev_as(VirtioDevice, dev);
+    VirtioBlk *s = blk_of(dev_as(VirtioDevice, dev));
     s->n_held = 0;
+    fifo8_clear(&s->held_ring);
     s->resuming = false;
-    virtio_reset(&s->v);
-}
-
-static void blk_reset_done(Device *dev)
-{
-    virtio_reset_done(dev_as(VirtioDevice, dev));
 }
 
 static bool blk_post_load(void *opaque, Error **errp)
@@ -448,7 +457,15 @@ static const VmState blk_held_state = {
     .fields = blk_held_fields,
     .needed = blk_held_needed,
 };
-static const VmState *const blk_optional[] = { &blk_held_state, NULL };
+static const VmField blk_held_packed_fields[] = { VM_FIFO8(VirtioBlk, held_ring), { 0 } };
+static const VmState blk_held_packed_state = {
+    .name = "virtio-blk/held-packed",
+    .version = 1,
+    .oldest = 1,
+    .fields = blk_held_packed_fields,
+    .needed = blk_held_packed,
+};
+static const VmState *const blk_optional[] = { &blk_held_state, &blk_held_packed_state, NULL };
 
 static const VmField blk_pci_fields[] = {
     VM_STRUCT(VirtioBlk, v, virtio_pci_state),
@@ -466,7 +483,7 @@ static const VmField blk_mmio_fields[] = {
 };
 static const VmState blk_pci_state = {
     .name = "virtio-blk",
-    .version = 2,
+    .version = 3,
     .oldest = 1,
     .fields = blk_pci_fields,
     .optional = blk_optional,
@@ -475,7 +492,7 @@ static const VmState blk_pci_state = {
 };
 static const VmState blk_mmio_state = {
     .name = "virtio-blk-device",
-    .version = 2,
+    .version = 3,
     .oldest = 1,
     .fields = blk_mmio_fields,
     .optional = blk_optional,
@@ -504,61 +521,48 @@ static const VmState blk_mmio_state = {
     PROP_U16(VirtioBlk, num_queues, "num-queues", QUEUES_AUTO, 1, QUEUES_AUTO, \
              "Queues; 65535: one for each vCPU"), \
     PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 4, VIRTIO_QUEUE_MAX, \
-             "Entries of a queue, a power of two"), \
-    PROP_BOOL(VirtioBlk, indirect, "indirect_desc", true, "Offer indirect descriptors"), \
-    PROP_BOOL(VirtioBlk, event_idx, "event_idx", true, "Offer the event index")
+             "Entries of a queue, a power of two")
 
 static const Prop blk_mmio_props[] = { BLK_PROPS, { 0 } };
 static const Prop blk_pci_props[] = {
     BLK_PROPS,
-    PROP_BOOTINDEX(VirtioBlk, bootindex),
+    PROP_IOTHREAD(VirtioBlk, iothread, "iothread", "The -object iothread that serves this disk"),
     PROP_BOOL(VirtioBlk, v.ioeventfd, "ioeventfd", true,
               "Where KVM has local APICs in the kernel, it hears notifications without leaving the guest"),
-    PROP_U32(VirtioBlk, vectors, "vectors", VECTORS_AUTO, 1, UINT32_MAX,
-             "MSI-X vectors; 4294967295: one for each queue, and one"),
-    PROP_ONOFFAUTO(VirtioBlk, disable_legacy, "disable-legacy", AUTO,
-                   "There is no legacy interface: on or auto"),
-    PROP_BOOL(VirtioBlk, disable_modern, "disable-modern", false,
-              "The modern interface is always there: off"),
     { 0 },
 };
 
-static const PciOps blk_pci_ops = {
-    /* 4.1.2: 0x1040 + device id 2; a modern device has revision 1 or more */
-    .vendor = 0x1af4,
-    .device = 0x1042,
-    .class_code = 0x010000,
-    .revision = 1,
-    .intx_pin = 1,
-    .express = true,
-    .bar = { [1] = { PCI_BAR_MEM32 }, [4] = { PCI_BAR_MEM64, true } },
-    .config_written = virtio_pci_config_written,
-    .config_read = virtio_pci_config_read,
-};
+static Domain *blk_choose_domain(Device *dev)
+{
+    VirtioBlk *s = blk_of(dev_as(VirtioDevice, dev));
+    return s->iothread ? iothread_domain(s->iothread) : dev->machine->platform;
+}
 
-const DeviceType virtio_blk_pci_type = {
-    .name = "virtio-blk-pci",
-    .desc = "Virtio disk (PCI, virtio 1.x)",
-    .size = sizeof(VirtioBlk),
-    .bus_type = &pci_bus_type,
-    .bus_ops = &blk_pci_ops,
-    .category = "Storage",
-    .props = blk_pci_props,
-    .vmstate = &blk_pci_state,
-    .realize = blk_realize_pci,
-    .reset = blk_reset,
-    .reset_done = blk_reset_done,
-};
+#define BLK_PCI_TYPE(NAME, DESC, BASE) \
+    { \
+        .name = (NAME), .desc = (DESC), .size = sizeof(VirtioBlk), .base = &(BASE), \
+        .bus_type = &pci_bus_type, .bus_ops = &blk_pci_ops[VIRTIO_PCI_MODERN], \
+        .category = "Storage", .props = blk_pci_props, \
+        .vmstate = &blk_pci_state, .choose_domain = blk_choose_domain, \
+        .realize = blk_realize, .reset = blk_reset, \
+    }
+const DeviceType virtio_blk_pci_type =
+    BLK_PCI_TYPE("virtio-blk-pci", "Virtio disk (PCI)", virtio_pci_any_type);
+const DeviceType virtio_blk_pci_transitional_type =
+    BLK_PCI_TYPE("virtio-blk-pci-transitional", "Virtio disk (PCI, virtio 1.x and legacy)",
+                 virtio_pci_transitional_type);
+const DeviceType virtio_blk_pci_modern_type =
+    BLK_PCI_TYPE("virtio-blk-pci-non-transitional", "Virtio disk (PCI, virtio 1.x)", virtio_pci_modern_type);
 
 const DeviceType virtio_blk_device_type = {
     .name = "virtio-blk-device",
     .desc = "Virtio disk (in memory, virtio 1.x)",
     .size = sizeof(VirtioBlk),
+    .base = &virtio_mmio_device_type,
     .bus_type = &virtio_mmio_bus_type,
     .category = "Storage",
     .props = blk_mmio_props,
     .vmstate = &blk_mmio_state,
-    .realize = blk_realize_mmio,
+    .realize = blk_realize,
     .reset = blk_reset,
-    .reset_done = blk_reset_done,
 };

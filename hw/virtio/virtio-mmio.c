@@ -30,6 +30,7 @@ enum { /* 4.2.2 */
        M_Q_DEVICE = 0x0a0,
        M_SHM_LEN = 0x0b0,
        M_SHM_BASE = 0x0b8,
+       M_Q_RESET = 0x0c0,
        M_GENERATION = 0x0fc,
        M_CONFIG = 0x100,
        MAGIC = 0x74726976,
@@ -84,6 +85,7 @@ static uint64_t mmio_read_queue(const VirtioDevice *v, const VirtQueue *q, unsig
     switch (off) {
     case M_Q_SIZE_MAX: return q ? v->queue_size : 0;
     case M_Q_READY: return q && q->enabled;
+    case M_Q_RESET: return q && virtio_queue_resetting(v, q);
     default: return 0; /* the others are write-only */
     }
 }
@@ -117,7 +119,7 @@ static uint64_t mmio_read(void *opaque, MemAccess *a)
     case M_SHM_LEN + 4:
     case M_SHM_BASE:
     case M_SHM_BASE + 4: return UINT32_MAX;
-    case M_GENERATION: return 0; /* what changes, changes in one byte */
+    case M_GENERATION: return v->config_generation;
     default: return mmio_read_queue(v, virtio_selected(v), (unsigned)a->off);
     }
 }
@@ -137,6 +139,10 @@ static void mmio_write_queue(VirtioDevice *v, VirtQueue *q, unsigned off, uint32
 {
     if (off == M_Q_READY) {
         mmio_set_ready(v, q, val);
+        return;
+    }
+    if (off == M_Q_RESET) { /* 2.6.1.1 */
+        virtio_queue_reset_asked(v, q, val);
         return;
     }
     if (q->enabled) {
@@ -174,6 +180,7 @@ static void mmio_write_register(VirtioDevice *v, unsigned off, uint32_t val)
     case M_Q_DRIVER + 4:
     case M_Q_DEVICE:
     case M_Q_DEVICE + 4:
+    case M_Q_RESET:
         if (virtio_selected(v)) {
             mmio_write_queue(v, virtio_selected(v), off, val);
         }

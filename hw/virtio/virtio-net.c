@@ -20,7 +20,7 @@ enum { /* 5.1.6: the header in front of each frame */
        HDR_GSO_TCPV6 = 4,
        HDR_GSO_ECN = 0x80,
 };
-enum { VECTORS_AUTO = UINT32_MAX, TX_TURN = 256, DUPLEX_UNKNOWN = 2 };
+enum { TX_TURN = 256, DUPLEX_UNKNOWN = 2 };
 
 static void put(uint8_t *p, unsigned n, uint64_t v)
 {
@@ -37,6 +37,12 @@ static uint16_t le16(const uint8_t *p)
 static bool has(const VirtioNet *s, unsigned bit)
 {
     return virtio_has(&s->v, NETF(bit));
+}
+
+/* 5.1.6: without the number of buffers for a legacy driver that takes one only. */
+static size_t net_header(const VirtioNet *s)
+{
+    return virtio_has(&s->v, VIRTIO_F_VERSION_1 | NETF(NET_F_MRG_RXBUF)) ? NET_HEADER : NET_HEADER - 2;
 }
 
 /* ---- out ---- */
@@ -69,18 +75,19 @@ typedef enum Sent { SENT, SENT_FULL, SENT_BROKEN } Sent;
 static Sent net_send(VirtioNet *s, VirtElem *e)
 {
     VirtioDevice *v = &s->v;
-    uint8_t h[NET_HEADER];
+    uint8_t h[NET_HEADER] = { 0 };
     NetHdr hdr;
-    if (e->out.bytes < NET_HEADER) {
+    size_t header = net_header(s);
+    if (e->out.bytes < header) {
         virtio_error(v, "a frame of %zu bytes, its header included", e->out.bytes);
         virtq_push(v, e, 0);
         return SENT_BROKEN;
     }
-    iov_to_buf(&e->out, 0, h, NET_HEADER);
+    iov_to_buf(&e->out, 0, h, header);
     if (!net_read_header(s, h, &hdr)) {
         guest_error(&v->dev, "virtio-net: a frame with flags 0x%x, segmentation %u: not negotiated", h[0],
                     h[1]);
-    } else if (!net_port_send(&s->port, &hdr, &e->out, NET_HEADER)) {
+    } else if (!net_port_send(&s->port, &hdr, &e->out, header)) {
         virtq_unpop(v, e);
         return SENT_FULL;
     }
@@ -172,13 +179,13 @@ static unsigned net_collect(VirtioNet *s, VirtQueue *q, size_t total, bool *wait
         }
         s->got[n++] = e;
         room += e->in.bytes;
-        bad = e->in.bytes < NET_HEADER || (whole && room < total);
+        bad = e->in.bytes < net_header(s) || (whole && room < total);
     }
     if (room >= total && !bad) {
         return n;
     }
     *wait = !bad && n < q->size && virtio_queue_live(v, q);
-    if (bad && s->got[n - 1]->in.bytes < NET_HEADER) {
+    if (bad && s->got[n - 1]->in.bytes < net_header(s)) {
         virtio_error(v, "a buffer of %zu bytes for frames", s->got[n - 1]->in.bytes);
     }
     while (n) {
@@ -191,12 +198,12 @@ static unsigned net_collect(VirtioNet *s, VirtQueue *q, size_t total, bool *wait
 static bool net_fill(VirtioNet *s, const NetFrame *f, const uint8_t *header, unsigned i, size_t *done)
 {
     VirtElem *e = s->got[i];
-    size_t total = NET_HEADER + f->len, n = MIN(e->in.bytes, total - *done), at = 0;
+    size_t before = net_header(s), total = before + f->len, n = MIN(e->in.bytes, total - *done), at = 0;
     if (i == 0) {
-        iov_from_buf(&e->in, 0, header, NET_HEADER);
-        at = NET_HEADER;
+        iov_from_buf(&e->in, 0, header, before);
+        at = before;
     }
-    iov_from_buf(&e->in, at, f->data + *done + at - NET_HEADER, n - at);
+    iov_from_buf(&e->in, at, f->data + *done + at - before, n - at);
     *done += n;
     return virtq_fill(&s->v, e, (uint32_t)n, i);
 }
@@ -210,7 +217,7 @@ static bool net_receive(Device *dev, const NetFrame *f)
     if (!virtio_queue_live(&s->v, q) || !net_filter(s, f->data, f->len) || !net_agreed(s, &f->hdr)) {
         return true;
     }
-    unsigned n = net_collect(s, q, NET_HEADER + f->len, &wait);
+    unsigned n = net_collect(s, q, net_header(s) + f->len, &wait);
     if (!n) {
         return !wait;
     }
@@ -255,6 +262,12 @@ static void net_get_config(VirtioDevice *v, uint8_t *c)
 
 static void net_config_written(VirtioDevice *v, unsigned off, unsigned len, uint32_t val)
 {
+    VirtioNet *s = net_of(v);
+    if (v->legacy && off + len <= NET_MAC && !has(s, NET_F_CTRL_MAC_ADDR)) {
+        put(s->addr + off, len, val); /* 5.1.4.3: how legacy drivers set their address */
+        net_port_set_info(&s->port, NULL, s->addr);
+        return;
+    }
     guest_error(&v->dev, "virtio-net: %u-byte write of configuration field 0x%x", len, off);
 }
 
@@ -323,10 +336,6 @@ static bool net_refuse(const VirtioNet *s, Error **errp)
         const char *what, *reason, *cure;
         bool is;
     } no[] = {
-        { "disable-legacy=off", "this device has no legacy interface",
-          "leave it out; drivers of virtio 1.0 and later are served", s->disable_legacy == OFF },
-        { "disable-modern=on", "the device would have no interface, there is no legacy one", "leave it out",
-          s->disable_modern },
         { "host_ufo=on", "drivers do not leave UDP segmentation to the device", "leave it out", s->host_ufo },
         { "guest_ufo=on", "the device hands over no unsegmented UDP", "leave it out", s->guest_ufo },
         { "rss=on", "there is one receive queue", "leave it out", s->rss },
@@ -392,15 +401,19 @@ static uint64_t net_features(const VirtioNet *s)
         { s->ctrl_vq && s->status && s->announce, NET_F_GUEST_ANNOUNCE },
         { s->ctrl_vq && s->mq, NET_F_MQ },
     };
-    uint64_t all = (s->indirect ? VIRTIO_F_INDIRECT_DESC : 0) | (s->event_idx ? VIRTIO_F_EVENT_IDX : 0);
+    uint64_t all = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(f); i++) {
         all |= f[i].on ? NETF(f[i].bit) : 0;
     }
     return all;
 }
 
+static const PciOps net_pci_ops[VIRTIO_PCI_VARIANTS] = VIRTIO_PCI_OPS(NET_CLASS, 0x1000, 0x020000);
+
 static const VirtioClass net_class = {
-    .id = 1,
+    .id = NET_CLASS,
+    .pci = net_pci_ops,
+    .boot_path = "/ethernet-phy@0",
     .kick = net_kick,
     .get_config = net_get_config,
     .config_written = net_config_written,
@@ -416,47 +429,17 @@ static void net_stop_more(void *opaque)
     loop_unpost(domain_loop(s->v.dev.domain), &s->more.task);
 }
 
-/* What does not depend on the transport. */
-static bool net_prepare(VirtioNet *s, Error **errp)
+static bool net_realize(Device *dev, Error **errp)
 {
-    Device *dev = &s->v.dev;
-    virtio_begin(&s->v);
+    VirtioNet *s = net_of(dev_as(VirtioDevice, dev));
     if (!net_check(s, errp)) {
         return false;
     }
     domain_task_init(&s->more, dev->domain, net_go_on, s);
     device_add_cleanup(dev, net_stop_more, s);
     s->v.features = net_features(s);
-    return net_port_open(&s->port, dev, &nic_ops, &s->mac, errp);
-}
-
-static bool net_realize_pci(Device *dev, Error **errp)
-{
-    VirtioNet *s = net_of(dev_as(VirtioDevice, dev));
-    unsigned queues = s->ctrl_vq ? NET_QUEUES : NET_CTRLQ;
-    return net_prepare(s, errp) && machine_add_boot_device(dev, s->bootindex, "/ethernet-phy@0", errp) &&
-           virtio_pci_init(&s->v, &net_class, queues, s->rx_queue_size,
-                           s->vectors == VECTORS_AUTO ? queues + 1 : s->vectors, errp);
-}
-
-static bool net_realize_mmio(Device *dev, Error **errp)
-{
-    VirtioNet *s = net_of(dev_as(VirtioDevice, dev));
-    if (!net_prepare(s, errp)) {
-        return false;
-    }
-    virtio_mmio_init(&s->v, &net_class, s->ctrl_vq ? NET_QUEUES : NET_CTRLQ, s->rx_queue_size);
-    return true;
-}
-
-static void net_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
-{
-    virtio_reset(dev_as(VirtioDevice, dev));
-}
-
-static void net_reset_done(Device *dev)
-{
-    virtio_reset_done(dev_as(VirtioDevice, dev));
+    return net_port_open(&s->port, dev, &nic_ops, &s->mac, errp) &&
+           virtio_start(&s->v, &net_class, s->ctrl_vq ? NET_QUEUES : NET_CTRLQ, s->rx_queue_size, errp);
 }
 
 static bool net_post_load(void *opaque, Error **errp)
@@ -472,7 +455,9 @@ static bool net_post_load(void *opaque, Error **errp)
     s->full = false;
     net_apply_offloads(s);
     net_port_set_info(&s->port, NULL, s->addr);
-    domain_post(&s->more);
+    if (s->v.status & VIRTIO_DRIVER_OK) { /* a legacy driver that is not there yet has announced nothing */
+        domain_post(&s->more);
+    }
     return true;
 }
 
@@ -489,14 +474,14 @@ static const VmField net_pci_fields[] = { VM_STRUCT(VirtioNet, v, virtio_pci_sta
 static const VmField net_mmio_fields[] = { VM_STRUCT(VirtioNet, v, virtio_mmio_state), NET_FIELDS, { 0 } };
 static const VmState net_pci_state = {
     .name = "virtio-net",
-    .version = 1,
+    .version = 3, /* 2 never was */
     .oldest = 1,
     .fields = net_pci_fields,
     .post_load = net_post_load,
 };
 static const VmState net_mmio_state = {
     .name = "virtio-net-device",
-    .version = 1,
+    .version = 3,
     .oldest = 1,
     .fields = net_mmio_fields,
     .post_load = net_post_load,
@@ -505,96 +490,70 @@ static const VmState net_mmio_state = {
 static const char *const duplex_names[] = { "half", "full", "unknown", NULL };
 static const char *const tx_names[] = { "bh", "timer", NULL };
 
-#define NET_PROPS                                                                                            \
-    PROP_NETDEV(VirtioNet, port, "netdev", "The back end: id of a -netdev"),                                 \
-        PROP_MAC(VirtioNet, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),       \
-        PROP_U16(VirtioNet, rx_queue_size, "rx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,                       \
-                 "Entries of the receive queue, a power of two"),                                            \
-        PROP_U16(VirtioNet, tx_queue_size, "tx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,                       \
-                 "Entries of the transmit queue: as many"),                                                  \
-        PROP_U16(VirtioNet, host_mtu, "host_mtu", 0, 0, UINT16_MAX, "MTU that the driver is told; 0: none"), \
-        PROP_I32(VirtioNet, speed, "speed", -1, -1, INT32_MAX,                                               \
-                 "Mbit/s that the driver is told; -1: unknown"),                                             \
-        PROP_ENUM(VirtioNet, duplex, "duplex", DUPLEX_UNKNOWN, duplex_names, "What the driver is told"),     \
-        PROP_ENUM(VirtioNet, tx, "tx", 0, tx_names, "When frames go out: bh, at once"),                      \
-        PROP_BOOL(VirtioNet, csum, "csum", true, "The driver may leave checksums to the device"),            \
-        PROP_BOOL(VirtioNet, guest_csum, "guest_csum", true, "The driver takes frames without checksums"),   \
-        PROP_BOOL(VirtioNet, host_tso4, "host_tso4", true, "The device cuts TCP over IPv4 into segments"),   \
-        PROP_BOOL(VirtioNet, host_tso6, "host_tso6", true, "The device cuts TCP over IPv6 into segments"),   \
-        PROP_BOOL(VirtioNet, host_ecn, "host_ecn", true, "Also with ECN"),                                   \
-        PROP_BOOL(VirtioNet, guest_tso4, "guest_tso4", true, "The driver takes uncut TCP over IPv4"),        \
-        PROP_BOOL(VirtioNet, guest_tso6, "guest_tso6", true, "The driver takes uncut TCP over IPv6"),        \
-        PROP_BOOL(VirtioNet, guest_ecn, "guest_ecn", true, "Also with ECN"),                                 \
-        PROP_BOOL(VirtioNet, host_ufo, "host_ufo", false, "UDP fragmentation by the device: off"),           \
-        PROP_BOOL(VirtioNet, guest_ufo, "guest_ufo", false, "Unfragmented UDP for the driver: off"),         \
-        PROP_BOOL(VirtioNet, mrg_rxbuf, "mrg_rxbuf", true, "A frame may take several receive buffers"),      \
-        PROP_BOOL(VirtioNet, status, "status", true, "The driver is told of the link"),                      \
-        PROP_BOOL(VirtioNet, ctrl_vq, "ctrl_vq", true, "There is a control queue"),                          \
-        PROP_BOOL(VirtioNet, ctrl_rx, "ctrl_rx", true, "It sets receive modes"),                             \
-        PROP_BOOL(VirtioNet, ctrl_rx_extra, "ctrl_rx_extra", true, "It sets further ones"),                  \
-        PROP_BOOL(VirtioNet, ctrl_vlan, "ctrl_vlan", true, "It filters VLANs"),                              \
-        PROP_BOOL(VirtioNet, ctrl_mac, "ctrl_mac_addr", true, "It sets the card's address"),                 \
-        PROP_BOOL(VirtioNet, ctrl_offloads, "ctrl_guest_offloads", true,                                     \
-                  "It switches guest_csum and so on"),                                                       \
-        PROP_BOOL(VirtioNet, announce, "guest_announce", true,                                               \
-                  "The driver can be asked to announce itself"),                                             \
-        PROP_BOOL(VirtioNet, mq, "mq", false,                                                                \
-                  "Say that there may be several pairs of queues (there is one)"),                           \
-        PROP_BOOL(VirtioNet, rss, "rss", false, "Spread over receive queues by hash: off"),                  \
-        PROP_BOOL(VirtioNet, hash, "hash", false, "Report hashes: off"),                                     \
-        PROP_BOOL(VirtioNet, failover, "failover", false, "Stand in for another card: off"),                 \
-        PROP_BOOL(VirtioNet, indirect, "indirect_desc", true, "Offer indirect descriptors"),                 \
-        PROP_BOOL(VirtioNet, event_idx, "event_idx", true, "Offer the event index")
-
-static const Prop net_mmio_props[] = { NET_PROPS, { 0 } };
-static const Prop net_pci_props[] = {
-    NET_PROPS,
-    PROP_BOOTINDEX(VirtioNet, bootindex),
-    PROP_U32(VirtioNet, vectors, "vectors", VECTORS_AUTO, 1, UINT32_MAX,
-             "MSI-X vectors; 4294967295: one for each queue, and one"),
-    PROP_ONOFFAUTO(VirtioNet, disable_legacy, "disable-legacy", AUTO,
-                   "There is no legacy interface: on or auto"),
-    PROP_BOOL(VirtioNet, disable_modern, "disable-modern", false,
-              "The modern interface is always there: off"),
+static const Prop net_props[] = {
+    PROP_NETDEV(VirtioNet, port, "netdev", "The back end: id of a -netdev"),
+    PROP_MAC(VirtioNet, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),
+    PROP_U16(VirtioNet, rx_queue_size, "rx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,
+             "Entries of the receive queue, a power of two"),
+    PROP_U16(VirtioNet, tx_queue_size, "tx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,
+             "Entries of the transmit queue: as many"),
+    PROP_U16(VirtioNet, host_mtu, "host_mtu", 0, 0, UINT16_MAX, "MTU that the driver is told; 0: none"),
+    PROP_I32(VirtioNet, speed, "speed", -1, -1, INT32_MAX,
+             "Mbit/s that the driver is told; -1: unknown"),
+    PROP_ENUM(VirtioNet, duplex, "duplex", DUPLEX_UNKNOWN, duplex_names, "What the driver is told"),
+    PROP_ENUM(VirtioNet, tx, "tx", 0, tx_names, "When frames go out: bh, at once"),
+    PROP_BOOL(VirtioNet, csum, "csum", true, "The driver may leave checksums to the device"),
+    PROP_BOOL(VirtioNet, guest_csum, "guest_csum", true, "The driver takes frames without checksums"),
+    PROP_BOOL(VirtioNet, host_tso4, "host_tso4", true, "The device cuts TCP over IPv4 into segments"),
+    PROP_BOOL(VirtioNet, host_tso6, "host_tso6", true, "The device cuts TCP over IPv6 into segments"),
+    PROP_BOOL(VirtioNet, host_ecn, "host_ecn", true, "Also with ECN"),
+    PROP_BOOL(VirtioNet, guest_tso4, "guest_tso4", true, "The driver takes uncut TCP over IPv4"),
+    PROP_BOOL(VirtioNet, guest_tso6, "guest_tso6", true, "The driver takes uncut TCP over IPv6"),
+    PROP_BOOL(VirtioNet, guest_ecn, "guest_ecn", true, "Also with ECN"),
+    PROP_BOOL(VirtioNet, host_ufo, "host_ufo", false, "UDP fragmentation by the device: off"),
+    PROP_BOOL(VirtioNet, guest_ufo, "guest_ufo", false, "Unfragmented UDP for the driver: off"),
+    PROP_BOOL(VirtioNet, mrg_rxbuf, "mrg_rxbuf", true, "A frame may take several receive buffers"),
+    PROP_BOOL(VirtioNet, status, "status", true, "The driver is told of the link"),
+    PROP_BOOL(VirtioNet, ctrl_vq, "ctrl_vq", true, "There is a control queue"),
+    PROP_BOOL(VirtioNet, ctrl_rx, "ctrl_rx", true, "It sets receive modes"),
+    PROP_BOOL(VirtioNet, ctrl_rx_extra, "ctrl_rx_extra", true, "It sets further ones"),
+    PROP_BOOL(VirtioNet, ctrl_vlan, "ctrl_vlan", true, "It filters VLANs"),
+    PROP_BOOL(VirtioNet, ctrl_mac, "ctrl_mac_addr", true, "It sets the card's address"),
+    PROP_BOOL(VirtioNet, ctrl_offloads, "ctrl_guest_offloads", true,
+             "It switches guest_csum and so on"),
+    PROP_BOOL(VirtioNet, announce, "guest_announce", true,
+             "The driver can be asked to announce itself"),
+    PROP_BOOL(VirtioNet, mq, "mq", false,
+             "Say that there may be several pairs of queues (there is one)"),
+    PROP_BOOL(VirtioNet, rss, "rss", false, "Spread over receive queues by hash: off"),
+    PROP_BOOL(VirtioNet, hash, "hash", false, "Report hashes: off"),
+    PROP_BOOL(VirtioNet, failover, "failover", false, "Stand in for another card: off"),
     { 0 },
 };
 
-static const PciOps net_pci_ops = {
-    /* 4.1.2: 0x1040 + device id 1; a modern device has revision 1 or more */
-    .vendor = 0x1af4,
-    .device = 0x1041,
-    .class_code = 0x020000,
-    .revision = 1,
-    .intx_pin = 1,
-    .express = true,
-    .bar = { [1] = { PCI_BAR_MEM32 }, [4] = { PCI_BAR_MEM64, true } },
-    .config_written = virtio_pci_config_written,
-    .config_read = virtio_pci_config_read,
-};
-
-const DeviceType virtio_net_pci_type = {
-    .name = "virtio-net-pci",
-    .desc = "Virtio network card (PCI, virtio 1.x)",
-    .size = sizeof(VirtioNet),
-    .bus_type = &pci_bus_type,
-    .bus_ops = &net_pci_ops,
-    .category = "Network",
-    .props = net_pci_props,
-    .vmstate = &net_pci_state,
-    .realize = net_realize_pci,
-    .reset = net_reset,
-    .reset_done = net_reset_done,
-};
+#define NET_PCI_TYPE(NAME, DESC, BASE) \
+    { \
+        .name = (NAME), .desc = (DESC), .size = sizeof(VirtioNet), .base = &(BASE), \
+        .bus_type = &pci_bus_type, .bus_ops = &net_pci_ops[VIRTIO_PCI_MODERN], \
+        .category = "Network", .props = net_props, .vmstate = &net_pci_state, .realize = net_realize, \
+    }
+const DeviceType virtio_net_pci_type =
+    NET_PCI_TYPE("virtio-net-pci", "Virtio network card (PCI)", virtio_pci_any_type);
+const DeviceType virtio_net_pci_transitional_type =
+    NET_PCI_TYPE("virtio-net-pci-transitional", "Virtio network card (PCI, virtio 1.x and legacy)",
+                 virtio_pci_transitional_type);
+const DeviceType virtio_net_pci_modern_type =
+    NET_PCI_TYPE("virtio-net-pci-non-transitional", "Virtio network card (PCI, virtio 1.x)",
+                 virtio_pci_modern_type);
 
 const DeviceType virtio_net_device_type = {
     .name = "virtio-net-device",
     .desc = "Virtio network card (in memory, virtio 1.x)",
     .size = sizeof(VirtioNet),
+    .base = &virtio_mmio_device_type,
     .bus_type = &virtio_mmio_bus_type,
     .category = "Network",
-    .props = net_mmio_props,
+    .props = net_props,
     .vmstate = &net_mmio_state,
-    .realize = net_realize_mmio,
-    .reset = net_reset,
-    .reset_done = net_reset_done,
+    .realize = net_realize,
 };

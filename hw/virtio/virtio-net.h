@@ -34,21 +34,18 @@ enum {
 };
 enum { NET_S_LINK_UP = 1, NET_S_ANNOUNCE = 2 };
 enum { NET_RXQ, NET_TXQ, NET_CTRLQ, NET_QUEUES };
-enum { NET_MACS = 64, NET_VLANS = 4096, NET_HEADER = 12, NET_CONFIG = 17 };
+enum { NET_CLASS = 1, NET_MACS = 64, NET_VLANS = 4096, NET_HEADER = 12, NET_CONFIG = 17 };
 
 typedef struct VirtioNet {
     VirtioDevice v;
     NetPort port;
     NetMac mac; /* properties, from here */
     uint16_t rx_queue_size, tx_queue_size, host_mtu;
-    int32_t speed, bootindex;
-    uint32_t vectors;
+    int32_t speed;
     int duplex, tx;
     bool csum, guest_csum, host_tso4, host_tso6, host_ecn, guest_tso4, guest_tso6, guest_ecn, mrg_rxbuf,
         status, ctrl_vq, ctrl_rx, ctrl_rx_extra, ctrl_vlan, ctrl_mac, ctrl_offloads, announce, mq;
-    bool indirect, event_idx, disable_modern;
     bool host_ufo, guest_ufo, rss, hash, failover;
-    int disable_legacy;
     DomainTask more;                 /* goes on sending */
     VirtElem *got[VIRTIO_QUEUE_MAX]; /* buffers of the frame that comes in */
     bool full;                       /* the network had no room */

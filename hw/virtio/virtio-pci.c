@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * hw/virtio/virtio-pci.c - the PCI transport of virtio devices: registers and interrupts.
  *
- * Models: virtio 1.2, 4.1 (virtio over PCI, modern devices): all five capabilities, MSI-X and the interrupt
- * pin. Does not model: the legacy interface (4.1.4.10), shared memory regions, NOTIFICATION_DATA,
- * RING_RESET. Threads: the device's domain.
+ * Models: virtio 1.2, 4.1 (virtio over PCI): all five capabilities, MSI-X and the interrupt pin, resets of
+ * single queues; the legacy interface is virtio-pci-legacy.c's. Does not model: shared memory regions,
+ * NOTIFICATION_DATA. Threads: the device's domain.
  */
 #include "rhea/system/machine.h"
 #include "virtio.h"
@@ -15,10 +15,10 @@ enum { /* the BAR, 4.1.4: one page for each structure */
        AT_ISR = 0x1000,
        AT_DEVICE = 0x2000,
        AT_NOTIFY = 0x3000,
-       BAR_SIZE = 0x4000,
        BAR_NO = 4,
-       COMMON_SIZE = 0x38,
-       NOTIFY_MULTIPLIER = 4,
+       COMMON_SIZE = 0x3c,
+       NOTIFY_STEP = 4,
+       NOTIFY_PAGE = 0x1000,
 };
 enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI }; /* 4.1.4: cfg_type */
 enum {                                                             /* 4.1.4.3 */
@@ -38,6 +38,8 @@ enum {                                                             /* 4.1.4.3 */
        C_Q_DESC = 0x20,
        C_Q_AVAIL = 0x28,
        C_Q_USED = 0x30,
+       C_Q_NOTIFY_DATA = 0x38, /* without NOTIFICATION_DATA: 0 */
+       C_Q_RESET = 0x3a,
 };
 
 static void put(uint8_t *p, unsigned n, uint64_t v)
@@ -58,7 +60,7 @@ static uint32_t get(const uint8_t *p, unsigned n)
 
 /* ---- interrupts ---- */
 
-static void virtio_pin_update(VirtioDevice *v)
+void virtio_pin_update(VirtioDevice *v)
 {
     irq_set(&v->intx, v->isr && !pci_msix_enabled(&v->msix));
 }
@@ -103,6 +105,7 @@ static void virtio_common_fill(VirtioDevice *v, uint8_t *c)
     put(c + C_CONFIG_VECTOR, 2, v->config_vector);
     put(c + C_NUM_QUEUES, 2, v->n_queues);
     c[C_STATUS] = virtio_status(v);
+    c[C_GENERATION] = v->config_generation;
     put(c + C_Q_SELECT, 2, v->queue_select);
     if (q) {
         put(c + C_Q_SIZE, 2, q->size);
@@ -112,6 +115,7 @@ static void virtio_common_fill(VirtioDevice *v, uint8_t *c)
         put(c + C_Q_DESC, 8, q->desc);
         put(c + C_Q_AVAIL, 8, q->avail);
         put(c + C_Q_USED, 8, q->used);
+        put(c + C_Q_RESET, 2, virtio_queue_resetting(v, q));
     } else {
         put(c + C_Q_VECTOR, 2, VIRTIO_NO_VECTOR);
     }
@@ -121,6 +125,10 @@ static void virtio_queue_written(VirtioDevice *v, VirtQueue *q, unsigned off, ui
 {
     if (off == C_Q_VECTOR) {
         q->vector = virtio_vector(v, val);
+        return;
+    }
+    if (off == C_Q_RESET) { /* 2.6.1.1 */
+        virtio_queue_reset_asked(v, q, val);
         return;
     }
     if (q->enabled) { /* 4.1.4.3.2: nothing of an enabled queue changes, and it cannot be disabled */
@@ -140,7 +148,8 @@ static void virtio_queue_written(VirtioDevice *v, VirtQueue *q, unsigned off, ui
 
 static void virtio_common_written(VirtioDevice *v, unsigned off, unsigned size, uint32_t val)
 {
-    unsigned want = off == C_STATUS ? 1 : off >= C_CONFIG_VECTOR && off < C_Q_DESC ? 2 : 4;
+    bool is_short = (off >= C_CONFIG_VECTOR && off < C_Q_DESC) || off >= C_Q_NOTIFY_DATA;
+    unsigned want = off == C_STATUS ? 1 : is_short ? 2 : 4;
     if (size != want || off % want) {
         guest_error(&v->dev, "virtio: %u-byte write of common register 0x%x", size, off);
         return;
@@ -161,6 +170,7 @@ static void virtio_common_written(VirtioDevice *v, unsigned off, unsigned size, 
     case C_Q_AVAIL + 4:
     case C_Q_USED:
     case C_Q_USED + 4:
+    case C_Q_RESET:
         if (virtio_selected(v)) {
             virtio_queue_written(v, virtio_selected(v), off, val);
         }
@@ -196,8 +206,8 @@ static void virtio_bar_write(void *opaque, MemAccess *a, uint64_t val)
     VirtioDevice *v = opaque;
     if (a->off < COMMON_SIZE) {
         virtio_common_written(v, a->off, a->size, val);
-    } else if (a->off >= AT_NOTIFY && a->off < AT_NOTIFY + NOTIFY_MULTIPLIER * v->n_queues) {
-        virtio_kick(v, (a->off - AT_NOTIFY) / NOTIFY_MULTIPLIER);
+    } else if (a->off >= AT_NOTIFY && a->off < AT_NOTIFY + (hwaddr)v->notify_step * v->n_queues) {
+        virtio_kick(v, (unsigned)(a->off - AT_NOTIFY) / v->notify_step);
     } else if (a->off >= AT_DEVICE && a->off - AT_DEVICE < v->class->config_size) {
         v->class->config_written(v, a->off - AT_DEVICE, a->size, val);
     }
@@ -215,7 +225,7 @@ static bool virtio_window(VirtioDevice *v, unsigned off, unsigned len, MemAccess
     uint32_t at = get(c + 8, 4), size = get(c + 12, 4);
     *a = (MemAccess){ .off = at, .size = size };
     *data = c + 16;
-    return c[4] == BAR_NO && (size == 1 || size == 2 || size == 4) && at < BAR_SIZE && at % size == 0;
+    return c[4] == BAR_NO && (size == 1 || size == 2 || size == 4) && at < v->bar.size && at % size == 0;
 }
 
 void virtio_pci_config_read(Device *dev, unsigned off, unsigned len)
@@ -253,7 +263,7 @@ static bool virtio_add_cap(VirtioDevice *v, uint8_t type, uint32_t at, uint32_t 
     pci_set_long(dev, cap + 8, at);
     pci_set_long(dev, cap + 12, size);
     if (type == CAP_NOTIFY) {
-        pci_set_long(dev, cap + 16, NOTIFY_MULTIPLIER);
+        pci_set_long(dev, cap + 16, v->notify_step);
     }
     if (type == CAP_PCI) {
         v->pci_cfg_cap = cap;
@@ -282,46 +292,80 @@ static void virtio_ring(void *opaque)
 static void virtio_bells_gone(void *opaque)
 {
     VirtioDevice *v = opaque;
-    for (unsigned i = 0; i < v->n_queues; i++) {
+    for (unsigned i = 0; i < v->n_bells; i++) {
         doorbell_remove(&v->bells[i].bell);
     }
     g_clear_pointer(&v->bells, g_free);
 }
 
+static void virtio_bell_add(VirtioDevice *v, unsigned queue, const Doorbell *where)
+{
+    struct VirtioBell *b = &v->bells[v->n_bells++];
+    *b = (struct VirtioBell){ .bell = *where, .v = v, .queue = queue };
+    b->bell.ring = virtio_ring;
+    b->bell.opaque = b;
+    doorbell_add(&b->bell, &v->dev);
+}
+
+/* A register for each queue in memory, and the legacy interface's one for all. */
 static void virtio_bells_add(VirtioDevice *v)
 {
-    v->bells = g_new0(struct VirtioBell, v->n_queues);
+    v->bells = g_new0(struct VirtioBell, 2 * v->n_queues);
     for (unsigned i = 0; i < v->n_queues; i++) {
-        struct VirtioBell *b = &v->bells[i];
-        *b = (struct VirtioBell){ .v = v, .queue = i };
-        b->bell = (Doorbell){
-            .region = &v->bar, .off = AT_NOTIFY + NOTIFY_MULTIPLIER * i, .ring = virtio_ring, .opaque = b
-        };
-        doorbell_add(&b->bell, &v->dev);
+        if (!v->disable_modern) {
+            hwaddr off = AT_NOTIFY + (hwaddr)v->notify_step * i;
+            virtio_bell_add(v, i, &(Doorbell){ .region = &v->bar, .off = off });
+        }
+        if (v->has_legacy) {
+            virtio_bell_add(v, i, &(Doorbell){ .region = &v->legacy_bar, .off = VIRTIO_LEGACY_NOTIFY,
+                                               .io = true, .len = 2, .value = i });
+        }
     }
     device_add_cleanup(&v->dev, virtio_bells_gone, v);
 }
 
-bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
-                     unsigned vectors, Error **errp)
+static bool virtio_modern_init(VirtioDevice *v, unsigned n_queues, Error **errp)
 {
     static const MemOps ops = {
         .read = virtio_bar_read, .write = virtio_bar_write, .min = 1, .max = 8, .impl_min = 1, .impl_max = 4
     };
+    uint32_t notify = v->notify_step * n_queues, size = 0x4000;
+    while (size < AT_NOTIFY + notify) {
+        size *= 2;
+    }
+    region_init_io(&v->bar, &v->dev, "virtio-pci", &ops, v, size);
+    return virtio_add_cap(v, CAP_COMMON, AT_COMMON, COMMON_SIZE, 16, errp) &&
+           virtio_add_cap(v, CAP_ISR, AT_ISR, 1, 16, errp) &&
+           virtio_add_cap(v, CAP_DEVICE, AT_DEVICE, v->class->config_size, 16, errp) &&
+           virtio_add_cap(v, CAP_NOTIFY, AT_NOTIFY, notify, 20, errp) &&
+           virtio_add_cap(v, CAP_PCI, 0, 0, 20, errp);
+}
+
+bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
+                     Error **errp)
+{
+    unsigned vectors = v->vectors == VIRTIO_VECTORS_AUTO ? n_queues + 1 : v->vectors;
     v->class = class;
-    if (!pci_msix_init(&v->msix, &v->dev, vectors, 1, errp)) {
+    v->has_legacy = v->disable_legacy == OFF;
+    v->notify_step = v->page_per_vq ? NOTIFY_PAGE : NOTIFY_STEP;
+    pci_choose_ops(&v->dev, &class->pci[!v->has_legacy      ? VIRTIO_PCI_MODERN
+                                        : v->disable_modern ? VIRTIO_PCI_LEGACY
+                                                            : VIRTIO_PCI_TRANSITIONAL]);
+    if ((class->boot_path && !machine_add_boot_device(&v->dev, v->bootindex, class->boot_path, errp)) ||
+        !pci_msix_init(&v->msix, &v->dev, vectors, 1, errp)) {
         return false;
     }
-    if (!virtio_add_cap(v, CAP_COMMON, AT_COMMON, COMMON_SIZE, 16, errp) ||
-        !virtio_add_cap(v, CAP_ISR, AT_ISR, 1, 16, errp) ||
-        !virtio_add_cap(v, CAP_DEVICE, AT_DEVICE, class->config_size, 16, errp) ||
-        !virtio_add_cap(v, CAP_NOTIFY, AT_NOTIFY, NOTIFY_MULTIPLIER * n_queues, 20, errp) ||
-        !virtio_add_cap(v, CAP_PCI, 0, 0, 20, errp)) {
-        return false;
+    if (v->has_legacy) {
+        virtio_pci_legacy_init(v);
+        device_add_region(&v->dev, &v->legacy_bar);
     }
-    region_init_io(&v->bar, &v->dev, "virtio-pci", &ops, v, BAR_SIZE);
     device_add_region(&v->dev, &v->msix.bar);
-    device_add_region(&v->dev, &v->bar);
+    if (!v->disable_modern) {
+        if (!virtio_modern_init(v, n_queues, errp)) {
+            return false;
+        }
+        device_add_region(&v->dev, &v->bar);
+    }
     device_add_irq(&v->dev, &v->intx);
     virtio_init(v, class, &virtio_pci, &pci_func(&v->dev)->dma, n_queues, queue_size);
     if (v->ioeventfd) {
@@ -341,6 +385,7 @@ static const VmField virtio_fields[] = {
     VM_U16(VirtioDevice, queue_select),
     VM_U8(VirtioDevice, status),
     VM_U8(VirtioDevice, isr),
+    VIRTIO_SINCE_3,
     VM_STRUCT_ARRAY(VirtioDevice, q, virtio_queue_state),
     { 0 },
 };

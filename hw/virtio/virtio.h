@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * hw/virtio/virtio.h - what virtio devices share: feature bits, split rings, transports (virtio 1.2).
+ * hw/virtio/virtio.h - what virtio devices share: feature bits, rings, transports (virtio 1.2).
  *
- * A device has a type for each transport, which share all but that. The struct embeds a VirtioDevice as its
- * first member; realize calls virtio_begin(), then virtio_pci_init() or virtio_mmio_init(); reset calls
- * virtio_reset(); the types' tables of saved state have VM_STRUCT(T, v, virtio_pci_state) or
- * virtio_mmio_state. Guest memory is never trusted: a ring that breaks the rules sets DEVICE_NEEDS_RESET, and
- * the device does nothing more until it is reset. All calls: the device's domain.
+ * A device has a type for each transport, which share all but that: they derive from virtio_pci_any_type (and
+ * the two whose interface is fixed) and virtio_mmio_device_type, which have the common properties and the
+ * reset. The struct embeds a VirtioDevice
+ * as its first member; realize, the same for both, ends with virtio_start(); the types' tables of saved state
+ * have VM_STRUCT(T, v, virtio_pci_state) or virtio_mmio_state, and their post_load calls virtio_post_load().
+ * Guest memory is never trusted: a ring that breaks the rules sets DEVICE_NEEDS_RESET, and the device does
+ * nothing more until it is reset. All calls: the device's domain.
  */
 #ifndef HW_VIRTIO_H
 #define HW_VIRTIO_H
@@ -16,6 +18,8 @@
 #include "rhea/util/iov.h"
 
 enum { VIRTIO_QUEUES = 64, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256, VIRTIO_NO_VECTOR = 0xffff };
+#define VIRTIO_VECTORS_AUTO UINT32_MAX
+#define VIRTIO_PACKED_WRAP 0x8000u
 /* 1.2, 2.1: device status. */
 enum {
     VIRTIO_ACKNOWLEDGE = 1,
@@ -26,24 +30,35 @@ enum {
     VIRTIO_FAILED = 128,
 };
 /* 1.2, section 6: feature bits of rings and transports. */
-#define VIRTIO_F_INDIRECT_DESC (UINT64_C(1) << 28)
-#define VIRTIO_F_EVENT_IDX     (UINT64_C(1) << 29)
-#define VIRTIO_F_VERSION_1     (UINT64_C(1) << 32)
+#define VIRTIO_F_NOTIFY_ON_EMPTY (UINT64_C(1) << 24) /* legacy interfaces only: these two */
+#define VIRTIO_F_ANY_LAYOUT      (UINT64_C(1) << 27)
+#define VIRTIO_F_INDIRECT_DESC   (UINT64_C(1) << 28)
+#define VIRTIO_F_EVENT_IDX       (UINT64_C(1) << 29)
+#define VIRTIO_F_VERSION_1       (UINT64_C(1) << 32)
+#define VIRTIO_F_RING_PACKED     (UINT64_C(1) << 34)
+#define VIRTIO_F_RING_RESET      (UINT64_C(1) << 40)
 
 typedef struct VirtQueue {
     uint64_t desc, avail, used; /* guest addresses */
     uint16_t size;
     uint16_t vector;
-    uint16_t last_avail, used_idx; /* free-running, as in the rings */
+    uint16_t last_avail, used_idx; /* free-running, as in the rings; packed: packed.c */
     uint16_t signalled;            /* used_idx at the last interrupt */
     bool signalled_valid, enabled;
-    uint16_t in_use; /* taken, not given back; no part of saved state: who holds some back takes them again */
+    /* No part of saved state: */
+    uint16_t in_use;     /* taken, not given back: who holds some back takes them again */
+    uint16_t filled, first_flags; /* packed: places behind used_idx that are filled, but not shown yet */
+    bool resetting;      /* the driver asked for its reset (2.6.1), see virtio_queue_resetting() */
+    unsigned generation; /* of its resets: tells buffers taken before the last one */
 } VirtQueue;
 
 /* A buffer taken from a queue: pinned guest memory. Devices have their own part of a request behind it. */
+typedef struct VirtDesc VirtDesc;
 typedef struct VirtElem {
     VirtQueue *q;
-    uint16_t head;
+    uint16_t head; /* its first descriptor; in a packed ring its id */
+    uint16_t n_ring, ring_room; /* descriptors that it takes in a packed ring, copied to ring[]; else 1 */
+    VirtDesc *ring;
     unsigned n, n_out, room; /* maps; the first n_out are read by the device; so many fit in */
     DmaMap *maps;
     IoVec out, in;
@@ -57,6 +72,7 @@ typedef struct VirtPool {
     unsigned fresh; /* from this one on they have never been used */
     VirtElem *free;
     unsigned kept;  /* room of those in `free` */
+    unsigned out;   /* taken, of any generation */
 } VirtPool;
 
 typedef struct VirtioDevice VirtioDevice;
@@ -66,14 +82,19 @@ typedef struct VirtioTransport {
     void (*update)(VirtioDevice *v); /* the line follows v->isr */
     void (*reset)(VirtioDevice *v);  /* its own part of the machine's reset; may be NULL */
 } VirtioTransport;
+/* What a PCI function may be: the places in VirtioClass.pci. */
+enum { VIRTIO_PCI_MODERN, VIRTIO_PCI_TRANSITIONAL, VIRTIO_PCI_LEGACY, VIRTIO_PCI_VARIANTS };
 
 typedef struct VirtioClass {
     uint16_t id;                                          /* section 5: 2 is a disk */
+    const PciOps *pci;                                    /* VIRTIO_PCI_OPS() */
+    const char *boot_path;                                /* firmware's name of what it boots from; or NULL */
     void (*kick)(VirtioDevice *v, VirtQueue *q);          /* buffers may be there */
     void (*get_config)(VirtioDevice *v, uint8_t *config); /* fills config_size bytes */
     void (*config_written)(VirtioDevice *v, unsigned off, unsigned len, uint32_t val);
     void (*reset)(VirtioDevice *v);   /* the driver's reset; may be NULL */
-    void (*started)(VirtioDevice *v); /* DRIVER_OK: the features are chosen; may be NULL */
+    /* DRIVER_OK, or a legacy driver's features: they are chosen; may be NULL */
+    void (*started)(VirtioDevice *v);
     unsigned config_size;
     size_t elem_size;               /* of what the device keeps for a buffer; begins with a VirtElem */
     void (*elem_fini)(VirtElem *e); /* frees what that part owns, which stays from one buffer to the next */
@@ -85,15 +106,24 @@ struct VirtioDevice {
     const VirtioTransport *transport;
     DmaContext *dma;
     PciMsix msix; /* from here: PCI's */
-    MemRegion bar;
+    MemRegion bar, legacy_bar;
     IrqLine intx;
     uint8_t pci_cfg_cap;
+    uint32_t notify_step;     /* bytes from one queue's notification register to the next one's */
+    uint32_t vectors;         /* properties, from here */
+    int32_t bootindex;
+    int disable_legacy;
+    bool disable_modern, page_per_vq;
     bool ioeventfd;           /* notifications may be doorbells */
-    struct VirtioBell *bells; /* one a queue, or NULL */
+    struct VirtioBell *bells; /* of queues, or NULL */
+    unsigned n_bells;
     struct VirtioMmio *mmio; /* the other's */
+    bool indirect, event_idx; /* properties: what rings may have */
+    bool may_pack;
+    bool queue_reset, notify_on_empty, any_layout;
+    bool has_legacy;          /* there is a legacy interface */
     uint64_t features; /* offered */
     unsigned n_queues, queue_size;
-    unsigned generation; /* of resets: tells buffers taken before the last one */
     unsigned in_flight;  /* buffers pinned, of any generation */
     bool reset_waits;    /* the driver asked for a reset; buffers are in flight */
     /* the driver's */
@@ -101,6 +131,10 @@ struct VirtioDevice {
     uint32_t device_feature_select, driver_feature_select;
     uint16_t config_vector, queue_select;
     uint8_t status, isr;
+    uint8_t config_generation; /* changes with the configuration (2.5) */
+    bool packed;         /* the rings are; follows from the features */
+    bool legacy;         /* it came by the legacy interface */
+    uint32_t guest_page; /* that one's in memory: the unit of queues' places, bytes */
     VirtQueue q[VIRTIO_QUEUES];
     VirtPool pool[VIRTIO_QUEUES]; /* no part of the state */
 };
@@ -117,9 +151,18 @@ static inline uint8_t virtio_status(const VirtioDevice *v)
     return v->reset_waits && !v->status ? VIRTIO_NEEDS_RESET : v->status;
 }
 bool virtio_queue_live(const VirtioDevice *v, const VirtQueue *q);
+/* Was it taken since the last reset of its queue? */
+static inline bool virtq_is_current(const VirtElem *e)
+{
+    return e->generation == e->q->generation;
+}
 VirtElem *virtq_pop(VirtioDevice *v, VirtQueue *q); /* NULL: none left, or broken */
 /* A buffer that had been taken when the state was saved; NULL: the queue is off, or it is broken. */
 VirtElem *virtq_retake(VirtioDevice *v, VirtQueue *q, uint16_t head);
+/* The same for packed rings, whose elements are saved themselves; NULL also: that is none. */
+void virtq_save_elem(const VirtioDevice *v, const VirtElem *e, Fifo8 *out);
+VirtElem *virtq_load_elem(VirtioDevice *v, Fifo8 *in);
+enum { VIRTIO_SAVED_DESC = 3 + 16 }; /* bytes for each descriptor at most */
 /* Asks for a kick; true: more came meanwhile, pop again. */
 bool virtq_rearm(VirtioDevice *v, VirtQueue *q);
 /* Gives the buffer back with so many bytes written (to the front of `in`), and unpins it. */
@@ -149,23 +192,68 @@ VirtQueue *virtio_selected(VirtioDevice *v);        /* NULL: there is none with 
 uint16_t virtio_vector(const VirtioDevice *v, uint32_t val);
 void virtio_queue_set_size(VirtioDevice *v, VirtQueue *q, uint32_t val);
 void virtio_queue_enable(VirtioDevice *v, VirtQueue *q, uint32_t val);
+/* Its reset goes on while buffers are out (4.1.4.3). */
+bool virtio_queue_resetting(const VirtioDevice *v, const VirtQueue *q);
+/* The driver wrote to the register: buffers that are out are forgotten. */
+void virtio_queue_reset_asked(VirtioDevice *v, VirtQueue *q, uint32_t val);
 void virtio_kick(VirtioDevice *v, unsigned n);
+/* What legacy interfaces share. Features: the low half, without rings of later versions. */
+uint32_t virtio_legacy_offered(const VirtioDevice *v);
+void virtio_legacy_choose(VirtioDevice *v, uint32_t val);
+void virtio_legacy_set_status(VirtioDevice *v, uint8_t val);
+/* 2.7.2: the three parts, one behind the other from `at` on, the third aligned; at 0: none. */
+void virtio_legacy_set_queue(VirtioDevice *v, VirtQueue *q, uint64_t at, uint32_t align);
 extern const VmState virtio_queue_state;
-/* For devices: */
-/* Before all else in realize, such as drive_open(): what requests live in goes when nothing is under way. */
-void virtio_begin(VirtioDevice *v);
+/* For the transports' tables: the devices' have version 3 since there are legacy interfaces. */
+#define VIRTIO_SINCE_3 \
+    { .name = "config_generation", .kind = VM_U8_, .max = UINT8_MAX, .since = 3, \
+      .offset = TYPED_OFFSET(VirtioDevice, config_generation, uint8_t) }, \
+    { .name = "legacy", .kind = VM_BOOL_, .max = 1, .since = 3, \
+      .offset = TYPED_OFFSET(VirtioDevice, legacy, bool) }, \
+    { .name = "guest_page", .kind = VM_U32_, .max = UINT32_C(1) << 31, .since = 3, \
+      .offset = TYPED_OFFSET(VirtioDevice, guest_page, uint32_t) }
 void virtio_reset(VirtioDevice *v);
-void virtio_reset_done(VirtioDevice *v);
+/* For devices: */
+/* Bases: of PCI devices with properties for their interface, with both, without the legacy one. */
+extern const DeviceType virtio_pci_any_type, virtio_pci_transitional_type, virtio_pci_modern_type,
+    virtio_mmio_device_type;
+extern const DeviceType virtio_pci_type; /* base of the three */
+/* The last of realize: v->features are the class's own, those of rings are added. */
+bool virtio_start(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
+                  Error **errp);
 void virtio_reset_continue(VirtioDevice *v); /* after a buffer went back: a reset may have waited for it */
+void virtio_config_changed(VirtioDevice *v); /* other than by the driver: it is told */
 void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit);
 bool virtio_post_load(VirtioDevice *v, Error **errp); /* in the type's post_load */
 
 /* virtio-pci.c */
+/* 4.1.2: 0x1040 and the class's id, revision 1; with a legacy interface an id of its own below, revision 0,
+ * and the class's id in the subsystem's. */
+#define VIRTIO_PCI_VARIANT_(DEVICE, REVISION, CLASS_CODE) \
+    .vendor = 0x1af4, .device = (DEVICE), .class_code = (CLASS_CODE), .revision = (REVISION), .intx_pin = 1, \
+    .express = true, .config_written = virtio_pci_config_written, .config_read = virtio_pci_config_read
+#define VIRTIO_PCI_OPS(ID, LEGACY_ID, CLASS_CODE) \
+    { \
+        [VIRTIO_PCI_MODERN] = { VIRTIO_PCI_VARIANT_(0x1040 + (ID), 1, CLASS_CODE), \
+                                .bar = { [1] = { PCI_BAR_MEM32 }, [4] = { PCI_BAR_MEM64, true } } }, \
+        [VIRTIO_PCI_TRANSITIONAL] = { VIRTIO_PCI_VARIANT_(LEGACY_ID, 0, CLASS_CODE), \
+                                      .subvendor = 0x1af4, .subdevice = (ID), \
+                                      .bar = { [0] = { PCI_BAR_IO }, [1] = { PCI_BAR_MEM32 }, \
+                                               [4] = { PCI_BAR_MEM64, true } } }, \
+        [VIRTIO_PCI_LEGACY] = { VIRTIO_PCI_VARIANT_(LEGACY_ID, 0, CLASS_CODE), \
+                                .subvendor = 0x1af4, .subdevice = (ID), \
+                                .bar = { { PCI_BAR_IO }, { PCI_BAR_MEM32 } } }, \
+    }
 bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
-                     unsigned vectors, Error **errp);
+                     Error **errp);
 void virtio_pci_config_written(Device *dev, unsigned off, unsigned len); /* PciOps */
 void virtio_pci_config_read(Device *dev, unsigned off, unsigned len);
 extern const VmState virtio_pci_state;
+void virtio_pin_update(VirtioDevice *v);
+
+/* virtio-pci-legacy.c: v->legacy_bar */
+enum { VIRTIO_LEGACY_NOTIFY = 0x10 };
+void virtio_pci_legacy_init(VirtioDevice *v);
 
 /* virtio-mmio.c: the device sits on a bus of virtio_mmio_bus_type. */
 void virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size);

@@ -123,7 +123,7 @@ void kvm_x86_complete_describe(const X86Kvm *k, GString *out)
     for (unsigned row = 0; k->row_count && row < x86_n_rows; row++) {
         uint64_t n = __atomic_load_n(&k->row_count[row], __ATOMIC_RELAXED);
         if (n) {
-            g_string_append_printf(out, "    %-18s %" PRIu64 "\n", row ? x86_rows[row].name : "(cannot be told)", n);
+            g_string_append_printf(out, "    %-18s %" PRIu64 "\n", row ? x86_rows[row].name : "events and unknown", n);
         }
     }
 }
@@ -134,12 +134,13 @@ static void note_kind(X86Cpu *cpu)
     X86Kvm *said = x86_cpu(cpu->vcpu.machine->cpus[0])->kvm;
     uint64_t lin;
     unsigned row = row_at_rip(cpu, &lin);
+    row = cpu->held.kind ? 0 : row;
     __atomic_store_n(&cpu->kvm->row_count[row], cpu->kvm->row_count[row] + 1, __ATOMIC_RELAXED);
     if (__atomic_exchange_n(&said->row_said[row], 1, __ATOMIC_RELAXED)) {
         return;
     }
     log_info("KVM gives up on %s at 0x%" PRIx64 ": such instructions run in software",
-             row ? x86_rows[row].name : "an instruction", lin);
+             row ? x86_rows[row].name : "an event", lin);
 }
 
 KvmNext kvm_x86_complete(X86Cpu *cpu, VcpuExit *out)

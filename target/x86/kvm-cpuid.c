@@ -200,7 +200,8 @@ static void take_shown(X86Cpu *cpu, const uint32_t *seen, bool say_all)
         }
         m->words[w] |= extra & can[w];
     }
-    if (more->len && cpu->vcpu.index == 0) {
+    static bool said; /* it is the host's, whatever machine finds it */
+    if (more->len && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED)) {
         log_info("this host's KVM shows guests CPU features that were not asked for:%s", more->str);
     }
 }

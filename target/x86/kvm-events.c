@@ -211,6 +211,15 @@ static int take_vector(X86Cpu *cpu, uint32_t p)
     return v < 0 && (p & X86_IRQ_INTR) && cpu->pic_ack ? cpu->pic_ack(cpu->pic_opaque) : v;
 }
 
+/* For shutdown_exit(). */
+static void note_given(X86Cpu *cpu, int vector)
+{
+    struct kvm_regs g;
+    bool known = cpu->kvm->no_paging32 && kvm_vcpu_ioctl(&cpu->vcpu, KVM_GET_REGS, &g) >= 0;
+    cpu->kvm->given = known ? (uint8_t)vector : 0;
+    cpu->kvm->given_rip = known ? g.rip : 0;
+}
+
 /* Gives KVM the next vector when the guest can take it now; else asks for an exit when it can. */
 static bool offer_interrupt(X86Cpu *cpu, struct kvm_run *run)
 {
@@ -228,6 +237,7 @@ static bool offer_interrupt(X86Cpu *cpu, struct kvm_run *run)
             if (kvm_vcpu_ioctl(&cpu->vcpu, KVM_INTERRUPT, &irq) < 0) {
                 return false;
             }
+            note_given(cpu, vector);
         }
         p = vcpu_irq_pending(&cpu->vcpu) & MASKABLE;
     }
@@ -346,10 +356,16 @@ void kvm_x86_left(Vcpu *v)
 
 /* Where KVM refuses to switch on 32-bit paging, with a #GP of its own, guests that have no handlers yet fall
  * into a triple fault. There the interpreter tries what KVM says the guest died of: a real triple fault it
- * finds, too. */
+ * finds, too. So do some interrupts of 32-bit code, which such a KVM then forgets: they are delivered here, if the guest
+ * is where it was with interrupts enabled. */
 static KvmNext shutdown_exit(X86Cpu *cpu, VcpuExit *out)
 {
-    if (cpu->kvm->no_paging32 && kvm_completes(cpu->vcpu.machine)) {
+    X86Kvm *k = cpu->kvm;
+    if (k->no_paging32 && kvm_completes(cpu->vcpu.machine)) {
+        if (k->given && kvm_own_state(&cpu->vcpu) && cpu->rip == k->given_rip && (cpu->eflags & FL_IF) && !cpu->held.kind) {
+            cpu->held = (X86Held){ X86_HELD_INTERRUPT, k->given, 0 };
+        }
+        k->given = 0;
         return kvm_x86_complete(cpu, out);
     }
     out->why = EXIT_SHUTDOWN;

@@ -128,6 +128,11 @@ static bool push(Vcpu *v, bool fresh, Error **errp)
            kvm_x86_push_debug(cpu, errp);
 }
 
+static bool can_push(const Vcpu *v)
+{
+    return !kvm_x86_needs_software((const X86Cpu *)v);
+}
+
 static void caches_drop(Vcpu *v, unsigned what)
 {
     if (x86_cpu(v)->t0) {
@@ -156,6 +161,7 @@ const KvmTargetOps x86_kvm_ops = {
     .vcpu_fini = vcpu_fini,
     .pull = pull,
     .push = push,
+    .can_push = can_push,
     .enter = kvm_x86_enter,
     .left = kvm_x86_left,
     .exit = kvm_x86_exit,

@@ -25,6 +25,8 @@ typedef struct X86Kvm {
     /* Can KVM run paged 32-bit code here? Found out when the first CPU is created. */
     bool no_paging32;
     /* What the last KVM_RUN told. */
+    uint8_t given;      /* vector of the last maskable interrupt given to it, 0 none; where KVM emulates */
+    uint64_t given_rip; /* and where the guest was */
     bool window_known;  /* run->ready_for_interrupt_injection is of this state */
     uint64_t apic_base; /* run->apic_base as the local APIC knows it */
     /* State without a place in X86Cpu: injected and pending events, components of XSAVE this program does not

@@ -43,12 +43,14 @@ struct X86Unit {
     bool linked, in_jc;   /* some link[], some entry of T0State.jc may lead here */
     uint32_t work;        /* what it has cost while it was cold, in instructions; see t1-cold.c */
     struct T1Code *t1;    /* units of tier 1 have no insn[], but this */
-    X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
     CodePage *page[2];    /* [1]: of the second page, when an instruction crosses */
     X86Unit *page_next[2];
+    /* Tier 0; units of tier 1 end here */
+    X86Unit *link[2];     /* next unit when the branch at the end is not taken / taken */
     X86Insn insn[];       /* n, then one that leads to the next unit */
 };
 
+enum { UNIT_T1_BYTES = offsetof(X86Unit, link) };
 struct CodePage { /* a page of RAM that units were decoded from */
     CodePage *next;
     uintptr_t host;
@@ -150,7 +152,8 @@ bool unit_locate(X86Cpu *cpu, UnitPlace *at);
 X86Unit *unit_lookup(X86Cpu *cpu, const UnitPlace *at, uint32_t mode); /* NULL: none */
 X86Unit *unit_find_at(X86Cpu *cpu, const UnitPlace *at, uint32_t mode); /* decodes it when there is none */
 void unit_watch(X86Cpu *cpu, const UnitPlace *at); /* before its bytes are read for unit_add() */
-X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span); /* one of tier 1 */
+/* One of tier 1, into UNIT_T1_BYTES that stay where they are for as long as anybody may run it. */
+X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span, void *memory);
 void unit_kill_one(X86Cpu *cpu, X86Unit *u);
 void unit_reap(T0State *t);                        /* frees what is in the grave */
 void unit_code_written(X86Cpu *cpu, RamBlock *ram, uint64_t off, uint64_t len);

@@ -63,6 +63,7 @@ void t1_decode(T1 *t, X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned 
     t->n_sides = t->n_links = 0; /* the arrays, 20 KiB, are written before they are read */
     t->full = t->no_room = t->loops = t->in_loop = false;
     t->loop_side = NULL;
+    t->first_side = 0;
     t->cpu = cpu;
     t->mode = t->head_mode = mode;
     t->code64 = mode & MODE_CODE64;
@@ -197,6 +198,7 @@ static void emit_loop(T1 *t)
         return;
     }
     t->in_loop = true;
+    t->first_side = sides;
     t1_set_mmu(t, t->head_mode);
     t->hot.p = (uint8_t *)(((uintptr_t)t->hot.p + 15) & ~(uintptr_t)15);
     t->loop_head = t->hot.p;
@@ -229,6 +231,10 @@ static void emit_loop(T1 *t)
 T1Code *t1_translate(T1 *t, CodeCache *c)
 {
     T1State *s = t->cpu->t1;
+    if (s->reused) {
+        memset(s->decoded, 0, sizeof(s->decoded));
+        s->reused = false;
+    }
     t->hot.p = c->hot;
     t->cold.p = c->cold;
     t->hot.low = t->cold.low = s->low;
@@ -270,24 +276,16 @@ T1Code *t1_translate(T1 *t, CodeCache *c)
     if (t->full || t->no_room) {
         return NULL;
     }
-    T1Code *code = g_malloc0(sizeof(*code) + t->n_links * sizeof(T1Link));
-    code->entry = e.entry + c->rx_off;
-    code->linked = e.linked + c->rx_off;
-    code->pad = e.pad + c->rx_off;
-    code->rip = t->rip;
-    code->pic = t->pic;
-    code->uses = t->uses;
-    code->poll_bytes = t->crossing ? 0 : (uint8_t)(polled - e.linked);
-    code->n_insns = (uint16_t)t->n;
-    for (unsigned i = 0; i < t->n; i++) {
-        code->guest_bytes += t->insn[i].len;
+    T1Code *code = t1_put_code(t, c);
+    if (!code) {
+        return NULL;
     }
-    code->n_links = (uint16_t)t->n_links;
-    for (unsigned i = 0; i < t->n_links; i++) {
-        const T1NewLink *l = &t->link[i];
-        uint64_t p = (uint64_t)(uintptr_t)&code->links[i];
-        code->links[i] = (T1Link){ .at = (uint32_t)(l->at - c->rw), .unlinked = (uint32_t)(l->unlinked - c->rw), .mode = l->mode, .pad = l->pad };
-        memcpy(l->own, &p, 8);
+    code->entry = e.entry + c->rx_off;
+    code->linked = (int8_t)(e.linked - e.entry);
+    code->pad = (int8_t)(e.pad - e.entry);
+    code->poll_bytes = t->crossing ? 0 : (uint8_t)(polled - e.linked);
+    for (unsigned i = 0; i < t->n; i++) {
+        s->stats.bytes_guest += t->insn[i].len;
     }
     t1_perf_unit(t->cpu, t, c->hot, (size_t)(t->hot.p - c->hot), c->cold, (size_t)(t->cold.p - c->cold));
     s->stats.bytes_hot += (uint64_t)(t->hot.p - c->hot);

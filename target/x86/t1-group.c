@@ -30,14 +30,19 @@ typedef struct Plan {
 static void forget(Plan *p, unsigned reg) { p->reg[reg & 15] = (Value){ .sym = p->next++ }; }
 
 /* The first instruction of a run without jumps before which EFLAGS cost nothing: is there a carry between it and i that is used
- * behind i? Additions of many words look like that: ADD, a load, ADC. */
+ * behind i, or flags that only LAHF could set aside? Additions of many words look like that: ADD, a load, ADC, a store. */
 static bool carries_over(const T1 *t, unsigned from, unsigned i)
 {
     const T1Row *rows = t1_rows();
-    bool written = false;
+    bool written = false, carry = false;
     for (unsigned k = from; k < i; k++) {
-        unsigned def = rows[t->insn[k].row].fl_def & FL_ALL_;
+        const T1Row *r = &rows[t->insn[k].row];
+        unsigned def = r->fl_def & FL_ALL_;
         written = def ? (def & FL_CF) != 0 : written;
+        carry = def ? def == FL_ALL_ && r->fl_read & FL_CF : carry;
+    }
+    if (carry) { /* ADC, SBB: no recipe for their flags */
+        return true;
     }
     for (unsigned k = i + 1; written && k < t->n && k < i + 8; k++) {
         const T1Row *r = &rows[t->insn[k].row];
@@ -295,19 +300,45 @@ static void plan_insn(Plan *p, unsigned i)
     }
 }
 
+/* A jump from `from` meets the code in front of i: what was written or found in between is not known there. */
+static void join(Plan *p, unsigned from, unsigned i)
+{
+    for (unsigned k = 0; k < 16; k++) {
+        if (p->since[k] > from + 1) {
+            forget(p, k);
+            p->since[k] = i + 1;
+        }
+    }
+    for (unsigned k = 0; k < ACTIVE; k++) {
+        p->active[k].sym = p->t->group[p->active[k].group].begin > from ? 0 : p->active[k].sym;
+    }
+    p->straight = i;
+}
+
 void t1_plan(T1 *t)
 {
     Plan p = { .t = t, .next = SYM_FIRST };
+    unsigned from[T1_MAX_INSNS + 1]; /* where the first jump to an instruction is, plus 1; 0: none */
     t->n_groups = 0;
     t->delta = NULL;
     t->group[0].checked = false; /* of what is no member */
     memset(t->hoists, 0, sizeof(t->hoists));
     if (!t->code64 || t->crossing) {
         memset(t->member, 0, t->n * sizeof(t->member[0]));
+        memset(t->join, 0, sizeof(t->join));
+        t->joins = 0;
         return;
+    }
+    t1_joins_plan(t);
+    memset(from, 0, t->n * sizeof(from[0]));
+    for (unsigned i = t->n; i-- > 0;) {
+        from[t->join[i]] = t->join[i] ? i + 1 : from[0];
     }
     forget_all(&p);
     for (unsigned i = 0; i < t->n; i++) {
+        if (from[i]) {
+            join(&p, from[i] - 1, i);
+        }
         uint32_t before[16];
         int64_t off[16];
         for (unsigned k = 0; k < 16; k++) {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * target/x86/t1-insn.c - templates of the instructions that are not simply re-encoded: the stack, branches, LEA; and
- * the side paths that leave a unit.
+ * target/x86/t1-insn.c - templates of the instructions that are not simply re-encoded: the stack, branches, LEA. Side paths: t1-side.c.
  * Models: SDM vol. 2; vol. 1 6.2 (stack), 6.4.
  * Threads: the vCPU's thread.
  */
@@ -21,7 +20,7 @@ T1Side *t1_side(T1 *t, int kind, uint8_t *from)
 static uint64_t cut(const T1 *t, uint64_t rip) { return t->code64 ? rip : (uint32_t)rip; }
 static uint64_t insn_end(const T1 *t) { return t->rip + t->insn[t->i].off + t->insn[t->i].len; }
 
-static T1NewLink *new_link(T1 *t, uint64_t rip)
+T1NewLink *t1_new_link(T1 *t, uint64_t rip)
 {
     t->full |= t->n_links == T1_MAX_LINKS;
     unsigned i = t->full ? T1_MAX_LINKS - 1 : t->n_links++;
@@ -34,8 +33,6 @@ static bool canonical(const T1 *t, uint64_t v)
     unsigned bits = t->cpu->cr4 & CR4_LA57 ? 7 : 16;
     return !t->code64 || t->pic || (uint64_t)((int64_t)(v << bits) >> bits) == v;
 }
-
-static bool same_page(const T1 *t, uint64_t rip) { return ((rip ^ t->rip) & TLB_PAGE_MASK) == 0; }
 
 void t1_emit_near(const T1 *t, Asm *a, int to, uint64_t v, bool wide)
 {
@@ -100,13 +97,13 @@ static void far_jump(T1 *t, Asm *a, uint64_t rip)
 }
 
 /* Emits the end of a unit at a: flags are in the state, T0_..T2_ are free. */
-static void leave_to(T1 *t, Asm *a, uint64_t rip)
+void t1_leave_to(T1 *t, Asm *a, uint64_t rip)
 {
-    if (!same_page(t, rip)) {
+    if (!t1_same_page(t, rip)) {
         far_jump(t, a, rip);
         return;
     }
-    T1NewLink *l = new_link(t, rip);
+    T1NewLink *l = t1_new_link(t, rip);
     l->at = e_jmp(a);
 }
 
@@ -114,39 +111,7 @@ void t1_emit_exit(T1 *t, uint64_t rip)
 {
     t1_fpu_flush(t);
     t1_fl_to_state(t, &t->hot, &t->fl);
-    leave_to(t, &t->hot, rip);
-}
-
-static void e_rec_address(T1 *t, Asm *a, uint8_t **fix)
-{
-    (void)t;
-    e_bytes(a, "\x4c\x8d\x25\0\0\0\0", 7); /* LEA R12, [RIP + 0] */
-    a->r12_used = true;
-    *fix = a->p - 4;
-}
-
-/* The record lies in the cold area. */
-static uint8_t *put_rec(T1 *t, unsigned insn, bool whole)
-{
-    t->cold.p = (uint8_t *)(((uintptr_t)t->cold.p + 7) & ~(uintptr_t)7);
-    if (!t->rec_head) {
-        uint64_t rip = t->pic ? t->rip & ~TLB_PAGE_MASK : t->rip;
-        t->rec_head = t->cold.p;
-        e64(&t->cold, rip);
-    }
-    uint8_t *at = t->cold.p;
-    T1Rec r = { .insn = t->insn[insn], .head = (uint32_t)(at - t->rec_head), .pic = t->pic, .whole = whole,
-                .leads = !whole && t1_group_leads_stack(t, insn) };
-    memcpy(at, &r, sizeof(r));
-    t->cold.p += sizeof(r);
-    return at;
-}
-
-/* state: T1S_* that the code to return to needs. */
-static const uint8_t *exec_thunk(const T1 *t, bool flags, unsigned state)
-{
-    unsigned vec = !(state & T1S_VEC) ? 0 : t->mode & MODE_AVX_OK ? 2 : 1;
-    return t->thunk->exec[flags][vec][(state & T1S_FPU) != 0] - t->rx_off;
+    t1_leave_to(t, &t->hot, rip);
 }
 
 void t1_emit_exec(T1 *t)
@@ -155,9 +120,10 @@ void t1_emit_exec(T1 *t)
     t1_groups_forget(t);
     t1_fpu_flush(t);
     t1_fl_to_state(t, &t->hot, &t->fl);
-    e_rec_address(t, &t->hot, &fix);
-    e_call_to(&t->hot, exec_thunk(t, false, t1_state_needed(t, t->i + 1)));
-    e_patch(fix, put_rec(t, t->i, true));
+    fix = t1_emit_rec_address(&t->hot);
+    unsigned state = t1_state_needed(t, t->i + 1);
+    e_call_to(&t->hot, t->thunk->exec[t1_vec_needed(t, state)][(state & T1S_FPU) != 0] - t->rx_off);
+    e_patch(fix, t1_put_rec(t));
     t->fl = (T1Flags){ .state = true };
     t->fpu_seg = 0;
 }
@@ -342,6 +308,7 @@ static void emit_jcc(T1 *t, const X86Insn *d)
     }
     T1Side *s = t1_side(t, SIDE_EXIT, e_jcc(&t->hot, cc));
     s->rip = to;
+    s->join = t->join[t->i];
     if (loop && !t->in_loop) {
         t->loop_side = s;
         t->loop_next = t->hot.p;
@@ -393,8 +360,8 @@ static void shadow_pad(T1 *t, uint64_t ret)
 {
     Asm *a = &t->hot;
     e_lea(a, H_RSP, h_mem(H_RSP, 8));
-    if (same_page(t, ret)) {
-        T1NewLink *l = new_link(t, ret);
+    if (t1_same_page(t, ret)) {
+        T1NewLink *l = t1_new_link(t, ret);
         l->pad = true;
         l->at = e_jmp(a);
     } else if (t->pic) {
@@ -408,9 +375,9 @@ static void shadow_pad(T1 *t, uint64_t ret)
 static void call_to(T1 *t, uint64_t to, uint64_t ret, bool in_t1)
 {
     Asm *a = &t->hot;
-    if (same_page(t, to)) {
+    if (t1_same_page(t, to)) {
         shadow_push(t, ret, in_t1);
-        T1NewLink *l = new_link(t, to);
+        T1NewLink *l = t1_new_link(t, to);
         e8(a, 0xe8);
         e32(a, 0);
         l->at = a->p - 4;
@@ -545,6 +512,7 @@ void t1_emit_insn(T1 *t)
 {
     const X86Insn *d = &t->insn[t->i];
     const T1Row *r = &t1_rows()[d->row];
+    t1_join_here(t);
     if (t->hoists[t->i]) {
         t1_hoisted_checks(t);
     }
@@ -603,157 +571,5 @@ void t1_emit_insn(T1 *t)
             t1_emit_exec(t);
         }
         break;
-    }
-}
-
-/* --- side paths, in the cold area --- */
-
-static void put_link_exit(T1 *t, T1NewLink *l)
-{
-    Asm *a = &t->cold;
-    l->unlinked = a->p;
-    if (!l->pad) {
-        t1_emit_rip(t, a, T1_, l->rip);
-    }
-    e_store(a, CPU(rip), T1_);
-    e8(a, 0x49); /* MOV R13, imm64: the address of the link, filled in when it is final */
-    e8(a, 0xbd);
-    l->own = a->p;
-    e64(a, 0);
-    e_jmp_to(a, t->thunk->exit_link - t->rx_off);
-}
-
-/* Out of the unit, half way, to an instruction of it; flags are in the state. */
-static void leave_early(T1 *t, Asm *a, uint64_t rip)
-{
-    if (t->cpu->t1->lockstep) {
-        e_alu_ri(a, false, 0, TR(left_early), 1);
-    }
-    t1_emit_rip(t, a, T1_, rip);
-    e_jmp_to(a, t->thunk->jump - t->rx_off);
-}
-
-static void put_exec(T1 *t, T1Side *s)
-{
-    Asm *a = &t->cold;
-    uint8_t *fix;
-    const X86Insn *d = &t->insn[s->insn];
-    bool leaves = s->back && t1_group_open(t, s->insn);
-    if (s->window && t1_group_in_window(t, s->insn, s->ahead, s->slot, s->write)) {
-        uint8_t *miss = t1_put_window(t, s, false);
-        T1Flags fl = s->fl;
-        t1_fpu_note(t, a, s->note);
-        t1_fl_to_state(t, a, &fl);
-        leave_early(t, a, t->rip + d->off);
-        e_patch(miss, a->p);
-        if (s->from2) { /* misaligned */
-            e_patch(s->from2, a->p);
-        }
-    } else if (s->window) {
-        t1_put_window(t, s, true);
-    } else if (s->again) {
-        e_shift_ri(a, false, 5, T0_, 2); /* 8 times the entry's number */
-        e_call_to(a, t->thunk->fill[t->mmu][s->write] - t->rx_off);
-        e_patch(e_jcc(a, CC_E), s->again);
-    }
-    t1_fpu_note(t, a, s->note);
-    t1_fl_to_state(t, a, &s->fl);
-    e_rec_address(t, a, &fix);
-    e_call_to(a, exec_thunk(t, s->reload_flags && !leaves, s->back && !leaves ? t1_state_needed(t, s->insn + 1u) : 0));
-    if (leaves) {
-        leave_early(t, a, t->rip + d->off + d->len);
-    } else if (s->back) {
-        e_jmp_to(a, s->back);
-    } else { /* a branch to the next instruction: rip is set, leave by it */
-        e_jmp_to(a, t->thunk->exit - t->rx_off);
-    }
-    e_patch(fix, put_rec(t, s->insn, false));
-}
-
-static void put_indirect_miss(T1 *t, T1Side *s)
-{
-    Asm *a = &t->cold;
-    uint8_t *fix;
-    e_mov_rr(a, T0_, T1_);
-    e_shift_ri(a, true, 7, T0_, t->cpu->cr4 & CR4_LA57 ? 56 : 47);
-    e_alu_ri(a, true, 0, h_reg(T0_), 1);
-    e_alu_ri(a, true, 7, h_reg(T0_), 1);
-    e_patch(e_jcc(a, CC_BE), t->thunk->lookup - t->rx_off);
-    if (s->undo) {
-        e_lea(a, G_RSP, h_mem(G_RSP, s->undo));
-    }
-    e_rec_address(t, a, &fix);
-    e_call_to(a, exec_thunk(t, false, 0));
-    e_jmp_to(a, t->thunk->exit - t->rx_off); /* not reached: it raises */
-    e_patch(fix, put_rec(t, s->insn, false));
-}
-
-void t1_put_sides(T1 *t)
-{
-    for (unsigned i = 0; i < t->n_sides && !t1_cold_full(t) && !t1_hot_full(t); i++) {
-        T1Side *s = &t->side[i];
-        uint8_t *from = t->cold.p;
-        t1_set_mmu(t, s->mode);
-        if (s->kind != SIDE_NONE) {
-            e_patch(s->from, from);
-        }
-        if (s->from2 && !s->window) {
-            e_patch(s->from2, from);
-        }
-        switch (s->kind) {
-        case SIDE_NONE: break;
-        case SIDE_EXEC: put_exec(t, s); break;
-        case SIDE_EXIT:
-            if (s->fl.state && !s->fl.part && same_page(t, s->rip)) { /* the conditional jump itself can be linked */
-                T1NewLink *l = new_link(t, s->rip);
-                l->at = s->from;
-                put_link_exit(t, l);
-            } else { /* half of all branches are taken: near the code that they are part of */
-                e_patch(s->from, t->hot.p);
-                t1_fl_to_state(t, &t->hot, &s->fl);
-                leave_to(t, &t->hot, s->rip);
-            }
-            break;
-        case SIDE_INDIRECT: put_indirect_miss(t, s); break;
-        case SIDE_COUNT0:
-            e_call_to(&t->cold, t->thunk->load_flags - t->rx_off);
-            e_bytes(&t->cold, s->copy, s->n_copy);
-            e_jmp_to(&t->cold, s->back);
-            break;
-        case SIDE_SHADOW: /* full: forget what is on it */
-            e_load(&t->cold, H_RSP, TR(shadow_base[t1_shadow(t->mmu)]));
-            e_jmp_to(&t->cold, s->back);
-            break;
-        case SIDE_RET: /* one call too many on it (call, pop), or nothing of use */
-            e_op(&t->cold, E_W, 0x3b, T1_, h_mem(H_RSP, 24));
-            {
-                uint8_t *no = e_jcc(&t->cold, CC_NE);
-                e_lea(&t->cold, H_RSP, h_mem(H_RSP, 16));
-                e8(&t->cold, 0xc3);
-                e_patch(no, t->cold.p);
-            }
-            e_load(&t->cold, H_RSP, TR(shadow_base[t1_shadow(t->mmu)]));
-            e_jmp_to(&t->cold, s->back);
-            break;
-        case SIDE_POLL:
-            t1_fl_to_state(t, &t->cold, &s->fl);
-            t1_emit_rip(t, &t->cold, T1_, s->rip);
-            e_jmp_to(&t->cold, t->thunk->indirect - t->rx_off);
-            break;
-        case SIDE_VEC: case SIDE_FPU: /* they leave when an exception is unmasked */
-            t1_fl_to_state(t, &t->cold, &s->fl);
-            t1_emit_rip(t, &t->cold, T1_, s->rip);
-            e_call_to(&t->cold, (s->kind == SIDE_FPU ? t->thunk->load_fpu : t->thunk->load_vec[t->mode & MODE_AVX_OK ? 2 : 1]) - t->rx_off);
-            e_jmp_to(&t->cold, s->back);
-            break;
-        }
-        t->cpu->t1->stats.cold_step = MAX(t->cpu->t1->stats.cold_step, (unsigned)(t->cold.p - from));
-    }
-    for (unsigned i = 0; i < t->n_links && !t1_cold_full(t); i++) {
-        T1NewLink *l = &t->link[i];
-        if (!l->unlinked) {
-            put_link_exit(t, l);
-            e_patch(l->at, l->unlinked);
-        }
     }
 }

@@ -80,8 +80,8 @@ static bool repeatable(const T1Code *c)
 {
     uint32_t undef = 0;
     for (unsigned i = 0; i < c->n_insns; i++) {
-        const X86Row *x = &x86_rows[c->insn[i].row];
-        if (!t1_lockstep_repeatable(&c->insn[i]) || x->fl_read & undef) {
+        const X86Row *x = &x86_rows[t1_code_insns(c)[i].row];
+        if (!t1_lockstep_repeatable(&t1_code_insns(c)[i]) || x->fl_read & undef) {
             return false;
         }
         undef = (undef & ~(uint32_t)x->fl_written) | x->fl_undef;
@@ -108,8 +108,8 @@ static void run_t0(X86Cpu *cpu, const T1Code *c)
     T1Lockstep *l = s->lockstep;
     for (unsigned i = 0; i < c->n_insns; i++) {
         X86Insn *d = s->scratch;
-        uint64_t next = c->rip + c->insn[i].off + c->insn[i].len;
-        d[0] = c->insn[i];
+        uint64_t next = c->rip + t1_code_insns(c)[i].off + t1_code_insns(c)[i].len;
+        d[0] = t1_code_insns(c)[i];
         cpu->gpr[R_UNIT] = c->rip;
         const X86Insn *r = d->op(cpu, d);
         if (r) {
@@ -119,7 +119,7 @@ static void run_t0(X86Cpu *cpu, const T1Code *c)
             l->fixed |= cpu->irq_shadow || cpu->db_hits || cpu->vcpu.exit_request & EXIT_SELF;
             return;
         }
-        if (i + 1 < c->n_insns && cpu->rip != c->rip + c->insn[i + 1].off) {
+        if (i + 1 < c->n_insns && cpu->rip != c->rip + t1_code_insns(c)[i + 1].off) {
             return;
         }
     }
@@ -128,7 +128,7 @@ static void run_t0(X86Cpu *cpu, const T1Code *c)
 static void append_code(X86Cpu *cpu, const T1Code *c, const uint8_t *bytes, GString *t)
 {
     for (unsigned i = 0; i < c->n_insns; i++) {
-        const X86Insn *d = &c->insn[i];
+        const X86Insn *d = &t1_code_insns(c)[i];
         const X86Row *x = &x86_rows[d->row];
         g_string_append_printf(t, "  %" PRIx64 "  ", c->rip + d->off);
         if (!bytes || !cpu->vcpu.target->disassemble ||
@@ -170,7 +170,7 @@ static uint32_t flags_known(const T1Code *c)
 {
     uint32_t known = FL_ARITH; /* the path may have ended anywhere: what no instruction leaves undefined */
     for (unsigned i = 0; i < c->n_insns; i++) {
-        known &= ~(uint32_t)x86_rows[c->insn[i].row].fl_undef;
+        known &= ~(uint32_t)x86_rows[t1_code_insns(c)[i].row].fl_undef;
     }
     return known;
 }

@@ -15,7 +15,7 @@ static void emit_moffs(T1 *t, const X86Insn *d, const T1Row *r)
     X86Insn at = *d;
     at.base = at.index = R_NONE;
     at.disp = (int32_t)d->imm;
-    at.flags = (uint8_t)((d->flags & ~I_ASIZE) | I_MEM | (d->flags & I_ASIZE));
+    at.flags |= I_MEM;
     uint64_t k = (d->flags & I_ASIZE) == 3 ? (uint64_t)(int64_t)at.disp : (uint32_t)at.disp;
     if (k != d->imm || !t1_mem_ok(&at)) {
         t1_emit_exec(t);

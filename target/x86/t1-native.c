@@ -363,6 +363,11 @@ bool t1_emit_native(T1 *t, const X86Insn *d, const T1Row *r)
         count0 = t1_side(t, SIDE_COUNT0, e_jcc(a, CC_E));
         count0->copy = a->p;
     }
+    if (part == FL_PART_NC && t->fl.state_lahf && !t->fl.part && !t->fl.host) { /* INC, DEC: with CF all flags are in EFLAGS */
+        e_op(a, E_W | E_0F, 0xba, 4, h_gs(offsetof(X86Cpu, tr1.lahf))); /* BT */
+        e8(a, 8);
+        t->fl.host = true;
+    }
     e_raw(a, &w, (unsigned)g.host, rm, rex, vvvv);
     if (count0) {
         count0->n_copy = (uint8_t)(a->p - count0->copy);

@@ -72,8 +72,8 @@ void t1_describe(Vcpu *v, GString *out)
     g_string_append_printf(
         out, "  code cache           %zu KiB, filling segment %u of %d (%zu KiB free), %" PRIu64 " evicted\n",
         s->cache.size >> 10, s->cache.segment + 1, CODE_SEGMENTS, (hot + cold) >> 10, t->flushes);
-    g_string_append_printf(out, "  loops with a copy    %" PRIu64 ", sites that went over to the TLB %" PRIu64 "\n", t->loops,
-                           t->tlb_sites);
+    g_string_append_printf(out, "  loops with a copy    %" PRIu64 ", joins %" PRIu64 ", sites that went over to the TLB %" PRIu64 "\n",
+                           t->loops, t->joins, t->tlb_sites);
     g_string_append_printf(out,
                            "  translated code left %" PRIu64 " times: %" PRIu64 " polls, %" PRIu64
                            " jumps not linked yet, %" PRIu64

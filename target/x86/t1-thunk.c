@@ -118,11 +118,9 @@ static void save_vec_if_live(Asm *a, const uint8_t *save_vec)
     e_patch(skip, a->p);
 }
 
-/* T0_: the T1Rec. Calls fn(cpu, rec); goes on behind the call that led here, or leaves translated code. load: NULL, or
- * what loads the vectors. */
-static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *save, const uint8_t *load, const uint8_t *ended)
+/* All state into X86Cpu, then fn(cpu, T0_); the shadow stack is back afterwards, ZF = 1: the result was 0. */
+static void exec(Asm *a, const void *fn, const uint8_t *save)
 {
-    uint8_t *at = a->p;
     guest_regs(a, false);
     save_vec_if_live(a, save);
     e_store(a, TR(shadow_rsp), H_RSP);
@@ -133,7 +131,26 @@ static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *sav
     call_c(a, fn);
     e_load(a, H_RSP, TR(shadow_rsp));
     e_op(a, 0, 0x85, H_RAX, h_reg(H_RAX));
+}
+
+/* T0_: the T1Rec. Goes on behind the call that led here, or leaves translated code. load: NULL, or what loads the vectors. */
+static uint8_t *make_exec(Asm *a, const void *fn, const uint8_t *save, const uint8_t *load, const uint8_t *ended)
+{
+    uint8_t *at = a->p;
+    exec(a, fn, save);
     e_patch(e_jcc(a, CC_NE), ended);
+    if (load) {
+        e_call_to(a, load);
+    }
+    guest_regs(a, true);
+    e8(a, 0xc3);
+    return at;
+}
+
+/* Behind t1_side_exec(). It goes on by RET, wrongly predicted once, but then the host's idea of who returns where is right again. */
+static uint8_t *make_resume(Asm *a, bool flags, const uint8_t *load)
+{
+    uint8_t *at = a->p;
     if (load) {
         e_call_to(a, load);
     }
@@ -142,11 +159,54 @@ static uint8_t *make_exec(Asm *a, const void *fn, bool flags, const uint8_t *sav
         e_op(a, 0, 0xff, 6, TR(efl)); /* PUSH */
         e8(a, 0x9d);                  /* POPFQ */
     }
+    e_load(a, T1_, h_gs(offsetof(X86Cpu, rip)));
+    e_op(a, 0, 0xff, 6, TR(next));
     e8(a, 0xc3);
     return at;
 }
 
-/* RAX: what t1_exec() said, not 0. 2: on to tr1.next. */
+/* Side paths call this: what they leave behind on the stack is the address of their record. The result takes it in T0_. */
+static uint8_t *make_side(Asm *a, T1Thunks *k, ptrdiff_t off, const uint8_t *save, const uint8_t *ended)
+{
+    k->side = a->p + off;
+    pop(a, T0_);
+    uint8_t *at = a->p;
+    exec(a, (const void *)t1_side_exec, save);
+    e_patch(e_jcc(a, CC_NE), ended);
+    e_op(a, 0, 0xff, 4, TR(resume));
+    return at;
+}
+
+/* The same behind a look-up that missed, see e_lookup(): T1_ is the page, T0_ 32 times the entry's number. The jump to where it
+ * begins follows the call; then the record. */
+static uint8_t *make_fill_side(Asm *a, const uint8_t *fill, const uint8_t *side)
+{
+    uint8_t *at = a->p;
+    e_shift_ri(a, false, 5, T0_, 2);
+    e_call_to(a, fill);
+    uint8_t *no = e_jcc(a, CC_NE);
+    e8(a, 0xc3);
+    e_patch(no, a->p);
+    pop(a, T0_);
+    e_alu_ri(a, true, 0, h_reg(T0_), 5);
+    e_jmp_to(a, side);
+    return at;
+}
+
+/* T1_: a target that the jump cache has not got, T0_: the record of the instruction, which raises when it is not canonical. */
+static uint8_t *make_indirect_side(Asm *a, bool la57, const uint8_t *lookup, const uint8_t *side)
+{
+    uint8_t *at = a->p;
+    e_mov_rr(a, T2_, T1_);
+    e_shift_ri(a, true, 7, T2_, la57 ? 56 : 47);
+    e_alu_ri(a, true, 0, h_reg(T2_), 1);
+    e_alu_ri(a, true, 7, h_reg(T2_), 1);
+    e_patch(e_jcc(a, CC_BE), lookup);
+    e_jmp_to(a, side);
+    return at;
+}
+
+/* RAX: what t1-exec.c said, not 0. 2: on to tr1.next. */
 static uint8_t *make_ended(Asm *a, const uint8_t *leave)
 {
     uint8_t *at = a->p;
@@ -491,8 +551,10 @@ void t1_make_thunks(X86Cpu *cpu)
     const uint8_t *const load[3] = { NULL, low, all };
     uint8_t *leave = make_leave(a, save), *ended = make_ended(a, leave);
     make_flag_cases(s, cpu, a);
-    s->thunk.exit_link = a->p + off;
-    e_store(a, TR(link), T1_);
+    s->thunk.exit_link = a->p + off; /* called; T1_: where to, by a return pad */
+    pop(a, T0_);
+    e_store(a, TR(link), T0_);
+    e_store(a, h_gs(offsetof(X86Cpu, rip)), T1_);
     s->thunk.exit = a->p + off;
     guest_regs(a, false);
     e_jmp_to(a, leave);
@@ -525,10 +587,15 @@ void t1_make_thunks(X86Cpu *cpu)
         s->thunk.load_vec[vec] = make_checked_load_vec(a, load[vec], indirect) + off;
     }
     s->thunk.load_fpu = make_load_fpu(a, save, indirect) + off;
-    for (unsigned k = 0; k < 12; k++) {
-        unsigned flags = k & 1, fpu = k >> 1 & 1, vec = k >> 2;
-        const void *fn = (const void *)t1_exec_fns[flags][(vec ? T1S_VEC : 0) | (fpu ? T1S_FPU : 0)];
-        s->thunk.exec[flags][vec][fpu] = make_exec(a, fn, flags, save, load[vec], ended) + off;
+    for (unsigned k = 0; k < 6; k++) {
+        unsigned fpu = k & 1, vec = k >> 1;
+        const void *fn = (const void *)t1_exec_fns[(vec ? T1S_VEC : 0) | (fpu ? T1S_FPU : 0)];
+        s->thunk.exec[vec][fpu] = make_exec(a, fn, save, load[vec], ended) + off;
+        s->thunk.resume[fpu][vec] = make_resume(a, fpu, load[vec]) + off;
+    }
+    const uint8_t *side = make_side(a, &s->thunk, off, save, ended);
+    for (unsigned la57 = 0; la57 < 2; la57++) {
+        s->thunk.indirect_side[la57] = make_indirect_side(a, la57, s->thunk.lookup - off, side) + off;
     }
     t1_perf_thunk(cpu, "exec", from, a->p);
     from = a->p;
@@ -539,6 +606,7 @@ void t1_make_thunks(X86Cpu *cpu)
         for (unsigned w = 0; w < 2; w++) {
             const uint8_t *fill = make_fill(a, m, w, save, load);
             s->thunk.fill[m][w] = fill + off;
+            s->thunk.fill_side[m][w] = make_fill_side(a, fill, side) + off;
             for (unsigned i = 0; i < TLB_WINDOWS; i++) {
                 s->thunk.window[m][w][i] = a->p + off;
                 t1_make_window(a, m, w, i, fill);

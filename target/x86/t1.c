@@ -4,7 +4,6 @@
  * Does not model: counting instructions (a vCPU with a budget runs in tier 0).
  * Threads: the vCPU's thread.
  */
-#define T0_TAIL_NEXT
 #include "t1-exec.h"
 #include "flags.h"
 #include "rhea/util/log.h"
@@ -19,18 +18,6 @@ enum {
     SHADOW_SIZE = 256 << 10, SHADOW_MARGIN = 64 << 10, /* the margin is for signal frames */
     SHADOW_NONE = 8,             /* words above its base */
 };
-
-/* Behind the instruction in scratch[]: back to t1_exec(). */
-static const X86Insn *op_exec_done(X86Cpu *cpu, const X86Insn *d)
-{
-    (void)cpu;
-    return d;
-}
-
-/* --- salts --- */
-
-/* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
-static uint64_t salt_for(X86Cpu *cpu, uint32_t mode);
 
 /* --- the jump caches: jc[] is what translated code looks at, jc2[] what thunk.lookup looks at before it leaves --- */
 
@@ -130,8 +117,6 @@ void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask)
     }
 }
 
-/* --- one instruction by its T0 function --- */
-
 /* Nothing is on the shadow stacks when translated code begins. */
 static void shadow_empty(X86Cpu *cpu)
 {
@@ -140,9 +125,7 @@ static void shadow_empty(X86Cpu *cpu)
     cpu->tr1.shadow_saved[!k] = cpu->tr1.shadow_base[!k];
 }
 
-/* The code for cpu->rip after an instruction that changed the mode or rip, if the run loop would enter just that; else
- * the loop must see what there is to do. */
-static const void *next_code(X86Cpu *cpu)
+const void *t1_next_code(X86Cpu *cpu)
 {
     T0State *t = cpu->t0;
     T1State *s = cpu->t1;
@@ -156,111 +139,10 @@ static const void *next_code(X86Cpu *cpu)
     cpu->cur = NULL;
     cpu->eflags &= ~FL_RF;
     mem_mode_changed(cpu);
-    cpu->tr1.salt = salt_for(cpu, mode);
+    cpu->tr1.salt = t1_salt_for(cpu, mode);
     shadow_empty(cpu);
     return jump_find(cpu);
 }
-
-/* A SYSCALL or SYSRET has been done, from this mode. All that its outcome depends on is the mode, the flags that translated code
- * looks at again, and what x86_transitions_drop() follows. */
-static void note_transition(X86Cpu *cpu, const X86Insn *d, uint32_t from)
-{
-    bool ret = t1_rows()[d->row].cls == T1C_SYSRET;
-    uint32_t fl = ret ? cpu->eflags : (uint32_t)cpu->gpr[11];
-    uint32_t bad = FL_TF | FL_AC | FL_VM | (ret ? FL_IOPL | FL_NT | FL_VIF | FL_VIP : 0);
-    if ((!ret && t1_rows()[d->row].cls != T1C_SYSCALL) || fl & bad || !(from & cpu->mode & MODE_CODE64)) {
-        return;
-    }
-    const X86Seg *cs = &cpu->seg[SEG_CS], *ss = &cpu->seg[SEG_SS];
-    uint64_t salt = salt_for(cpu, cpu->mode); /* first: it may drop what is noted */
-    cpu->tr1.trans[ret] = (X86Transition){
-        .from = from, .to = cpu->mode, .generation = cpu->t0->generation, .fl_keep = ~(uint32_t)cpu->fmask & ~FL_RF,
-        .rip = cpu->lstar, .salt = salt, .cs_limit_attr = cs->limit | (uint64_t)cs->attr << 32,
-        .ss_limit_attr = ss->limit | (uint64_t)ss->attr << 32, .shadow_start = cpu->tr1.shadow_base[t1_shadow(cpu->mmu)],
-        .cs_sel = cs->sel, .ss_sel = ss->sel, .mmu = cpu->mmu,
-    };
-}
-
-static inline uint64_t unit_rip(const X86Cpu *cpu, const T1Rec *rec)
-{
-    return *(const uint64_t *)(const void *)((const uint8_t *)rec - rec->head) + (rec->pic ? cpu->tr1.pcbase : 0);
-}
-
-static inline int exec(X86Cpu *cpu, const T1Rec *rec)
-{
-    T1State *s = cpu->t1;
-    X86Insn *d = s->scratch;
-    uint32_t mode = cpu->mode, generation = cpu->t0->generation;
-    uint64_t start = unit_rip(cpu, rec), next = start + rec->insn.off + rec->insn.len;
-    t1_flags_normal(cpu);
-    if (G_UNLIKELY(cpu->tr1.win_thrash)) {
-        t1_site_missed(cpu, &rec->insn, start);
-    }
-    if (G_UNLIKELY(rec->leads)) {
-        t1_site_crossed(cpu, &rec->insn, start);
-    }
-    d[0] = rec->insn;
-    cpu->gpr[R_UNIT] = start;
-    bool goes_on = d->op(cpu, d);
-    T1RowCount *count = &s->rows[rec->insn.row];
-    rec->whole ? count->whole++ : count->slow++;
-    if (G_LIKELY(goes_on)) {
-        bool leave = __atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED) & EXIT_SELF;
-        if (G_LIKELY(!leave && !(s->chaos && t1_chaos_leave(cpu)))) {
-            return 0;
-        }
-        cpu->rip = next;
-        s->stats.leaves++;
-        return 1;
-    }
-    /* The instruction ends units; when it changed nothing that translated code depends on, go on all the same. */
-    bool chaos = s->chaos && t1_chaos_leave(cpu);
-    if (!chaos && cpu->rip == next && cpu->mode == mode && cpu->t0->generation == generation && !cpu->irq_shadow &&
-        !cpu->vcpu.halted && !cpu->db_hits && !vcpu_irq_pending(&cpu->vcpu) &&
-        !__atomic_load_n(&cpu->vcpu.exit_request, __ATOMIC_RELAXED)) {
-        return 0;
-    }
-    if (cpu->mode != mode) {
-        note_transition(cpu, &rec->insn, mode);
-    }
-    cpu->tr1.next = chaos ? NULL : next_code(cpu);
-    if (G_LIKELY(cpu->tr1.next)) {
-        return 2;
-    }
-    s->stats.leaves++;
-    return 1;
-}
-
-static inline int exec_for(X86Cpu *cpu, const T1Rec *rec, bool flags, unsigned state)
-{
-    int leave = exec(cpu, rec);
-    if (flags) {
-        t1_load_flags(cpu);
-    }
-    if (leave) {
-        return leave;
-    }
-    if ((state & T1S_VEC && G_UNLIKELY(!t1_simd_masked(cpu))) || (state & T1S_FPU && G_UNLIKELY(!t1_fpu_masked(cpu)))) {
-        cpu->rip = unit_rip(cpu, rec) + rec->insn.off + rec->insn.len;
-        return 1;
-    }
-    if (state & T1S_FPU) {
-        t1_fpu_load(cpu); /* the last thing C code does */
-    }
-    return 0;
-}
-#define EXEC(name, flags, state) \
-    static int name(X86Cpu *cpu, const T1Rec *rec) { return exec_for(cpu, rec, flags, state); }
-EXEC(exec_plain, false, 0)
-EXEC(exec_vec, false, T1S_VEC)
-EXEC(exec_fpu, false, T1S_FPU)
-EXEC(exec_both, false, T1S_VEC | T1S_FPU)
-EXEC(exec_flags, true, 0)
-EXEC(exec_flags_vec, true, T1S_VEC)
-EXEC(exec_flags_fpu, true, T1S_FPU)
-EXEC(exec_flags_both, true, T1S_VEC | T1S_FPU)
-T1ExecFn *const t1_exec_fns[2][4] = { { exec_plain, exec_vec, exec_fpu, exec_both },
-                                      { exec_flags, exec_flags_vec, exec_flags_fpu, exec_flags_both } };
 
 /* Translated code that uses vectors or x87 runs only while their exceptions are masked. */
 static bool state_masked(const X86Cpu *cpu, unsigned uses)
@@ -311,16 +193,26 @@ static void link_cut(const CodeCache *c, T1Link *l)
         }
         *at = l->next_in;
         l->to = NULL;
-        e_patch(c->rw + l->at, c->rw + l->unlinked);
+        T1Code *from = t1_link_code(l);
+        e_patch(c->rw + l->at, (uint8_t *)from - (from->n_links - l->n) * T1_EXIT_BYTES);
     }
 }
 
 /* Forward links lie in one page, so every loop has a jump of another kind, which polls. Not where interrupts may be masked: a loop
  * might always poll while they are. */
-static const uint8_t *link_target(const T1Link *l, const X86Unit *to)
+static const uint8_t *link_target(T1Link *l, const X86Unit *to)
 {
-    bool user = (l->mode & (MODE_CPL3 | 3u << MODE_IOPL_SHIFT)) == MODE_CPL3, forward = l->from->key < to->key;
-    return l->pad ? to->t1->pad : to->t1->linked + (user && forward ? to->t1->poll_bytes : 0);
+    const X86Unit *from = t1_link_code(l)->unit;
+    const T1Code *t = to->t1;
+    bool user = (from->mode & (MODE_CPL3 | 3u << MODE_IOPL_SHIFT)) == MODE_CPL3, forward = from->key < to->key;
+    return t->entry + (l->pad ? t->pad : t->linked + (user && forward ? t->poll_bytes : 0));
+}
+
+/* A direct jump: in the mode at its end, and in the page, is the other unit. */
+static bool link_fits(T1Link *l, const X86Unit *to)
+{
+    const X86Unit *from = t1_link_code(l)->unit;
+    return (from->mode ^ (l->ac ? 2u << MODE_USER_MMU_SHIFT : 0)) == to->mode && (from->key ^ to->key) < 4096;
 }
 
 static void link_make(const CodeCache *c, T1Link *l, X86Unit *to)
@@ -343,7 +235,7 @@ void t1_unit_killed(X86Cpu *cpu, X86Unit *u)
     for (unsigned i = 0; i < c->n_links; i++) {
         link_cut(&s->cache, &c->links[i]);
     }
-    if (s->pending && s->pending->from == u) {
+    if (s->pending && t1_link_code(s->pending) == c) {
         s->pending = NULL;
     }
     if (!s->evicting) { /* whoever comes through the jump cache, from any process, goes on to the run loop */
@@ -370,8 +262,6 @@ static void segment_empty(X86Cpu *cpu, unsigned n)
             unit_kill_one(cpu, c->unit);
         }
         s->segment[n] = c->seg_next;
-        g_free(c->insn);
-        g_free(c);
     }
     s->evicting = false;
 }
@@ -387,6 +277,7 @@ static void next_segment(X86Cpu *cpu)
         t1_sites_init(cpu); /* what runs now may be another program */
     }
     codecache_start_segment(&s->cache, n);
+    s->reused = true;
     s->stats.flushes++;
 }
 
@@ -409,18 +300,13 @@ static X86Unit *translate(X86Cpu *cpu, UnitPlace *at, uint32_t mode)
         t->loops = !s->lockstep; /* it compares after each unit */
         T1Code *c = t1_translate(t, &s->cache);
         if (c) {
-            X86Unit *u = unit_add(cpu, at, mode | MODE_T1, t->span);
+            X86Unit *u = unit_add(cpu, at, mode | MODE_T1, t->span, c->memory);
             c->unit = u;
-            c->insn = s->lockstep ? g_memdup2(t->insn, t->n * sizeof(t->insn[0])) : NULL;
             u->t1 = c;
-            for (unsigned i = 0; i < c->n_links; i++) {
-                c->links[i].from = u;
-            }
             c->seg_next = s->segment[s->cache.segment];
             s->segment[s->cache.segment] = c;
             s->stats.units++;
             s->stats.insns += t->n;
-            s->stats.bytes_guest += c->guest_bytes;
             return u;
         }
         if (t->full && t->n > 1) {
@@ -437,7 +323,7 @@ static X86Unit *translate(X86Cpu *cpu, UnitPlace *at, uint32_t mode)
 /* --- running --- */
 
 /* The lowest bit says that supervisor code is in MMU index 0, not 2: STAC and CLAC of translated code flip it. */
-static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
+uint64_t t1_salt_for(X86Cpu *cpu, uint32_t mode)
 {
     T1State *s = cpu->t1;
     uint32_t generation = cpu->t0->generation, mmu = mode & 3u << MODE_USER_MMU_SHIFT;
@@ -466,6 +352,19 @@ static uint64_t salt_for(X86Cpu *cpu, uint32_t mode)
     return (uint64_t)(n + low) << shift;
 }
 
+/* The link whose exit translated code came by; cpu->rip becomes where it leads. */
+static T1Link *link_led_out(X86Cpu *cpu)
+{
+    uint8_t *exit = (uint8_t *)cpu->tr1.link - cpu->t1->cache.rx_off - 5; /* a call */
+    unsigned left = exit[5];
+    T1Code *c = (T1Code *)(void *)(exit + left * T1_EXIT_BYTES);
+    T1Link *l = &c->links[c->n_links - left];
+    if (!l->pad) {
+        cpu->rip = ((c->pic ? cpu->tr1.pcbase : c->rip) & TLB_PAGE_MASK) | l->rip;
+    }
+    return l;
+}
+
 static void enter(X86Cpu *cpu, const void *code)
 {
     T1State *s = cpu->t1;
@@ -480,7 +379,7 @@ static void enter(X86Cpu *cpu, const void *code)
     }
     t1_flags_normal(cpu);
     s->running = false;
-    s->pending = cpu->tr1.link;
+    s->pending = cpu->tr1.link ? link_led_out(cpu) : NULL;
     s->pending_rip = cpu->rip;
     s->stats.exits++;
     if (s->pending) {
@@ -562,7 +461,7 @@ static bool run_known_cold(X86Cpu *cpu, uint32_t mode, const UnitPlace *at)
     t->stats.units_entered_slow++;
     cpu->t1->stats.cold_runs++;
     cpu->t1->pending = NULL;
-    cpu->tr1.salt = salt_for(cpu, mode); /* the TLB may have lost something meanwhile */
+    cpu->tr1.salt = t1_salt_for(cpu, mode); /* the TLB may have lost something meanwhile */
     t1_cold_unit(cpu, u, true);
     return true;
 }
@@ -581,7 +480,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     }
     T1Link *from = s->pending && s->pending_rip == cpu->rip ? s->pending : NULL;
     t->gen = GEN_NEVER; /* T0 code does not chain */
-    cpu->tr1.salt = salt_for(cpu, mode);
+    cpu->tr1.salt = t1_salt_for(cpu, mode);
     if (t1_cold_run(cpu, mode)) { /* then there is nothing to link to yet, either */
         s->pending = NULL;
         return;
@@ -600,7 +499,7 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     if (known) {
         t->stats.units_entered_slow++;
         s->pending = NULL;
-        cpu->tr1.salt = salt_for(cpu, mode);
+        cpu->tr1.salt = t1_salt_for(cpu, mode);
         jump_add(cpu, known);
         enter(cpu, known);
         return;
@@ -610,14 +509,14 @@ void t1_run_unit(X86Cpu *cpu, uint32_t mode)
     from = s->pending ? from : NULL; /* translating may have evicted it */
     s->pending = NULL;
     if (!u->t1 || !state_masked(cpu, u->t1->uses)) {
-        cpu->tr1.salt = salt_for(cpu, mode);
+        cpu->tr1.salt = t1_salt_for(cpu, mode);
         t1_cold_unit(cpu, u->t1 ? unit_find(cpu, mode) : u, keep);
         return;
     }
-    if (from && !s->lockstep && (from->mode | MODE_T1) == u->mode && (from->from->key ^ u->key) < 4096) {
+    if (from && !s->lockstep && link_fits(from, u)) {
         link_make(&s->cache, from, u);
     }
-    cpu->tr1.salt = salt_for(cpu, mode);
+    cpu->tr1.salt = t1_salt_for(cpu, mode);
     if (s->lockstep) {
         t1_lockstep_unit(cpu, u, enter);
         return;
@@ -639,16 +538,14 @@ bool t1_run_once(X86Cpu *cpu, uint32_t mode, unsigned max)
     T1Code *c = s->work.n ? t1_translate(&s->work, &s->cache) : NULL;
     s->cache.hot = hot;
     s->cache.cold = cold;
+    s->reused = true;
     if (!c || !state_masked(cpu, c->uses)) {
-        g_free(c);
         return false;
     }
-    const void *entry = c->entry;
-    g_free(c); /* its links are never followed: a link leads out */
     cpu->t0->gen = GEN_NEVER;
     cpu->tr1.salt = 1ull << 63; /* no entry has it */
     s->once = true;
-    enter(cpu, entry);
+    enter(cpu, c->entry);
     s->once = false;
     s->pending = NULL;
     t1_flags_normal(cpu);
@@ -684,6 +581,7 @@ void t1_resize(X86Cpu *cpu, size_t size)
     }
     codecache_fini(&s->cache);
     codecache_init(&s->cache, size, T1_THUNK_BYTES, &error_abort_slot);
+    s->reused = true;
     t1_make_thunks(cpu);
     tlb_new_generation(cpu);
 }
@@ -714,7 +612,7 @@ bool t1_init(X86Cpu *cpu, size_t size, Error **errp)
     s->rows = g_new0(T1RowCount, x86_n_rows);
     s->perf_fd = -1;
     s->none = g_new0(X86Unit, 1);
-    s->scratch[1].op = op_exec_done;
+    s->scratch[1].op = t1_op_done;
     memset(s->salts, 0xff, sizeof(s->salts));
     memset(cpu->tr1.jc, 0xff, sizeof(cpu->tr1.jc));
     cpu->tr1.self = cpu;

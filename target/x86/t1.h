@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * target/x86/t1.h - the re-emitter (tier 1): guest x86 code to host x86-64 code, one pass, no intermediate form.
  *
- * A T1 unit is a superblock inside one page: it follows the fall-through of Jcc and forward jumps. It lives in the same hash
+ * A T1 unit is a superblock inside one page: it follows the fall-through of Jcc and forward jumps. A Jcc forwards to one of its
+ * own instructions stays in it (t1-join.c). It lives in the same hash
  * and page lists as T0's units (MODE_T1 in its key); its code lies in the vCPU's code cache.
  *
  * Registers in translated code. Guest RAX RCX RDX RBX RBP RSI RDI R8-R11 are the host's own; guest RSP is host R15;
@@ -26,7 +27,7 @@
  * one of these holds, so that exceptions see exact flags.
  *
  * Every instruction that is not re-emitted, and every memory access that the TLB does not hit, runs the instruction's T0
- * function through t1_exec(): no instruction has a second implementation.
+ * function through t1-exec.c: no instruction has a second implementation.
  *
  * Threads: the vCPU's thread.
  */
@@ -61,34 +62,39 @@ enum {
 typedef struct T1Link T1Link;
 typedef struct T1Code T1Code;
 struct T1Link {          /* a direct jump that can be patched to another unit; there are 50,000 after a boot */
-    X86Unit *from, *to;
+    X86Unit *to;         /* NULL: not linked: it leads to its exit, T1_EXIT_BYTES of code for each link in front of T1Code */
     T1Link *next_in;     /* of those that lead to `to` */
     uint32_t at;         /* of the displacement: from the cache's start */
-    uint32_t unlinked;   /* of what it leads to while not linked, likewise */
-    uint32_t mode;       /* that of `from` at its end */
-    bool pad;            /* a return pad: T1_ holds the address, leads to `entry` */
+    uint16_t rip;        /* where to: the low twelve bits, the others are the unit's */
+    uint8_t n;           /* of T1Code.links[] */
+    bool pad : 1;        /* a return pad: T1_ holds the address, leads to `pad` */
+    bool ac : 1;         /* STAC or CLAC came before it: the mode is the other one */
 };
-struct T1Code {
-    X86Unit *unit;
-    const uint8_t *entry, *linked, *pad; /* executable addresses: T1_ holds its RIP; for links; for return pads */
+struct T1Code {          /* in the cold area, behind the unit's side paths; freed with its segment */
+    X86Unit *unit;       /* NULL: dead */
     T1Link *incoming;
-    T1Code *seg_next;     /* units of the same segment */
-    uint64_t rip;         /* pic: where it was when it was translated */
+    T1Code *seg_next;    /* units of the same segment */
+    const uint8_t *entry; /* executable address: T1_ holds its RIP */
+    uint64_t rip;        /* pic: where it was when it was translated */
+    int8_t linked, pad;  /* from `entry`: where links, return pads lead */
+    uint8_t poll_bytes;  /* from `linked` to behind the poll */
+    uint8_t uses;        /* T1S_*: runs only while their exceptions are masked */
+    uint8_t n_links, n_insns;
     bool pic;
-    uint8_t uses;         /* T1S_*: runs only while their exceptions are masked */
-    uint8_t poll_bytes;   /* from `linked` to behind the poll */
-    uint16_t n_links, n_insns;
-    uint16_t guest_bytes;
-    X86Insn *insn;        /* lockstep: the superblock; else NULL */
-    T1Link links[];
+    uint64_t memory[UNIT_T1_BYTES / 8]; /* of `unit` */
+    T1Link links[];      /* lockstep: behind them the superblock's X86Insn[] */
 };
-typedef struct T1Rec { /* what t1_exec() runs; in the cold area, 8-byte aligned; there is one for each side path */
+enum { T1_EXIT_BYTES = 8 };
+static inline T1Code *t1_link_code(T1Link *l) { return (T1Code *)((uint8_t *)(l - l->n) - offsetof(T1Code, links)); }
+static inline const X86Insn *t1_code_insns(const T1Code *c) { return (const X86Insn *)(c->links + c->n_links); } /* lockstep */
+typedef struct T1Rec { /* an instruction that always runs by its T0 function; in the cold area, 8-byte aligned */
     X86Insn insn;
     uint32_t head; /* bytes back to the unit's RIP, a uint64_t; pic: less pcbase */
     bool pic;
-    bool whole; /* always runs by its T0 function; else when a memory access needs it */
-    bool leads; /* when the check of a group on the stack failed, perhaps */
 } T1Rec;
+/* The instruction of a side path (t1-side.c), decoded from its record when it was first needed. */
+enum { T1_DECODED = 256 };
+typedef struct T1Decoded { const uint8_t *at; X86Insn insn; } T1Decoded;
 
 /* What a native instruction may do besides its operands. */
 typedef enum T1Class {
@@ -156,10 +162,11 @@ typedef struct T1Group {
 } T1Group;
 
 typedef struct T1Side {
-    enum { SIDE_NONE, SIDE_EXEC, SIDE_EXIT, SIDE_POLL, SIDE_INDIRECT, SIDE_VEC, SIDE_FPU, SIDE_COUNT0, SIDE_SHADOW, SIDE_RET } kind;
+    enum { SIDE_NONE, SIDE_EXEC, SIDE_EXIT, SIDE_POLL, SIDE_INDIRECT, SIDE_VEC, SIDE_FPU, SIDE_COUNT0, SIDE_SHADOW, SIDE_RET, SIDE_JOIN } kind;
     uint8_t *from, *from2; /* displacements of the jumps to it */
     uint8_t *back;       /* EXEC: where to go on; NULL: the unit's end */
     uint16_t insn;
+    uint8_t join;        /* EXIT: the instruction of the unit that it leads to; 0: of none */
     uint32_t mode;       /* of T1, here */
     bool window, write;  /* EXEC: first look the TLB up and fill the window; go on at win_back */
     uint8_t slot, n;
@@ -179,8 +186,6 @@ typedef struct T1Side {
 typedef struct T1NewLink {
     uint64_t rip;        /* where to */
     uint8_t *at;         /* writable address of the displacement */
-    uint8_t *unlinked;   /* ... of what it leads to while not linked; NULL: not there yet */
-    uint8_t *own;        /* ... where the link's own address belongs */
     uint32_t mode;       /* here */
     bool pad;
 } T1NewLink;
@@ -211,6 +216,9 @@ typedef struct T1 { /* one translation */
     unsigned n_sides;
     uint8_t member[T1_MAX_INSNS + 1][2]; /* number of the group of its memory operand, of its access to the stack; 0: none */
     T1Group group[T1_MAX_GROUPS + 1];
+    uint8_t join[T1_MAX_INSNS + 1]; /* of a conditional jump: the instruction that it goes on at in the unit; 0: it leaves */
+    uint64_t joins;      /* by instruction: such jumps lead to it */
+    unsigned first_side; /* of the copy that is being emitted */
     bool hoists[T1_MAX_INSNS + 1]; /* checks of later instructions come before this one */
     unsigned n_groups;
     const T1Group *delta; /* the group whose distance to host memory is in T0_, unless hot.r12_used; NULL: none */
@@ -235,7 +243,10 @@ typedef struct T1Thunks { /* executable addresses */
     const uint8_t *rep[TLB_MMUS][2][4]; /* see t1_make_rep() */
     void (*enter)(X86Cpu *cpu, const void *code);
     const uint8_t *exit, *exit_link, *load_flags, *indirect, *jump, *stale, *no_return, *lookup, *rdtsc, *transition[2];
-    const uint8_t *exec[2][3][2]; /* flags; vector registers on return: none, low halves, all; x87 */
+    const uint8_t *exec[3][2]; /* vector registers on return: none, low halves, all; x87 */
+    /* For side paths: the record follows the call; the call and a jump for a hit; T0_ is its address */
+    const uint8_t *side, *fill_side[TLB_MMUS][2], *indirect_side[2];
+    const uint8_t *resume[2][3]; /* to tr1.next; flags; vectors */
     const uint8_t *load_vec[3], *load_fpu;
 } T1Thunks;
 
@@ -245,6 +256,7 @@ typedef struct T1Stats {
     uint64_t exits, exits_poll, exits_link, exits_indirect, leaves, faults; /* why translated code was left */
     uint64_t flushes, cold_runs;
     uint64_t loops; /* units with a copy of their loop */
+    uint64_t joins; /* instructions that jumps of their unit lead to */
     uint64_t tlb_sites; /* instructions that went over from a window to the TLB */
 } T1Stats;
 typedef struct T1RowCount { uint64_t slow, whole; } T1RowCount; /* executions by the T0 function, by row of insn.def */
@@ -263,6 +275,8 @@ typedef struct T1State {
     T1Code *segment[CODE_SEGMENTS];
     X86Unit *none;       /* a unit without links, for T0 functions that jump */
     X86Insn scratch[2];
+    T1Decoded decoded[T1_DECODED]; /* by hash of `at`, an executable address */
+    bool reused;         /* other records may lie at these addresses */
     T1Stats stats;
     T1RowCount *rows;
     uint64_t chaos;      /* state of the random numbers; 0: off */
@@ -310,6 +324,11 @@ static inline bool t1_pic(uint32_t mode, uint64_t rip)
 }
 /* RIP in the key of a unit of tier 1. */
 static inline uint64_t t1_key_rip(uint32_t mode, uint64_t rip) { return t1_pic(mode, rip) ? 0 : rip; }
+/* A number that no other address space, mode or generation of translations has, where canonical addresses have none. */
+uint64_t t1_salt_for(X86Cpu *cpu, uint32_t mode);
+/* The code for cpu->rip after an instruction that changed the mode or rip, if the run loop would enter just that; else
+ * the loop must see what there is to do. */
+const void *t1_next_code(X86Cpu *cpu);
 /* Runs translated code from cpu->rip on, or T0 while it is cold. */
 void t1_run_unit(X86Cpu *cpu, uint32_t mode);
 void t1_begin_run(X86Cpu *cpu);                /* on the thread that runs it */
@@ -414,6 +433,10 @@ bool t1_group_open(const T1 *t, unsigned insn);
 bool t1_group_leads_stack(const T1 *t, unsigned insn); /* one that others count on */
 bool t1_group_in_window(const T1 *t, unsigned insn, bool ahead, unsigned slot, bool write);
 
+/* t1-join.c */
+void t1_joins_plan(T1 *t); /* for t1_plan() */
+void t1_join_here(T1 *t);  /* in front of the current instruction: jumps that lead to it meet the code here */
+
 /* t1-site.c: which instructions look in the TLB, because their window misses too often */
 void t1_sites_init(X86Cpu *cpu);
 void t1_site_missed(X86Cpu *cpu, const X86Insn *d, uint64_t unit_rip); /* win_thrash is set */
@@ -453,9 +476,18 @@ static inline void t1_emit_rip(const T1 *t, Asm *a, int to, uint64_t rip) { t1_e
 void t1_emit_exit(T1 *t, uint64_t rip);       /* the end of the unit: on to rip; flags are in the state */
 void t1_emit_exec(T1 *t);                     /* the current instruction by its T0 function */
 T1Side *t1_side(T1 *t, int kind, uint8_t *from); /* never NULL; see T1.full */
+T1NewLink *t1_new_link(T1 *t, uint64_t rip); /* likewise */
+void t1_leave_to(T1 *t, Asm *a, uint64_t rip); /* the end of a unit: flags are in the state, T0_..T2_ are free */
+static inline bool t1_same_page(const T1 *t, uint64_t rip) { return ((rip ^ t->rip) & TLB_PAGE_MASK) == 0; }
 bool t1_hot_full(T1 *t);   /* asked before each instruction and side path */
 bool t1_cold_full(T1 *t);  /* asked before each side path and link */
+/* t1-side.c */
 void t1_put_sides(T1 *t);
+T1Code *t1_put_code(T1 *t, CodeCache *c); /* behind all else; NULL: no room */
+uint8_t *t1_emit_rec_address(Asm *a); /* into T0_; the result is for e_patch() */
+uint8_t *t1_put_rec(T1 *t); /* of the current instruction */
+/* state: T1S_* that the code to return to needs. */
+static inline unsigned t1_vec_needed(const T1 *t, unsigned state) { return !(state & T1S_VEC) ? 0 : t->mode & MODE_AVX_OK ? 2 : 1; }
 bool t1_traps(const X86Insn *d); /* raises here, whatever it would do */
 static inline bool t1_mem_lea_ok(const X86Insn *d) { return (d->flags & I_ASIZE) >= 2; }
 uint32_t t1_regs_written(const X86Insn *d, const T1Row *r);

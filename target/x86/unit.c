@@ -152,10 +152,9 @@ static X86Unit **unit_bucket(T0State *t, uintptr_t key, uint32_t mode)
 
 static unsigned unit_tier(const X86Unit *u) { return (u->mode & MODE_T1) != 0; }
 
-static void unit_attach(X86Cpu *cpu, X86Unit *u, unsigned which, CodePage *p)
+static void unit_attach(X86Unit *u, unsigned which, CodePage *p)
 {
     unsigned from, to;
-    (void)cpu;
     u->page[which] = p;
     u->page_next[which] = p->units[unit_tier(u)];
     p->units[unit_tier(u)] = u;
@@ -192,10 +191,12 @@ static void unit_kill(X86Cpu *cpu, X86Unit *u)
         }
     }
     u->dead = true;
-    u->link[0] = u->link[1] = NULL;
     t->link_from = t->link_from == u ? NULL : t->link_from;
-    u->hash_next = t->grave;
-    t->grave = u;
+    if (!unit_tier(u)) { /* tier 1's lie in the code cache, until their segment is emptied */
+        u->link[0] = u->link[1] = NULL;
+        u->hash_next = t->grave;
+        t->grave = u;
+    }
     t->stats.units_live--;
     t->n_cold -= !unit_tier(u);
     if (u->t1) {
@@ -213,7 +214,7 @@ void unit_reap(T0State *t)
     while (t->grave) {
         X86Unit *u = t->grave;
         t->grave = u->hash_next;
-        if (u->loose || unit_tier(u)) {
+        if (u->loose) {
             g_free(u);
         } else {
             u->hash_next = t->unit_free[u->n];
@@ -261,7 +262,7 @@ static void units_drop_cold(X86Cpu *cpu)
     T0State *t = cpu->t0;
     for (X86Unit **at = &t->grave; *at; ) {
         X86Unit *u = *at;
-        if (u->loose || unit_tier(u)) {
+        if (u->loose) {
             at = &u->hash_next;
         } else {
             *at = u->hash_next;
@@ -311,7 +312,6 @@ void units_free_all(X86Cpu *cpu)
         for (X86Unit *u = t->hash[i], *next; u; u = next) {
             next = u->hash_next;
             u->t1->unit = NULL;
-            g_free(u);
         }
     }
     unit_memory_free(t);
@@ -536,9 +536,9 @@ static X86Unit *unit_new(X86Cpu *cpu, Fetch *f, uint32_t mode, uint64_t left, un
     X86Unit **slot = unit_bucket(t, key, mode);
     u->hash_next = *slot;
     *slot = u;
-    unit_attach(cpu, u, 0, p);
+    unit_attach(u, 0, p);
     if (f->page2) {
-        unit_attach(cpu, u, 1, f->page2);
+        unit_attach(u, 1, f->page2);
     }
     t->n_cold++;
     t->stats.units_live++;
@@ -604,10 +604,10 @@ void unit_watch(X86Cpu *cpu, const UnitPlace *at)
     page_get(cpu, at->key & ~(uintptr_t)4095, at->range);
 }
 
-X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span)
+X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span, void *memory)
 {
     T0State *t = cpu->t0;
-    X86Unit *u = g_malloc0(sizeof(*u));
+    X86Unit *u = memset(memory, 0, UNIT_T1_BYTES);
     u->mode = mode;
     u->key = at->key;
     u->cs_off = (uint16_t)at->cs_off;
@@ -616,10 +616,10 @@ X86Unit *unit_add(X86Cpu *cpu, const UnitPlace *at, uint32_t mode, unsigned span
     X86Unit **slot = unit_bucket(t, u->key, mode);
     u->hash_next = *slot;
     *slot = u;
-    unit_attach(cpu, u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
+    unit_attach(u, 0, page_get(cpu, at->key & ~(uintptr_t)4095, at->range));
     u->key2 = at->key2;
     if (u->key2) {
-        unit_attach(cpu, u, 1, page_get(cpu, u->key2, at->range2));
+        unit_attach(u, 1, page_get(cpu, u->key2, at->range2));
     }
     t->stats.units_live++;
     return u;

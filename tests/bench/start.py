@@ -4,9 +4,9 @@
 first instruction (a firmware image whose first instruction writes to the debug port), to a kernel's first instruction (a
 small PVH kernel), and the memory (Pss) of a process that waits with -S. CPU time is that of all threads until then.
 
-    tests/bench/start.py [--runs N] [--peer PROGRAM] [--accel A]
+    tests/bench/start.py [--runs N] [--peer PROGRAM] [--accel A] [--boards B,...] [--most RATIO]
 
-Prints medians and their ratios.
+Prints medians and their ratios. With --most, fails when the wall time or the memory is a larger part of the peer's.
 """
 import argparse
 import os
@@ -96,7 +96,8 @@ def idle(program, accel, *args):
 
 
 def compare(name, unit, runs, programs, measure):
-    """measure(program): a tuple of figures, one for each unit."""
+    """measure(program): a tuple of figures, one for each unit. Returns the ratio of the first."""
+    first = None
     got = {p: [] for p in programs}
     for _ in range(runs):
         for p in programs:
@@ -106,7 +107,9 @@ def compare(name, unit, runs, programs, measure):
         line = f"{name:34} {u:9} rhea {median[0]:8.1f}"
         if len(programs) > 1:
             line += f"   peer {median[1]:8.1f}   ratio {median[0] / median[1]:.2f}"
+            first = first if i else median[0] / median[1]
         print(line, flush=True)
+    return first
 
 
 def main():
@@ -114,22 +117,35 @@ def main():
     ap.add_argument("--runs", type=int, default=9)
     ap.add_argument("--accel", default="tcg")
     ap.add_argument("--peer", default=shutil.which("qemu-system-x86_64"))
+    ap.add_argument("--boards", default="none,pc,microvm", help="those to measure")
+    ap.add_argument("--most", type=float)
     a = ap.parse_args()
     programs = [RHEA] + ([a.peer] if a.peer else [])
+    boards = a.boards.split(",")
+    ratios = {}
+
+    def measure(name, unit, function):
+        ratios[name] = compare(name, unit, a.runs, programs, function)
+
     with tempfile.TemporaryDirectory() as d:
         bios, elf = os.path.join(d, "bios"), os.path.join(d, "kernel")
         firmware(bios)
         kernel(elf)
-        for board in "pc", "microvm":
-            compare(f"{board}: first instruction", ("ms wall", "ms CPU"), a.runs, programs,
-                    lambda p: first_instruction(p, a.accel, "-M", board, "-bios", bios))
-        compare("microvm: the kernel's first", ("ms wall", "ms CPU"), a.runs, programs,
-                lambda p: first_instruction(p, a.accel, "-M", "microvm", "-kernel", elf))
-        for board in "none", "pc", "microvm":
-            compare(f"{board}: idle with -S", ("MiB Pss",), min(a.runs, 3), programs,
-                    lambda p: (idle(p, a.accel, "-M", board),))
+        for board in boards:
+            if board != "none":
+                measure(f"{board}: first instruction", ("ms wall", "ms CPU"),
+                        lambda p, b=board: first_instruction(p, a.accel, "-M", b, "-bios", bios))
+        if "microvm" in boards:
+            measure("microvm: the kernel's first", ("ms wall", "ms CPU"),
+                    lambda p: first_instruction(p, a.accel, "-M", "microvm", "-kernel", elf))
+        for board in boards:
+            measure(f"{board}: idle with -S", ("MiB Pss",), lambda p, b=board: (idle(p, a.accel, "-M", b),))
     if not a.peer:
         print("no peer is installed (qemu-system-x86_64): no ratios")
+    elif a.most:
+        wrong = [f"{name}: {r:.2f}" for name, r in ratios.items() if r > a.most]
+        if wrong:
+            sys.exit(f"more than {a.most:g} of the peer's: " + ", ".join(wrong))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/blocks-gen.c - makes a random block: registers, instructions from insn.def whose memory operands
- * hit chosen pages, jumps forwards, loops that end, stores into the next instruction.
+ * hit chosen pages, jumps forwards, loops that end, stores into the next instruction. Each fifth is what compilers make of
+ * members of structures and conditions.
  *
  * Some registers hold addresses and are written seldom; operands are formed from them, so that each access
  * lands where it was meant to, at the edges of pages now and then. No instruction reads a flag that is
@@ -604,6 +605,83 @@ static void divide(Gen *g)
     defines(g, FL_ARITH, FL_ARITH);
 }
 
+/* ---- what compilers make: members of structures, jumps over some instructions ---- */
+
+static void put_flags(Gen *g, uint32_t clear, uint32_t set)
+{
+    g->undef = (g->undef & ~clear) | set;
+    end(g);
+    defines(g, clear, set);
+}
+
+/* op r, [p + disp8] or the other way round; -128: registers. */
+static void put_rm(Gen *g, uint8_t op, unsigned r, unsigned p, int disp, bool wide)
+{
+    begin(g);
+    PUT(g, (uint8_t)(0x40 | wide << 3 | r >> 3 << 2 | p >> 3), op, (uint8_t)((disp == -128 ? 0xc0 : 0x40) | (r & 7) << 3 | (p & 7)));
+    if (disp != -128) {
+        if ((p & 7) == 4) {
+            PUT(g, 0x24);
+        }
+        PUT(g, (uint8_t)disp);
+    }
+}
+
+/* One that leads to memory by itself; the third may be in the upper half. */
+static unsigned pointer(Gen *g)
+{
+    unsigned r = (unsigned)g->ptr[pick(&g->s, 3)];
+    uint64_t v = g->b->in.gpr[r];
+    v -= v >> 63 ? B_HIGH : 0;
+    return v >= B_RW && v < B_RW + 0x8000 ? r : (unsigned)g->ptr[pick(&g->s, 2)];
+}
+
+static void member(Gen *g)
+{
+    static const uint8_t ops[] = { 0x8b, 0x8b, 0x89, 0x89, 0x03, 0x39, 0x3b, 0x29, 0x21, 0x85, 0x13, 0x19 };
+    uint64_t *s = &g->s;
+    unsigned r = free_reg(g), p = pointer(g), kind = pick(s, 20);
+    uint8_t op = ops[pick(s, G_N_ELEMENTS(ops))];
+    bool wide = chance(s, 2);
+    uint32_t unknown = g->undef | g->pending[g->b->n];
+    if (((op & ~0x0eu) == 0x11 || kind == 15) && unknown & FL_CF) { /* ADC, SBB */
+        return;
+    }
+    if (kind < 12) {
+        put_rm(g, op, r, p, (int)pick(s, 64) - 32, wide);
+        (op & ~2u) == 0x89 ? end(g) : put_flags(g, FL_ARITH, op == 0x21 || op == 0x85 ? FL_AF : 0);
+    } else if (kind < 13) { /* ADD p, imm8 */
+        put_rm(g, 0x83, 0, p, -128, true);
+        PUT(g, (uint8_t)pick(s, 24));
+        put_flags(g, FL_ARITH, 0);
+    } else if (kind < 14) { /* LEA p, [p + disp8] */
+        put_rm(g, 0x8d, p, p, (int)pick(s, 64) - 32, true);
+        end(g);
+    } else if (kind < 15) {
+        put_rm(g, 0x89, pointer(g), p, -128, true);
+        end(g);
+    } else if (kind < 16) { /* ADC r, imm8 */
+        put_rm(g, 0x83, 2, r, -128, wide);
+        PUT(g, (uint8_t)rnd(s));
+        put_flags(g, FL_ARITH, 0);
+    } else if (kind < 17) { /* SHL r, 1 */
+        put_rm(g, 0xd1, 4, r, -128, wide);
+        put_flags(g, FL_ARITH, FL_AF);
+    } else if (kind < 18) { /* INC r */
+        put_rm(g, 0xff, 0, r, -128, wide);
+        put_flags(g, FL_ARITH & ~(uint32_t)FL_CF, 0);
+    } else { /* CMP r, imm8; MOV r, r */
+        bool cmp = kind < 19;
+        put_rm(g, cmp ? 0x83 : 0x8b, cmp ? 7 : r, cmp ? r : p, -128, wide);
+        if (cmp) {
+            PUT(g, (uint8_t)rnd(s));
+            put_flags(g, FL_ARITH, 0);
+        } else {
+            end(g);
+        }
+    }
+}
+
 /* ---- the block ---- */
 
 static void choose_registers(Gen *g)
@@ -712,7 +790,13 @@ bool block_generate(uint64_t seed, Block *b)
     g.want = chance(s, 4) ? 2 + pick(s, 6) : 2 + pick(s, 39);
     choose_registers(&g);
     unsigned group = chance(s, 6) ? pick(s, 6) : G_COUNT; /* some blocks are of one kind */
+    bool members = seed % 5 == 4 && b->code64;
     for (unsigned tries = 0; b->n < g.want && tries < 2000 && !g.bad; tries++) {
+        if (members) {
+            unsigned what = pick(s, 24);
+            what < 5 ? (void)forward(&g) : what < 6 ? (void)loop_back(&g) : member(&g);
+            continue;
+        }
         switch (pick(s, 28)) {
         case 0:
         case 1: forward(&g); break;

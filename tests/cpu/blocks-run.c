@@ -147,6 +147,11 @@ void block_init(void)
     rcu_register_thread();
 }
 
+uint64_t block_joins(void)
+{
+    return b.cpu->t1->stats.joins;
+}
+
 void block_fini(void)
 {
     Loop *loop = b.m->loop;

@@ -8,7 +8,8 @@
  *
  * Compared: registers, flags but the undefined ones, vectors, x87, memory, code, accesses to the device, the
  * exception with its error code and CR2.
- * Tests: target/x86/t1-build.c, t1-insn.c, t1-native.c, t1-mem.c, t1-flags.c, t1-fpu.c, t1.c: 3000 blocks and the cases of
+ * Tests: target/x86/t1-build.c, t1-join.c, t1-insn.c, t1-native.c, t1-mem.c, t1-flags.c, t1-fpu.c, t1-side.c,
+ * t1-exec.c, t1.c: 3000 blocks and the cases of
  * cpu-diff_t1 execute 95 to 100 % of the lines of each.
  * Threads: main.
  */
@@ -259,6 +260,10 @@ int main(int argc, char **argv)
     }
     for (k = 0; k < n && differences < 5; k++) {
         differences += !one_block(seed + k, false);
+    }
+    if (k >= 1000 && block_joins() < k / 10) { /* what they are here for must happen */
+        printf("# %lu joins\n", (unsigned long)block_joins());
+        differences++;
     }
     printf("%sok 1 - tier 1 does what tier 0 does\n# %lu blocks of %.1f instructions, %lu with a fault, %lu "
            "different, %lu not judged: they changed into code that reads undefined flags\n",

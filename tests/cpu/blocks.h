@@ -80,6 +80,7 @@ typedef enum BlockHow {
 } BlockHow;
 void block_init(void);
 void block_fini(void);
+uint64_t block_joins(void); /* places in units of tier 1 that jumps of the unit lead to, so far */
 void block_run(const Block *b, BlockHow how, BlockResult *r);
 void block_disassemble(const Block *b, uint64_t stop, GString *out);
 

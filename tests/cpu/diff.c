@@ -9,7 +9,7 @@
  * A difference is printed as a line that --replay takes. Prints the cases per group at the end.
  *
  * Tests: the handlers of all rows but the excluded ones, with what they are made of; 40,000 cases execute every line of avx-fma.c,
- * avx-fp.c, avx-mask.c, avx-move.c, avx-perm.c and hostfp-fma.c. With --tier1: t1-insn.c, t1-native.c, t1-mem.c, t1-flags.c, t1-fpu.c.
+ * avx-fp.c, avx-mask.c, avx-move.c, avx-perm.c and hostfp-fma.c. With --tier1: t1-insn.c, t1-move.c, t1-native.c, t1-mem.c, t1-flags.c, t1-fpu.c, t1-side.c, t1-exec.c.
  */
 #include "diff.h"
 

@@ -28,7 +28,7 @@ void gdb_guest_free(GdbGuest *f);
 X86Cpu *gdb_put_cpu(Guest *g, unsigned i, const uint8_t *code, size_t n, uint64_t data);
 #define put_code(f, i, name, data) gdb_put_cpu((f)->g, (i), name, (size_t)(name##_end - name), (data))
 
-void gdb_stop(GdbGuest *f, const char *reply); /* Ctrl-C, and what the stub then says */
+void gdb_stop(GdbGuest *f, const char *reply); /* Ctrl-C, and what the server then says */
 /* Continues to a stop at rip, for that reason. */
 #define go(f, packet, why, rip) gdb_go_at(__LINE__, (f), (packet), (why), (rip))
 void gdb_go_at(int line, GdbGuest *f, const char *packet, const char *why, uint64_t rip);

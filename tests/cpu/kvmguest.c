@@ -3,6 +3,9 @@
  */
 #include "tests/cpu/kvmguest.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 const char *const engine_names[] = { "tier 0", "tier 1", "kvm" };
 
 bool kvm_skipped(void)
@@ -14,6 +17,23 @@ bool kvm_skipped(void)
     g_test_skip(error_text(err));
     error_free(err);
     return true;
+}
+
+bool kvm_has_rings(void)
+{
+    int fd = kvm_open(KVM_DEVICE, NULL), vm = fd >= 0 ? kvm_create_vm(fd, NULL) : -1;
+    bool has = vm >= 0 && (ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING_ACQ_REL) > 0 ||
+                           ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_DIRTY_LOG_RING) > 0);
+    if (vm >= 0) {
+        close(vm);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (!has) {
+        g_test_message("rings of dirty pages are left out: this KVM lacks KVM_CAP_DIRTY_LOG_RING");
+    }
+    return has;
 }
 
 Guest *guest_on(Engine e, const char *model)

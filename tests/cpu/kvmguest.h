@@ -13,6 +13,8 @@ extern const char *const engine_names[];
 
 /* True: there is none, and the test says that it was skipped and why. */
 bool kvm_skipped(void);
+/* Has this KVM rings of dirty pages? Else a line says that they are left out. */
+bool kvm_has_rings(void);
 Guest *guest_on(Engine e, const char *model);
 
 #endif

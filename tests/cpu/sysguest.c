@@ -18,7 +18,7 @@ bool guest_on_kvm(void)
     return !g_strcmp0(g_getenv("RHEA_TEST_ACCEL"), "kvm");
 }
 
-const char *guest_accel_props;
+const char *guest_accel_props, *guest_dirty_ring;
 
 #ifdef HAVE_KVM
 static const AccelOps *guest_accel(void) { return guest_on_kvm() ? &accel_kvm_ops : &accel_tcg_ops; }
@@ -81,6 +81,13 @@ Guest *guest_new(const char *cpu_model)
     return guest_new_smp(cpu_model, 1, true);
 }
 
+static void accel_option(Machine *m, const char *name, const char *text)
+{
+    if (text) {
+        prop_set_text(m, prop_find(m->accel->props, name), m->accel_state, text, &error_abort_slot);
+    }
+}
+
 Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
 {
     Guest *g = g_new0(Guest, 1);
@@ -93,12 +100,12 @@ Guest *guest_new_smp(const char *cpu_model, unsigned n, bool serial)
     g->m->n_cpus = g->m->max_cpus = g->m->sockets = n;
     g->m->ram_size = G_RAM;
     g->m->cpu_text = g_strdup(cpu_model ? cpu_model : "max");
-    if (guest_accel_props) {
+    if (guest_accel_props || guest_dirty_ring) {
         const AccelOps *a = g->m->accel;
         g->m->accel_state = g_malloc0(a->state_size);
         props_init(a->props, g->m->accel_state);
-        const Prop *p = prop_find(a->props, "kernel-irqchip");
-        prop_set_text(g->m, p, g->m->accel_state, guest_accel_props, &error_abort_slot);
+        accel_option(g->m, "kernel-irqchip", guest_accel_props);
+        accel_option(g->m, "dirty-ring-size", guest_dirty_ring);
     }
     machine_build(g->m, &error_abort_slot);
     machine_ready(g->m, &error_abort_slot);

@@ -53,6 +53,7 @@ typedef struct Guest {
 } Guest;
 
 bool guest_on_kvm(void);
+extern const char *guest_dirty_ring;  /* dirty-ring-size= of it; NULL: none */
 extern const char *guest_accel_props; /* kernel-irqchip= of the next guest on KVM; NULL: auto */
 /* NULL: "max" */
 Guest *guest_new(const char *cpu_model);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-fastpath.c - what translated code does without leaving, when what it relies on changes: system calls after new
  * MSRs, returns over CLAC, an instruction in two pages of which the second is remapped, REP over the end of what is mapped, checks
- * of memory accesses that are made before their turn or for several at once (target/x86/t1-group.c, t1-mem.c).
+ * of memory accesses that are made before their turn or for several at once (target/x86/t1-group.c, t1-mem.c); moves and divisions
+ * whose operands are special (t1-move.c).
  * Everything first runs often enough to be known.
  */
 #include "tests/cpu/sysguest.h"
@@ -385,6 +386,81 @@ static void test_near(void)
     }
 }
 
+/* XCHG with RAX of registers that the host's do not hold; addresses of eight bytes, whose lower half means another place. */
+GUEST_CODE(code_moves, 64,
+           "mov $40, %ebx\n"
+           "1: mov $11, %eax\n mov $12, %r12d\n mov $13, %r13d\n mov $14, %r14d\n mov $15, %r15d\n"
+           "xchg %rax, %r12\n xchg %rax, %r13\n xchg %rax, %r14\n xchg %eax, %r15d\n mov %rax, %rbp\n"
+           "movabs 0x100040000, %rax\n mov %rax, %r8\n inc %rax\n movabs %rax, 0x100040000\n"
+           "movabs 0x100040008, %al\n mov %al, %r9b\n"
+           "dec %ebx\n jnz 1b");
+
+static void test_moves(void)
+{
+    enum { AT = 0x40000, FRAME = 0x240000 };
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    guest_st(g, P_PT, 8, 0x200000 | 0x83); /* 4 GiB are the memory from 2 MiB on */
+    guest_st(g, G_PT + 0x1000 + 8 * 4, 8, P_PT | 7);
+    guest_st(g, AT, 8, 0xbad);
+    guest_st(g, FRAME, 8, 0x1122334455667788);
+    guest_st(g, FRAME + 8, 1, 0x77);
+    g->cpu->gpr[9] = 0;
+    guest_run(g, code_moves);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    g_assert_cmpuint(g->cpu->gpr[12], ==, 11);
+    g_assert_cmpuint(g->cpu->gpr[13], ==, 12);
+    g_assert_cmpuint(g->cpu->gpr[14], ==, 13);
+    g_assert_cmpuint(g->cpu->gpr[15], ==, 14);
+    g_assert_cmpuint(g->cpu->gpr[R_RBP], ==, 15);
+    g_assert_cmphex(guest_ld(g, FRAME, 8), ==, 0x1122334455667788 + TIMES);
+    g_assert_cmphex(g->cpu->gpr[8], ==, 0x1122334455667788 + TIMES - 1);
+    g_assert_cmphex(g->cpu->gpr[9], ==, 0x77);
+    g_assert_cmphex(guest_ld(g, AT, 8), ==, 0xbad);
+    guest_free(g);
+}
+
+/* The last round divides R8 by R9 after many that were nothing special. */
+GUEST_CODE(code_divide, 64,
+           "mov $40, %ebx\n"
+           "1: mov $100, %eax\n mov $7, %ecx\n cmp $1, %ebx\n cmove %r8, %rax\n cmove %r9, %rcx\n"
+           "cqto\n idiv %rcx\n mov %rax, %r10\n dec %ebx\n jnz 1b");
+GUEST_CODE(code_divide32, 64,
+           "mov $40, %ebx\n"
+           "1: mov $100, %eax\n mov $7, %ecx\n cmp $1, %ebx\n cmove %r8, %rax\n cmove %r9, %rcx\n mov %ecx, (%rdi)\n"
+           "cltd\n idivl (%rdi)\n movslq %eax, %r10\n dec %ebx\n jnz 1b");
+GUEST_CODE(code_divide_unsigned, 64,
+           "mov $40, %ebx\n"
+           "1: mov $100, %eax\n mov $7, %ecx\n xor %edx, %edx\n cmp $1, %ebx\n cmove %r8, %rdx\n cmove %r9, %rcx\n"
+           "div %rcx\n mov %rax, %r10\n dec %ebx\n jnz 1b");
+
+static void test_divisions(void)
+{
+    enum { WIDE, NARROW, UNSIGNED };
+    static const struct { unsigned kind; int64_t a, b; bool faults; int64_t result; } t[] = {
+        { WIDE, 7, -1, false, -7 },         { WIDE, INT64_MIN, -1, true, 0 },  { WIDE, 7, 0, true, 0 },
+        { WIDE, INT64_MIN, 1, false, INT64_MIN }, { WIDE, INT64_MIN, 2, false, INT64_MIN / 2 },
+        { NARROW, 7, -1, false, -7 },       { NARROW, INT32_MIN, -1, true, 0 }, { NARROW, 7, 0, true, 0 },
+        { NARROW, INT32_MIN, 1, false, INT32_MIN },
+        { UNSIGNED, 7, 7, true, 0 },        { UNSIGNED, 8, 7, true, 0 },       { UNSIGNED, 0, 0, true, 0 },
+        { UNSIGNED, 1, 2, false, INT64_MIN + 50 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(t); i++) {
+        Guest *g = guest_new(NULL);
+        guest_long(g);
+        g->cpu->gpr[R_RDI] = G_DATA;
+        g->cpu->gpr[8] = (uint64_t)t[i].a;
+        g->cpu->gpr[9] = (uint64_t)t[i].b;
+        t[i].kind == WIDE     ? guest_run(g, code_divide)
+        : t[i].kind == NARROW ? guest_run(g, code_divide32)
+                              : guest_run(g, code_divide_unsigned);
+        g_assert_cmpint(guest_vector(g), ==, t[i].faults ? EXC_DE : -1);
+        g_assert_cmpint((int64_t)g->cpu->gpr[10], ==, t[i].faults ? 14 : t[i].result);
+        g_assert_cmpuint(g->cpu->gpr[R_RBX], ==, t[i].faults);
+        guest_free(g);
+    }
+}
+
 /* Aligned vectors at odd addresses of pages that have no fast path: tags of the TLB hold why, and no address may look like one.
  * The first access brings the page into the TLB. */
 GUEST_CODE(code_odd, 64,
@@ -464,5 +540,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/fastpath/frame", test_frame);
     g_test_add_func("/cpu/fastpath/near", test_near);
     g_test_add_func("/cpu/fastpath/odd", test_odd);
+    g_test_add_func("/cpu/fastpath/moves", test_moves);
+    g_test_add_func("/cpu/fastpath/divisions", test_divisions);
     return g_test_run();
 }

@@ -198,8 +198,46 @@ static void test_building(void)
     }
 }
 
+/* Rings of dirty pages: whatever this kernel has. The capability is asked for by two names. */
+static const struct {
+    const char *size;
+    Inject inject;
+    const char *text, *hint;
+} rings[] = {
+    { "1000", { 0 }, "dirty-ring-size=1000: the entries of a ring are a power of two", "4096" },
+    { "4096", { .request = KVM_CHECK_EXTENSION }, "KVM_CAP_DIRTY_LOG_RING", "Linux has them since 5.11" },
+    { "4096", { .request = KVM_CHECK_EXTENSION, .value = 32768 }, "takes 2048 entries at most", "use fewer" },
+    { "512", { .request = KVM_ENABLE_CAP, .error = EINVAL }, "does not take it: Invalid argument", "1024 entries or more" },
+};
+
+static void test_rings(void)
+{
+    if (no_kvm()) {
+        return;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(rings); i++) {
+        Error *err = NULL;
+        KvmVm vm = { .sys_fd = kvm_open(KVM_DEVICE, &error_abort_slot) };
+        vm.vm_fd = kvm_create_vm(vm.sys_fd, &error_abort_slot);
+        Machine m = { .accel_state = &vm, .accel = &accel_kvm_ops };
+        prop_set_text(&m, prop_find(accel_kvm_ops.props, "dirty-ring-size"), &vm, rings[i].size, &error_abort_slot);
+        inject = rings[i].inject;
+        if (inject.error && !kvm_cap(&m, KVM_CAP_DIRTY_LOG_RING)) {
+            g_test_message("enabling is left out: this KVM lacks KVM_CAP_DIRTY_LOG_RING");
+        } else {
+            g_assert_false(kvm_rings_init(&m, &err));
+            check_error(err, &(Refusal){ .text = rings[i].text, .hint = rings[i].hint });
+        }
+        inject = (Inject){ 0 };
+        g_assert_null(vm.harvested);
+        close(vm.vm_fd);
+        close(vm.sys_fd);
+    }
+}
+
 /* ---- while it runs ---- */
 
+static void exit_full(struct kvm_run *r) { r->exit_reason = KVM_EXIT_DIRTY_RING_FULL; }
 static void exit_io(struct kvm_run *r) { r->exit_reason = KVM_EXIT_IO; r->io.size = 3; r->io.count = 1; }
 static void exit_io_far(struct kvm_run *r)
 {
@@ -254,6 +292,7 @@ static const Failure running[] = {
     RUN_EXIT(exit_entry, "hardware reason 0x80000021, on host CPU 3"),
     RUN_EXIT(exit_unknown, "hardware reason 0x4d"),
     RUN_EXIT(exit_exception, "exception 18 (error code 0x5)"),
+    RUN_EXIT(exit_full, "its ring of dirty pages is full, and there is none"),
     RUN_EXIT(exit_new, "exit reason 12345"),
     RUN_EXIT(exit_internal2, "exits that came together (internal error 2, data 0xabcd 0x1234)"),
     RUN_EXIT(exit_internal3, "in the middle of an event's delivery (internal error 3"),
@@ -407,6 +446,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cpu/kvm-errors/device", test_device);
     g_test_add_func("/cpu/kvm-errors/building", test_building);
+    g_test_add_func("/cpu/kvm-errors/rings", test_rings);
     for (unsigned i = 0; i < G_N_ELEMENTS(running); i++) {
         g_autofree char *path = g_strdup_printf("/cpu/kvm-errors/running/%u", i);
         g_test_add_data_func(path, &running[i], test_running);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/cpu/test-kvm-machine.c - what a machine on KVM is made of: memory slots and dirty pages (accel/kvm/memory.c),
- * exits to devices (exits.c), vCPU threads that are kicked (vcpu.c), interrupt controllers (irqchip.c).
+ * tests/cpu/test-kvm-machine.c - what a machine on KVM is made of: memory slots and dirty pages (accel/kvm/memory.c,
+ * dirtyring.c), exits to devices (exits.c), vCPU threads that are kicked (vcpu.c), interrupt controllers (irqchip.c).
  * What this host's KVM cannot do is skipped for the reason a probe found.
  * Threads: main, and vCPU threads of the guests that have them.
  */
@@ -87,14 +87,20 @@ static void test_memory(void)
 
 GUEST_CODE(m_dirty, 32, "mov %ebx, (%ebx)\n mov %ecx, (%ecx)\n");
 
-static void test_dirty(void)
+static void test_dirty(gconstpointer ring)
 {
     if (kvm_skipped()) {
         return;
     }
-    for (Engine e = TIER0; e < ENGINES; e++) {
+    if (ring && !kvm_has_rings()) {
+        g_test_skip("this KVM lacks KVM_CAP_DIRTY_LOG_RING");
+        return;
+    }
+    for (Engine e = ring ? ON_KVM : TIER0; e < ENGINES; e++) {
         unsigned long bits[G_RAM / 4096 / 64];
+        guest_dirty_ring = ring;
         Guest *g = guest_on(e, NULL);
+        guest_dirty_ring = NULL;
         guest_pm32(g);
         guest_run(g, m_dirty); /* once before anybody asks */
         dirty_enable(g->m->ram, DIRTY_MIGRATION, true);
@@ -114,6 +120,68 @@ static void test_dirty(void)
         dirty_enable(g->m->ram, DIRTY_MIGRATION, false);
         guest_free(g);
     }
+}
+
+/* More pages than a ring has room for: each full one is an exit, and nothing is lost; a page that was told is told
+ * again when it is written again. The fast guest writes on for a while on hosts that emulate, more than is kept free
+ * in the ring: what is lost is made up for. */
+GUEST_CODE(m_slow, 32, "mov $0x200000, %ebx\n 1: mov %ecx, 8(%ebx)\n mov $100, %eax\n 2: dec %eax\n jnz 2b\n"
+                       "add $0x1000, %ebx\n cmp $0x800000, %ebx\n jb 1b\n");
+GUEST_CODE(m_fast, 32, "mov $0x200000, %ebx\n 1: mov %ecx, 8(%ebx)\n add $0x1000, %ebx\n cmp $0x800000, %ebx\n jb 1b\n");
+
+static void check_fill(Guest *g, unsigned turn, bool slow)
+{
+    enum { FIRST = 0x200, PAGES = G_RAM / 4096 };
+    unsigned long bits[PAGES / 64];
+    g->cpu->vcpu.halted = false;
+    g->cpu->gpr[R_RCX] = 0x1234 + turn;
+    if (slow) {
+        guest_run(g, m_slow);
+    } else {
+        guest_run(g, m_fast);
+    }
+    g_assert_cmphex(guest_ld(g, 0x7ff008, 4), ==, 0x1234 + turn);
+    size_t n = dirty_take(g->m->ram, DIRTY_MIGRATION, 0, PAGES, bits);
+    g_assert_cmpuint(n, >=, PAGES - FIRST);
+    for (unsigned p = FIRST; p < PAGES; p++) {
+        g_assert_true(bits[p / 64] >> (p % 64) & 1);
+    }
+    if (slow) { /* and the page of the code, which the test writes */
+        g_assert_cmpuint(n, <=, PAGES - FIRST + 1);
+    }
+    g_assert_cmpuint(kvm_vm(g->m)->ring_full, >=, turn + 1);
+    g_assert_cmpuint(dirty_take(g->m->ram, DIRTY_MIGRATION, 0, PAGES, bits), ==, 0);
+}
+
+static void test_ring_full(gconstpointer slow)
+{
+    enum { PAGES = G_RAM / 4096 };
+    unsigned long bits[PAGES / 64];
+    if (kvm_skipped()) {
+        return;
+    }
+    if (!kvm_has_rings()) {
+        g_test_skip("this KVM lacks KVM_CAP_DIRTY_LOG_RING");
+        return;
+    }
+    guest_dirty_ring = "1024";
+    Guest *g = guest_on(ON_KVM, NULL);
+    guest_dirty_ring = NULL;
+    guest_pm32(g);
+    dirty_enable(g->m->ram, DIRTY_MIGRATION, true);
+    g_assert_cmpuint(dirty_take(g->m->ram, DIRTY_MIGRATION, 0, PAGES, bits), ==, PAGES);
+    for (unsigned turn = 0; turn < 6; turn++) {
+        check_fill(g, turn, slow);
+        if (turn == 2) { /* a slot that goes is asked before */
+            region_set_enabled(&g->m->ram_region, false);
+            region_set_enabled(&g->m->ram_region, true);
+        }
+    }
+    g_autoptr(GString) text = g_string_new(NULL);
+    g->m->accel->describe(g->m, text);
+    g_assert_nonnull(strstr(text->str, "rings of 1024 dirty pages: "));
+    g_assert_true(!slow || kvm_vm(g->m)->ring_overruns == 0);
+    guest_free(g);
 }
 
 /* ---- threads ---- */
@@ -321,7 +389,10 @@ int main(int argc, char **argv)
     g_test_add_data_func("/cpu/kvm/interrupts/off", "off", test_interrupts);
     g_test_add_data_func("/cpu/kvm/interrupts/split", "split", test_interrupts);
     g_test_add_func("/cpu/kvm/memory", test_memory);
-    g_test_add_func("/cpu/kvm/dirty", test_dirty);
+    g_test_add_data_func("/cpu/kvm/dirty/log", NULL, test_dirty);
+    g_test_add_data_func("/cpu/kvm/dirty/ring", "4096", test_dirty);
+    g_test_add_data_func("/cpu/kvm/dirty/ring-full/slow", "slow", test_ring_full);
+    g_test_add_data_func("/cpu/kvm/dirty/ring-full/fast", NULL, test_ring_full);
     g_test_add_func("/cpu/kvm/kick", test_kick);
     g_test_add_func("/cpu/kvm/slots-change", test_slots_change);
     return g_test_run();

@@ -37,6 +37,10 @@ static void there_and_back(Guest *g, const char *what)
     }
     g->cpu->rip = g->cpu->cr2 = g->cpu->cr3 = g->cpu->lstar = g->cpu->star = g->cpu->mtrr_base[3] = 0x5a5a;
     g->cpu->mxcsr = 0x1f80;
+    g->cpu->dr[6] = g->cpu->dr[7] = 0x5a5a;
+    for (unsigned i = 0; i < g->cpu->kvm->n_msrs; i++) { /* every register that travels */
+        *(uint64_t *)((char *)g->cpu + g->cpu->kvm->msrs[i].off) = 0x5a5a5a5a5a5a5a5a;
+    }
     x86_kvm_ops.pull(v, &error_abort_slot);
     g_autoptr(GByteArray) after = state_of(g);
     g_assert_cmpuint(before->len, ==, after->len);
@@ -90,6 +94,18 @@ static void random_msrs(X86Cpu *cpu, GRand *r)
         cpu->mtrr_fixed[i] = g_rand_boolean(r) ? 0x0606060606060606ull : 0;
     }
     cpu->mtrr_def = 0xc00 | (g_rand_boolean(r) ? 6 : 0);
+    for (unsigned i = 0; i < cpu->kvm->n_msrs; i++) { /* those of which this KVM has some only */
+        const KvmMsr *k = &cpu->kvm->msrs[i];
+        uint64_t *v = (uint64_t *)((char *)cpu + k->off), bits = rand64(r);
+        switch (k->index) {
+        case 0xc0000103: *v = (uint32_t)bits; break;              /* TSC_AUX */
+        case 0x3b: *v = bits >> 20; break;                        /* TSC_ADJUST */
+        case 0x8b: *v = bits; break;                              /* BIOS_SIGN_ID */
+        case 0x17a: *v = bits & 7; break;                         /* MCG_STATUS */
+        case 0x17b: *v = g_rand_boolean(r) ? UINT64_MAX : 0; break; /* MCG_CTL */
+        case 0x400 ... 0x427: *v = k->index % 4 || !g_rand_boolean(r) ? k->index % 4 ? bits : 0 : UINT64_MAX; break;
+        }
+    }
 }
 
 static void random_regs(X86Cpu *cpu, GRand *r)
@@ -105,6 +121,8 @@ static void random_regs(X86Cpu *cpu, GRand *r)
     for (unsigned i = 0; i < 4; i++) {
         cpu->dr[i] = rand64(r) >> 17;
     }
+    cpu->dr[6] = 0xffff0ff0 | (g_rand_int(r) & 0xe00f);
+    cpu->dr[7] = 0x400 | (g_rand_int(r) & 0xff0003ff);
     cpu->irq_shadow = g_rand_boolean(r);
     cpu->nmi_blocked = g_rand_boolean(r);
     cpu->gdt = (X86Table){ rand64(r) >> 17, (uint16_t)g_rand_int(r) };

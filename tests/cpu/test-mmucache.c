@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-mmucache.c - the caches behind translation: no operation of SDM vol. 3 4.10.4.1 leaves behind what it
- * must drop, what need not go stays, and stores to watched pages are seen whatever fast path they could have taken.
+ * must drop, what need not go stays, and stores to watched pages are seen whatever fast path they could have taken. With
+ * RHEA_TEST_COLD that is so for the jump cache of cold code, too (target/x86/t1-cold.c).
  * Threads: main.
  */
 #include "tests/cpu/sysguest.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-smc.c - code that changes while it runs: by its own stores, through another mapping, by a device, by page tables;
- * and caches of translated code that are too small for it.
+ * and caches of translated code that are too small for it. With RHEA_TEST_COLD code stays cold for 32 runs: t1-cold.c.
  * Models: SDM vol. 3 8.1.3, 11.6 (self-modifying code), 4.10.4.3 (what needs no invalidation).
  * Threads: main.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-ahci.c - the AHCI controller by its registers (hw/ide/ahci.c, ahci-port.c), with a disk
- * and an empty CD drive; AHCI 1.3.1. The places on its cables: cable.c. Threads: main.
+ * tests/device/test-ahci.c - the AHCI controller by its registers (hw/ide/ahci.c, ahci-port.c, trim.c), with
+ * a disk and an empty CD drive; AHCI 1.3.1. The places on its cables: cable.c. Threads: main.
  */
 #include "pctest.h"
 #include "rhea/backends/drive.h"
@@ -171,6 +171,25 @@ static void test_dma(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_cmphex(reg(f, 0, P_IS) >> 24 & 1, ==, 1);
 }
 
+/* TRIM: the entries come by DMA like any data; one beyond the end is an error. */
+static void test_trim(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    for (unsigned i = 0; i < 512; i += 8) {
+        pctest_write(f->t, BUF + i, 0, 8);
+    }
+    pctest_write(f->t, BUF + 8, UINT64_C(65535) << 48 | 4096, 8);
+    for (unsigned wrong = 0; wrong < 2; wrong++) {
+        prepare(f, 0, 0, 0x06, 0, 1, 512);
+        pctest_write(f->t, TABLE + 3, 1, 1);
+        set(f, 0, P_CI, 1);
+        pctest_settle(f->t);
+        g_assert_cmphex(reg(f, 0, P_CI), ==, wrong);
+        g_assert_cmphex(reg(f, 0, P_TFD), ==, wrong ? 0x451 : 0x50);
+        g_assert_cmphex(pctest_read(f->t, CLB + 4, 4), ==, 512);
+        pctest_write(f->t, BUF + 504, UINT64_C(2) << 48 | 0x1fffff, 8);
+    }
+}
+
 static void test_queued(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     fill(f);
@@ -288,6 +307,7 @@ int main(int argc, char **argv)
     ADD("registers", test_registers);
     ADD("identify", test_identify);
     ADD("dma", test_dma);
+    ADD("trim", test_trim);
     ADD("queued", test_queued);
     ADD("queued-long", test_queued_long);
     ADD("resets", test_resets);

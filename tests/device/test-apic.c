@@ -234,17 +234,23 @@ static void test_lint(void)
     tm_free(tm);
 }
 
-/* A level-triggered I/O APIC pin stays held through the EOI and comes again; released, it does not. */
-static void test_ioapic_eoi(void)
+static Device *find_ioapic(TestMachine *tm)
 {
-    TestMachine *tm = start();
-    enable_all(tm);
     Device *ioapic = NULL;
     for (guint i = 0; i < tm->m->unattached->children->len; i++) {
         Device *d = tm->m->unattached->children->pdata[i];
         ioapic = d->type == &ioapic_type ? d : ioapic;
     }
     g_assert_nonnull(ioapic);
+    return ioapic;
+}
+
+/* A level-triggered I/O APIC pin stays held through the EOI and comes again; released, it does not. */
+static void test_ioapic_eoi(void)
+{
+    TestMachine *tm = start();
+    enable_all(tm);
+    Device *ioapic = find_ioapic(tm);
     tm_write(tm, IOAPIC_BASE, 4, 0x10 + 9 * 2);
     tm_write(tm, IOAPIC_BASE + 0x10, 4, 0x8000 | 0x59);
     ioapic_sink.set(ioapic, 9, true);
@@ -255,6 +261,40 @@ static void test_ioapic_eoi(void)
     ioapic_sink.set(ioapic, 9, false);
     wr(tm, 0, EOI, 0);
     g_assert_cmpint(ack(tm, 0), ==, -1);
+    tm_free(tm);
+}
+
+/* What local APICs no longer have (an accelerator ended it and could not tell any more) is over when the
+ * machine moves; an input that is still high requests anew once the machine runs. */
+static void test_ioapic_ended(void)
+{
+    static const uint32_t nothing[256] = { [SVR / 4] = 0x1ff };
+    TestMachine *tm = start();
+    enable_all(tm);
+    Device *ioapic = find_ioapic(tm);
+    tm_write(tm, IOAPIC_BASE, 4, 0x10 + 9 * 2);
+    tm_write(tm, IOAPIC_BASE + 0x10, 4, 0x8000 | 0x59);
+    for (unsigned high = 0; high < 2; high++) {
+        ioapic_sink.set(ioapic, 9, true);
+        g_assert_cmphex(tm_read(tm, IOAPIC_BASE + 0x10, 4), ==, 0xc059);
+        machine_stop(tm->m, RUN_PAUSED);
+        for (unsigned lost = 0; lost < 2; lost++) { /* first it is there */
+            if (lost) {
+                ioapic_sink.set(ioapic, 9, high);
+                cpu(tm, 0)->apic_ops->set_page(apic(tm, 0), nothing);
+            }
+            for (GSList *l = tm->m->listeners; l; l = l->next) {
+                const MachineListener *lis = l->data;
+                if (lis->accel) {
+                    lis->accel(lis->opaque);
+                }
+            }
+            g_assert_cmphex(tm_read(tm, IOAPIC_BASE + 0x10, 4), ==, lost ? 0x8059 : 0xc059);
+        }
+        machine_start(tm->m);
+        g_assert_cmphex(tm_read(tm, IOAPIC_BASE + 0x10, 4), ==, high ? 0xc059 : 0x8059);
+        g_assert_cmpint(ack(tm, 0), ==, high ? 0x59 : -1);
+    }
     tm_free(tm);
 }
 
@@ -421,6 +461,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/lowest-priority", test_lowest);
     g_test_add_func("/apic/lint", test_lint);
     g_test_add_func("/apic/ioapic-eoi", test_ioapic_eoi);
+    g_test_add_func("/apic/ioapic-ended", test_ioapic_ended);
     g_test_add_func("/apic/timer", test_timer);
     g_test_add_func("/apic/short_count", test_short_count);
     g_test_add_func("/apic/x2apic", test_x2apic);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-ide.c - the PIIX3 IDE function and its disks by the registers (hw/ide/channel.c, drive.c,
- * ide-hd.c, identify.c, piix.c), and their places on the cable (cable.c):
- * the firmware's boot order (system/bootorder.c);
+ * ide-hd.c, trim.c, identify.c, piix.c), and their places on the cable (cable.c):
+ * the firmware's boot order (system/bootorder.c); the order of writes that are forgotten, held back or slow
+ * (backends/block/port.c, errors.c);
  * ATA/ATAPI-6 chapters 7 to 9, 290550 2.7. Threads: the test's main thread.
  */
 #include "pctest.h"
 #include "rhea/backends/drive.h"
+#include "rhea/block/driver.h"
 #include "rhea/hw/ide.h"
 #include "rhea/schema/type.h"
+#include "rhea/util/co.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { CMD = 0x1f0, CTL = 0x3f6, BM = 0xc000, PRD = 0x1000, BUF = 0x2000, RDY = 0x50, DRQ = 0x58 };
@@ -130,6 +134,9 @@ static void test_identify(Fixture *f, gconstpointer data)
     g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
     g_assert_cmphex(w[10], ==, 'S' << 8 | '1');
     g_assert_cmphex(w[106], ==, 0x6003);
+    g_assert_cmphex(w[105], ==, 8);
+    g_assert_cmphex(w[169], ==, 1);
+    g_assert_cmphex(w[80] & 0x80, ==, 0x80);
     g_assert_cmphex(w[60] | (uint32_t)w[61] << 16, ==, 0x0fffffff);
     g_assert_cmphex(w[100] | (uint64_t)w[101] << 16 | (uint64_t)w[102] << 32, ==, UINT64_C(1) << 29);
     command(f, 0, 0, 0xa1, false); /* IDENTIFY PACKET DEVICE */
@@ -212,6 +219,208 @@ static void test_reset(Fixture *f, gconstpointer data)
     g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, 0);
 }
 
+/* ---- writes that a reset forgets ---- */
+
+/* The medium: it fails so many writes, or keeps one until it is let go, and lists those that reached it. */
+static struct {
+    unsigned fails;
+    bool slow;
+    Co *kept;
+    GString *list; /* a letter each, small: it failed */
+} medium;
+
+static int medium_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
+{
+    uint8_t c;
+    iov_to_buf(v, 0, &c, 1);
+    g_assert_cmpint(off, ==, 5 * 512);
+    if (medium.fails) {
+        medium.fails--;
+        g_string_append_c(medium.list, g_ascii_tolower((char)c));
+        return -ENOSPC;
+    }
+    if (medium.slow) {
+        medium.slow = false;
+        medium.kept = co_self();
+        co_yield();
+        medium.kept = NULL;
+    }
+    g_string_append_c(medium.list, (char)c);
+    return 0;
+}
+
+static void medium_begin(Fixture *f, unsigned fails, bool slow)
+{
+    static BlockDriver driver;
+    BlockNode *n = block_find(machine_block_graph(f->t->m), "n");
+    driver = *n->driver;
+    driver.pwritev = medium_pwritev;
+    n->driver = &driver;
+    medium.fails = fails;
+    medium.slow = slow;
+    medium.kept = NULL;
+    medium.list = g_string_new(NULL);
+    machine_start(f->t->m);
+}
+
+static void medium_end(const char *list)
+{
+    g_assert_cmpstr(medium.list->str, ==, list);
+    g_string_free(medium.list, TRUE);
+}
+
+static void some_turns(Fixture *f)
+{
+    for (unsigned i = 0; i < 100 && loop_turn(f->t->loop, false); i++) {
+    }
+}
+
+static void write_sector(Fixture *f, char c)
+{
+    command(f, 5, 1, 0x30, false);
+    for (unsigned i = 0; i < 256; i++) {
+        pctest_out(f->t, CMD, (uint8_t)c * 0x101u, 2);
+    }
+}
+
+static void soft_reset(Fixture *f)
+{
+    pctest_out(f->t, CTL, 4, 1);
+    pctest_out(f->t, CTL, 0, 1);
+}
+
+/* A write fails and stops the machine; before it stands, the guest forgets the write and makes another one of
+ * the same sector. When the machine goes on, also after it failed again, the newer one is what stays. */
+static void test_forgotten_failed(Fixture *f, gconstpointer data)
+{
+    for (unsigned fails = 1; fails <= 3; fails++) {
+        static const char *const want[] = { "aAB", "aaAB", "aaaAB" };
+        medium_begin(f, fails, false);
+        write_sector(f, 'A');
+        g_assert_cmphex(pctest_in(f->t, CTL, 1) & 0x80, ==, 0x80);
+        while (medium.list->len == 0) {
+            loop_turn(f->t->loop, false);
+        }
+        soft_reset(f);
+        write_sector(f, 'B');
+        for (unsigned i = 0; i < fails; i++) {
+            some_turns(f);
+            g_assert_cmpint(f->t->m->state, ==, RUN_IO_ERROR);
+            g_assert_cmpuint(medium.list->len, ==, i + 1);
+            machine_start(f->t->m);
+        }
+        some_turns(f);
+        g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+        machine_stop(f->t->m, RUN_PAUSED);
+        medium_end(want[fails - 1]);
+    }
+}
+
+/* It is under way, and nothing overtakes it. A stop waits for both. */
+static void test_forgotten_slow(Fixture *f, gconstpointer data)
+{
+    medium_begin(f, 0, true);
+    write_sector(f, 'A');
+    some_turns(f);
+    g_assert_nonnull(medium.kept);
+    soft_reset(f);
+    write_sector(f, 'B');
+    some_turns(f);
+    g_assert_cmpstr(medium.list->str, ==, "");
+    g_assert_cmphex(pctest_in(f->t, CTL, 1) & 0x80, ==, 0x80);
+    co_wake(medium.kept);
+    machine_stop(f->t->m, RUN_PAUSED);
+    g_assert_cmpstr(medium.list->str, ==, "AB");
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    machine_start(f->t->m);
+    write_sector(f, 'C');
+    pctest_settle(f->t);
+    machine_stop(f->t->m, RUN_PAUSED);
+    medium_end("ABC");
+}
+
+/* ---- TRIM ---- */
+
+static GString *discards;
+
+static int medium_discard(BlockNode *n, int64_t off, int64_t bytes)
+{
+    g_string_append_printf(discards, "%" G_GINT64_FORMAT "+%" G_GINT64_FORMAT " ", off / 512, bytes / 512);
+    return 0;
+}
+
+static void trim_entry(Fixture *f, unsigned i, uint64_t lba, uint64_t sectors)
+{
+    pctest_write(f->t, BUF + 8 * i, sectors << 48 | lba, 8);
+}
+
+/* DATA SET MANAGEMENT of `blocks`, from a table that has one. */
+static void trim(Fixture *f, unsigned feature, unsigned blocks)
+{
+    pctest_out(f->t, BM, 0, 1);
+    pctest_out(f->t, BM + 2, 6, 1);
+    pctest_prd(f->t, PRD, 0, BUF, 0x80000000 | 512);
+    pctest_out(f->t, BM + 4, PRD, 4);
+    pctest_out(f->t, CMD + 1, feature, 1);
+    command(f, 0, blocks, 0x06, true);
+    pctest_out(f->t, BM, 1, 1);
+}
+
+/* Neighbours are one request, entries of no sectors none; one beyond the end has all of them refused. */
+static void test_trim(Fixture *f, gconstpointer data)
+{
+    static BlockDriver driver;
+    BlockNode *n = block_find(machine_block_graph(f->t->m), "n");
+    driver = *n->driver;
+    driver.discard = medium_discard;
+    n->driver = &driver;
+    discards = g_string_new(NULL);
+    uint64_t end = UINT64_C(1) << 29;
+    for (unsigned i = 0; i < 64; i++) {
+        trim_entry(f, i, i, 0);
+    }
+    trim(f, 1, 1);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY); /* nothing to do */
+    trim_entry(f, 1, 100, 8);
+    trim_entry(f, 3, 108, 65535);
+    trim_entry(f, 4, 65644, 1); /* one sector further on */
+    trim_entry(f, 63, end - 2, 2);
+    trim(f, 1, 1);
+    g_assert_cmphex(pctest_in(f->t, CTL, 1) & 0x80, ==, 0x80);
+    GByteArray *state = g_byte_array_new();
+    device_tree_save(f->disk, state);
+    pctest_settle(f->t);
+    g_assert_true(irq(f));
+    g_assert_cmphex(pctest_in(f->t, BM + 2, 1) & 5, ==, 4);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    g_assert_cmpstr(discards->str, ==, "100+65543 65644+1 536870910+2 ");
+    const uint8_t *p = state->data; /* once more, from the middle */
+    g_assert_true(device_tree_load(f->disk, &p, state->data + state->len, &error_abort_slot));
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    g_assert_cmpstr(discards->str, ==, "100+65543 65644+1 536870910+2 100+65543 65644+1 536870910+2 ");
+    g_byte_array_free(state, TRUE);
+    g_string_truncate(discards, 0);
+    trim_entry(f, 63, end - 2, 3);
+    static const struct {
+        unsigned feature, blocks;
+    } wrong[] = { { 1, 1 }, { 0, 1 }, { 2, 1 }, { 1, 0 }, { 1, 9 } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        trim(f, wrong[i].feature, wrong[i].blocks);
+        pctest_settle(f->t);
+        g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY | 1);
+        g_assert_cmphex(pctest_in(f->t, CMD + 1, 1), ==, 4);
+    }
+    trim_entry(f, 63, 0, 0);
+    trim(f, 1, 2); /* the table has less than the command: it waits until a reset */
+    pctest_settle(f->t);
+    g_assert_false(irq(f));
+    soft_reset(f);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    g_assert_cmpstr(discards->str, ==, "");
+    g_string_free(discards, TRUE);
+}
+
 /* A drive saved while it waits for the medium asks again when loaded. */
 static void test_state(Fixture *f, gconstpointer data)
 {
@@ -238,7 +447,7 @@ static void test_state(Fixture *f, gconstpointer data)
 static void test_storm(Fixture *f, gconstpointer data)
 {
     static const uint8_t commands[] = { 0x20, 0x24, 0x29, 0x30, 0x34, 0xc4, 0xc5, 0xc8, 0x25, 0xca,
-                                        0x35, 0xe7, 0xec, 0xef, 0xc6, 0x91, 0xf8, 0x27, 0x90, 0x40 };
+                                        0x35, 0xe7, 0xec, 0xef, 0xc6, 0x91, 0xf8, 0x27, 0x90, 0x40, 0x06 };
     for (unsigned i = 0; i < 8; i++) {
         pctest_prd(f->t, PRD, i, BUF + 512 * i, 512 | (i == 7 ? 0x80000000 : 0));
     }
@@ -282,6 +491,8 @@ int main(int argc, char **argv)
         { "identify", test_identify }, { "pio", test_pio },
         { "dma", test_dma },           { "reset", test_reset },
         { "state", test_state },       { "storm", test_storm },
+        { "forgotten-failed", test_forgotten_failed },
+        { "forgotten-slow", test_forgotten_slow }, { "trim", test_trim },
     };
     g_test_init(&argc, &argv, NULL);
     role_become_main();

@@ -131,6 +131,17 @@ static void test_numa(void)
     pc_end(&p);
 }
 
+static void pics_on(PcTest *t)
+{
+    static const struct { uint16_t port; uint8_t val; } init[] = {
+        { 0x20, 0x11 }, { 0x21, 0x20 }, { 0x21, 4 }, { 0x21, 1 }, { 0x21, 0 },
+        { 0xa0, 0x11 }, { 0xa1, 0x28 }, { 0xa1, 2 }, { 0xa1, 1 }, { 0xa1, 0 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(init); i++) {
+        pctest_out(t, init[i].port, init[i].val, 1);
+    }
+}
+
 /* An ISA line arrives at the 8259s and the I/O APIC; the 8259's INT at the CPU through LINT0. */
 static void test_wires(void)
 {
@@ -139,13 +150,7 @@ static void test_wires(void)
     pc_build(&p, &error_abort_slot);
     PcTest *t = &p.io;
     X86Cpu *cpu = x86_cpu(p.m->cpus[0]);
-    static const struct { uint16_t port; uint8_t val; } init[] = {
-        { 0x20, 0x11 }, { 0x21, 0x20 }, { 0x21, 4 }, { 0x21, 1 }, { 0x21, 0 },
-        { 0xa0, 0x11 }, { 0xa1, 0x28 }, { 0xa1, 2 }, { 0xa1, 1 }, { 0xa1, 0 },
-    };
-    for (unsigned i = 0; i < G_N_ELEMENTS(init); i++) {
-        pctest_out(t, init[i].port, init[i].val, 1);
-    }
+    pics_on(t);
     irq_or_sink.set(&p.s->isa->irq_or[10], PC_IRQ_SOURCE_PIRQ, true);
     g_assert_true(i8259_int_level(p.s->pic_master));
     g_assert_true(vcpu_irq_pending(p.m->cpus[0]) & X86_IRQ_INTR);
@@ -163,6 +168,44 @@ static void test_wires(void)
     pctest_config_write(t, PCI_DEVFN(1, 0), 0x60, 5, 1);
     p.s->pci->host_ops->set_intx(p.s->pci->host, PCI_DEVFN(5, 0), 0, true);
     g_assert_true(p.s->isa->irq_or[5].out.level);
+    pc_end(&p);
+}
+
+/* Saved when the 8254's edge was due and nobody had looked: it comes after the load, once. Raised in the
+ * middle of a load it would reach the 8259, which is loaded before the 8254, but not the local APIC, which is
+ * loaded after it. */
+static void test_tick_due(void)
+{
+    enum { COUNT = 1000, MS = 1000000 };
+    Pc p;
+    pc_prepare(&p);
+    pc_build(&p, &error_abort_slot);
+    PcTest *t = &p.io;
+    X86Cpu *cpu = x86_cpu(p.m->cpus[0]);
+    for (unsigned reset = 0; reset < 2; reset++) {
+        pics_on(t);
+        pctest_out(t, 0x43, 0x30, 1);
+        pctest_out(t, 0x40, COUNT & 0xff, 1);
+        pctest_out(t, 0x40, COUNT >> 8, 1);
+        accel_test_set_clock(p.m, clock_now(p.m->clock) + 5 * MS);
+        g_autoptr(GByteArray) saved = g_byte_array_new();
+        machine_save(p.m, saved, true);
+        if (reset) {
+            machine_reset(p.m, RESET_COLD);
+        }
+        g_assert_true(machine_load(p.m, saved->data, saved->len, &error_abort_slot));
+        g_assert_false(i8259_int_level(p.s->pic_master));
+        g_assert_false(vcpu_irq_pending(p.m->cpus[0]) & X86_IRQ_INTR);
+        machine_start(p.m);
+        while (loop_turn(p.loop, false)) {
+        }
+        machine_stop(p.m, RUN_PAUSED);
+        g_assert_true(i8259_int_level(p.s->pic_master));
+        g_assert_true(vcpu_irq_pending(p.m->cpus[0]) & X86_IRQ_INTR);
+        g_assert_cmphex(cpu->pic_ack(cpu->pic_opaque), ==, 0x20);
+        pctest_out(t, 0x20, 0x20, 1);
+        g_assert_false(vcpu_irq_pending(p.m->cpus[0]) & X86_IRQ_INTR);
+    }
     pc_end(&p);
 }
 
@@ -260,6 +303,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pcboard/build", test_build);
     g_test_add_func("/pcboard/numa", test_numa);
     g_test_add_func("/pcboard/wires", test_wires);
+    g_test_add_func("/pcboard/tick-due", test_tick_due);
     g_test_add_func("/pcboard/refusals", test_refusals);
     g_test_add_func("/pcboard/without", test_without);
     g_test_add_func("/pcboard/state", test_state);

@@ -56,7 +56,8 @@ static void guest_close(Guest *g)
     tm_free(g->tm);
 }
 
-static void guest_start(Guest *g)
+/* high: features from bit 32 on. */
+static void guest_start_with(Guest *g, uint32_t high)
 {
     wr(g, 0x70, 0);
     g_assert_cmphex(rd(g, 0x70), ==, 0);
@@ -69,7 +70,7 @@ static void guest_start(Guest *g)
     wr(g, 0x14, 1);
     g_assert_cmphex(rd(g, 0x10) & 1, ==, 1); /* VERSION_1 is offered */
     wr(g, 0x24, 1);
-    wr(g, 0x20, 1);
+    wr(g, 0x20, high);
     wr(g, 0x24, 0);
     wr(g, 0x20, 0);
     wr(g, 0x70, 11);
@@ -85,6 +86,11 @@ static void guest_start(Guest *g)
     wr(g, 0x44, 1);
     g_assert_cmpuint(rd(g, 0x44), ==, 1);
     wr(g, 0x70, 15);
+}
+
+static void guest_start(Guest *g)
+{
+    guest_start_with(g, 1);
 }
 
 static unsigned request(Guest *g, uint32_t type, uint64_t sector, uint32_t len, bool in)
@@ -201,6 +207,31 @@ static void test_rules(void)
     guest_close(&g);
 }
 
+/* 2.6.1, 4.2.2: one queue is reset with a request under way, which is not told of, and begins anew. */
+static void test_queue_reset(void)
+{
+    Guest g;
+    guest_open(&g);
+    guest_plug(&g);
+    guest_start(&g);
+    wr(&g, 0xc0, 1); /* not negotiated */
+    g_assert_cmpuint(rd(&g, 0x44), ==, 1);
+    guest_start_with(&g, 1 | 1 << 8);
+    ring_set_request(g.tm->m, 0, 0, 512, true);
+    ring_offer(g.tm->m, &g.avail, 0);
+    wr(&g, 0x50, 0);
+    wr(&g, 0xc0, 1);
+    g_assert_cmpuint(rd(&g, 0x44), ==, 0);
+    g_assert_cmpuint(rd(&g, 0xc0), ==, 1);
+    while (rd(&g, 0xc0)) {
+        loop_turn(g.tm->loop, true);
+    }
+    g_assert_cmpuint(tm_read(g.tm, USED + 2, 2), ==, 0);
+    guest_start(&g);
+    g_assert_cmpuint(request(&g, 8, 0, 20, true), ==, 0);
+    guest_close(&g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -208,5 +239,6 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-mmio/empty", test_empty);
     g_test_add_func("/virtio-mmio/transfer", test_transfer);
     g_test_add_func("/virtio-mmio/rules", test_rules);
+    g_test_add_func("/virtio-mmio/queue-reset", test_queue_reset);
     return g_test_run();
 }

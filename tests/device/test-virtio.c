@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-virtio.c - hw/virtio/queue.c, pool.c, virtio-pci.c, virtio-blk.c: a driver in the test
- * reads and writes a disk through the rings, and breaks their rules. Threads: main.
+ * tests/device/test-virtio.c - hw/virtio/queue.c, pool.c, virtio-pci.c, virtio-pci-legacy.c, virtio-blk.c and
+ * backends/block/resize.c: a driver in the test reads and writes a disk through the rings, and breaks their
+ * rules; another one is of the time before virtio 1.0. Threads: main.
  */
 #include "pctest.h"
 #include "rhea/backends/drive.h"
@@ -20,6 +21,8 @@ enum {
     NOTIFY = BAR + 0x3000,
     DISK = 1 << 20,
     TABLE = 0x5000,
+    PORT = 0xc000, /* the legacy interface, whose driver uses DESC and what follows for its queue */
+    LEGACY_USED = 0x2000,
 };
 #define VERSION_1     (UINT64_C(1) << 32)
 #define INDIRECT_DESC (UINT64_C(1) << 28)
@@ -47,13 +50,14 @@ static void wr(Guest *g, hwaddr at, uint64_t v, unsigned n)
 
 static void guest_place(Guest *g)
 {
+    pctest_config_write(g->t, FN, 0x10, PORT, 4);
     pctest_config_write(g->t, FN, 0x14, MSIX_BAR, 4);
     pctest_config_write(g->t, FN, 0x20, BAR, 4);
     pctest_config_write(g->t, FN, 0x24, 0, 4);
-    pctest_config_write(g->t, FN, 4, 6, 2);
+    pctest_config_write(g->t, FN, 4, 7, 2);
 }
 
-static void guest_open(Guest *g, const char *prop, const char *val)
+static void guest_open_type(Guest *g, const char *type, const char *prop, const char *val)
 {
     memset(g, 0, sizeof(*g));
     g->dir = g_dir_make_tmp("rhea-virtio-XXXXXX", NULL);
@@ -67,10 +71,15 @@ static void guest_open(Guest *g, const char *prop, const char *val)
     json_put(o, "if", json_new_string("none"));
     json_put(o, "id", json_new_string("d0"));
     g_assert_nonnull(drive_add_json(m, o, true, false, &error_abort_slot));
-    g->dev = device_create(m, device_type_find("virtio-blk-pci"), m->peripheral, NULL, g->t->pci->bus,
+    g->dev = device_create(m, device_type_find(type), m->peripheral, NULL, g->t->pci->bus,
                            &error_abort_slot, "addr", "4", "drive", "d0", "serial", "disk-1", "num-queues",
                            "2", "queue-size", "16", prop, val, NULL);
     guest_place(g);
+}
+
+static void guest_open(Guest *g, const char *prop, const char *val)
+{
+    guest_open_type(g, "virtio-blk-pci", prop, val);
 }
 
 static void guest_close(Guest *g)
@@ -152,7 +161,7 @@ static void test_transfer(void)
 {
     Guest g;
     guest_open(&g, "config-wce", "on");
-    g_assert_cmphex(pctest_config_read(g.t, FN, 0, 4), ==, 0x10421af4);
+    g_assert_cmphex(pctest_config_read(g.t, FN, 0, 4), ==, 0x10011af4);
     g_assert_cmpuint(rd(&g, CONFIG, 8), ==, DISK / 512);
     g_assert_cmpuint(rd(&g, CONFIG + 34, 2), ==, 2);
     guest_start(&g, VERSION_1 | 1 << 9 | 1 << 11 | 1 << 13 | 1 << 14);
@@ -584,6 +593,272 @@ static void test_random(void)
     guest_close(&g);
 }
 
+/* ---- the legacy interface ---- */
+
+static void legacy_start(Guest *g, uint32_t features)
+{
+    PcTest *t = g->t;
+    pctest_out(t, PORT + 0x12, 0, 1);
+    g_assert_cmphex(pctest_in(t, PORT + 0x12, 1), ==, 0);
+    pctest_out(t, PORT + 0x12, 3, 1);
+    pctest_out(t, PORT + 4, features, 4);
+    g_assert_cmphex(pctest_in(t, PORT + 4, 4), ==, features);
+    g->avail = 0;
+    memset(ram(g, DESC), 0, 0x3000);
+    pctest_out(t, PORT + 0xe, 0, 2);
+    g_assert_cmpuint(pctest_in(t, PORT + 0xc, 2), ==, SIZE);
+    g_assert_cmphex(pctest_in(t, PORT + 8, 4), ==, 0);
+    pctest_out(t, PORT + 8, DESC / 4096, 4);
+    g_assert_cmphex(pctest_in(t, PORT + 8, 4), ==, DESC / 4096);
+    pctest_out(t, PORT + 0x12, 7, 1);
+    g_assert_cmphex(pctest_in(t, PORT + 0x12, 1), ==, 7);
+}
+
+static unsigned legacy_used(Guest *g)
+{
+    return (unsigned)rd(g, LEGACY_USED + 2, 2);
+}
+
+static void legacy_offer(Guest *g)
+{
+    hwaddr avail = DESC + 16 * SIZE;
+    wr(g, avail + 4 + 2 * (g->avail % SIZE), 0, 2);
+    wr(g, avail + 2, ++g->avail, 2);
+    pctest_out(g->t, PORT + 0x10, 0, 2);
+}
+
+static unsigned legacy_request(Guest *g, uint32_t type, uint64_t sector, uint32_t len, bool in)
+{
+    set_request(g, type, sector, len, in);
+    legacy_offer(g);
+    for (unsigned i = 0; legacy_used(g) != g->avail && i < 1000000; i++) {
+        loop_turn(g->t->loop, false);
+    }
+    g_assert_cmpuint(legacy_used(g), ==, g->avail);
+    return (unsigned)rd(g, STATUS, 1);
+}
+
+/* 4.1.4.10: a driver from before virtio 1.0, of a device with both interfaces and of one with that alone. */
+static void test_legacy(void)
+{
+    for (unsigned only = 0; only < 2; only++) {
+        Guest g;
+        guest_open(&g, "disable-modern", only ? "on" : "off");
+        PcTest *t = g.t;
+        g_assert_cmphex(pctest_config_read(t, FN, 0, 4), ==, 0x10011af4);
+        g_assert_cmphex(pctest_config_read(t, FN, 8, 1), ==, 0);
+        g_assert_cmphex(pctest_config_read(t, FN, 0x2c, 4), ==, 0x00021af4);
+        g_assert_cmphex(pctest_config_read(t, FN, 0x10, 4), ==, PORT | 1);
+        g_assert_cmphex(pctest_config_read(t, FN, 0x20, 4), ==, only ? 0 : BAR | 0xc);
+        g_assert_cmphex(pctest_in(t, PORT, 4) & 3u << 28, ==, 3u << 28);
+        g_assert_cmphex(pctest_in(t, PORT, 4) & 9u << 24, ==, 9u << 24);
+        g_assert_cmphex(pctest_in(t, PORT + 0x16, 2), ==, 0); /* the capacity's third word */
+        g_assert_cmpuint(pctest_in(t, PORT + 0x14, 4), ==, DISK / 512);
+        legacy_start(&g, 1 << 9);
+        memset(ram(&g, DATA), 0x5a, 4096);
+        g_assert_cmpuint(legacy_request(&g, 1, 64, 4096, false), ==, 0);
+        g_assert_cmphex(pctest_in(t, PORT + 0x13, 1), ==, 1);
+        g_assert_cmphex(pctest_in(t, PORT + 0x13, 1), ==, 0);
+        memset(ram(&g, DATA), 0, 4096);
+        g_assert_cmpuint(legacy_request(&g, 0, 64, 4096, true), ==, 0);
+        g_assert_cmphex(*ram(&g, DATA + 4095), ==, 0x5a);
+        /* MSI-X moves the configuration */
+        unsigned cap = pctest_config_read(t, FN, 0x34, 1);
+        while (pctest_config_read(t, FN, cap, 1) != 0x11) {
+            cap = pctest_config_read(t, FN, cap + 1, 1);
+        }
+        pctest_config_write(t, FN, cap + 2, 0x8000, 2);
+        g_assert_cmpuint(pctest_in(t, PORT + 0x18, 4), ==, DISK / 512);
+        g_assert_cmphex(pctest_in(t, PORT + 0x14, 4), ==, UINT32_MAX);
+        pctest_out(t, PORT + 0x14, 2, 2);
+        pctest_out(t, PORT + 0x16, 1, 2);
+        g_assert_cmphex(pctest_in(t, PORT + 0x14, 4), ==, 0x00010002);
+        pctest_out(t, PORT + 0x16, 77, 2);
+        g_assert_cmphex(pctest_in(t, PORT + 0x16, 2), ==, 0xffff);
+        guest_close(&g);
+    }
+}
+
+/* Queues are used before DRIVER_OK; a reset with a request under way is done at once (one thread runs all),
+ * bits that were not offered are not there, and a new place begins a queue anew. */
+static void test_legacy_ways(void)
+{
+    Guest g;
+    guest_open(&g, "config-wce", "on");
+    PcTest *t = g.t;
+    legacy_start(&g, 0);
+    pctest_out(t, PORT + 0x12, 3, 1);
+    g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
+    pctest_out(t, PORT + 4, 1u << 30 | 1 << 9, 4);
+    g_assert_cmphex(pctest_in(t, PORT + 4, 4), ==, 1 << 9);
+    set_request(&g, 0, 0, 4096, true);
+    legacy_offer(&g);
+    pctest_out(t, PORT + 0x12, 0, 1);
+    g_assert_cmphex(pctest_in(t, PORT + 0x12, 1), ==, 0);
+    legacy_start(&g, 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        loop_turn(t->loop, false);
+    }
+    g_assert_cmpuint(legacy_used(&g), ==, 0);
+    g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
+    pctest_out(t, PORT + 8, 0, 4);
+    g_assert_cmphex(pctest_in(t, PORT + 8, 4), ==, 0);
+    pctest_out(t, PORT + 0x10, 0, 2);
+    pctest_out(t, PORT + 8, DESC / 4096, 4);
+    memset(ram(&g, DESC), 0, 0x3000);
+    g.avail = 0;
+    g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
+    /* the state survives */
+    GByteArray *a = saved(&g);
+    machine_reset(t->m, RESET_COLD);
+    g_assert_true(machine_load(t->m, a->data, a->len, &error_abort_slot));
+    g_byte_array_unref(a);
+    g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
+    /* a broken ring: the driver, which knows of no such bit, resets it */
+    set_request(&g, 0, 0, 512, true);
+    set_desc(&g, DESC, 1, DATA, 512, NEXT, 1);
+    legacy_offer(&g);
+    g_assert_cmphex(pctest_in(t, PORT + 0x12, 1), ==, 7);
+    legacy_start(&g, 0);
+    g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
+    /* wrong widths, queues and places that do not exist */
+    pctest_out(t, PORT + 8, 1, 2);
+    pctest_out(t, PORT + 0xe, 9, 2);
+    g_assert_cmpuint(pctest_in(t, PORT + 0xc, 2), ==, 0);
+    pctest_out(t, PORT + 8, 1, 4);
+    pctest_out(t, PORT + 0x16, 1, 2);
+    pctest_out(t, PORT + 0x10, 9, 2);
+    pctest_out(t, PORT + 0xe, 1, 2);
+    pctest_out(t, PORT + 8, UINT32_MAX, 4);
+    pctest_out(t, PORT + 0x10, 1, 2);
+    g_assert_cmphex(pctest_in(t, PORT + 0x12, 1), ==, 7);
+    legacy_start(&g, 0);
+    g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
+    /* one of today takes over */
+    guest_start(&g, VERSION_1);
+    g_assert_cmpuint(request(&g, 0, 0, 512, true), ==, 0);
+    pctest_out(t, PORT + 8, 9, 4); /* not its interface any more */
+    g_assert_cmpuint(request(&g, 0, 0, 512, true), ==, 0);
+    guest_close(&g);
+}
+
+/* 6.3: an interrupt that the driver does not want comes when it has no more buffers with the device. */
+static void test_notify_on_empty(void)
+{
+    for (unsigned on = 0; on < 2; on++) {
+        Guest g;
+        guest_open(&g, "config-wce", "on");
+        legacy_start(&g, on << 24);
+        wr(&g, DESC + 16 * SIZE, 1, 2);
+        g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
+        g_assert_cmphex(pctest_in(g.t, PORT + 0x13, 1), ==, on);
+        guest_close(&g);
+    }
+}
+
+static void test_types(void)
+{
+    static const struct {
+        const char *type, *prop, *val;
+        unsigned id, sub, revision;
+    } all[] = {
+        { "virtio-blk-pci", "disable-legacy", "on", 0x1042, 0x1100, 1 },
+        { "virtio-blk-pci-non-transitional", "config-wce", "on", 0x1042, 0x1100, 1 },
+        { "virtio-blk-pci-transitional", "config-wce", "on", 0x1001, 2, 0 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+        Guest g;
+        guest_open_type(&g, all[i].type, all[i].prop, all[i].val);
+        g_assert_cmphex(pctest_config_read(g.t, FN, 2, 2), ==, all[i].id);
+        g_assert_cmphex(pctest_config_read(g.t, FN, 0x2e, 2), ==, all[i].sub);
+        g_assert_cmphex(pctest_config_read(g.t, FN, 8, 1), ==, all[i].revision);
+        guest_start(&g, VERSION_1);
+        g_assert_cmpuint(request(&g, 0, 0, 512, true), ==, 0);
+        Error *err = NULL;
+        if (i) {
+            g_assert_false(device_set(g.dev, "disable-legacy", "on", &err));
+            error_free(err);
+        }
+        guest_close(&g);
+    }
+}
+
+/* 2.6.1: one queue is reset, with a request under way; its buffers are not told of, and it begins anew. */
+static void test_queue_reset(void)
+{
+    Guest g;
+    guest_open(&g, "page-per-vq", "on");
+    guest_start(&g, VERSION_1);
+    wr(&g, BAR + 0x3a, 1, 2); /* not negotiated */
+    g_assert_cmpuint(rd(&g, BAR + 0x1c, 2), ==, 1);
+    guest_start(&g, VERSION_1 | UINT64_C(1) << 40);
+    set_request(&g, 0, 0, 4096, true);
+    offer(&g, 0);
+    wr(&g, BAR + 0x3a, 1, 2);
+    g_assert_cmpuint(rd(&g, BAR + 0x1c, 2), ==, 0);
+    g_assert_cmpuint(rd(&g, BAR + 0x3a, 2), ==, 1);
+    wr(&g, BAR + 0x1c, 1, 2); /* too early */
+    g_assert_cmpuint(rd(&g, BAR + 0x1c, 2), ==, 0);
+    for (unsigned i = 0; rd(&g, BAR + 0x3a, 2) && i < 1000000; i++) {
+        loop_turn(g.t->loop, false);
+    }
+    g_assert_cmpuint(rd(&g, BAR + 0x3a, 2), ==, 0);
+    g_assert_cmpuint(used(&g), ==, 0);
+    g_assert_cmpuint(rd(&g, BAR + 0x18, 2), ==, SIZE);
+    g_assert_cmpuint(rd(&g, BAR + 0x20, 4), ==, 0);
+    memset(ram(&g, DESC), 0, 0x3000);
+    g.avail = 0;
+    wr(&g, BAR + 0x20, DESC, 4);
+    wr(&g, BAR + 0x28, AVAIL, 4);
+    wr(&g, BAR + 0x30, USED, 4);
+    wr(&g, BAR + 0x1c, 1, 2);
+    g_assert_cmpuint(rd(&g, BAR + 0x1c, 2), ==, 1);
+    g_assert_cmpuint(request(&g, 0, 0, 512, true), ==, 0);
+    guest_close(&g);
+}
+
+/* block_resize: the capacity, its generation and an interrupt; what is new can be used, what is gone not. */
+static void test_resize(void)
+{
+    Guest g;
+    Machine *m;
+    guest_open(&g, "config-wce", "on");
+    m = g.t->m;
+    guest_start(&g, VERSION_1);
+    unsigned generation = (unsigned)rd(&g, BAR + 0x15, 1);
+    g_assert_cmpuint(request(&g, 1, DISK / 512, 512, false), ==, 1);
+    rd(&g, ISR, 1);
+    g_assert_true(drive_resize(m, "d0", NULL, 2 * DISK, &error_abort_slot));
+    g_assert_cmphex(rd(&g, ISR, 1), ==, 2);
+    g_assert_cmpuint(rd(&g, CONFIG, 8), ==, 2 * DISK / 512);
+    g_assert_cmpuint(rd(&g, BAR + 0x15, 1), !=, generation);
+    g_assert_cmpuint(request(&g, 1, 2 * DISK / 512 - 1, 512, false), ==, 0);
+    rd(&g, ISR, 1);
+    g_assert_true(drive_resize(m, "d0", NULL, 2 * DISK, &error_abort_slot)); /* nothing to tell */
+    g_assert_cmphex(rd(&g, ISR, 1), ==, 0);
+    g_assert_true(drive_resize(m, NULL, block_name(drive_find(m, "d0")->node), DISK / 2, &error_abort_slot));
+    g_assert_cmphex(rd(&g, ISR, 1), ==, 2);
+    g_assert_cmpuint(rd(&g, CONFIG, 8), ==, DISK / 2 / 512);
+    g_assert_cmpuint(request(&g, 0, DISK / 2 / 512, 512, true), ==, 1);
+    static const struct {
+        const char *device, *node, *text;
+        int64_t size;
+    } wrong[] = {
+        { "d0", NULL, "is negative", -1 },
+        { "d9", NULL, "no drive or device 'd9'", 0 },
+        { NULL, "n9", "no block node 'n9'", 0 },
+        { "d0", "n9", "exclude each other", 0 },
+        { NULL, NULL, "is missing", 0 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        Error *err = NULL;
+        g_assert_false(drive_resize(m, wrong[i].device, wrong[i].node, wrong[i].size, &err));
+        g_assert_nonnull(strstr(error_text(err), wrong[i].text));
+        error_free(err);
+    }
+    guest_close(&g);
+}
+
 /* 4.1.4.9: the same registers through configuration space. */
 static void test_window(void)
 {
@@ -619,5 +894,11 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/hostile", test_hostile);
     g_test_add_func("/virtio/random", test_random);
     g_test_add_func("/virtio/window", test_window);
+    g_test_add_func("/virtio/legacy", test_legacy);
+    g_test_add_func("/virtio/legacy-ways", test_legacy_ways);
+    g_test_add_func("/virtio/notify-on-empty", test_notify_on_empty);
+    g_test_add_func("/virtio/types", test_types);
+    g_test_add_func("/virtio/queue-reset", test_queue_reset);
+    g_test_add_func("/virtio/resize", test_resize);
     return g_test_run();
 }

@@ -88,7 +88,8 @@ def cd_isolinux():
 
 
 def cd_grub():
-    """grub-mkrescue's image: GRUB runs its script to the end, which reads a file of the CD and powers off."""
+    """grub-mkrescue's image, by BIOS from IDE and AHCI and by UEFI: GRUB runs its script to the end, which reads a file of
+    the CD and powers off."""
     with tempfile.TemporaryDirectory(prefix="rhea-cd-") as d:
         top, iso = os.path.join(d, "top"), os.path.join(d, "grub.iso")
         os.makedirs(os.path.join(top, "boot/grub"))
@@ -96,14 +97,17 @@ def cd_grub():
             f.write("words of the disc\n")
         with open(os.path.join(top, "boot/grub/grub.cfg"), "w") as f:
             f.write("serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n"
-                    "insmod hashsum\ncat /words\nls -l /words\nsha1sum /words\necho end of the script\nhalt\n")
+                    "insmod hashsum\necho on $grub_platform: \ncat /words\nls -l /words\nsha1sum /words\necho end of the script\nhalt\n")
         tool("grub-mkrescue", "--install-modules=normal echo cat ls hashsum serial halt iso9660 gcry_sha1 terminal "
-             "acpi part_gpt part_msdos biosdisk", "--fonts=", "--themes=", "--locales=", "-o", iso, top)
-        with plain(d, "-cdrom", iso) as vm:
-            vm.expect("words of the disc")
-            vm.expect(hashlib.sha1(b"words of the disc\n").hexdigest())
-            vm.expect("end of the script")
-            vm.wait(0)
+             "acpi part_gpt part_msdos", "--fonts=", "--themes=", "--locales=", "-o", iso, top)
+        firmware = rt.asset(guest_assets.from_package, "ovmf", "usr/share/ovmf/OVMF.fd")
+        for platform, args in (("pc", ()), ("pc", ("-M", "q35")), ("efi", ("-M", "q35", "-bios", firmware))):
+            with plain(d, "-cdrom", iso, *args) as vm:
+                vm.expect(f"on {platform}:")
+                vm.expect("words of the disc")
+                vm.expect(hashlib.sha1(b"words of the disc\n").hexdigest())
+                vm.expect("end of the script")
+                vm.wait(0)
 
 
 class Hmp:

@@ -58,6 +58,16 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -object foo                         => -object foo: unknown object type 'foo' | -object help lists the types
 -object id=a                        => -object id=a: 'qom-type' is missing | -object help lists the types
 -object rng-random,id=a             => -object rng-random,id=a: object 'rng-random' is not supported: there is no random number device yet | use -cpu with rdrand, and -seed
+-object throttle-group              => -object throttle-group: 'id' is missing*
+-object throttle-group,id=t,x-bps-total=1,limits.bps-total=1 => *: x-bps-total and limits.bps-total are the same
+-object throttle-group,id=t,x-iops-total-max=5 => *: throttle group 't': iops-total: a burst needs the limit that it exceeds
+-object throttle-group,id=t -object throttle-group,id=t => *: there is already a throttle group 't'
+-object iothread,id=t -object iothread,id=t => *: there is already an iothread 't'
+-object iothread,id=t -object throttle-group,id=t => *: there is already an object with id 't'
+-object iothread,id=t,aio-max-batch=1 => *: 'aio-max-batch' is not supported: requests reach the kernel as they come; leave it out
+-icount shift=3 -object iothread,id=t => *: 't': -icount has one thread do everything, so that each run is the same | leave out the iothread, and iothread= of devices
+-device virtio-blk-pci,iothread=t      => -device virtio-blk-pci,iothread=t: there is no iothread 't' | make it with -object iothread,id=t
+-drive if=none,id=d,file=/dev/null,format=raw,throttling.group=t => *the group 't' has no limits | give some: throttling.bps-total=N,... or -object throttle-group,id=t,...
 -object memory-backend-epc,id=a     => *object 'memory-backend-epc' is not supported: there are no SGX enclaves | use memory-backend-ram
 -object memory-backend-ram,id=a,size=64M,foo=1 => *: 'foo' is unknown*
 -object memory-backend-ram,id=a,size=64M,policy=bind => *: policy=bind needs 'host-nodes' | host-nodes=0, or another of the host's nodes
@@ -134,7 +144,7 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -accel foo                          => -accel foo: unknown accelerator 'foo' | -accel help lists them
 -accel tgc                          => -accel tgc: unknown accelerator 'tgc' | did you mean 'tcg'?
 -accel kvm,foo=1                    => *'kvm'*
--accel kvm,dirty-ring-size=4096     => accelerator 'kvm': dirty-ring-size=4096: dirty pages come from KVM's log* | leave dirty-ring-size out, or 0
+-accel kvm,dirty-ring-size=-1       => *'dirty-ring-size'*
 -accel kvm,kernel-irqchip=maybe     => *property 'kernel-irqchip' does not accept 'maybe' | possible values: auto, on, off, split
 -accel kvm -icount 3                => *'kvm'*
 -M pc,kernel_irqchip=on -accel tcg  => -machine kernel-irqchip=on: accelerator 'tcg' has no interrupt controllers in the kernel | leave it out, or use -accel kvm

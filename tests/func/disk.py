@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """SeaBIOS boots a sector from an IDE disk, which reads and writes others by INT 13h: raw and qcow2 images, -snapshot,
-a second disk, AHCI, the order of bootindex (hw/ide/, backends/block/, tools/system/drives.c, system/bootorder.c)."""
+a second disk, AHCI, NBD, the order of bootindex (hw/ide/, backends/block/, tools/system/drives.c, system/bootorder.c)."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
 BIN = os.path.join(BUILD, "tools/system/rhea-system-x86_64")
 IMG = os.path.join(BUILD, "tools/img/rhea-img")
+NBD = os.path.join(BUILD, "tools/nbd/rhea-nbd")
 TEXT = b"sector eight of the disk\n"
 
 
@@ -90,6 +93,23 @@ def main():
         image(raw)
         run("-M", "q35", "-drive", f"file={raw},format=raw")
         cases.append(("q35: the first AHCI port", sector5(raw) == TEXT))
+        image(raw)
+        served, pid = os.path.join(d, "served"), os.path.join(d, "pid")
+        for fmt in ("raw", "qcow2"):  # behind NBD; a qcow2 image in the export is found by its content
+            subprocess.run([IMG, "convert", "-O", fmt, raw, served], check=True)
+            with open(served, "r+b") as f:
+                f.truncate(4 << 20)
+            subprocess.run([NBD, "--fork", "-t", "-f", "raw", "-k", os.path.join(d, "s"), "--pid-file", pid, served], check=True)
+            with open(pid, encoding="ascii") as f:
+                server = int(f.read())
+            try:
+                run("-drive", f"file=nbd+unix:///?socket={os.path.join(d, 's')}" + (",format=raw" if fmt == "raw" else ""))
+            finally:
+                os.kill(server, signal.SIGTERM)
+            while os.path.exists(pid):  # it goes after the server's locks
+                time.sleep(0.01)
+            subprocess.run([IMG, "convert", "-f", fmt, "-O", "raw", served, out], check=True)
+            cases.append((f"{fmt} behind NBD", sector5(out) == TEXT))
         cases += bootindex(d)
     for i, (name, ok) in enumerate(cases):
         print(f"{'ok' if ok else 'not ok'} {i + 1} - {name}")

@@ -26,30 +26,32 @@ DRIVERS["e1000"] = ("drivers/net/ethernet/intel/e1000/e1000",)
 SIZE = 8 << 20
 SCRIPT = """set -e
 for m in %(modules)s; do insmod /lib/modules/$m.ko; done
-cat > /tmp/bound <<'END'
+echo features $(cat /sys/bus/virtio/devices/virtio0/features || true)
+d=$(mktemp -d)
+cat > $d/bound <<'END'
 #!/bin/sh
 [ "$1" = bound ] || exit 0
 ip addr add $ip/24 dev $interface
 ip route add default via $router
 echo "dhcp $ip $router $dns $hostname"
 END
-chmod +x /tmp/bound
+chmod +x $d/bound
 ip link set lo up
 ip link set eth0 up
-udhcpc -i eth0 -s /tmp/bound -n -q 2>&1
+udhcpc -i eth0 -s $d/bound -n -q 2>&1
 cat /sys/class/net/eth0/carrier /sys/class/net/eth0/address
-wget -q -O /tmp/f http://10.0.2.2:%(port)d/file
-echo "fetched $(sha1sum < /tmp/f)"
-base64 /tmp/f > /tmp/t # busybox sends texts
-echo "sends $(sha1sum < /tmp/t)"
-wget -q -O - --post-file /tmp/t http://10.0.2.2:%(port)d/upload
+wget -q -O $d/f http://10.0.2.2:%(port)d/file
+echo "fetched $(sha1sum < $d/f)"
+base64 $d/f > $d/t # busybox sends texts
+echo "sends $(sha1sum < $d/t)"
+wget -q -O - --post-file $d/t http://10.0.2.2:%(port)d/upload
 i=0
 while [ $i -lt 20 ] && ! ip -6 addr show eth0 | grep -q fec0; do sleep 1; i=$((i + 1)); done
 ip -6 addr show eth0 | grep -o 'fec0[^ ]*' | sed 's/^/six /'
 ping -c 2 -W 5 10.0.2.2 | grep 'bytes from' | head -1
 echo "@@listening@@"
-nc -l -p 7777 < /tmp/f > /tmp/got
-echo "got $(sha1sum < /tmp/got)"
+nc -l -p 7777 < $d/f > $d/got
+echo "got $(sha1sum < $d/got)"
 """ + rt.HEALTH
 
 
@@ -142,7 +144,8 @@ def patient_exchange(port, data):
     raise rt.Failure("the guest does not answer at its forwarded port")
 
 
-def guest(board, card, *args, flavour="cloud"):
+def guest(board, card, *args, flavour="cloud", bits=None):
+    """bits: of virtio's features, which are to be chosen, or not."""
     modules = DRIVERS[card]
     out = random.Random(6).randbytes(1 << 20)
     forward = free_port()
@@ -163,6 +166,9 @@ def guest(board, card, *args, flavour="cloud"):
         finally:
             os.unlink(initrd)
         rt.healthy(text.splitlines())
+        for bit, chosen in (bits or {}).items():
+            if text.split("features ")[1][bit] != "01"[chosen]:
+                raise rt.Failure(f"feature {bit} is {not chosen}:\n{text}")
         for what in ("dhcp 10.0.2.15 10.0.2.2 10.0.2.3 inside", "52:54:00:ab:cd:ef", f"fetched {server.sum}",
                      *(f"{what} {sent}" for what in ("sends", "sent") for sent in server.s.uploads), "six fec0::5054:ff:feab:cdef/64", "bytes from 10.0.2.2",
                      f"got {hashlib.sha1(out).hexdigest()}"):
@@ -180,6 +186,17 @@ def net_q35():
     guest("q35", "virtio-net-pci", "-smp", "2")
 
 
+def net_packed():
+    guest("pc", "virtio-net-pci", "-global", "virtio-net-pci.packed=on", bits={15: True, 32: True, 34: True})
+
+
+def net_legacy():
+    """With mergeable buffers and without, which makes the header shorter."""
+    for merge in True, False:
+        guest("pc", "virtio-net-pci", "-global", "virtio-net-pci.disable-modern=on", "-global",
+              f"virtio-net-pci.mrg_rxbuf={'on' if merge else 'off'}", bits={15: merge, 32: False})
+
+
 def net_microvm():
     guest("microvm", "virtio-net-device")
 
@@ -188,7 +205,7 @@ def net_e1000():
     guest("pc", "e1000", flavour="generic")
 
 
-ALL = [net_pc, net_q35, net_microvm, net_e1000]
+ALL = [net_pc, net_q35, net_packed, net_legacy, net_microvm, net_e1000]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

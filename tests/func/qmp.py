@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -58,13 +59,13 @@ class Client:
                 return m
             self.events.append(m)
 
-    def call(self, name, fds=(), **arguments):
+    def call(self, name, /, fds=(), **arguments):
         m = self.try_call(name, fds, **arguments)
         if "error" in m:
             raise Failure(f"{name} {arguments}: {m['error']}")
         return m["return"]
 
-    def try_call(self, name, fds=(), **arguments):
+    def try_call(self, name, /, fds=(), **arguments):
         request = {"execute": name, "id": name}
         if arguments:
             request["arguments"] = {k.replace("_", "-") if "_" in k else k: v for k, v in arguments.items()}
@@ -337,6 +338,20 @@ def qmp_disks():
             expect(disks["disk"]["inserted"]["image"]["virtual-size"] == 1 << 20, f"the disk: {disks}")
             cd = disks["/machine/peripheral/cd"]
             expect(cd["removable"] and "inserted" not in cd and cd["tray_open"] is False, f"the empty CD drive: {cd}")
+            c.call("block-latency-histogram-set", id="cd", boundaries=[1000, 2000], boundaries_read=[10])
+            stats = {s["device"] or s["qdev"]: s for s in c.call("query-blockstats")}
+            expect(stats["disk"]["stats"]["wr_operations"] == 0 and stats["disk"]["parent"]["stats"]["wr_highest_offset"] == 0,
+                   f"statistics: {stats}")
+            cd = stats["/machine/peripheral/cd"]["stats"]
+            expect(cd["rd_latency_histogram"] == {"boundaries": [10], "bins": [0, 0]} and
+                   cd["flush_latency_histogram"]["bins"] == [0, 0, 0], f"histograms: {cd}")
+            c.call("block-latency-histogram-set", id="cd", boundaries_read=[])
+            c.call("block-latency-histogram-set", id="cd")
+            cd = {s["qdev"]: s for s in c.call("query-blockstats")}["/machine/peripheral/cd"]["stats"]
+            expect("rd_latency_histogram" not in cd and "wr_latency_histogram" not in cd, f"no histograms: {cd}")
+            expect("boundaries" in str(c.try_call("block-latency-histogram-set", id="cd", boundaries=[2, 1])["error"]), "rising")
+            expect(len(c.call("query-blockstats", query_nodes=True)) == 2, "the nodes")
+            expect("disk: rd_bytes=" in c.call("human-monitor-command", command_line="info blockstats"), "for people")
             c.call("blockdev-add", **{"driver": "raw", "node_name": "f", "read_only": True,
                                       "file": {"driver": "file", "filename": images[1]}})
             nodes = {n["node-name"]: n for n in c.call("query-named-block-nodes", flat=True)}
@@ -352,6 +367,30 @@ def qmp_disks():
             expect("in use" in busy["error"]["desc"], f"a node that is used stays: {busy}")
             c.call("eject", id="cd")
             c.call("blockdev-del", node_name="f")
+            def bitmap(command, **more):
+                c.send({"execute": "block-dirty-bitmap-" + command, "id": "b", "arguments": {"node": "disk", **more}})
+                return c.reply()
+
+            expect("return" in bitmap("add", name="a"), "add")
+            expect("return" in bitmap("add", name="b", granularity=4096, disabled=True), "add")
+
+            def bitmaps():
+                disk = [d for d in c.call("query-block") if d["device"] == "disk"][0]
+                return [(b["name"], b["granularity"], b["recording"], b["count"], b["persistent"], b["busy"])
+                        for b in disk["inserted"].get("dirty-bitmaps", [])]
+
+            expect(bitmaps() == [("a", 65536, True, 0, False, False), ("b", 4096, False, 0, False, False)], bitmaps())
+            expect("return" in bitmap("disable", name="a"), "disable")
+            expect("return" in bitmap("enable", name="b"), "enable")
+            expect("return" in bitmap("merge", target="b", bitmaps=["a", {"node": "disk", "name": "a"}]), "merge")
+            expect("return" in bitmap("clear", name="b"), "clear")
+            expect([b[2] for b in bitmaps()] == [False, True], "who records")
+            for cmd, more in (("add", {"name": "a"}), ("add", {"name": "x", "granularity": 3}), ("remove", {"name": "x"}),
+                              ("add", {"name": "x", "persistent": True}), ("merge", {"target": "b", "bitmaps": ["x"]})):
+                expect("error" in bitmap(cmd, **more), f"{cmd} {more} is refused")
+            expect("return" in bitmap("remove", name="a"), "remove")
+            expect("return" in bitmap("remove", name="b"), "remove")
+            expect(bitmaps() == [], "bitmaps that are removed")
             none = {k: 0 for k in ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")}
             limits = {"id": "/machine/peripheral/cd", **none}
             c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {**limits, "bps": 1000, "bps_max": 5000,
@@ -359,6 +398,15 @@ def qmp_disks():
             expect(c.reply() == {"return": {}, "id": "t"}, "limits are set")
             c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {**limits, "bps": 1, "bps_rd": 1}})
             expect("exclude each other" in c.reply()["error"]["desc"], "limits that contradict each other")
+            c.call("object-add", **{"qom_type": "throttle-group", "id": "tg", "limits": {"iops-total": 70}, "x_bps_read": 9})
+            c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {**limits, "group": "tg"}})
+            expect(c.reply() == {"return": {}, "id": "t"}, "it joins a group")
+            busy = c.try_call("object-del", id="tg")
+            expect("in use" in busy["error"]["desc"], f"a group that is used stays: {busy}")
+            c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {**limits, "bps": 1000, "bps_max": 5000,
+                                                                               "group": "g"}})
+            expect(c.reply() == {"return": {}, "id": "t"}, "it changes to another group")
+            c.call("object-del", id="tg")
             gone = c.try_call("blockdev-del", node_name="f")
             expect("there is no block node" in gone["error"]["desc"], f"a node is closed once: {gone}")
             c.call("blockdev-change-medium", id="cd", filename=images[2])
@@ -462,6 +510,114 @@ def qmp_net():
 
 
 # Additions to QEMU's commands.
+class NbdClient:
+    """A client of the NBD server that has reached an export, without structured replies."""
+    def __init__(self, path, name):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(20 * rheatest.SLOW)
+        self.s.connect(path)
+        expect(self.read(18)[:8] == b"NBDMAGIC", "the greeting")
+        self.s.sendall(struct.pack(">IQIIIH", 3, 0x49484156454F5054, 7, 6 + len(name), len(name), 0)[:-2] + name.encode() + b"\0\0")
+        self.error = None
+        while True:
+            kind, length = struct.unpack(">II", self.read(20)[12:])
+            data = self.read(length)
+            if kind == 3:
+                self.size, self.flags = struct.unpack(">QH", data[2:12])
+            else:
+                self.error = None if kind == 1 else data.decode()
+                break
+
+    def read(self, n):
+        data = b""
+        while len(data) < n:
+            more = self.s.recv(n - len(data))
+            if not more:
+                raise Failure("the NBD connection ended")
+            data += more
+        return data
+
+    def request(self, kind, off, length, data=b"", get=0):
+        self.s.sendall(struct.pack(">IHHQQI", 0x25609513, 0, kind, 77, off, length) + data)
+        magic, error, handle = struct.unpack(">IIQ", self.read(16))
+        expect(magic == 0x67446698 and handle == 77, "a reply")
+        return error or self.read(get)
+
+
+def qmp_exports():
+    """The NBD server: started, stopped, with exports that come and go, by QMP and by the human monitor."""
+    with tempfile.TemporaryDirectory() as folder:
+        images, path = [os.path.join(folder, f"{i}.img") for i in range(2)], os.path.join(folder, "nbd")
+        for image in images:
+            with open(image, "wb") as f:
+                f.truncate(1 << 20)
+        with Vm("-M", "pc", "-m", "32M", "-drive", f"file={images[0]},format=raw,id=disk,if=none", "-device", "ide-hd,drive=disk",
+                "-blockdev", f"raw,node-name=n,file.driver=file,file.filename={images[1]}") as vm:
+            c = Client(vm.path)
+            add = {"type": "nbd", "id": "e1", "node_name": "n", "name": "one", "writable": True}
+            start = {"addr": {"type": "unix", "data": {"path": path}}, "max_connections": 3}
+            expect("does not run" in c.try_call("block-export-add", **add)["error"]["desc"], "a server is needed")
+            expect("does not run" in c.try_call("nbd-server-stop")["error"]["desc"], "a server is needed to stop it")
+            c.call("nbd-server-start", **start)
+            expect("runs already" in c.try_call("nbd-server-start", **start)["error"]["desc"], "one server")
+            c.call("block-export-add", **add)
+            expect("id 'e1'" in c.try_call("block-export-add", **{**add, "name": "x"})["error"]["desc"], "an id is used once")
+            expect("name 'one'" in c.try_call("block-export-add", **{**add, "id": "e2"})["error"]["desc"], "a name is used once")
+            expect(c.call("query-block-exports") == [{"id": "e1", "type": "nbd", "node-name": "n", "shutting-down": False}], "the list")
+            one = NbdClient(path, "one")
+            expect(one.size == 1 << 20 and not one.flags & 2, f"the export: {one.size} {one.flags}")
+            expect(one.request(1, 512, 512, b"x" * 512) == b"" and one.request(0, 0, 1024, get=1024) == bytes(512) + b"x" * 512, "I/O")
+            expect(NbdClient(path, "none").error == "there is no export of that name", "another name")
+            expect("in use" in c.try_call("blockdev-del", node_name="n")["error"]["desc"], "the node is used")
+            expect("in use by 1 connection" in c.try_call("block-export-del", id="e1")["error"]["desc"], "safe")
+            c.call("block-export-del", id="e1", mode="hard")
+            expect(c.event("BLOCK_EXPORT_DELETED")["data"] == {"id": "e1"}, "its event")
+            expect(one.s.recv(1) == b"", "the connection is over")
+            # A dirty bitmap as a meta context: it stays while it is exported, and does not change under who only reads.
+            c.call("block-dirty-bitmap-add", node="n", name="bm")
+            bm = {**add, "bitmaps": ["bm"]}
+            recording = c.try_call("block-export-add", **{**bm, "writable": False})["error"]["desc"]
+            expect("is recording" in recording, f"a bitmap that changes: {recording}")
+            expect(c.call("query-block-exports") == [], "nothing is left of it")
+            expect("no dirty bitmap 'no'" in c.try_call("block-export-add", **{**add, "bitmaps": ["no"]})["error"]["desc"], "another name")
+            c.call("block-export-add", **{**bm, "bitmaps": [{"node": "n", "name": "bm"}]})
+            busy = c.try_call("block-dirty-bitmap-remove", node="n", name="bm")
+            expect("error" in busy, f"a bitmap that is exported stays: {busy}")
+            c.call("block-export-del", id="e1")
+            c.event("BLOCK_EXPORT_DELETED")
+            c.call("block-dirty-bitmap-remove", node="n", name="bm")
+            c.call("blockdev-del", node_name="n")
+            # The guest's disk: for reading only, since the guest writes.
+            refused = c.try_call("nbd-server-add", device="disk", writable=True)["error"]["desc"]
+            expect("does not share write access" in refused, f"a writable export of the guest's disk: {refused}")
+            c.call("nbd-server-add", device="disk", name="d", description="text")
+            expect(NbdClient(path, "d").flags & 2, "read-only")
+            c.call("nbd-server-remove", name="d", mode="hard")
+            c.event("BLOCK_EXPORT_DELETED")
+            c.call("nbd-server-add", device="disk")
+            last = NbdClient(path, "disk")
+            c.call("nbd-server-stop")
+            expect(c.event("BLOCK_EXPORT_DELETED")["data"] == {"id": "disk"} and last.s.recv(1) == b"", "all end with the server")
+            expect(not os.path.exists(path), "its socket is gone")
+            hmp = lambda line: c.call("human-monitor-command", command_line=line)
+            expect("HOST:PORT" in hmp("nbd_server_start") and "-a only" in hmp(f"nbd_server_start -w unix:{path}"), "arguments")
+            expect(hmp(f"nbd_server_start -a unix:{path}") == "", "all drives")
+            busy = NbdClient(path, "disk")
+            expect("in use" in hmp("nbd_server_remove disk") and hmp("nbd_server_remove -f disk") == "", "removing")
+            expect(c.event("BLOCK_EXPORT_DELETED")["data"] == {"id": "disk"} and busy.s.recv(1) == b"", "its event")
+            expect(hmp("nbd_server_add disk twice") == "" and "no drive or block node" in hmp("nbd_server_add no"), "adding")
+            expect(hmp("nbd_server_stop") == "" and "does not run" in hmp("nbd_server_stop"), "stopping")
+            # A socket that was handed over; the program ends with a client connected.
+            with socket.socket(socket.AF_UNIX) as s:
+                s.bind(path)
+                s.listen()
+                c.call("getfd", fds=[s.fileno()], fdname="nbdfd")
+                c.call("nbd-server-start", addr={"type": "fd", "data": {"str": "nbdfd"}})
+            c.call("nbd-server-add", device="disk")
+            last = NbdClient(path, "disk")
+            expect(last.request(0, 0, 512, get=512) == bytes(512), "a read")
+
+
 OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel")
 
 
@@ -625,7 +781,7 @@ def qmp_stats():
         expect("remote_tlb_flush" in hmp("info stats vm * kvm"), "all of the VM's")
 
 
-ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net,
+ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net,
        qmp_schema]
 
 if __name__ == "__main__":

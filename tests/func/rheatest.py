@@ -187,7 +187,9 @@ def asset(fn, *args):
 
 
 def main(*tests):
-    """Runs test functions, prints TAP, exits 1 when one failed."""
+    """Runs test functions, prints TAP, exits 1 when one failed or there is none: its name is wrong then."""
+    if not tests:
+        sys.exit(f"Bail out! {sys.argv[0]}: no test has the name {' '.join(sys.argv[1:])}")
     print(f"1..{len(tests)}", flush=True)
     bad = False
     for i, t in enumerate(tests, 1):

@@ -22,6 +22,7 @@ for m in %s; do insmod /lib/modules/$m.ko; done
 sleep 1
 test $(cat /sys/block/vda/size) = 131072
 echo serial $(cat /sys/block/vda/serial)
+echo features $(cat /sys/bus/virtio/devices/virtio0/features)
 grep virtio /proc/interrupts
 """
 SCRIPT = (FIND_DISK + """f=$(mktemp)
@@ -41,7 +42,7 @@ def run(*args):
     return subprocess.run([IMG, *args], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def disk(*args):
+def disk(*args, version_1=True, packed=False, **kwargs):
     with tempfile.TemporaryDirectory(prefix="rhea-virtio-") as d:
         image, raw, tree = (os.path.join(d, n) for n in ("disk.qcow2", "disk.raw", "tree"))
         rt.module_tree(tree, "cloud", MODULES)
@@ -49,10 +50,12 @@ def disk(*args):
         initrd = rt.once(SCRIPT, tree)
         try:
             with rt.linux(guest_assets.kernel("cloud"), initrd, "quiet", "-drive",
-                          f"file={image},format=qcow2,id=d0,discard=unmap,{args[0]}", *args[1:], timeout=300) as vm:
+                          f"file={image},format=qcow2,id=d0,discard=unmap,{args[0]}", *args[1:], timeout=300, **kwargs) as vm:
                 text = rt.once_output(vm)
         finally:
             os.unlink(initrd)
+        bits = text.split("features ")[1].split()[0]
+        qmp.expect((bits[32] == "1", bits[34] == "1") == (version_1, packed), f"the features are {bits}")
         sums = [w[0] for w in map(str.split, text.splitlines()) if len(w) == 2 and w[1] == "-"]
         if len(sums) != 2 or sums[0] != sums[1] or "serial number-7" not in text or "virtio0-req" not in text:
             raise rt.Failure(f"the guest read something else than it wrote, or missed something:\n{text}")
@@ -70,8 +73,33 @@ def virtio_drive():
     disk("if=virtio,serial=number-7")
 
 
+def virtio_legacy():
+    """The interface of before virtio 1.0, with the pin, with MSI-X; one of both at a PCI Express port."""
+    disk("if=none", "-device", "virtio-blk-pci,drive=d0,serial=number-7,disable-modern=on", version_1=False)
+    disk("if=none", "-device", "virtio-blk-pci,drive=d0,serial=number-7,disable-modern=on,disable-legacy=off,num-queues=2",
+         "-smp", "2", version_1=False, board="q35")
+
+
+def virtio_transitional():
+    disk("if=none", "-device", "virtio-blk-pci-transitional,drive=d0,serial=number-7")
+    disk("if=none", "-device", "pcie-root-port,id=rp", "-device",
+         "virtio-blk-pci,drive=d0,serial=number-7,bus=rp,disable-legacy=off,page-per-vq=on", board="q35")
+
+
+def virtio_packed():
+    disk("if=none", "-device", "virtio-blk-pci,drive=d0,serial=number-7,packed=on,num-queues=2", "-smp", "2", packed=True)
+    disk("if=none", "-device", "virtio-blk-pci,drive=d0,serial=number-7,packed=on,indirect_desc=off,event_idx=off,queue-size=32",
+         packed=True, board="q35")
+
+
 def virtio_queues():
     disk("if=none", "-device", "virtio-blk-pci,drive=d0,serial=number-7,num-queues=4,queue-size=64", "-smp", "2")
+
+
+def virtio_iothread():
+    """The disk's requests are another thread's (system/iothread.c)."""
+    disk("if=none", "-object", "iothread,id=io0", "-device",
+         "virtio-blk-pci,drive=d0,serial=number-7,iothread=io0,num-queues=2", "-smp", "2")
 
 
 FILL = """set -e
@@ -151,7 +179,45 @@ def enospc_qcow2():
 
 def enospc_raw():
     with tempfile.TemporaryDirectory(prefix="rhea-virtio-") as d:
-        fill(d, "raw", "if=none", "-device", "virtio-blk-pci,drive=d0,werror=stop")
+        fill(d, "raw", "if=none", "-device", "virtio-blk-pci,drive=d0,werror=stop,iothread=t", "-object", "iothread,id=t")
+
+
+GROW = """set -e
+for m in %s; do insmod /lib/modules/$m.ko; done
+until test -e /dev/vda; do sleep 0.2; done
+echo @@size $(cat /sys/block/vda/size)@@
+until test $(cat /sys/block/vda/size) = 131072; do sleep 0.2; done
+dmesg | grep 'new size'
+head -c 1048576 /bin/busybox > /data
+dd if=/data of=/dev/vda bs=64k seek=1008 conv=fsync
+echo 3 > /proc/sys/vm/drop_caches
+dd if=/dev/vda bs=64k skip=1008 2>/dev/null | cmp - /data && echo the new space holds
+""" % " ".join(MODULES)
+
+
+def virtio_resize():
+    """A qcow2 disk grows under Linux by QMP, a raw one by the monitor's command; the new space is used."""
+    for kind in "qcow2", "raw":
+        with tempfile.TemporaryDirectory(prefix="rhea-virtio-") as d:
+            image, tree, sock = (os.path.join(d, n) for n in ("disk", "tree", "qmp"))
+            run("create", "-q", "-f", kind, image, "32M")
+            rt.module_tree(tree, "cloud", MODULES)
+            initrd = rt.once(GROW, tree)
+            try:
+                with rt.linux(guest_assets.kernel("cloud"), initrd, "quiet", "-qmp", f"unix:{sock},server=on,wait=off",
+                              "-drive", f"file={image},format={kind},id=d0,if=virtio", timeout=300) as vm:
+                    vm.expect("@@size 65536@@")
+                    vm.seen = 0
+                    c = qmp.Client(sock)
+                    if kind == "qcow2":
+                        c.call("block_resize", device="d0", size=64 << 20)
+                    else:
+                        said = c.call("human-monitor-command", command_line="block_resize d0 64")
+                        qmp.expect(said == "", f"the monitor says {said}")
+                    text = rt.once_output(vm)
+            finally:
+                os.unlink(initrd)
+            qmp.expect("the new space holds" in text, f"what the guest says:\n{text}")
 
 
 LIMIT = """set -e
@@ -183,7 +249,8 @@ def virtio_limit():
     return f"{100 * rate / limit:.1f} % of the limit"
 
 
-ALL = [virtio_drive, virtio_queues, virtio_enospc, virtio_limit]
+ALL = [virtio_drive, virtio_legacy, virtio_transitional, virtio_packed, virtio_queues, virtio_iothread, virtio_enospc, virtio_resize,
+       virtio_limit]
 INNER = [enospc_qcow2, enospc_raw]
 
 if __name__ == "__main__":

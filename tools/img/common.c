@@ -4,29 +4,11 @@
  * Threads: the main thread.
  */
 #include "img.h"
-#include "rhea/util/log.h"
 
-#include <stdarg.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-int img_fail(Error *err)
-{
-    error_report(err);
-    return 1;
-}
-
-int img_complain(const char *fmt, ...)
-{
-    Error *err = NULL;
-    va_list ap;
-    va_start(ap, fmt);
-    g_autofree char *text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    error_set(&err, "%s", text);
-    return img_fail(err);
-}
 
 static void usage(const Img *m)
 {
@@ -37,11 +19,33 @@ static void usage(const Img *m)
     }
 }
 
+/* SIGUSR1: how far is it? */
+static volatile sig_atomic_t asked;
+
+static void take_usr1(int sig)
+{
+    asked = 1;
+}
+
+void img_progress_init(void)
+{
+    signal(SIGUSR1, take_usr1);
+}
+
+char *img_beside(const char *image, const char *name)
+{
+    if (g_path_is_absolute(name) || g_str_has_prefix(name, "json:")) {
+        return g_strdup(name);
+    }
+    g_autofree char *folder = g_path_get_dirname(image);
+    return g_build_filename(folder, name, NULL);
+}
+
 static int parse_output(Img *m, const char *text)
 {
     m->json = strcmp(text, "json") == 0;
     if (!m->json && strcmp(text, "human") != 0) {
-        img_complain("--output must be used with human or json as argument, not '%s'", text);
+        tool_complain("--output must be used with human or json as argument, not '%s'", text);
         return '?';
     }
     return 0;
@@ -73,10 +77,10 @@ int img_getopt(Img *m, int argc, char **argv, const char *letters, const struct 
                 return '?';
             }
             break;
-        case ':': img_complain("option '%s' needs an argument", argv[optind - 1]); return '?';
+        case ':': tool_complain("option '%s' needs an argument", argv[optind - 1]); return '?';
         case '?':
         case 'J':
-            img_complain("option '%s' is not known to '%s'; try 'rhea-img %s --help'", argv[optind - 1],
+            tool_complain("option '%s' is not known to '%s'; try 'rhea-img %s --help'", argv[optind - 1],
                          m->command, m->command);
             return '?';
         default: return c;
@@ -84,78 +88,20 @@ int img_getopt(Img *m, int argc, char **argv, const char *letters, const struct 
     }
 }
 
-bool img_parse_cache(const char *text, ImgCache *out, Error **errp)
-{
-    static const struct {
-        const char *name;
-        ImgCache cache;
-    } modes[] = {
-        { "none", { .direct = true } },
-        { "off", { .direct = true } },
-        { "writeback", { 0 } },
-        { "writethrough", { .write_through = true } },
-        { "directsync", { .direct = true, .write_through = true } },
-        { "unsafe", { .no_flush = true } },
-    };
-    for (unsigned i = 0; i < G_N_ELEMENTS(modes); i++) {
-        if (strcmp(modes[i].name, text) == 0) {
-            *out = modes[i].cache;
-            return true;
-        }
-    }
-    error_set(errp, "cache mode '%s' is not known", text);
-    error_hint(errp, "it is one of none, writeback, writethrough, directsync, unsafe");
-    return false;
-}
-
-static void put_flag(Json *o, const char *key, bool on, bool from_text)
-{
-    json_put(o, key, from_text ? json_new_string(on ? "on" : "off") : json_new_bool(on));
-}
-
-/* What the options of an image need besides what the user wrote. */
-static void complete(const Img *m, Json *o, ImgMode mode, const ImgCache *cache, bool from_text)
-{
-    bool found;
-    put_flag(o, "read-only", mode == IMG_READ, from_text);
-    if (m->share && mode == IMG_READ) {
-        put_flag(o, "force-share", true, from_text);
-    }
-    json_member(o, "cache", &found);
-    if (cache && !found) {
-        Json *c = json_new_object();
-        put_flag(c, "direct", cache->direct, from_text);
-        put_flag(c, "no-flush", cache->no_flush, from_text);
-        json_put(o, "cache", c);
-    }
-    Json *file = json_member(o, "file", &found);
-    if (found && json_kind(file) == JSON_OBJECT) {
-        json_member(file, "driver", &found);
-        if (!found) {
-            json_put(file, "driver", json_new_string("file"));
-        }
-    }
-}
-
-BlockNode *img_open(Img *m, const char *name, const char *format, ImgMode mode, const ImgCache *cache,
+BlockNode *img_open(Img *m, const char *name, const char *format, ImgMode mode, const ToolCache *cache,
                     Error **errp)
 {
-    bool from_text = false;
-    g_autoptr(Json) o =
-        m->image_opts ? keyval_parse(name, NULL, &from_text, errp) : block_image_options(name, format, errp);
-    if (m->image_opts && format) {
-        error_set(errp, "--image-opts and a format exclude each other; write driver=%s", format);
-        return NULL;
-    }
-    if (!o) {
-        return NULL;
-    }
-    complete(m, o, mode, cache, from_text);
-    return block_open(m->graph, o, from_text, errp);
+    ToolImage i = { .name = name,
+                    .format = format,
+                    .image_opts = m->image_opts,
+                    .writable = mode == IMG_WRITE,
+                    .share = m->share,
+                    .cache = cache };
+    return tool_open(m->graph, &i, errp);
 }
 
 BlockClient *img_open_client(Img *m, const char *name, const char *format, ImgMode mode,
-                             const ImgCache *cache, Error **errp)
+                             const ToolCache *cache, Error **errp)
 {
     BlockNode *n = img_open(m, name, format, mode, cache, errp);
     if (!n) {
@@ -213,6 +159,9 @@ void img_progress(Img *m, int64_t done, int64_t total)
         printf("    (%d.%02d/100%%)\r", now / 100, now % 100);
         fflush(stdout);
         last = now;
+    } else if (asked) {
+        asked = 0;
+        fprintf(stderr, "    (%d.%02d/100%%)\n", now / 100, now % 100);
     }
 }
 
@@ -229,27 +178,7 @@ void img_co(Img *m, void (*fn)(void *opaque), void *opaque)
     co_run_sync(m->loop, fn, opaque);
 }
 
-typedef struct View {
-    BlockNode *n;
-    const char *name;
-    Error *err;
-    bool ok;
-} View;
-
-static void view_body(void *opaque)
-{
-    View *v = opaque;
-    const BlockFormatOps *f = v->n->driver->format;
-    v->ok = f && f->snapshot_view ? f->snapshot_view(v->n, v->name, &v->err)
-                                  : error_set(&v->err, "'%s' cannot hold snapshots", block_filename(v->n));
-}
-
 bool img_view_snapshot(Img *m, BlockNode *n, const char *snapshot, Error **errp)
 {
-    View v = { .n = n,
-               .name = g_str_has_prefix(snapshot, "snapshot.id=")     ? snapshot + 12
-                       : g_str_has_prefix(snapshot, "snapshot.name=") ? snapshot + 14
-                                                                      : snapshot };
-    img_co(m, view_body, &v);
-    return v.ok || error_propagate(errp, v.err);
+    return tool_view_snapshot(n, snapshot, errp);
 }

@@ -10,6 +10,12 @@
 
 enum { PIECE = 1024 * 1024, UNIT = 512 };
 
+/* What one image holds up to `end`. */
+typedef struct Seen {
+    BlockExtent e;
+    int64_t end;
+} Seen;
+
 typedef struct Compare {
     Img *m;
     BlockClient *a, *b;
@@ -18,6 +24,7 @@ typedef struct Compare {
     int status; /* 0 same, 1 different, above: error */
     int64_t where;
     uint8_t *buf_a, *buf_b;
+    Seen seen_a, seen_b;
 } Compare;
 
 static int report(Compare *k, int status, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
@@ -29,7 +36,7 @@ static int report(Compare *k, int status, const char *fmt, ...)
     va_end(ap);
     k->status = status;
     if (status > 1) {
-        img_complain("%s", text);
+        tool_complain("%s", text);
     } else if (!k->m->quiet) {
         printf("%s\n", text);
     }
@@ -77,16 +84,27 @@ static int both_data(Compare *k, int64_t at, int64_t len)
     return report(k, 1, "Content mismatch at offset %" PRId64 "!", at + p);
 }
 
+/* Asks anew only behind what is known. */
+static int look(Seen *s, BlockClient *c, int64_t at, int64_t end)
+{
+    if (at < s->end) {
+        return 0;
+    }
+    int r = block_extent_above(c, NULL, at, end - at, &s->e);
+    s->end = r < 0 ? at : at + s->e.bytes;
+    return r;
+}
+
 /* One step from `at` on; the number of bytes it covered, or -1. */
 static int64_t step(Compare *k, int64_t at, int64_t end)
 {
-    BlockExtent a, b;
-    int r = block_extent_above(k->a, NULL, at, end - at, &a);
-    r = r < 0 ? r : block_extent_above(k->b, NULL, at, end - at, &b);
+    int r = look(&k->seen_a, k->a, at, end);
+    r = r < 0 ? r : look(&k->seen_b, k->b, at, end);
     if (r < 0) {
         return report(k, 3, "cannot tell what lies at offset %" PRId64 ": %s", at, g_strerror(-r));
     }
-    int64_t len = MIN(a.bytes, b.bytes);
+    BlockExtent a = k->seen_a.e, b = k->seen_b.e;
+    int64_t len = MIN(k->seen_a.end, k->seen_b.end) - at;
     if (k->strict && a.allocated != b.allocated) {
         return report(k, 1, "Strict mode: Offset %" PRId64 " block status mismatch!", at);
     }
@@ -149,7 +167,7 @@ static void compare_body(void *opaque)
 int img_cmd_compare(Img *m, int argc, char **argv)
 {
     const char *format1 = NULL, *format2 = NULL;
-    ImgCache cache = { 0 };
+    ToolCache cache = { 0 };
     Error *err = NULL;
     Compare k = { .m = m };
     for (int c; (c = img_getopt(m, argc, argv, "f:F:T:pqsU", NULL)) != -1;) {
@@ -158,8 +176,8 @@ int img_cmd_compare(Img *m, int argc, char **argv)
         case 'F': format2 = optarg; break;
         case 's': k.strict = true; break;
         case 'T':
-            if (!img_parse_cache(optarg, &cache, &err)) {
-                img_fail(err);
+            if (!tool_parse_cache(optarg, &cache, &err)) {
+                tool_fail(err);
                 return 2;
             }
             break;
@@ -167,7 +185,7 @@ int img_cmd_compare(Img *m, int argc, char **argv)
         }
     }
     if (optind != argc - 2) {
-        img_complain("compare needs two files' names");
+        tool_complain("compare needs two files' names");
         return 2;
     }
     k.name_a = argv[optind];
@@ -175,7 +193,7 @@ int img_cmd_compare(Img *m, int argc, char **argv)
     k.a = img_open_client(m, k.name_a, format1, IMG_READ, &cache, &err);
     k.b = k.a ? img_open_client(m, k.name_b, format2, IMG_READ, &cache, &err) : NULL;
     if (!k.b) {
-        img_fail(err);
+        tool_fail(err);
         k.status = 2;
     } else {
         k.buf_a = g_aligned_alloc(1, PIECE, 4096);

@@ -25,6 +25,8 @@ typedef struct Convert {
     GArray *sources; /* Source */
     BlockClient *target;
     int64_t total, at; /* bytes; the next piece */
+    int64_t seen_end;  /* what lies in front of it is known: zeros or not */
+    bool seen_zero;
     int64_t cluster;   /* with -c */
     int64_t sparse;    /* -S; 0: everything is written */
     unsigned running;
@@ -158,7 +160,14 @@ static int next_piece(Convert *k, Source **s, int64_t *at, int64_t *len, bool *z
     }
     int64_t room = (*s)->start + (*s)->size - *at;
     BlockExtent e = { .bytes = MIN(room, PIECE) };
-    int r = k->sparse || k->compressed ? block_extent_above((*s)->c, NULL, *at - (*s)->start, room, &e) : 0;
+    int r = 0;
+    if (*at < k->seen_end) { /* within what the last question told */
+        e = (BlockExtent){ .bytes = MIN(k->seen_end - *at, room), .zero = k->seen_zero };
+    } else if (k->sparse || k->compressed) {
+        r = block_extent_above((*s)->c, NULL, *at - (*s)->start, room, &e);
+        k->seen_end = r < 0 ? *at : *at + e.bytes;
+        k->seen_zero = e.zero;
+    }
     if (r < 0 && k->salvage) {
         e = (BlockExtent){ .bytes = MIN(room, 512) };
         r = 0;
@@ -267,7 +276,7 @@ static int convert_run(Convert *k, unsigned requests)
         error_set_errno(&err, -k->error, "error while %s at byte %" PRId64,
                         k->error_read ? "reading" : "writing", k->error_at);
     }
-    return img_fail(err);
+    return tool_fail(err);
 }
 
 /* Options */
@@ -277,13 +286,13 @@ typedef struct Options {
     char *create;
     int64_t sparse;
     unsigned requests;
-    bool no_create, target_opts, target_is_zero, salvage, any_order, compressed;
+    bool no_create, target_opts, target_is_zero, salvage, any_order, compressed, bitmaps, skip_broken;
 } Options;
 
 static bool open_sources(Img *m, Convert *k, const Options *o, char **names, int n, Error **errp)
 {
-    ImgCache cache = { 0 };
-    if (o->source_cache && !img_parse_cache(o->source_cache, &cache, errp)) {
+    ToolCache cache = { 0 };
+    if (o->source_cache && !tool_parse_cache(o->source_cache, &cache, errp)) {
         return false;
     }
     for (int i = 0; i < n; i++) {
@@ -296,6 +305,9 @@ static bool open_sources(Img *m, Convert *k, const Options *o, char **names, int
         if (o->snapshot && !img_view_snapshot(m, block_client_node(s.c), o->snapshot, errp)) {
             return false;
         }
+        if (o->bitmaps && !img_bitmaps_check(block_client_node(s.c), o->skip_broken, errp)) {
+            return false;
+        }
         int64_t size = block_size(block_client_node(s.c));
         g_array_index(k->sources, Source, i).size = size;
         k->total += size;
@@ -305,8 +317,8 @@ static bool open_sources(Img *m, Convert *k, const Options *o, char **names, int
 
 static bool open_target(Img *m, Convert *k, const Options *o, const char *name, Error **errp)
 {
-    ImgCache cache = { .no_flush = true };
-    if (o->cache && !img_parse_cache(o->cache, &cache, errp)) {
+    ToolCache cache = { .no_flush = true };
+    if (o->cache && !tool_parse_cache(o->cache, &cache, errp)) {
         return false;
     }
     int64_t size = (k->total + 511) & ~(int64_t)511;
@@ -335,6 +347,13 @@ static bool open_target(Img *m, Convert *k, const Options *o, const char *name, 
      * anything. */
     bool device = block_file(n) && strcmp(block_driver_name(block_file(n)), "host_device") == 0;
     bool formatted = strcmp(block_driver_name(n), "raw") != 0;
+    const BlockFormatOps *ops = n->driver->format;
+    if (o->bitmaps && (!ops || !ops->bitmap_fits || !ops->bitmap_fits(n, "", 0, errp))) {
+        if (!*errp) {
+            error_set(errp, "Format driver '%s' does not support bitmaps", o->out_format);
+        }
+        return false;
+    }
     k->target_zero = o->target_is_zero || (!o->no_create && (formatted || !device) && !o->backing);
     k->total = MAX(k->total, o->no_create ? k->total : block_size(n));
     if (k->compressed) {
@@ -355,9 +374,14 @@ static int convert(Img *m, const Options *o, char **names, int n)
     k.sources = g_array_new(FALSE, TRUE, sizeof(Source));
     int status = 1;
     if (!open_sources(m, &k, o, names, n - 1, &err) || !open_target(m, &k, o, names[n - 1], &err)) {
-        img_fail(err);
+        tool_fail(err);
     } else {
         status = convert_run(&k, o->requests);
+    }
+    if (status == 0 && o->bitmaps &&
+        !img_bitmaps_copy(block_client_node(g_array_index(k.sources, Source, 0).c),
+                          block_client_node(k.target), &err)) {
+        status = tool_fail(err);
     }
     block_client_free(k.target);
     for (unsigned i = 0; i < k.sources->len; i++) {
@@ -371,7 +395,7 @@ static bool option_size(const char *text, int64_t *out)
 {
     Error *err = NULL;
     if (!img_size(text, out, &err)) {
-        img_fail(err);
+        tool_fail(err);
         return false;
     }
     return true;
@@ -403,20 +427,22 @@ static bool take_option(Options *o, int c)
             return false;
         }
         if (o->sparse % 512 || o->sparse > PIECE) {
-            img_complain("-S must be a multiple of 512 up to 2M, which '%s' is not", optarg);
+            tool_complain("-S must be a multiple of 512 up to 2M, which '%s' is not", optarg);
             return false;
         }
         break;
     case 'm':
         o->requests = (unsigned)strtoul(optarg, &end, 10);
         if (*end || o->requests < 1 || o->requests > MAX_REQUESTS) {
-            img_complain("-m takes a number from 1 to %d, not '%s'", MAX_REQUESTS, optarg);
+            tool_complain("-m takes a number from 1 to %d, not '%s'", MAX_REQUESTS, optarg);
             return false;
         }
         break;
     case IMG_LONG: o->salvage = true; break;
     case IMG_LONG + 1: o->target_is_zero = true; break;
     case IMG_LONG + 2: o->target_opts = true; break;
+    case IMG_LONG + 3: o->bitmaps = true; break;
+    case IMG_LONG + 4: o->skip_broken = true; break;
     default: return false;
     }
     return true;
@@ -427,6 +453,8 @@ int img_cmd_convert(Img *m, int argc, char **argv)
     static const struct option more[] = { { "salvage", no_argument, NULL, 0 },
                                           { "target-is-zero", no_argument, NULL, 0 },
                                           { "target-image-opts", no_argument, NULL, 0 },
+                                          { "bitmaps", no_argument, NULL, 0 },
+                                          { "skip-broken-bitmaps", no_argument, NULL, 0 },
                                           { NULL, 0, NULL, 0 } };
     Options o = { .out_format = "raw", .sparse = 4096, .requests = 8 };
     int status = 1;
@@ -439,17 +467,21 @@ int img_cmd_convert(Img *m, int argc, char **argv)
     if (o.create && strcmp(o.create, "help") == 0) {
         status = img_print_options(o.out_format);
     } else if (argc - optind < 2) {
-        img_complain("convert needs at least one input and an output");
+        tool_complain("convert needs at least one input and an output");
     } else if (o.no_create && (o.create || o.backing)) {
-        img_complain("-n takes an image as it is: -o and -B make no sense with it");
+        tool_complain("-n takes an image as it is: -o and -B make no sense with it");
+    } else if (o.skip_broken && !o.bitmaps) {
+        tool_complain("Use of --skip-broken-bitmaps requires --bitmaps");
+    } else if (o.bitmaps && argc - optind > 2) {
+        tool_complain("Copying bitmaps only possible with single source");
     } else if (o.target_opts && !o.no_create) {
-        img_complain("--target-image-opts needs -n");
+        tool_complain("--target-image-opts needs -n");
     } else if (o.target_is_zero && !o.no_create) {
-        img_complain("--target-is-zero needs -n");
+        tool_complain("--target-is-zero needs -n");
     } else if (o.snapshot && argc - optind > 2) {
-        img_complain("-l goes with one input");
+        tool_complain("-l goes with one input");
     } else if (o.backing && !o.backing_format) {
-        img_complain("-B needs the backing file's format: -F raw or -F qcow2");
+        tool_complain("-B needs the backing file's format: -F raw or -F qcow2");
     } else {
         status = convert(m, &o, argv + optind, argc - optind);
     }
@@ -487,16 +519,16 @@ int img_cmd_dd(Img *m, int argc, char **argv)
         } else if (value && g_str_has_prefix(arg, "of=")) {
             out = value + 1;
         } else {
-            return img_complain("dd does not know '%s' (bs=, count=, skip=, if=, of=)", arg);
+            return tool_complain("dd does not know '%s' (bs=, count=, skip=, if=, of=)", arg);
         }
     }
     if (!in || !out || bs <= 0 || bs > INT32_MAX) {
-        return img_complain(in && out ? "bs must be from 1 to 2147483647" : "dd needs if= and of=");
+        return tool_complain(in && out ? "bs must be from 1 to 2147483647" : "dd needs if= and of=");
     }
     Error *err = NULL;
     BlockClient *c = img_open_client(m, in, format, IMG_READ, NULL, &err);
     if (!c) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     int64_t size = block_size(block_client_node(c)), from = skip > size / bs ? size : skip * bs;
     int64_t len = count >= 0 && count < (size - from + bs - 1) / bs ? count * bs : size - from;
@@ -508,7 +540,7 @@ int img_cmd_dd(Img *m, int argc, char **argv)
     Source s = { .c = c, .start = -from, .size = from + len };
     g_array_append_val(k.sources, s);
     k.total = len;
-    int status = open_target(m, &k, &o, out, &err) ? convert_run(&k, o.requests) : img_fail(err);
+    int status = open_target(m, &k, &o, out, &err) ? convert_run(&k, o.requests) : tool_fail(err);
     block_client_free(k.target);
     block_client_free(c);
     g_array_free(k.sources, TRUE);

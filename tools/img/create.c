@@ -30,7 +30,7 @@ int img_print_options(const char *format)
     Error *err = NULL;
     const BlockDriver *d = img_format(format, &err);
     if (!d) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     printf("Supported %s options:\n", format);
     const TypeDesc *t = d->format->create_type;
@@ -120,9 +120,7 @@ bool img_create(Img *m, const char *format, const char *name, const char *option
 static bool backing_size(Img *m, const char *image, const char *backing, const char *format, int64_t *size,
                          Error **errp)
 {
-    g_autofree char *folder = g_path_get_dirname(image);
-    bool as_is = g_path_is_absolute(backing) || g_str_has_prefix(backing, "json:");
-    g_autofree char *path = as_is ? g_strdup(backing) : g_build_filename(folder, backing, NULL);
+    g_autofree char *path = img_beside(image, backing);
     bool share = m->share;
     m->share = true; /* only its size is wanted */
     BlockNode *n = img_open(m, path, format, IMG_READ, NULL, errp);
@@ -160,17 +158,17 @@ int img_cmd_create(Img *m, int argc, char **argv)
         }
     }
     if (m->image_opts) {
-        return img_complain("--image-opts: a new image has a file's name");
+        return tool_complain("--image-opts: a new image has a file's name");
     }
     if (options && (strcmp(options, "help") == 0 || strcmp(options, "?") == 0)) {
         return img_print_options(format);
     }
     if (optind != argc - 1 && optind != argc - 2) {
-        return img_complain("create needs a file's name and a size");
+        return tool_complain("create needs a file's name and a size");
     }
     const char *name = argv[optind];
     if (optind + 1 < argc && !img_size(argv[optind + 1], &size, &err)) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     bool from_text;
     g_autoptr(Json) given = keyval_parse(options ? options : "", NULL, &from_text, NULL);
@@ -179,14 +177,14 @@ int img_cmd_create(Img *m, int argc, char **argv)
     const char *base = backing ? backing : opt_backing,
                *base_format = backing_format ? backing_format : opt_format;
     if (base && !base_format) {
-        img_complain("the backing file's format is not given");
+        tool_complain("the backing file's format is not given");
         fprintf(stderr, "rhea-img: name it with -F, as in -F raw or -F qcow2\n");
         return 1;
     }
     int64_t base_bytes = 0;
     if (base && !unsafe) {
         if (!backing_size(m, name, base, base_format, &base_bytes, &err)) {
-            return img_fail(err);
+            return tool_fail(err);
         }
         bool found = false;
         if (given) {
@@ -195,7 +193,7 @@ int img_cmd_create(Img *m, int argc, char **argv)
         size = size < 0 && !found ? base_bytes : size;
     }
     return img_create(m, format, name, options, size, backing, backing_format, true, &err) ? 0
-                                                                                           : img_fail(err);
+                                                                                           : tool_fail(err);
 }
 
 /* resize */
@@ -221,22 +219,22 @@ static int resize(Img *m, const char *name, const char *format, const char *size
     int relative = *size_text == '+' ? 1 : *size_text == '-' ? -1 : 0;
     int64_t n;
     if (!img_size(size_text + (relative != 0), &n, &err)) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     BlockClient *c = img_open_client(m, name, format, IMG_WRITE, NULL, &err);
     if (!c) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     int64_t was = block_size(block_client_node(c));
     Resize r = { .c = c, .size = relative ? was + relative * n : n, .prealloc = prealloc };
     int status = 0;
     if (r.size <= 0) {
-        status = img_complain("the new size must be positive");
+        status = tool_complain("the new size must be positive");
     } else if (r.size < was && !shrink) {
-        status = img_complain("%s would lose all data behind its new end; --shrink does it", name);
+        status = tool_complain("%s would lose all data behind its new end; --shrink does it", name);
     } else {
         img_co(m, resize_body, &r);
-        status = r.ok ? 0 : img_fail(r.err);
+        status = r.ok ? 0 : tool_fail(r.err);
     }
     block_client_free(c);
     if (status == 0 && !m->quiet) {
@@ -262,7 +260,7 @@ int img_cmd_resize(Img *m, int argc, char **argv)
         case IMG_LONG:
             prealloc = type_enum_value(block_prealloc_names, optarg);
             if (prealloc < 0) {
-                return img_complain("preallocation mode '%s' is not known (off, metadata, falloc, full)",
+                return tool_complain("preallocation mode '%s' is not known (off, metadata, falloc, full)",
                                     optarg);
             }
             break;
@@ -271,7 +269,7 @@ int img_cmd_resize(Img *m, int argc, char **argv)
         }
     }
     if (optind != argc - 1 || size != argv[argc]) {
-        return img_complain("resize needs a file's name and a size");
+        return tool_complain("resize needs a file's name and a size");
     }
     return resize(m, argv[optind], format, size, prealloc, shrink);
 }
@@ -307,24 +305,24 @@ int img_cmd_measure(Img *m, int argc, char **argv)
         case 'l': snapshot = optarg; break;
         case IMG_LONG:
             if (!img_size(optarg, &size, &err)) {
-                return img_fail(err);
+                return tool_fail(err);
             }
             break;
         default: return 1;
         }
     }
     if ((size >= 0) == (optind < argc) || argc - optind > 1) {
-        return img_complain("measure needs either --size or one file's name");
+        return tool_complain("measure needs either --size or one file's name");
     }
     BlockClient *source = NULL;
     if (size < 0) {
         source = img_open_client(m, argv[optind], format, IMG_READ, NULL, &err);
         if (!source) {
-            return img_fail(err);
+            return tool_fail(err);
         }
         if (snapshot && !img_view_snapshot(m, block_client_node(source), snapshot, &err)) {
             block_client_free(source);
-            return img_fail(err);
+            return tool_fail(err);
         }
         size = (block_size(block_client_node(source)) + 511) & ~(int64_t)511;
     }
@@ -337,5 +335,5 @@ int img_cmd_measure(Img *m, int argc, char **argv)
         g_free(o);
     }
     block_client_free(source);
-    return ok ? print_measure(m, &r) : img_fail(err);
+    return ok ? print_measure(m, &r) : tool_fail(err);
 }

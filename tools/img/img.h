@@ -4,7 +4,7 @@
 #ifndef TOOLS_IMG_H
 #define TOOLS_IMG_H
 
-#include "rhea/block/driver.h"
+#include "rhea/tools/image.h"
 #include "rhea/util/text.h"
 
 #include <getopt.h>
@@ -32,24 +32,19 @@ enum { IMG_LONG = 256, IMG_OPT_HELP = 1000, IMG_OPT_IMAGE_OPTS, IMG_OPT_OUTPUT }
 int img_getopt(Img *m, int argc, char **argv, const char *letters, const struct option *more);
 
 typedef enum { IMG_READ, IMG_WRITE } ImgMode;
-typedef struct ImgCache {
-    bool direct, no_flush, write_through;
-} ImgCache;
-bool img_parse_cache(const char *text, ImgCache *out, Error **errp);
 /* Opens an image by name, or by option text with --image-opts. `cache` may be NULL (writeback). */
-BlockNode *img_open(Img *m, const char *name, const char *format, ImgMode mode, const ImgCache *cache,
+BlockNode *img_open(Img *m, const char *name, const char *format, ImgMode mode, const ToolCache *cache,
                     Error **errp);
+char *img_beside(const char *image, const char *name); /* a path relative to the image's folder; g_free */
 BlockClient *img_open_client(Img *m, const char *name, const char *format, ImgMode mode,
-                             const ImgCache *cache, Error **errp);
+                             const ToolCache *cache, Error **errp);
 /* From now on the node shows an internal snapshot: "ID or name", "snapshot.id=ID" or "snapshot.name=NAME". */
 bool img_view_snapshot(Img *m, BlockNode *n, const char *snapshot, Error **errp);
-/* "rhea-img: message" and hint; frees. Returns 1. */
-int img_fail(Error *err);
-int img_complain(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /* A size with suffix; relative ones are the caller's business. */
 bool img_size(const char *text, int64_t *out, Error **errp);
 void img_print_json(const Json *j);
 char *img_text_size(uint64_t bytes); /* "3.5 MiB", three digits; g_free */
+void img_progress_init(void); /* SIGUSR1 asks how far the command is */
 void img_progress(Img *m, int64_t done, int64_t total);
 void img_progress_end(Img *m);
 void img_co(Img *m, void (*fn)(void *opaque), void *opaque);
@@ -64,6 +59,15 @@ const BlockDriver *img_format(const char *name, Error **errp);
 /* -o help. */
 int img_print_options(const char *format);
 
+/* convert --bitmaps: can they be copied? Copies them into an image of the same size. */
+bool img_bitmaps_check(BlockNode *n, bool skip_broken, Error **errp);
+bool img_bitmaps_copy(BlockNode *from, BlockNode *to, Error **errp);
+
+int img_cmd_amend(Img *m, int argc, char **argv);
+int img_cmd_bench(Img *m, int argc, char **argv);
+int img_cmd_bitmap(Img *m, int argc, char **argv);
+int img_cmd_commit(Img *m, int argc, char **argv);
+int img_cmd_rebase(Img *m, int argc, char **argv);
 int img_cmd_create(Img *m, int argc, char **argv);
 int img_cmd_resize(Img *m, int argc, char **argv);
 int img_cmd_info(Img *m, int argc, char **argv);

@@ -106,21 +106,6 @@ static Json *info_json(BlockNode *n)
     return j;
 }
 
-static void print_specific(BlockNode *n)
-{
-    Json *data = n->driver->format && n->driver->format->info ? n->driver->format->info(n) : NULL;
-    if (!data) {
-        return;
-    }
-    printf("Format specific information:\n");
-    json_object_object_foreach(data, key, value)
-    {
-        g_autofree char *words = g_strdelimit(g_strdup(key), "-", ' ');
-        printf("    %s: %s\n", words, json_object_get_string(value));
-    }
-    json_unref(data);
-}
-
 static void info_human(BlockNode *n)
 {
     const BlockFormatOps *f = n->driver->format;
@@ -151,7 +136,7 @@ static void info_human(BlockNode *n)
         }
         g_array_unref(list);
     }
-    print_specific(n);
+    tool_print_specific(n);
 }
 
 /* Only what is looked at is opened: an image whose backing file is gone can still be described. */
@@ -232,7 +217,7 @@ static int info_chain(Img *m, const char *first, const char *format, bool chain)
         img_print_json(chain ? out : json_at(out, 0));
     }
     json_unref(out);
-    return err ? img_fail(err) : 0;
+    return err ? tool_fail(err) : 0;
 }
 
 int img_cmd_info(Img *m, int argc, char **argv)
@@ -248,7 +233,7 @@ int img_cmd_info(Img *m, int argc, char **argv)
         }
     }
     if (optind != argc - 1) {
-        return img_complain("info needs one file's name");
+        return tool_complain("info needs one file's name");
     }
     return info_chain(m, argv[optind], format, chain);
 }
@@ -285,7 +270,7 @@ int img_cmd_snapshot(Img *m, int argc, char **argv)
         case 'c':
         case 'd':
             if (op) {
-                return img_complain("only one of -l, -a, -c and -d can be given");
+                return tool_complain("only one of -l, -a, -c and -d can be given");
             }
             op = c;
             name = optarg;
@@ -294,12 +279,12 @@ int img_cmd_snapshot(Img *m, int argc, char **argv)
         }
     }
     if (optind != argc - 1) {
-        return img_complain("snapshot needs one file's name");
+        return tool_complain("snapshot needs one file's name");
     }
     op = op ? op : 'l';
     BlockClient *c = img_open_client(m, argv[optind], format, op == 'l' ? IMG_READ : IMG_WRITE, NULL, &err);
     if (!c) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     Snap s = { .n = block_client_node(c), .op = op, .name = name, .ok = true };
     const BlockFormatOps *f = s.n->driver->format;
@@ -315,7 +300,7 @@ int img_cmd_snapshot(Img *m, int argc, char **argv)
         img_co(m, snap_body, &s);
     }
     block_client_free(c);
-    return s.err ? img_fail(s.err) : 0;
+    return s.err ? tool_fail(s.err) : 0;
 }
 
 /* check */
@@ -407,7 +392,7 @@ static void check_print(const Check *k)
 int img_cmd_check(Img *m, int argc, char **argv)
 {
     const char *format = NULL;
-    ImgCache cache = { 0 };
+    ToolCache cache = { 0 };
     Check k = { .fix = 0 };
     Error *err = NULL;
     for (int c; (c = img_getopt(m, argc, argv, "Jqf:r:T:U", NULL)) != -1;) {
@@ -418,26 +403,26 @@ int img_cmd_check(Img *m, int argc, char **argv)
                     : strcmp(optarg, "all") == 0 ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS
                                                  : 0;
             if (!k.fix) {
-                return img_complain("-r takes leaks or all, not '%s'", optarg);
+                return tool_complain("-r takes leaks or all, not '%s'", optarg);
             }
             break;
         case 'T':
-            if (!img_parse_cache(optarg, &cache, &err)) {
-                return img_fail(err);
+            if (!tool_parse_cache(optarg, &cache, &err)) {
+                return tool_fail(err);
             }
             break;
         default: return 1;
         }
     }
     if (optind != argc - 1) {
-        return img_complain("check needs one file's name");
+        return tool_complain("check needs one file's name");
     }
     k.n = img_open(m, argv[optind], format, k.fix ? IMG_WRITE : IMG_READ, &cache, &err);
     if (!k.n) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     if (!k.n->driver->format || !k.n->driver->format->check) {
-        img_complain("images of format '%s' have nothing to check", block_driver_name(k.n));
+        tool_complain("images of format '%s' have nothing to check", block_driver_name(k.n));
         block_unref(k.n);
         return 63;
     }
@@ -466,7 +451,7 @@ int img_cmd_check(Img *m, int argc, char **argv)
     int status = k.err || k.res.check_errors ? 1 : k.res.corruptions ? 2 : k.res.leaks ? 3 : 0;
     block_unref(k.n);
     if (k.err) {
-        img_fail(k.err);
+        tool_fail(k.err);
     }
     return status;
 }
@@ -479,7 +464,7 @@ typedef struct Map {
     int64_t from, to;
     BlockExtent run; /* printed when something else follows; bytes == 0: nothing */
     int64_t start;
-    Json *out;
+    GHashTable *judged; /* BlockNode -> was it preallocated? */
     Error *err;
     const char *filename;
 } Map;
@@ -512,24 +497,34 @@ static void map_print(Map *k)
     }
 }
 
-/* Holes below a format say something only when the image was preallocated: its file is longer than what the
- * host has allocated for it. Else they are clusters whose data has not reached the disk yet. */
-static bool is_preallocated(const BlockNode *file, int64_t cluster)
+/* Holes below a format say something only when the image was preallocated: it uses more clusters than the
+ * host has allocated for its file. Else they are clusters whose data has not reached the disk yet. */
+static bool is_preallocated(BlockNode *top, const BlockNode *file)
 {
-    int64_t used = block_allocated_bytes(file);
-    int64_t have = used / cluster, named = (block_size(file) + cluster - 1) / cluster;
-    return used >= 0 && named > MAX(have * 10 / 9, have + 2);
+    const BlockFormatOps *f = top->driver->format;
+    int64_t bytes = block_allocated_bytes(file), have = bytes / f->cluster_size(top);
+    return bytes >= 0 && f->used_clusters(top) >= MAX(have * 10 / 9, have + 2);
 }
 
 /* A hole of the file below reads as zeros. */
-static int look_below(const BlockNode *top, BlockExtent *e)
+static int look_below(Map *k, BlockNode *top, BlockExtent *e)
 {
     if (!e->data || e->zero || !e->host || !e->host->driver->extent || e->host->driver->format) {
         return 0;
     }
+    for (unsigned i = 0; i < e->depth; i++) {
+        top = block_backing(top); /* the layer that the data belongs to */
+    }
     const BlockFormatOps *f = top->driver->format;
-    if (f && f->cluster_size && !is_preallocated(e->host, f->cluster_size(top))) {
-        return 0;
+    if (f && f->used_clusters) {
+        gpointer yes;
+        if (!g_hash_table_lookup_extended(k->judged, top, NULL, &yes)) {
+            yes = GINT_TO_POINTER(is_preallocated(top, e->host));
+            g_hash_table_insert(k->judged, top, yes);
+        }
+        if (!yes) {
+            return 0;
+        }
     }
     BlockExtent low;
     int64_t left = block_size(e->host) - e->host_off;
@@ -551,7 +546,7 @@ static void map_body(void *opaque)
     for (int64_t at = k->from; at < k->to && !k->err;) {
         BlockExtent e;
         int r = block_extent_above(k->c, NULL, at, k->to - at, &e);
-        r = r < 0 ? r : look_below(block_client_node(k->c), &e);
+        r = r < 0 ? r : look_below(k, block_client_node(k->c), &e);
         if (r < 0) {
             error_set_errno(&k->err, -r, "cannot tell what lies at offset %" PRId64, at);
             return;
@@ -588,18 +583,18 @@ int img_cmd_map(Img *m, int argc, char **argv)
         case IMG_LONG:
         case IMG_LONG + 1:
             if (!img_size(optarg, c == IMG_LONG ? &start : &length, &err)) {
-                return img_fail(err);
+                return tool_fail(err);
             }
             break;
         default: return 1;
         }
     }
     if (optind != argc - 1) {
-        return img_complain("map needs one file's name");
+        return tool_complain("map needs one file's name");
     }
     BlockClient *c = img_open_client(m, argv[optind], format, IMG_READ, NULL, &err);
     if (!c) {
-        return img_fail(err);
+        return tool_fail(err);
     }
     int64_t size = block_size(block_client_node(c));
     Map k = { .m = m, .c = c, .from = MIN(start, size), .to = size, .filename = argv[optind] };
@@ -609,10 +604,12 @@ int img_cmd_map(Img *m, int argc, char **argv)
     if (!m->json) {
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
     }
+    k.judged = g_hash_table_new(NULL, NULL);
     img_co(m, map_body, &k);
+    g_hash_table_destroy(k.judged);
     if (m->json) {
         printf("%s]\n", k.from < k.to ? "" : "[");
     }
     block_client_free(c);
-    return k.err ? img_fail(k.err) : 0;
+    return k.err ? tool_fail(k.err) : 0;
 }

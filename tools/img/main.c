@@ -12,11 +12,26 @@
 #include <string.h>
 
 const ImgCommand img_commands[] = {
+    { "amend", img_cmd_amend, "[-p] [-q] [-f FMT] [-t CACHE] -o OPTIONS [--image-opts] FILE",
+      "Changes options that an image was made with: -o help lists them." },
+    { "bench", img_cmd_bench,
+      "[-c COUNT] [-d DEPTH] [-f FMT] [--flush-interval=N [--no-drain]] [-i AIO] [-n] [-o OFFSET] "
+      "[--pattern=N] [-q] [-s SIZE] [-S STEP] [-t CACHE] [-w] [-U] [--image-opts] FILE",
+      "Measures COUNT requests, DEPTH at a time; -w writes, which destroys what the image holds." },
+    { "bitmap", img_cmd_bitmap,
+      "(--merge SOURCE | --add | --remove | --clear | --enable | --disable)... [-b FILE [-F FMT]] "
+      "[-g SIZE] [-f FMT] [--image-opts] FILE BITMAP",
+      "Changes a persistent dirty bitmap, in the order given. -g: how many bytes a bit of a new one stands "
+      "for; -b: the file of --merge's source." },
     { "check", img_cmd_check,
       "[-q] [-f FMT] [--output=human|json] [-r leaks|all] [-T CACHE] [-U] [--image-opts] FILE",
       "Looks for leaked clusters and errors; -r repairs. Exit status: 0 sound, 1 the check failed, 2 errors, "
       "3 leaks, 63 "
       "the format has nothing to check." },
+    { "commit", img_cmd_commit,
+      "[-q] [-p] [-d] [-f FMT] [-t CACHE] [-b BASE] [-r RATE] [--image-opts] FILE",
+      "Writes what the image holds to its backing file and empties the image. -b: to that layer of its chain "
+      "instead; -d and -b leave the image as it is. -r: bytes a second at most." },
     { "compare", img_cmd_compare,
       "[-f FMT] [-F FMT] [-T CACHE] [-p] [-q] [-s] [-U] [--image-opts] FILE1 FILE2",
       "Compares what guests see. -s: sizes and allocation, too. Exit status: 0 identical, 1 different, 2 and "
@@ -25,7 +40,8 @@ const ImgCommand img_commands[] = {
     { "convert", img_cmd_convert,
       "[-c] [-p] [-q] [-n] [-U] [-W] [-f FMT] [-t CACHE] [-T CACHE] [-O FMT] [-B BACKING [-F FMT]] [-o "
       "OPTIONS] "
-      "[-l SNAPSHOT] [-S SIZE] [-m N] [--salvage] [--target-is-zero] [--image-opts] [--target-image-opts] "
+      "[-l SNAPSHOT] [-S SIZE] [-m N] [--salvage] [--target-is-zero] [--bitmaps [--skip-broken-bitmaps]] "
+      "[--image-opts] [--target-image-opts] "
       "FILE... OUTPUT",
       "Copies one image, or several one behind the other, to a new one. -c compresses, -n writes into an "
       "image that "
@@ -46,6 +62,10 @@ const ImgCommand img_commands[] = {
       "[--output=human|json] [-O FMT] [-o OPTIONS] [--size SIZE | [-f FMT] [-l SNAPSHOT] [-U] [--image-opts] "
       "FILE]",
       "Shows how much space a new image would take." },
+    { "rebase", img_cmd_rebase,
+      "[-q] [-p] [-u] [-f FMT] [-t CACHE] [-T CACHE] -b BACKING [-F FMT] [--image-opts] FILE",
+      "Gives the image another backing file (\"\": none) and copies what that lacks, so that guests see the "
+      "same as before. -u copies nothing: the new one must hold the same data." },
     { "resize", img_cmd_resize,
       "[-f FMT] [--preallocation=MODE] [-q] [--shrink] [--image-opts] FILE [+|-]SIZE",
       "Changes the size the guest sees; a smaller one needs --shrink." },
@@ -100,9 +120,10 @@ int main(int argc, char **argv)
         error_set(&err, "there is no command '%s'", argv[1]);
         error_hint_nearest(&err, argv[1], names);
         error_hint(&err, "try 'rhea-img --help'");
-        return img_fail(err);
+        return tool_fail(err);
     }
     role_become_main();
+    img_progress_init();
     Img m = { .command = c->name };
     m.loop = loop_new("img");
     m.graph = block_graph_new(m.loop);

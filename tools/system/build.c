@@ -489,7 +489,8 @@ bool cli_build(Cli *cli, Error **errp)
         return false;
     }
     add_defaults(cli);
-    return cli_make_drives(cli, errp) && make_chardevs(cli, errp) && make_serials(cli, errp) &&
+    return cli_make_objects(cli, true, errp) && cli_make_drives(cli, errp) && make_chardevs(cli, errp) &&
+           make_serials(cli, errp) &&
            make_monitors(cli, errp) && make_debugcons(cli, errp) && make_qtests(cli, errp) &&
            cli_make_memory(cli, errp) && machine_build(m, errp) && cli_make_drive_devices(cli, errp) &&
            cli_make_nets(cli, errp) && make_devices(cli, errp) && machine_ready(m, errp) &&

@@ -115,6 +115,8 @@ bool cli_build(Cli *cli, Error **errp);
 void cli_teardown(Cli *cli);
 
 /* memory.c */
+/* -object: those that drives need, or the others */
+bool cli_make_objects(Cli *cli, bool for_drives, Error **errp);
 bool cli_make_memory(Cli *cli, Error **errp); /* memory backends, Machine.ram_given; the board is chosen */
 
 /* numa.c */
@@ -130,7 +132,10 @@ bool process_watch_signals(Machine *m, Error **errp);
 void process_unwatch_signals(void);
 bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
-extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_net_commands[];
+void hmp_info_blockstats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_say_error(GString *out, Error *err); /* with its hint; frees err */
+extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_export_commands[],
+    hmp_net_commands[];
 
 /* qmp_machine.c: CPU models among the object types, for QmpTables */
 void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/hmp_block.c - monitor commands about disks: eject, change, info block.
+ * tools/system/hmp_block.c - monitor commands about disks: block_resize, eject, change, info block.
  *
  * Models: QEMU's commands of these names. Threads: main loop, no domain held.
  */
 #include "cli.h"
+#include "rhea/util/text.h"
 #include <string.h>
 
 /* Takes -X off the front of the arguments. */
@@ -17,7 +18,7 @@ static bool take_flag(int *argc, char ***argv, const char *flag)
     return true;
 }
 
-static void say(GString *out, Error *err)
+void hmp_say_error(GString *out, Error *err)
 {
     const char *hint = error_hint_text(err);
     g_string_append_printf(out, "Error: %s\n", error_text(err));
@@ -34,7 +35,19 @@ static void hmp_eject(Monitor *mon, Machine *m, int argc, char **argv, GString *
     if (argc != 2) {
         g_string_append(out, "eject: [-f] and a drive are expected ('info block' lists them)\n");
     } else if (!drive_eject(m, argv[1], force, &err)) {
-        say(out, err);
+        hmp_say_error(out, err);
+    }
+}
+
+static void hmp_block_resize(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    uint64_t size;
+    if (argc != 3) {
+        g_string_append(out, "block_resize: a drive and its new size are expected ('info block')\n");
+    } else if (!text_to_size(argv[2], 'M', &size, &err) ||
+               !drive_resize(m, argv[1], NULL, (int64_t)MIN(size, (uint64_t)INT64_MAX), &err)) {
+        hmp_say_error(out, err);
     }
 }
 
@@ -62,7 +75,7 @@ static void hmp_change(Monitor *mon, Machine *m, int argc, char **argv, GString 
         g_string_append_printf(out, "change: '%s' is not possible (retain, read-only or read-write are)\n",
                                argv[4]);
     } else if (!drive_change(m, argv[1], argv[2], argc > 3 ? argv[3] : NULL, force, (OnOffAuto)mode, &err)) {
-        say(out, err);
+        hmp_say_error(out, err);
     }
 }
 
@@ -85,10 +98,13 @@ static void complete_drive(Machine *m, unsigned arg, GPtrArray *out)
 
 static const HmpCommand block_info[] = {
     { "block", "[-v] [DRIVE]", "show the disks and their images", info_block, NULL, complete_drive },
+    { "blockstats", "", "show what the disks did", hmp_info_blockstats, NULL, NULL },
     { 0 },
 };
 
 const HmpCommand hmp_block_commands[] = {
+    { "block_resize", "DRIVE SIZE", "give a disk another size, in MiB or with a suffix", hmp_block_resize,
+      NULL, complete_drive },
     { "change", "[-f] DRIVE FILE [FORMAT]", "put another medium into a drive", hmp_change, NULL,
       complete_drive },
     { "eject", "[-f] DRIVE", "take the medium out of a drive (-f: although the guest has locked it)",

@@ -7,16 +7,6 @@
 #include "rhea/net/net.h"
 #include <string.h>
 
-static void say(GString *out, Error *err)
-{
-    const char *hint = error_hint_text(err);
-    g_string_append_printf(out, "Error: %s\n", error_text(err));
-    if (hint) {
-        g_string_append_printf(out, "%s\n", hint);
-    }
-    error_free(err);
-}
-
 static void hmp_netdev_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     static const char *const repeated[] = { "hostfwd", "guestfwd", "dnssearch", NULL };
@@ -29,7 +19,7 @@ static void hmp_netdev_add(Monitor *mon, Machine *m, int argc, char **argv, GStr
     g_autofree char *text = cli_number_repeats(argv[1], repeated);
     g_autoptr(Json) o = keyval_parse(text, "type", &from_text, &err);
     if (!o || !netdev_add_json(m, o, from_text, &err)) {
-        say(out, err);
+        hmp_say_error(out, err);
     }
 }
 
@@ -39,7 +29,7 @@ static void hmp_netdev_del(Monitor *mon, Machine *m, int argc, char **argv, GStr
     if (argc != 2) {
         g_string_append(out, "netdev_del: an id is expected\n");
     } else if (!netdev_del(m, argv[1], &err)) {
-        say(out, err);
+        hmp_say_error(out, err);
     }
 }
 
@@ -50,7 +40,7 @@ static void hmp_set_link(Monitor *mon, Machine *m, int argc, char **argv, GStrin
     if (argc != 3 || (!on && !g_str_equal(argv[2], "off"))) {
         g_string_append(out, "set_link: a card or back end, and on or off are expected\n");
     } else if (!net_set_link(m, argv[1], on, &err)) {
-        say(out, err);
+        hmp_say_error(out, err);
     }
 }
 
@@ -62,7 +52,7 @@ static void forward(bool (*fn)(Machine *, const char *, const char *, Error **),
     if (argc != 2 && argc != 3) {
         g_string_append_printf(out, "%s: a rule is expected, perhaps behind a back end\n", argv[0]);
     } else if (!fn(m, argc == 3 ? argv[1] : NULL, argv[argc - 1], &err)) {
-        say(out, err);
+        hmp_say_error(out, err);
     }
 }
 

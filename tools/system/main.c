@@ -7,8 +7,10 @@
 #include "cli.h"
 #include "qtest.h"
 #include "rhea/net/net.h"
+#include "rhea/system/iothread.h"
 #include "rhea/util/log.h"
 #include "schema/qmp-block.h"
+#include "schema/qmp-export.h"
 #include "schema/qmp-machine.h"
 #include "schema/qmp-net.h"
 #include <stdlib.h>
@@ -98,10 +100,12 @@ static bool run(Cli *cli, Error **errp)
 int main(int argc, char **argv)
 {
     static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands,
-                                                  hmp_block_commands, hmp_net_commands, NULL };
-    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_machine_commands,
-                                              qmp_net_commands, NULL };
-    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_net_events, NULL };
+                                                  hmp_block_commands, hmp_export_commands, hmp_net_commands,
+                                                  NULL };
+    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_export_commands,
+                                              qmp_machine_commands, qmp_net_commands, NULL };
+    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_export_events,
+                                             qmp_net_events, NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,
                                       .type_props = qmp_cpu_type_props, .cpu_value = qmp_cpu_value };
     Error *err = NULL;
@@ -113,6 +117,7 @@ int main(int argc, char **argv)
     process_block_signals();
     chardev_register();
     drive_register();
+    iothread_register();
     net_register();
     monitor_set_commands(commands);
     qmp_set_tables(&tables);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * tools/system/memory.c - options about guest memory: -m, -object, -mem-path, -mem-prealloc.
  *
- * Does not model: memory that is plugged in later, objects that are no memory.
+ * Does not model: memory that is plugged in later, most objects that are no memory.
  * Threads: main thread; options before anything else runs, cli_make_memory() on the main loop.
  */
 #include "cli.h"
 #include "rhea/backends/hostmem.h"
+#include "rhea/backends/object.h"
 #include "rhea/util/text.h"
 #include "schema/options.h"
 #include <stdio.h>
@@ -61,8 +62,6 @@ static const struct { const char *prefix, *reason, *cure;
     { "rng-", "there is no random number device yet", "-cpu with rdrand, and -seed" },
     { "secret", "nothing here takes a secret", NULL },
     { "tls-", "there is no TLS", "a UNIX socket and a TLS proxy" },
-    { "iothread", "there are no I/O threads yet", NULL },
-    { "throttle-group", "disks are not throttled yet", NULL },
     { "sev-guest", "encrypted guest memory is not available", NULL },
     { "filter-", "there is no network yet", NULL },
     { "can-", "there is no CAN bus", NULL },
@@ -80,7 +79,7 @@ static bool check_kind(const char *kind, Error **errp)
         error_hint(errp, "-object help lists the types");
         return false;
     }
-    if (hostmem_is_kind(kind)) {
+    if (object_is_kind(kind)) {
         return true;
     }
     for (unsigned i = 0; other_objects[i].prefix; i++) {
@@ -110,7 +109,7 @@ OPTION_RUN(opt_object)
     bool from_text;
     GString *help = g_string_new(NULL);
     if (cli_is_help(arg)) {
-        hostmem_help(help);
+        object_help(help);
         return show(cli, help);
     }
     g_autofree char *text = cli_number_repeats(arg, repeated);
@@ -121,7 +120,7 @@ OPTION_RUN(opt_object)
         return false;
     }
     if (json_member(j, "help", NULL) || json_member(j, "?", NULL)) {
-        hostmem_help_kind(kind, help);
+        object_help_kind(kind, help);
         return show(cli, help);
     }
     g_string_free(help, TRUE);
@@ -132,11 +131,13 @@ OPTION_RUN(opt_object)
 
 /* ---- memory ---- */
 
-static bool make_objects(Cli *cli, Error **errp)
+bool cli_make_objects(Cli *cli, bool for_drives, Error **errp)
 {
     for (guint i = 0; i < cli->objects->len; i++) {
         Item *item = cli->objects->pdata[i];
-        if (!hostmem_new_json(cli->m, item->opts, item->from_text, cli->mem_prealloc, errp)) {
+        const char *kind = json_get_string(json_member(item->opts, "qom-type", NULL));
+        if (object_is_for_drives(kind) == for_drives &&
+            !object_new_json(cli->m, item->opts, item->from_text, cli->mem_prealloc, errp)) {
             error_prefix(errp, "%s", item->where);
             return false;
         }
@@ -222,7 +223,7 @@ bool cli_make_memory(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
     uint64_t size = m->ram_size ? m->ram_size : m->board->default_ram;
-    if (!make_objects(cli, errp)) {
+    if (!cli_make_objects(cli, false, errp)) {
         return false;
     }
     bool ok = cli->numa->len          ? cli_make_numa(cli, errp)

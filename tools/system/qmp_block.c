@@ -12,6 +12,8 @@
 #include "rhea/util/errorcode.h"
 #include "schema/qmp-block.h"
 
+#include "qmp_bitmap.h"
+
 /* ---- nodes ---- */
 
 bool qmp_blockdev_add(QmpCall *call, const BlockdevOptions *args, Error **errp)
@@ -44,6 +46,7 @@ static void describe_node(const BlockNode *n, bool writeback, BlockDeviceInfo *i
     i->image.actual_size = MAX(allocated, 0);
     i->image.virtual_size = block_size(n);
     i->image.backing_filename = g_strdup(i->backing_file);
+    qmp_describe_bitmaps(n, i);
     i->cache = (BlockdevCacheInfo){ .writeback = writeback, .direct = n->direct, .no_flush = n->no_flush };
 }
 
@@ -64,7 +67,7 @@ bool qmp_query_named_block_nodes(QmpCall *call, const QueryNamedBlockNodesArgs *
     return true;
 }
 
-/* ---- limits ---- */
+/* ---- limits, sizes ---- */
 
 /* The older name "device" and the newer one: one of them. NULL on failure. */
 static const char *one_name(const char *device, const char *id, Error **errp)
@@ -87,6 +90,11 @@ bool qmp_block_set_io_throttle(QmpCall *call, const BlockSetIoThrottleArgs *args
         return false;
     }
     return drive_set_limits(p, &l, args->group, errp);
+}
+
+bool qmp_block_resize(QmpCall *call, const BlockResizeArgs *args, Error **errp)
+{
+    return drive_resize(call->machine, args->device, args->node_name, args->size, errp);
 }
 
 static void describe_limits(const DrivePort *p, BlockDeviceInfo *i)
@@ -118,7 +126,7 @@ static void describe_limits(const DrivePort *p, BlockDeviceInfo *i)
 /* ---- disks ---- */
 
 /* port: NULL: no device has the drive. */
-static void add_disk(GArray *out, const Drive *d, const DrivePort *p)
+static void add_disk(const Drive *d, const DrivePort *p, void *opaque)
 {
     const BlockNode *n = p ? p->node : d->node;
     BlockInfo i = { .device = g_strdup(d ? d->id : ""), .type = g_strdup("unknown") };
@@ -142,25 +150,14 @@ static void add_disk(GArray *out, const Drive *d, const DrivePort *p)
             describe_limits(p, &i.inserted);
         }
     }
-    g_array_append_val(out, i);
-}
-
-static void add_blockdev(const DrivePort *p, void *opaque)
-{
-    if (!p->drive) {
-        add_disk(opaque, NULL, p);
-    }
+    g_array_append_val((GArray *)opaque, i);
 }
 
 bool qmp_query_block(QmpCall *call, QueryBlockResult *ret, Error **errp)
 {
     Machine *m = call->machine;
     GArray *a = g_array_new(FALSE, TRUE, sizeof(BlockInfo));
-    for (unsigned i = 0; i < drive_count(m); i++) {
-        const Drive *d = drive_at(m, i);
-        add_disk(a, d, d->port && d->port->dev ? d->port : NULL);
-    }
-    drive_foreach_port(m, add_blockdev, a);
+    drive_foreach_disk(m, add_disk, a);
     ret->n = a->len;
     ret->items = (void *)g_array_free(a, FALSE);
     return true;

@@ -211,8 +211,8 @@ const Option option_table[] = {
     { "perfmap", NULL, GROUP_DEBUG, NULL, NULL, "no code is generated yet", "perf(1)" },
     { "jitdump", NULL, GROUP_DEBUG, NULL, NULL, "no code is generated yet", "perf(1)" },
     { "object", "TYPE,id=ID[,PROP=VALUE]...", GROUP_OBJECT,
-      "guest memory of a certain kind, for -machine memory-backend=ID ('help' lists the types; TYPE,help their\n"
-      "properties; JSON is taken too):\n"
+      "guest memory of a certain kind, for -machine memory-backend=ID, or I/O limits that drives share ('help'\n"
+      "lists the types; TYPE,help their properties; JSON is taken too):\n"
       "memory-backend-ram,id=ID,size=SIZE    anonymous memory\n"
       "memory-backend-file,id=ID,size=SIZE,mem-path=PATH\n"
       "[,align=SIZE][,readonly=on|off][,discard-data=on|off]\n"
@@ -222,6 +222,8 @@ const Option option_table[] = {
       "a file of the kernel's, with huge pages if wanted\n"
       "all: [,share=on|off][,prealloc=on|off][,prealloc-threads=N][,reserve=on|off][,merge=on|off]\n"
       "[,dump=on|off][,host-nodes=N|N-M]...\n"
-      "[,policy=default|preferred|bind|interleave]", opt_object },
+      "[,policy=default|preferred|bind|interleave]\n"
+      "throttle-group,id=ID[,limits.LIMIT=N]...[,x-LIMIT=N]...\n"
+      "for -drive throttling.group=ID; LIMIT is that of -drive throttling.LIMIT=N", opt_object },
     { NULL },
 };

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CODE_SEGMENTS = 8 };
+enum { CODE_SEGMENTS = 16 };
 
 typedef struct CodeCache {
     uint8_t *rw, *rx;

@@ -29,6 +29,7 @@ typedef struct KvmTargetOps {
     void (*vcpu_fini)(Vcpu *cpu);
     bool (*pull)(Vcpu *cpu, Error **errp); /* every register class into the CPU struct */
     bool (*push)(Vcpu *cpu, bool fresh, Error **errp); /* and back */
+    bool (*can_push)(const Vcpu *cpu);     /* false: KVM cannot have this state, the interpreter runs it */
     KvmNext (*enter)(
         Vcpu *cpu,
         VcpuExit *out);      /* before KVM_RUN: events; KVM_NEXT_ENTER when there is nothing else to do */

@@ -9,11 +9,12 @@
 #define RHEA_BACKENDS_DRIVE_H
 
 #include "rhea/block/block.h"
+#include "rhea/block/throttle.h"
 #include "rhea/system/device.h"
 #include "schema/drive.h"
 
 typedef struct MachineBlock MachineBlock;
-typedef struct DriveThrottle DriveThrottle;
+typedef BlockThrottle DriveThrottle;
 
 /* What -drive made: an image, or none (an empty CD drive), and how a device uses it. */
 typedef struct Drive {
@@ -38,6 +39,24 @@ typedef struct DriveMediaOps {
     void (*changed)(Device *dev); /* the port's medium is another one, or none */
 } DriveMediaOps;
 
+/* What became of a device's requests, by kind. */
+typedef enum DriveStatKind {
+    DRIVE_STAT_READ, DRIVE_STAT_WRITE, DRIVE_STAT_FLUSH, DRIVE_STAT_UNMAP, DRIVE_STATS
+} DriveStatKind;
+enum { DRIVE_HISTOGRAM_MAX = 1000 };
+typedef struct DriveHistogram {
+    unsigned n;       /* boundaries; 0: there is no histogram */
+    uint64_t *bounds; /* nanoseconds, rising */
+    uint64_t *bins;   /* n + 1 */
+} DriveHistogram;
+typedef struct DriveStats {
+    uint64_t bytes[DRIVE_STATS], ops[DRIVE_STATS], failed[DRIVE_STATS];
+    uint64_t invalid[DRIVE_STATS];  /* that the device refused by itself */
+    uint64_t total_ns[DRIVE_STATS]; /* also of failed ones */
+    int64_t last;                   /* the host's monotonic time of the last one's end; 0: none yet */
+    DriveHistogram histogram[DRIVE_STATS];
+} DriveStats;
+
 /* The device's side: zero means that nothing is bound. */
 typedef struct DrivePort {
     MachineBlock *block; /* NULL: not bound */
@@ -46,6 +65,7 @@ typedef struct DrivePort {
     BlockClient *client; /* from drive_open() on; NULL: no medium */
     Device *dev;         /* from drive_open() on */
     const DriveMediaOps *media; /* NULL: the medium stays */
+    void (*resized)(Device *dev); /* the device's, or NULL; in its domain: drive_size() may be another one */
     bool read_only;
     bool may_write;      /* of removable media: read_only is the medium's */
     int rerror, werror;  /* properties: 0: the drive's; else DriveError + 1 */
@@ -54,6 +74,7 @@ typedef struct DrivePort {
     uint8_t io_status;   /* DriveIoStatus of what stopped the machine last, until cont; atomic */
     GQueue held;         /* DriveRequest * that wait for the machine to go on; the device's domain */
     unsigned n_held;     /* private, atomic: their number */
+    DriveStats stats;    /* private: the device's domain */
 } DrivePort;
 #define PROP_DRIVE(T, f, n, text) \
     { .name = (n), .doc = (text), .kind = PROP_BLOCK_, .offset = TYPED_OFFSET(T, f, DrivePort) }
@@ -92,6 +113,7 @@ typedef struct DriveRequest {
     void (*done)(struct DriveRequest *r); /* in the device's domain; may submit again, must not block */
     void *opaque;
     int result;           /* 0 or -errno */
+    int64_t start;        /* private: the host's monotonic time of drive_submit() */
     DrivePort *port;      /* private */
     BlockClient *client;  /* private */
 } DriveRequest;
@@ -101,23 +123,31 @@ void drive_submit(DrivePort *p, DriveRequest *r);
 /* The same, but on a machine that stands: from when it goes on. */
 void drive_hold(DrivePort *p, DriveRequest *r);
 
+/* A request that the device itself refuses: beyond the end, not whole sectors. In its domain. */
+void drive_account_invalid(DrivePort *p, DriveStatKind kind);
+/* A copy: drive_stats_clear() frees what it holds. MAIN_LOOP, no domain held. So is the next: n 0: none. */
+void drive_get_stats(const DrivePort *p, DriveStats *out);
+void drive_stats_clear(DriveStats *s);
+bool drive_set_histogram(DrivePort *p, DriveStatKind kind, const uint64_t *bounds, unsigned n, Error **errp);
+
 /* I/O limits: of bytes and of requests a second. */
 enum {
-    DRIVE_BPS, DRIVE_BPS_READ, DRIVE_BPS_WRITE, DRIVE_IOPS, DRIVE_IOPS_READ, DRIVE_IOPS_WRITE, DRIVE_LIMITS
+    DRIVE_BPS = BLOCK_BPS, DRIVE_BPS_READ, DRIVE_BPS_WRITE, DRIVE_IOPS, DRIVE_IOPS_READ, DRIVE_IOPS_WRITE,
+    DRIVE_LIMITS
 };
-typedef struct DriveLimit {
-    uint64_t avg, max, length; /* 0: none; in bursts of so many seconds, 0: no bursts */
-} DriveLimit;
-typedef struct DriveLimits {
-    DriveLimit limit[DRIVE_LIMITS];
-    uint64_t iops_size; /* a request of more bytes counts as several; 0: one is one */
-} DriveLimits;
+typedef BlockLimit DriveLimit;
+typedef BlockLimits DriveLimits;
 /* From the members of -drive's throttling, or of block_set_io_throttle (qmp). */
 bool drive_limits_read(const Json *o, bool qmp, DriveLimits *out, Error **errp);
 /* group: NULL: the disk's own; limits without any: it joins a group that has some, or has none any more. */
 bool drive_set_limits(DrivePort *p, const DriveLimits *l, const char *group, Error **errp) MAIN_LOOP;
 /* False: there are none. *group is borrowed, NULL: the disk's own. */
 bool drive_get_limits(const DrivePort *p, DriveLimits *out, const char **group) MAIN_LOOP;
+
+/* -object throttle-group: limits that drives share. Removing: of one that exists. MAIN_LOOP. */
+bool drive_throttle_group_new(Machine *m, const Json *opts, bool from_text, Error **errp);
+bool drive_throttle_group_exists(Machine *m, const char *id);
+bool drive_throttle_group_remove(Machine *m, const char *id, Error **errp); /* not while a drive is in it */
 
 /* Media from outside. MAIN_LOOP, no domain held. When the guest has locked the tray, it is asked: *asked says
  * that the event DEVICE_TRAY_MOVED is to be waited for. `force` opens all the same. Removing and inserting
@@ -133,6 +163,8 @@ bool drive_insert_medium(DrivePort *p, BlockNode *n, Error **errp);
 bool drive_eject(Machine *m, const char *name, bool force, Error **errp);
 bool drive_change(Machine *m, const char *name, const char *file, const char *format, bool force,
                   OnOffAuto read_only, Error **errp);
+/* Gives a disk another size: that of a drive or device, or a node's (the other name is NULL). */
+bool drive_resize(Machine *m, const char *device, const char *node_name, int64_t size, Error **errp);
 /* `info block`: of one drive, or of all with name NULL; false: there is none of that name. */
 bool drive_print(Machine *m, const char *name, bool verbose, GString *out);
 
@@ -141,8 +173,9 @@ BlockGraph *machine_block_graph(Machine *m);
 bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp);
 /* A node that the function above made and that nobody uses. */
 bool blockdev_del(Machine *m, const char *node_name, Error **errp);
-/* The ports that devices have opened. */
-void drive_foreach_port(Machine *m, void (*fn)(const DrivePort *p, void *opaque), void *opaque);
+/* All disks: drives, each with its user (NULL: no device has it), then nodes that devices use (d: NULL). */
+void drive_foreach_disk(Machine *m, void (*fn)(const Drive *d, const DrivePort *p, void *opaque),
+                        void *opaque);
 /* snapshot: the default of snapshot=. */
 Drive *drive_add_json(Machine *m, const Json *opts, bool from_text, bool snapshot, Error **errp);
 Drive *drive_find(Machine *m, const char *id);

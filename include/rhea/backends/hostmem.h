@@ -21,8 +21,6 @@ bool hostmem_remove(Machine *m, const char *id, Error **errp); /* not while some
 void hostmem_remove_all(Machine *m);
 
 bool hostmem_is_kind(const char *qom_type); /* "memory-backend-ram" ... */
-void hostmem_help(GString *out);            /* the kinds */
-void hostmem_help_kind(const char *qom_type, GString *out);
 
 /* prealloc.c: makes the host allocate [host, host+size), whose contents stay. */
 typedef struct HostMemFill {

@@ -23,6 +23,7 @@ typedef enum BlockFlags {
     BLK_FUA = 1,         /* on stable storage when the request completes */
     BLK_MAY_UNMAP = 2,   /* write_zeroes: the space may be given back */
     BLK_NO_FALLBACK = 4, /* write_zeroes: -ENOTSUP rather than writing buffers of zeros */
+    BLK_ALLOCATE = 16,   /* write_zeroes: this layer decides it, also where it would read as zeros anyway */
     BLK_COMPRESSED = 8,  /* pwritev of whole clusters: store them compressed, or -ENOTSUP */
 } BlockFlags;
 
@@ -54,10 +55,13 @@ Loop *block_graph_loop(const BlockGraph *g);
 WorkerPool *block_graph_workers(const BlockGraph *g);
 
 /* Opens a node; the caller gets a reference. `options` is what type_decode takes for BlockdevOptions; values
- * are text when from_text. */
+ * are text when from_text. Without a driver, but with a file, the driver is the format of the file's
+ * content. */
 BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error **errp) MAIN_LOOP;
-/* Options of an image named on a tool's command line or in a backing-file field: "json:{...}", or a path,
- * whose driver is `format`, or what the content says when that is NULL. A new object. */
+/* A qcow2 layer above `base` that is gone with the node; `more` are members of its options, NULL: none. */
+BlockNode *block_open_temporary(BlockNode *base, const Json *more, Error **errp) MAIN_LOOP;
+/* Options of an image named on a tool's command line or in a backing-file field: "json:{...}", an NBD URL, or
+ * a path, whose driver is `format`, or what the content says when that is NULL. A new object. */
 Json *block_image_options(const char *name, const char *format, Error **errp) MAIN_LOOP;
 /* The format was guessed from the content: writes after which the guess would be another one fail, so that a
  * guest cannot make the next start open files of its choice as backing files. */
@@ -72,11 +76,12 @@ const char *block_driver_name(const BlockNode *n);
 const char *block_filename(const BlockNode *n); /* as it was given; "" when there is none */
 int64_t block_size(const BlockNode *n);
 bool block_is_read_only(const BlockNode *n);
-BlockNode *block_backing(const BlockNode *n); /* borrowed, NULL: none */
+BlockNode *block_backing(const BlockNode *n); /* borrowed, NULL: none; a filter's is that of its image */
+BlockNode *block_skip_filters(BlockNode *n);  /* the image below filters, or `n` itself; borrowed */
 BlockNode *block_file(const BlockNode *n);
 BlockNode *block_data_file(const BlockNode *n); /* NULL: none */
-/* Bytes allocated by the host's file system for the node and what is below it, not its backing nodes; -1:
- * unknown. */
+/* Bytes allocated by the host's file system for the node and what is below it, not its backing nodes and
+ * data files; -1: unknown. */
 int64_t block_allocated_bytes(const BlockNode *n);
 
 /* Clients. perm and shared are BLOCK_PERM_ sets; a conflict with another user fails. Takes its own reference.
@@ -98,8 +103,18 @@ int block_extent_above(BlockClient *c, BlockNode *base, int64_t off, int64_t byt
 /* prealloc: a BlockPrealloc. `exact`: fail rather than leave another size. */
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp) CO_FN;
 
+/* Breakpoints of the blkdebug node at or below `n`: the next request that raises the event stops there.
+ * -ENOTSUP: there is no such node; -ENOENT: no such event, tag or request. A NULL tag means all. */
+int block_debug_break(BlockNode *n, const char *event, const char *tag) MAIN_LOOP;
+int block_debug_remove_break(BlockNode *n, const char *tag) MAIN_LOOP; /* what it has stopped goes on */
+int block_debug_resume(BlockNode *n, const char *tag) MAIN_LOOP;
+bool block_debug_is_suspended(BlockNode *n, const char *tag) MAIN_LOOP;
+bool block_debug_there(BlockNode *n) MAIN_LOOP;
+
 /* Gates: stop admitting requests to every client above `n` and wait until none is in flight. Nests. */
 void block_gate_close(BlockNode *n) MAIN_LOOP;
 void block_gate_open(BlockNode *n) MAIN_LOOP;
+/* Before waiting for requests: those that wait for the return of a lost server fail now. */
+void block_give_up(BlockGraph *g) MAIN_LOOP;
 
 #endif

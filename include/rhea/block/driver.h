@@ -29,6 +29,8 @@ struct BlockNode {
     BlockGraph *graph;
     char *name, *filename;
     bool read_only, force_share, direct, no_flush;
+    Json *options; /* it was opened with these; values are text when from_text */
+    bool from_text;
     bool guarded; /* block_guard_format() */
     bool backing_is_null; /* "backing": null was given: whatever the image says, there is none */
     BlockDiscard discard;
@@ -37,6 +39,8 @@ struct BlockNode {
     int64_t align;      /* offsets and lengths are multiples of this; 1: any (the driver bounces) */
     int64_t zero_align; /* write_zeroes() and discard() get multiples of this, but for the end of the node */
     int64_t max_zeroes; /* bytes write_zeroes() takes at once */
+    bool fua;           /* pwritev() takes BLK_FUA itself; else a flush follows */
+    unsigned child_perm, child_unshared; /* filters: what the node below hears besides what users say */
     bool grows_zero;    /* beyond its end reads give zeros, and writing there keeps that so for the gap */
     /* The graph: main loop. */
     unsigned refs;
@@ -44,8 +48,12 @@ struct BlockNode {
     BlockEdge *file, *backing, *data_file;
     unsigned perm, shared;
     void *state; /* the driver's */
+    GPtrArray *bitmaps; /* BlockBitmap *, NULL: none; with bitmap_lock: rhea/block/bitmap.h */
+    pthread_mutex_t bitmap_lock;
     /* Data path. */
+    unsigned bitmaps_recording; /* atomic: how many bitmaps writes must mark */
     int64_t size; /* atomic; block_size() */
+    int64_t highest; /* atomic: where the write that reached furthest ended */
 };
 
 struct BlockDriver {
@@ -58,9 +66,12 @@ struct BlockDriver {
     /* Takes or drops what guards `perm` and `shared` outside this process. NULL: nothing to do. */
     bool (*set_perm)(BlockNode *n, unsigned perm, unsigned shared, Error **errp) MAIN_LOOP;
     int64_t (*allocated_bytes)(const BlockNode *n); /* NULL: its children's */
+    /* Requests that wait for what may never come (a server's return) fail now. NULL: none do. */
+    void (*give_up)(BlockNode *n) MAIN_LOOP;
+    void (*event)(BlockNode *n, BlkdebugEvent e) CO_FN; /* NULL: it does not listen */
     int (*preadv)(BlockNode *n, int64_t off, IoVec *v, unsigned flags) CO_FN;
     int (*pwritev)(BlockNode *n, int64_t off, IoVec *v,
-                   unsigned flags) CO_FN; /* flags: BLK_COMPRESSED only */
+                   unsigned flags) CO_FN; /* flags: BLK_COMPRESSED, and BLK_FUA when node->fua */
     int (*write_zeroes)(BlockNode *n, int64_t off, int64_t bytes, unsigned flags) CO_FN; /* or -ENOTSUP */
     int (*discard)(BlockNode *n, int64_t off, int64_t bytes) CO_FN;                      /* or -ENOTSUP */
     int (*flush)(BlockNode *n) CO_FN;
@@ -97,9 +108,19 @@ struct BlockFormatOps {
                     Error **errp) MAIN_LOOP;
     Json *(*info)(BlockNode *n); /* members of format-specific data; NULL: none */
     int64_t (*cluster_size)(const BlockNode *n);
+    int64_t (*used_clusters)(BlockNode *n) CO_FN; /* that have a user, or -errno */
     bool (*is_dirty)(const BlockNode *n);
     const char *(*backing_name)(const BlockNode *n,
                                 const char **format); /* as the image has it; NULL: none */
+    /* What the image says lies below it from now on; NULL: nothing. The graph stays as it is. */
+    bool (*set_backing)(BlockNode *n, const char *name, const char *format, Error **errp) CO_FN;
+    bool (*make_empty)(BlockNode *n, Error **errp) CO_FN; /* leaves everything to the layer below */
+    /* Can a persistent bitmap be stored here? NULL: none can. */
+    bool (*bitmap_fits)(BlockNode *n, const char *name, uint64_t granularity, Error **errp) MAIN_LOOP;
+    /* Persistent bitmaps are about to change: what the image holds is marked as old. */
+    bool (*bitmaps_touch)(BlockNode *n, Error **errp) CO_FN;
+    const TypeDesc *amend_type; /* options that can be changed; NULL: none */
+    bool (*amend)(BlockNode *n, const void *options, Error **errp) CO_FN;
     int (*check)(BlockNode *n, BlockCheck *result, unsigned fix, Error **errp) CO_FN;
     GArray *(*snapshots)(BlockNode *n); /* of BlockSnapshot, borrowed strings; g_array_unref */
     bool (*snapshot_create)(BlockNode *n, const char *name, Error **errp) CO_FN;
@@ -109,8 +130,9 @@ struct BlockFormatOps {
 };
 
 extern const BlockDriver *const block_drivers[]; /* by BlockDriverName */
-extern const BlockDriver block_file_driver, block_host_device_driver, block_null_driver, block_raw_driver,
-    block_qcow2_driver;
+extern const BlockDriver block_file_driver, block_host_device_driver, block_nbd_driver, block_null_driver,
+    block_raw_driver, block_qcow2_driver, block_copy_on_read_driver, block_blkdebug_driver,
+    block_blklogwrites_driver, block_throttle_driver;
 
 /* For open(): uses a node named by a string, or opened from an object with what it inherits of `n`. */
 BlockEdge *block_attach(BlockNode *n, const char *role, const Json *ref, bool from_text,
@@ -125,7 +147,16 @@ int node_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags) 
 int node_discard(BlockNode *n, int64_t off, int64_t bytes) CO_FN;
 int node_flush(BlockNode *n) CO_FN;
 int node_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+/* The view through backing nodes down to, not including, `base` (NULL: all). */
+int node_extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
+/* The node above is about to do something, or has done it: blkdebug wants to know. */
+static inline void node_event(BlockNode *n, BlkdebugEvent e)
+{
+    if (G_UNLIKELY(n->driver->event)) {
+        n->driver->event(n, e);
+    }
+}
 static inline void node_set_size(BlockNode *n, int64_t size)
 {
     __atomic_store_n(&n->size, size, __ATOMIC_RELEASE);

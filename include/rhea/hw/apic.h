@@ -23,6 +23,8 @@ void apic_set_eoi_target(Machine *m, Device *ioapic);
 void apic_set_lint(void *apic, unsigned pin, bool level);
 /* Does some local APIC hold a request for this vector that its CPU has not taken? Any thread. */
 bool apic_vector_waits(Machine *m, uint8_t vector);
+/* Does a local APIC have this vector requested or in service, as far as the devices know (vCPUs parked)? */
+bool apic_vector_open(Machine *m, uint8_t vector);
 /* fn is told each vector that a CPU takes, on the vCPU's thread, without a lock. While the machine is
  * built. */
 void apic_on_take(Machine *m, void (*fn)(void *opaque, uint8_t vector), void *opaque);

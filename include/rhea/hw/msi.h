@@ -7,11 +7,13 @@
 #define RHEA_HW_MSI_H
 
 #include "rhea/hw/pci.h"
+#include "rhea/system/msiroute.h"
 
 typedef struct PciMsi {
     Device *dev;
-    uint8_t cap; /* offset of the capability */
-    uint8_t n;   /* messages */
+    uint8_t cap;      /* offset of the capability */
+    uint8_t n;        /* messages */
+    MsiRoute *routes; /* by message */
 } PciMsi;
 
 /* In realize. n: 1, 2, 4, ... 32 messages at most. */

@@ -92,6 +92,12 @@ PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion 
 uint32_t pci_config_read(PciBus *bus, unsigned bdf, unsigned off, unsigned len);
 void pci_config_write(PciBus *bus, unsigned bdf, unsigned off, uint32_t val, unsigned len);
 
+/* In realize, before anything below: the function is another variant of its type, whose header and BARs are
+ * those of `ops`. */
+void pci_choose_ops(Device *dev, const PciOps *ops);
+bool pci_behind_port(Device *dev); /* the bus is that of a PCI Express port */
+/* As if the guest had set that bit of its command register. */
+void pci_enable_bus_master(Device *dev);
 /* For devices, in realize or their own domain. */
 void pci_set_byte(Device *dev, unsigned off, uint8_t v);
 void pci_set_word(Device *dev, unsigned off, uint16_t v);

@@ -38,6 +38,7 @@ typedef struct FieldDesc {
     char unit;            /* TYPE_SIZE: what a number without suffix counts in text; 0: bytes */
     bool rest;            /* TYPE_ANY: collects all members that the type does not know, as an object */
     const char *const *features; /* NULL-terminated, or NULL: what clients of QMP can look for */
+    const TypeDesc *shape; /* TYPE_ANY: the type its content is told to be; NULL: any */
 } FieldDesc;
 
 struct TypeDesc {

@@ -113,6 +113,9 @@ typedef struct AccelOps {
      * cheap when it does already. The core calls it before work and when a vCPU parks. push: the CPU struct was filled
      * anew (reset, load) and counts, whatever the accelerator has. NULL: it always counts. */
     void (*regs_pull)(Vcpu *cpu), (*regs_push)(Vcpu *cpu);
+    /* Own thread, the machine stopped: what others have sent this CPU since it parked (they stop later), which only the
+     * accelerator knows, comes into the CPU struct and its devices: for saving and moving. NULL: nothing is sent that way. */
+    void (*regs_settle)(Vcpu *cpu);
     /* Own thread: run() itself waits while the CPU is halted. NULL: the core does. */
     bool (*runs_halted)(const Vcpu *cpu);
     /* A write of [off, off+len) hit pages whose DIRTY_CODE flag is set. Any thread. */

@@ -31,6 +31,7 @@ typedef struct DeviceType {
     const Prop *props;
     const VmState *vmstate;
     const char *firmware_name;     /* of a device without a bus, where firmware's device paths begin; or NULL */
+    Domain *(*choose_domain)(Device *dev); /* MAIN_LOOP; before all of realize; NULL: the base's, platform */
     bool (*realize)(Device *dev, Error **errp);  /* MAIN_LOOP; on false the core unwinds what was added so far */
     void (*unrealize)(Device *dev);              /* only for what the core does not track */
     void (*reset)(Device *dev, ResetKind kind);  /* own state only: touches no line, no memory, no peer */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * rhea/system/doorbell.h - registers whose every write means the same: "look". Where the accelerator can, it
+ * rhea/system/doorbell.h - registers whose every write means the same, or every write of one value: "look". Where the accelerator can, it
  * catches such writes without leaving the guest; the device looks soon after, on its domain's home loop. Else
  * the register's ops->write is called as for any other.
  */
@@ -9,9 +9,12 @@
 #include "rhea/system/device.h"
 
 typedef struct Doorbell { /* embedded in its device, zeroed */
-    /* The owner's, before doorbell_add(): a register of a memory region, writes of any size that begin there. */
+    /* The owner's, before doorbell_add(): a register of a region, writes of any size that begin there. */
     MemRegion *region;
     hwaddr off;
+    bool io;        /* the region lies in I/O space */
+    uint8_t len;    /* 0, or: only writes of so many bytes count, with this value */
+    uint32_t value;
     void (*ring)(void *opaque); /* home loop, domain held */
     void *opaque;
     /* private */
@@ -29,10 +32,10 @@ typedef struct Doorbell { /* embedded in its device, zeroed */
 void doorbell_add(Doorbell *d, Device *owner);
 void doorbell_remove(Doorbell *d); /* before the region goes */
 
-/* An accelerator's. Topology lock held: from now on (no longer) writes that begin at `at` in memory are counts
- * in fd's eventfd, and nobody is called. False: it cannot. */
+/* An accelerator's. Topology lock held: from now on (no longer) such writes that begin at d->at in memory or I/O
+ * space are counts in d->fd's eventfd, and nobody is called. False: it cannot. */
 typedef struct DoorbellOps {
-    bool (*watch)(Machine *m, int fd, hwaddr at, bool on);
+    bool (*watch)(Machine *m, const Doorbell *d, bool on);
 } DoorbellOps;
 void doorbells_provide(Machine *m, const DoorbellOps *ops); /* main loop; NULL: no longer */
 

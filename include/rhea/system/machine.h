@@ -159,6 +159,8 @@ void machine_request_stop(Machine *m, RunState why);
 int machine_exit_status(const Machine *m);
 
 void machine_add_listener(Machine *m, MachineListener *l);
+/* An accelerator's: it has the CPUs' state before devices hear that the machine runs. */
+void machine_add_first_listener(Machine *m, MachineListener *l);
 void machine_remove_listener(Machine *m, MachineListener *l);
 void machine_event(Machine *m, const char *name, Json *data); /* any thread; takes data */
 

@@ -20,6 +20,7 @@ typedef enum PropKind {
     PROP_ENUM_,    /* int, names in `names` */
     PROP_ONOFFAUTO_, /* int: OnOffAuto */
     PROP_PCI_ADDR_,  /* int32_t devfn, "DEV[.FN]" in hex as QEMU; -1 = any */
+    PROP_IOTHREAD_, /* IoThread *, rhea/system/iothread.h */
     PROP_CHARDEV_, /* CharPort: resolved by the backends' binder */
     PROP_BLOCK_, PROP_NETDEV_, PROP_MAC_, PROP_AUDIO_, /* their binders come with those layers */
 } PropKind;

@@ -69,5 +69,8 @@ void vcpu_run_on_wait(Vcpu *cpu, void (*run)(void *opaque), void *opaque);
 void vcpus_stop_others(Vcpu *cpu);
 void vcpus_resume_others(Vcpu *cpu);
 Vcpu *vcpu_current(void); /* the vCPU whose thread this is, or NULL */
+/* On its thread: somebody waits for it to park, to work or to end. A register handler that waits for something
+ * of the main loop's (no domain held meanwhile) gives up then, else both wait for each other. */
+bool vcpu_is_wanted(const Vcpu *cpu);
 
 #endif

@@ -31,6 +31,15 @@ typedef struct LoopLocal {
 } LoopLocal;
 void *loop_local(Loop *loop, const LoopLocal *key);
 
+/* Runs fn(opaque) on the loop's thread and waits for it: at once when that is the caller. Something must be
+ * running the loop, and not wait for the caller. */
+void loop_call(Loop *loop, void (*fn)(void *opaque), void *opaque);
+
+/* Looks for events for a time before it sleeps, which saves the wake-up of a thread that is soon needed. The
+ * time follows from how long the loop lately slept: it grows by the factor `grow` (0: 2) up to max_ns, and is
+ * divided by `shrink` (0: it ends) when there was nothing for longer than max_ns. 0: never. Any thread. */
+void loop_set_poll(Loop *loop, int64_t max_ns, int64_t grow, int64_t shrink);
+
 /* A task is embedded in its owner's struct. loop_post: any thread, lock-free, no allocation; no effect
  * while the task is queued. Tasks of one poster run in order of posting. */
 typedef struct Task {

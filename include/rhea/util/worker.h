@@ -16,4 +16,15 @@ void worker_pool_free(WorkerPool *p); /* waits for what is queued and running */
 /* Runs fn(opaque) on a worker; the coroutine yields meanwhile. Its result. */
 int worker_run(WorkerPool *p, int (*fn)(void *opaque), void *opaque) CO_FN;
 
+/* Work that nobody waits for. The caller's memory; untouched once fn has begun. Any thread. False: no thread
+ * at all could be made; fn was not called. */
+typedef struct WorkItem {
+    int (*fn)(void *opaque);
+    void *opaque;
+    int result;            /* from here: private */
+    Co *co;                /* NULL: nobody waits */
+    struct WorkItem *next;
+} WorkItem;
+bool worker_post(WorkerPool *p, WorkItem *item);
+
 #endif

@@ -17,6 +17,7 @@ enum {
     NEED_AES = 2,
     NEED_AVX2 = 4,
     NEED_PROC = 8, /* starts itself again: the program's own path must be reachable */
+    NEED_DISKS = 16, /* overwrites disks: only for a guest whose command line says so */
 };
 
 typedef struct Workload {
@@ -28,7 +29,7 @@ typedef struct Workload {
 } Workload;
 
 /* Each file's table ends with an entry without a name. */
-extern const Workload bench_int[], bench_mem[], bench_float[], bench_code[], bench_os[];
+extern const Workload bench_int[], bench_mem[], bench_float[], bench_code[], bench_os[], bench_disk[];
 
 extern const char *bench_self; /* absolute path of this program */
 

@@ -48,7 +48,7 @@ static const struct {
     const char *name;
     const Workload *list;
 } groups[] = {
-    {"int", bench_int}, {"mem", bench_mem}, {"float", bench_float}, {"code", bench_code}, {"os", bench_os},
+    {"int", bench_int}, {"mem", bench_mem}, {"float", bench_float}, {"code", bench_code}, {"os", bench_os}, {"disk", bench_disk},
 };
 
 void bench_die(const char *what)
@@ -88,6 +88,8 @@ static uint64_t cpu_time(void)
     return now(CLOCK_PROCESS_CPUTIME_ID) + usage(RUSAGE_CHILDREN);
 }
 
+static bool disks_are_given;
+
 /* What CPUID lacks for a workload, or NULL (SDM vol. 2A, CPUID leaves 1 and 7; AVX needs XCR0, too). */
 static const char *missing(unsigned needs)
 {
@@ -101,6 +103,9 @@ static const char *missing(unsigned needs)
     }
     if ((needs & NEED_AVX2) && !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) {
         return "no-avx2";
+    }
+    if ((needs & NEED_DISKS) && !disks_are_given) {
+        return "no-disks";
     }
     return NULL;
 }
@@ -309,7 +314,7 @@ static void command(char *line)
     bool jobs = !run && sscanf(line, "jobs %u %63s %llu", &count, name, &n) == 3;
     bool script = !run && !jobs && sscanf(line, "script %127s %23s", file, count_text) == 2;
     const Workload *w = run || jobs ? find(name) : NULL;
-    if (!script && (!w || count == 0 || count > 64)) {
+    if (!script && (!w || missing(w->needs) || count == 0 || count > 64)) {
         printf("@@fail cannot do '%s'@@\n", line);
         return;
     }
@@ -333,6 +338,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--nothing") == 0) {
         return 7; /* what the exec workload starts */
     }
+    disks_are_given = argc > 1 && strcmp(argv[1], "--disks") == 0;
     bench_self = realpath(argv[0], self) ? self : argv[0];
     said = mmap(NULL, sizeof(*said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (said == MAP_FAILED) {

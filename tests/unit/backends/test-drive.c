@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/backends/test-drive.c - -blockdev and -drive, and devices that use them (backends/block/drive.c,
- * backends/block/port.c, the guard of block/io.c).
+ * backends/block/port.c, backends/block/account.c, the guard of block/io.c).
  * Threads: the test's main thread is the main loop and the CPU.
  */
 #include "tests/lib/testmachine.h"
@@ -170,7 +170,8 @@ static void test_refusals(Fixture *f, gconstpointer data)
         { "@raw,rerror=enospc", "rerror=enospc is not supported" },
         { "@raw,throttling.bps-total-max=5", "a burst needs the limit" },
         { "@raw,iops=5,throttling.iops-read=5", "exclude each other" },
-        { "@raw,copy-on-read=on", "copy-on-read" },
+        { "@raw,copy-on-read=on,read-only=on", "the drive is read-only" },
+        { "media=cdrom,copy-on-read=on", "'copy-on-read' goes with file= only" },
         { "@raw,cache=fast", "cache" },
         { "@raw,aio=fast,format=raw", "aio" },
         { "@raw,flie=x", "flie" },
@@ -267,6 +268,58 @@ static void test_requests(Fixture *f, gconstpointer data)
     g_assert_cmpint(run(f, d, DRIVE_READ, 4 << 20, in, 512), ==, -EIO);
 }
 
+/* What requests amount to: by kind, failed ones apart, and by time. */
+static void test_account(Fixture *f, gconstpointer data)
+{
+    static const uint64_t bounds[] = { 1, 2, UINT64_MAX }, falling[] = { 5, 5 }, zero[] = { 0 };
+    Error *err = NULL;
+    uint8_t buf[4096] = { 1 };
+    DriveStats s;
+    add(f, "@qcow2,if=none,id=d0", &error_abort_slot);
+    Disk *d = plug(f, "d0", false, &error_abort_slot);
+    drive_get_stats(&d->port, &s);
+    g_assert_cmpint(s.last, ==, 0);
+    g_assert_true(drive_set_histogram(&d->port, DRIVE_STAT_WRITE, bounds, 3, &error_abort_slot));
+    g_assert_false(drive_set_histogram(&d->port, DRIVE_STAT_WRITE, falling, 2, &err));
+    expect(g_steal_pointer(&err), "the boundary 5 is not above");
+    g_assert_false(drive_set_histogram(&d->port, DRIVE_STAT_WRITE, zero, 1, &err));
+    expect(g_steal_pointer(&err), "the boundary 0 is not above");
+    g_assert_false(drive_set_histogram(&d->port, DRIVE_STAT_READ, bounds, 1001, &err));
+    expect(g_steal_pointer(&err), "1000 are possible");
+
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_cmpint(run(f, d, DRIVE_WRITE, i * 65536, buf, sizeof(buf)), ==, 0);
+    }
+    g_assert_cmpint(run(f, d, DRIVE_READ, 0, buf, 512), ==, 0);
+    g_assert_cmpint(run(f, d, DRIVE_READ, 4 << 20, buf, 512), ==, -EIO);
+    g_assert_cmpint(run(f, d, DRIVE_FLUSH, 0, NULL, 0), ==, 0);
+    domain_lock(d->dev.domain);
+    drive_account_invalid(&d->port, DRIVE_STAT_UNMAP);
+    domain_unlock(d->dev.domain);
+    drive_get_stats(&d->port, &s);
+    g_assert_cmpuint(s.ops[DRIVE_STAT_WRITE], ==, 3);
+    g_assert_cmpuint(s.bytes[DRIVE_STAT_WRITE], ==, 3 * sizeof(buf));
+    g_assert_cmpuint(s.ops[DRIVE_STAT_READ], ==, 1);
+    g_assert_cmpuint(s.bytes[DRIVE_STAT_READ], ==, 512);
+    g_assert_cmpuint(s.failed[DRIVE_STAT_READ], ==, 1);
+    g_assert_cmpuint(s.ops[DRIVE_STAT_FLUSH], ==, 1);
+    g_assert_cmpuint(s.invalid[DRIVE_STAT_UNMAP], ==, 1);
+    g_assert_cmpuint(s.total_ns[DRIVE_STAT_WRITE], >, 0);
+    g_assert_cmpint(s.last, >, 0);
+    const DriveHistogram *h = &s.histogram[DRIVE_STAT_WRITE];
+    g_assert_cmpuint(h->n, ==, 3);
+    g_assert_cmpuint(h->bins[0] + h->bins[1] + h->bins[2] + h->bins[3], ==, 3);
+    g_assert_cmpuint(h->bins[2], ==, 3); /* no write takes less than 2 ns, or for ever */
+    drive_stats_clear(&s);
+    g_assert_true(drive_set_histogram(&d->port, DRIVE_STAT_WRITE, NULL, 0, &error_abort_slot));
+    drive_get_stats(&d->port, &s);
+    g_assert_cmpuint(s.histogram[DRIVE_STAT_WRITE].n, ==, 0);
+    /* The image's tables lie behind the data's place in the disk. */
+    BlockNode *n = d->port.node;
+    g_assert_cmpint(n->highest, ==, 2 * 65536 + (int64_t)sizeof(buf));
+    g_assert_cmpint(n->file->node->highest, >, n->highest);
+}
+
 /* Nothing is in flight when the machine counts as stopped; requests of one order keep it. */
 static void test_stop(Fixture *f, gconstpointer data)
 {
@@ -331,6 +384,7 @@ int main(int argc, char **argv)
                   { "ownership", test_ownership },
                   { "read-only", test_read_only },
                   { "requests", test_requests },
+                  { "account", test_account },
                   { "stop", test_stop },
                   { "snapshot", test_snapshot },
                   { "guard", test_guard } };

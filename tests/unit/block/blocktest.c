@@ -223,6 +223,12 @@ unsigned bt_ops(unsigned def)
     return text ? (unsigned)strtoul(text, NULL, 10) : def;
 }
 
+unsigned bt_cuts(unsigned def)
+{
+    const char *text = g_getenv("RHEA_POWER_CUTS");
+    return text ? (unsigned)strtoul(text, NULL, 10) : def;
+}
+
 void bt_model_init(BlockModel *m, int64_t size, unsigned ops)
 {
     *m = (BlockModel){ .data = g_malloc0((size_t)size),
@@ -299,6 +305,25 @@ static void do_write(ModelRun *run, int64_t off, uint8_t *buf, int64_t len)
     iov_fini(&v);
 }
 
+/* Bytes that get smaller, most of the time. */
+static void do_compressed(ModelRun *run, int64_t off, int64_t len)
+{
+    g_autofree uint8_t *buf = g_malloc((size_t)len);
+    uint8_t byte = (uint8_t)g_random_int();
+    for (int64_t i = 0; i < len; i++) {
+        buf[i] = (uint8_t)(byte + i / 64);
+    }
+    if (g_random_int_range(0, 8) == 0) {
+        random_buf(buf, len);
+    }
+    IoVec v;
+    iov_init_buf(&v, buf, (size_t)len);
+    int r = block_pwritev(run->c, off, &v, BLK_COMPRESSED);
+    g_assert_cmpint(r, ==, 0);
+    memcpy(run->m->data + off, buf, (size_t)len);
+    memset(run->m->unknown + off, 0, (size_t)len);
+}
+
 static void do_op(ModelRun *run, int64_t off, int64_t len)
 {
     BlockModel *m = run->m;
@@ -342,8 +367,17 @@ static void model_body(void *opaque)
         int64_t off, len;
         run->left--;
         random_range(run->m, &off, &len);
+        bool compress = run->m->compress && g_random_int_range(0, 12) == 0;
+        if (compress) {
+            off -= off % run->m->compress;
+            len = MIN(run->m->compress, run->m->size - off);
+        }
         co_range_claim(&run->ranges, &range, off, off + len, true);
-        do_op(run, off, len);
+        if (compress) {
+            do_compressed(run, off, len);
+        } else {
+            do_op(run, off, len);
+        }
         co_range_release(&run->ranges, &range);
     }
     run->running--;

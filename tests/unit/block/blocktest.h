@@ -50,6 +50,7 @@ typedef struct BlockModel {
     unsigned max_len;
     bool discard_zeroes;
     unsigned granularity; /* of offsets and lengths */
+    int64_t compress;     /* some writes are compressed clusters of this size; 0: none */
 } BlockModel;
 void bt_model_init(BlockModel *m, int64_t size, unsigned ops);
 void bt_model_run(BlockTest *t, BlockClient *c, BlockModel *m);
@@ -57,5 +58,7 @@ void bt_model_compare(BlockClient *c, BlockModel *m);
 void bt_model_fini(BlockModel *m);
 /* RHEA_BLOCK_OPS, or `def`. */
 unsigned bt_ops(unsigned def);
+/* Power cuts of each flavour: RHEA_POWER_CUTS, or `def`. */
+unsigned bt_cuts(unsigned def);
 
 #endif

@@ -74,6 +74,54 @@ static void test_holes(BlockTest *t, gconstpointer data)
     block_client_free(c);
 }
 
+typedef struct Piece {
+    BlockClient *client;
+    unsigned number, *left;
+    int result;
+} Piece;
+
+static void write_piece(void *opaque)
+{
+    Piece *p = opaque;
+    uint8_t buf[3000];
+    IoVec v;
+    memset(buf, (int)(p->number + 1), sizeof(buf));
+    iov_init_buf(&v, buf, sizeof(buf));
+    p->result = block_pwritev(p->client, (int64_t)p->number * (int64_t)sizeof(buf), &v, 0);
+    iov_fini(&v);
+    --*p->left;
+}
+
+/* More writes than the file's one writer takes at once, again and again; the file is closed behind the last
+ * one. */
+static void test_many_writes(BlockTest *t, gconstpointer data)
+{
+    enum { N = 100, ROUNDS = 20 };
+    g_autofree char *path = bt_file(t, "img", N * 3000);
+    for (int round = 0; round < ROUNDS; round++) {
+        BlockClient *c = bt_client(bt_open(t, "file,filename=%s", path));
+        Piece pieces[N];
+        unsigned left = N;
+        for (unsigned i = 0; i < N; i++) {
+            unsigned number = (i + (unsigned)round) % N;
+            pieces[i] = (Piece){ .client = c, .number = number, .left = &left, .result = -1 };
+            co_start(t->loop, write_piece, &pieces[i]);
+        }
+        while (left) {
+            loop_turn(t->loop, true);
+        }
+        for (unsigned i = 0; i < N; i++) {
+            g_assert_cmpint(pieces[i].result, ==, 0);
+        }
+        if (round == ROUNDS - 1) {
+            for (unsigned i = 0; i < N; i++) {
+                bt_check_bytes(c, i * 3000, 3000, (uint8_t)(i + 1));
+            }
+        }
+        block_client_free(c);
+    }
+}
+
 static void test_discard_off(BlockTest *t, gconstpointer data)
 {
     g_autofree char *path = bt_file(t, "img", 8192);
@@ -135,6 +183,7 @@ int main(int argc, char **argv)
                bt_teardown);
     g_test_add("/block/file/unaligned_end_uring", BlockTest, "aio=io_uring", bt_setup, test_unaligned_end,
                bt_teardown);
+    ADD(many_writes, NULL);
     ADD(holes, NULL);
     ADD(discard_off, NULL);
     ADD(detect_zeroes, NULL);

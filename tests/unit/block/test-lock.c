@@ -84,20 +84,24 @@ static void test_qemu(BlockTest *t, gconstpointer data)
     block_client_free(c);
     g_assert_true(run("qemu-io -f raw -c 'write 0 512' %s", path, &out2));
 
-    /* And we see its: qemu-io sleeps with the image open. */
+    /* And we see its: qemu-io sleeps with the image open. Nobody asks before it has said that it has written,
+     * or it might be the one that is refused. */
+    g_autofree char *said = g_strdup_printf("%s.out", path), *text = NULL;
     g_autofree char *cmd =
-        g_strdup_printf("qemu-io -f raw -c 'write 0 512' -c 'sleep 20000' %s >%s.out", path, path);
+        g_strdup_printf("stdbuf -oL qemu-io -f raw -c 'write 0 512' -c 'sleep 60000' %s >%s", path, said);
     const char *argv[] = { "/bin/sh", "-c", cmd, NULL };
     GPid pid;
     g_assert_true(
         g_spawn_async(NULL, (char **)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL));
     g_autoptr(Error) err = NULL;
     BlockNode *n = bt_open(t, "raw,file.driver=file,file.filename=%s", path);
-    for (int i = 0; i < 100 && !err; i++) {
-        BlockClient *w = block_client_new(n, "x", BLOCK_PERM_WRITE, BLOCK_PERM_READ, &err);
-        block_client_free(w);
+    for (int i = 0; i < 600 && !(text && strstr(text, "wrote")); i++) {
         g_usleep(50000);
+        g_clear_pointer(&text, g_free);
+        g_file_get_contents(said, &text, NULL, NULL);
     }
+    g_assert_nonnull(text);
+    g_assert_null(block_client_new(n, "x", BLOCK_PERM_WRITE, BLOCK_PERM_READ, &err));
     block_unref(n);
     g_assert_nonnull(err);
     g_assert_nonnull(strstr(error_text(err), "(qemu-io)"));

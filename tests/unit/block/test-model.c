@@ -12,14 +12,17 @@ static void test_options(BlockTest *t, gconstpointer options)
 {
     g_autofree char *path = bt_file(t, "img", SIZE);
     BlockModel m;
-    BlockClient *c =
-        bt_client(bt_open(t, "raw,%s,file.driver=file,file.filename=%s", (const char *)options, path));
+    g_autoptr(GString) all = g_string_new("raw,");
+    g_string_append(all, options);
+    if (!g_string_replace(all, "@PATH@", path, 0)) {
+        g_string_append_printf(all, ",file.driver=file,file.filename=%s", path);
+    }
+    BlockClient *c = bt_client(bt_open(t, "%s", all->str));
     bt_model_init(&m, block_size(block_client_node(c)), 500);
     bt_model_run(t, c, &m);
     block_client_free(c);
     /* What another opening sees. */
-    c = bt_client(
-        bt_open(t, "raw,%s,read-only=on,file.driver=file,file.filename=%s", (const char *)options, path));
+    c = bt_client(bt_open(t, "%s,read-only=on", all->str));
     bt_model_compare(c, &m);
     block_client_free(c);
     bt_model_fini(&m);
@@ -39,6 +42,8 @@ int main(int argc, char **argv)
         { "offset-direct", "offset=4096,size=2000000,cache.direct=on" },
         { "detect-zeroes", "detect-zeroes=unmap" },
         { "no-flush", "cache.no-flush=on" },
+        { "blkdebug", "file.driver=blkdebug,file.align=1024,file.max-transfer=32768,"
+                      "file.image.driver=file,file.image.filename=@PATH@" },
     };
     g_test_init(&argc, &argv, NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {

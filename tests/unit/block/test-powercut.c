@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-powercut.c - qcow2 after power cuts: every write to the file is logged; the image is
- * rebuilt from all that was synced and a random choice of what was not, then checked and compared with what
- * the guest flushed.
- * Covers: block/qcow2-io.c, qcow2-map.c, qcow2-ref.c, qcow2-cache.c, qcow2-snapshot.c.
+ * rebuilt from all that was synced and a random choice of what was not, of some writes only a part, then
+ * checked and compared with what the guest flushed. An external data file has a log of its own.
+ * Covers: block/qcow2-io.c, qcow2-map.c, qcow2-ref.c, qcow2-cache.c, qcow2-snapshot.c,
+ * qcow2-bitmap.c, qcow2-header.c.
  */
 #include "blocktest.h"
+#include "rhea/block/bitmap.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 
 typedef struct Op {
     enum { OP_WRITE, OP_ZERO, OP_TRUNCATE, OP_SYNC, OP_FLUSHED } kind;
+    unsigned file; /* 1: the data file */
     int64_t off, len;
     uint8_t *data;    /* write: the bytes; flushed: the guest's content */
     uint8_t *touched; /* flushed: what the next batch will touch is filled in later */
@@ -20,8 +23,11 @@ typedef struct Op {
 
 static GArray *log_ops;
 
-static void op_add(Op op)
+static const BlockNode *data_node;
+
+static void op_add(const BlockNode *n, Op op)
 {
+    op.file = n && n == data_node;
     g_array_append_val(log_ops, op);
 }
 
@@ -31,7 +37,7 @@ static int logging_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
     Op op = { .kind = OP_WRITE, .off = off, .len = (int64_t)v->bytes, .data = g_malloc(v->bytes) };
     g_assert_cmpint(r, ==, 0);
     iov_to_buf(v, 0, op.data, v->bytes);
-    op_add(op);
+    op_add(n, op);
     return r;
 }
 
@@ -39,7 +45,7 @@ static int logging_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsign
 {
     int r = block_file_driver.write_zeroes(n, off, bytes, flags);
     if (r == 0) {
-        op_add((Op){ .kind = OP_ZERO, .off = off, .len = bytes });
+        op_add(n, (Op){ .kind = OP_ZERO, .off = off, .len = bytes });
     }
     return r;
 }
@@ -48,7 +54,7 @@ static int logging_discard(BlockNode *n, int64_t off, int64_t bytes)
 {
     int r = block_file_driver.discard(n, off, bytes);
     if (r == 0) {
-        op_add((Op){ .kind = OP_ZERO, .off = off, .len = bytes });
+        op_add(n, (Op){ .kind = OP_ZERO, .off = off, .len = bytes });
     }
     return r;
 }
@@ -58,7 +64,7 @@ static int logging_flush(BlockNode *n)
     /* What was logged before this call is synced; what comes during it is not. */
     unsigned at = log_ops->len;
     int r = block_file_driver.flush(n);
-    Op op = { .kind = OP_SYNC };
+    Op op = { .kind = OP_SYNC, .file = n == data_node };
     g_assert_cmpint(r, ==, 0);
     g_array_insert_val(log_ops, at, op);
     return r;
@@ -66,7 +72,7 @@ static int logging_flush(BlockNode *n)
 
 static bool logging_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
 {
-    op_add((Op){ .kind = OP_TRUNCATE, .off = size });
+    op_add(n, (Op){ .kind = OP_TRUNCATE, .off = size });
     return block_file_driver.truncate(n, size, prealloc, errp);
 }
 
@@ -79,6 +85,7 @@ typedef struct Load {
     uint8_t *touched; /* by the batch that runs */
     unsigned left, running;
     bool snapshots;
+    int64_t compress; /* cluster size; 0: no compressed writes */
     unsigned taken;
 } Load;
 
@@ -97,6 +104,11 @@ static void load_body(void *opaque)
                 off = g_random_int_range(0, (SIZE - (int)len) / 512 + 1) * 512;
         int kind = g_random_int_range(0, 10), r;
         CoRange range;
+        unsigned flags = l->compress && kind < 3 ? BLK_COMPRESSED : 0;
+        if (flags) {
+            off -= off % l->compress;
+            len = l->compress;
+        }
         co_range_claim(&ranges, &range, off, off + len, true);
         memset(l->touched + off, 1, (size_t)len);
         if (kind < 7) {
@@ -104,7 +116,7 @@ static void load_body(void *opaque)
             memset(buf, g_random_int_range(1, 256), (size_t)len);
             IoVec v;
             iov_init_buf(&v, buf, (size_t)len);
-            r = block_pwritev(l->c, off, &v, 0);
+            r = block_pwritev(l->c, off, &v, flags);
             memcpy(l->data + off, buf, (size_t)len);
         } else if (kind < 8) {
             r = block_write_zeroes(l->c, off, len, g_random_boolean() ? BLK_MAY_UNMAP : 0);
@@ -145,7 +157,7 @@ static void flush_body(void *opaque)
     g_assert_cmpint(block_preadv(l->c, 0, &v, 0), ==, 0);
     memcpy(l->data, now, SIZE);
     Op op = { .kind = OP_FLUSHED, .data = g_memdup2(l->data, SIZE) };
-    op_add(op);
+    op_add(NULL, op);
     if (l->snapshots && g_random_int_range(0, 3) == 0) {
         snapshot_some(l);
     }
@@ -183,6 +195,17 @@ typedef struct Disk {
     int64_t size, room;
 } Disk;
 
+/* Of a write that was under way each sector may have arrived, or not. */
+static void disk_tear(Disk *d, const Op *op)
+{
+    for (int64_t at = 0; at < op->len; at += 512) {
+        if (g_random_boolean() && op->off + at + 512 <= d->room) {
+            memcpy(d->data + op->off + at, op->data + at, (size_t)MIN(512, op->len - at));
+            d->size = MAX(d->size, op->off + MIN(at + 512, op->len));
+        }
+    }
+}
+
 static void disk_apply(Disk *d, const Op *op)
 {
     int64_t end = op->kind == OP_TRUNCATE ? op->off : op->off + op->len;
@@ -201,16 +224,45 @@ static void disk_apply(Disk *d, const Op *op)
     }
 }
 
-static unsigned leaks_seen;
+static unsigned leaks_seen, void_seen, sound_seen;
 
-static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, unsigned cut)
+/* A bitmap that the image calls sound has all of what was written since the image was made. */
+static void verify_bitmap(BlockClient *c)
 {
-    g_autofree char *path = bt_path(t, "cut");
+    BlockBitmap *b = block_bitmap_find(block_client_node(c), "all");
+    g_autofree uint8_t *now = g_malloc(SIZE);
+    if (!b || b->inconsistent) {
+        void_seen += b != NULL;
+        return;
+    }
+    sound_seen++;
+    g_assert_cmpint(bt_read(c, 0, now, SIZE), ==, 0);
+    for (int64_t at = 0; at < SIZE; at += 512) {
+        int64_t start, bytes;
+        if (!buf_is_zero(now + at, 512)) {
+            g_assert_true(block_bitmap_next(b, at, at + 512, &start, &bytes));
+        }
+    }
+}
+
+static char *disk_file(BlockTest *t, const char *name, const Disk *d)
+{
+    char *path = bt_path(t, name);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(write(fd, d->data, (size_t)d->size), ==, d->size);
     close(fd);
-    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+    return path;
+}
+
+static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, unsigned cut)
+{
+    g_autofree char *path = disk_file(t, "cut", d),
+                    *data_path = data_node ? disk_file(t, "cutdata", d + 1) : NULL,
+                    *more = data_path
+                                ? g_strdup_printf(",data-file.driver=file,data-file.filename=%s", data_path)
+                                : g_strdup("");
+    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s%s", path, more));
     BlockCheck res;
     int r = bt_check(t, block_client_node(c), lazy ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : 0, &res);
     if (r < 0 || res.corruptions || res.check_errors) {
@@ -226,6 +278,7 @@ static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, un
             }
         }
     }
+    verify_bitmap(c);
     block_client_free(c);
 }
 
@@ -233,40 +286,68 @@ static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, un
  */
 static void do_cut(BlockTest *t, const Disk *base, unsigned cut, bool lazy)
 {
-    unsigned synced = 0;
+    unsigned synced[2] = { 0 };
     const Op *flushed = NULL;
     for (unsigned i = 0; i < cut; i++) {
         const Op *op = &g_array_index(log_ops, Op, i);
-        synced = op->kind == OP_SYNC ? i : synced;
+        synced[op->file] = op->kind == OP_SYNC ? i : synced[op->file];
         flushed = op->kind == OP_FLUSHED ? op : flushed;
     }
-    Disk d = { g_memdup2(base->data, (size_t)base->room), base->size, base->room };
-    int mode = g_random_int_range(0, 4);
+    Disk d[2];
+    for (unsigned i = 0; i < 2; i++) {
+        d[i] = (Disk){ g_memdup2(base[i].data, (size_t)base[i].room), base[i].size, base[i].room };
+    }
+    int mode = g_random_int_range(0, 5);
     for (unsigned i = 0; i < cut; i++) {
         const Op *op = &g_array_index(log_ops, Op, i);
-        if (i < synced || mode == 0 || (mode < 3 && g_random_boolean())) {
-            disk_apply(&d, op);
+        bool arrived = i < synced[op->file] || mode == 0 || (mode < 4 && g_random_boolean());
+        if (arrived && mode == 3 && i >= synced[op->file] && op->kind == OP_WRITE && g_random_boolean()) {
+            disk_tear(&d[op->file], op);
+        } else if (arrived) {
+            disk_apply(&d[op->file], op);
         }
     }
-    verify(t, &d, flushed, lazy, cut);
-    g_free(d.data);
+    verify(t, d, flushed, lazy, cut);
+    g_free(d[0].data);
+    g_free(d[1].data);
 }
 
 typedef struct Case {
     const char *name, *create;
     bool snapshots, lazy;
     unsigned cuts;
+    const char *open;
+    int64_t compress;
+    bool bitmaps;
 } Case;
 
 static void test_cuts(BlockTest *t, gconstpointer data)
 {
     const Case *k = data;
-    g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("%s,size=%d", k->create, SIZE);
-    bt_create(t, "qcow2", path, create);
-    char *content;
-    gsize len;
-    g_assert_true(g_file_get_contents(path, &content, &len, NULL));
-    Disk base = { (uint8_t *)content, (int64_t)len, (int64_t)len };
+    g_autofree char *path = bt_path(t, "img"), *data_path = bt_path(t, "data"), *below = bt_path(t, "base");
+    g_autoptr(GString) create = g_string_new(k->create);
+    g_string_append_printf(create, ",size=%d", SIZE);
+    g_autofree uint8_t *backing = g_malloc0(SIZE);
+    if (g_string_replace(create, "@BASE@", below, 0)) {
+        memset(backing, 0x5a, SIZE);
+        g_assert_true(g_file_set_contents(below, (char *)backing, SIZE, NULL));
+    }
+    bool external = g_string_replace(create, "@DATA@", data_path, 0);
+    bt_create(t, "qcow2", path, create->str);
+    if (k->bitmaps) {
+        BlockClient *maker = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+        BlockNode *n = block_client_node(maker);
+        block_bitmap_cmd_add(n, "all", 4096, true, true, &error_abort_slot);
+        block_bitmap_cmd_add(n, "idle", 512, true, false, &error_abort_slot);
+        block_client_free(maker);
+    }
+    Disk base[2] = { 0 };
+    for (unsigned i = 0; i <= external; i++) {
+        char *content;
+        gsize len;
+        g_assert_true(g_file_get_contents(i ? data_path : path, &content, &len, NULL));
+        base[i] = (Disk){ (uint8_t *)content, (int64_t)len, (int64_t)len };
+    }
     log_ops = g_array_new(FALSE, FALSE, sizeof(Op));
 
     BlockDriver logging = block_file_driver;
@@ -275,11 +356,32 @@ static void test_cuts(BlockTest *t, gconstpointer data)
     logging.discard = logging_discard;
     logging.flush = logging_flush;
     logging.truncate = logging_truncate;
-    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+    BlockClient *c =
+        bt_client(bt_open(t, "qcow2,%sfile.driver=file,file.filename=%s", k->open ? k->open : "", path));
+    BlockNode *data_file = block_data_file(block_client_node(c));
     block_file(block_client_node(c))->driver = &logging;
-    Load l = { .c = c, .data = g_malloc0(SIZE), .touched = g_malloc0(SIZE), .snapshots = k->snapshots };
-    run_load(t, &l, 40);
-    unsigned cuts = bt_ops(k->cuts);
+    if (data_file) {
+        data_file->driver = &logging;
+    }
+    data_node = data_file;
+    Load l = { .c = c,
+               .data = g_memdup2(backing, SIZE),
+               .touched = g_malloc0(SIZE),
+               .snapshots = k->snapshots,
+               .compress = k->compress };
+    run_load(t, &l, k->bitmaps ? 5 : 40);
+    for (int part = 1; part < (k->bitmaps ? 8 : 1); part++) { /* bitmaps are stored at each close */
+        block_client_free(c);
+        l.c = c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+        block_file(block_client_node(c))->driver = &logging;
+        run_load(t, &l, 5);
+    }
+    if (k->bitmaps) {
+        block_client_free(c);
+        c = NULL;
+        do_cut(t, base, log_ops->len, k->lazy); /* closed: they are sound here at least */
+    }
+    unsigned cuts = bt_cuts(k->cuts);
     for (unsigned i = 0; i < cuts; i++) {
         unsigned cut = (unsigned)g_random_int_range(0, (int)log_ops->len + 1);
         if (i % 4) { /* in front of a sync most can be lost */
@@ -287,9 +389,14 @@ static void test_cuts(BlockTest *t, gconstpointer data)
                 cut++;
             }
         }
-        do_cut(t, &base, cut, k->lazy);
+        do_cut(t, base, cut, k->lazy);
     }
     g_test_message("%u operations, %u cuts, %u left leaked clusters", log_ops->len, cuts, leaks_seen);
+    if (k->bitmaps) {
+        g_test_message("bitmaps: %u sound, %u not", sound_seen, void_seen);
+        g_assert_cmpuint(sound_seen, >, 0);
+        g_assert_cmpuint(void_seen, >, 0);
+    }
     block_client_free(c);
     for (unsigned i = 0; i < log_ops->len; i++) {
         g_free(g_array_index(log_ops, Op, i).data);
@@ -298,7 +405,8 @@ static void test_cuts(BlockTest *t, gconstpointer data)
     g_array_free(log_ops, TRUE);
     g_free(l.data);
     g_free(l.touched);
-    g_free(base.data);
+    g_free(base[0].data);
+    g_free(base[1].data);
 }
 
 int main(int argc, char **argv)
@@ -310,6 +418,18 @@ int main(int argc, char **argv)
         { "extended", "extended_l2=on,cluster_size=16k", false, false, 30 },
         { "snapshots", "cluster_size=4k", true, false, 30 },
         { "lazy", "cluster_size=4k,lazy_refcounts=on", false, true, 20 },
+        { "refcount-1", "cluster_size=1k,refcount_bits=1", false, false, 20 },
+        { "refcount-4", "cluster_size=2k,refcount_bits=4", true, false, 20 },
+        { "small-cache", "cluster_size=512,refcount_bits=64", true, false, 20,
+          "l2-cache-size=4k,refcount-cache-size=2k," },
+        { "zlib", "cluster_size=4k", true, false, 20, NULL, 4096 },
+        { "zstd", "cluster_size=16k,compression_type=zstd,extended_l2=on", false, false, 20, NULL, 16384 },
+        { "backing", "cluster_size=16k,backing_file=@BASE@,backing_fmt=raw", false, false, 20 },
+        { "data-file", "cluster_size=4k,data_file=@DATA@", false, false, 30 },
+        { "data-file-raw", "cluster_size=4k,data_file=@DATA@,data_file_raw=on", false, false, 20 },
+        { "cluster-64k", "cluster_size=64k", true, false, 20 },
+        { "bitmaps", "cluster_size=4k", false, false, 120, .bitmaps = true },
+        { "bitmaps-snapshots", "cluster_size=512", true, false, 60, .bitmaps = true },
     };
     g_test_init(&argc, &argv, NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {

@@ -42,14 +42,24 @@ static void check_by_qemu(const char *path)
 enum { SIZE = 3 * 1024 * 1024 + 512 };
 
 typedef struct Flavour {
-    const char *name, *create, *open;
-    bool backing;
+    const char *name, *create, *open; /* open: more options, or all of them, with @PATH@ */
+    bool backing, compress, chain;
 } Flavour;
 
 static BlockClient *open_image(BlockTest *t, const char *path, const char *options)
 {
     return bt_client(
         bt_open(t, "qcow2,file.driver=file,file.filename=%s%s%s", path, *options ? "," : "", options));
+}
+
+static BlockClient *open_flavour(BlockTest *t, const Flavour *f, const char *path)
+{
+    if (!strstr(f->open, "@PATH@")) {
+        return open_image(t, path, f->open);
+    }
+    g_autoptr(GString) all = g_string_new(f->open);
+    g_string_replace(all, "@PATH@", path, 0);
+    return bt_client(bt_open(t, "%s", all->str));
 }
 
 static void test_model(BlockTest *t, gconstpointer data)
@@ -67,7 +77,19 @@ static void test_model(BlockTest *t, gconstpointer data)
         g_assert_cmpint(bt_write(b, 0, ones, 2000000, 0), ==, 0);
         block_client_free(b);
         memset(m.data, 0x11, 2000000);
-        g_string_append_printf(create, ",backing_file=%s,backing_fmt=raw", base);
+        if (f->chain) {
+            g_autofree char *mid = bt_path(t, "mid"),
+                            *options = g_strdup_printf("backing_file=%s,backing_fmt=raw,size=%d", base,
+                                                       SIZE - 999936);
+            bt_create(t, "qcow2", mid, options);
+            b = open_image(t, mid, "");
+            g_assert_cmpint(bt_write(b, 500000, m.data + SIZE - 300000, 300000, 0), ==, 0);
+            block_client_free(b);
+            memset(m.data + 500000, 0, 300000);
+            g_string_append_printf(create, ",backing_file=%s,backing_fmt=qcow2", mid);
+        } else {
+            g_string_append_printf(create, ",backing_file=%s,backing_fmt=raw", base);
+        }
     }
     if (strstr(f->create, "@DATA@")) {
         g_string_replace(create, "@DATA@", data_file, 0);
@@ -75,14 +97,16 @@ static void test_model(BlockTest *t, gconstpointer data)
     g_string_append_printf(create, ",size=%d", SIZE);
     bt_create(t, "qcow2", path, create->str);
     g_string_free(create, TRUE);
-    BlockClient *c = open_image(t, path, f->open);
+    BlockClient *c = open_flavour(t, f, path);
+    BlockNode *image = block_skip_filters(block_client_node(c));
+    m.compress = f->compress ? image->driver->format->cluster_size(image) : 0;
     for (int round = 0; round < 3; round++) {
         bt_model_run(t, c, &m);
-        check_clean(t, block_client_node(c));
+        check_clean(t, image);
     }
     block_client_free(c);
     check_by_qemu(path);
-    c = open_image(t, path, f->open);
+    c = open_flavour(t, f, path);
     bt_model_compare(c, &m);
     bt_model_run(t, c, &m);
     block_client_free(c);
@@ -267,6 +291,25 @@ static const Flavour flavours[] = {
     { "uring", "cluster_size=4k", "file.aio=io_uring", true },
     { "preallocated", "preallocation=metadata", "", false },
     { "detect-zeroes", "cluster_size=4k", "detect-zeroes=unmap", true },
+    { "zlib", "cluster_size=4k", "", false, true },
+    { "zlib-v2", "compat=0.10,cluster_size=2k", "", false, true },
+    { "zlib-extended", "extended_l2=on,cluster_size=16k", "", true, true },
+    { "zstd", "compression_type=zstd,cluster_size=32k", "", true, true },
+    { "cluster-1M-refcount-8", "cluster_size=1M,refcount_bits=8", "", true },
+    { "refcount-2", "cluster_size=2k,refcount_bits=2,lazy_refcounts=on", "", true },
+    { "chain", "cluster_size=16k", "", true, false, true },
+    { "copy-on-read", "cluster_size=4k",
+      "copy-on-read,file.driver=qcow2,file.file.driver=file,file.file.filename=@PATH@", true, true, true },
+    { "above-blkdebug", "cluster_size=4k",
+      "qcow2,file.driver=blkdebug,file.align=4096,file.max-transfer=16384,file.image.driver=file,"
+      "file.image.filename=@PATH@",
+      true },
+    { "above-raw", "cluster_size=4k", "qcow2,file.driver=raw,file.file.driver=file,file.file.filename=@PATH@",
+      true },
+    { "below-filters", "extended_l2=on,cluster_size=16k",
+      "copy-on-read,file.driver=blkdebug,file.align=512,file.image.driver=qcow2,file.image.file.driver=file,"
+      "file.image.file.filename=@PATH@",
+      true },
 };
 
 int main(int argc, char **argv)

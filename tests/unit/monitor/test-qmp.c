@@ -5,6 +5,7 @@
  */
 #include "backends/char/char_internal.h"
 #include "monitor/qmp_internal.h"
+#include "rhea/backends/drive.h"
 #include "rhea/backends/hostmem.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/util/errorcode.h"
@@ -95,6 +96,7 @@ static void fixture_down(Fixture *f, gconstpointer data)
     chardev_remove_all(f->m);
     qmp_session_free(f->s);
     hostmem_remove_all(f->m);
+    drive_remove_all(f->m);
     tm_free(f->tm);
 }
 
@@ -615,6 +617,16 @@ static void test_qom(Fixture *f, gconstpointer data)
         { "object-add", "'qom-type': 'memory-backend-ram', 'id': 'm0', 'size': 4096", "*\"error\"*m0*" },
         { "object-del", "'id': 'm0'", "{\"return\": {}}*" },
         { "object-del", "'id': 'm0'", "*\"error\"*m0*" },
+        { "object-add",
+          "'qom-type': 'throttle-group', 'id': 't0', 'limits': {'iops-total': 9}, 'x-bps-read': 5",
+          "{\"return\": {}}*" },
+        { "object-add", "'qom-type': 'memory-backend-ram', 'id': 't0', 'size': 4096", "*\"error\"*t0*" },
+        { "object-add", "'qom-type': 'throttle-group', 'id': 't1', 'x-bps-read': -5",
+          "*\"error\"*x-bps-read*" },
+        { "object-del", "'id': 't0'", "{\"return\": {}}*" },
+        { "object-del", "'id': 't0'", "*\"error\"*t0*" },
+        { "qom-list-types", "'implements': 'throttle-group'", "*\"name\": \"throttle-group\"*" },
+        { "qom-list-properties", "'typename': 'throttle-group'", "*\"name\": \"x-iops-size\"*" },
     };
     begin(f);
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/net/test-user.c - user-mode networking (net/user*.c): DHCP, ARP, forwarded ports with a TCP
- * handshake, who has a port, malformed frames. Threads: main.
+ * tests/unit/net/test-user.c - user-mode networking (net/user.c): DHCP, ARP, malformed frames; its options
+ * (net/user-options.c); ports and addresses forwarded both ways, with TCP's handshake, and who has a port
+ * (net/user-forward.c). Threads: main.
  */
+#include "net/user_internal.h"
 #include "tests/unit/net/nettest.h"
 #include "rhea/schema/type.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void turn(TestMachine *tm, bool (*done)(void *), void *opaque)
@@ -129,6 +134,138 @@ static void test_dhcp(void)
     net_test_free(tm);
 }
 
+/* ---- options ---- */
+
+static uint32_t ip4(struct in_addr a)
+{
+    return ntohl(a.s_addr);
+}
+
+static void test_networks(void)
+{
+    static const struct {
+        const char *net;
+        uint32_t addr, mask;
+        const char *says;
+    } nets[] = {
+        { NULL, 0x0a000200, 0xffffff00, "10.0.2.0/24" },
+        { "10.1.2.3", 0x0a000000, 0xff000000, "10.0.0.0/8" }, /* by class */
+        { "172.20.1.1", 0xac100000, 0xfff00000, "172.16.0.0/12" },
+        { "192.168.9.9", 0xc0a80900, 0xffffff00, "192.168.9.0/24" },
+        { "10.1.2.3/12", 0x0a000000, 0xfff00000, "10.0.0.0/12" },
+        { "10.1.2.3/255.255.0.0", 0x0a010000, 0xffff0000, "10.1.0.0/16" },
+        { "192.168.5.64/30", 0xc0a80540, 0xfffffffc, "192.168.5.64/30" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(nets); i++) {
+        NetdevUserOptions o = { .net = (char *)nets[i].net };
+        UserConfig c;
+        if (i == 6) { /* there is no 15th address */
+            o.dhcpstart = (char *)"192.168.5.65";
+        }
+        g_assert_true(user_config(&o, &c, &error_abort_slot));
+        g_assert_cmphex(ip4(c.c.vnetwork), ==, nets[i].addr);
+        g_assert_cmphex(ip4(c.c.vnetmask), ==, nets[i].mask);
+        g_assert_cmpstr(c.network, ==, nets[i].says);
+        g_assert_cmphex(ip4(c.c.vhost), ==, nets[i].addr + 2);
+        g_assert_cmphex(ip4(c.c.vnameserver), ==, nets[i].addr + 3);
+        g_assert_cmphex(ip4(c.c.vdhcp_start), ==, nets[i].addr + (i == 6 ? 1 : 15));
+        user_config_clear(&c);
+    }
+    String search[] = { { .str = (char *)"a.example" }, { .str = (char *)"b.example" } };
+    NetdevUserOptions o = { .ip = (char *)"10.5.0.0/16",
+                            .host = (char *)"10.5.0.9",
+                            .dns = (char *)"10.5.0.8",
+                            .has_restrict = true,
+                            .restrict_ = true,
+                            .ipv6_prefix = (char *)"2001:db8::",
+                            .has_ipv6_prefixlen = true,
+                            .ipv6_prefixlen = 48,
+                            .ipv6_host = (char *)"2001:db8:0:7::1",
+                            .tftp = (char *)"/",
+                            .dnssearch = { .items = search, .n = 2 } };
+    UserConfig c;
+    struct in6_addr a;
+    g_assert_true(user_config(&o, &c, &error_abort_slot));
+    g_assert_true(c.c.in_enabled && c.c.in6_enabled && c.c.restricted);
+    g_assert_cmphex(ip4(c.c.vhost), ==, 0x0a050009);
+    g_assert_cmphex(ip4(c.c.vnameserver), ==, 0x0a050008);
+    g_assert_cmpuint(c.c.vprefix_len, ==, 48);
+    inet_pton(AF_INET6, o.ipv6_host, &a);
+    g_assert_cmpmem(&c.c.vhost6, 16, &a, 16);
+    inet_pton(AF_INET6, "2001:db8::3", &a);
+    g_assert_cmpmem(&c.c.vnameserver6, 16, &a, 16);
+    g_assert_cmpstr(c.c.vdnssearch[0], ==, "a.example");
+    g_assert_cmpstr(c.c.vdnssearch[1], ==, "b.example");
+    g_assert_null(c.c.vdnssearch[2]);
+    g_assert_cmpstr(c.c.tftp_path, ==, "/");
+    user_config_clear(&c);
+    for (unsigned six = 0; six < 2; six++) { /* the only one that is on */
+        NetdevUserOptions only = { .has_ipv4 = !six, .ipv4 = true, .has_ipv6 = six, .ipv6 = true };
+        g_assert_true(user_config(&only, &c, &error_abort_slot));
+        g_assert_true(c.c.in_enabled == !six && c.c.in6_enabled == six);
+        g_assert_false(c.c.restricted);
+        user_config_clear(&c);
+    }
+}
+
+static void test_wrong_options(void)
+{
+    static const struct {
+        const char *options, *says;
+    } wrong[] = {
+        { "net=10.0.2.0/24,ip=10.0.2.0/24", "exclude each other" },
+        { "net=ten", "'net' does not take 'ten': it is no IPv4 address" },
+        { "net=10.0.0.0/255.0.255.0", "its mask is not a prefix" },
+        { "net=10.0.0.0/255.x", "no IPv4 address" },
+        { "net=10.0.0.0/0", "a prefix has 1 to 30 bits" },
+        { "net=10.0.0.0/31", "a prefix has 1 to 30 bits" },
+        { "host=10.0.3.2", "'host' is 10.0.3.2, which is no address of a computer in the network" },
+        { "dns=10.0.2.0", "'dns' is 10.0.2.0, which is no address" },
+        { "dhcpstart=10.0.2.255", "'dhcpstart' is 10.0.2.255, which is no address" },
+        { "host=10.0.2.3", "'host' and 'dns' must not be the same" },
+        { "dhcpstart=10.0.2.2", "'dhcpstart' must not be the address of" },
+        { "dhcpstart=10.0.2.3", "'dhcpstart' must not be the address of" },
+        { "ipv6-prefix=x", "'ipv6-prefix' does not take 'x': it is no IPv6 address" },
+        { "ipv6-host=fec1::2", "'ipv6-host' is fec1::2, which is not in the network" },
+        { "ipv6-prefixlen=10,ipv6-dns=fe80::1", "'ipv6-dns' is fe80::1, which is not in the network" },
+        { "ipv4=off,ipv6=off", "'ipv4' and 'ipv6' are both off" },
+        { "ipv4=off,host=10.0.2.9", "an IPv4 address is given, and IPv4 is off" },
+        { "ipv6=off,ipv6-prefixlen=64", "an IPv6 address is given, and IPv6 is off" },
+        { "tftp=/nowhere/at/all", "'tftp' does not take '/nowhere/at/all': there is no such folder" },
+        { "guestfwd=tcp:10.0.2.9:0-cmd:cat", "an IPv4 address and a port in the guest's network" },
+        { "guestfwd=tcp::9-cmd:cat", "an IPv4 address and a port in the guest's network" },
+        { "guestfwd=tcp:[fec0::9]:9-cmd:cat", "an IPv4 address and a port in the guest's network" },
+        { "guestfwd=tcp:10.0.2.2:9-cmd:cat", "the address is not free" },
+        { "guestfwd=tcp:10.0.2.9:9-chardev:none", "none" },
+        { "hostfwd=tcp::0-:0", "port 0 of the guest leads nowhere" },
+    };
+    TestMachine *tm = tm_new(0);
+    for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autofree char *text = g_strdup_printf("user,id=u,%s", wrong[i].options);
+        g_autoptr(Error) err = NULL;
+        bool from_text;
+        g_autoptr(Json) o = keyval_parse(text, "type", &from_text, &error_abort_slot);
+        g_assert_false(netdev_add_json(tm->m, o, from_text, &err));
+        if (!strstr(error_text(err), wrong[i].says)) {
+            g_error("%s: '%s' does not say '%s'", text, error_text(err), wrong[i].says);
+        }
+    }
+    g_autofree char *name = g_strnfill(300, 'x');
+    for (unsigned i = 0; i < 4; i++) {
+        NetdevUserOptions o = { 0 };
+        g_autoptr(Error) err = NULL;
+        UserConfig c;
+        *(i == 0 ? &o.hostname : i == 1 ? &o.domainname : i == 2 ? &o.tftp_server_name : &o.bootfile) = name;
+        name[i == 3 ? 127 : 255] = 0;
+        g_assert_true(user_config(&o, &c, &error_abort_slot));
+        user_config_clear(&c);
+        name[i == 3 ? 127 : 255] = 'x';
+        g_assert_false(user_config(&o, &c, &err));
+        g_assert_nonnull(strstr(error_text(err), i == 3 ? "longer than 127" : "longer than 255"));
+    }
+    net_test_free(tm);
+}
+
 /* ---- forwarded ports ---- */
 
 static int listener(unsigned *port, int type)
@@ -188,15 +325,140 @@ static void test_taken(void)
     net_test_free(tm);
 }
 
-/* A connection from outside reaches the guest as a SYN for its port. */
-static void test_forward(void)
+/* Two rules of one port, and one whose guest has an IPv6 address: what is listed, and what is taken away. */
+static void test_rules(void)
 {
+    TestMachine *tm = tm_new(0);
+    unsigned port;
+    int fd = listener(&port, SOCK_STREAM);
+    close(fd);
+    g_autofree char *tcp = g_strdup_printf("tcp:127.0.0.1:%u-10.0.2.15:22", port);
+    g_autofree char *udp = g_strdup_printf("udp:127.0.0.1:%u-:53", port);
+    netdev_new(tm, "user,id=u0");
+    g_assert_true(net_hostfwd_add(tm->m, NULL, tcp, &error_abort_slot));
+    g_assert_true(net_hostfwd_add(tm->m, NULL, udp, &error_abort_slot));
+    g_assert_true(net_hostfwd_add(tm->m, NULL, "tcp::0-[fec0::15]:80", &error_abort_slot));
+    *strrchr(udp, '-') = 0;
+    g_assert_true(net_hostfwd_remove(tm->m, NULL, udp, &error_abort_slot));
+    g_autoptr(GArray) list = g_array_new(FALSE, TRUE, sizeof(HostfwdInfo));
+    net_hostfwd_list(tm->m, list);
+    static const struct {
+        const char *host, *guest;
+        int64_t port;
+    } want[] = { { "127.0.0.1", "10.0.2.15", 22 }, { "::", "fec0::15", 80 } };
+    g_assert_cmpuint(list->len, ==, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        HostfwdInfo *h = &g_array_index(list, HostfwdInfo, i);
+        g_assert_cmpstr(h->protocol, ==, "tcp");
+        g_assert_cmpstr(h->host_addr, ==, want[i].host);
+        g_assert_cmpstr(h->guest_addr, ==, want[i].guest);
+        g_assert_cmpint(h->guest_port, ==, want[i].port);
+        g_assert_cmpint(h->host_port, ==, i ? h->host_port : port);
+        g_assert_cmpint(h->host_port, >, 0);
+        type_clear(&hostfwd_info_type, h);
+    }
+    net_test_free(tm);
+}
+
+/* ---- the guest's side of a connection ---- */
+
+typedef struct Tcp {
+    TestMachine *tm;
     TestNic *n;
-    TestMachine *tm = user_new("", &n);
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    dhcp_discover(n); /* the library learns who has the address */
-    turn(tm, has_frame, n);
-    test_nic_drop(n);
+    uint32_t peer, seq, ack; /* its address; our next byte, the next one that we expect */
+    uint16_t port;
+    GByteArray *got;
+} Tcp;
+
+static void tcp_send(Tcp *t, unsigned flags, const char *data, size_t len)
+{
+    uint8_t f[1500] = { 0 }, *h = f + 34;
+    const uint16_t ports[] = { htons(1234), htons(t->port) };
+    const uint32_t seq = htonl(t->seq), ack = htonl(t->ack);
+    memcpy(h, ports, 4);
+    memcpy(h + 4, &seq, 4);
+    memcpy(h + 8, &ack, 4);
+    memcpy(h + 12, "\x50\0\xff\xff", 4);
+    h[13] = (uint8_t)flags;
+    memcpy(h + 20, data, len);
+    size_t all = wrap(f, t->n, 6, 0x0a00020f, t->peer, 20 + len);
+    unsigned pseudo = 0x0a00 + 0x020f + (t->peer >> 16) + (t->peer & 0xffff) + 6 + 20 + (unsigned)len;
+    unsigned sum = csum(h, 20 + len, pseudo);
+    h[16] = (uint8_t)(sum >> 8);
+    h[17] = (uint8_t)sum;
+    t->seq += (uint32_t)len + (flags & 2 ? 1 : 0);
+    test_nic_send(t->n, NULL, f, all);
+}
+
+/* Takes what came, and acknowledges it. */
+static void tcp_take(Tcp *t)
+{
+    for (GByteArray *f; (f = test_nic_take(t->n)) != NULL; g_byte_array_unref(f)) {
+        if (f->len < 54 || f->data[12] != 8 || f->data[13] != 0 || f->data[23] != 6) {
+            continue;
+        }
+        const uint8_t *h = f->data + 34;
+        unsigned head = (h[12] >> 4) * 4u, len = (unsigned)(f->data[16] << 8 | f->data[17]) - 20 - head;
+        uint32_t seq;
+        memcpy(&seq, h + 4, 4);
+        seq = ntohl(seq);
+        g_assert_cmphex(h[13] & 4, ==, 0); /* no reset */
+        if (h[13] & 2) {
+            t->ack = seq + 1;
+        } else if (seq == t->ack) {
+            g_byte_array_append(t->got, h + head, len);
+            t->ack += len;
+        }
+        if (len || h[13] & 2) {
+            tcp_send(t, 0x10, "", 0);
+        }
+    }
+}
+
+static bool tcp_open(void *opaque)
+{
+    Tcp *t = opaque;
+    tcp_take(t);
+    return t->ack != 0;
+}
+
+static bool tcp_has_five(void *opaque)
+{
+    Tcp *t = opaque;
+    tcp_take(t);
+    return t->got->len >= 5;
+}
+
+enum { MUCH = 300000 }; /* more than the library keeps for a connection */
+typedef struct Flood {
+    Tcp *t;
+    int fd;
+    unsigned sent;
+} Flood;
+
+static uint8_t flood_byte(unsigned i)
+{
+    return (uint8_t)(i * 7 + i / 256);
+}
+
+/* As the guest takes, more is handed in. */
+static bool flood_over(void *opaque)
+{
+    Flood *f = opaque;
+    uint8_t piece[4096];
+    for (unsigned i = 0; i < sizeof(piece); i++) {
+        piece[i] = flood_byte(f->sent + i);
+    }
+    ssize_t n = write(f->fd, piece, MIN(sizeof(piece), MUCH - f->sent));
+    f->sent += (unsigned)MAX(n, 0);
+    if (f->sent > MUCH / 2 || n < 0) { /* the guest is slow at first */
+        tcp_take(f->t);
+    }
+    return f->t->got->len >= MUCH;
+}
+
+static void learn_guest(TestMachine *tm, TestNic *n)
+{
     uint8_t arp[42] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
     memcpy(arp + 6, n->mac.b, 6);
     memcpy(arp + 12, "\x08\x06\0\x01\x08\0\x06\x04\0\x01", 10);
@@ -207,6 +469,79 @@ static void test_forward(void)
     turn(tm, has_frame, n);
     g_autoptr(GByteArray) reply = test_nic_take(n);
     g_assert_cmpmem(reply->data + 20, 2, "\0\x02", 2);
+}
+
+typedef struct Pipe {
+    int fd;
+    char text[16];
+    ssize_t n;
+} Pipe;
+
+static bool pipe_has_five(void *opaque)
+{
+    Pipe *p = opaque;
+    ssize_t n = read(p->fd, p->text + p->n, sizeof(p->text) - (size_t)p->n);
+    p->n += MAX(n, 0);
+    return p->n >= 5;
+}
+
+/* What the guest sends to an address goes to a command or a character device, and back. */
+static void test_guestfwd(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("rhea-user-XXXXXX", NULL);
+    g_autofree char *path = g_strconcat(dir, "/p", NULL), *in = g_strconcat(path, ".in", NULL),
+                    *out = g_strconcat(path, ".out", NULL);
+    g_assert_cmpint(mkfifo(in, 0600), ==, 0);
+    g_assert_cmpint(mkfifo(out, 0600), ==, 0);
+    TestNic *n;
+    g_autofree char *options =
+        g_strdup_printf(",guestfwd.0=tcp:10.0.2.100:7-cmd:cat,guestfwd.1=tcp:10.0.2.100:8-pipe:%s", path);
+    TestMachine *tm = user_new(options, &n);
+    Pipe reader = { .fd = open(out, O_RDONLY | O_NONBLOCK) };
+    int writer = open(in, O_WRONLY | O_NONBLOCK);
+    g_assert_cmpint(writer, >=, 0);
+    learn_guest(tm, n);
+    for (unsigned i = 0; i < 2; i++) {
+        Tcp t = { .tm = tm, .n = n, .peer = 0x0a000264, .seq = 1000, .port = (uint16_t)(7 + i),
+                  .got = g_byte_array_new() };
+        tcp_send(&t, 2, "", 0);
+        turn(tm, tcp_open, &t);
+        tcp_send(&t, 0x18, "hello", 5);
+        if (i) {
+            turn(tm, pipe_has_five, &reader);
+            g_assert_cmpmem(reader.text, (size_t)reader.n, "hello", 5);
+            g_assert_cmpint(write(writer, "reply", 5), ==, 5);
+        }
+        turn(tm, tcp_has_five, &t);
+        g_assert_cmpmem(t.got->data, t.got->len, i ? "reply" : "hello", 5);
+        if (i) {
+            Flood flood = { .t = &t, .fd = writer };
+            g_byte_array_set_size(t.got, 0);
+            turn(tm, flood_over, &flood);
+            for (unsigned k = 0; k < MUCH; k++) {
+                g_assert_cmphex(t.got->data[k], ==, flood_byte(k));
+            }
+        }
+        g_byte_array_unref(t.got);
+    }
+    net_test_free(tm);
+    close(reader.fd);
+    close(writer);
+    g_unlink(in);
+    g_unlink(out);
+    g_rmdir(dir);
+}
+
+/* A connection from outside reaches the guest as a SYN for its port. */
+static void test_forward(void)
+{
+    TestNic *n;
+    TestMachine *tm = user_new("", &n);
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    dhcp_discover(n); /* the library learns who has the address */
+    turn(tm, has_frame, n);
+    test_nic_drop(n);
+    learn_guest(tm, n);
     g_assert_true(net_hostfwd_add(tm->m, NULL, "tcp:127.0.0.1:0-10.0.2.15:7777", &error_abort_slot));
     a.sin_port = htons((uint16_t)only_forward(tm));
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -259,7 +594,11 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     net_register();
     g_test_add_func("/user/dhcp", test_dhcp);
+    g_test_add_func("/user/networks", test_networks);
+    g_test_add_func("/user/wrong-options", test_wrong_options);
     g_test_add_func("/user/taken", test_taken);
+    g_test_add_func("/user/rules", test_rules);
+    g_test_add_func("/user/guestfwd", test_guestfwd);
     g_test_add_func("/user/forward", test_forward);
     g_test_add_func("/user/hostile", test_hostile);
     return g_test_run();

@@ -208,6 +208,69 @@ static void test_save_load(void)
     tm_free(b);
 }
 
+/* ---- a line that moves in the middle of a load ---- */
+
+/* Three in a row: the second's load raises the first's line, which leads to the third. */
+typedef struct Wire {
+    Device dev;
+    IrqLine irq;
+    uint32_t seen; /* the sink's */
+} Wire;
+
+static Device *wire_raised;
+
+static bool wire_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
+{
+    Wire *w = opaque;
+    if (wire_raised && wire_raised != &w->dev) {
+        Wire *other = dev_as(Wire, wire_raised);
+        wire_raised = NULL;
+        irq_set(&other->irq, true);
+    }
+    return true;
+}
+
+static bool wire_realize(Device *dev, Error **errp G_GNUC_UNUSED)
+{
+    device_add_irq(dev, &dev_as(Wire, dev)->irq);
+    return true;
+}
+
+static void wire_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
+{
+    ((Wire *)sink)->seen = level;
+}
+
+static const VmField wire_fields[] = { VM_U32(Wire, seen), { 0 } };
+static const VmState wire_state = {
+    .name = "wire", .version = 1, .oldest = 1, .fields = wire_fields, .post_load = wire_post_load
+};
+static const DeviceType wire_type = {
+    .name = "wire", .size = sizeof(Wire), .vmstate = &wire_state, .realize = wire_realize
+};
+
+static void test_line_moves_in_load(void)
+{
+    static const IrqSinkOps sink = { .set = wire_set };
+    TestMachine *tm = tm_new(0);
+    Device *source = tm_device_type(tm, &wire_type, NULL, NULL);
+    Device *mover = tm_device_type(tm, &wire_type, NULL, NULL);
+    Device *last = tm_device_type(tm, &wire_type, NULL, NULL);
+    Wire *s = dev_as(Wire, source), *l = dev_as(Wire, last);
+    irq_connect(&s->irq, &sink, l, 0);
+    g_autoptr(GByteArray) state = tm_save(tm);
+    for (unsigned raise = 0; raise < 2; raise++) {
+        wire_raised = NULL;
+        g_assert_true(tm_load(tm, state, &error_abort_slot));
+        g_assert_false(l->seen);
+        wire_raised = raise ? source : NULL; /* by the load of `mover`, the first that is not the source */
+        g_assert_true(tm_load(tm, state, &error_abort_slot));
+        g_assert_true(s->irq.level == raise && l->seen == raise);
+    }
+    g_assert_nonnull(mover);
+    tm_free(tm);
+}
+
 /* ---- lines ---- */
 
 static void test_irq_or(void)
@@ -304,6 +367,7 @@ int main(int argc, char **argv)
     g_test_add_func("/system/device/life", test_device_life);
     g_test_add_func("/system/device/fail", test_device_fail);
     g_test_add_func("/system/save-load", test_save_load);
+    g_test_add_func("/system/line-moves-in-load", test_line_moves_in_load);
     g_test_add_func("/system/irq-or", test_irq_or);
     g_test_add_func("/system/one-domain", test_one_domain);
     g_test_add_func("/system/requests", test_requests);

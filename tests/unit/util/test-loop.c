@@ -656,6 +656,71 @@ static void test_quit_first(void)
     loop_free(loop);
 }
 
+/* ---- other threads' calls, polling ---- */
+
+typedef struct Called {
+    Loop *loop;
+    unsigned runs;
+} Called;
+
+static void note_call(void *opaque)
+{
+    Called *c = opaque;
+    g_assert_true(loop_is_current(c->loop));
+    c->runs++;
+}
+
+static gpointer run_loop(gpointer loop)
+{
+    loop_run(loop);
+    return NULL;
+}
+
+/* A loop of another thread that polls for the time given: each call comes back done, each post is run. */
+static void test_call(gconstpointer ns)
+{
+    Called c = { .loop = loop_new("test") };
+    loop_set_poll(c.loop, GPOINTER_TO_INT(ns), 0, 0);
+    GThread *thread = g_thread_new("loop", run_loop, c.loop);
+    for (unsigned i = 1; i <= 2000; i++) {
+        loop_call(c.loop, note_call, &c);
+        g_assert_cmpuint(c.runs, ==, i);
+        if (i % 500 == 0) {
+            g_usleep(3000); /* longer than it polls: it sleeps */
+        }
+    }
+    loop_quit(c.loop);
+    g_thread_join(thread);
+    g_assert_cmpuint(c.runs, ==, 2000);
+    loop_free(c.loop);
+}
+
+static void count_fire(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+/* Timers are not late by what is polled: one at 100 us, while a loop may poll for a second. */
+static void test_poll_timer(void)
+{
+    Loop *loop = loop_new("test");
+    unsigned fired = 0;
+    Timer t;
+    timer_init(&t, loop, &clock_host_monotonic, count_fire, &fired);
+    loop_set_poll(loop, 1000000000, 0, 0);
+    int64_t start = clock_now(&clock_host_monotonic);
+    for (unsigned i = 1; i <= 50; i++) {
+        timer_arm(&t, clock_now(&clock_host_monotonic) + 100000);
+        while (fired < i) {
+            loop_turn(loop, true);
+        }
+    }
+    g_assert_cmpint(clock_now(&clock_host_monotonic) - start, >=, 50 * 100000);
+    g_assert_cmpint(clock_now(&clock_host_monotonic) - start, <, 50 * INT64_C(1000000000));
+    timer_cancel(&t);
+    loop_free(loop);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -674,5 +739,8 @@ int main(int argc, char **argv)
     g_test_add_func("/loop/regular-file", test_regular_file);
     g_test_add_func("/loop/glib", test_glib);
     g_test_add_func("/loop/quit-first", test_quit_first);
+    g_test_add_data_func("/loop/call", GINT_TO_POINTER(0), test_call);
+    g_test_add_data_func("/loop/call-polling", GINT_TO_POINTER(50000), test_call);
+    g_test_add_func("/loop/poll-timer", test_poll_timer);
     return g_test_run();
 }

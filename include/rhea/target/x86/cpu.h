@@ -181,8 +181,9 @@ typedef struct X86Translated {
     uint64_t efl, lahf, part[2], tmp; /* for POPFQ on the way back; flags set aside; scratch */
     uint64_t pcbase;        /* linear address of the page that the running unit lies in, when its code does not know */
     uint64_t fpu_base;      /* pcbase at the last x87 instruction */
-    void *link;             /* the jump that led out, to be patched */
-    const void *next;       /* where to go on after an instruction that ended a unit */
+    void *link;             /* behind the exit of a link, which led out; NULL: another way */
+    const void *next;       /* where to go on after an instruction that ended a unit, or a side path */
+    const void *resume;     /* a side path: by which of T1Thunks.resume[] */
     const void *flag_case[24]; /* code that loads EFLAGS, by cc_op - 64 */
     uint64_t stash[16];     /* distances to host memory that the running unit has looked up (t1-group.c) */
     uint32_t left_early;    /* units left half way */

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ * backends/object.c - -object: the kinds of objects that users make, one name for each object.
+ *
+ * Threads: main loop.
+ */
+#include "rhea/backends/object.h"
+#include "rhea/backends/drive.h"
+#include "rhea/backends/hostmem.h"
+#include "rhea/schema/type.h"
+#include "rhea/system/iothread.h"
+#include "schema/hostmem.h"
+#include "schema/iothread.h"
+
+#include <string.h>
+
+/* What a group of kinds shares. */
+typedef struct ObjectFamily {
+    const char *const *names;
+    const TypeDesc *options; /* a union by qom-type */
+    bool for_drives;         /* must be there before drives */
+    bool (*exists)(Machine *m, const char *id);
+    bool (*make)(Machine *m, const Json *opts, bool from_text, bool prealloc, Error **errp);
+    bool (*remove)(Machine *m, const char *id, Error **errp);
+} ObjectFamily;
+
+static bool hostmem_exists(Machine *m, const char *id)
+{
+    return hostmem_find(m, id) != NULL;
+}
+
+static bool hostmem_make(Machine *m, const Json *opts, bool from_text, bool prealloc, Error **errp)
+{
+    return hostmem_new_json(m, opts, from_text, prealloc, errp) != NULL;
+}
+
+static bool group_make(Machine *m, const Json *opts, bool from_text, bool prealloc G_GNUC_UNUSED,
+                       Error **errp)
+{
+    return drive_throttle_group_new(m, opts, from_text, errp);
+}
+
+static bool iothread_exists(Machine *m, const char *id)
+{
+    return iothread_find(m, id) != NULL;
+}
+
+static bool iothread_make(Machine *m, const Json *opts, bool from_text, bool prealloc G_GNUC_UNUSED,
+                          Error **errp)
+{
+    IothreadOptions o;
+    if (!type_decode(&iothread_options_type, opts, from_text, &o, errp)) {
+        return false;
+    }
+    const IothreadProperties *p = &o.u.iothread;
+    IoThreadPoll poll = { p->has_poll_max_ns ? p->poll_max_ns : IOTHREAD_POLL_NS, p->poll_grow,
+                          p->poll_shrink };
+    bool ok = iothread_find(m, o.id) ? error_set(errp, "there is already an iothread '%s'", o.id)
+                                     : iothread_new(m, o.id, poll, errp);
+    type_clear(&iothread_options_type, &o);
+    return ok;
+}
+
+static const ObjectFamily families[] = {
+    { iothread_kind_names, &iothread_options_type, false, iothread_exists, iothread_make, iothread_remove },
+    { host_mem_kind_names, &host_mem_options_type, false, hostmem_exists, hostmem_make, hostmem_remove },
+    { throttle_group_kind_names, &throttle_group_options_type, true, drive_throttle_group_exists, group_make,
+      drive_throttle_group_remove },
+};
+/* The one that also takes what no family knows: its errors say so. */
+static const ObjectFamily *const memory_family = &families[1];
+
+static const ObjectFamily *family_of(const char *qom_type)
+{
+    for (unsigned i = 0; qom_type && i < G_N_ELEMENTS(families); i++) {
+        if (type_enum_value(families[i].names, qom_type) >= 0) {
+            return &families[i];
+        }
+    }
+    return NULL;
+}
+
+bool object_is_for_drives(const char *qom_type)
+{
+    const ObjectFamily *f = family_of(qom_type);
+    return f && f->for_drives;
+}
+
+bool object_is_kind(const char *qom_type)
+{
+    return family_of(qom_type) != NULL;
+}
+
+bool object_new_json(Machine *m, const Json *opts, bool from_text, bool prealloc, Error **errp)
+{
+    const ObjectFamily *f = family_of(json_get_string(json_member(opts, "qom-type", NULL)));
+    const char *id = json_get_string(json_member(opts, "id", NULL));
+    f = f ? f : memory_family;
+    for (unsigned i = 0; id && i < G_N_ELEMENTS(families); i++) {
+        if (&families[i] != f && families[i].exists(m, id)) { /* of the same kind: make() says so */
+            return error_set(errp, "there is already an object with id '%s'", id);
+        }
+    }
+    return f->make(m, opts, from_text, prealloc, errp);
+}
+
+bool object_remove(Machine *m, const char *id, Error **errp)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(families); i++) {
+        if (families[i].exists(m, id)) {
+            return families[i].remove(m, id, errp);
+        }
+    }
+    return memory_family->remove(m, id, errp);
+}
+
+/* ---- help ---- */
+
+void object_help(GString *out)
+{
+    g_string_append(out, "List of user creatable objects:\n");
+    for (unsigned i = 0; i < G_N_ELEMENTS(families); i++) {
+        for (const char *const *k = families[i].names; *k; k++) {
+            g_string_append_printf(out, "  %s\n", *k);
+        }
+    }
+}
+
+static void help_fields(const TypeDesc *t, GString *out)
+{
+    for (unsigned i = 0; t && i < t->n; i++) {
+        const FieldDesc *f = &t->fields[i];
+        if (f->refused || g_str_equal(f->name, "qom-type")) {
+            continue;
+        }
+        g_autofree char *names = f->type->kind == TYPE_ENUM ? g_strjoinv("|", (char **)f->type->names) : NULL;
+        const char *type = f->type->kind == TYPE_ANY ? "nodes" : names ? names : f->type->name;
+        g_string_append_printf(out, "  %s=<%s>%*s - %s%s%s%s\n", f->name, type,
+                               (int)MAX(0, 32 - (int)strlen(f->name) - (int)strlen(type)), "",
+                               f->doc ? f->doc : "", f->def ? " (default: " : "", f->def ? f->def : "",
+                               f->def ? ")" : "");
+    }
+}
+
+void object_help_kind(const char *qom_type, GString *out)
+{
+    const ObjectFamily *f = family_of(qom_type);
+    int kind = type_enum_value(f->names, qom_type);
+    g_string_append_printf(out, "%s options:\n", qom_type);
+    help_fields(f->options, out);
+    help_fields(f->options->branch[kind], out);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * block/bitmap-cmd.c - what users do with dirty bitmaps: QMP's block-dirty-bitmap-* and rhea-img bitmap.
+ *
+ * Models: each command checks all it needs, then changes. The image's copy of a persistent bitmap is marked
+ * as old before the one in memory changes, so that a crash leaves none that claims too little. Threads: the
+ * main loop's.
+ */
+#include "internal.h"
+#include "rhea/block/bitmap.h"
+
+typedef struct Touch {
+    BlockNode *n;
+    Error **errp;
+    bool ok;
+} Touch;
+
+static void touch_body(void *opaque)
+{
+    Touch *t = opaque;
+    t->ok = t->n->driver->format->bitmaps_touch(t->n, t->errp);
+}
+
+static bool touch(BlockNode *n, bool persistent, Error **errp)
+{
+    const BlockFormatOps *f = n->driver->format;
+    if (!persistent || !f || !f->bitmaps_touch) {
+        return true;
+    }
+    if (n->read_only) {
+        return error_set(errp, "node '%s' is read-only: its persistent bitmaps cannot be changed", n->name);
+    }
+    Touch t = { .n = n, .errp = errp };
+    co_run_sync(n->graph->loop, touch_body, &t);
+    return t.ok;
+}
+
+BlockBitmap *block_bitmap_get(const BlockNode *n, const char *name, Error **errp)
+{
+    BlockBitmap *b = block_bitmap_find(n, name);
+    if (!b) {
+        error_set(errp, "Dirty bitmap '%s' not found", name);
+    }
+    return b;
+}
+
+bool block_bitmap_cmd_add(BlockNode *n, const char *name, uint64_t granularity, bool persistent,
+                          bool recording, Error **errp)
+{
+    const BlockFormatOps *f = n->driver->format;
+    if (persistent && (!f || !f->bitmap_fits)) {
+        error_set(errp, "Can't store persistent bitmaps to %s: images of format '%s' hold none", n->name,
+                  n->driver->name);
+        error_hint(errp, "qcow2 images do");
+        return false;
+    }
+    if (persistent && !f->bitmap_fits(n, name, granularity, errp)) {
+        return false;
+    }
+    BlockBitmap *b = block_bitmap_add(n, name, granularity, errp);
+    if (!b) {
+        return false;
+    }
+    if (!touch(n, persistent, errp)) {
+        block_bitmap_remove(b);
+        return false;
+    }
+    b->persistent = persistent;
+    block_bitmap_set_recording(b, recording);
+    return true;
+}
+
+bool block_bitmap_cmd_remove(BlockNode *n, const char *name, Error **errp)
+{
+    BlockBitmap *b = block_bitmap_get(n, name, errp);
+    if (!b) {
+        return false;
+    }
+    if (b->busy) {
+        return error_set(errp, "Bitmap '%s' is currently in use by another operation", name);
+    }
+    if (!touch(n, b->persistent, errp)) {
+        return false;
+    }
+    block_bitmap_remove(b);
+    return true;
+}
+
+/* A bitmap that may be changed, its copy in the image marked. */
+static BlockBitmap *get_to_change(BlockNode *n, const char *name, Error **errp)
+{
+    BlockBitmap *b = block_bitmap_get(n, name, errp);
+    return b && block_bitmap_usable(b, errp) && touch(n, b->persistent, errp) ? b : NULL;
+}
+
+bool block_bitmap_cmd_clear(BlockNode *n, const char *name, Error **errp)
+{
+    BlockBitmap *b = get_to_change(n, name, errp);
+    if (b) {
+        block_bitmap_clear(b);
+    }
+    return b != NULL;
+}
+
+bool block_bitmap_cmd_record(BlockNode *n, const char *name, bool on, Error **errp)
+{
+    BlockBitmap *b = get_to_change(n, name, errp);
+    if (b) {
+        block_bitmap_set_recording(b, on);
+    }
+    return b != NULL;
+}
+
+bool block_bitmap_cmd_merge(BlockNode *n, const char *name, BlockBitmap *const *from, unsigned count,
+                            Error **errp)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (!block_bitmap_usable(from[i], errp)) {
+            return false;
+        }
+        if (block_size(from[i]->node) != block_size(n)) {
+            return error_set(errp,
+                             "Bitmaps are of different sizes (destination size is %" PRId64
+                             " and source size is %" PRId64 ") and can't be merged",
+                             block_size(n), block_size(from[i]->node));
+        }
+    }
+    BlockBitmap *b = get_to_change(n, name, errp);
+    for (unsigned i = 0; b && i < count; i++) {
+        block_bitmap_merge(b, from[i]);
+    }
+    return b != NULL;
+}
