@@ -308,6 +308,21 @@ void hostsse_rsqrtps(X86Vec *dst, const X86Vec *src)
     asm("rsqrtps %1, %0" : "=x"(VEC(dst)) : "x"(CVEC(src)));
 }
 
+bool hostsse_dpps(X86Vec *dst, const X86Vec *src, uint32_t mxcsr)
+{
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("sse4.1")) {
+        return false;
+    }
+    uint32_t mx = sse_mxcsr(mxcsr), res;
+    V16 v = VEC(dst);
+    asm volatile("ldmxcsr %[mx]\n\tdpps $0xff, %[s], %[v]\n\tstmxcsr %[res]"
+                 : [v] "+x"(v), [res] "=m"(res) : [s] "x"(CVEC(src)), [mx] "m"(mx));
+    VEC(dst) = v;
+    sse_end(mx, res);
+    return true;
+}
+
 /* SSE3 by SSE2: the elements brought side by side, one vertical operation with the same operand order. */
 #define SSE3_ADDSUB(name, n, ADD, SUB, field)                                                               \
     uint32_t hostsse_##name(X86Vec *dst, const X86Vec *src, uint32_t mxcsr)                                 \

@@ -99,6 +99,9 @@ typedef uint32_t HostSse(X86Vec *dst, const X86Vec *src, uint32_t mxcsr);
 #define HOSTSSE_DECLARE(op) HostSse hostsse_##op;
 HOSTSSE_LIST(HOSTSSE_DECLARE)
 #undef HOSTSSE_DECLARE
+/* The host's DPPS with all products and all elements; exceptions are masked and their flags dropped. False: the host has
+ * no SSE4.1, *dst is unchanged. */
+bool hostsse_dpps(X86Vec *dst, const X86Vec *src, uint32_t mxcsr);
 /* comis*, ucomis*: dst->d[0] becomes the ZF, PF, CF bits.
  * Predicates 0..7 of CMPPS and its kin: */
 uint32_t hostsse_cmpps(X86Vec *dst, const X86Vec *src, uint32_t mxcsr, unsigned pred);

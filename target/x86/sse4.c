@@ -236,7 +236,8 @@ OP(roundsd) { X86Vec t; round_vec(cpu, d, sse_src8(cpu, d, &t), 1, true); NEXT; 
 /* ---- dot products ---- */
 
 /* Products not selected are +0.0; the sums are (0 + 1) + (2 + 3). Each step raises what it raises, for all lanes (two
- * with AVX). r, p, q: lanes; p and q are changed. */
+ * with AVX). Which of several NaNs comes out is open (on Intel's processors it is not even the same one in each
+ * element): the host answers, as it does in tier 1. r, p, q: lanes; p and q are changed. */
 void sse_dpps(X86Cpu *cpu, const X86Insn *d, X86Vec *r, X86Vec *p, X86Vec *q, unsigned lanes)
 {
     unsigned imm = (uint8_t)d->imm;
@@ -248,6 +249,8 @@ void sse_dpps(X86Cpu *cpu, const X86Insn *d, X86Vec *r, X86Vec *p, X86Vec *q, un
                 p[l].d[i] = q[l].d[i] = 0;
             }
         }
+        r[l] = p[l];
+        bool host = hostsse_dpps(&r[l], &q[l], mx);
         fl[0] |= hostsse_mulps(&p[l], &q[l], mx);
         memcpy(&all[0].d[4 * l], &p[l], 16);
         s[l] = (X86Vec){ .d = { p[l].d[0], p[l].d[2] } };
@@ -257,13 +260,16 @@ void sse_dpps(X86Cpu *cpu, const X86Insn *d, X86Vec *r, X86Vec *p, X86Vec *q, un
         t = (X86Vec){ .d = { s[l].d[1] } };
         fl[2] |= hostsse_addss(&s[l], &t, mx);
         all[2].d[l] = s[l].d[0];
+        if (!host) {
+            r[l] = (X86Vec){ .d = { s[l].d[0], s[l].d[0], s[l].d[0], s[l].d[0] } };
+        }
     }
     sse_retire(cpu, d, fl[0], &all[0], 4, 4 * lanes);
     sse_retire(cpu, d, fl[1], &all[1], 4, 4 * lanes);
     sse_retire(cpu, d, fl[2], &all[2], 4, lanes);
     for (unsigned l = 0; l < lanes; l++) {
         for (unsigned i = 0; i < 4; i++) {
-            r[l].d[i] = imm >> i & 1 ? s[l].d[0] : 0;
+            r[l].d[i] = imm >> i & 1 ? r[l].d[i] : 0;
         }
     }
 }

@@ -131,6 +131,12 @@ unsigned diff_vex_run(uint64_t n, uint64_t seed)
             skipped++;
             continue;
         }
+        /* VPINSRQ, VPEXTRQ outside 64-bit mode: Intel's processors ignore W (SDM vol. 2B, VPEXTRQ, footnote), AMD's do not. */
+        if (ours && !c.code64 && three && (c.bytes[at + 1] & 31) == 3 && c.bytes[at + 2] & 0x80 &&
+            (c.bytes[at + 3] == 0x16 || c.bytes[at + 3] == 0x22)) {
+            skipped++;
+            continue;
+        }
         bad++;
         printf("# vex seed %lu %d-bit: %s %s, host trap %d, t0 trap %d:", (long)(seed + k), c.code64 ? 64 : 32, row->name,
                row->operands, h.trap, t.trap);
