@@ -159,7 +159,7 @@ static void stream_ready(void *opaque, unsigned revents)
         s->reader = NULL;
         co_resume(co);
     } else {
-        fd_watch_set(&s->in, 0); /* nobody wants more for now */
+        fd_watch_set(&s->in, 0); /* no reader: what comes stays in the socket until wait_readable() asks */
     }
 }
 

@@ -163,7 +163,9 @@ def configure(root, top):
     os.makedirs(f"{root}/boot/efi", exist_ok=True)
     write(f"{root}/boot/grub/grub.cfg", GRUB_CFG)
     package(root, top)
-    run("chroot", root, "sh", "-ec", """echo root:rhea | chpasswd
+    work = tempfile.mkdtemp(prefix="boot-", dir=f"{root}/var/tmp")
+    run("chroot", root, "sh", "-ec", """cd "$1"
+echo root:rhea | chpasswd
 grub-editenv /boot/grub/grubenv create
 update-initramfs -c -k all
 ln -sf boot/initrd.img-* /initrd.img
@@ -171,15 +173,15 @@ for p in i386-pc x86_64-efi; do
     mkdir -p /boot/grub/$p
     cp /usr/lib/grub/$p/*.mod /usr/lib/grub/$p/*.lst /boot/grub/$p
 done
-echo 'search.fs_label rhea-root root' > /tmp/early
-echo 'set prefix=($root)/boot/grub' >> /tmp/early
-grub-mkimage -O i386-pc -o /tmp/core -p /boot/grub -c /tmp/early biosdisk part_gpt ext2 search_label
-grub-mkimage -O x86_64-efi -o /tmp/efi -p /boot/grub -c /tmp/early part_gpt fat ext2 search_label
-cp /usr/lib/grub/i386-pc/boot.img /tmp/boot
-""")
+echo 'search.fs_label rhea-root root' > early
+echo 'set prefix=($root)/boot/grub' >> early
+grub-mkimage -O i386-pc -o core -p /boot/grub -c early biosdisk part_gpt ext2 search_label
+grub-mkimage -O x86_64-efi -o efi -p /boot/grub -c early part_gpt fat ext2 search_label
+cp /usr/lib/grub/i386-pc/boot.img boot
+""", "sh", work[len(root):])
     for name in ("boot", "core", "efi"):
-        shutil.move(f"{root}/tmp/{name}", f"{top}/{name}")
-    os.unlink(f"{root}/tmp/early")
+        shutil.move(f"{work}/{name}", f"{top}/{name}")
+    shutil.rmtree(work)
     for d in ("var/cache/apt", "var/lib/apt/lists", "var/log"):
         for base, _, files in os.walk(f"{root}/{d}"):
             for name in files:

@@ -134,6 +134,7 @@ bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
 void hmp_info_blockstats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_say_error(GString *out, Error *err); /* with its hint; frees err */
+bool hmp_take_flag(int *argc, char ***argv, const char *flag); /* takes "-f" off the front of the arguments */
 extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_export_commands[],
     hmp_net_commands[];
 

@@ -7,8 +7,7 @@
 #include "rhea/util/text.h"
 #include <string.h>
 
-/* Takes -X off the front of the arguments. */
-static bool take_flag(int *argc, char ***argv, const char *flag)
+bool hmp_take_flag(int *argc, char ***argv, const char *flag)
 {
     if (*argc < 2 || !g_str_equal((*argv)[1], flag)) {
         return false;
@@ -31,7 +30,7 @@ void hmp_say_error(GString *out, Error *err)
 static void hmp_eject(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     Error *err = NULL;
-    bool force = take_flag(&argc, &argv, "-f");
+    bool force = hmp_take_flag(&argc, &argv, "-f");
     if (argc != 2) {
         g_string_append(out, "eject: [-f] and a drive are expected ('info block' lists them)\n");
     } else if (!drive_eject(m, argv[1], force, &err)) {
@@ -65,7 +64,7 @@ static void hmp_change(Monitor *mon, Machine *m, int argc, char **argv, GString 
 {
     static const char *const modes[] = { [AUTO] = "retain", [ON] = "read-only", [OFF] = "read-write", NULL };
     Error *err = NULL;
-    bool force = take_flag(&argc, &argv, "-f");
+    bool force = hmp_take_flag(&argc, &argv, "-f");
     if (argc < 3 || argc > 5) {
         g_string_append(out, "change: [-f], a drive, a file and perhaps its format are expected\n");
         return;
@@ -81,7 +80,7 @@ static void hmp_change(Monitor *mon, Machine *m, int argc, char **argv, GString 
 
 static void info_block(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    bool verbose = take_flag(&argc, &argv, "-v");
+    bool verbose = hmp_take_flag(&argc, &argv, "-v");
     if (argc > 2) {
         g_string_append(out, "info block takes -v and one drive\n");
     } else if (!drive_print(m, argc > 1 ? argv[1] : NULL, verbose, out) && argc > 1) {

@@ -159,17 +159,6 @@ bool qmp_query_block_exports(QmpCall *call, QueryBlockExportsResult *ret, Error 
 
 /* ---- the human monitor ---- */
 
-/* Takes -X off the front of the arguments. */
-static bool take_flag(int *argc, char ***argv, const char *flag)
-{
-    if (*argc < 2 || !g_str_equal((*argv)[1], flag)) {
-        return false;
-    }
-    (*argc)--;
-    (*argv)++;
-    return true;
-}
-
 static bool add_disk(Machine *m, const char *device, const char *name, bool writable, Error **errp)
 {
     BlockNode *n = export_find_node(m, device, errp);
@@ -192,8 +181,8 @@ static bool add_all(Machine *m, bool writable, Error **errp)
 
 static void hmp_start(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    bool all = take_flag(&argc, &argv, "-a"), writable = take_flag(&argc, &argv, "-w");
-    all = take_flag(&argc, &argv, "-a") || all;
+    bool all = hmp_take_flag(&argc, &argv, "-a"), writable = hmp_take_flag(&argc, &argv, "-w");
+    all = hmp_take_flag(&argc, &argv, "-a") || all;
     Error *err = NULL;
     if (argc != 2 || (writable && !all)) {
         g_string_append(out, argc == 2 ? "nbd_server_start: -w goes with -a only\n"
@@ -234,7 +223,7 @@ static void hmp_stop(Monitor *mon, Machine *m, int argc, char **argv, GString *o
 static void hmp_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     Error *err = NULL;
-    bool writable = take_flag(&argc, &argv, "-w");
+    bool writable = hmp_take_flag(&argc, &argv, "-w");
     if (argc != 2 && argc != 3) {
         g_string_append(out, "nbd_server_add: [-w], a drive or node, and perhaps a name are expected\n");
     } else if (!add_disk(m, argv[1], argc == 3 ? argv[2] : argv[1], writable, &err)) {
@@ -245,7 +234,7 @@ static void hmp_add(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
 static void hmp_remove(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     Error *err = NULL;
-    bool hard = take_flag(&argc, &argv, "-f");
+    bool hard = hmp_take_flag(&argc, &argv, "-f");
     if (argc != 2) {
         g_string_append(out, "nbd_server_remove: [-f] and the name of an export are expected\n");
     } else if (!export_del(m, argv[1], hard, &err)) {
