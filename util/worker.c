@@ -35,6 +35,13 @@ WorkerPool *worker_pool_new(unsigned max_threads)
     return p;
 }
 
+void worker_pool_set_max(WorkerPool *p, unsigned max_threads)
+{
+    pthread_mutex_lock(&p->lock);
+    p->max = max_threads;
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* With the lock held: the next item, NULL when this thread shall end. */
 static WorkItem *worker_next(WorkerPool *p)
 {
@@ -101,12 +108,12 @@ static bool worker_spawn(WorkerPool *p)
 
 bool worker_post(WorkerPool *p, WorkItem *item)
 {
-    bool ok = true;
     item->next = NULL;
     pthread_mutex_lock(&p->lock);
     if (p->idle <= p->queued && p->threads < p->max) {
-        ok = worker_spawn(p) || p->threads > 0;
+        worker_spawn(p);
     }
+    bool ok = p->threads > 0;
     if (ok) {
         *p->last = item;
         p->last = &item->next;

@@ -13,6 +13,10 @@ typedef struct WorkerPool WorkerPool;
 WorkerPool *worker_pool_new(unsigned max_threads);
 void worker_pool_free(WorkerPool *p); /* waits for what is queued and running */
 
+/* No more threads than that from here on; with 0, and once the idle ones are gone, whoever has work does it
+ * himself. A test whose requests must come in a repeatable order asks for that. */
+void worker_pool_set_max(WorkerPool *p, unsigned max_threads);
+
 /* Runs fn(opaque) on a worker; the coroutine yields meanwhile. Its result. */
 int worker_run(WorkerPool *p, int (*fn)(void *opaque), void *opaque) CO_FN;
 

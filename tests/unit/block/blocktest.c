@@ -4,6 +4,7 @@
 #include "blocktest.h"
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,38 @@
 
 static BlockTest *current;
 
+/* Seeds */
+
+static uint32_t seed;
+static char seed_text[64];
+
+static void say_seed(void)
+{
+    if (write(STDERR_FILENO, seed_text, strlen(seed_text)) < 0) {
+        return; /* nobody hears it */
+    }
+}
+
+static void on_failure(int sig)
+{
+    say_seed();
+    raise(sig); /* comes when this has returned, with its own effect */
+}
+
+void bt_init(int *argc, char ***argv)
+{
+    const char *text = g_getenv("RHEA_TEST_SEED");
+    struct sigaction act = { .sa_handler = on_failure, .sa_flags = (int)SA_RESETHAND };
+    g_test_init(argc, argv, NULL);
+    seed = text ? (uint32_t)strtoul(text, NULL, 0) : g_random_int();
+    g_snprintf(seed_text, sizeof(seed_text), "random tests ran with RHEA_TEST_SEED=%u\n", seed);
+    sigaction(SIGABRT, &act, NULL);
+    sigaction(SIGTRAP, &act, NULL); /* a warning that is fatal */
+}
+
 void bt_setup(BlockTest *t, gconstpointer data G_GNUC_UNUSED)
 {
+    g_random_set_seed(seed ^ g_str_hash(g_test_get_path()));
     role_become_main();
     t->loop = loop_new("test");
     t->graph = block_graph_new(t->loop);
@@ -32,6 +63,9 @@ void bt_teardown(BlockTest *t, gconstpointer data G_GNUC_UNUSED)
     loop_free(t->loop);
     nftw(t->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     g_free(t->dir);
+    if (g_test_failed()) {
+        say_seed();
+    }
 }
 
 char *bt_path(BlockTest *t, const char *name)
@@ -215,6 +249,82 @@ void bt_check_bytes(BlockClient *c, int64_t off, size_t len, uint8_t byte)
     }
 }
 
+/* Requests in any order */
+
+static BlockDriver shuffled;
+
+static void some_turns(void)
+{
+    int n = g_random_int_range(0, 4) ? g_random_int_range(0, 4) : g_random_int_range(0, 60);
+    for (; n > 0; n--) {
+        co_wake(co_self());
+        co_yield();
+    }
+}
+
+static int shuffled_preadv(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
+{
+    some_turns();
+    int r = block_file_driver.preadv(n, off, v, flags);
+    some_turns();
+    return r;
+}
+
+static int shuffled_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
+{
+    some_turns();
+    int r = block_file_driver.pwritev(n, off, v, flags);
+    some_turns();
+    return r;
+}
+
+static int shuffled_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
+{
+    some_turns();
+    int r = block_file_driver.write_zeroes(n, off, bytes, flags);
+    some_turns();
+    return r;
+}
+
+static int shuffled_discard(BlockNode *n, int64_t off, int64_t bytes)
+{
+    some_turns();
+    int r = block_file_driver.discard(n, off, bytes);
+    some_turns();
+    return r;
+}
+
+static int shuffled_flush(BlockNode *n)
+{
+    some_turns();
+    int r = block_file_driver.flush(n);
+    some_turns();
+    return r;
+}
+
+void bt_shuffle(BlockNode *n)
+{
+    if (!shuffled.name) {
+        shuffled = block_file_driver;
+        shuffled.preadv = shuffled_preadv;
+        shuffled.pwritev = shuffled_pwritev;
+        shuffled.write_zeroes = shuffled_write_zeroes;
+        shuffled.discard = shuffled_discard;
+        shuffled.flush = shuffled_flush;
+    }
+    for (unsigned i = 0; i < n->edges_down->len; i++) {
+        bt_shuffle(((BlockEdge *)g_ptr_array_index(n->edges_down, i))->node);
+    }
+    if (n->driver == &block_file_driver) {
+        n->driver = &shuffled;
+    }
+}
+
+void bt_without_threads(BlockTest *t)
+{
+    worker_pool_set_max(block_graph_workers(t->graph), 0);
+}
+
 /* The model */
 
 unsigned bt_ops(unsigned def)
@@ -278,7 +388,7 @@ static void random_range(const BlockModel *m, int64_t *off, int64_t *len)
     *len = g_random_int_range(0, 4) == 0 ? g_random_int_range(1, (int)max + 1)
                                          : g_random_int_range(1, (int)MIN(max, MAX(4096 / g, 1)) + 1);
     *len = MIN(*len, units);
-    *off = g_random_int_range(0, (int)(units - *len + 1));
+    *off = g_random_int_range(0, 16) ? g_random_int_range(0, (int)(units - *len + 1)) : units - *len;
     *off *= g;
     *len *= g;
 }

@@ -12,6 +12,10 @@ typedef struct BlockTest {
     char *dir; /* removed at the end, with what is in it */
 } BlockTest;
 
+/* Instead of g_test_init(). Random numbers follow from a seed, which is said on stderr when a test fails, and
+ * from the test's path: RHEA_TEST_SEED=N PROGRAM -p PATH repeats it, as far as threads of the host do not
+ * decide (see bt_shuffle()). */
+void bt_init(int *argc, char ***argv);
 /* The fixture's, for g_test_add(). */
 void bt_setup(BlockTest *t, gconstpointer data);
 void bt_teardown(BlockTest *t, gconstpointer data);
@@ -38,6 +42,12 @@ void bt_run(BlockTest *t, void (*fn)(void *opaque), void *opaque);
 /* The image's check as `rhea-img check` runs it; what it says becomes test messages. fix: BLOCK_FIX_*.
  * < 0: -errno. */
 int bt_check(BlockTest *t, BlockNode *n, unsigned fix, BlockCheck *res);
+
+/* Requests to the files below `n` take any number of turns of the loop before they are begun and after they
+ * are done, by the random numbers, so that they end in any order. Before a node is opened,
+ * bt_without_threads() makes sure that nothing else decides. */
+void bt_shuffle(BlockNode *n);
+void bt_without_threads(BlockTest *t);
 
 /* Random reads, writes, zeroes, discards and flushes, up to 8 at a time on ranges that do not overlap,
  * against a flat copy. `before` is what the disk held (its size long), or NULL for zeros. A discarded range

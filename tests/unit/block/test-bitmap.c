@@ -298,7 +298,7 @@ int main(int argc, char **argv)
 {
     static const char *const cases[] = { "cluster_size=4k", "cluster_size=512",
                                          "cluster_size=64k,lazy_refcounts=on", "extended_l2=on" };
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *path = g_strdup_printf("/block/bitmap/model/%s", cases[i]);
         g_test_add(path, BlockTest, cases[i], bt_setup, test_model, bt_teardown);

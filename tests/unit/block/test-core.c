@@ -141,7 +141,7 @@ static void test_image_options(BlockTest *t, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     ADD(null);
     ADD(names);
     ADD(json);

@@ -176,7 +176,7 @@ static void test_enospc(BlockTest *t, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     ADD(errors, NULL);
     ADD(unaligned_end, "aio=threads");
     g_test_add("/block/file/unaligned_end_direct", BlockTest, "cache.direct=on", bt_setup, test_unaligned_end,

@@ -567,7 +567,7 @@ static void test_throttle(BlockTest *t, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     ADD(cor);
     ADD(cor_bottom);
     ADD(cor_model);

@@ -204,7 +204,7 @@ static void test_corrupt_bit(BlockTest *t, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
     ADD(headers, "", NULL);
     ADD(loop, "", NULL);

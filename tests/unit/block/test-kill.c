@@ -269,7 +269,7 @@ int main(int argc, char **argv)
         worker(argv[2], (uint32_t)strtoul(argv[3], NULL, 10), argv[4][0] == '1');
     }
     self_path = g_file_read_link("/proc/self/exe", NULL);
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     for (unsigned i = 0; i < G_N_ELEMENTS(flavours); i++) {
         g_autofree char *path = g_strdup_printf("/block/kill/%s", flavours[i].name);
         g_test_add(path, BlockTest, &flavours[i], bt_setup, test_kill, bt_teardown);

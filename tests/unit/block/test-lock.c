@@ -114,7 +114,7 @@ static void test_qemu(BlockTest *t, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     ADD(two);
     ADD(bytes);
     ADD(qemu);

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
         { "blkdebug", "file.driver=blkdebug,file.align=1024,file.max-transfer=32768,"
                       "file.image.driver=file,file.image.filename=@PATH@" },
     };
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *path = g_strdup_printf("/block/model/%s", cases[i].name);
         g_test_add(path, BlockTest, cases[i].options, bt_setup, test_options, bt_teardown);

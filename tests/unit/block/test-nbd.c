@@ -884,7 +884,7 @@ static void test_list(BlockTest *t, gconstpointer data)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     g_test_add("/block/nbd/model", BlockTest, "", bt_setup, test_model, bt_teardown);
     g_test_add("/block/nbd/model-delay", BlockTest, ",reconnect-delay=5,detect-zeroes=on", bt_setup,
                test_model, bt_teardown);

@@ -431,7 +431,7 @@ int main(int argc, char **argv)
         { "bitmaps", "cluster_size=4k", false, false, 120, .bitmaps = true },
         { "bitmaps-snapshots", "cluster_size=512", true, false, 60, .bitmaps = true },
     };
-    g_test_init(&argc, &argv, NULL);
+    bt_init(&argc, &argv);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *path = g_strdup_printf("/block/powercut/%s", cases[i].name);
         g_test_add(path, BlockTest, &cases[i], bt_setup, test_cuts, bt_teardown);
