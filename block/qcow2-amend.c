@@ -105,7 +105,7 @@ static void switch_memory(Qcow2 *q, const Width *w, uint64_t *table)
     }
     g_free(q->reftable);
     q->reftable = table;
-    q->ref_entries = (uint32_t)((w->table << q->cluster_bits) / 8);
+    q->ref_entries = q->ref_stored = (uint32_t)((w->table << q->cluster_bits) / 8);
     q->ref_offset = (w->top + w->blocks) << q->cluster_bits;
     q->refcount_order = w->order;
     q->refs_per_block = w->per;

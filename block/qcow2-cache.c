@@ -139,6 +139,11 @@ int qcache_get(Qcow2 *q, QCache *c, int64_t offset, QTable **out)
     if (r < 0) {
         return r;
     }
+    t = g_hash_table_lookup(c->tables, &offset);
+    if (t) { /* to make room was to commit, which has counted clusters down and needed this table for it */
+        *out = t;
+        return 0;
+    }
     t = table_add(q, c, offset);
     qevent(q, c == &q->refs ? BLKDEBUG_EVENT_REFBLOCK_LOAD : BLKDEBUG_EVENT_L2_LOAD);
     r = node_pread(qcow2_file(q), offset, t->data, (size_t)q->cluster_size);
@@ -152,11 +157,11 @@ int qcache_get(Qcow2 *q, QCache *c, int64_t offset, QTable **out)
 
 int qcache_new(Qcow2 *q, QCache *c, int64_t offset, QTable **out)
 {
-    qcache_forget(c, offset);
     int r = make_room(q, c);
     if (r < 0) {
         return r;
     }
+    qcache_forget(c, offset);
     *out = table_add(q, c, offset);
     (*out)->fresh = true;
     qcache_touch(c, *out, 0, (uint32_t)q->cluster_size);

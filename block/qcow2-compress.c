@@ -112,7 +112,8 @@ static int alloc_bytes(Qcow2 *q, int64_t len, int64_t *off)
         return r;
     }
     *off = first << q->cluster_bits;
-    if (room > 0 && *off == (q->comp_next | mask) + 1) { /* the next cluster: go on across */
+    /* The next cluster: go on across. Allocating may have committed, and the shared one may be gone. */
+    if (room > 0 && q->comp_next && *off == (q->comp_next | mask) + 1) {
         r = qref_add(q, first - 1, 1, 1);
         if (r < 0) {
             qref_add(q, first, 1, -1);

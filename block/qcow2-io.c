@@ -464,8 +464,8 @@ static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, bool discard, unsig
         return r; /* zeros already */
     }
     uint64_t bitmap, e = qmap_entry(q, t, off, &bitmap), was = e, was_bitmap = bitmap;
-    if (discard && !(a == 0 && b == q->sc_count) && end != block_size(q->node)) {
-        return 0;
+    if (discard && (a > 0 || (b < q->sc_count && end != block_size(q->node)))) {
+        return 0; /* only whole clusters go; the last one may be short */
     }
     r = discard ? discard_entry(q, cluster, &e, &bitmap) : zero_entry(q, cluster, flags, a, b, &e, &bitmap);
     if (r < 0 || (e == was && bitmap == was_bitmap)) {

@@ -228,6 +228,7 @@ static int reftable_grow(Qcow2 *q, int64_t need)
         return r;
     }
     q->ref_offset = at;
+    q->ref_stored = q->ref_entries;
     q->ref_lo = UINT32_MAX;
     q->ref_hi = 0;
     qref_free_later(q, old >> q->cluster_bits, (int64_t)was / per);
@@ -385,7 +386,7 @@ static int alloc_behind(Qcow2 *q, int64_t n, int64_t *first)
 int qref_alloc(Qcow2 *q, int64_t want, bool exact, int64_t *first, int64_t *got, bool *fresh)
 {
     qevent(q, BLKDEBUG_EVENT_CLUSTER_ALLOC);
-    int64_t at = q->free_hint, n = 0;
+    int64_t hint = q->free_hint, at = hint, n = 0;
     int r = 0;
     if (exact && want > q->refs_per_block / 2) {
         r = alloc_behind(q, want, &at);
@@ -402,7 +403,7 @@ int qref_alloc(Qcow2 *q, int64_t want, bool exact, int64_t *first, int64_t *got,
     if (r < 0) {
         return r;
     }
-    if (at <= q->free_hint || !exact) {
+    if (q->free_hint == hint && (at <= hint || !exact)) { /* unless a commit on the way has freed some */
         q->free_hint = at + n;
     }
     *first = at;
@@ -508,13 +509,15 @@ static int commit_refs(Qcow2 *q)
         return 0;
     }
     int r = qcache_write(q, &q->refs, false);
-    if (r == 0 && q->ref_lo < q->ref_hi) {
+    /* While a larger table is made a commit may be needed: the old one has no place for the new blocks. */
+    uint32_t hi = MIN(q->ref_hi, q->ref_stored);
+    if (r == 0 && q->ref_lo < hi) {
         r = node_flush(qcow2_file(q));
         qevent(q, BLKDEBUG_EVENT_REFTABLE_UPDATE);
-        r = r < 0 ? r : write_reftable(q, q->ref_offset, q->ref_lo, q->ref_hi);
+        r = r < 0 ? r : write_reftable(q, q->ref_offset, q->ref_lo, hi);
         if (r == 0) {
-            q->ref_lo = UINT32_MAX;
-            q->ref_hi = 0;
+            q->ref_lo = q->ref_hi > hi ? hi : UINT32_MAX;
+            q->ref_hi = q->ref_hi > hi ? q->ref_hi : 0;
         }
     }
     return r;

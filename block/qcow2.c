@@ -322,7 +322,7 @@ static bool read_tables(Qcow2 *q, const uint8_t *h, Error **errp)
     q->reftable = q->l1 ? read_table(q, "refcount table", (uint64_t)q->ref_offset,
                                      clusters << q->cluster_bits, QCOW2_MAX_REFTABLE, errp)
                         : NULL;
-    q->ref_entries = (uint32_t)(clusters << (q->cluster_bits - 3));
+    q->ref_entries = q->ref_stored = (uint32_t)(clusters << (q->cluster_bits - 3));
     q->l1_lo = q->ref_lo = UINT32_MAX;
     return q->reftable &&
            qcow2_read_snapshots(q, be32(h + QH_SNAPSHOTS), (int64_t)qbe(h + QH_SNAPSHOTS_OFFSET), errp);

@@ -144,6 +144,7 @@ typedef struct Qcow2 {
     int64_t l1_offset;
     uint64_t *reftable;
     uint32_t ref_entries, ref_lo, ref_hi;
+    uint32_t ref_stored; /* entries that the table on disk has room for; more: it is being replaced */
     int64_t ref_offset;
     QCache l2, refs;
     GHashTable *metadata; /* cluster numbers of L2 tables and refcount blocks; NULL until the first write */
