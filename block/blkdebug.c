@@ -11,7 +11,6 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -259,15 +258,30 @@ static void event_mark(Blkdebug *s, BlkdebugEvent e, GPtrArray *stops)
     s->state = state;
 }
 
-static void suspend(Blkdebug *s, char *tag)
+void block_debug_set_say(BlockGraph *g, BlockDebugSay *fn, void *opaque)
 {
+    role_assert_main();
+    g->debug_say = fn;
+    g->debug_opaque = opaque;
+}
+
+static void debug_say(const BlockNode *n, const char *tag, bool stopped)
+{
+    if (n->graph->debug_say) {
+        n->graph->debug_say(n->graph->debug_opaque, tag, stopped);
+    }
+}
+
+static void suspend(BlockNode *n, char *tag)
+{
+    Blkdebug *s = n->state;
     Suspended me = { .tag = tag, .co = co_self(), .loop = co_loop() };
     pthread_mutex_lock(&s->lock);
     g_ptr_array_add(s->suspended, &me);
     pthread_mutex_unlock(&s->lock);
-    printf("blkdebug: Suspended request '%s'\n", tag);
+    debug_say(n, tag, true);
     co_yield ();
-    printf("blkdebug: Resuming request '%s'\n", tag);
+    debug_say(n, tag, false);
 }
 
 static void blkdebug_event(BlockNode *n, BlkdebugEvent e)
@@ -278,7 +292,7 @@ static void blkdebug_event(BlockNode *n, BlkdebugEvent e)
     event_mark(s, e, stops);
     pthread_mutex_unlock(&s->lock);
     for (guint i = 0; i < stops->len; i++) {
-        suspend(s, stops->pdata[i]);
+        suspend(n, stops->pdata[i]);
     }
 }
 

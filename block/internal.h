@@ -17,6 +17,8 @@ struct BlockGraph {
     unsigned next_name, depth;
     unsigned closing; /* atomic: gates that the main loop is waiting to see empty */
     Task drained;     /* ends the turn it waits in */
+    BlockDebugSay *debug_say; /* NULL: nobody listens */
+    void *debug_opaque;
 };
 
 struct BlockClient {

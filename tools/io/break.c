@@ -9,6 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* qemu-io's scripts wait for these lines. */
+void io_break_say(void *opaque, const char *tag, bool stopped)
+{
+    printf("blkdebug: %s request '%s'\n", stopped ? "Suspended" : "Resuming", tag);
+}
+
 static int said(int r, const char *what, const char *tag)
 {
     if (r < 0) {

@@ -76,6 +76,7 @@ IoRun io_cmd_read, io_cmd_readv, io_cmd_write, io_cmd_writev, io_cmd_discard, io
 IoRun io_cmd_aio_read, io_cmd_aio_write, io_cmd_aio_flush;
 IoRun io_cmd_alloc, io_cmd_map, io_cmd_length, io_cmd_truncate, io_cmd_info;
 IoRun io_cmd_break, io_cmd_remove_break, io_cmd_resume, io_cmd_wait_break;
+BlockDebugSay io_break_say;
 IoRun io_cmd_sleep, io_cmd_sigraise, io_cmd_abort, io_cmd_quit, io_cmd_help;
 
 #endif

@@ -203,6 +203,7 @@ int main(int argc, char **argv)
         role_become_main();
         Io io = { .loop = loop_new("io"), .misalign = a.misalign };
         io.graph = block_graph_new(io.loop);
+        block_debug_set_say(io.graph, io_break_say, NULL);
         status = run(&io, &a, argv[optind]);
         block_graph_free(io.graph);
         loop_free(io.loop);

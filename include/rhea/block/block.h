@@ -110,6 +110,10 @@ int block_debug_remove_break(BlockNode *n, const char *tag) MAIN_LOOP; /* what i
 int block_debug_resume(BlockNode *n, const char *tag) MAIN_LOOP;
 bool block_debug_is_suspended(BlockNode *n, const char *tag) MAIN_LOOP;
 bool block_debug_there(BlockNode *n) MAIN_LOOP;
+/* Who hears that a request stops at a breakpoint (`stopped`), and that it goes on: a tool whose users wait
+ * for a line. Set before the first request; fn is called on the requests' loops. Without it nobody hears. */
+typedef void BlockDebugSay(void *opaque, const char *tag, bool stopped);
+void block_debug_set_say(BlockGraph *g, BlockDebugSay *fn, void *opaque) MAIN_LOOP;
 
 /* Gates: stop admitting requests to every client above `n` and wait until none is in flight. Nests. */
 void block_gate_close(BlockNode *n) MAIN_LOOP;

@@ -305,10 +305,17 @@ static void job_body(void *opaque)
     j->done = true;
 }
 
+static void hear(void *opaque, const char *tag, bool stopped)
+{
+    g_string_append_printf(opaque, "%s%c", tag, stopped ? '-' : '+');
+}
+
 static void test_debug_break(BlockTest *t, gconstpointer data)
 {
     Job j = { .c = debug_raw(t, "file.align=512") };
     BlockNode *n = block_client_node(j.c);
+    g_autoptr(GString) heard = g_string_new(NULL);
+    block_debug_set_say(t->graph, hear, heard);
     g_assert_cmpint(block_debug_break(n, "frob", "a"), ==, -ENOENT);
     g_assert_cmpint(block_debug_break(n, "read_aio", "a"), ==, 0);
     g_assert_cmpint(block_debug_resume(n, "a"), ==, -ENOENT);
@@ -324,6 +331,8 @@ static void test_debug_break(BlockTest *t, gconstpointer data)
         loop_turn(t->loop, true);
     }
     g_assert_cmpint(j.r, ==, 0);
+    g_assert_cmpstr(heard->str, ==, "a-a+");
+    block_debug_set_say(t->graph, NULL, NULL);
     g_assert_cmpint(block_debug_break(n, "read_aio", "c"), ==, 0);
     g_assert_cmpint(block_debug_remove_break(n, "c"), ==, 0);
     g_assert_cmpint(block_debug_remove_break(n, "c"), ==, -ENOENT);
