@@ -5,6 +5,7 @@
 #define BLOCKTEST_H
 
 #include "rhea/block/driver.h"
+#include "rhea/block/throttle.h"
 
 typedef struct BlockTest {
     Loop *loop;
@@ -66,7 +67,9 @@ void bt_model_init(BlockModel *m, int64_t size, unsigned ops);
 void bt_model_run(BlockTest *t, BlockClient *c, BlockModel *m);
 void bt_model_compare(BlockClient *c, BlockModel *m);
 void bt_model_fini(BlockModel *m);
-/* RHEA_BLOCK_OPS, or `def`. */
+/* A throttle group whose limit is met, but seldom for long. Free with block_throttle_free(). */
+BlockThrottle *bt_throttle(BlockTest *t, const char *name);
+/* How many operations a model test does: RHEA_BLOCK_OPS, or `def`. */
 unsigned bt_ops(unsigned def);
 /* Power cuts of each flavour: RHEA_POWER_CUTS, or `def`. */
 unsigned bt_cuts(unsigned def);

@@ -70,7 +70,8 @@ static void test_model(BlockTest *t, gconstpointer options)
     Served *d = serve(t, file_node(t, "img"), "", true);
     BlockClient *c = connect_to(t, d, options);
     BlockModel m;
-    bt_model_init(&m, SIZE, bt_ops(400));
+    bt_model_init(&m, SIZE, 400);
+    g_test_message("%u operations", m.ops);
     bt_model_run(t, c, &m);
     block_client_free(c);
     c = connect_to(t, d, ",read-only=on");

@@ -73,7 +73,10 @@ static void run_model(BlockTest *t, const Flavour *f, bool shuffle)
 {
     g_autofree char *path = bt_path(t, "img"), *base = bt_path(t, "base"), *data_file = bt_path(t, "data");
     BlockModel m;
-    bt_model_init(&m, SIZE, 200);
+    unsigned ops = bt_ops(800), rounds = MAX(4, ops / 10000);
+    BlockThrottle *throttle = bt_throttle(t, "g");
+    bt_model_init(&m, SIZE, 0);
+    m.ops = (ops + rounds - 1) / rounds;
     GString *create = g_string_new(f->create);
     if (f->backing) { /* shorter than the image, full of ones */
         g_autofree uint8_t *ones = g_malloc(2000000);
@@ -106,16 +109,20 @@ static void run_model(BlockTest *t, const Flavour *f, bool shuffle)
     BlockClient *c = open_flavour(t, f, path, shuffle);
     BlockNode *image = block_skip_filters(block_client_node(c));
     m.compress = f->compress ? image->driver->format->cluster_size(image) : 0;
-    for (int round = 0; round < 3; round++) {
+    for (unsigned round = 0; round < rounds; round++) {
         bt_model_run(t, c, &m);
         check_clean(t, image);
+        if (round % 4 == 2) {
+            block_client_free(c);
+            check_by_qemu(path);
+            c = open_flavour(t, f, path, shuffle);
+            image = block_skip_filters(block_client_node(c));
+            bt_model_compare(c, &m);
+        }
     }
     block_client_free(c);
-    check_by_qemu(path);
-    c = open_flavour(t, f, path, shuffle);
-    bt_model_compare(c, &m);
-    bt_model_run(t, c, &m);
-    block_client_free(c);
+    g_test_message("%s: %u operations", f->name, m.ops * rounds);
+    block_throttle_free(throttle);
     c = open_image(t, path, "read-only=on");
     check_clean(t, block_client_node(c));
     bt_model_compare(c, &m);
@@ -379,6 +386,18 @@ static const Flavour flavours[] = {
       true },
     { "above-raw", "cluster_size=4k", "qcow2,file.driver=raw,file.file.driver=file,file.file.filename=@PATH@",
       true },
+    { "above-throttle", "cluster_size=4k",
+      "qcow2,file.driver=throttle,file.throttle-group=g,file.file.driver=file,"
+      "file.file.filename=@PATH@",
+      true },
+    { "above-log", "cluster_size=16k",
+      "qcow2,file.driver=blklogwrites,file.log.driver=null-co,file.log.size=1T,file.file.driver=file,"
+      "file.file.filename=@PATH@" },
+    { "below-throttle", "cluster_size=4k,lazy_refcounts=on",
+      "throttle,throttle-group=g,file.driver=qcow2,file.file.driver=file,file.file.filename=@PATH@" },
+    { "below-log", "cluster_size=4k",
+      "blklogwrites,log.driver=null-co,log.size=1T,file.driver=qcow2,file.file.driver=file,"
+      "file.file.filename=@PATH@" },
     { "below-filters", "extended_l2=on,cluster_size=16k",
       "copy-on-read,file.driver=blkdebug,file.align=512,file.image.driver=qcow2,file.image.file.driver=file,"
       "file.image.file.filename=@PATH@",
