@@ -164,6 +164,20 @@ int block_pwritev(BlockClient *c, int64_t off, IoVec *v, unsigned flags)
     return r;
 }
 
+int block_copy_from(BlockClient *c, int64_t off, int fd, int64_t fd_off, int64_t bytes)
+{
+    client_enter(c);
+    int r = client_check(c, off, bytes, BLOCK_PERM_WRITE);
+    if (r == 0 && bytes) {
+        r = node_copy_from(c->edge.node, off, fd, fd_off, bytes);
+    }
+    if (r == 0 && c->write_through) {
+        r = node_flush(c->edge.node);
+    }
+    client_leave(c);
+    return r;
+}
+
 int block_write_zeroes(BlockClient *c, int64_t off, int64_t bytes, unsigned flags)
 {
     client_enter(c);

@@ -92,6 +92,25 @@ int block_commit(BlockClient *top, BlockClient *base, const BlockCopy *how)
     return r < 0 ? r : block_flush(base);
 }
 
+int block_copy_range(BlockClient *from, int64_t off, BlockClient *to, int64_t to_off, int64_t bytes)
+{
+    for (int64_t end = off + bytes; off < end;) {
+        BlockExtent e;
+        int r = block_extent_above(from, NULL, off, end - off, &e);
+        bool plain = r == 0 && e.data && !e.zero && !e.compressed && e.host && e.host->driver->host_fd;
+        if (r == 0) {
+            r = plain ? block_copy_from(to, to_off, e.host->driver->host_fd(e.host), e.host_off, e.bytes)
+                      : -ENOTSUP;
+        }
+        if (r < 0) {
+            return r;
+        }
+        off += e.bytes;
+        to_off += e.bytes;
+    }
+    return 0;
+}
+
 /* Rebase */
 
 typedef struct Side {

@@ -406,6 +406,52 @@ static int file_discard(BlockNode *n, int64_t off, int64_t bytes)
                     off, bytes);
 }
 
+typedef struct CopyCall {
+    int to, from;
+    off_t to_off, from_off;
+    int64_t bytes;
+} CopyCall;
+
+static int copy_call(void *opaque)
+{
+    CopyCall *c = opaque;
+    while (c->bytes > 0) {
+        ssize_t n = copy_file_range(c->from, &c->from_off, c->to, &c->to_off, (size_t)c->bytes, 0);
+        if (n == 0) {
+            return -ENOTSUP; /* the file ends: what follows are no bytes of it */
+        }
+        if (n < 0 && errno != EINTR) {
+            bool cannot = errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP ||
+                          errno == EBADF || errno == ETXTBSY;
+            return cannot ? -ENOTSUP : -errno;
+        }
+        c->bytes -= MAX(n, 0);
+    }
+    return 0;
+}
+
+static int file_copy_from(BlockNode *n, int64_t off, int fd, int64_t fd_off, int64_t bytes)
+{
+    File *s = n->state;
+    CopyCall c = { s->io.fd, fd, off, fd_off, bytes };
+    CoRange range;
+    if (s->is_device || s->unit > 1) {
+        return -ENOTSUP;
+    }
+    co_range_claim(&s->ranges, &range, off, off + bytes, false);
+    int r = worker_run(s->io.workers, copy_call, &c);
+    co_range_release(&s->ranges, &range);
+    if (r == 0) {
+        grow_to(n, off + bytes);
+    }
+    return r;
+}
+
+static int file_host_fd(const BlockNode *n)
+{
+    return ((const File *)n->state)->io.fd;
+}
+
 static int file_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
 {
     const File *s = n->state;
@@ -505,7 +551,8 @@ static bool file_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp
         .name = driver_name, .state_size = sizeof(File), .open = open_fn, .close = file_close,               \
         .set_perm = file_set_perm, .allocated_bytes = file_allocated_bytes, .preadv = file_preadv,           \
         .pwritev = file_pwritev, .write_zeroes = file_write_zeroes, .discard = file_discard,                 \
-        .flush = file_flush, .extent = file_extent, .truncate = file_truncate,                               \
+        .flush = file_flush, .extent = file_extent, .truncate = file_truncate, .copy_from = file_copy_from,  \
+        .host_fd = file_host_fd,                                                                             \
     }
 
 const BlockDriver block_file_driver = FILE_DRIVER("file", file_open);

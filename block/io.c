@@ -175,6 +175,18 @@ int node_discard(BlockNode *n, int64_t off, int64_t bytes)
     return r == -ENOTSUP ? 0 : r;
 }
 
+int node_copy_from(BlockNode *n, int64_t off, int fd, int64_t fd_off, int64_t bytes)
+{
+    if (n->read_only) {
+        return -EPERM;
+    }
+    if (!n->driver->copy_from || n->guarded || n->detect_zeroes != BLOCK_DETECT_ZEROES_OFF) {
+        return -ENOTSUP;
+    }
+    note_end(n, off + bytes);
+    return finish_write(n, off, bytes, n->driver->copy_from(n, off, fd, fd_off, bytes), 0);
+}
+
 int node_flush(BlockNode *n)
 {
     return n->read_only || !n->driver->flush ? 0 : n->driver->flush(n);

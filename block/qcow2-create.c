@@ -72,7 +72,8 @@ int qcow2_grow_l1(Qcow2 *q, uint64_t entries)
     return 0;
 }
 
-/* Maps every unmapped cluster of [from, to) to a new one; those beyond the file's end read as zeros. */
+/* Maps every unmapped cluster of [from, to) to a new one; those beyond the file's end read as zeros. With
+ * extended L2 the subclusters stay what they were: unallocated ones, which show a backing file, or zeros. */
 static int preallocate(Qcow2 *q, int64_t from, int64_t to, int64_t *end)
 {
     int r = 0;
@@ -91,7 +92,7 @@ static int preallocate(Qcow2 *q, int64_t from, int64_t to, int64_t *end)
                 qmap_set(q, t, cluster,
                          (uint64_t)host | QCOW2_COPIED |
                              (q->version >= 3 && !q->extended && !fresh && !q->external ? QCOW2_ZERO : 0),
-                         q->extended ? (fresh || q->external ? UINT32_MAX : (uint64_t)UINT32_MAX << 32) : 0);
+                         bitmap);
                 *end = MAX(*end, host + q->cluster_size);
             }
         }
@@ -265,6 +266,9 @@ static bool check_options(Create *k, Error **errp)
     }
     if (o->backing_fmt && !o->backing_file) {
         return error_set(errp, "backing_fmt needs backing_file");
+    }
+    if (o->backing_file && !o->backing_fmt) {
+        return error_set(errp, "the backing file's format is not given: backing_fmt names it");
     }
     if (o->backing_file &&
         (strlen(o->backing_file) > QCOW2_MAX_NAME ||
@@ -455,6 +459,24 @@ static void count_used(void *opaque)
     }
 }
 
+/* Space of the persistent bitmaps of `n` as an image with such clusters keeps them: bits, their tables, the
+ * directory (24 bytes and the name for each, in units of 8). */
+static uint64_t bitmaps_bytes(const BlockNode *n, uint64_t cluster)
+{
+    uint64_t directory = 0, sum = 0;
+    for (unsigned i = 0; i < block_bitmap_count(n); i++) {
+        const BlockBitmap *b = block_bitmap_at(n, i);
+        if (b->persistent) {
+            uint64_t granularity = (uint64_t)1 << b->granularity_bits;
+            uint64_t bits = ((uint64_t)block_size(n) + granularity - 1) >> b->granularity_bits;
+            uint64_t clusters = ((bits + 7) / 8 + cluster - 1) / cluster;
+            sum += clusters * cluster + (clusters * 8 + cluster - 1) / cluster * cluster;
+            directory += (24 + strlen(b->name) + 7) & ~(uint64_t)7;
+        }
+    }
+    return sum + (directory + cluster - 1) / cluster * cluster;
+}
+
 bool qcow2_measure(const void *options, int64_t size, BlockClient *source, BlockMeasure *out, Error **errp)
 {
     Create k = { .o = options };
@@ -468,6 +490,8 @@ bool qcow2_measure(const void *options, int64_t size, BlockClient *source, Block
                            .bitmaps = UINT64_MAX };
     if (k.o->preallocation == BLOCK_PREALLOC_FALLOC || k.o->preallocation == BLOCK_PREALLOC_FULL) {
         out->required = out->fully_allocated;
+    } else if (source && k.o->backing_file) {
+        out->required = out->fully_allocated; /* nobody knows what it shares with the backing file */
     } else if (source) {
         Used u = { .c = source, .cluster = cluster };
         co_run_sync(block_client_node(source)->graph->loop, count_used, &u);
@@ -476,8 +500,9 @@ bool qcow2_measure(const void *options, int64_t size, BlockClient *source, Block
         }
         out->required += (uint64_t)u.bytes;
     }
-    if (k.o->data_file) {
-        out->fully_allocated = out->required = (uint64_t)meta;
+    BlockNode *from = source ? block_client_node(source) : NULL;
+    if (from && k.version >= 3 && from->driver->format && from->driver->format->bitmap_fits) {
+        out->bitmaps = bitmaps_bytes(from, (uint64_t)cluster);
     }
     return true;
 }

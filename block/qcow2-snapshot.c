@@ -276,9 +276,11 @@ GArray *qcow2_snapshots(BlockNode *n)
     return out;
 }
 
-static int find(const Qcow2 *q, const char *name)
+typedef enum { BY_ID_FIRST, BY_NAME_FIRST } FindOrder;
+static int find(const Qcow2 *q, const char *name, FindOrder order)
 {
-    for (int by_name = 0; by_name < 2; by_name++) {
+    for (int pass = 0; pass < 2; pass++) {
+        bool by_name = (order == BY_NAME_FIRST) != (pass == 1);
         for (unsigned i = 0; i < q->snapshots->len; i++) {
             const QSnapshot *s = &g_array_index(q->snapshots, QSnapshot, i);
             if (strcmp(by_name ? s->pub.name : s->pub.id, name) == 0) {
@@ -413,7 +415,7 @@ bool qcow2_snapshot_delete(BlockNode *n, const char *name, Error **errp)
     Qcow2 *q = n->state;
     CoRange range;
     g_autofree uint64_t *l1 = NULL;
-    int r = command_begin(q, &range, false, errp), i = find(q, name);
+    int r = command_begin(q, &range, false, errp), i = find(q, name, BY_NAME_FIRST);
     if (r == 0 && i < 0) {
         error_set(errp, "'%s' has no snapshot '%s'", n->filename, name);
         r = -ENOENT;
@@ -505,7 +507,7 @@ bool qcow2_snapshot_view(BlockNode *n, const char *name, Error **errp)
 {
     Qcow2 *q = n->state;
     uint64_t *l1 = NULL;
-    int i = find(q, name);
+    int i = find(q, name, BY_ID_FIRST);
     if (!n->read_only) {
         return error_set(errp, "a snapshot can be looked at in an image that is opened read-only");
     }
@@ -538,7 +540,7 @@ bool qcow2_snapshot_apply(BlockNode *n, const char *name, Error **errp)
         error_hint(errp, "they do not say what a snapshot changes; remove them first");
         return false;
     }
-    int r = command_begin(q, &range, false, errp), i = find(q, name);
+    int r = command_begin(q, &range, false, errp), i = find(q, name, BY_ID_FIRST);
     if (r == 0 && i < 0) {
         error_set(errp, "'%s' has no snapshot '%s'", n->filename, name);
         r = -ENOENT;

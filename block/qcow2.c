@@ -373,7 +373,7 @@ static char *beside(const BlockNode *n, const char *name)
         return g_strdup(name);
     }
     g_autofree char *folder = g_path_get_dirname(n->filename);
-    return g_build_filename(folder, name, NULL);
+    return strcmp(folder, ".") == 0 ? g_strdup(name) : g_build_filename(folder, name, NULL);
 }
 
 static bool open_named(BlockNode *n, const char *role, const char *name, const char *format, Error **errp)
@@ -525,10 +525,6 @@ static Json *qcow2_info(BlockNode *n)
     const Qcow2 *q = n->state;
     Json *o = json_new_object();
     json_put(o, "compat", json_new_string(q->version >= 3 ? "1.1" : "0.10"));
-    if (q->external && q->data_file_name) {
-        json_put(o, "data-file", json_new_string(q->data_file_name));
-        json_put(o, "data-file-raw", json_new_bool(q->external_raw));
-    }
     json_put(o, "compression-type", json_new_string(qcow2_compression_names[q->compression]));
     if (q->version >= 3) {
         json_put(o, "lazy-refcounts", json_new_bool(q->compatible & QCOMPAT_LAZY));
@@ -537,6 +533,10 @@ static Json *qcow2_info(BlockNode *n)
         json_put(o, "bitmaps", qcow2_bitmaps_info(q));
     }
     json_put(o, "refcount-bits", json_new_int(1 << q->refcount_order));
+    if (q->external && q->data_file_name) {
+        json_put(o, "data-file", json_new_string(q->data_file_name));
+        json_put(o, "data-file-raw", json_new_bool(q->external_raw));
+    }
     if (q->version >= 3) {
         json_put(o, "corrupt", json_new_bool(q->incompatible & QINC_CORRUPT));
         json_put(o, "extended-l2", json_new_bool(q->extended));

@@ -81,6 +81,12 @@ static int raw_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned f
     return raw_follow(n, node_write_zeroes(n->file->node, off + ((Raw *)n->state)->offset, bytes, flags));
 }
 
+static int raw_copy_from(BlockNode *n, int64_t off, int fd, int64_t fd_off, int64_t bytes)
+{
+    int64_t at = off + ((Raw *)n->state)->offset;
+    return raw_follow(n, node_copy_from(n->file->node, at, fd, fd_off, bytes));
+}
+
 static int raw_discard(BlockNode *n, int64_t off, int64_t bytes)
 {
     return node_discard(n->file->node, off + ((Raw *)n->state)->offset, bytes);
@@ -201,4 +207,5 @@ const BlockDriver block_raw_driver = {
     .flush = raw_flush,
     .extent = raw_extent,
     .truncate = raw_truncate,
+    .copy_from = raw_copy_from,
 };

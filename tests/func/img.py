@@ -84,7 +84,7 @@ def resize_measure_dd():
     data = content(1 << 20)
     write("a.raw", data)
     run("dd", "if=a.raw", "of=b.raw", "bs=1000", "skip=3", "count=100")
-    assert read("b.raw") == data[3000:103000]
+    assert read("b.raw") == data[3000:103000] + bytes(352)  # whole sectors
     j = json.loads(run("measure", "--output=json", "-O", "qcow2", "--size", "1G"))
     assert j["required"] < 1 << 20 < 1 << 30 < j["fully-allocated"], j
 
@@ -101,7 +101,7 @@ def snapshots():
     run("compare", "b.raw", "s.qcow2")
     run("snapshot", "-a", "one", "s.qcow2")
     run("compare", "a.raw", "s.qcow2")
-    run("snapshot", "-d", "1", "s.qcow2")
+    run("snapshot", "-d", "one", "s.qcow2")
     run("check", "s.qcow2")
     assert "has no snapshot" in run("snapshot", "-d", "one", "s.qcow2", status=1)
 

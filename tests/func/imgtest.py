@@ -55,6 +55,12 @@ def need_qemu():
         raise Skip("qemu-img is not installed (qemu-utils)")
 
 
+def need_io():
+    need_qemu()
+    if not QEMU_IO:
+        raise Skip("qemu-io is not installed (qemu-utils)")
+
+
 def io(name, *commands):
     """qemu-io, which says nothing when all went well."""
     args = [a for c in commands for a in ("-c", c)]

@@ -8,7 +8,6 @@
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,34 +26,6 @@ int tool_complain(const char *fmt, ...)
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     error_set(&err, "%s", text);
-    return tool_fail(err);
-}
-
-int tool_bad_option(int c, char **argv, const struct option *all)
-{
-    g_autoptr(GPtrArray) names = g_ptr_array_new();
-    const char *given = argv[optind - 1];
-    bool is_long = g_str_has_prefix(given, "--"), takes_none = false;
-    for (const struct option *o = all; o->name; o++) {
-        g_ptr_array_add(names, (char *)o->name);
-        takes_none = takes_none || (is_long && optopt && o->val == optopt && !o->has_arg);
-    }
-    g_ptr_array_add(names, NULL);
-    Error *err = NULL;
-    if (c == ':') {
-        error_set(&err, "option '%s' needs an argument", given);
-    } else if (takes_none) {
-        error_set(&err, "option '%s': it takes no argument", given);
-    } else if (is_long) {
-        g_autofree char *word = g_strndup(given + 2, strcspn(given + 2, "="));
-        error_set(&err, "option '--%s' is not known, or could be several", word);
-        error_hint_nearest(&err, word, (const char *const *)names->pdata);
-    } else {
-        error_set(&err, "option '-%c' is not known", optopt);
-    }
-    if (!error_hint_text(err)) {
-        error_hint(&err, "try '%s --help'", log_program());
-    }
     return tool_fail(err);
 }
 
@@ -143,6 +114,11 @@ Json *tool_image_options(const ToolImage *i, bool *from_text, Error **errp)
 
 BlockNode *tool_open(BlockGraph *g, const ToolImage *i, Error **errp)
 {
+    if (i->share && i->writable) {
+        error_set(errp, "-U (--force-share): '%s' is opened for writing", i->name);
+        error_hint(errp, "two writers of one image destroy it");
+        return NULL;
+    }
     bool from_text;
     g_autoptr(Json) o = tool_image_options(i, &from_text, errp);
     return o ? block_open(g, o, from_text, errp) : NULL;
@@ -158,32 +134,88 @@ typedef struct View {
 static void view_body(void *opaque)
 {
     View *v = opaque;
-    const BlockFormatOps *f = v->n->driver->format;
-    v->ok = f && f->snapshot_view ? f->snapshot_view(v->n, v->name, &v->err)
-                                  : error_set(&v->err, "'%s' cannot hold snapshots", block_filename(v->n));
+    v->ok = v->n->driver->format->snapshot_view(v->n, v->name, &v->err);
+}
+
+/* The ID of the snapshot that has this ID and this name; NULL: any. g_free */
+static char *snapshot_id(BlockNode *n, const char *id, const char *name)
+{
+    g_autoptr(GArray) list = n->driver->format->snapshots(n);
+    for (unsigned i = 0; i < list->len; i++) {
+        const BlockSnapshot *s = &g_array_index(list, BlockSnapshot, i);
+        if ((!id || g_str_equal(s->id, id)) && (!name || g_str_equal(s->name, name))) {
+            return g_strdup(s->id);
+        }
+    }
+    return NULL;
 }
 
 bool tool_view_snapshot(BlockNode *n, const char *snapshot, Error **errp)
 {
-    View v = { .n = n,
-               .name = g_str_has_prefix(snapshot, "snapshot.id=")     ? snapshot + 12
-                       : g_str_has_prefix(snapshot, "snapshot.name=") ? snapshot + 14
-                                                                      : snapshot };
+    const BlockFormatOps *f = n->driver->format;
+    if (!f || !f->snapshot_view) {
+        return error_set(errp, "'%s' cannot hold snapshots", block_filename(n));
+    }
+    g_autofree char *found = NULL;
+    if (g_str_has_prefix(snapshot, "snapshot.")) {
+        bool from_text;
+        g_autoptr(Json) o = keyval_parse(snapshot, NULL, &from_text, errp);
+        if (!o) {
+            return false;
+        }
+        Json *keys = json_member(o, "snapshot", NULL);
+        const char *id = json_get_string(json_member(keys, "id", NULL)),
+                   *name = json_get_string(json_member(keys, "name", NULL));
+        if (json_object_object_length(o) != 1 || json_object_object_length(keys) != !!id + !!name) {
+            return error_set(errp, "'%s': a snapshot is named by snapshot.id= and snapshot.name=", snapshot);
+        }
+        found = snapshot_id(n, id, name);
+        if (!found) {
+            return error_set(errp, "'%s' has no snapshot '%s'", block_filename(n), snapshot);
+        }
+    }
+    View v = { .n = n, .name = found ? found : snapshot };
     co_run_sync(block_graph_loop(n->graph), view_body, &v);
     return v.ok || error_propagate(errp, v.err);
+}
+
+/* ---- what a format says, as indented text ---- */
+
+static void print_tree(const Json *v, unsigned depth);
+
+static void print_member(const char *name, const Json *v, unsigned depth)
+{
+    JsonKind kind = json_kind(v);
+    if (kind == JSON_OBJECT || kind == JSON_ARRAY) {
+        printf("%*s%s:\n", (int)depth * 4, "", name);
+        print_tree(v, depth + 1);
+    } else {
+        printf("%*s%s: %s\n", (int)depth * 4, "", name, json_object_get_string((Json *)v));
+    }
+}
+
+static void print_tree(const Json *v, unsigned depth)
+{
+    if (json_kind(v) == JSON_ARRAY) {
+        for (size_t i = 0; i < json_object_array_length((Json *)v); i++) {
+            g_autofree char *name = g_strdup_printf("[%zu]", i);
+            print_member(name, json_object_array_get_idx((Json *)v, i), depth);
+        }
+        return;
+    }
+    json_object_object_foreach((Json *)v, key, value)
+    {
+        g_autofree char *words = g_strdelimit(g_strdup(key), "-", ' ');
+        print_member(words, value, depth);
+    }
 }
 
 void tool_print_specific(BlockNode *n)
 {
     Json *data = n->driver->format && n->driver->format->info ? n->driver->format->info(n) : NULL;
-    if (!data) {
-        return;
+    if (data) {
+        printf("Format specific information:\n");
+        print_tree(data, 1);
+        json_unref(data);
     }
-    printf("Format specific information:\n");
-    json_object_object_foreach(data, key, value)
-    {
-        g_autofree char *words = g_strdelimit(g_strdup(key), "-", ' ');
-        printf("    %s: %s\n", words, json_object_get_string(value));
-    }
-    json_unref(data);
 }

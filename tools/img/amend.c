@@ -23,10 +23,11 @@ static void amend_body(void *opaque)
 
 static int print_options(const char *format)
 {
-    int kind = format ? type_enum_value(block_driver_name_names, format) : -1;
+    int kind = type_enum_value(block_driver_name_names, format);
     const BlockFormatOps *f = kind < 0 ? NULL : block_drivers[kind]->format;
     if (!f || !f->amend) {
-        return tool_complain("-o help needs -f and a format whose options can be amended: qcow2");
+        return tool_complain("images of format '%s' have no options that can be amended; those of qcow2 have",
+                             format);
     }
     printf("Amend options for '%s':\n", format);
     for (unsigned i = 0; i < f->amend_type->n; i++) {
@@ -70,7 +71,9 @@ static int amend(Img *m, const char *name, const char *format, const char *text,
 
 int img_cmd_amend(Img *m, int argc, char **argv)
 {
-    static const struct option more[] = { { "force", no_argument, NULL, 0 }, { NULL, 0, NULL, 0 } };
+    static const ToolOption more[] = { { "force", IMG_LONG, false,
+                                         "no image here has keys that it could erase", "leave it out" },
+                                       TOOL_OPTIONS_END };
     const char *format = NULL;
     g_autofree char *options = NULL;
     ToolCache cache = { 0 };
@@ -78,30 +81,30 @@ int img_cmd_amend(Img *m, int argc, char **argv)
     for (int c; (c = img_getopt(m, argc, argv, "pqf:t:o:", more)) != -1;) {
         switch (c) {
         case 'f': format = optarg; break;
-        case 'o': {
-            char *joined = options ? g_strdup_printf("%s,%s", options, optarg) : g_strdup(optarg);
-            g_free(options);
-            options = joined;
-            break;
-        }
+        case 'o': img_join_options(&options, optarg); break;
         case 't':
             if (!tool_parse_cache(optarg, &cache, &err)) {
                 return tool_fail(err);
             }
             break;
-        case IMG_LONG:
-            return tool_complain("--force: it lets keys of encrypted images be erased, and there are none");
         default: return 1;
         }
     }
     if (!options) {
         return tool_complain("amend needs options (-o)");
     }
-    if (strcmp(options, "help") == 0 || strcmp(options, "?") == 0) {
+    bool help = img_asks_help(options);
+    if (help && format) {
         return print_options(format);
     }
     if (optind != argc - 1) {
         return tool_complain("amend needs one file's name");
+    }
+    if (help) {
+        BlockNode *n = img_open(m, argv[optind], NULL, IMG_READ, NULL, &err);
+        int status = n ? print_options(block_driver_name(n)) : tool_fail(err);
+        block_unref(n);
+        return status;
     }
     return amend(m, argv[optind], format, options, &cache);
 }

@@ -133,7 +133,7 @@ static bool take_option(Bench *b, ToolImage *i, ToolCache *cache, int c)
     switch (c) {
     case 'c': return number("-c", optarg, 0, INT32_MAX, &b->count);
     case 'd': return number("-d", optarg, 1, 65536, &b->depth);
-    case 's': return number("-s", optarg, 1, 256 * 1024 * 1024, &b->size);
+    case 's': return number("-s", optarg, 0, 256 * 1024 * 1024, &b->size);
     case 'S': return number("-S", optarg, 0, INT32_MAX, &b->step);
     case 'o': return number("-o", optarg, 0, INT64_MAX, &b->offset);
     case 'f': i->format = optarg; return true;
@@ -166,10 +166,10 @@ static bool take_option(Bench *b, ToolImage *i, ToolCache *cache, int c)
 
 int img_cmd_bench(Img *m, int argc, char **argv)
 {
-    static const struct option more[] = { { "flush-interval", required_argument, NULL, 0 },
-                                          { "pattern", required_argument, NULL, 0 },
-                                          { "no-drain", no_argument, NULL, 0 },
-                                          { NULL, 0, NULL, 0 } };
+    static const ToolOption more[] = { { "flush-interval", FLUSH_INTERVAL, true },
+                                       { "pattern", PATTERN, true },
+                                       { "no-drain", NO_DRAIN },
+                                       TOOL_OPTIONS_END };
     Bench b = { .count = 75000, .depth = 64, .size = 4096, .drain = true };
     ToolCache cache = { 0 };
     ToolImage i = { .cache = &cache };

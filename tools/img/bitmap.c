@@ -15,13 +15,16 @@ typedef struct Action {
 } Action;
 
 enum { ADD, REMOVE, CLEAR, ENABLE, DISABLE, MERGE };
-static const struct option more[] = { [ADD] = { "add", no_argument, NULL, 0 },
-                                      [REMOVE] = { "remove", no_argument, NULL, 0 },
-                                      [CLEAR] = { "clear", no_argument, NULL, 0 },
-                                      [ENABLE] = { "enable", no_argument, NULL, 0 },
-                                      [DISABLE] = { "disable", no_argument, NULL, 0 },
-                                      [MERGE] = { "merge", required_argument, NULL, 0 },
-                                      { NULL, 0, NULL, 0 } };
+static const ToolOption more[] = { [ADD] = { "add", IMG_LONG + ADD },
+                                   [REMOVE] = { "remove", IMG_LONG + REMOVE },
+                                   [CLEAR] = { "clear", IMG_LONG + CLEAR },
+                                   [ENABLE] = { "enable", IMG_LONG + ENABLE },
+                                   [DISABLE] = { "disable", IMG_LONG + DISABLE },
+                                   [MERGE] = { "merge", IMG_LONG + MERGE, true },
+                                   { "source-file", 'b', true },
+                                   { "source-format", 'F', true },
+                                   { "granularity", 'g', true },
+                                   TOOL_OPTIONS_END };
 
 /* `from`: the node of -b; NULL: the image itself. */
 static bool act(BlockNode *n, const char *name, const Action *a, BlockNode *from, uint64_t granularity,
@@ -70,7 +73,7 @@ int img_cmd_bitmap(Img *m, int argc, char **argv)
     int64_t granularity = 0;
     bool adds = false, merges = false;
     Error *err = NULL;
-    for (int c; (c = img_getopt(m, argc, argv, "b:f:F:g:U", more)) != -1;) {
+    for (int c; (c = img_getopt(m, argc, argv, "b:f:F:g:", more)) != -1;) {
         switch (c) {
         case 'f': format = optarg; break;
         case 'b': base = optarg; break;
@@ -92,9 +95,6 @@ int img_cmd_bitmap(Img *m, int argc, char **argv)
     }
     if (optind != argc - 2) {
         return tool_complain("bitmap needs a file's name and a bitmap's");
-    }
-    if (m->share) {
-        return tool_complain("-U: bitmap writes the image, which nobody else may use meanwhile");
     }
     if (!actions->len) {
         return tool_complain(

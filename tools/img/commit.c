@@ -220,11 +220,10 @@ static void rebase_body(void *opaque)
     }
 }
 
-static BlockClient *reader_of(BlockNode *n, Error **errp)
+static BlockClient *reader_of(BlockNode *n, bool share, Error **errp)
 {
-    return n ? block_client_new(n, "rhea-img", BLOCK_PERM_READ, BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED,
-                                errp)
-             : NULL;
+    unsigned shared = share ? BLOCK_PERM_ALL : BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED;
+    return n ? block_client_new(n, "rhea-img", BLOCK_PERM_READ, shared, errp) : NULL;
 }
 
 /* The overlay; without what lies below it when nothing is to be copied. */
@@ -260,7 +259,7 @@ typedef struct RebaseArgs {
 static bool open_sides(Img *m, Rebase *k, const RebaseArgs *a, Error **errp)
 {
     BlockNode *n = block_client_node(k->top), *was = block_backing(n);
-    k->was = reader_of(was, errp);
+    k->was = reader_of(was, false, errp);
     if (was && !k->was) {
         return false;
     }
@@ -269,10 +268,10 @@ static bool open_sides(Img *m, Rebase *k, const RebaseArgs *a, Error **errp)
     }
     g_autofree char *path = img_beside(block_filename(n), a->base);
     bool opts = m->image_opts;
-    m->image_opts = false;
+    m->image_opts = false; /* -U: others may use this one; the image itself is written */
     BlockNode *now = img_open(m, path, a->base_format, IMG_READ, &a->source_cache, errp);
     m->image_opts = opts;
-    k->now = reader_of(now, errp);
+    k->now = reader_of(now, m->share, errp);
     block_unref(now);
     if (!k->now) {
         error_prefix(errp, "new backing file '%s'", a->base);
@@ -325,9 +324,6 @@ int img_cmd_rebase(Img *m, int argc, char **argv)
     }
     if (optind != argc - 1) {
         return tool_complain("rebase needs one file's name");
-    }
-    if (m->share) {
-        return tool_complain("-U: rebase writes the image, which nobody else may use meanwhile");
     }
     if (!a.unsafe && !a.base) {
         return tool_complain("rebase needs the new backing file (-b, \"\" for none), or -u");

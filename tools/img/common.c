@@ -38,7 +38,21 @@ char *img_beside(const char *image, const char *name)
         return g_strdup(name);
     }
     g_autofree char *folder = g_path_get_dirname(image);
-    return g_build_filename(folder, name, NULL);
+    return strcmp(folder, ".") == 0 ? g_strdup(name) : g_build_filename(folder, name, NULL);
+}
+
+void img_join_options(char **all, const char *more)
+{
+    char *joined = *all ? g_strdup_printf("%s,%s", *all, more) : g_strdup(more);
+    g_free(*all);
+    *all = joined;
+}
+
+bool img_asks_help(const char *options)
+{
+    g_auto(GStrv) words = g_strsplit(options ? options : "", ",", -1);
+    return g_strv_contains((const char *const *)words, "help") ||
+           g_strv_contains((const char *const *)words, "?");
 }
 
 static int parse_output(Img *m, const char *text)
@@ -51,23 +65,48 @@ static int parse_output(Img *m, const char *text)
     return 0;
 }
 
-int img_getopt(Img *m, int argc, char **argv, const char *letters, const struct option *more)
+/* What every command takes or refuses; with the letter that must be among the command's for it to. */
+static const struct {
+    ToolOption o;
+    char with;
+} common[] = {
+    { { "help", 'h' } },
+    { { "image-opts", IMG_OPT_IMAGE_OPTS } },
+    { { "object", IMG_OPT_OBJECT, true, TOOL_NO_OBJECT } },
+    { { "output", IMG_OPT_OUTPUT, true }, 'J' },
+    { { "format", 'f', true }, 'J' },
+    { { "force-share", 'U' }, 'U' },
+};
+
+/* A command's options as one table: its letters, its own long ones, the common ones. */
+static void make_options(const char *letters, const ToolOption *more, ToolOption *out, unsigned room)
 {
-    struct option all[16] = { { "help", no_argument, NULL, IMG_OPT_HELP },
-                              { "image-opts", no_argument, NULL, IMG_OPT_IMAGE_OPTS },
-                              { "output", required_argument, NULL, IMG_OPT_OUTPUT } };
-    g_autofree char *text = g_strdup_printf(":h%s", letters);
-    unsigned n = strstr(letters, "J") ? 3 : 2; /* "J": the command has --output */
-    for (unsigned i = 0; more && more[i].name; i++) {
-        all[n] = more[i];
-        all[n++].val = IMG_LONG + (int)i;
+    unsigned n = 0;
+    for (; more && more->c; more++) {
+        out[n++] = *more;
     }
-    all[n] = (struct option){ NULL, 0, NULL, 0 };
+    for (unsigned i = 0; i < G_N_ELEMENTS(common); i++) {
+        if (!common[i].with || strchr(letters, common[i].with)) {
+            out[n++] = common[i].o;
+        }
+    }
+    for (const char *p = letters; *p; p++) {
+        if (*p != ':' && *p != 'J') {
+            out[n++] = (ToolOption){ NULL, *p, p[1] == ':' };
+        }
+    }
+    g_assert(n < room);
+    out[n] = (ToolOption)TOOL_OPTIONS_END;
+}
+
+int img_getopt(Img *m, int argc, char **argv, const char *letters, const ToolOption *more)
+{
+    ToolOption all[64];
+    make_options(letters, more, all, G_N_ELEMENTS(all));
     for (;;) {
-        int c = getopt_long(argc, argv, text, all, NULL);
+        int c = tool_getopt(argc, argv, all);
         switch (c) {
-        case 'h':
-        case IMG_OPT_HELP: usage(m); exit(0);
+        case 'h': usage(m); exit(0);
         case 'q': m->quiet = true; break;
         case 'p': m->progress = true; break;
         case 'U': m->share = true; break;
@@ -77,12 +116,6 @@ int img_getopt(Img *m, int argc, char **argv, const char *letters, const struct 
                 return '?';
             }
             break;
-        case ':': tool_complain("option '%s' needs an argument", argv[optind - 1]); return '?';
-        case '?':
-        case 'J':
-            tool_complain("option '%s' is not known to '%s'; try 'rhea-img %s --help'", argv[optind - 1],
-                         m->command, m->command);
-            return '?';
         default: return c;
         }
     }
@@ -176,9 +209,4 @@ void img_progress_end(Img *m)
 void img_co(Img *m, void (*fn)(void *opaque), void *opaque)
 {
     co_run_sync(m->loop, fn, opaque);
-}
-
-bool img_view_snapshot(Img *m, BlockNode *n, const char *snapshot, Error **errp)
-{
-    return tool_view_snapshot(n, snapshot, errp);
 }

@@ -181,12 +181,11 @@ int img_cmd_compare(Img *m, int argc, char **argv)
                 return 2;
             }
             break;
-        default: return 2;
+        default: return 1;
         }
     }
     if (optind != argc - 2) {
-        tool_complain("compare needs two files' names");
-        return 2;
+        return tool_complain("compare needs two files' names");
     }
     k.name_a = argv[optind];
     k.name_b = argv[optind + 1];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tools/img/create.c - rhea-img create, resize and measure.
+ * tools/img/create.c - rhea-img create and resize.
  *
  * Threads: the main thread.
  */
@@ -80,13 +80,30 @@ static uint64_t *size_field(const TypeDesc *t, void *options, bool **has)
     g_assert_not_reached();
 }
 
-static void print_options(const char *name, const char *format, const TypeDesc *t, const void *options)
+/* What is always told of a new qcow2 image; the rest when it was given. As qemu-img. */
+static bool told(const char *key, Json *given)
 {
+    static const char *const always[] = {
+        "cluster_size", "extended_l2", "compression_type", "size", "lazy_refcounts", "refcount_bits", NULL
+    };
+    bool found;
+    json_member(given, key, &found);
+    return found || g_strv_contains(always, key);
+}
+
+static void print_options(const char *name, const char *format, const TypeDesc *t, const void *options,
+                          const char *given_text)
+{
+    bool from_text;
     g_autoptr(Json) j = type_encode(t, options);
+    g_autoptr(Json) given = keyval_parse(given_text ? given_text : "", NULL, &from_text, NULL);
     printf("Formatting '%s', fmt=%s", name, format);
     json_object_object_foreach(j, key, value)
     {
         bool on;
+        if (!told(key, given) && strcmp(key, "backing_file") != 0 && strcmp(key, "backing_fmt") != 0) {
+            continue;
+        }
         if (json_get_bool(value, &on)) {
             printf(" %s=%s", key, on ? "on" : "off");
         } else {
@@ -105,32 +122,34 @@ bool img_create(Img *m, const char *format, const char *name, const char *option
         return false;
     }
     bool *has;
-    size_field(d->format->create_type, o, &has);
+    uint64_t *bytes = size_field(d->format->create_type, o, &has);
     bool ok = *has || error_set(errp, "'%s': an image needs a size", name);
     if (ok && say && !m->quiet) {
-        print_options(name, format, d->format->create_type, o);
+        print_options(name, format, d->format->create_type, o, options);
     }
+    *bytes = (uint64_t)tool_whole_sectors((int64_t)*bytes);
     ok = ok && d->format->create(m->graph, name, o, errp);
     type_clear(d->format->create_type, o);
     g_free(o);
     return ok;
 }
 
-/* The backing file as seen from the new image's folder: its size, and that it can be opened. */
-static bool backing_size(Img *m, const char *image, const char *backing, const char *format, int64_t *size,
-                         Error **errp)
+bool img_backing_size(Img *m, const char *image, const char *backing, const char *format, int64_t *size,
+                      Error **errp)
 {
     g_autofree char *path = img_beside(image, backing);
-    bool share = m->share;
+    bool share = m->share, opts = m->image_opts;
+    m->image_opts = false;
     m->share = true; /* only its size is wanted */
     BlockNode *n = img_open(m, path, format, IMG_READ, NULL, errp);
     m->share = share;
+    m->image_opts = opts;
     if (!n) {
         error_prefix(errp, "backing file '%s'", backing);
         error_hint(errp, "-u creates the image without looking at it");
         return false;
     }
-    *size = block_size(n);
+    *size = tool_whole_sectors(block_size(n));
     block_unref(n);
     return true;
 }
@@ -148,19 +167,14 @@ int img_cmd_create(Img *m, int argc, char **argv)
         case 'b': backing = optarg; break;
         case 'F': backing_format = optarg; break;
         case 'u': unsafe = true; break;
-        case 'o': {
-            char *joined = options ? g_strdup_printf("%s,%s", options, optarg) : g_strdup(optarg);
-            g_free(options);
-            options = joined;
-            break;
-        }
+        case 'o': img_join_options(&options, optarg); break;
         default: return 1;
         }
     }
     if (m->image_opts) {
         return tool_complain("--image-opts: a new image has a file's name");
     }
-    if (options && (strcmp(options, "help") == 0 || strcmp(options, "?") == 0)) {
+    if (img_asks_help(options)) {
         return img_print_options(format);
     }
     if (optind != argc - 1 && optind != argc - 2) {
@@ -181,16 +195,19 @@ int img_cmd_create(Img *m, int argc, char **argv)
         fprintf(stderr, "rhea-img: name it with -F, as in -F raw or -F qcow2\n");
         return 1;
     }
+    bool sized = false;
+    if (given) {
+        json_member(given, "size", &sized);
+    }
+    if (sized && size >= 0) {
+        return tool_complain("'%s': the size is given twice, behind the name and by -o size=", name);
+    }
     int64_t base_bytes = 0;
     if (base && !unsafe) {
-        if (!backing_size(m, name, base, base_format, &base_bytes, &err)) {
+        if (!img_backing_size(m, name, base, base_format, &base_bytes, &err)) {
             return tool_fail(err);
         }
-        bool found = false;
-        if (given) {
-            json_member(given, "size", &found);
-        }
-        size = size < 0 && !found ? base_bytes : size;
+        size = size < 0 && !sized ? base_bytes : size;
     }
     return img_create(m, format, name, options, size, backing, backing_format, true, &err) ? 0
                                                                                            : tool_fail(err);
@@ -225,7 +242,7 @@ static int resize(Img *m, const char *name, const char *format, const char *size
     if (!c) {
         return tool_fail(err);
     }
-    int64_t was = block_size(block_client_node(c));
+    int64_t was = tool_whole_sectors(block_size(block_client_node(c)));
     Resize r = { .c = c, .size = relative ? was + relative * n : n, .prealloc = prealloc };
     int status = 0;
     if (r.size <= 0) {
@@ -245,9 +262,9 @@ static int resize(Img *m, const char *name, const char *format, const char *size
 
 int img_cmd_resize(Img *m, int argc, char **argv)
 {
-    static const struct option more[] = { { "preallocation", required_argument, NULL, 0 },
-                                          { "shrink", no_argument, NULL, 0 },
-                                          { NULL, 0, NULL, 0 } };
+    static const ToolOption more[] = { { "preallocation", IMG_LONG, true },
+                                       { "shrink", IMG_LONG + 1 },
+                                       TOOL_OPTIONS_END };
     const char *format = NULL;
     int prealloc = BLOCK_PREALLOC_OFF;
     bool shrink = false;
@@ -261,7 +278,7 @@ int img_cmd_resize(Img *m, int argc, char **argv)
             prealloc = type_enum_value(block_prealloc_names, optarg);
             if (prealloc < 0) {
                 return tool_complain("preallocation mode '%s' is not known (off, metadata, falloc, full)",
-                                    optarg);
+                                     optarg);
             }
             break;
         case IMG_LONG + 1: shrink = true; break;
@@ -272,68 +289,4 @@ int img_cmd_resize(Img *m, int argc, char **argv)
         return tool_complain("resize needs a file's name and a size");
     }
     return resize(m, argv[optind], format, size, prealloc, shrink);
-}
-
-/* measure */
-
-static int print_measure(const Img *m, const BlockMeasure *r)
-{
-    if (m->json) {
-        Json *j = json_new_object();
-        json_put(j, "required", json_new_uint(r->required));
-        json_put(j, "fully-allocated", json_new_uint(r->fully_allocated));
-        img_print_json(j);
-        json_unref(j);
-    } else {
-        printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", r->required,
-               r->fully_allocated);
-    }
-    return 0;
-}
-
-int img_cmd_measure(Img *m, int argc, char **argv)
-{
-    static const struct option more[] = { { "size", required_argument, NULL, 0 }, { NULL, 0, NULL, 0 } };
-    const char *out_format = "raw", *format = NULL, *options = NULL, *snapshot = NULL;
-    int64_t size = -1;
-    Error *err = NULL;
-    for (int c; (c = img_getopt(m, argc, argv, "JO:o:f:l:U", more)) != -1;) {
-        switch (c) {
-        case 'O': out_format = optarg; break;
-        case 'o': options = optarg; break;
-        case 'f': format = optarg; break;
-        case 'l': snapshot = optarg; break;
-        case IMG_LONG:
-            if (!img_size(optarg, &size, &err)) {
-                return tool_fail(err);
-            }
-            break;
-        default: return 1;
-        }
-    }
-    if ((size >= 0) == (optind < argc) || argc - optind > 1) {
-        return tool_complain("measure needs either --size or one file's name");
-    }
-    BlockClient *source = NULL;
-    if (size < 0) {
-        source = img_open_client(m, argv[optind], format, IMG_READ, NULL, &err);
-        if (!source) {
-            return tool_fail(err);
-        }
-        if (snapshot && !img_view_snapshot(m, block_client_node(source), snapshot, &err)) {
-            block_client_free(source);
-            return tool_fail(err);
-        }
-        size = (block_size(block_client_node(source)) + 511) & ~(int64_t)511;
-    }
-    const BlockDriver *d = img_format(out_format, &err);
-    void *o = d ? img_create_options(d->format, out_format, options, size, NULL, NULL, &err) : NULL;
-    BlockMeasure r;
-    bool ok = o && d->format->measure(o, size, source, &r, &err);
-    if (o) {
-        type_clear(d->format->create_type, o);
-        g_free(o);
-    }
-    block_client_free(source);
-    return ok ? print_measure(m, &r) : tool_fail(err);
 }

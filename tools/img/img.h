@@ -24,12 +24,11 @@ typedef struct ImgCommand {
 } ImgCommand;
 extern const ImgCommand img_commands[]; /* ends with a NULL name */
 
-/* Each command lists the single letters it takes, getopt's way. Letters and long options every command
- * understands are handled here: -h, -q, -p, -U, --image-opts, --output when the letters hold them. Returns
- * the letter of the next option, IMG_LONG + n for the n-th of `more`, -1 at the end, '?' after an error
- * message. */
-enum { IMG_LONG = 256, IMG_OPT_HELP = 1000, IMG_OPT_IMAGE_OPTS, IMG_OPT_OUTPUT };
-int img_getopt(Img *m, int argc, char **argv, const char *letters, const struct option *more);
+/* Each command lists the single letters it takes, getopt's way, and its long options with numbers from
+ * IMG_LONG on, or a letter's. Those that many understand are handled here: -h, -q, -p, --image-opts; -U and
+ * --force-share when U is among the letters, --output and --format when J is. Returns as tool_getopt(). */
+enum { IMG_LONG = TOOL_LONG, IMG_OPT_IMAGE_OPTS = 1000, IMG_OPT_OUTPUT, IMG_OPT_OBJECT };
+int img_getopt(Img *m, int argc, char **argv, const char *letters, const ToolOption *more);
 
 typedef enum { IMG_READ, IMG_WRITE } ImgMode;
 /* Opens an image by name, or by option text with --image-opts. `cache` may be NULL (writeback). */
@@ -38,13 +37,11 @@ BlockNode *img_open(Img *m, const char *name, const char *format, ImgMode mode, 
 char *img_beside(const char *image, const char *name); /* a path relative to the image's folder; g_free */
 BlockClient *img_open_client(Img *m, const char *name, const char *format, ImgMode mode,
                              const ToolCache *cache, Error **errp);
-/* From now on the node shows an internal snapshot: "ID or name", "snapshot.id=ID" or "snapshot.name=NAME". */
-bool img_view_snapshot(Img *m, BlockNode *n, const char *snapshot, Error **errp);
 /* A size with suffix; relative ones are the caller's business. */
 bool img_size(const char *text, int64_t *out, Error **errp);
 void img_print_json(const Json *j);
 char *img_text_size(uint64_t bytes); /* "3.5 MiB", three digits; g_free */
-void img_progress_init(void); /* SIGUSR1 asks how far the command is */
+void img_progress_init(void);        /* SIGUSR1 asks how far the command is */
 void img_progress(Img *m, int64_t done, int64_t total);
 void img_progress_end(Img *m);
 void img_co(Img *m, void (*fn)(void *opaque), void *opaque);
@@ -52,11 +49,16 @@ void img_co(Img *m, void (*fn)(void *opaque), void *opaque);
 /* Creates an image. `options` is "a=b,c=d" or NULL; size < 0: not given. backing may be NULL. */
 bool img_create(Img *m, const char *format, const char *name, const char *options, int64_t size,
                 const char *backing, const char *backing_format, bool say, Error **errp);
+/* The backing file as seen from the new image's folder: its size, and that it can be opened. */
+bool img_backing_size(Img *m, const char *image, const char *backing, const char *format, int64_t *size,
+                      Error **errp);
 /* The decoded creation options of a format, g_free after type_clear; NULL on failure. */
 void *img_create_options(const BlockFormatOps *f, const char *format, const char *options, int64_t size,
                          const char *backing, const char *backing_format, Error **errp);
 const BlockDriver *img_format(const char *name, Error **errp);
-/* -o help. */
+/* -o may be given several times, and ask for help among other things. */
+void img_join_options(char **all, const char *more);
+bool img_asks_help(const char *options);
 int img_print_options(const char *format);
 
 /* convert --bitmaps: can they be copied? Copies them into an image of the same size. */

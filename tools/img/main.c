@@ -28,8 +28,7 @@ const ImgCommand img_commands[] = {
       "Looks for leaked clusters and errors; -r repairs. Exit status: 0 sound, 1 the check failed, 2 errors, "
       "3 leaks, 63 "
       "the format has nothing to check." },
-    { "commit", img_cmd_commit,
-      "[-q] [-p] [-d] [-f FMT] [-t CACHE] [-b BASE] [-r RATE] [--image-opts] FILE",
+    { "commit", img_cmd_commit, "[-q] [-p] [-d] [-f FMT] [-t CACHE] [-b BASE] [-r RATE] [--image-opts] FILE",
       "Writes what the image holds to its backing file and empties the image. -b: to that layer of its chain "
       "instead; -d and -b leave the image as it is. -r: bytes a second at most." },
     { "compare", img_cmd_compare,
@@ -38,16 +37,21 @@ const ImgCommand img_commands[] = {
       "above: "
       "an error." },
     { "convert", img_cmd_convert,
-      "[-c] [-p] [-q] [-n] [-U] [-W] [-f FMT] [-t CACHE] [-T CACHE] [-O FMT] [-B BACKING [-F FMT]] [-o "
+      "[-c] [-C] [-p] [-q] [-n] [-U] [-W] [-f FMT] [-t CACHE] [-T CACHE] [-O FMT] [-B BACKING [-F FMT]] [-o "
       "OPTIONS] "
-      "[-l SNAPSHOT] [-S SIZE] [-m N] [--salvage] [--target-is-zero] [--bitmaps [--skip-broken-bitmaps]] "
+      "[-l SNAPSHOT] [-S SIZE] [-m N] [-r RATE] [--salvage] [--target-is-zero] [--bitmaps "
+      "[--skip-broken-bitmaps]] "
       "[--image-opts] [--target-image-opts] "
       "FILE... OUTPUT",
       "Copies one image, or several one behind the other, to a new one. -c compresses, -n writes into an "
       "image that "
       "exists, -l takes an internal snapshot, -m sets the number of parallel requests (8), -W lets them "
       "write in any "
-      "order, -S how many zeros make a gap (4k, 0: none), --salvage goes on behind read errors." },
+      "order, -S how many zeros make a gap (4k, 0: none), -r bytes a second at most, --salvage goes on "
+      "behind "
+      "read errors, -C lets the kernel copy from file to file. With -B only what the topmost layer of the "
+      "source "
+      "holds is copied." },
     { "create", img_cmd_create, "[-q] [-f FMT] [-b BACKING [-F FMT]] [-u] [-o OPTIONS] FILE [SIZE]",
       "Makes an image. -o help lists the format's options; -u does not look at the backing file." },
     { "dd", img_cmd_dd,
@@ -63,7 +67,7 @@ const ImgCommand img_commands[] = {
       "FILE]",
       "Shows how much space a new image would take." },
     { "rebase", img_cmd_rebase,
-      "[-q] [-p] [-u] [-f FMT] [-t CACHE] [-T CACHE] -b BACKING [-F FMT] [--image-opts] FILE",
+      "[-q] [-p] [-u] [-f FMT] [-t CACHE] [-T CACHE] [-U] -b BACKING [-F FMT] [--image-opts] FILE",
       "Gives the image another backing file (\"\": none) and copies what that lacks, so that guests see the "
       "same as before. -u copies nothing: the new one must hold the same data." },
     { "resize", img_cmd_resize,
@@ -86,11 +90,13 @@ static void help(void)
     for (unsigned i = 0; block_driver_name_names[i]; i++) {
         printf(" %s", block_driver_name_names[i]);
     }
-    printf("; it is found out when not given.\n"
-           "CACHE is none, writeback, writethrough, directsync or unsafe.\n"
-           "SIZE is in bytes, or with a suffix k, M, G, T, P, E (powers of 1024).\n"
-           "FILE may be json:{...}; with --image-opts it is key=value text as -blockdev takes it.\n"
-           "-p shows progress, -q says nothing but errors, -U opens an image that is in use.\n");
+    printf(
+        "; it is found out when not given.\n"
+        "CACHE is none, writeback, writethrough, directsync or unsafe.\n"
+        "SIZE is in bytes, or with a suffix k, M, G, T, P, E (powers of 1024).\n"
+        "FILE may be json:{...}; with --image-opts it is key=value text as -blockdev takes it.\n"
+        "-p shows progress, -q says nothing but errors, -U (--force-share) opens an image that is in use.\n"
+        "Refused, each with its reason: -T (--trace), --object, amend --force.\n");
 }
 
 int main(int argc, char **argv)
@@ -103,6 +109,11 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         help();
         return 0;
+    }
+    if (g_str_has_prefix(argv[1], "-T") || g_str_has_prefix(argv[1], "--trace")) {
+        static const ToolOption trace[] = { { "trace", 'T', true, TOOL_NO_TRACE }, TOOL_OPTIONS_END };
+        tool_getopt(argc, argv, trace);
+        return 1;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         printf("rhea-img version " RHEA_VERSION "\n");

@@ -109,25 +109,28 @@ typedef struct Args {
     bool misalign;
 } Args;
 
-static const struct option long_options[] = {
-    { "help", no_argument, NULL, 'h' },          { "version", no_argument, NULL, 'V' },
-    { "cmd", required_argument, NULL, 'c' },     { "format", required_argument, NULL, 'f' },
-    { "read-only", no_argument, NULL, 'r' },     { "snapshot", no_argument, NULL, 's' },
-    { "nocache", no_argument, NULL, 'n' },       { "copy-on-read", no_argument, NULL, 'C' },
-    { "misalign", no_argument, NULL, 'm' },      { "native-aio", no_argument, NULL, 'k' },
-    { "aio", required_argument, NULL, 'i' },     { "cache", required_argument, NULL, 't' },
-    { "discard", required_argument, NULL, 'd' }, { "trace", required_argument, NULL, 'T' },
-    { "force-share", no_argument, NULL, 'U' },   { "image-opts", no_argument, NULL, 'I' },
-    { "object", required_argument, NULL, 'O' },  { NULL, 0, NULL, 0 },
-};
+enum { OPT_IMAGE_OPTS = TOOL_LONG, OPT_OBJECT };
 
-static int refuse(const char *option, const char *why, const char *cure)
-{
-    Error *err = NULL;
-    error_set(&err, "%s is not supported: %s", option, why);
-    error_hint(&err, "%s", cure);
-    return tool_fail(err);
-}
+static const ToolOption options[] = {
+    { "help", 'h' },
+    { "version", 'V' },
+    { "cmd", 'c', true },
+    { "format", 'f', true },
+    { "read-only", 'r' },
+    { "snapshot", 's' },
+    { "nocache", 'n' },
+    { "copy-on-read", 'C' },
+    { "misalign", 'm' },
+    { "native-aio", 'k' },
+    { "aio", 'i', true },
+    { "cache", 't', true },
+    { "discard", 'd', true },
+    { "force-share", 'U' },
+    { "image-opts", OPT_IMAGE_OPTS },
+    { "trace", 'T', true, TOOL_NO_TRACE },
+    { "object", OPT_OBJECT, true, TOOL_NO_OBJECT },
+    TOOL_OPTIONS_END,
+};
 
 /* -1: go on; else the exit status. */
 static int parse_option(Args *a, int c, const char **cache)
@@ -145,12 +148,10 @@ static int parse_option(Args *a, int c, const char **cache)
     case 't': *cache = optarg; break;
     case 'd': a->how.discard = optarg; break;
     case 'U': a->how.share = true; break;
-    case 'I': a->how.image_opts = true; break;
-    case 'T': return refuse("-T", "there are no trace events", "strace and perf show what the program does");
-    case 'O': return refuse("--object", "no object here is of use to an image", "leave it out");
+    case OPT_IMAGE_OPTS: a->how.image_opts = true; break;
     case 'h': help(stdout); return 0;
     case 'V': printf("rhea-io version " RHEA_VERSION "\n"); return 0;
-    default: help(stderr); return 1;
+    default: return 1; /* it was told */
     }
     return -1;
 }
@@ -159,7 +160,7 @@ static int parse_args(Args *a, int argc, char **argv)
 {
     const char *cache = NULL;
     Error *err = NULL;
-    for (int c; (c = getopt_long(argc, argv, "hVc:d:f:rsnCmki:t:T:U", long_options, NULL)) != -1;) {
+    for (int c; (c = tool_getopt(argc, argv, options)) != -1;) {
         int status = parse_option(a, c, &cache);
         if (status >= 0) {
             return status;

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    OPT_CACHE = 256,
+    OPT_CACHE = TOOL_LONG,
     OPT_AIO,
     OPT_DISCARD,
     OPT_DETECT_ZEROES,
@@ -27,62 +27,48 @@ enum {
     OPT_SELINUX,
 };
 
-static const struct option long_options[] = {
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'V' },
-    { "port", required_argument, NULL, 'p' },
-    { "bind", required_argument, NULL, 'b' },
-    { "socket", required_argument, NULL, 'k' },
-    { "shared", required_argument, NULL, 'e' },
-    { "persistent", no_argument, NULL, 't' },
-    { "verbose", no_argument, NULL, 'v' },
-    { "export-name", required_argument, NULL, 'x' },
-    { "description", required_argument, NULL, 'D' },
-    { "offset", required_argument, NULL, 'o' },
-    { "allocation-depth", no_argument, NULL, 'A' },
-    { "bitmap", required_argument, NULL, 'B' },
-    { "list", no_argument, NULL, 'L' },
-    { "fork", no_argument, NULL, OPT_FORK },
-    { "pid-file", required_argument, NULL, OPT_PID_FILE },
-    { "format", required_argument, NULL, 'f' },
-    { "read-only", no_argument, NULL, 'r' },
-    { "snapshot", no_argument, NULL, 's' },
-    { "load-snapshot", required_argument, NULL, 'l' },
-    { "nocache", no_argument, NULL, 'n' },
-    { "cache", required_argument, NULL, OPT_CACHE },
-    { "aio", required_argument, NULL, OPT_AIO },
-    { "discard", required_argument, NULL, OPT_DISCARD },
-    { "detect-zeroes", required_argument, NULL, OPT_DETECT_ZEROES },
-    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
-    { "connect", required_argument, NULL, 'c' },
-    { "disconnect", no_argument, NULL, 'd' },
-    { "partition", required_argument, NULL, 'P' },
-    { "trace", required_argument, NULL, 'T' },
-    { "object", required_argument, NULL, OPT_OBJECT },
-    { "tls-creds", required_argument, NULL, OPT_TLS_CREDS },
-    { "tls-authz", required_argument, NULL, OPT_TLS_AUTHZ },
-    { "tls-hostname", required_argument, NULL, OPT_TLS_HOSTNAME },
-    { "selinux-label", required_argument, NULL, OPT_SELINUX },
-    { NULL, 0, NULL, 0 },
-};
-
-static const struct {
-    int c;
-    const char *name, *why, *cure;
-} refused[] = {
-    { 'c', "--connect", "kernel devices are not attached here",
+#define NO_DEVICE "kernel devices are not attached here"
+#define NO_TLS    "there is no TLS", "use a unix socket, or a tunnel such as ssh -L"
+static const ToolOption options[] = {
+    { "help", 'h' },
+    { "version", 'V' },
+    { "port", 'p', true },
+    { "bind", 'b', true },
+    { "socket", 'k', true },
+    { "shared", 'e', true },
+    { "persistent", 't' },
+    { "verbose", 'v' },
+    { "export-name", 'x', true },
+    { "description", 'D', true },
+    { "offset", 'o', true },
+    { "allocation-depth", 'A' },
+    { "bitmap", 'B', true },
+    { "list", 'L' },
+    { "fork", OPT_FORK },
+    { "pid-file", OPT_PID_FILE, true },
+    { "format", 'f', true },
+    { "read-only", 'r' },
+    { "snapshot", 's' },
+    { "load-snapshot", 'l', true },
+    { "nocache", 'n' },
+    { "cache", OPT_CACHE, true },
+    { "aio", OPT_AIO, true },
+    { "discard", OPT_DISCARD, true },
+    { "detect-zeroes", OPT_DETECT_ZEROES, true },
+    { "image-opts", OPT_IMAGE_OPTS },
+    { "connect", 'c', true, NO_DEVICE,
       "serve a socket with -k PATH and run 'nbd-client -unix PATH /dev/nbd0'" },
-    { 'd', "--disconnect", "kernel devices are not attached here", "run 'nbd-client -d /dev/nbd0'" },
-    { 'P', "--partition", "partitions are not looked for",
+    { "disconnect", 'd', false, NO_DEVICE, "run 'nbd-client -d /dev/nbd0'" },
+    { "partition", 'P', true, "partitions are not looked for",
       "use -o OFFSET, or --image-opts driver=raw,offset=OFFSET,size=SIZE,file.filename=FILE" },
-    { 'T', "--trace", "there are no trace events", "strace and perf show what the program does" },
-    { OPT_OBJECT, "--object", "no object here is of use to a server", "leave it out" },
-    { OPT_TLS_CREDS, "--tls-creds", "there is no TLS", "use a unix socket, or a tunnel such as ssh -L" },
-    { OPT_TLS_AUTHZ, "--tls-authz", "there is no TLS", "use a unix socket, or a tunnel such as ssh -L" },
-    { OPT_TLS_HOSTNAME, "--tls-hostname", "there is no TLS",
-      "use a unix socket, or a tunnel such as ssh -L" },
-    { OPT_SELINUX, "--selinux-label", "sockets get the label that the policy gives them",
+    { "trace", 'T', true, TOOL_NO_TRACE },
+    { "object", OPT_OBJECT, true, TOOL_NO_OBJECT },
+    { "tls-creds", OPT_TLS_CREDS, true, NO_TLS },
+    { "tls-authz", OPT_TLS_AUTHZ, true, NO_TLS },
+    { "tls-hostname", OPT_TLS_HOSTNAME, true, NO_TLS },
+    { "selinux-label", OPT_SELINUX, true, "sockets get the label that the policy gives them",
       "run the program under 'runcon'" },
+    TOOL_OPTIONS_END,
 };
 
 static void help(void)
@@ -124,19 +110,6 @@ static void help(void)
            "      --image-opts          FILE is option text: driver=qcow2,file.filename=...\n\n"
            "Refused, each with its reason: -c (--connect), -d (--disconnect), -P (--partition),\n"
            "-T (--trace), --object, --tls-creds, --tls-authz, --tls-hostname, --selinux-label.\n");
-}
-
-static int refuse(int c)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++) {
-        if (refused[i].c == c) {
-            Error *err = NULL;
-            error_set(&err, "%s is not supported: %s", refused[i].name, refused[i].why);
-            error_hint(&err, "%s", refused[i].cure);
-            return tool_fail(err);
-        }
-    }
-    g_assert_not_reached();
 }
 
 static int parse_number(const char *option, const char *text, uint64_t max, uint64_t *out)
@@ -198,7 +171,7 @@ static int parse_value(NbdArgs *a, int c, const char **cache)
         }
         *cache = c == 'n' ? "none" : optarg;
         return -1;
-    default: return refuse(c);
+    default: return 1; /* it was told */
     }
 }
 
@@ -258,11 +231,8 @@ static int check_args(NbdArgs *a, int argc, char **argv, const char *cache)
 int nbd_parse_args(NbdArgs *a, int argc, char **argv)
 {
     const char *cache = NULL;
-    opterr = 0;
-    for (int c;
-         (c = getopt_long(argc, argv, ":hVp:b:k:e:tvx:D:o:AB:Lf:rsl:nc:dP:T:", long_options, NULL)) != -1;) {
-        int status = c == '?' || c == ':' ? tool_bad_option(c, argv, long_options)
-                                          : parse_option(a, c, &cache);
+    for (int c; (c = tool_getopt(argc, argv, options)) != -1;) {
+        int status = parse_option(a, c, &cache);
         if (status >= 0) {
             return status;
         }

@@ -95,6 +95,8 @@ void block_client_set_write_through(BlockClient *c, bool on) MAIN_LOOP; /* every
 int block_preadv(BlockClient *c, int64_t off, IoVec *v, unsigned flags) CO_FN;
 int block_pwritev(BlockClient *c, int64_t off, IoVec *v, unsigned flags) CO_FN;
 int block_write_zeroes(BlockClient *c, int64_t off, int64_t bytes, unsigned flags) CO_FN;
+/* Writes what lies in an open file, without a buffer, or -ENOTSUP. */
+int block_copy_from(BlockClient *c, int64_t off, int fd, int64_t fd_off, int64_t bytes) CO_FN;
 int block_discard(BlockClient *c, int64_t off, int64_t bytes) CO_FN;
 int block_flush(BlockClient *c) CO_FN;
 int block_extent(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out) CO_FN; /* this layer's view */

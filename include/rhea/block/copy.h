@@ -17,6 +17,10 @@ typedef struct BlockCopy {
 /* Waits until `done` bytes since `start` (clock_host_monotonic) are within `rate` bytes a second. */
 void block_copy_pace(uint64_t rate, int64_t start, int64_t done) CO_FN;
 
+/* From one image to another within the host's kernel: data of a file that becomes data of a file. -ENOTSUP:
+ * something is not of that kind, or the kernel does not; then a part may have been copied. */
+int block_copy_range(BlockClient *from, int64_t off, BlockClient *to, int64_t to_off, int64_t bytes) CO_FN;
+
 /* What `top` and the layers below it decide goes to `base`, which is at least as large and is not in their
  * chain: the lowest of them was opened with "backing": null. */
 int block_commit(BlockClient *top, BlockClient *base, const BlockCopy *how) CO_FN;

@@ -31,7 +31,7 @@ struct BlockNode {
     bool read_only, force_share, direct, no_flush;
     Json *options; /* it was opened with these; values are text when from_text */
     bool from_text;
-    bool guarded; /* block_guard_format() */
+    bool guarded;         /* block_guard_format() */
     bool backing_is_null; /* "backing": null was given: whatever the image says, there is none */
     BlockDiscard discard;
     BlockDetectZeroes detect_zeroes;
@@ -41,19 +41,19 @@ struct BlockNode {
     int64_t max_zeroes; /* bytes write_zeroes() takes at once */
     bool fua;           /* pwritev() takes BLK_FUA itself; else a flush follows */
     unsigned child_perm, child_unshared; /* filters: what the node below hears besides what users say */
-    bool grows_zero;    /* beyond its end reads give zeros, and writing there keeps that so for the gap */
+    bool grows_zero; /* beyond its end reads give zeros, and writing there keeps that so for the gap */
     /* The graph: main loop. */
     unsigned refs;
     GPtrArray *edges_down, *edges_up; /* BlockEdge *; up: borrowed */
     BlockEdge *file, *backing, *data_file;
     unsigned perm, shared;
-    void *state; /* the driver's */
+    void *state;        /* the driver's */
     GPtrArray *bitmaps; /* BlockBitmap *, NULL: none; with bitmap_lock: rhea/block/bitmap.h */
     pthread_mutex_t bitmap_lock;
     /* Data path. */
     unsigned bitmaps_recording; /* atomic: how many bitmaps writes must mark */
-    int64_t size; /* atomic; block_size() */
-    int64_t highest; /* atomic: where the write that reached furthest ended */
+    int64_t size;               /* atomic; block_size() */
+    int64_t highest;            /* atomic: where the write that reached furthest ended */
 };
 
 struct BlockDriver {
@@ -77,6 +77,10 @@ struct BlockDriver {
     int (*flush)(BlockNode *n) CO_FN;
     int (*extent)(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
     bool (*truncate)(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
+    /* Writes what lies in an open file without reading it; -ENOTSUP (or NULL): it must be read and written.
+     */
+    int (*copy_from)(BlockNode *n, int64_t off, int fd, int64_t fd_off, int64_t bytes) CO_FN;
+    int (*host_fd)(const BlockNode *n); /* that has its bytes at the same offsets. NULL: there is none */
 };
 
 /* Result of a check; QEMU's names in JSON. */
@@ -125,8 +129,8 @@ struct BlockFormatOps {
     GArray *(*snapshots)(BlockNode *n); /* of BlockSnapshot, borrowed strings; g_array_unref */
     bool (*snapshot_create)(BlockNode *n, const char *name, Error **errp) CO_FN;
     bool (*snapshot_apply)(BlockNode *n, const char *name, Error **errp) CO_FN;
-    bool (*snapshot_view)(BlockNode *n, const char *name, Error **errp) CO_FN; /* read-only nodes */
-    bool (*snapshot_delete)(BlockNode *n, const char *name, Error **errp) CO_FN;
+    bool (*snapshot_view)(BlockNode *n, const char *name, Error **errp) CO_FN;   /* read-only nodes */
+    bool (*snapshot_delete)(BlockNode *n, const char *name, Error **errp) CO_FN; /* name, or ID */
 };
 
 extern const BlockDriver *const block_drivers[]; /* by BlockDriverName */
@@ -145,6 +149,7 @@ int node_pread(BlockNode *n, int64_t off, void *buf, size_t len) CO_FN;
 int node_pwrite(BlockNode *n, int64_t off, const void *buf, size_t len) CO_FN;
 int node_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags) CO_FN;
 int node_discard(BlockNode *n, int64_t off, int64_t bytes) CO_FN;
+int node_copy_from(BlockNode *n, int64_t off, int fd, int64_t fd_off, int64_t bytes) CO_FN;
 int node_flush(BlockNode *n) CO_FN;
 int node_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 /* The view through backing nodes down to, not including, `base` (NULL: all). */

@@ -114,7 +114,8 @@ static void test_headers(BlockTest *t, gconstpointer data)
 
 static void test_loop(BlockTest *t, gconstpointer data)
 {
-    g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("size=1M,backing_file=%s", "img");
+    g_autofree char *path = bt_path(t, "img");
+    const char *create = "size=1M,backing_file=img,backing_fmt=qcow2";
     bt_create(t, "qcow2", path, create);
     bt_open_fails(t, "on top of each other", "qcow2,read-only=on,file.driver=file,file.filename=%s", path);
     bt_create(t, "qcow2", path, "size=1M,backing_file=missing,backing_fmt=raw");
