@@ -152,7 +152,9 @@ static bool load_bits(Qcow2 *q, const QBitmap *e, BlockBitmap *b, int64_t *loade
     int64_t need = (block_bitmap_bytes(b) + q->cluster_size - 1) >> q->cluster_bits;
     g_autofree uint64_t *table = NULL;
     g_autofree uint8_t *buf = g_malloc((size_t)q->cluster_size);
-    if ((int64_t)e->table_size != need || read_table(q, e, &table) < 0) {
+    *loaded += (int64_t)e->table_size * 8;
+    if ((int64_t)e->table_size != need || *loaded > block_size(qcow2_file(q)) + q->cluster_size ||
+        read_table(q, e, &table) < 0) {
         return false;
     }
     for (uint32_t i = 0; i < e->table_size; i++) {
@@ -161,8 +163,8 @@ static bool load_bits(Qcow2 *q, const QBitmap *e, BlockBitmap *b, int64_t *loade
             return false;
         }
         if (host) {
-            *loaded += q->cluster_size;
-            if (*loaded > BLOCK_BITMAP_MAX_BYTES || !within(q, host, 1) ||
+            *loaded += q->cluster_size; /* no two share a cluster, so all fit in the file */
+            if (*loaded > block_size(qcow2_file(q)) + q->cluster_size || !within(q, host, 1) ||
                 node_pread(qcow2_file(q), (int64_t)host, buf, (size_t)q->cluster_size) < 0) {
                 return false;
             }

@@ -135,6 +135,11 @@ int qcache_get(Qcow2 *q, QCache *c, int64_t offset, QTable **out)
         *out = t;
         return 0;
     }
+    if (offset >= block_size(qcow2_file(q))) { /* zeros would be read, and there may be many such tables */
+        return qcow2_corrupt(q, "%s at %#" PRIx64 " lies behind the end of the file (%" PRId64 " bytes)",
+                             c == &q->refs ? "a refcount block" : "an L2 table", (uint64_t)offset,
+                             block_size(qcow2_file(q)));
+    }
     int r = make_room(q, c);
     if (r < 0) {
         return r;

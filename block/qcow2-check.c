@@ -3,10 +3,12 @@
  *
  * Models: all references are counted anew from header, L1, L2 (of the active state and of every snapshot),
  * snapshot and refcount tables, then compared. Counts above the references are leaks, counts below are
- * errors. Memory grows with the clusters referred to, not with the file's size; references beyond the file's
- * end are errors of their own. Repair sets the counts, then the "one user" marks that follow from them. A
- * mark that is missing costs a copy, no data: it is repaired, but is no error by itself. Threads: a coroutine
- * with Qcow2.lock held and no requests in flight.
+ * errors. An L2 table is read once, however many L1 entries share it (snapshots do, and an image that lies):
+ * what it refers to counts as often. Memory grows with the clusters referred to, not with the file's size;
+ * references beyond the file's end are errors of their own. What could not be followed (the L1 table of a
+ * snapshot, say) keeps leaks from being repaired, since its clusters look like some. Repair sets the counts,
+ * then the "one user" marks that follow from them. A mark that is missing costs a copy, no data: it is
+ * repaired, but is no error by itself. Threads: a coroutine with Qcow2.lock held and no requests in flight.
  */
 #include "qcow2.h"
 
@@ -25,10 +27,20 @@ typedef struct Check {
     int64_t file_clusters; /* what the file can hold */
     int64_t top;           /* behind the highest cluster that is referred to */
     int64_t last_host;     /* for fragmentation */
-    bool snapshot;         /* walking a snapshot's tables */
+    GHashTable *tables;    /* of L2: cluster -> L2Uses */
+    GHashTable *no_blocks; /* indices of refcount blocks that cannot be used */
+    uint32_t weight;       /* how often the table that is walked is referred to */
+    bool snapshot;         /* and no active L1 entry does so */
     bool marks;            /* second pass: compare COPIED */
-    QTable *dirty;
+    bool partial;          /* something could not be followed */
 } Check;
+
+/* L1 entries that name an L2 table. */
+typedef struct L2Uses {
+    int64_t offset;
+    uint32_t n;
+    bool active, bad; /* the active L1 table does; it cannot be read */
+} L2Uses;
 
 static void say(Check *k, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 static void say(Check *k, const char *fmt, ...)
@@ -71,7 +83,7 @@ static bool refer(Check *k, const char *what, int64_t off, int64_t bytes)
     }
     for (int64_t i = 0; i < n; i++) {
         uint32_t *c = chunk_of(k, first + i, true);
-        *c += *c < UINT32_MAX;
+        *c = *c > UINT32_MAX - k->weight ? UINT32_MAX : *c + k->weight;
     }
     k->top = MAX(k->top, first + n);
     return true;
@@ -138,7 +150,7 @@ static int compare_mark(Check *k, uint64_t e, const char *what, uint64_t *fixed)
     int r = qref_get(q, (int64_t)host >> q->cluster_bits, &count);
     bool want = count == 1;
     if (r < 0 || want == !!(e & QCOW2_COPIED)) {
-        return r;
+        return r == -EIO ? 0 : r; /* a block that cannot be read was an error before */
     }
     bool harmful = !want && refs_of(k, (int64_t)host >> q->cluster_bits) > 1;
     if (harmful) {
@@ -175,67 +187,164 @@ static int walk_l2(Check *k, int64_t offset)
     return r;
 }
 
-static int walk_l1(Check *k, uint64_t *l1, uint32_t n, bool active)
+static bool l1_bad(const Check *k, uint64_t e)
+{
+    return e & QCOW2_L1_RESERVED || e & QCOW2_OFFSET & ((uint64_t)k->q->cluster_size - 1);
+}
+
+static void l1_set(Qcow2 *q, uint32_t i, uint64_t e)
+{
+    q->l1[i] = e;
+    q->l1_lo = MIN(q->l1_lo, i);
+    q->l1_hi = MAX(q->l1_hi, i + 1);
+}
+
+static L2Uses *uses_of(Check *k, uint64_t at)
+{
+    return g_hash_table_lookup(k->tables, GSIZE_TO_POINTER((size_t)(at >> k->q->cluster_bits)));
+}
+
+/* Notes the L2 tables that an L1 table names. */
+static void note_l1(Check *k, const uint64_t *l1, uint32_t n, bool active)
 {
     Qcow2 *q = k->q;
-    int r = 0;
-    for (uint32_t i = 0; i < n && r == 0; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         uint64_t at = l1[i] & QCOW2_OFFSET;
         if (!at) {
             continue;
         }
-        bool bad = l1[i] & QCOW2_L1_RESERVED || at & ((uint64_t)q->cluster_size - 1);
+        bool bad = l1_bad(k, l1[i]);
         if (bad) {
             say(k, "ERROR: L1 entry %u is invalid (%#" PRIx64 ")", i, l1[i]);
-            k->res->corruptions += !k->marks;
-        } else if (k->marks) {
-            uint64_t fixed;
-            r = compare_mark(k, l1[i], "L2 table", &fixed);
-            if (fixed != l1[i]) {
-                l1[i] = fixed;
-                q->l1_lo = MIN(q->l1_lo, i);
-                q->l1_hi = MAX(q->l1_hi, i + 1);
+            k->res->corruptions++;
+        } else if (!(bad = !refer(k, "L2 table", (int64_t)at, q->cluster_size))) {
+            L2Uses *u = uses_of(k, at);
+            if (!u) {
+                u = g_new0(L2Uses, 1);
+                u->offset = (int64_t)at;
+                g_hash_table_insert(k->tables, GSIZE_TO_POINTER((size_t)(at >> q->cluster_bits)), u);
             }
-            r = r < 0 ? r : walk_l2(k, (int64_t)at);
-        } else if (refer(k, "L2 table", (int64_t)at, q->cluster_size)) {
-            r = walk_l2(k, (int64_t)at);
-            bad = r == -EIO;
-        } else {
-            bad = true;
+            u->n += u->n < UINT32_MAX;
+            u->active |= active;
         }
-        if (bad && active && k->fix & BLOCK_FIX_ERRORS && !k->marks) {
-            l1[i] = 0;
-            q->l1_lo = MIN(q->l1_lo, i);
-            q->l1_hi = MAX(q->l1_hi, i + 1);
+        if (bad && active && k->fix & BLOCK_FIX_ERRORS) {
+            l1_set(q, i, 0);
             k->res->corruptions--;
             k->res->corruptions_fixed++;
+        } else if (bad) {
+            k->partial = true;
         }
     }
+}
+
+static int by_offset(gconstpointer a, gconstpointer b)
+{
+    int64_t x = (*(L2Uses *const *)a)->offset, y = (*(L2Uses *const *)b)->offset;
+    return x < y ? -1 : x > y;
+}
+
+/* All L2 tables that were noted, as they lie in the file. */
+static int walk_tables(Check *k)
+{
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer u;
+    int r = 0;
+    g_hash_table_iter_init(&iter, k->tables);
+    while (g_hash_table_iter_next(&iter, NULL, &u)) {
+        g_ptr_array_add(all, u);
+    }
+    g_ptr_array_sort(all, by_offset);
+    for (guint i = 0; i < all->len && r == 0; i++) {
+        L2Uses *use = all->pdata[i];
+        if (use->bad || (k->marks && !use->active)) {
+            continue;
+        }
+        k->weight = use->n;
+        k->snapshot = !use->active;
+        r = walk_l2(k, use->offset);
+        if (r == -EIO && !k->marks) {
+            bool fix = use->active && k->fix & BLOCK_FIX_ERRORS;
+            say(k, "ERROR: the L2 table at %#" PRIx64 " cannot be read", use->offset);
+            *(fix ? &k->res->corruptions_fixed : &k->res->corruptions) += 1;
+            k->partial |= !fix || use->n > 1;
+            use->bad = true;
+            r = 0;
+        }
+    }
+    k->weight = 1;
     return r;
+}
+
+/* Repair: what the active L1 table names and nobody can read is gone. */
+static void drop_bad_tables(Check *k)
+{
+    Qcow2 *q = k->q;
+    for (uint32_t i = 0; i < q->l1_size && k->fix & BLOCK_FIX_ERRORS; i++) {
+        const L2Uses *u = q->l1[i] & QCOW2_OFFSET ? uses_of(k, q->l1[i] & QCOW2_OFFSET) : NULL;
+        if (u && u->bad) {
+            l1_set(q, i, 0);
+        }
+    }
+}
+
+/* The marks of the active tables. */
+static int compare_marks(Check *k)
+{
+    Qcow2 *q = k->q;
+    int r = 0;
+    k->marks = true;
+    for (uint32_t i = 0; i < q->l1_size && r == 0; i++) {
+        uint64_t fixed = q->l1[i];
+        if (!(q->l1[i] & QCOW2_OFFSET) || l1_bad(k, q->l1[i]) || !uses_of(k, q->l1[i] & QCOW2_OFFSET)) {
+            continue;
+        }
+        r = compare_mark(k, q->l1[i], "L2 table", &fixed);
+        if (fixed != q->l1[i]) {
+            l1_set(q, i, fixed);
+        }
+    }
+    return r < 0 ? r : walk_tables(k);
+}
+
+/* A snapshot's L1 table is nobody else's: else many could share one, and each be a long way to go. */
+static bool snapshot_l1_ok(Check *k, const QSnapshot *s)
+{
+    const Qcow2 *q = k->q;
+    int64_t bytes = (int64_t)s->l1_size * 8;
+    if (s->l1_offset & (q->cluster_size - 1) || s->l1_offset < 0 || bytes > QCOW2_MAX_L1) {
+        return false;
+    }
+    for (int64_t at = s->l1_offset; at < s->l1_offset + bytes; at += q->cluster_size) {
+        if (refs_of(k, at >> q->cluster_bits)) {
+            return false;
+        }
+    }
+    return refer(k, "snapshot's L1 table", s->l1_offset, bytes);
 }
 
 static int count_snapshots(Check *k)
 {
     Qcow2 *q = k->q;
     int r = 0;
-    k->snapshot = true;
     for (unsigned i = 0; i < q->snapshots->len && r == 0; i++) {
         const QSnapshot *s = &g_array_index(q->snapshots, QSnapshot, i);
         size_t bytes = (size_t)s->l1_size * 8;
-        if (s->l1_offset & (q->cluster_size - 1) || bytes > QCOW2_MAX_L1 ||
-            !refer(k, "snapshot's L1 table", s->l1_offset, (int64_t)bytes)) {
+        if (!snapshot_l1_ok(k, s)) {
             say(k, "ERROR: the L1 table of snapshot '%s' is invalid", s->pub.id);
             k->res->corruptions++;
+            k->partial = true;
             continue;
         }
         g_autofree uint64_t *l1 = g_malloc(bytes + 8);
         r = node_pread(qcow2_file(q), s->l1_offset, l1, bytes);
-        for (uint32_t n = 0; n < s->l1_size; n++) {
+        for (uint32_t n = 0; r == 0 && n < s->l1_size; n++) {
             l1[n] = GUINT64_FROM_BE(l1[n]);
         }
-        r = r < 0 ? r : walk_l1(k, l1, s->l1_size, false);
+        if (r == 0) {
+            note_l1(k, l1, s->l1_size, false);
+        }
     }
-    k->snapshot = false;
     return r;
 }
 
@@ -263,6 +372,7 @@ static int count_bitmaps(Check *k)
         const QBitmap *b = &g_array_index(q->bitmap_list, QBitmap, i);
         g_autofree uint64_t *e = g_malloc((size_t)b->table_size * 8 + 8);
         if (!refer(k, "bitmap table", b->table, (int64_t)b->table_size * 8)) {
+            k->partial = true;
             continue;
         }
         r = node_pread(qcow2_file(q), b->table, e, (size_t)b->table_size * 8);
@@ -272,6 +382,7 @@ static int count_bitmaps(Check *k)
                 say(k, "ERROR: bitmap '%s': entry %u of its table is invalid (%#" PRIx64 ")", b->name, n,
                     host);
                 k->res->corruptions++;
+                k->partial = true;
             } else if (host) {
                 refer(k, "bitmap data", (int64_t)host, q->cluster_size);
             }
@@ -290,8 +401,10 @@ static int count_all(Check *k)
     if (q->snapshots_bytes) {
         refer(k, "snapshot table", q->snapshots_offset, q->snapshots_bytes);
     }
-    int r = walk_l1(k, q->l1, q->l1_size, true);
-    r = r < 0 ? r : count_snapshots(k);
+    note_l1(k, q->l1, q->l1_size, true);
+    int r = count_snapshots(k);
+    r = r < 0 ? r : walk_tables(k);
+    drop_bad_tables(k);
     r = r < 0 ? r : count_bitmaps(k);
     refer(k, "refcount table", q->ref_offset, (int64_t)q->ref_entries * 8);
     for (uint32_t i = 0; i < q->ref_entries && r == 0; i++) {
@@ -317,6 +430,8 @@ static int count_all(Check *k)
             q->ref_hi = MAX(q->ref_hi, i + 1);
             k->res->corruptions--;
             k->res->corruptions_fixed++;
+        } else if (bad) {
+            g_hash_table_add(k->no_blocks, GUINT_TO_POINTER(i + 1));
         }
     }
     return r;
@@ -325,7 +440,7 @@ static int count_all(Check *k)
 static int compare_one(Check *k, int64_t cluster, uint64_t count, uint32_t refs)
 {
     bool leak = count > refs;
-    bool fix = k->fix & (leak ? BLOCK_FIX_LEAKS : BLOCK_FIX_ERRORS);
+    bool fix = leak ? k->fix & BLOCK_FIX_LEAKS && !k->partial : k->fix & BLOCK_FIX_ERRORS;
     say(k, "%s cluster %" PRId64 " refcount=%" PRIu64 " reference=%u",
         fix    ? "Repairing"
         : leak ? "Leaked"
@@ -388,7 +503,9 @@ static int compare_counts(Check *k)
         while (i < n && (int64_t)(GPOINTER_TO_SIZE(chunks[i]) + 1) << CHUNK_BITS <= c) {
             i++;
         }
-        while (block < q->ref_entries && (!q->reftable[block] || (block + 1) * per <= c)) {
+        while (block < q->ref_entries &&
+               (!q->reftable[block] || (block + 1) * per <= c ||
+                g_hash_table_contains(k->no_blocks, GUINT_TO_POINTER((guint)block + 1)))) {
             block++;
         }
         int64_t chunk_at = i < n ? (int64_t)GPOINTER_TO_SIZE(chunks[i]) << CHUNK_BITS : INT64_MAX;
@@ -407,20 +524,19 @@ static int compare_counts(Check *k)
 
 int qcow2_check_locked(Qcow2 *q, BlockCheck *res, unsigned fix)
 {
-    Check k = { .q = q, .res = res, .fix = fix };
+    Check k = { .q = q, .res = res, .fix = fix, .weight = 1 };
     bool ready = q->ready, lazy = q->lazy;
     k.file_clusters = (block_size(qcow2_file(q)) + q->cluster_size - 1) >> q->cluster_bits;
     k.chunks = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    k.tables = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    k.no_blocks = g_hash_table_new(NULL, NULL);
     res->total_clusters = (block_size(q->node) + q->cluster_size - 1) >> q->cluster_bits;
     q->free_hint = k.file_clusters; /* repairs that allocate do so behind everything */
     q->lazy = false;
     q->repairing = fix;
     int r = count_all(&k);
     r = r < 0 ? r : compare_counts(&k);
-    if (r == 0) {
-        k.marks = true;
-        r = walk_l1(&k, q->l1, q->l1_size, true);
-    }
+    r = r < 0 ? r : compare_marks(&k);
     res->image_end = k.top << q->cluster_bits;
     if (r == 0 && fix) {
         r = qref_commit(q, true);
@@ -441,6 +557,8 @@ int qcow2_check_locked(Qcow2 *q, BlockCheck *res, unsigned fix)
     q->ready = ready;
     q->lazy = lazy;
     g_hash_table_destroy(k.chunks);
+    g_hash_table_destroy(k.tables);
+    g_hash_table_destroy(k.no_blocks);
     return r;
 }
 

@@ -106,9 +106,13 @@ int64_t qcow2_used_clusters(BlockNode *n)
     int64_t used = 0;
     uint64_t count;
     int r = 0;
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL); /* a block counts for one range */
     co_mutex_lock(&q->lock);
     for (int64_t k = 0; k < q->ref_entries && r == 0; k++) {
         int64_t end = (k + 1) * q->refs_per_block;
+        if (!g_hash_table_add(seen, GSIZE_TO_POINTER((size_t)q->reftable[k])) && q->reftable[k]) {
+            r = -EIO;
+        }
         for (int64_t c = k * q->refs_per_block; q->reftable[k] && r == 0 && c < end; c++) {
             r = qref_next_used(q, c, end, &c, &count);
             used += r == 0 && c < end;

@@ -186,14 +186,20 @@ static int tree_free(Qcow2 *q, int64_t first, int64_t n)
     return 0;
 }
 
-/* Calls fn for all clusters that `l1` reaches, until *limit of them are done. */
+/* Calls fn for all clusters that `l1` reaches, until *limit of them are done. Entries of one L1 table share
+ * no L2 table: those of an image that lies could make a small file a very long way. */
 static int walk_tree(Qcow2 *q, const uint64_t *l1, uint32_t size, TreeFn fn, int64_t *limit)
 {
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
     int r = 0;
     for (uint32_t i = 0; i < size && r == 0 && *limit > 0; i++) {
         int64_t at = (int64_t)(l1[i] & QCOW2_OFFSET);
         if (!at) {
             continue;
+        }
+        if (!g_hash_table_add(seen, GSIZE_TO_POINTER((size_t)(at >> q->cluster_bits)))) {
+            return qcow2_corrupt(q, "L1 entry %u names an L2 table that another one names (%#" PRIx64 ")", i,
+                                 (uint64_t)at);
         }
         r = at & (q->cluster_size - 1) ? -EIO : fn(q, at >> q->cluster_bits, 1);
         *limit -= r == 0;
@@ -230,6 +236,7 @@ static int add_users(Qcow2 *q, const uint64_t *l1, uint32_t size)
 /* The marks of the active tables become what the counts say. */
 static int set_marks(Qcow2 *q, bool clear_all)
 {
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
     int r = 0;
     for (uint32_t i = 0; i < q->l1_size && r == 0; i++) {
         int64_t at = (int64_t)(q->l1[i] & QCOW2_OFFSET);
@@ -243,6 +250,9 @@ static int set_marks(Qcow2 *q, bool clear_all)
             q->l1[i] = want;
             q->l1_lo = MIN(q->l1_lo, i);
             q->l1_hi = MAX(q->l1_hi, i + 1);
+        }
+        if (!g_hash_table_add(seen, GSIZE_TO_POINTER((size_t)at))) {
+            continue; /* an image that lies */
         }
         bool own = count == 1; /* a table that a snapshot shares keeps no marks */
         for (int64_t k = 0; r == 0 && k < q->cluster_size; k += q->entry_bytes) {

@@ -59,7 +59,8 @@ int qcow2_corrupt(Qcow2 *q, const char *fmt, ...)
     return -EIO;
 }
 
-static void metadata_collect(Qcow2 *q)
+/* A refcount block that lies on another table must not be written, nor searched again and again. */
+static int metadata_collect(Qcow2 *q)
 {
     q->metadata = g_hash_table_new(NULL, NULL);
     for (uint32_t i = 0; i < q->l1_size; i++) {
@@ -69,10 +70,15 @@ static void metadata_collect(Qcow2 *q)
         }
     }
     for (uint32_t i = 0; i < q->ref_entries; i++) {
-        if (q->reftable[i]) {
-            g_hash_table_add(q->metadata, GSIZE_TO_POINTER((size_t)(q->reftable[i] >> q->cluster_bits)));
+        int64_t cluster = (int64_t)(q->reftable[i] >> q->cluster_bits);
+        if (q->reftable[i] && (qref_is_metadata(q, cluster, 1) ||
+                               !g_hash_table_add(q->metadata, GSIZE_TO_POINTER((size_t)cluster)))) {
+            g_clear_pointer(&q->metadata, g_hash_table_destroy);
+            return qcow2_corrupt(q, "refcount block %u at %#" PRIx64 " lies on another table", i,
+                                 q->reftable[i]);
         }
     }
+    return 0;
 }
 
 int qcow2_prepare(Qcow2 *q)
@@ -103,11 +109,8 @@ int qcow2_prepare(Qcow2 *q)
         r = qcow2_header_u64(q, QH_INCOMPATIBLE, q->incompatible | QINC_DIRTY);
         q->incompatible |= r < 0 ? 0 : QINC_DIRTY;
     }
-    if (r == 0) {
-        metadata_collect(q);
-        q->ready = true;
-    }
-    return r;
+    q->ready = r == 0;
+    return r < 0 ? r : metadata_collect(q);
 }
 
 /* Opening */

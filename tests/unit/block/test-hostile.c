@@ -185,6 +185,97 @@ static void test_damage(BlockTest *t, gconstpointer data)
     g_assert_cmpuint(opened, >, 0);
 }
 
+/* An image made by hand, of clusters of 2 MiB: header, refcount table and block, L1 table, L2 table, data. */
+enum { BIG = 2 * 1024 * 1024, REFTABLE_AT = BIG, BLOCK_AT = 2 * BIG, L1_AT = 3 * BIG, L2_AT = 4 * BIG };
+
+static char *big_image(BlockTest *t, uint32_t l1_entries, uint64_t reftable_entry, unsigned reftable_used)
+{
+    char *path = bt_file(t, "big", 6 * BIG);
+    poke32(path, 0, 0x514649fb);
+    poke32(path, 4, 3);
+    poke32(path, 20, 21);
+    poke64(path, 24, 1 << 30);
+    poke32(path, 36, l1_entries);
+    poke64(path, 40, L1_AT);
+    poke64(path, 48, REFTABLE_AT);
+    poke32(path, 56, 1);
+    poke32(path, 96, 4);
+    poke32(path, 100, 104);
+    for (unsigned i = 0; i < 6; i++) {
+        poke(path, BLOCK_AT + 2 * i, "\0\1", 2);
+    }
+    g_autofree uint64_t *l1 = g_new(uint64_t, l1_entries), *refs = g_new(uint64_t, reftable_used);
+    for (unsigned i = 0; i < l1_entries; i++) {
+        l1[i] = GUINT64_TO_BE(L2_AT);
+    }
+    for (unsigned i = 0; i < reftable_used; i++) {
+        refs[i] = GUINT64_TO_BE(i ? reftable_entry : BLOCK_AT);
+    }
+    poke(path, L1_AT, l1, l1_entries * 8);
+    poke(path, REFTABLE_AT, refs, reftable_used * 8);
+    poke64(path, L2_AT, 5 * BIG);
+    return path;
+}
+
+typedef struct SnapshotCall {
+    BlockNode *n;
+    bool ok;
+} SnapshotCall;
+
+static void snapshot_body(void *opaque)
+{
+    SnapshotCall *k = opaque;
+    k->ok = k->n->driver->format->snapshot_create(k->n, "x", NULL);
+}
+
+/* A small file whose tables name each other over and over: no command takes longer than the file is long. As
+ * many steps as the tables promise would be 10^11. */
+static void test_repetition(BlockTest *t, gconstpointer data)
+{
+    BlockCheck res;
+    g_autofree char *path = big_image(t, BIG / 8, 0, 1);
+    BlockNode *n = bt_open(t, "qcow2,file.driver=file,file.filename=%s", path);
+    g_assert_cmpint(bt_check(t, n, 0, &res), ==, 0);
+    g_assert_cmpint(res.corruptions, >, 0);
+    SnapshotCall k = { n };
+    bt_run(t, snapshot_body, &k);
+    g_assert_false(k.ok);
+    block_unref(n);
+    /* The same with snapshots, which all have one L1 table. */
+    g_autofree uint8_t *table = g_malloc0(65536 * 48);
+    for (unsigned i = 0; i < 40000; i++) { /* 40 bytes, and an id; no name */
+        uint32_t size = GUINT32_TO_BE(BIG / 8);
+        uint64_t at = GUINT64_TO_BE(L1_AT);
+        memcpy(table + 48 * i, &at, 8);
+        memcpy(table + 48 * i + 8, &size, 4);
+        table[48 * i + 13] = 5;
+        g_snprintf((char *)table + 48 * i + 40, 8, "%05u", i);
+    }
+    poke(path, 5 * BIG, table, 40000 * 48);
+    poke32(path, 60, 40000);
+    poke64(path, 64, 5 * BIG);
+    n = bt_open(t, "qcow2,file.driver=file,file.filename=%s", path);
+    g_assert_cmpint(bt_check(t, n, 0, &res), ==, 0);
+    g_assert_cmpint(res.corruptions, >=, 40000);
+    block_unref(n);
+}
+
+/* Refcount blocks that are one block, or behind the end of the file: found before anything is written. */
+static void test_refcount_blocks(BlockTest *t, gconstpointer data)
+{
+    static const uint64_t places[] = { BLOCK_AT, L1_AT, L2_AT, (uint64_t)1 << 40 };
+    for (unsigned i = 0; i < G_N_ELEMENTS(places); i++) {
+        BlockCheck res;
+        g_autofree char *path = big_image(t, 1, places[i], BIG / 8);
+        BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", path));
+        g_assert_cmpint(bt_check(t, block_client_node(c), 0, &res), ==, 0);
+        g_assert_cmpint(res.corruptions, >, 0);
+        bool found = bt_write(c, 512 << 20, "abc", 3, 0) < 0;
+        g_assert_true(found || places[i] > BIG * 10);
+        block_client_free(c);
+    }
+}
+
 static void test_corrupt_bit(BlockTest *t, gconstpointer data)
 {
     g_autofree char *path = make(t);
@@ -210,6 +301,8 @@ int main(int argc, char **argv)
     ADD(headers, "", NULL);
     ADD(loop, "", NULL);
     ADD(corrupt_bit, "", NULL);
+    ADD(repetition, "", NULL);
+    ADD(refcount_blocks, "", NULL);
     ADD(damage, "/small", "size=1M,cluster_size=4k");
     ADD(damage, "/extended", "size=1M,cluster_size=16k,extended_l2=on");
     ADD(damage, "/v2", "size=1M,cluster_size=4k,compat=0.10");
