@@ -178,6 +178,9 @@ static void info_roms(Monitor *mon, Machine *m, int argc, char **argv, GString *
 static void append_props(const Prop *table, const void *base, int indent, GString *out)
 {
     for (const Prop *p = table; p && p->name; p++) {
+        if (!prop_is_listed(p)) {
+            continue;
+        }
         g_autoptr(Json) v = prop_get(p, base);
         g_autofree char *text = json_format(v, false);
         g_string_append_printf(out, "%*s%s = %s\n", indent, "", p->name, text);

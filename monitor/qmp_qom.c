@@ -48,6 +48,9 @@ static void add_table(PropList *l, const Prop *table, size_t size)
     g_autofree void *base = g_malloc0(MAX(size, 1));
     props_init(table, base);
     for (const Prop *p = table; p->name; p++) {
+        if (!prop_is_listed(p)) {
+            continue;
+        }
         g_autofree char *type = prop_type_name(p);
         bool plain = p->kind != PROP_CHARDEV_ && p->kind < PROP_BLOCK_;
         ObjectPropertyInfo *i = prop_list_add(l, p->name, type);
@@ -339,6 +342,9 @@ static void add_child(PropList *l, const char *name, const char *type)
 static void add_named(PropList *l, const Prop *table)
 {
     for (const Prop *p = table; p && p->name; p++) {
+        if (!prop_is_listed(p)) {
+            continue;
+        }
         g_autofree char *type = prop_type_name(p);
         prop_list_add(l, p->name, type);
     }

@@ -39,6 +39,9 @@ void props_init(const Prop *table, void *base)
 {
     for (const Prop *p = table; p && p->name; p++) {
         void *slot = (char *)base + p->offset;
+        if (!prop_is_listed(p)) {
+            continue;
+        }
         if (p->kind == PROP_STR_) {
             *(char **)slot = g_strdup(p->sdef);
         } else {
@@ -51,6 +54,9 @@ void props_fini(const Prop *table, void *base)
 {
     for (const Prop *p = table; p && p->name; p++) {
         void *slot = (char *)base + p->offset;
+        if (!prop_is_listed(p)) {
+            continue;
+        }
         if (p->kind == PROP_STR_) {
             g_clear_pointer((char **)slot, g_free);
         } else if (binders[p->kind] && binders[p->kind]->release) {
@@ -180,9 +186,30 @@ static bool set_text(Machine *m, const Prop *p, void *slot, const char *text, Er
     return error_set(errp, "property '%s' has no textual form", p->name);
 }
 
+/* Of PROP_ONLY_...: the one value that is taken has no place to go to. */
+static bool set_only(Machine *m, const Prop *p, const Json *value, Error **errp)
+{
+    uint64_t given = 0, only = 0;
+    Prop plain = *p;
+    plain.why = plain.cure = NULL;
+    slot_set_uint(&plain, &only, p->def);
+    if (p->kind != PROP_STR_ && prop_set_json(m, &plain, &given, value, NULL) && given == only) {
+        return true;
+    }
+    g_autofree char *text =
+        json_get_string(value) ? g_strdup(json_get_string(value)) : json_format(value, false);
+    error_set(errp, "property '%s' does not accept '%s': %s", p->name, text, p->why);
+    error_hint(errp, "%s", p->cure);
+    return false;
+}
+
 bool prop_set_text(Machine *m, const Prop *p, void *base, const char *text, Error **errp)
 {
     Error *err = NULL;
+    if (p->why) {
+        g_autoptr(Json) value = json_new_string(text);
+        return set_only(m, p, value, errp);
+    }
     if (set_text(m, p, (char *)base + p->offset, text, &err)) {
         return true;
     }
@@ -196,6 +223,9 @@ bool prop_set_json(Machine *m, const Prop *p, void *base, const Json *value, Err
 {
     void *slot = (char *)base + p->offset;
     const char *text = json_get_string(value);
+    if (p->why) {
+        return set_only(m, p, value, errp);
+    }
     if (text) {
         return prop_set_text(m, p, base, text, errp);
     }
@@ -245,6 +275,11 @@ bool prop_set_json(Machine *m, const Prop *p, void *base, const Json *value, Err
 Json *prop_get(const Prop *p, const void *base)
 {
     const void *slot = (const char *)base + p->offset;
+    uint64_t only = 0;
+    if (p->why) {
+        slot_set_uint(p, &only, p->def);
+        slot = &only;
+    }
     switch (p->kind) {
     case PROP_BOOL_: return json_new_bool(*(const bool *)slot);
     case PROP_U8_: return json_new_uint(*(const uint8_t *)slot);

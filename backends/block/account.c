@@ -2,10 +2,10 @@
  * backends/block/account.c - what a device's requests amount to: counts, bytes, times, histograms of latency.
  *
  * Models: the statistics of QEMU's query-blockstats and block-latency-histogram-set. A request counts by its
- *         end: failed ones apart, with their time. Times are the host's, from where the device handed it in,
- *         what it waited for because of I/O limits or others of its order included.
- * Does not model: intervals (stats-intervals), merged requests: none are.
- * Threads: the device's domain; the main loop takes it to look.
+ *         end: failed ones apart, with their time unless account-failed=off. Times are the host's, from where
+ * the device handed it in, what it waited for because of I/O limits or others of its order included. Does not
+ * model: intervals (stats-intervals), merged requests: none are. Threads: the device's domain; the main loop
+ * takes it to look.
  */
 #include "drive_internal.h"
 
@@ -54,8 +54,10 @@ void drive_account(DriveRequest *r)
         s->ops[k]++;
         s->bytes[k] += k == DRIVE_STAT_FLUSH ? 0 : bytes_of(r);
     }
-    s->total_ns[k] += ns;
-    s->last = now;
+    if (r->result >= 0 || s->account_failed) {
+        s->total_ns[k] += ns;
+        s->last = now;
+    }
     if (s->histogram[k].n) {
         histogram_add(&s->histogram[k], ns);
     }
@@ -64,7 +66,20 @@ void drive_account(DriveRequest *r)
 void drive_account_invalid(DrivePort *p, DriveStatKind kind)
 {
     p->stats.invalid[kind]++;
-    p->stats.last = clock_now(&clock_host_monotonic);
+    if (p->stats.account_invalid) {
+        p->stats.last = clock_now(&clock_host_monotonic);
+    }
+}
+
+static bool choice(int given, bool otherwise)
+{
+    return given == AUTO ? otherwise : given == ON;
+}
+
+void drive_account_init(DrivePort *p)
+{
+    p->stats.account_invalid = choice(p->account_invalid, !p->drive || p->drive->account_invalid);
+    p->stats.account_failed = choice(p->account_failed, !p->drive || p->drive->account_failed);
 }
 
 static void histogram_free(DriveHistogram *h)

@@ -446,6 +446,8 @@ static Drive *drive_make(Machine *m, const DriveOptions *v, bool snapshot, Error
     d->iface = v->if_;
     d->cdrom = v->media == DRIVE_MEDIA_CDROM;
     d->write_through = v->cache == DRIVE_CACHE_WRITETHROUGH || v->cache == DRIVE_CACHE_DIRECTSYNC;
+    d->account_invalid = v->stats_account_invalid;
+    d->account_failed = v->stats_account_failed;
     d->rerror = v->rerror;
     d->werror = v->werror;
     d->serial = g_strdup(v->serial);

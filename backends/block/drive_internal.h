@@ -39,6 +39,7 @@ bool drive_error_handled(DriveRequest *r); /* in the domain; true: it is held ba
 void drive_hold_back(DriveRequest *r);     /* in the domain */
 bool drive_must_wait(const DriveRequest *r); /* one with the same order is held back; not in the domain */
 void drive_account(DriveRequest *r); /* account.c: it has ended; in the domain */
+void drive_account_init(DrivePort *p); /* in realize */
 void drive_account_fini(DrivePort *p);
 void drive_port_cancel(DrivePort *p);      /* requests that are held back end with their errors */
 void drive_port_wait(DrivePort *p); /* until none of its requests is in flight */

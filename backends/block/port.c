@@ -57,7 +57,11 @@ static void port_release(void *slot)
     }
     g_ptr_array_remove(p->block->ports, p);
     drive_account_fini(p);
-    *p = (DrivePort){ .rerror = p->rerror, .werror = p->werror };
+    *p = (DrivePort){ .rerror = p->rerror,
+                      .werror = p->werror,
+                      .share_rw = p->share_rw,
+                      .account_invalid = p->account_invalid,
+                      .account_failed = p->account_failed };
 }
 
 static bool unknown_drive(Machine *m, const char *id, Error **errp)
@@ -131,7 +135,9 @@ BlockClient *drive_client_new(const DrivePort *p, BlockNode *n, Error **errp)
 {
     unsigned perm = BLOCK_PERM_READ | (p->read_only ? 0 : BLOCK_PERM_WRITE);
     return block_client_new(n, device_name(p->dev), perm,
-                            BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED | BLOCK_PERM_RESIZE, errp);
+                            BLOCK_PERM_READ | BLOCK_PERM_WRITE_UNCHANGED | BLOCK_PERM_RESIZE |
+                                (p->share_rw ? BLOCK_PERM_WRITE : 0),
+                            errp);
 }
 
 bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
@@ -139,6 +145,7 @@ bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
     role_assert_main();
     p->dev = dev;
     p->read_only = read_only;
+    drive_account_init(p);
     if (!p->node) {
         return true;
     }

@@ -159,7 +159,7 @@ static const VmState floppy_state = { .name = "floppy", .version = 1, .oldest = 
 
 static const Prop floppy_props[] = {
     PROP_DRIVE(Floppy, port, "drive", "The disk: a drive's id or a block node's name; none: an empty drive"),
-    PROP_DRIVE_ERRORS(Floppy, port),
+    PROP_DRIVE_USE(Floppy, port),
     PROP_ENUM(Floppy, drive_type, "drive-type", TYPE_AUTO, floppy_types,
               "144, 288 or 120; auto: as the disk is, 288 without one"),
     { 0 },

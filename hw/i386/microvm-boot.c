@@ -192,8 +192,7 @@ static bool publish_firmware(Machine *m, MicrovmBoard *s, Error **errp)
     if (!pc_boot_kernel(m, s->fw, &s->layout, &rom, errp)) {
         return false;
     }
-    g_autofree char *order = rom ? g_strdup_printf("/rom@%s", rom) : NULL;
-    return !order || fw_cfg_add_file_bytes(s->fw, "bootorder", order, strlen(order) + 1, errp);
+    return pc_publish_boot_order(m, s->fw, rom, errp);
 }
 
 bool microvm_publish(Machine *m, MicrovmBoard *s, Error **errp)

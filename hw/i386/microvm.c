@@ -18,6 +18,7 @@
 #include "rhea/hw/timer.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/target/x86/cpu.h"
+#include <inttypes.h>
 
 enum { MICROVM_MAX_CPUS = 255, SERIAL_PORT = 0x3f8, SERIAL_IRQ = 4 };
 enum { SOURCE_GED = ISA_SOURCE_BOARD, SOURCE_VIRTIO };
@@ -264,14 +265,14 @@ static void connect_gsi(MicrovmBoard *s, IrqLine *line, unsigned gsi, unsigned s
 static bool create_mmio(Machine *m, MicrovmBoard *s, Error **errp)
 {
     for (unsigned i = 0; i < MICROVM_TRANSPORTS; i++) {
-        g_autofree char *index = g_strdup_printf("%u", i);
-        s->transport[i] =
-            device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, errp, "index", index, NULL);
+        hwaddr at = MICROVM_VIRTIO_BASE + i * VIRTIO_MMIO_SIZE;
+        g_autofree char *index = g_strdup_printf("%u", i), *address = g_strdup_printf("%" PRIu64, at);
+        s->transport[i] = device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, errp, "index", index,
+                                        "address", address, NULL);
         if (!s->transport[i]) {
             return false;
         }
-        device_map_mem(s->transport[i], device_region(s->transport[i], 0),
-                       MICROVM_VIRTIO_BASE + i * VIRTIO_MMIO_SIZE, 1);
+        device_map_mem(s->transport[i], device_region(s->transport[i], 0), at, 1);
         connect_gsi(s, device_irq(s->transport[i], 0), microvm_virtio_irq(s, i), SOURCE_VIRTIO);
     }
     if (s->acpi == OFF) {

@@ -239,7 +239,7 @@ static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
 }
 
 /* Lines of device paths; firmware puts what it does not find here behind. */
-static bool pc_publish_boot(Machine *m, PcBoard *s, const char *kernel_rom, Error **errp)
+bool pc_publish_boot_order(Machine *m, Device *fw, const char *kernel_rom, Error **errp)
 {
     g_autoptr(GString) order = g_string_new(NULL);
     if (kernel_rom) {
@@ -249,11 +249,17 @@ static bool pc_publish_boot(Machine *m, PcBoard *s, const char *kernel_rom, Erro
     if (m->boot_strict) {
         g_string_append(order, "HALT\n");
     }
-    if (order->len) {
-        g_string_truncate(order, order->len - 1);
-        if (!fw_cfg_add_file_bytes(s->fw, "bootorder", order->str, order->len + 1, errp)) {
-            return false;
-        }
+    if (!order->len) {
+        return true;
+    }
+    g_string_truncate(order, order->len - 1);
+    return fw_cfg_add_file_bytes(fw, "bootorder", order->str, order->len + 1, errp);
+}
+
+static bool pc_publish_boot(Machine *m, PcBoard *s, const char *kernel_rom, Error **errp)
+{
+    if (!pc_publish_boot_order(m, s->fw, kernel_rom, errp)) {
+        return false;
     }
     if (m->boot_menu_timeout_ms > 0) {
         uint16_t wait = GUINT16_TO_LE(MIN(m->boot_menu_timeout_ms, 0xffff));

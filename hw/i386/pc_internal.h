@@ -70,5 +70,7 @@ bool pc_smbios_build(Machine *m, Device *fw, const PcLayout *l, Error **errp);
 /* boot-rom.c: puts a -kernel file into fw_cfg; *rom is the fw_cfg file of the ROM that starts it, NULL when
  * there is no -kernel. */
 bool pc_boot_kernel(Machine *m, Device *fw, const PcLayout *l, const char **rom, Error **errp);
+/* pc-firmware.c: fw_cfg's "bootorder", lines of device paths, that ROM first. Once all devices are there. */
+bool pc_publish_boot_order(Machine *m, Device *fw, const char *kernel_rom, Error **errp);
 
 #endif

@@ -37,6 +37,7 @@ void atapi_identify(const IdeCd *s, uint8_t *b)
     ide_put_word(b, 84, 0x4000);
     ide_put_word(b, 85, 0x0210);
     ide_put_word(b, 87, 0x4000);
+    ide_put_wwn(b, d->wwn);
     ide_put_word(b, 88, 7 | (d->dma_mode >> 3 == 8 ? 0x100u << (d->dma_mode & 7) : 0));
 }
 

@@ -211,10 +211,14 @@ static const VmState drive_state = { .name = "ide-drive", .version = 1, .oldest 
 
 static const Prop drive_props[] = {
     PROP_DRIVE(IdeDrive, port, "drive", "The image: a drive's id or a block node's name"),
-    PROP_DRIVE_ERRORS(IdeDrive, port),
+    PROP_DRIVE_USE(IdeDrive, port),
     PROP_BOOTINDEX(IdeDrive, bootindex),
     PROP_STR(IdeDrive, serial, "serial", NULL, "Serial number, at most 20 characters"),
     PROP_STR(IdeDrive, ver, "ver", "0.1", "Firmware version, at most 8 characters"),
+    PROP_U64(IdeDrive, wwn, "wwn", 0, 0, UINT64_MAX, "World wide name; 0: none"),
+    PROP_ONOFFAUTO(
+        IdeDrive, write_cache, "write-cache", AUTO,
+        "A disk's writes may be cached until a flush, unless its guest switches that; auto: as the drive"),
     { 0 },
 };
 

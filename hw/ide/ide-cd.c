@@ -388,8 +388,15 @@ static const VmState cd_state = {
     .post_load = cd_post_load,
 };
 
+#define CD_BLOCKS "a CD has blocks of 2048 bytes, whatever the image lies on", "leave it out"
 static const Prop cd_props[] = {
     PROP_STR(IdeCd, d.model, "model", "RHEA DVD-ROM", "Model, at most 40 characters"),
+    PROP_ONLY_SIZE("logical_block_size", 0, CD_BLOCKS),
+    PROP_ONLY_SIZE("physical_block_size", 0, CD_BLOCKS),
+    PROP_ONLY_SIZE("min_io_size", 0, CD_BLOCKS),
+    PROP_ONLY_SIZE("opt_io_size", 0, CD_BLOCKS),
+    PROP_ONLY_SIZE("discard_granularity", UINT32_MAX, "a CD is never written", "leave it out"),
+    PROP_ONLY_AUTO("backend_defaults", CD_BLOCKS),
     { 0 },
 };
 

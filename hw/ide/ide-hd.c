@@ -251,7 +251,7 @@ static void command_set_multiple(IdeDrive *d)
 static void command_init_params(IdeDrive *d)
 {
     IdeDisk *k = disk_of(d);
-    if (!d->reg[REG_COUNT] || d->reg[REG_COUNT] > IDE_SPT) {
+    if (!d->reg[REG_COUNT] || d->reg[REG_COUNT] > MAX(DISK_SECS, k->shape.secs)) {
         ide_drive_finish(d, ER_ABRT);
         return;
     }
@@ -386,8 +386,10 @@ static bool hd_check(IdeDrive *d, Error **errp)
     if (!d->port.node) {
         return error_set(errp, "drive '%s' has no image", d->port.drive->id);
     }
-    if (k->physical_block & (k->physical_block - 1)) {
-        return error_set(errp, "physical_block_size=%u is not a power of two", k->physical_block);
+    if (k->rotation_rate > 1 && (k->rotation_rate <= 0x400 || k->rotation_rate == 0xffff)) {
+        error_set(errp, "rotation_rate=%u cannot be told", k->rotation_rate);
+        error_hint(errp, "1: does not rotate; 1025 to 65534: rounds a minute; 0: not told");
+        return false;
     }
     return true;
 }
@@ -406,6 +408,25 @@ static bool hd_realize(Device *dev, Error **errp)
             errp, "an ATA disk has 1 to 2^48 sectors of 512 bytes, the image has %" G_GINT64_FORMAT " bytes",
             drive_size(&d->port));
     }
+    if (!disk_shape_check(&k->shape, k->sectors, IDE_MAX_CYLS, DISK_HEADS, 255, errp)) {
+        return false;
+    }
+    if (k->shape.logical != IDE_SECTOR) {
+        error_set(errp, "logical_block_size=%u: an ATA disk has sectors of 512 bytes",
+                  (unsigned)k->shape.logical);
+        error_hint(errp, "physical_block_size= may be larger; virtio-blk-pci has other sizes");
+        return false;
+    }
+    if (k->shape.granularity && k->shape.granularity != IDE_SECTOR &&
+        k->shape.granularity != DISK_GRANULARITY_AUTO) {
+        error_set(errp, "discard_granularity=%u: an ATA disk cannot tell of it",
+                  (unsigned)k->shape.granularity);
+        error_hint(errp, "0: no TRIM; leave it out for TRIM; virtio-blk-pci has other granularities");
+        return false;
+    }
+    if (d->write_cache == AUTO) {
+        d->write_cache = d->port.drive && d->port.drive->write_through ? OFF : ON;
+    }
     ide_drive_default_serial(d);
     return true;
 }
@@ -415,9 +436,9 @@ static void hd_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     IdeDrive *d = dev_as(IdeDrive, dev);
     IdeDisk *k = disk_of(d);
     k->multiple = IDE_MULTIPLE;
-    k->heads = IDE_HEADS;
-    k->spt = IDE_SPT;
-    k->write_cache = true;
+    k->heads = (uint8_t)k->shape.heads;
+    k->spt = (uint8_t)k->shape.secs;
+    k->write_cache = d->write_cache == ON;
 }
 
 static bool hd_post_load(void *opaque, Error **errp)
@@ -444,8 +465,8 @@ static bool hd_post_load(void *opaque, Error **errp)
 
 static const VmField hd_fields[] = {
     VM_U8_MAX(IdeDisk, multiple, IDE_MULTIPLE),
-    VM_U8_MAX(IdeDisk, heads, IDE_HEADS),
-    VM_U8_MAX(IdeDisk, spt, IDE_SPT),
+    VM_U8_MAX(IdeDisk, heads, DISK_HEADS),
+    VM_U8(IdeDisk, spt),
     VM_BOOL(IdeDisk, lba48),
     VM_BOOL(IdeDisk, fua),
     VM_BOOL(IdeDisk, write_cache),
@@ -459,11 +480,17 @@ static const VmState hd_state = {
     .post_load = hd_post_load,
 };
 
+#define ATA_NO_IO_SIZES                                                                                      \
+    "an ATA disk cannot tell of it", "leave it out; physical_block_size= is what it can tell"
 static const Prop hd_props[] = {
     PROP_STR(IdeDisk, d.model, "model", "RHEA HARDDISK", "Model, at most 40 characters"),
-    PROP_U32(IdeDisk, logical_block, "logical_block_size", IDE_SECTOR, IDE_SECTOR, IDE_SECTOR, "Always 512"),
-    PROP_U32(IdeDisk, physical_block, "physical_block_size", IDE_SECTOR, IDE_SECTOR, 32768,
-             "Bytes the disk says it writes at once"),
+    PROP_DISK_SHAPE(IdeDisk, shape),
+    PROP_U16(IdeDisk, rotation_rate, "rotation_rate", 0, 0, UINT16_MAX,
+             "Rounds a minute that the disk tells of; 1: it does not rotate; 0: not told"),
+    PROP_ONLY_SIZE("min_io_size", 0, ATA_NO_IO_SIZES),
+    PROP_ONLY_SIZE("opt_io_size", 0, ATA_NO_IO_SIZES),
+    PROP_ONLY_AUTO("bios-chs-trans", "the firmware is not told how to count cylinders, it chooses by itself",
+                   "leave it out; cyls=, heads= and secs= are what the disk itself says"),
     { 0 },
 };
 

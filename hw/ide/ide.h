@@ -6,9 +6,10 @@
 #define HW_IDE_H
 
 #include "rhea/backends/drive.h"
+#include "rhea/hw/diskshape.h"
 #include "rhea/hw/ide.h"
 
-enum { IDE_HEADS = 16, IDE_SPT = 63, IDE_MAX_CYLS = 16383 }; /* the default translation */
+enum { IDE_MAX_CYLS = 16383 }; /* of the default translation */
 #define IDE_LBA28_MAX ((uint64_t)0x0fffffff)
 enum { IDE_UNITS = 2, IDE_SECTOR = 512, IDE_MULTIPLE = 16, IDE_BUF = IDE_MULTIPLE * IDE_SECTOR,
        IDE_DMA_BYTES = 128 << 10, IDE_TRIM_BLOCKS = 8 };
@@ -82,8 +83,10 @@ typedef struct IdeKind {
 struct IdeDrive {
     Device dev;
     DrivePort port;
-    char *serial, *ver, *model;
-    int32_t bootindex; /* property */
+    char *serial, *ver, *model; /* properties: */
+    int32_t bootindex;
+    uint64_t wwn;
+    int write_cache; /* the disk's when it is switched on */
     const IdeKind *kind;
     IdeChannel *channel;
     CoMutex order;
@@ -101,7 +104,8 @@ struct IdeDrive {
 
 typedef struct IdeDisk {
     IdeDrive d;
-    uint32_t physical_block, logical_block; /* properties */
+    DiskShape shape; /* properties */
+    uint16_t rotation_rate;
     uint64_t sectors;
     /* guest-visible state */
     uint8_t multiple, heads, spt;
@@ -117,12 +121,17 @@ extern const VmState ide_channel_state;
 void ide_put_word(uint8_t *buf, unsigned word, unsigned v);
 void ide_put_text(uint8_t *buf, unsigned word, unsigned words, const char *s);
 void ide_identify_disk(const IdeDisk *k, uint8_t *b);
+void ide_put_wwn(uint8_t *b, uint64_t wwn); /* 0: none; after words 84 and 87 are there */
 
 /* trim.c: of an IdeDisk. DATA SET MANAGEMENT, its two phases, and whether a loaded one can be. */
 void ide_trim_command(IdeDrive *d);
 void ide_trim_start(IdeDrive *d);
 void ide_trim_done(IdeDrive *d, const IdeRequest *q);
 bool ide_trim_loaded(const IdeDisk *k);
+static inline bool ide_can_trim(const IdeDisk *k)
+{
+    return k->shape.granularity;
+}
 
 /* cable.c, channel.c: for adapters */
 void ide_channel_init(IdeChannel *c, Device *host_dev, const char *name, const IdeOps *ops, void *host);

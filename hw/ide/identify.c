@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * hw/ide/identify.c - the 256 words that an ATA disk answers IDENTIFY DEVICE with.
  *
- * Models: ATA/ATAPI-6 (T13/1410D) 8.15, word 106 of ATA/ATAPI-7 (sizes of physical sectors), words 105 and
- *         169 of ACS-2 (T13/2015-D; TRIM).
+ * Models: ATA/ATAPI-6 (T13/1410D) 8.15, of ATA/ATAPI-7 words 106 (sizes of physical sectors) and 108 (world
+ *         wide name), of ACS-2 (T13/2015-D) words 105 and 169 (TRIM), 217 (rotation rate).
  * Threads: the domain of the adapter.
  */
 #include "ide.h"
@@ -23,16 +23,29 @@ void ide_put_text(uint8_t *buf, unsigned word, unsigned words, const char *s)
     }
 }
 
+/* ATA/ATAPI-7 6.19: its four words, the highest first, and the bits that say so. */
+void ide_put_wwn(uint8_t *b, uint64_t wwn)
+{
+    if (wwn) {
+        b[2 * 84 + 1] |= 1;
+        b[2 * 87 + 1] |= 1;
+        for (unsigned w = 0; w < 4; w++) {
+            ide_put_word(b, 108 + w, (unsigned)(wwn >> (48 - 16 * w)) & 0xffff);
+        }
+    }
+}
+
 void ide_identify_disk(const IdeDisk *k, uint8_t *b)
 {
-    uint64_t cyls = MIN(k->sectors / (IDE_HEADS * IDE_SPT), (uint64_t)IDE_MAX_CYLS);
-    uint64_t chs = cyls * IDE_HEADS * IDE_SPT, lba28 = MIN(k->sectors, IDE_LBA28_MAX);
-    unsigned ratio = (unsigned)__builtin_ctz(k->physical_block / IDE_SECTOR);
+    const DiskShape *g = &k->shape;
+    uint64_t chs = (uint64_t)g->cyls * g->heads * g->secs, lba28 = MIN(k->sectors, IDE_LBA28_MAX);
+    unsigned ratio = (unsigned)__builtin_ctzll(g->physical / IDE_SECTOR);
+    bool trim = ide_can_trim(k);
     memset(b, 0, IDE_SECTOR);
     ide_put_word(b, 0, 0x0040);
-    ide_put_word(b, 1, (unsigned)cyls);
-    ide_put_word(b, 3, IDE_HEADS);
-    ide_put_word(b, 6, IDE_SPT);
+    ide_put_word(b, 1, g->cyls);
+    ide_put_word(b, 3, g->heads);
+    ide_put_word(b, 6, g->secs);
     ide_put_text(b, 10, 10, k->d.serial);
     ide_put_text(b, 23, 4, k->d.ver);
     ide_put_text(b, 27, 20, k->d.model);
@@ -43,7 +56,7 @@ void ide_identify_disk(const IdeDisk *k, uint8_t *b)
     ide_put_word(b, 51, 0x0200);
     ide_put_word(b, 52, 0x0200);
     ide_put_word(b, 53, 7);
-    ide_put_word(b, 54, (unsigned)cyls);
+    ide_put_word(b, 54, g->cyls);
     ide_put_word(b, 55, k->heads);
     ide_put_word(b, 56, k->spt);
     ide_put_word(b, 57, (unsigned)chs);
@@ -72,7 +85,9 @@ void ide_identify_disk(const IdeDisk *k, uint8_t *b)
         ide_put_word(b, 75, 31);
         ide_put_word(b, 76, 0x0102);
     }
-    ide_put_word(b, 105, IDE_TRIM_BLOCKS);
-    ide_put_word(b, 169, 1);
+    ide_put_word(b, 105, trim ? IDE_TRIM_BLOCKS : 0);
+    ide_put_word(b, 169, trim);
+    ide_put_wwn(b, k->d.wwn);
+    ide_put_word(b, 217, k->rotation_rate);
     ide_put_word(b, 106, 0x4000 | (ratio ? 0x2000 | ratio : 0));
 }

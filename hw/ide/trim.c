@@ -99,7 +99,8 @@ void ide_trim_done(IdeDrive *d, const IdeRequest *q)
 void ide_trim_command(IdeDrive *d)
 {
     unsigned blocks = d->hob[REG_COUNT] << 8 | d->reg[REG_COUNT];
-    if (d->reg[REG_FEATURE] != FEATURE_TRIM || !blocks || blocks > IDE_TRIM_BLOCKS) {
+    if (d->reg[REG_FEATURE] != FEATURE_TRIM || !blocks || blocks > IDE_TRIM_BLOCKS ||
+        !ide_can_trim((const IdeDisk *)d)) {
         ide_drive_finish(d, ER_ABRT);
         return;
     }

@@ -17,6 +17,12 @@ static const Prop pci_child_props[] = {
               "Slot has several functions; set on function 0"),
     PROP_STR(PciFunc, romfile, "romfile", NULL, "Option ROM image; empty: none"),
     PROP_I32(PciFunc, rombar, "rombar", 1, 0, 1, "1: the option ROM is in the ROM BAR; 0: no option ROM"),
+    PROP_U32(PciFunc, romsize, "romsize", UINT32_MAX, 0, UINT32_MAX,
+             "Bytes of the ROM BAR, a power of two; 4294967295: what the image needs"),
+    PROP_ONLY_UINT("acpi-index", 0, "the ACPI tables name no PCI devices",
+                   "leave it out; give addr=, from which guests make up names"),
+    PROP_NEVER("failover_pair_id", "cards that stand in for others need hot-plug, which there is not",
+               "leave it out"),
     { 0 },
 };
 
@@ -189,6 +195,11 @@ static bool pci_load_rom(PciFunc *f, Error **errp)
 {
     const char *name = f->romfile ? f->romfile : f->ops->romfile;
     if (!f->rombar || !name || !name[0]) {
+        if (f->romsize != UINT32_MAX) {
+            error_set(errp, "romsize=%u: '%s' has no option ROM", f->romsize, device_name(f->dev));
+            error_hint(errp, "give romfile=, or leave it out");
+            return false;
+        }
         return true;
     }
     g_autofree char *path = machine_find_firmware(f->dev->machine, name, errp);
@@ -207,6 +218,14 @@ static bool pci_load_rom(PciFunc *f, Error **errp)
                          (size_t)len);
     }
     uint64_t size = RAM_PAGE_SIZE;
+    if (f->romsize != UINT32_MAX) {
+        if (f->romsize & (f->romsize - 1) || f->romsize < MAX(len, RAM_PAGE_SIZE)) {
+            error_set(errp, "romsize=%u: the option ROM '%s' has %zu bytes", f->romsize, path, (size_t)len);
+            error_hint(errp, "give a power of two from 4096 on that is not smaller, or leave it out");
+            return false;
+        }
+        size = f->romsize;
+    }
     while (size < len) {
         size <<= 1;
     }

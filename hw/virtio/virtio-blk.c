@@ -8,6 +8,7 @@
  * the block layer.
  */
 #include "rhea/backends/drive.h"
+#include "rhea/hw/diskshape.h"
 #include "rhea/system/iothread.h"
 #include "rhea/system/machine.h"
 #include "virtio.h"
@@ -36,17 +37,19 @@ enum {
 };
 enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };
 enum { BLK_HEADER = 16, BLK_RANGE = 16, BLK_ID = 20, BLK_SECTOR = 512, BLK_CONFIG = 60, BLK_CONFIG_WCE = 32 };
+enum { CLASS_SCSI = 0x0100, CLASS_OTHER = 0x0180, PCI_CLASS_WORD = 0x0a }; /* PCI's, class and subclass */
 enum { BLK_CLASS = 2, HELD_WORDS = VIRTIO_QUEUE_MAX / 64 };
-enum { QUEUES_AUTO = 0xffff, MAX_SECTORS = INT32_MAX / BLK_SECTOR };
+enum { QUEUES_AUTO = 0xffff, SEG_MAX_QUEUE = 128, MAX_SECTORS = INT32_MAX / BLK_SECTOR };
 
 typedef struct VirtioBlk {
     VirtioDevice v;
     DrivePort drive;
     IoThread *iothread; /* NULL: served by the main loop */
     char *serial;
-    uint32_t logical, physical, min_io, opt_io, max_discard, max_zeroes;
+    DiskShape shape;
+    uint32_t max_discard, max_zeroes, pci_class;
     uint16_t num_queues, queue_size;
-    bool config_wce, discard, write_zeroes;
+    bool config_wce, discard, write_zeroes, report_granularity, seg_max_adjust;
     int write_cache;
     bool cache_default;
     int64_t told;      /* the size in the configuration as the driver was last told, no saved state */
@@ -101,7 +104,8 @@ static bool blk_in_range(const VirtioBlk *s, uint64_t sector, uint64_t bytes)
 {
     uint64_t size = (uint64_t)drive_size(&s->drive);
     return sector <= size / BLK_SECTOR && bytes <= size - sector * BLK_SECTOR &&
-           (sector * BLK_SECTOR) % s->logical == 0 && bytes % s->logical == 0 && bytes <= INT32_MAX;
+           (sector * BLK_SECTOR) % s->shape.logical == 0 && bytes % s->shape.logical == 0 &&
+           bytes <= INT32_MAX;
 }
 
 static void blk_submit(BlkRequest *b, DriveOp op, uint64_t sector)
@@ -231,21 +235,23 @@ static void blk_get_config(VirtioDevice *v, uint8_t *c)
 {
     const VirtioBlk *s = blk_of(v);
     uint64_t sectors = (uint64_t)drive_size(&s->drive) / BLK_SECTOR;
-    unsigned per_block = s->logical / BLK_SECTOR;
+    const DiskShape *d = &s->shape;
+    bool granular = s->report_granularity && d->granularity != DISK_GRANULARITY_AUTO;
     put(c + 0, 8, sectors);
-    put(c + 12, 4, v->queue_size - 2); /* segments: header and status take two descriptors */
-    put(c + 16, 2, MIN(sectors / (16 * 63), 65535));
-    c[18] = 16;
-    c[19] = 63;
-    put(c + 20, 4, s->logical);
-    c[24] = (uint8_t)g_bit_nth_lsf(s->physical / s->logical, -1);
-    put(c + 26, 2, s->min_io / s->logical);
-    put(c + 28, 4, s->opt_io / s->logical);
+    /* segments: header and status take two descriptors, of a queue of 128 when it is not to follow */
+    put(c + 12, 4, (s->seg_max_adjust ? v->queue_size : SEG_MAX_QUEUE) - 2);
+    put(c + 16, 2, d->cyls);
+    c[18] = (uint8_t)d->heads;
+    c[19] = (uint8_t)d->secs;
+    put(c + 20, 4, d->logical);
+    c[24] = (uint8_t)g_bit_nth_lsf(d->physical / d->logical, -1);
+    put(c + 26, 2, d->min_io / d->logical);
+    put(c + 28, 4, d->opt_io / d->logical);
     c[BLK_CONFIG_WCE] = s->writeback;
     put(c + 34, 2, v->n_queues);
     put(c + 36, 4, s->discard ? s->max_discard : 0);
     put(c + 40, 4, s->discard);
-    put(c + 44, 4, s->discard ? per_block : 0);
+    put(c + 44, 4, s->discard ? (granular ? d->granularity : d->logical) / BLK_SECTOR : 0);
     put(c + 48, 4, s->write_zeroes ? s->max_zeroes : 0);
     put(c + 52, 4, s->write_zeroes);
     c[56] = s->write_zeroes;
@@ -353,21 +359,22 @@ static bool blk_check(VirtioBlk *s, Error **errp)
     if (s->serial && strlen(s->serial) > BLK_ID) {
         return error_set(errp, "serial '%s' has more than %d characters", s->serial, BLK_ID);
     }
-    if (s->logical & (s->logical - 1) || s->physical & (s->physical - 1) || s->physical < s->logical) {
-        return error_set(errp,
-                         "logical_block_size %u and physical_block_size %u: powers of two, the physical "
-                         "one not smaller, are possible",
-                         s->logical, s->physical);
-    }
-    if (s->min_io % s->logical || s->opt_io % s->logical) {
-        return error_set(errp, "min_io_size %u and opt_io_size %u must be multiples of logical_block_size %u",
-                         s->min_io, s->opt_io, s->logical);
-    }
     if (s->queue_size & (s->queue_size - 1)) {
         return error_set(errp, "queue-size %u is not a power of two", s->queue_size);
     }
     if (s->num_queues != QUEUES_AUTO && (s->num_queues < 1 || s->num_queues > VIRTIO_QUEUES)) {
         return error_set(errp, "num-queues %u: 1 to %d are possible", s->num_queues, VIRTIO_QUEUES);
+    }
+    if (!s->seg_max_adjust && s->queue_size < SEG_MAX_QUEUE) {
+        error_set(errp, "seg-max-adjust=off: requests have up to %d parts, and queue-size is %u",
+                  SEG_MAX_QUEUE - 2, s->queue_size);
+        error_hint(errp, "leave it out, or use queue-size=%d or more", SEG_MAX_QUEUE);
+        return false;
+    }
+    if (s->pci_class && s->pci_class != CLASS_SCSI && s->pci_class != CLASS_OTHER) {
+        error_set(errp, "class=0x%x is no PCI class of a virtio disk", s->pci_class);
+        error_hint(errp, "0x%x (SCSI), 0x%x (other storage) and 0 are possible", CLASS_SCSI, CLASS_OTHER);
+        return false;
     }
     return true;
 }
@@ -403,6 +410,10 @@ static unsigned blk_prepare(VirtioBlk *s, Error **errp)
     if (!drive_open(&s->drive, dev, drive_medium_read_only(&s->drive), errp)) {
         return 0;
     }
+    if (!disk_shape_check(&s->shape, (uint64_t)drive_size(&s->drive) / BLK_SECTOR, DISK_CYLS_MAX, 255, 255,
+                          errp)) {
+        return 0;
+    }
     s->drive.resized = blk_resized;
     s->told = drive_size(&s->drive);
     if (!s->serial && s->drive.drive && s->drive.drive->serial) {
@@ -424,7 +435,13 @@ static bool blk_realize(Device *dev, Error **errp)
 {
     VirtioBlk *s = blk_of(dev_as(VirtioDevice, dev));
     unsigned queues = blk_prepare(s, errp);
-    return queues && virtio_start(&s->v, &blk_class, queues, s->queue_size, errp);
+    if (!queues || !virtio_start(&s->v, &blk_class, queues, s->queue_size, errp)) {
+        return false;
+    }
+    if (s->pci_class) { /* a property of the PCI types */
+        pci_set_word(dev, PCI_CLASS_WORD, (uint16_t)s->pci_class);
+    }
+    return true;
 }
 
 static void blk_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
@@ -501,32 +518,44 @@ static const VmState blk_mmio_state = {
 };
 
 /* Both types'. */
-#define BLK_PROPS \
-    PROP_DRIVE(VirtioBlk, drive, "drive", "The disk: id of a -drive, or node-name of a -blockdev"), \
-    PROP_DRIVE_ERRORS(VirtioBlk, drive), \
-    PROP_STR(VirtioBlk, serial, "serial", NULL, "Serial number, up to 20 characters"), \
-    PROP_U32(VirtioBlk, logical, "logical_block_size", 512, 512, 32768, "Smallest unit of transfer, bytes"), \
-    PROP_U32(VirtioBlk, physical, "physical_block_size", 512, 512, 2097152, "Best unit of writing, bytes"), \
-    PROP_U32(VirtioBlk, min_io, "min_io_size", 0, 0, 32768, "Smallest good transfer, bytes; 0: not told"), \
-    PROP_U32(VirtioBlk, opt_io, "opt_io_size", 0, 0, INT32_MAX, "Best transfer, bytes; 0: not told"), \
-    PROP_ONOFFAUTO(VirtioBlk, write_cache, "write-cache", AUTO, \
-                   "Writes may be cached until a flush; auto: as the drive"), \
-    PROP_BOOL(VirtioBlk, config_wce, "config-wce", true, "The guest may switch the write cache"), \
-    PROP_BOOL(VirtioBlk, discard, "discard", true, "Offer discard"), \
-    PROP_BOOL(VirtioBlk, write_zeroes, "write-zeroes", true, "Offer write zeroes"), \
-    PROP_U32(VirtioBlk, max_discard, "max-discard-sectors", MAX_SECTORS, 1, MAX_SECTORS, \
-             "Sectors of one discard"), \
-    PROP_U32(VirtioBlk, max_zeroes, "max-write-zeroes-sectors", MAX_SECTORS, 1, MAX_SECTORS, \
-             "Sectors of one write zeroes"), \
-    PROP_U16(VirtioBlk, num_queues, "num-queues", QUEUES_AUTO, 1, QUEUES_AUTO, \
-             "Queues; 65535: one for each vCPU"), \
-    PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 4, VIRTIO_QUEUE_MAX, \
-             "Entries of a queue, a power of two")
+#define BLK_PROPS                                                                                            \
+    PROP_DRIVE(VirtioBlk, drive, "drive", "The disk: id of a -drive, or node-name of a -blockdev"),          \
+        PROP_DRIVE_USE(VirtioBlk, drive),                                                                    \
+        PROP_STR(VirtioBlk, serial, "serial", NULL, "Serial number, up to 20 characters"),                   \
+        PROP_DISK_SHAPE(VirtioBlk, shape),                                                                   \
+        PROP_SIZE(VirtioBlk, shape.min_io, "min_io_size", 0, 0, UINT32_MAX,                                  \
+                  "Smallest good transfer, bytes; 0: not told"),                                             \
+        PROP_SIZE(VirtioBlk, shape.opt_io, "opt_io_size", 0, 0, UINT32_MAX,                                  \
+                  "Best transfer, bytes; 0: not told"),                                                      \
+        PROP_BOOL(VirtioBlk, report_granularity, "report-discard-granularity", true,                         \
+                  "The guest is told discard_granularity; off: the logical block"),                          \
+        PROP_BOOL(VirtioBlk, seg_max_adjust, "seg-max-adjust", true,                                         \
+                  "Parts of a request follow queue-size; off: 126"),                                         \
+        PROP_ONLY_BOOL("request-merging", false, "each request goes to the image as the guest made it",      \
+                       "leave it out: the guest's own scheduler merges neighbours"),                         \
+        PROP_ONLY_BOOL("scsi", false, "virtio 1.0 and later have no SCSI commands on a disk",                \
+                       "leave it out"),                                                                      \
+        PROP_ONLY_BOOL("x-enable-wce-if-config-wce", true, "a switch for QEMU's older machine types",        \
+                       "leave it out; config-wce=off offers no switch of the cache"),                        \
+        PROP_ONOFFAUTO(VirtioBlk, write_cache, "write-cache", AUTO,                                          \
+                       "Writes may be cached until a flush; auto: as the drive"),                            \
+        PROP_BOOL(VirtioBlk, config_wce, "config-wce", true, "The guest may switch the write cache"),        \
+        PROP_BOOL(VirtioBlk, discard, "discard", true, "Offer discard"),                                     \
+        PROP_BOOL(VirtioBlk, write_zeroes, "write-zeroes", true, "Offer write zeroes"),                      \
+        PROP_U32(VirtioBlk, max_discard, "max-discard-sectors", MAX_SECTORS, 1, MAX_SECTORS,                 \
+                 "Sectors of one discard"),                                                                  \
+        PROP_U32(VirtioBlk, max_zeroes, "max-write-zeroes-sectors", MAX_SECTORS, 1, MAX_SECTORS,             \
+                 "Sectors of one write zeroes"),                                                             \
+        PROP_U16(VirtioBlk, num_queues, "num-queues", QUEUES_AUTO, 1, QUEUES_AUTO,                           \
+                 "Queues; 65535: one for each vCPU"),                                                        \
+        PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 4, VIRTIO_QUEUE_MAX,                              \
+                 "Entries of a queue, a power of two"),                                                      \
+        PROP_IOTHREAD(VirtioBlk, iothread, "iothread", "The -object iothread that serves this disk")
 
 static const Prop blk_mmio_props[] = { BLK_PROPS, { 0 } };
 static const Prop blk_pci_props[] = {
     BLK_PROPS,
-    PROP_IOTHREAD(VirtioBlk, iothread, "iothread", "The -object iothread that serves this disk"),
+    PROP_U32(VirtioBlk, pci_class, "class", 0, 0, UINT16_MAX, "PCI class: 0x0100 or 0x0180; 0: 0x0100"),
     PROP_BOOL(VirtioBlk, v.ioeventfd, "ioeventfd", true,
               "Where KVM has local APICs in the kernel, it hears notifications without leaving the guest"),
     { 0 },
@@ -563,6 +592,7 @@ const DeviceType virtio_blk_device_type = {
     .category = "Storage",
     .props = blk_mmio_props,
     .vmstate = &blk_mmio_state,
+    .choose_domain = blk_choose_domain,
     .realize = blk_realize,
     .reset = blk_reset,
 };

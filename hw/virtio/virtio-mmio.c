@@ -3,10 +3,12 @@
  *
  * Models: virtio 1.2, 4.2 (virtio over MMIO): all registers of 4.2.2; a place without a device has id 0.
  * Does not model: the legacy interface (4.2.4), shared memory regions (none: length -1), QueueReset.
- * Threads: the platform domain, which is also the devices'.
+ * Threads: the device's domain, the platform's while there is none.
  */
 #include "rhea/system/machine.h"
 #include "virtio.h"
+
+#include <inttypes.h>
 
 enum { /* 4.2.2 */
        M_MAGIC = 0x000,
@@ -47,6 +49,7 @@ typedef struct VirtioMmio {
     VirtioDevice *child; /* NULL: nobody sits here. No saved state: the device's own table has it all */
     bool force_legacy;
     uint32_t index;
+    uint64_t address; /* properties, these three */
 } VirtioMmio;
 
 /* ---- interrupts ---- */
@@ -223,6 +226,7 @@ static bool mmio_bus_prepare(Bus *bus, Device *dev G_GNUC_UNUSED, Error **errp)
 static bool mmio_bus_attach(Bus *bus, Device *dev, Error **errp G_GNUC_UNUSED)
 {
     VirtioMmio *t = bus->impl;
+    t->dev.domain = dev->domain; /* the registers are the device's */
     t->child = dev_as(VirtioDevice, dev);
     return true;
 }
@@ -231,7 +235,14 @@ static void mmio_bus_detach(Bus *bus, Device *dev G_GNUC_UNUSED)
 {
     VirtioMmio *t = bus->impl;
     t->child = NULL;
+    t->dev.domain = t->dev.machine->platform;
     irq_set(&t->irq, false);
+}
+
+static void mmio_firmware_name(Device *dev, GString *out)
+{
+    const VirtioMmio *t = dev->bus->impl;
+    g_string_append_printf(out, "/virtio-mmio@%016" PRIx64, t->address);
 }
 
 const BusType virtio_mmio_bus_type = {
@@ -239,12 +250,18 @@ const BusType virtio_mmio_bus_type = {
     .prepare = mmio_bus_prepare,
     .attach = mmio_bus_attach,
     .detach = mmio_bus_detach,
+    .firmware_name = mmio_firmware_name,
 };
 
-void virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size)
+bool virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
+                      Error **errp)
 {
+    if (class->boot_path && !machine_add_boot_device(&v->dev, v->bootindex, class->boot_path, errp)) {
+        return false;
+    }
     v->mmio = v->dev.bus->impl;
     virtio_init(v, class, &virtio_mmio, &v->mmio->dma, n_queues, queue_size);
+    return true;
 }
 
 /* ---- the transport's device ---- */
@@ -279,6 +296,8 @@ bool virtio_mmio_used(Device *transport)
 
 static const Prop mmio_props[] = {
     PROP_U32(VirtioMmio, index, "index", 0, 0, UINT32_MAX, "Number of its bus"),
+    PROP_U64(VirtioMmio, address, "address", 0, 0, UINT64_MAX,
+             "Where the board puts it, for the firmware's names"),
     PROP_BOOL(VirtioMmio, force_legacy, "force-legacy", false, "There is no legacy interface: off"),
     { 0 },
 };

@@ -15,6 +15,7 @@ enum { /* the BAR, 4.1.4: one page for each structure */
        AT_ISR = 0x1000,
        AT_DEVICE = 0x2000,
        AT_NOTIFY = 0x3000,
+       MSIX_BAR_NO = 1,
        BAR_NO = 4,
        COMMON_SIZE = 0x3c,
        NOTIFY_STEP = 4,
@@ -346,20 +347,25 @@ bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queue
 {
     unsigned vectors = v->vectors == VIRTIO_VECTORS_AUTO ? n_queues + 1 : v->vectors;
     v->class = class;
-    v->has_legacy = v->disable_legacy == OFF;
     v->notify_step = v->page_per_vq ? NOTIFY_PAGE : NOTIFY_STEP;
-    pci_choose_ops(&v->dev, &class->pci[!v->has_legacy      ? VIRTIO_PCI_MODERN
-                                        : v->disable_modern ? VIRTIO_PCI_LEGACY
-                                                            : VIRTIO_PCI_TRANSITIONAL]);
+    v->pci_ops = class->pci[!v->has_legacy      ? VIRTIO_PCI_MODERN
+                            : v->disable_modern ? VIRTIO_PCI_LEGACY
+                                                : VIRTIO_PCI_TRANSITIONAL];
+    if (!vectors) { /* nor the BAR for them */
+        v->pci_ops.bar[MSIX_BAR_NO] = (PciBarDesc){ PCI_BAR_NONE };
+    }
+    pci_choose_ops(&v->dev, &v->pci_ops);
     if ((class->boot_path && !machine_add_boot_device(&v->dev, v->bootindex, class->boot_path, errp)) ||
-        !pci_msix_init(&v->msix, &v->dev, vectors, 1, errp)) {
+        (vectors && !pci_msix_init(&v->msix, &v->dev, vectors, MSIX_BAR_NO, errp))) {
         return false;
     }
     if (v->has_legacy) {
         virtio_pci_legacy_init(v);
         device_add_region(&v->dev, &v->legacy_bar);
     }
-    device_add_region(&v->dev, &v->msix.bar);
+    if (vectors) {
+        device_add_region(&v->dev, &v->msix.bar);
+    }
     if (!v->disable_modern) {
         if (!virtio_modern_init(v, n_queues, errp)) {
             return false;

@@ -21,7 +21,8 @@ void virtio_init(VirtioDevice *v, const VirtioClass *class, const VirtioTranspor
     v->queue_size = queue_size;
     v->features |= VIRTIO_F_VERSION_1 | (v->indirect ? VIRTIO_F_INDIRECT_DESC : 0) |
                    (v->event_idx ? VIRTIO_F_EVENT_IDX : 0) | (v->may_pack ? VIRTIO_F_RING_PACKED : 0) |
-                   (v->queue_reset ? VIRTIO_F_RING_RESET : 0);
+                   (v->queue_reset ? VIRTIO_F_RING_RESET : 0) |
+                   (v->access_platform ? VIRTIO_F_ACCESS_PLATFORM : 0);
     virtio_pools_init(v);
     virtio_reset(v);
 }
@@ -90,10 +91,12 @@ void virtio_reset_continue(VirtioDevice *v)
     }
 }
 
-/* 2.2.2: the driver's choice must be a subset, and it must know that it drives a modern device. */
+/* 2.2.2: the driver's choice must be a subset, and it must know that it drives a modern device. 6.2: one that
+ * ignores ACCESS_PLATFORM would be given addresses that it did not mean. */
 static bool virtio_features_good(VirtioDevice *v)
 {
-    return !(v->driver_features & ~v->features) && virtio_has(v, VIRTIO_F_VERSION_1);
+    return !(v->driver_features & ~v->features) && virtio_has(v, VIRTIO_F_VERSION_1) &&
+           (!v->access_platform || virtio_has(v, VIRTIO_F_ACCESS_PLATFORM));
 }
 
 uint32_t virtio_offered(const VirtioDevice *v)
@@ -373,11 +376,16 @@ static bool base_realize(Device *dev, Error **errp G_GNUC_UNUSED)
 bool virtio_start(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
                   Error **errp)
 {
+    v->has_legacy = device_is_a(&v->dev, &virtio_pci_type) && v->disable_legacy == OFF;
+    if (v->access_platform && v->has_legacy) {
+        error_set(errp, "iommu_platform=on: drivers of the legacy interface know nothing of it");
+        error_hint(errp, "use disable-legacy=on, or a place behind a pcie-root-port");
+        return false;
+    }
     if (device_is_a(&v->dev, &virtio_pci_type)) {
         return virtio_pci_init(v, class, n_queues, queue_size, errp);
     }
-    virtio_mmio_init(v, class, n_queues, queue_size);
-    return true;
+    return virtio_mmio_init(v, class, n_queues, queue_size, errp);
 }
 
 static void base_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
@@ -391,24 +399,51 @@ static void base_reset_done(Device *dev)
     v->transport->update(v);
 }
 
-#define RING_PROPS \
-    PROP_BOOL(VirtioDevice, indirect, "indirect_desc", true, "Offer indirect descriptors"), \
-    PROP_BOOL(VirtioDevice, event_idx, "event_idx", true, "Offer the event index"), \
-    PROP_BOOL(VirtioDevice, may_pack, "packed", false, "Offer packed rings"), \
-    PROP_BOOL(VirtioDevice, queue_reset, "queue_reset", true, "Offer resets of single queues"), \
-    PROP_BOOL(VirtioDevice, notify_on_empty, "notify_on_empty", true, \
-              "Legacy: offer an interrupt when the last buffer is used, also where others are suppressed"), \
-    PROP_BOOL(VirtioDevice, any_layout, "any_layout", true, \
-              "Legacy: say that descriptors may be cut anywhere")
+#define OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
+#define COMMON_PROPS                                                                                         \
+    PROP_BOOTINDEX(VirtioDevice, bootindex),                                                                 \
+        PROP_BOOL(VirtioDevice, indirect, "indirect_desc", true, "Offer indirect descriptors"),              \
+        PROP_BOOL(VirtioDevice, event_idx, "event_idx", true, "Offer the event index"),                      \
+        PROP_BOOL(VirtioDevice, may_pack, "packed", false, "Offer packed rings"),                            \
+        PROP_BOOL(VirtioDevice, queue_reset, "queue_reset", true, "Offer resets of single queues"),          \
+        PROP_BOOL(                                                                                           \
+            VirtioDevice, notify_on_empty, "notify_on_empty", true,                                          \
+            "Legacy: offer an interrupt when the last buffer is used, also where others are suppressed"),    \
+        PROP_BOOL(VirtioDevice, any_layout, "any_layout", true,                                              \
+                  "Legacy: say that descriptors may be cut anywhere"),                                       \
+        PROP_BOOL(VirtioDevice, access_platform, "iommu_platform", false,                                    \
+                  "The driver must use the platform's addresses, as for other devices (it has no IOMMU)"),   \
+        PROP_ONLY_BOOL("use-started", true, OLD_MACHINES),                                                   \
+        PROP_ONLY_BOOL("use-disabled-flag", true, OLD_MACHINES),                                             \
+        PROP_ONLY_BOOL("x-disable-legacy-check", false, OLD_MACHINES)
 
-static const Prop base_mmio_props[] = { RING_PROPS, { 0 } };
+#define NO_IOMMU "there is no IOMMU whose translations could be kept", "leave it out"
+
+static const Prop base_mmio_props[] = { COMMON_PROPS, { 0 } };
 static const Prop base_pci_props[] = {
-    RING_PROPS,
-    PROP_BOOTINDEX(VirtioDevice, bootindex),
-    PROP_U32(VirtioDevice, vectors, "vectors", VIRTIO_VECTORS_AUTO, 1, UINT32_MAX,
-             "MSI-X vectors; 4294967295: one for each queue, and one"),
+    COMMON_PROPS,
+    PROP_U32(VirtioDevice, vectors, "vectors", VIRTIO_VECTORS_AUTO, 0, UINT32_MAX,
+             "MSI-X vectors; 0: the interrupt pin only; 4294967295: one for each queue, and one"),
     PROP_BOOL(VirtioDevice, page_per_vq, "page-per-vq", false,
               "Each queue's notification register lies in a page of its own"),
+    PROP_ONLY_BOOL("ats", false, NO_IOMMU),
+    PROP_ONLY_BOOL("x-ats-page-aligned", true, NO_IOMMU),
+    PROP_ONLY_BOOL("aer", false, "there is no advanced error reporting: nothing on these links can fail",
+                   "leave it out"),
+    PROP_ONLY_BOOL("modern-pio-notify", false, "notification registers are in memory only",
+                   "leave it out; disable-legacy=off has a notification port"),
+    PROP_ONLY_BOOL("x-disable-pcie", false, "behind a PCI Express port it is a PCI Express device",
+                   "leave it out; on a conventional bus it has no such capability"),
+    PROP_ONLY_BOOL("migrate-extra", true, OLD_MACHINES),
+    PROP_ONLY_BOOL("virtio-pci-bus-master-bug-migration", false, OLD_MACHINES),
+    PROP_ONLY_BOOL("x-ignore-backend-features", false, OLD_MACHINES),
+    PROP_NEVER("x-pcie-deverr-init", OLD_MACHINES),
+    PROP_NEVER("x-pcie-extcap-init", OLD_MACHINES),
+    PROP_NEVER("x-pcie-flr-init", OLD_MACHINES),
+    PROP_NEVER("x-pcie-lnkctl-init", OLD_MACHINES),
+    PROP_NEVER("x-pcie-lnksta-dllla", OLD_MACHINES),
+    PROP_NEVER("x-pcie-pm-init", OLD_MACHINES),
+    PROP_NEVER("virtio-backend", "transport and device are one", "set its properties on the device itself"),
     { 0 },
 };
 static const Prop base_any_props[] = {

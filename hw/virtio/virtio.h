@@ -35,6 +35,7 @@ enum {
 #define VIRTIO_F_INDIRECT_DESC   (UINT64_C(1) << 28)
 #define VIRTIO_F_EVENT_IDX       (UINT64_C(1) << 29)
 #define VIRTIO_F_VERSION_1       (UINT64_C(1) << 32)
+#define VIRTIO_F_ACCESS_PLATFORM (UINT64_C(1) << 33)
 #define VIRTIO_F_RING_PACKED     (UINT64_C(1) << 34)
 #define VIRTIO_F_RING_RESET      (UINT64_C(1) << 40)
 
@@ -105,7 +106,8 @@ struct VirtioDevice {
     const VirtioClass *class;
     const VirtioTransport *transport;
     DmaContext *dma;
-    PciMsix msix; /* from here: PCI's */
+    PciOps pci_ops; /* from here: PCI's */
+    PciMsix msix;
     MemRegion bar, legacy_bar;
     IrqLine intx;
     uint8_t pci_cfg_cap;
@@ -120,7 +122,7 @@ struct VirtioDevice {
     struct VirtioMmio *mmio; /* the other's */
     bool indirect, event_idx; /* properties: what rings may have */
     bool may_pack;
-    bool queue_reset, notify_on_empty, any_layout;
+    bool queue_reset, notify_on_empty, any_layout, access_platform;
     bool has_legacy;          /* there is a legacy interface */
     uint64_t features; /* offered */
     unsigned n_queues, queue_size;
@@ -256,7 +258,8 @@ enum { VIRTIO_LEGACY_NOTIFY = 0x10 };
 void virtio_pci_legacy_init(VirtioDevice *v);
 
 /* virtio-mmio.c: the device sits on a bus of virtio_mmio_bus_type. */
-void virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size);
+bool virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
+                      Error **errp);
 extern const VmState virtio_mmio_state;
 
 #endif

@@ -95,6 +95,75 @@ static void test_cable(Fixture *f, gconstpointer data)
     g_assert_nonnull(strstr(error_text(err), "unit 1 of bus 'ide.0' is in use by 'e'"));
 }
 
+/* What a disk or CD drive on the second channel answers the command with. */
+static void identify_other(Fixture *f, uint8_t cmd, uint16_t words[256])
+{
+    enum { SECOND = 0x170 };
+    pci_config_write(f->t->pci, 0x09, 0x40, 0x80008000, 4);
+    pctest_out(f->t, SECOND + 6, 0, 1);
+    pctest_out(f->t, SECOND + 7, cmd, 1);
+    g_assert_cmphex(pctest_in(f->t, SECOND + 7, 1) & 9, ==, 8);
+    for (unsigned i = 0; i < 256; i++) {
+        words[i] = (uint16_t)pctest_in(f->t, SECOND, 2);
+    }
+}
+
+/* Properties that IDENTIFY tells of: word and value. What is refused: tests/func/devprops.py. */
+static void test_properties(Fixture *f, gconstpointer data)
+{
+    static const struct {
+        const char *prop, *val;
+        unsigned word, mask, want;
+    } disk[] = {
+        { "rotation_rate", "7200", 217, 0xffff, 7200 },
+        { "rotation_rate", "0", 217, 0xffff, 0 },
+        { "wwn", "0x5000c50015ea71ac", 108, 0xffff, 0x5000 },
+        { "wwn", "0x5000c50015ea71ac", 111, 0xffff, 0x71ac },
+        { "wwn", "1", 87, 0x100, 0x100 },
+        { "wwn", "0", 87, 0x100, 0 },
+        { "wwn", "1", 84, 0x100, 0x100 },
+        { "write-cache", "off", 85, 0x20, 0 },
+        { "write-cache", "auto", 85, 0x20, 0x20 },
+        { "discard_granularity", "0", 169, 1, 0 },
+        { "discard_granularity", "512", 169, 1, 1 },
+        { "physical_block_size", "2M", 106, 0x200f, 0x200c },
+        { "ver", "9.9", 23, 0xffff, 0x392e },
+    };
+    Machine *m = f->t->m;
+    Bus *bus = f->ide->buses->pdata[1];
+    g_autoptr(Json) o = json_put(json_put(json_put(json_new_object(), "driver", json_new_string("null-co")),
+                                          "node-name", json_new_string("n2")),
+                                 "size", json_new_int(1 << 20));
+    blockdev_add_json(m, o, false, &error_abort_slot);
+    uint16_t w[256];
+    for (unsigned i = 0; i < G_N_ELEMENTS(disk); i++) {
+        Device *d = device_create(m, &ide_hd_type, m->peripheral, "e", bus, &error_abort_slot, "drive", "n2",
+                                  disk[i].prop, disk[i].val, NULL);
+        machine_reset(m, RESET_COLD);
+        identify_other(f, 0xec, w);
+        g_assert_cmphex(w[disk[i].word] & disk[i].mask, ==, disk[i].want);
+        device_remove(d);
+    }
+    Device *d = device_create(m, &ide_hd_type, m->peripheral, "e", bus, &error_abort_slot, "drive", "n2",
+                              "cyls", "5", "heads", "4", "secs", "3", "share-rw", "on", NULL);
+    machine_reset(m, RESET_COLD);
+    identify_other(f, 0xec, w);
+    static const struct {
+        unsigned word, want;
+    } chs[] = { { 1, 5 }, { 3, 4 }, { 6, 3 }, { 54, 5 }, { 55, 4 }, { 56, 3 }, { 57, 60 }, { 58, 0 } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(chs); i++) {
+        g_assert_cmpuint(w[chs[i].word], ==, chs[i].want);
+    }
+    device_remove(d);
+    d = device_create(m, &ide_cd_type, m->peripheral, "cd", bus, &error_abort_slot, "wwn",
+                      "0x5000c50015ea71ac", "write-cache", "on", NULL);
+    machine_reset(m, RESET_COLD);
+    identify_other(f, 0xa1, w);
+    g_assert_cmphex(w[108], ==, 0x5000);
+    g_assert_cmphex(w[87] & 0x100, ==, 0x100);
+    device_remove(d);
+}
+
 /* Firmware's order: by bootindex, with the paths that SeaBIOS looks for. */
 static void test_bootindex(Fixture *f, gconstpointer data)
 {
@@ -487,12 +556,18 @@ int main(int argc, char **argv)
         const char *name;
         void (*fn)(Fixture *f, gconstpointer data);
     } tests[] = {
-        { "cable", test_cable },       { "bootindex", test_bootindex },
-        { "identify", test_identify }, { "pio", test_pio },
-        { "dma", test_dma },           { "reset", test_reset },
-        { "state", test_state },       { "storm", test_storm },
+        { "cable", test_cable },
+        { "bootindex", test_bootindex },
+        { "identify", test_identify },
+        { "properties", test_properties },
+        { "pio", test_pio },
+        { "dma", test_dma },
+        { "reset", test_reset },
+        { "state", test_state },
+        { "storm", test_storm },
         { "forgotten-failed", test_forgotten_failed },
-        { "forgotten-slow", test_forgotten_slow }, { "trim", test_trim },
+        { "forgotten-slow", test_forgotten_slow },
+        { "trim", test_trim },
     };
     g_test_init(&argc, &argv, NULL);
     role_become_main();

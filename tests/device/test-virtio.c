@@ -783,6 +783,100 @@ static void test_types(void)
     }
 }
 
+/* Properties that the driver sees, in the configuration (5.2.4) or as features. What is refused:
+ * tests/func/devprops.py. */
+static void test_properties(void)
+{
+    static const struct {
+        const char *prop, *val;
+        unsigned at, n;
+        uint64_t want;
+    } all[] = {
+        { "seg-max-adjust", "on", 12, 4, SIZE - 2 },
+        { "logical_block_size", "4K", 20, 4, 4096 },
+        { "logical_block_size", "0", 20, 4, 512 },
+        { "physical_block_size", "2M", 24, 1, 12 },
+        { "min_io_size", "4096", 26, 2, 8 },
+        { "opt_io_size", "1M", 28, 4, 2048 },
+        { "write-cache", "off", 32, 1, 0 },
+        { "max-discard-sectors", "77", 36, 4, 77 },
+        { "discard_granularity", "64K", 44, 4, 128 },
+        { "discard_granularity", "4294967295", 44, 4, 1 },
+        { "max-write-zeroes-sectors", "78", 48, 4, 78 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+        Guest g;
+        guest_open(&g, all[i].prop, all[i].val);
+        g_assert_cmphex(rd(&g, CONFIG + all[i].at, all[i].n), ==, all[i].want);
+        guest_close(&g);
+    }
+    Guest g;
+    guest_open(&g, "class", "0x180");
+    g_assert_cmphex(pctest_config_read(g.t, FN, 0x0a, 2), ==, 0x180);
+    guest_close(&g);
+}
+
+/* "report-discard-granularity=off", geometry, and a queue long enough for "seg-max-adjust=off": on a device
+ * of its own. */
+static void test_several_properties(void)
+{
+    Guest g;
+    guest_open(&g, "class", "0");
+    Machine *m = g.t->m;
+    g_autoptr(Json) o = json_parse("{\"driver\": \"null-co\", \"node-name\": \"n\", \"size\": 1048576}", -1,
+                                   &error_abort_slot);
+    blockdev_add_json(m, o, false, &error_abort_slot);
+    device_remove(g.dev);
+    g.dev = device_create(m, device_type_find("virtio-blk-pci"), m->peripheral, NULL, g.t->pci->bus,
+                          &error_abort_slot, "addr", "4", "drive", "n", "report-discard-granularity", "off",
+                          "discard_granularity", "64K", "seg-max-adjust", "off", "cyls", "7", "heads", "6",
+                          "secs", "5", "vectors", "0", NULL);
+    guest_place(&g);
+    g_assert_cmpuint(rd(&g, CONFIG + 12, 4), ==, 126);
+    g_assert_cmpuint(rd(&g, CONFIG + 16, 4), ==, 7 | 6 << 16 | 5 << 24);
+    g_assert_cmpuint(rd(&g, CONFIG + 44, 4), ==, 1);
+    g_assert_cmphex(pctest_config_read(g.t, FN, 0x14, 4), ==, 0); /* no BAR for vectors */
+    for (unsigned cap = pctest_config_read(g.t, FN, 0x34, 1); cap;
+         cap = pctest_config_read(g.t, FN, cap + 1, 1)) {
+        g_assert_cmphex(pctest_config_read(g.t, FN, cap, 1), !=, 0x11);
+    }
+    guest_close(&g);
+}
+
+/* 6.2: a driver that leaves ACCESS_PLATFORM out is not let in. */
+static void test_access_platform(void)
+{
+    const uint64_t bit = UINT64_C(1) << 33;
+    Guest g;
+    guest_open_type(&g, "virtio-blk-pci-non-transitional", "iommu_platform", "on");
+    wr(&g, BAR + 0x14, 3, 1);
+    wr(&g, BAR + 8, 1, 4);
+    wr(&g, BAR + 12, 1, 4);
+    wr(&g, BAR + 0x14, 11, 1);
+    g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 3);
+    wr(&g, BAR + 0x14, 0, 1);
+    guest_start(&g, VERSION_1 | bit);
+    g_assert_cmpuint(request(&g, 0, 0, 512, true), ==, 0);
+    guest_close(&g);
+}
+
+/* share-rw: a second device may have the node, too; without it not. */
+static void test_share_rw(void)
+{
+    for (unsigned share = 0; share < 2; share++) {
+        Guest g;
+        guest_open(&g, "share-rw", share ? "on" : "off");
+        Machine *m = g.t->m;
+        const char *node = block_name(drive_find(m, "d0")->node);
+        Error *err = NULL;
+        Device *two = device_create(m, device_type_find("virtio-blk-pci"), m->peripheral, "two",
+                                    g.t->pci->bus, &err, "drive", node, "share-rw", "on", NULL);
+        g_assert_true(share ? two != NULL : !two && strstr(error_text(err), "write"));
+        g_clear_pointer(&err, error_free);
+        guest_close(&g);
+    }
+}
+
 /* 2.6.1: one queue is reset, with a request under way; its buffers are not told of, and it begins anew. */
 static void test_queue_reset(void)
 {
@@ -898,6 +992,10 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio/legacy-ways", test_legacy_ways);
     g_test_add_func("/virtio/notify-on-empty", test_notify_on_empty);
     g_test_add_func("/virtio/types", test_types);
+    g_test_add_func("/virtio/properties", test_properties);
+    g_test_add_func("/virtio/several-properties", test_several_properties);
+    g_test_add_func("/virtio/access-platform", test_access_platform);
+    g_test_add_func("/virtio/share-rw", test_share_rw);
     g_test_add_func("/virtio/queue-reset", test_queue_reset);
     g_test_add_func("/virtio/resize", test_resize);
     return g_test_run();

@@ -46,7 +46,8 @@ static void describe_disk(const DriveStats *s, BlockDeviceStats *o)
     o->unmap_bytes = (int64_t)s->bytes[DRIVE_STAT_UNMAP];
     o->has_idle_time_ns = s->last != 0;
     o->idle_time_ns = s->last ? MAX(clock_now(&clock_host_monotonic) - s->last, 0) : 0;
-    o->account_invalid = o->account_failed = true;
+    o->account_invalid = s->account_invalid;
+    o->account_failed = s->account_failed;
     describe_histogram(&s->histogram[DRIVE_STAT_READ], &o->has_rd_latency_histogram,
                        &o->rd_latency_histogram);
     describe_histogram(&s->histogram[DRIVE_STAT_WRITE], &o->has_wr_latency_histogram,
@@ -82,7 +83,7 @@ static Json *node_json(const BlockNode *n, bool deep)
 static void add_disk(const Drive *d, const DrivePort *p, void *opaque)
 {
     BlockStats b = { .device = g_strdup(d ? d->id : ""), .qdev = p ? g_strdup(p->dev->path) : NULL };
-    DriveStats s = { 0 };
+    DriveStats s = { .account_invalid = !d || d->account_invalid, .account_failed = !d || d->account_failed };
     if (p) {
         drive_get_stats(p, &s);
     }

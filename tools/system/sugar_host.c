@@ -57,6 +57,9 @@ static bool device_help(Cli *cli)
 static void props_help(GString *s, const Prop *p)
 {
     for (; p && p->name; p++) {
+        if (!prop_is_listed(p)) {
+            continue;
+        }
         g_autofree char *type = prop_type_name(p);
         g_string_append_printf(s, "  %s=<%s>%*s - %s\n", p->name, type,
                                (int)MAX(0, 24 - (int)strlen(p->name) - (int)strlen(type)), "",

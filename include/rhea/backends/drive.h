@@ -21,6 +21,7 @@ typedef struct Drive {
     char *id;
     DriveInterface iface;
     bool cdrom, write_through;
+    bool account_invalid, account_failed; /* see DriveStats */
     DriveError rerror, werror; /* what becomes of failed requests */
     unsigned bus, unit, index; /* not for DRIVE_INTERFACE_NONE */
     char *serial;              /* for the device that the board makes, NULL: its default */
@@ -54,6 +55,8 @@ typedef struct DriveStats {
     uint64_t invalid[DRIVE_STATS];  /* that the device refused by itself */
     uint64_t total_ns[DRIVE_STATS]; /* also of failed ones */
     int64_t last;                   /* the host's monotonic time of the last one's end; 0: none yet */
+    bool account_invalid;           /* refused ones move `last` */
+    bool account_failed;            /* failed ones do, and their time counts */
     DriveHistogram histogram[DRIVE_STATS];
 } DriveStats;
 
@@ -69,6 +72,8 @@ typedef struct DrivePort {
     bool read_only;
     bool may_write;      /* of removable media: read_only is the medium's */
     int rerror, werror;  /* properties: 0: the drive's; else DriveError + 1 */
+    bool share_rw;       /* property */
+    int account_invalid, account_failed; /* properties: AUTO: as the drive */
     DriveThrottle *throttle; /* private, atomic; with a drive: that one's counts */
     unsigned in_flight;  /* private, atomic */
     uint8_t io_status;   /* DriveIoStatus of what stopped the machine last, until cont; atomic */
@@ -87,6 +92,14 @@ extern const char *const drive_read_error_choices[], *const drive_write_error_ch
               "What becomes of a failed read: report, ignore, stop; auto: as the drive"), \
     PROP_ENUM(T, f.werror, "werror", 0, drive_write_error_choices, \
               "What becomes of a failed write: report, ignore, stop, enospc; auto: as the drive")
+/* That, who else may have the image, and what is counted. */
+#define PROP_DRIVE_USE(T, f)                                                                                 \
+    PROP_DRIVE_ERRORS(T, f),                                                                                 \
+        PROP_BOOL(T, f.share_rw, "share-rw", false, "Others may write the image meanwhile"),                 \
+        PROP_ONOFFAUTO(T, f.account_invalid, "account-invalid", AUTO,                                        \
+                       "Requests that the device refuses count as its last use; auto: as the drive"),        \
+        PROP_ONOFFAUTO(T, f.account_failed, "account-failed", AUTO,                                          \
+                       "The time of failed requests counts; auto: as the drive")
 
 /* Opens the bound disk for `dev`, in its realize: exclusively for writing, unless read_only. A port without a
  * medium, or with nothing bound, succeeds: client stays NULL. Undone with the device. */

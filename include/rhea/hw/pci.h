@@ -46,6 +46,7 @@ typedef struct PciFunc { /* Device.bus_data of PCI devices */
     bool multifunction;      /* property */
     char *romfile;           /* property */
     int32_t rombar;          /* property: 1 default */
+    uint32_t romsize;        /* property: bytes; UINT32_MAX: as the image */
     uint8_t devfn;
     /* What lies above PCI_CONFIG_SIZE can be reached in functions with a PCI Express capability only. */
     uint8_t config[PCIE_CONFIG_SIZE], wmask[PCIE_CONFIG_SIZE], w1cmask[PCIE_CONFIG_SIZE];

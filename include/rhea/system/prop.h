@@ -34,6 +34,7 @@ typedef struct Prop {
     uint64_t def, min, max;
     const char *sdef;         /* string default */
     const char *const *names; /* enum, NULL-terminated */
+    const char *why, *cure;   /* PROP_ONLY_...: see there; else NULL */
 } Prop;
 
 #define PROP_BOOL(T, f, n, d, text) \
@@ -60,6 +61,22 @@ typedef struct Prop {
     { .name = (n), .doc = (text), .kind = PROP_PCI_ADDR_, .offset = TYPED_OFFSET(T, f, int32_t), .def = (uint64_t)-1 }
 #define PROP_CHARDEV(T, f, n, text) \
     { .name = (n), .doc = (text), .kind = PROP_CHARDEV_, .offset = TYPED_OFFSET(T, f, CharPort) }
+
+/* What QEMU's device has and this one does not: no storage, and not listed. The one value that says what is
+ * so anyway is taken, any other is refused with the reason and the cure. PROP_NEVER: any value is refused. */
+#define PROP_ONLY_(n, k, d, hi, reason, instead)                                                             \
+    {                                                                                                        \
+        .name = (n), .kind = (k), .def = (uint64_t)(d), .max = (hi), .why = (reason), .cure = (instead)      \
+    }
+#define PROP_ONLY_BOOL(n, d, ...) PROP_ONLY_(n, PROP_BOOL_, d, 1, __VA_ARGS__) /* ...: reason, cure */
+#define PROP_ONLY_UINT(n, d, ...) PROP_ONLY_(n, PROP_U64_, d, UINT64_MAX, __VA_ARGS__)
+#define PROP_ONLY_SIZE(n, d, ...) PROP_ONLY_(n, PROP_SIZE_, d, UINT64_MAX, __VA_ARGS__)
+#define PROP_ONLY_AUTO(n, ...)    PROP_ONLY_(n, PROP_ONOFFAUTO_, AUTO, 2, __VA_ARGS__)
+#define PROP_NEVER(n, ...)        PROP_ONLY_(n, PROP_STR_, 0, 0, __VA_ARGS__)
+static inline bool prop_is_listed(const Prop *p)
+{
+    return !p->why;
+}
 
 /* Table walkers; base is the struct that offsets count from. Tables end with a NULL name. */
 void props_init(const Prop *table, void *base); /* fills in the defaults */

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Properties of disks (hw/virtio/virtio-blk.c, virtio.c, virtio-mmio.c, hw/ide, hw/pci/pci.c, hw/block/shape.c): each one
+that QEMU 7.2 has works here, or is refused by its name with a reason and a cure.
+
+A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
+device's line; lines are joined by ' | '. Where a QEMU 7.2 is installed, each property that its help lists must have a row.
+What a guest sees of these values: tests/device/test-virtio.c, test-ide.c, test-ide-cd.c."""
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
+BIN = os.environ.get("RHEA_BIN") or os.path.join(BUILD, "tools/system/rhea-system-x86_64")
+LIMIT = 20 * float(os.environ.get("RHEA_TEST_SLOWDOWN", "1"))
+
+OLD = "*: property '{p}' does not accept '{v}': a switch for QEMU's older machine types | leave it out"
+USE = """
+account-failed=off ok
+account-failed=auto ok
+account-invalid=on ok
+backend_defaults=auto ok
+rerror=stop ok
+rerror=never *property 'rerror' does not accept 'never' | possible values: *
+werror=enospc ok
+share-rw=on ok
+share-rw=off ok
+"""
+DISK = USE + """
+backend_defaults=on *backend_defaults=on: block sizes are not taken from the host's disk | give *
+cyls=5,heads=4,secs=3 ok
+cyls=5 *cyls=5, heads=0, secs=0 is no geometry of a disk | give all three: *
+heads=5 *cyls=0, heads=5, secs=0 is no geometry of a disk | give all three: *
+secs=5 *cyls=0, heads=0, secs=5 is no geometry of a disk | give all three: *
+lcyls=0 ok
+lcyls=5 *property 'lcyls' does not accept '5': the firmware is not told *, it chooses by itself | leave it out; *
+lheads=5 *property 'lheads' does not accept '5': *
+lsecs=5 *property 'lsecs' does not accept '5': *
+drive=d ok
+drive=x *there is no drive or block node 'x'*
+bootindex=3 ok
+serial=S1 ok
+write-cache=off ok
+write-cache=auto ok
+logical_block_size=512 ok
+logical_block_size=1000 *logical_block_size 1000 and physical_block_size *: powers of two from 512 on*
+physical_block_size=4096 ok
+physical_block_size=256 *powers of two from 512 on*
+discard_granularity=700 *discard_granularity 700 must be a multiple of logical_block_size 512*
+"""
+RING = """
+any_layout=off ok
+event_idx=off ok
+indirect_desc=off ok
+notify_on_empty=off ok
+packed=on ok
+queue_reset=off ok
+use-started=on ok
+use-started=off OLD
+use-disabled-flag=off OLD
+x-disable-legacy-check=on OLD
+"""
+VIRTIO = RING + DISK + """
+config-wce=off ok
+discard=off ok
+discard_granularity=64K ok
+discard_granularity=0 ok
+logical_block_size=4096 ok
+physical_block_size=2M ok
+logical_block_size=4M *property 'logical_block_size' does not accept 4194304: the range is *
+min_io_size=8192,opt_io_size=1M ok
+min_io_size=700 *must be multiples of logical_block_size*
+opt_io_size=700 *must be multiples of logical_block_size*
+max-discard-sectors=1 ok
+max-write-zeroes-sectors=4194303 ok
+num-queues=64 ok
+num-queues=65 *num-queues 65: 1 to 64 are possible
+queue-size=1024 ok
+queue-size=100 *queue-size 100 is not a power of two
+report-discard-granularity=off ok
+request-merging=off ok
+request-merging=on *property 'request-merging' does not accept 'on': each request goes to the image as * | leave it out: *
+scsi=off ok
+scsi=on *property 'scsi' does not accept 'on': virtio 1.0 and later have no SCSI commands on a disk | leave it out
+seg-max-adjust=off ok
+seg-max-adjust=off,queue-size=64 *seg-max-adjust=off: requests have up to 126 parts, and queue-size is 64 | *
+write-zeroes=off ok
+x-enable-wce-if-config-wce=on ok
+x-enable-wce-if-config-wce=off *: a switch for QEMU's older machine types | *
+iothread=t ok
+"""
+PCI = """
+addr=7.1 ok
+acpi-index=0 ok
+acpi-index=7 *property 'acpi-index' does not accept '7': the ACPI tables name no PCI devices | leave it out; *
+failover_pair_id=x *property 'failover_pair_id' does not accept 'x': * | leave it out
+multifunction=on ok
+rombar=0 ok
+romfile=/nonexistent *option ROM of*'/nonexistent'*
+romsize=65536 *romsize=65536: '*' has no option ROM | give romfile=, or leave it out
+aer=off ok
+aer=on *property 'aer' does not accept 'on': there is no advanced error reporting: * | leave it out
+ats=off ok
+ats=on *property 'ats' does not accept 'on': there is no IOMMU whose translations could be kept | leave it out
+x-ats-page-aligned=on ok
+x-ats-page-aligned=off *: there is no IOMMU whose translations could be kept | leave it out
+class=0x180 ok
+class=0x200 *class=0x200 is no PCI class of a virtio disk | 0x100 (SCSI), 0x180 (other storage) and 0 are possible
+disable-legacy=on ok
+disable-modern=on ok
+ioeventfd=off ok
+iommu_platform=on *iommu_platform=on: drivers of the legacy interface know nothing of it | use disable-legacy=on, *
+iommu_platform=on,disable-legacy=on ok
+migrate-extra=off OLD
+modern-pio-notify=on *'modern-pio-notify' does not accept 'on': notification registers are in memory only | *
+page-per-vq=on ok
+vectors=0 ok
+vectors=3 ok
+virtio-backend=x *property 'virtio-backend' does not accept 'x': transport and device are one | *
+virtio-pci-bus-master-bug-migration=on OLD
+x-disable-pcie=off ok
+x-disable-pcie=on *property 'x-disable-pcie' does not accept 'on': behind a PCI Express port it is * | leave it out; *
+x-ignore-backend-features=on OLD
+x-pcie-deverr-init=on OLD
+x-pcie-extcap-init=off OLD
+x-pcie-flr-init=on OLD
+x-pcie-lnkctl-init=on OLD
+x-pcie-lnksta-dllla=on OLD
+x-pcie-pm-init=on OLD
+"""
+IDE = """
+unit=1 ok
+unit=2 *unit 2 does not exist*
+ver=1.5 ok
+model=A ok
+wwn=0x5000c50015ea71ac ok
+"""
+ATA = IDE + DISK + """
+bios-chs-trans=auto ok
+bios-chs-trans=lba *property 'bios-chs-trans' does not accept 'lba': the firmware is not told * | leave it out; *
+discard_granularity=0 ok
+discard_granularity=4096 *discard_granularity=4096: an ATA disk cannot tell of it | 0: no TRIM; *
+logical_block_size=4096 *logical_block_size=4096: an ATA disk has sectors of 512 bytes | physical_block_size= may be *
+min_io_size=0 ok
+min_io_size=4096 *property 'min_io_size' does not accept '4096': an ATA disk cannot tell of it | leave it out; *
+opt_io_size=4096 *property 'opt_io_size' does not accept '4096': an ATA disk cannot tell of it | leave it out; *
+rotation_rate=1 ok
+rotation_rate=7200 ok
+rotation_rate=1024 *rotation_rate=1024 cannot be told | 1: does not rotate; 1025 to 65534: *
+"""
+CD = IDE + USE + """
+backend_defaults=on *property 'backend_defaults' does not accept 'on': a CD has blocks of 2048 bytes, * | leave it out
+drive=d ok
+bootindex=3 ok
+serial=S1 ok
+write-cache=on ok
+discard_granularity=4096 *property 'discard_granularity' does not accept '4096': a CD is never written | leave it out
+logical_block_size=0 ok
+logical_block_size=512 *'logical_block_size' does not accept '512': a CD has blocks of 2048 bytes, * | leave it out
+physical_block_size=512 *'physical_block_size' does not accept '512': a CD has blocks of 2048 bytes, * | leave it out
+min_io_size=512 *'min_io_size' does not accept '512': a CD has blocks of 2048 bytes, * | leave it out
+opt_io_size=512 *'opt_io_size' does not accept '512': a CD has blocks of 2048 bytes, * | leave it out
+"""
+TYPES = {
+    "virtio-blk-pci": ("pc", VIRTIO + PCI),
+    "virtio-blk-device": ("microvm", VIRTIO + "iommu_platform=on ok\n"),
+    "ide-hd": ("pc", ATA),
+    "ide-cd": ("pc", CD),
+}
+
+
+def run(board, device):
+    args = [BIN, "-nodefaults", "-M", board, "-display", "none", "-S", "-monitor", "stdio", "-blockdev",
+            "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-device", device]
+    p = subprocess.run(args, input=b"quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
+    return p.returncode, " | ".join(p.stderr.decode().strip().splitlines())
+
+
+def peer_properties(driver):
+    """The names in an installed QEMU 7.2's help; none without one."""
+    qemu = shutil.which("qemu-system-x86_64")
+    version = subprocess.run([qemu, "-version"], capture_output=True, text=True, check=False).stdout if qemu else ""
+    if " version 7.2." not in version:
+        print("# no QEMU 7.2 is installed: its list is not compared")
+        return set()
+    text = subprocess.run([qemu, "-device", driver + ",help"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^  ([\w-]+)=<", text, re.M))
+
+
+def check_row(board, driver, prop, pattern):
+    name, value = prop.split(",")[0].split("=")
+    if pattern == "OLD":
+        pattern = OLD.format(p=name, v=value)
+    device = f"{driver},{prop}" + ("" if name == "drive" else ",drive=d")
+    status, err = run(board, device)
+    good = (status == 0 and not err) if pattern == "ok" else (status == 1 and fnmatch.fnmatchcase(err, "*: " + pattern)
+                                                              and "has no property" not in err)
+    return "" if good else f"\n# status {status}\n# stderr {err!r}\n# wanted {pattern!r}"
+
+
+def main():
+    n = bad = 0
+    for driver, (board, table) in TYPES.items():
+        rows = [line.split(" ", 1) for line in table.strip().splitlines() if line]
+        checks = [(prop, check_row(board, driver, prop, pattern)) for prop, pattern in rows]
+        known = {p.split("=")[0] for prop, _ in rows for p in prop.split(",")}
+        missing = peer_properties(driver) - known
+        checks.append(("has a row for each of QEMU's", f"\n# {sorted(missing)}" if missing else ""))
+        for what, wrong in checks:
+            n += 1
+            bad += bool(wrong)
+            print(f"{'not ok' if wrong else 'ok'} {n} - {driver}: {what}{wrong}")
+    print(f"1..{n}")
+    return 1 if bad else 0
+
+
+sys.exit(main())
