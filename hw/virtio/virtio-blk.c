@@ -419,8 +419,9 @@ static unsigned blk_prepare(VirtioBlk *s, Error **errp)
     if (!s->serial && s->drive.drive && s->drive.drive->serial) {
         s->serial = g_strdup(s->drive.drive->serial);
     }
-    unsigned queues =
-        s->num_queues == QUEUES_AUTO ? CLAMP(dev->machine->n_cpus, 1, VIRTIO_QUEUES) : s->num_queues;
+    /* In memory there is one interrupt for all queues: several would gain nothing. */
+    unsigned own = device_is_a(dev, &virtio_pci_type) ? CLAMP(dev->machine->n_cpus, 1, VIRTIO_QUEUES) : 1;
+    unsigned queues = s->num_queues == QUEUES_AUTO ? own : s->num_queues;
     s->cache_default =
         s->write_cache == AUTO ? !(s->drive.drive && s->drive.drive->write_through) : s->write_cache == ON;
     s->v.features = BLK_F_SEG_MAX | BLK_F_GEOMETRY | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY |
@@ -509,7 +510,7 @@ static const VmState blk_pci_state = {
 };
 static const VmState blk_mmio_state = {
     .name = "virtio-blk-device",
-    .version = 3,
+    .version = 4,
     .oldest = 1,
     .fields = blk_mmio_fields,
     .optional = blk_optional,
@@ -547,7 +548,7 @@ static const VmState blk_mmio_state = {
         PROP_U32(VirtioBlk, max_zeroes, "max-write-zeroes-sectors", MAX_SECTORS, 1, MAX_SECTORS,             \
                  "Sectors of one write zeroes"),                                                             \
         PROP_U16(VirtioBlk, num_queues, "num-queues", QUEUES_AUTO, 1, QUEUES_AUTO,                           \
-                 "Queues; 65535: one for each vCPU"),                                                        \
+                 "Queues; 65535: one for each vCPU on PCI, else one"),                                       \
         PROP_U16(VirtioBlk, queue_size, "queue-size", 256, 4, VIRTIO_QUEUE_MAX,                              \
                  "Entries of a queue, a power of two"),                                                      \
         PROP_IOTHREAD(VirtioBlk, iothread, "iothread", "The -object iothread that serves this disk")
@@ -585,7 +586,7 @@ const DeviceType virtio_blk_pci_modern_type =
 
 const DeviceType virtio_blk_device_type = {
     .name = "virtio-blk-device",
-    .desc = "Virtio disk (in memory, virtio 1.x)",
+    .desc = "Virtio disk (in memory)",
     .size = sizeof(VirtioBlk),
     .base = &virtio_mmio_device_type,
     .bus_type = &virtio_mmio_bus_type,

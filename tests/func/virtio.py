@@ -96,6 +96,36 @@ def virtio_queues():
     disk("if=none", "-device", "virtio-blk-pci,drive=d0,serial=number-7,num-queues=4,queue-size=64", "-smp", "2")
 
 
+EACH_QUEUE = """set -e
+for m in %s; do insmod /lib/modules/$m.ko; done
+until test -e /dev/vda; do sleep 0.2; done
+echo queues $(ls /sys/block/vda/mq | wc -l)
+for cpu in 0 1 2 3; do taskset -c $cpu dd if=/dev/vda of=/dev/null bs=4k count=8 skip=$((cpu * 8)) iflag=direct 2>/dev/null; done
+while read line; do
+    set -- $line
+    case $line in *virtio0-req*) n=0; for i in $2 $3 $4 $5; do n=$((n + i)); done; eval echo "irq \\${$#} \\$n";; esac
+done < /proc/interrupts
+""" % " ".join(MODULES)
+
+
+def virtio_default_queues():
+    """Without num-queues there is a queue for each vCPU, and Linux uses each of four."""
+    with tempfile.TemporaryDirectory(prefix="rhea-virtio-") as d:
+        image, tree = os.path.join(d, "disk"), os.path.join(d, "tree")
+        run("create", "-q", "-f", "raw", image, "64M")
+        rt.module_tree(tree, "cloud", MODULES)
+        initrd = rt.once(EACH_QUEUE, tree)
+        try:
+            with rt.linux(guest_assets.kernel("cloud"), initrd, "quiet", "-smp", "4", "-drive",
+                          f"file={image},format=raw,if=virtio", timeout=300) as vm:
+                lines = [w.split() for w in rt.once_output(vm).splitlines()]
+        finally:
+            os.unlink(initrd)
+    counts = {w[1]: int(w[2]) for w in lines if w[:1] == ["irq"]}
+    qmp.expect(["queues", "4"] in lines and sorted(counts) == [f"virtio0-req.{i}" for i in range(4)]
+               and min(counts.values()) > 0, f"the guest says {lines}")
+
+
 def virtio_iothread():
     """The disk's requests are another thread's (system/iothread.c)."""
     disk("if=none", "-object", "iothread,id=io0", "-device",
@@ -249,7 +279,7 @@ def virtio_limit():
     return f"{100 * rate / limit:.1f} % of the limit"
 
 
-ALL = [virtio_drive, virtio_legacy, virtio_transitional, virtio_packed, virtio_queues, virtio_iothread, virtio_enospc, virtio_resize,
+ALL = [virtio_drive, virtio_legacy, virtio_transitional, virtio_packed, virtio_queues, virtio_default_queues, virtio_iothread, virtio_enospc, virtio_resize,
        virtio_limit]
 INNER = [enospc_qcow2, enospc_raw]
 
