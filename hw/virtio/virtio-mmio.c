@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * hw/virtio/virtio-mmio.c - the memory-mapped transport of virtio devices.
  *
- * Models: virtio 1.2, 4.2 (virtio over MMIO): all registers of 4.2.2; a place without a device has id 0.
- * Does not model: the legacy interface (4.2.4), shared memory regions (none: length -1), QueueReset.
+ * Models: virtio 1.2, 4.2 (virtio over MMIO): all registers of 4.2.2, or with force-legacy=on those of the
+ * legacy interface (4.2.4): the driver has no choice; a place without a device has id 0. Does not model:
+ * shared memory regions (none: length -1).
  * Threads: the device's domain, the platform's while there is none.
  */
 #include "rhea/system/machine.h"
@@ -22,7 +23,10 @@ enum { /* 4.2.2 */
        M_Q_SELECT = 0x030,
        M_Q_SIZE_MAX = 0x034,
        M_Q_SIZE = 0x038,
-       M_Q_READY = 0x044,
+       M_Q_READY = 0x044, /* 4.2.4 has the next three instead of this, and what follows M_STATUS */
+       M_PAGE_SIZE = 0x028,
+       M_Q_ALIGN = 0x03c,
+       M_Q_PFN = 0x040,
        M_NOTIFY = 0x050,
        M_ISR = 0x060,
        M_ISR_ACK = 0x064,
@@ -37,6 +41,8 @@ enum { /* 4.2.2 */
        M_CONFIG = 0x100,
        MAGIC = 0x74726976,
        VERSION = 2,
+       VERSION_LEGACY = 1,
+       LEGACY_ALIGN = 4096,
        VENDOR = 0x61656852, /* "Rhea" */
 };
 
@@ -65,7 +71,15 @@ static void mmio_interrupt(VirtioDevice *v, unsigned vector G_GNUC_UNUSED, uint8
     mmio_update(v);
 }
 
-static const VirtioTransport virtio_mmio = { .interrupt = mmio_interrupt, .update = mmio_update };
+/* A legacy driver says once how large its pages are, before its first reset. */
+static void mmio_reset(VirtioDevice *v)
+{
+    v->guest_page = 0;
+}
+
+static const VirtioTransport virtio_mmio = { .interrupt = mmio_interrupt,
+                                             .update = mmio_update,
+                                             .reset = mmio_reset };
 
 /* ---- registers ---- */
 
@@ -93,6 +107,19 @@ static uint64_t mmio_read_queue(const VirtioDevice *v, const VirtQueue *q, unsig
     }
 }
 
+static uint64_t mmio_read_legacy(const VirtioDevice *v, const VirtQueue *q, unsigned off)
+{
+    switch (off) {
+    case M_DEVICE_ID: return v->class->id;
+    case M_DF: return v->device_feature_select ? 0 : virtio_legacy_offered(v);
+    case M_Q_SIZE_MAX: return q && !q->enabled ? v->queue_size : 0;
+    case M_Q_PFN: return q && q->enabled && v->guest_page ? q->desc / v->guest_page : 0;
+    case M_ISR: return v->isr;
+    case M_STATUS: return (virtio_status(v) & (uint8_t)~VIRTIO_NEEDS_RESET) | v->legacy_echo;
+    default: return 0;
+    }
+}
+
 static uint64_t mmio_read(void *opaque, MemAccess *a)
 {
     VirtioMmio *t = opaque;
@@ -106,12 +133,15 @@ static uint64_t mmio_read(void *opaque, MemAccess *a)
     }
     switch (a->off) {
     case M_MAGIC: return MAGIC;
-    case M_VERSION: return VERSION;
+    case M_VERSION: return t->force_legacy ? VERSION_LEGACY : VERSION;
     case M_VENDOR_ID: return VENDOR;
     default: break;
     }
     if (!v) {
         return 0; /* 4.2.2.1: id 0, all else is of no meaning */
+    }
+    if (t->force_legacy) {
+        return mmio_read_legacy(v, virtio_selected(v), (unsigned)a->off);
     }
     switch (a->off) {
     case M_DEVICE_ID: return v->class->id;
@@ -192,6 +222,79 @@ static void mmio_write_register(VirtioDevice *v, unsigned off, uint32_t val)
     }
 }
 
+/* QueuePFN: where the three parts begin, in the driver's pages; 0: nowhere. */
+static void mmio_place_legacy(VirtioDevice *v, VirtQueue *q, uint32_t pfn)
+{
+    uint32_t align = v->legacy_align[q - v->q]; /* some drivers never say: that of PCI's legacy interface */
+    if (pfn && !v->guest_page) {
+        guest_error(&v->dev, "virtio: queue %u placed before GuestPageSize is there", v->queue_select);
+    } else if (!pfn && q->in_use) {
+        guest_error(&v->dev, "virtio: queue %u stopped with %u buffers in use", v->queue_select, q->in_use);
+    } else {
+        virtio_legacy_set_queue(v, q, (uint64_t)pfn * v->guest_page, align ? align : LEGACY_ALIGN);
+    }
+}
+
+static bool mmio_power_of_two(VirtioDevice *v, unsigned off, uint32_t val)
+{
+    bool good = val && !(val & (val - 1));
+    if (!good) {
+        guest_error(&v->dev, "virtio: register 0x%x: %u is no power of two", off, val);
+    }
+    return good;
+}
+
+static void mmio_write_legacy_queue(VirtioDevice *v, VirtQueue *q, unsigned off, uint32_t val)
+{
+    if (off == M_Q_PFN) {
+        mmio_place_legacy(v, q, val);
+    } else if (q->enabled) {
+        guest_error(&v->dev, "virtio: register 0x%x of queue %u written, which has its place", off,
+                    v->queue_select);
+    } else if (off == M_Q_SIZE) {
+        virtio_queue_set_size(v, q, val);
+    } else if (mmio_power_of_two(v, off, val)) {
+        v->legacy_align[q - v->q] = val;
+    }
+}
+
+static void mmio_write_legacy(VirtioDevice *v, unsigned off, uint32_t val)
+{
+    switch (off) {
+    case M_DF_SELECT: v->device_feature_select = val; break;
+    case M_GF_SELECT: v->driver_feature_select = val; break;
+    case M_GF:
+        if (v->driver_feature_select == 0) { /* there are 32 of them */
+            virtio_legacy_choose(v, val);
+        }
+        break;
+    case M_PAGE_SIZE:
+        if (mmio_power_of_two(v, off, val)) {
+            v->guest_page = val;
+        }
+        break;
+    case M_Q_SELECT: v->queue_select = MIN(val, UINT16_MAX); break;
+    case M_NOTIFY: virtio_kick(v, val); break;
+    case M_STATUS:
+        virtio_legacy_set_status(v, (uint8_t)val);
+        v->legacy_echo =
+            (uint8_t)val & VIRTIO_FEATURES_OK; /* no such bit here, but SeaBIOS wants to read it back */
+        break;
+    case M_ISR_ACK:
+        v->isr &= ~val;
+        mmio_update(v);
+        break;
+    case M_Q_SIZE:
+    case M_Q_ALIGN:
+    case M_Q_PFN:
+        if (virtio_selected(v)) {
+            mmio_write_legacy_queue(v, virtio_selected(v), off, val);
+        }
+        break;
+    default: break; /* read-only */
+    }
+}
+
 static void mmio_write(void *opaque, MemAccess *a, uint64_t val)
 {
     VirtioMmio *t = opaque;
@@ -205,6 +308,8 @@ static void mmio_write(void *opaque, MemAccess *a, uint64_t val)
         }
     } else if (a->size != 4) {
         guest_error(&t->dev, "virtio: %u-byte write of register 0x%x", a->size, (unsigned)a->off);
+    } else if (t->force_legacy) {
+        mmio_write_legacy(v, (unsigned)a->off, (uint32_t)val);
     } else {
         mmio_write_register(v, (unsigned)a->off, (uint32_t)val);
     }
@@ -266,15 +371,10 @@ bool virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queu
 
 /* ---- the transport's device ---- */
 
-static bool mmio_realize(Device *dev, Error **errp)
+static bool mmio_realize(Device *dev, Error **errp G_GNUC_UNUSED)
 {
     static const MemOps ops = { .read = mmio_read, .write = mmio_write, .min = 1, .max = 4 };
     VirtioMmio *t = dev_as(VirtioMmio, dev);
-    if (t->force_legacy) {
-        error_set(errp, "force-legacy=on: this transport has no legacy interface");
-        error_hint(errp, "leave it out; drivers of virtio 1.0 and later are served");
-        return false;
-    }
     t->dma = (DmaContext){ .as = &dev->machine->as_mem };
     region_init_io(&t->regs, dev, "virtio-mmio", &ops, t, VIRTIO_MMIO_SIZE);
     device_add_region(dev, &t->regs);
@@ -289,6 +389,11 @@ Bus *virtio_mmio_bus(Device *transport)
     return dev_as(VirtioMmio, transport)->bus;
 }
 
+bool virtio_mmio_is_legacy(const Bus *bus)
+{
+    return ((const VirtioMmio *)bus->impl)->force_legacy;
+}
+
 bool virtio_mmio_used(Device *transport)
 {
     return dev_as(VirtioMmio, transport)->child != NULL;
@@ -298,7 +403,8 @@ static const Prop mmio_props[] = {
     PROP_U32(VirtioMmio, index, "index", 0, 0, UINT32_MAX, "Number of its bus"),
     PROP_U64(VirtioMmio, address, "address", 0, 0, UINT64_MAX,
              "Where the board puts it, for the firmware's names"),
-    PROP_BOOL(VirtioMmio, force_legacy, "force-legacy", false, "There is no legacy interface: off"),
+    PROP_BOOL(VirtioMmio, force_legacy, "force-legacy", true,
+              "The registers are those of before virtio 1.0, and nothing that came with it is offered"),
     { 0 },
 };
 
@@ -321,6 +427,18 @@ static const VmField mmio_fields[] = {
     VM_U16(VirtioDevice, queue_select),
     VM_U8(VirtioDevice, status),
     VM_U8(VirtioDevice, isr),
+    VIRTIO_SINCE(4),
+    { .name = "legacy_echo",
+      .kind = VM_U8_,
+      .max = VIRTIO_FEATURES_OK,
+      .since = 4,
+      .offset = TYPED_OFFSET(VirtioDevice, legacy_echo, uint8_t) },
+    { .name = "legacy_align",
+      .kind = VM_U32_,
+      .count = VIRTIO_QUEUES,
+      .max = UINT32_MAX,
+      .since = 4,
+      .offset = offsetof(VirtioDevice, legacy_align) },
     VM_STRUCT_ARRAY(VirtioDevice, q, virtio_queue_state),
     { 0 },
 };

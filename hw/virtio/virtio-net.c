@@ -481,7 +481,7 @@ static const VmState net_pci_state = {
 };
 static const VmState net_mmio_state = {
     .name = "virtio-net-device",
-    .version = 3,
+    .version = 4,
     .oldest = 1,
     .fields = net_mmio_fields,
     .post_load = net_post_load,
@@ -548,7 +548,7 @@ const DeviceType virtio_net_pci_modern_type =
 
 const DeviceType virtio_net_device_type = {
     .name = "virtio-net-device",
-    .desc = "Virtio network card (in memory, virtio 1.x)",
+    .desc = "Virtio network card (in memory)",
     .size = sizeof(VirtioNet),
     .base = &virtio_mmio_device_type,
     .bus_type = &virtio_mmio_bus_type,

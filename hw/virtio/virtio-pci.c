@@ -391,7 +391,7 @@ static const VmField virtio_fields[] = {
     VM_U16(VirtioDevice, queue_select),
     VM_U8(VirtioDevice, status),
     VM_U8(VirtioDevice, isr),
-    VIRTIO_SINCE_3,
+    VIRTIO_SINCE(3),
     VM_STRUCT_ARRAY(VirtioDevice, q, virtio_queue_state),
     { 0 },
 };

@@ -60,7 +60,8 @@ static void queue_clear(const VirtioDevice *v, VirtQueue *q)
 static void virtio_driver_reset(VirtioDevice *v)
 {
     v->reset_waits = v->legacy = v->packed = false;
-    v->guest_page = 0;
+    v->legacy_echo = 0;
+    memset(v->legacy_align, 0, sizeof(v->legacy_align));
     v->config_generation = 0;
     v->driver_features = 0;
     v->device_feature_select = v->driver_feature_select = 0;
@@ -330,6 +331,15 @@ static bool queue_places_good(const VirtQueue *q)
            (q->signalled & mask) < q->size;
 }
 
+static bool legacy_units_good(const VirtioDevice *v)
+{
+    bool good = !(v->guest_page & (v->guest_page - 1));
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        good &= !(v->legacy_align[i] & (v->legacy_align[i] - 1));
+    }
+    return good;
+}
+
 bool virtio_post_load(VirtioDevice *v, Error **errp)
 {
     v->packed = (v->status & VIRTIO_FEATURES_OK) && virtio_has(v, VIRTIO_F_RING_PACKED);
@@ -347,8 +357,10 @@ bool virtio_post_load(VirtioDevice *v, Error **errp)
     }
     v->config_vector = virtio_vector(v, v->config_vector);
     v->reset_waits = false;
+    if (!legacy_units_good(v)) {
+        return error_set(errp, "saved virtio state with pages of %u bytes", v->guest_page);
+    }
     if (v->legacy && (!v->has_legacy || (v->status & VIRTIO_FEATURES_OK) ||
-                      v->guest_page & (v->guest_page - 1) ||
                       (v->driver_features & ~(uint64_t)virtio_legacy_offered(v)))) {
         return error_set(errp, "saved virtio state with a legacy driver, features 0x%" PRIx64 "; this has %s",
                          v->driver_features, v->has_legacy ? "other ones" : "no legacy interface");
@@ -376,10 +388,13 @@ static bool base_realize(Device *dev, Error **errp G_GNUC_UNUSED)
 bool virtio_start(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
                   Error **errp)
 {
-    v->has_legacy = device_is_a(&v->dev, &virtio_pci_type) && v->disable_legacy == OFF;
-    if (v->access_platform && v->has_legacy) {
-        error_set(errp, "iommu_platform=on: drivers of the legacy interface know nothing of it");
-        error_hint(errp, "use disable-legacy=on, or a place behind a pcie-root-port");
+    bool pci = device_is_a(&v->dev, &virtio_pci_type);
+    v->has_legacy = pci ? v->disable_legacy == OFF : virtio_mmio_is_legacy(v->dev.bus);
+    if (v->has_legacy && (v->access_platform || (v->may_pack && !pci))) {
+        error_set(errp, "%s=on: drivers of the legacy interface know nothing of it",
+                  v->access_platform ? "iommu_platform" : "packed");
+        error_hint(errp, pci ? "use disable-legacy=on, or a place behind a pcie-root-port"
+                             : "-global virtio-mmio.force-legacy=off gives the interface of virtio 1.0");
         return false;
     }
     if (device_is_a(&v->dev, &virtio_pci_type)) {

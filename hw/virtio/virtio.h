@@ -136,7 +136,10 @@ struct VirtioDevice {
     uint8_t config_generation; /* changes with the configuration (2.5) */
     bool packed;         /* the rings are; follows from the features */
     bool legacy;         /* it came by the legacy interface */
-    uint32_t guest_page; /* that one's in memory: the unit of queues' places, bytes */
+    uint32_t
+        guest_page; /* that one's in memory: the unit of queues' places, bytes; how their parts are aligned */
+    uint32_t legacy_align[VIRTIO_QUEUES];
+    uint8_t legacy_echo; /* bits of the status that mean nothing there, as they were written */
     VirtQueue q[VIRTIO_QUEUES];
     VirtPool pool[VIRTIO_QUEUES]; /* no part of the state */
 };
@@ -206,14 +209,22 @@ void virtio_legacy_set_status(VirtioDevice *v, uint8_t val);
 /* 2.7.2: the three parts, one behind the other from `at` on, the third aligned; at 0: none. */
 void virtio_legacy_set_queue(VirtioDevice *v, VirtQueue *q, uint64_t at, uint32_t align);
 extern const VmState virtio_queue_state;
-/* For the transports' tables: the devices' have version 3 since there are legacy interfaces. */
-#define VIRTIO_SINCE_3 \
-    { .name = "config_generation", .kind = VM_U8_, .max = UINT8_MAX, .since = 3, \
-      .offset = TYPED_OFFSET(VirtioDevice, config_generation, uint8_t) }, \
-    { .name = "legacy", .kind = VM_BOOL_, .max = 1, .since = 3, \
-      .offset = TYPED_OFFSET(VirtioDevice, legacy, bool) }, \
-    { .name = "guest_page", .kind = VM_U32_, .max = UINT32_C(1) << 31, .since = 3, \
-      .offset = TYPED_OFFSET(VirtioDevice, guest_page, uint32_t) }
+/* For the transports' tables: the version that the devices' have since there are legacy interfaces, N. */
+#define VIRTIO_SINCE(N)                                                                                      \
+    { .name = "config_generation",                                                                           \
+      .kind = VM_U8_,                                                                                        \
+      .max = UINT8_MAX,                                                                                      \
+      .since = (N),                                                                                          \
+      .offset = TYPED_OFFSET(VirtioDevice, config_generation, uint8_t) },                                    \
+        { .name = "legacy",                                                                                  \
+          .kind = VM_BOOL_,                                                                                  \
+          .max = 1,                                                                                          \
+          .since = (N),                                                                                      \
+          .offset = TYPED_OFFSET(VirtioDevice, legacy, bool) },                                              \
+    {                                                                                                        \
+        .name = "guest_page", .kind = VM_U32_, .max = UINT32_C(1) << 31, .since = (N),                       \
+        .offset = TYPED_OFFSET(VirtioDevice, guest_page, uint32_t)                                           \
+    }
 void virtio_reset(VirtioDevice *v);
 /* For devices: */
 /* Bases: of PCI devices with properties for their interface, with both, without the legacy one. */
@@ -260,6 +271,7 @@ void virtio_pci_legacy_init(VirtioDevice *v);
 /* virtio-mmio.c: the device sits on a bus of virtio_mmio_bus_type. */
 bool virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
                       Error **errp);
+bool virtio_mmio_is_legacy(const Bus *bus); /* the registers of devices on that one are */
 extern const VmState virtio_mmio_state;
 
 #endif

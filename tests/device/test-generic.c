@@ -113,7 +113,8 @@ static void place_open(Place *p, const BoardType *on_board)
     for (unsigned i = 0; i < ISA_IRQS; i++) {
         irq_connect(&p->bridge->isa->irq_in[i], &tm_irq_sink, p->tm, i);
     }
-    p->transport = device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, &error_abort_slot, NULL);
+    p->transport = device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, &error_abort_slot,
+                                 "force-legacy", "off", NULL);
 }
 
 static Device *find_type(Device *dev, const DeviceType *type)

@@ -63,7 +63,8 @@ static void guest_open(Guest *g, const char *prop, const char *val)
     netdev_new(g->tm, "hubport,id=h0,hubid=0");
     netdev_new(g->tm, "hubport,id=h1,hubid=0");
     g->peer = test_nic_new(g->tm, "peer", "h1");
-    g->transport = device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, &error_abort_slot, NULL);
+    g->transport = device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, &error_abort_slot,
+                                 "force-legacy", "off", NULL);
     device_map_mem(g->transport, device_region(g->transport, 0), BASE, 1);
     tm_connect(g->tm, g->transport, 0, 7);
     g->dev =

@@ -127,6 +127,7 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -M microvm,x-option-roms=off -bios bios-microvm.bin -kernel /etc/hostname => -machine x-option-roms=off: with -bios the kernel is loaded by an option ROM | *
 -M microvm -serial null -serial null => 2 serial ports asked for; the board has a place for one | use fewer -serial options, or -device isa-serial
 -M microvm -device virtio-blk-pci,drive=x => -device virtio-blk-pci,drive=x: *board 'microvm' has no PCI bus for device 'virtio-blk-pci'*
+-M microvm -blockdev null-co,node-name=n -device virtio-blk-device,drive=n,packed=on => *: packed=on: drivers of the legacy interface know nothing of it | -global virtio-mmio.force-legacy=off gives the interface of virtio 1.0
 -M microvm -hda /etc/hostname       => *'ide-hd'*
 -M microvm -append x                => -append goes with -kernel only
 -M pc -device virtio-blk-device     => -device virtio-blk-device: *board 'pc-0.1' has no virtio-mmio-bus bus for device 'virtio-blk-device'*

@@ -166,7 +166,7 @@ opt_io_size=512 *'opt_io_size' does not accept '512': a CD has blocks of 2048 by
 """
 TYPES = {
     "virtio-blk-pci": ("pc", VIRTIO + PCI),
-    "virtio-blk-device": ("microvm", VIRTIO + "iommu_platform=on ok\n"),
+    "virtio-blk-device": ("microvm", VIRTIO + "iommu_platform=on ok\n"),  # with force-legacy=off
     "ide-hd": ("pc", ATA),
     "ide-cd": ("pc", CD),
 }
@@ -175,6 +175,7 @@ TYPES = {
 def run(board, device):
     args = [BIN, "-nodefaults", "-M", board, "-display", "none", "-S", "-monitor", "stdio", "-blockdev",
             "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-device", device]
+    args += ["-global", "virtio-mmio.force-legacy=off"] if board == "microvm" else []
     p = subprocess.run(args, input=b"quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
     return p.returncode, " | ".join(p.stderr.decode().strip().splitlines())
 

@@ -51,17 +51,28 @@ def guest(script, board, *args, flavour="cloud", tree=None, append="", end="off"
         os.unlink(initrd)
 
 
-def microvm_disk():
-    """ACPI, two CPUs, a disk that is written and read; power-off through the sleep register."""
+def disk(legacy, *args):
     with tempfile.TemporaryDirectory(prefix="rhea-microvm-") as d:
         image, tree = os.path.join(d, "disk.qcow2"), os.path.join(d, "tree")
         rt.module_tree(tree, "cloud", MODULES)
         virtio.run("create", "-q", "-f", "qcow2", image, "64M")
-        text = guest(DISK, "microvm", "-smp", "2", "-drive", f"file={image},format=qcow2,if=none,id=d0", "-device",
-                     "virtio-blk-device,drive=d0,serial=number-9", tree=tree, append="quiet")
+        text = guest(DISK, "microvm", "-smp", "2", "-drive", f"file={image},format=qcow2,if=none,id=d0", *args, tree=tree,
+                     append="quiet")
         with open(guest_assets.busybox(), "rb") as f:
             check(text, hashlib.sha1(f.read()).hexdigest(), "serial number-9", r"IO-APIC +16-fasteoi +virtio0", r"\n2\n")
+        bits = text.split("features ")[1].split()[0]
+        if (bits[32] == "0") != legacy:
+            raise rt.Failure(f"the features are {bits}")
         virtio.run("check", image)
+
+
+def microvm_disk():
+    """ACPI, two CPUs, a disk that is written and read, by the interface of before virtio 1.0, as in QEMU, and by that one's,
+    once by another thread; power-off through the sleep register."""
+    device = "virtio-blk-device,drive=d0,serial=number-9"
+    disk(True, "-device", device)
+    disk(False, "-device", device + ",num-queues=2,iothread=t", "-object", "iothread,id=t", "-global",
+         "virtio-mmio.force-legacy=false")
 
 
 def microvm_no_acpi():
@@ -117,7 +128,28 @@ def microvm_firmware():
     check(guest("dmesg | grep -i 'acpi: dsdt\\|bios'", "microvm", "-bios", path), r"DSDT 0x0.*RHEA")
 
 
-ALL = [microvm_disk, microvm_no_acpi, microvm_mp_table, microvm_i686, microvm_reboot, microvm_bare, microvm_firmware]
+def microvm_bootindex():
+    """SeaBIOS starts the disk with the smaller bootindex, by both interfaces: sectors that say who they are."""
+    path = "/usr/share/seabios/bios-microvm.bin"
+    if not os.path.exists(path):
+        raise rt.Skip(f"{path} (package seabios) is not there")
+    with tempfile.TemporaryDirectory(prefix="rhea-microvm-") as d:
+        args = []
+        for i in range(2): # mov dx, 3f8h; mov al, '1' + i; out dx, al; jmp $
+            with open(os.path.join(d, str(i)), "wb") as f:
+                f.write(bytes([0xba, 0xf8, 0x03, 0xb0, ord("1") + i, 0xee, 0xeb, 0xfe]).ljust(510, b"\0") + b"\x55\xaa")
+                f.truncate(1 << 20)
+            args += ["-drive", f"file={d}/{i},format=raw,if=none,id=d{i}"]
+        for legacy in "on", "off":
+            for first in 0, 1:
+                index = [f"virtio-blk-device,drive=d{i},bootindex={5 if i == first else 6}" for i in range(2)]
+                with rt.Vm("-nodefaults", "-M", "microvm", "-accel", "tcg", "-m", "64M", "-display", "none", "-serial", "stdio",
+                           *args, "-device", index[0], "-device", index[1], "-global",
+                           f"virtio-mmio.force-legacy={legacy}") as v:
+                    v.expect(f"(^|[^0-9]){first + 1}$")
+
+
+ALL = [microvm_disk, microvm_no_acpi, microvm_mp_table, microvm_i686, microvm_reboot, microvm_bare, microvm_firmware, microvm_bootindex]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
