@@ -230,6 +230,18 @@ int block_extent_above(BlockClient *c, BlockNode *base, int64_t off, int64_t byt
     return r;
 }
 
+int block_map(BlockClient *c, int64_t off, int64_t bytes, BlockMap *out)
+{
+    *out = (BlockMap){ 0 };
+    client_enter(c);
+    int r = client_check(c, off, bytes, BLOCK_PERM_READ);
+    if (r == 0) {
+        r = node_map(c->edge.node, off, bytes, out);
+    }
+    client_leave(c);
+    return r;
+}
+
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp)
 {
     client_enter(c);

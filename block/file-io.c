@@ -40,12 +40,15 @@ static int rw_call(void *opaque)
 
 typedef struct FileWrite {
     RwCall call;
+    size_t bytes;
     int result;
     Co *co;
     struct FileWrite *next;
 } FileWrite;
 
-enum { WRITES_AT_ONCE = 8 }; /* then those who wait hear of it */
+/* So many requests, or so many bytes, are done before those who wait hear of it: a wake-up costs as much as a
+ * small write, and a large one's owner has the next to prepare. */
+enum { WRITES_AT_ONCE = 8, BYTES_AT_ONCE = 512 * 1024 };
 
 void file_io_init(FileIo *io)
 {
@@ -63,7 +66,9 @@ static FileWrite *writer_take(FileIo *io)
 {
     pthread_mutex_lock(&io->writer.lock);
     FileWrite *some = io->writer.first, **end = &io->writer.first;
-    for (unsigned i = 0; i < WRITES_AT_ONCE && *end; i++) {
+    size_t bytes = 0;
+    for (unsigned i = 0; i < WRITES_AT_ONCE && bytes < BYTES_AT_ONCE && *end; i++) {
+        bytes += (*end)->bytes;
         end = &(*end)->next;
     }
     io->writer.first = *end;
@@ -95,9 +100,9 @@ static int writer_run(void *opaque)
     return 0;
 }
 
-static int writer_submit(FileIo *io, const RwCall *call, ssize_t *done)
+static int writer_submit(FileIo *io, const RwCall *call, size_t bytes, ssize_t *done)
 {
-    FileWrite w = { .call = *call, .co = co_self() };
+    FileWrite w = { .call = *call, .bytes = bytes, .co = co_self() };
     pthread_mutex_lock(&io->writer.lock);
     *io->writer.last = &w;
     io->writer.last = &w.next;
@@ -128,7 +133,8 @@ static ssize_t threads_rw(FileIo *io, bool write, int64_t off, const struct iove
         }
     }
     RwCall c = { .fd = io->fd, .write = write, .off = off, .iov = iov, .n = n };
-    int r = write && io->one_writer ? writer_submit(io, &c, &c.done) : worker_run(io->workers, rw_call, &c);
+    int r = write && io->one_writer ? writer_submit(io, &c, bytes, &c.done)
+                                    : worker_run(io->workers, rw_call, &c);
     return r < 0 ? r : c.done;
 }
 

@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { MAP_LEAST = 128 * 1024 }; /* to copy less than that is cheaper than to map it */
+
 typedef struct File {
     FileIo io;
     FileLocks locks;
@@ -475,6 +477,15 @@ static int file_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *ou
     return 0;
 }
 
+static int file_node_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out)
+{
+    File *s = n->state;
+    if (s->is_device || n->direct || bytes < MAP_LEAST || bytes > block_size(n) - off) {
+        return -ENOTSUP;
+    }
+    return file_map(&s->io, off, bytes, out);
+}
+
 /* Resizing */
 
 typedef struct ResizeCall {
@@ -551,8 +562,8 @@ static bool file_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp
         .name = driver_name, .state_size = sizeof(File), .open = open_fn, .close = file_close,               \
         .set_perm = file_set_perm, .allocated_bytes = file_allocated_bytes, .preadv = file_preadv,           \
         .pwritev = file_pwritev, .write_zeroes = file_write_zeroes, .discard = file_discard,                 \
-        .flush = file_flush, .extent = file_extent, .truncate = file_truncate, .copy_from = file_copy_from,  \
-        .host_fd = file_host_fd,                                                                             \
+        .flush = file_flush, .extent = file_extent, .map = file_node_map, .truncate = file_truncate,         \
+        .copy_from = file_copy_from, .host_fd = file_host_fd,                                                \
     }
 
 const BlockDriver block_file_driver = FILE_DRIVER("file", file_open);

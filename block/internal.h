@@ -75,6 +75,9 @@ int file_io_rw(FileIo *io, bool write, int64_t off,
                IoVec *v) CO_FN; /* 0 or -errno; reads past the end: zeros */
 int file_io_sync(FileIo *io) CO_FN;
 
+/* A window of a regular file that is that long; -ENOTSUP: it cannot be had. */
+int file_map(FileIo *io, int64_t off, int64_t bytes, BlockMap *out) CO_FN;
+
 /* Engines: bytes transferred or -errno. supported() says why not. */
 bool uring_supported(Error **errp);
 ssize_t uring_rw(int fd, bool write, int64_t off, const struct iovec *iov, unsigned n) CO_FN;

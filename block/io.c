@@ -231,6 +231,12 @@ int node_extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t bytes,
     }
 }
 
+/* What a node writes may move what is mapped: it has to be read-only. */
+int node_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out)
+{
+    return n->read_only && n->driver->map ? n->driver->map(n, off, bytes, out) : -ENOTSUP;
+}
+
 bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
 {
     if (n->read_only) {

@@ -521,22 +521,34 @@ int qcow2_flush(BlockNode *n)
     return r;
 }
 
-int qcow2_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
+/* How far [off, off + bytes) is of one kind and lies together, across L2 tables too; compressed clusters one
+ * by one. */
+static int lookup_far(Qcow2 *q, int64_t off, int64_t bytes, QRun *run)
 {
-    Qcow2 *q = n->state;
-    QRun run;
-    int r = lookup(q, off, bytes, &run);
+    int r = lookup(q, off, bytes, run);
     if (r < 0) {
         return r;
     }
     int64_t total = 0;
-    QRun next = run;
-    do { /* across L2 tables, and clusters that lie side by side */
+    QRun next = *run;
+    do {
         total += next.bytes;
         r = total < bytes && next.kind != Q_COMPRESSED ? lookup(q, off + total, bytes - total, &next) : -1;
-    } while (r == 0 && next.kind == run.kind && next.mapped == run.mapped &&
-             (!run.mapped || next.host == run.host + total));
-    *out = (BlockExtent){ .bytes = total,
+    } while (r == 0 && next.kind == run->kind && next.mapped == run->mapped &&
+             (!run->mapped || next.host == run->host + total));
+    run->bytes = total;
+    return 0;
+}
+
+int qcow2_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    Qcow2 *q = n->state;
+    QRun run;
+    int r = lookup_far(q, off, bytes, &run);
+    if (r < 0) {
+        return r;
+    }
+    *out = (BlockExtent){ .bytes = run.bytes,
                           .allocated = run.kind != Q_UNALLOCATED,
                           .zero = run.kind == Q_ZERO,
                           .data = run.kind == Q_NORMAL || run.kind == Q_COMPRESSED,
@@ -549,4 +561,19 @@ int qcow2_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
         out->zero = true;
     }
     return 0;
+}
+
+int qcow2_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out)
+{
+    Qcow2 *q = n->state;
+    QRun run;
+    int r = lookup_far(q, off, bytes, &run);
+    if (r < 0 || run.bytes < bytes) {
+        return r < 0 ? r : -ENOTSUP;
+    }
+    BlockNode *below = block_backing(n);
+    if (run.kind == Q_UNALLOCATED && below && bytes <= block_size(below) - off) {
+        return node_map(below, off, bytes, out);
+    }
+    return run.kind == Q_NORMAL ? node_map(qcow2_data(q), run.host, bytes, out) : -ENOTSUP;
 }

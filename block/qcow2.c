@@ -601,5 +601,6 @@ const BlockDriver block_qcow2_driver = {
     .discard = qcow2_discard,
     .flush = qcow2_flush,
     .extent = qcow2_extent,
+    .map = qcow2_map,
     .truncate = qcow2_truncate,
 };

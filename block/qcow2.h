@@ -262,6 +262,7 @@ int qcow2_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
 int qcow2_discard(BlockNode *n, int64_t off, int64_t bytes) CO_FN;
 int qcow2_flush(BlockNode *n) CO_FN;
 int qcow2_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+int qcow2_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out) CO_FN;
 
 /* qcow2-compress.c */
 int qcow2_read_compressed(Qcow2 *q, uint64_t entry, uint8_t *cluster) CO_FN;

@@ -106,6 +106,11 @@ static int raw_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out
     return r;
 }
 
+static int raw_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out)
+{
+    return node_map(n->file->node, off + ((Raw *)n->state)->offset, bytes, out);
+}
+
 static bool raw_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
 {
     Raw *s = n->state;
@@ -206,6 +211,7 @@ const BlockDriver block_raw_driver = {
     .discard = raw_discard,
     .flush = raw_flush,
     .extent = raw_extent,
+    .map = raw_map,
     .truncate = raw_truncate,
     .copy_from = raw_copy_from,
 };

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """rhea-img beside qemu-img: convert raw to qcow2, back, and compressed, create, check, compare.
 
-usage: img.py [--mib N] [--rounds N] [--dir DIR] [--compressed-mib N]
+usage: img.py [--mib N] [--runs N] [--dir DIR] [--compressed-mib N]
 
 Makes one mixed image (a quarter each of zeros, random bytes, text and repeated bytes; the same in every run) in a temporary
 folder, runs both programs by turns, and prints medians of wall time and of CPU time, their ratios (above 1: rhea-img is
 faster) and the highest memory of each. What is written is compared. Exit status 1: a bound of the issue is not met.
 """
 import argparse
+import ctypes
 import os
 import random
 import shutil
@@ -21,7 +22,6 @@ import time
 BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
 RHEA = os.environ.get("RHEA_IMG") or os.path.join(BUILD, "tools/img/rhea-img")
 PROGRAMS = {"rhea": os.path.abspath(RHEA), "qemu": shutil.which("qemu-img")}
-TIME = shutil.which("time")
 
 
 def make_image(name, size):
@@ -42,17 +42,28 @@ def make_image(name, size):
         f.truncate(size)
 
 
+def adopt_orphans():
+    """Children of children that have ended become ours (PR_SET_CHILD_SUBREAPER)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0):
+        sys.exit("prctl: " + os.strerror(ctypes.get_errno()))
+
+
 def run(args):
     """Wall seconds, CPU seconds, KiB."""
-    start = time.monotonic()
-    # Not by wait4() here: what it says of a child's memory begins with this program's.
-    p = subprocess.run([TIME, "-q", "-f", "%U %S %M", "-o", "times", *args], stdout=subprocess.DEVNULL, check=False)
-    wall = time.monotonic() - start
-    if p.returncode != 0:
-        sys.exit(f"{args}: status {p.returncode}")
-    with open("times", encoding="ascii") as f:
-        user, system, memory = f.read().split()[-3:]
-    return wall, float(user) + float(system), int(memory)
+    # What wait4() says of a process's memory begins with what its parent had: so the parent is a shell, which has ended
+    # when the program starts.
+    script = 'exec 3<&0; { read -r go <&3; exec "$@" >/dev/null 3<&-; } & exec echo $!'
+    with subprocess.Popen(["sh", "-c", script, "sh", *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        pid = int(p.stdout.readline())
+        p.wait()
+        start = time.monotonic()
+        p.stdin.write(b"go\n")
+        p.stdin.flush()
+        _, status, used = os.wait4(pid, 0)
+        wall = time.monotonic() - start
+    if status:
+        sys.exit(f"{args}: status {os.waitstatus_to_exitcode(status)}")
+    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss
 
 
 def remove(name):
@@ -82,11 +93,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--compressed-mib", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--dir")
     a = parser.parse_args()
-    if not PROGRAMS["qemu"] or not TIME:
-        sys.exit("qemu-img (qemu-utils) and time (time) must be installed")
+    if not PROGRAMS["qemu"]:
+        sys.exit("qemu-img (qemu-utils) must be installed")
+    adopt_orphans()
     bad = []
     with tempfile.TemporaryDirectory(prefix="rhea-bench-", dir=a.dir) as folder:
         os.chdir(folder)
@@ -97,6 +109,7 @@ def main():
         def same(one, two):
             return lambda: subprocess.run([PROGRAMS["qemu"], "compare", "-q", one, two], check=True)
 
+        print(f"{a.runs} runs, load {os.getloadavg()[0]:.1f}")
         print(f"{'seconds':16} {'rhea':>8} {'qemu':>8} {'ratio':>6}   {'CPU':>7} {'qemu':>7} {'ratio':>6}   {'MiB':>6} {'qemu':>6}")
         rows = [("raw to qcow2", ["convert", "-f", "raw", "-O", "qcow2", "in.raw", "o.qcow2"], "o.qcow2",
                  same("in.raw", "o.qcow2"), 1.3),
@@ -108,7 +121,7 @@ def main():
                 ("check", ["check", "-q", "in.qcow2"], None, lambda: None, 1.0),
                 ("compare", ["compare", "-q", "in.raw", "in.qcow2"], None, lambda: None, 1.0)]
         for title, args, output, check, bound in rows:
-            ratio, memory = measure(title, args, a.rounds, output, check)
+            ratio, memory = measure(title, args, a.runs, output, check)
             if ratio < bound:
                 bad.append(f"{title}: {ratio:.2f} times as fast, not {bound}")
             if not memory:

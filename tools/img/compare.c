@@ -1,167 +1,247 @@
 /* SPDX-License-Identifier: MIT
  * tools/img/compare.c - rhea-img compare: do two images show guests the same?
  *
- * Threads: the main thread.
+ * Models: several coroutines take the next piece in turn and have a worker look at it, at memory that shows
+ * the files where that can be had, at copies otherwise. Of what they find the first by offset counts.
+ * Threads: the main thread; the looking is done by the block layer's workers.
  */
 #include "img.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { PIECE = 1024 * 1024, UNIT = 512 };
+enum { PIECE = 1024 * 1024, UNIT = 512, LOOKERS = 3 };
 
-/* What one image holds up to `end`. */
-typedef struct Seen {
+/* One image, and what it is known to hold up to `end`. */
+typedef struct Side {
+    BlockClient *c;
+    const char *name;
+    int64_t size;
     BlockExtent e;
     int64_t end;
-} Seen;
+} Side;
 
 typedef struct Compare {
     Img *m;
-    BlockClient *a, *b;
-    const char *name_a, *name_b;
-    bool strict;
-    int status; /* 0 same, 1 different, above: error */
-    int64_t where;
-    uint8_t *buf_a, *buf_b;
-    Seen seen_a, seen_b;
+    Side a, b;
+    bool strict, stop;
+    int64_t at, all; /* where the next piece begins; the larger size */
+    int64_t end;     /* of what is compared now */
+    CoMutex lock;    /* taking a piece may yield */
+    unsigned running;
+    int status;    /* 0 same, 1 different, above: error */
+    int64_t where; /* of what `text` is about */
+    char *text;
 } Compare;
 
-static int report(Compare *k, int status, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
-static int report(Compare *k, int status, const char *fmt, ...)
+/* What is found first, by offset, is what will be told. */
+static void found(Compare *k, int64_t where, int status, const char *fmt, ...) G_GNUC_PRINTF(4, 5);
+static void found(Compare *k, int64_t where, int status, const char *fmt, ...)
 {
     va_list ap;
-    va_start(ap, fmt);
-    g_autofree char *text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    k->status = status;
-    if (status > 1) {
-        tool_complain("%s", text);
-    } else if (!k->m->quiet) {
-        printf("%s\n", text);
-    }
-    return -1;
-}
-
-static int read_one(Compare *k, BlockClient *c, const char *name, uint8_t *buf, int64_t at, int64_t len)
-{
-    IoVec v;
-    iov_init_buf(&v, buf, (size_t)len);
-    int r = block_preadv(c, at, &v, 0);
-    return r < 0 ? report(k, 4, "cannot read '%s' at offset %" PRId64 ": %s", name, at, g_strerror(-r)) : 0;
-}
-
-static int must_be_zero(Compare *k, BlockClient *c, const char *name, uint8_t *buf, int64_t at, int64_t len)
-{
-    for (int64_t done = 0; done < len;) {
-        int64_t n = MIN(len - done, PIECE);
-        if (read_one(k, c, name, buf, at + done, n) < 0) {
-            return -1;
-        }
-        for (int64_t p = 0; p < n; p += UNIT) {
-            if (!buf_is_zero(buf + p, (size_t)MIN(UNIT, n - p))) {
-                return report(k, 1, "Content mismatch at offset %" PRId64 "!", at + done + p);
-            }
-        }
-        done += n;
-    }
-    return 0;
-}
-
-static int both_data(Compare *k, int64_t at, int64_t len)
-{
-    if (read_one(k, k->a, k->name_a, k->buf_a, at, len) < 0 ||
-        read_one(k, k->b, k->name_b, k->buf_b, at, len) < 0) {
-        return -1;
-    }
-    if (memcmp(k->buf_a, k->buf_b, (size_t)len) == 0) {
-        return 0;
-    }
-    int64_t p = 0;
-    while (memcmp(k->buf_a + p, k->buf_b + p, (size_t)MIN(UNIT, len - p)) == 0) {
-        p += UNIT;
-    }
-    return report(k, 1, "Content mismatch at offset %" PRId64 "!", at + p);
-}
-
-/* Asks anew only behind what is known. */
-static int look(Seen *s, BlockClient *c, int64_t at, int64_t end)
-{
-    if (at < s->end) {
-        return 0;
-    }
-    int r = block_extent_above(c, NULL, at, end - at, &s->e);
-    s->end = r < 0 ? at : at + s->e.bytes;
-    return r;
-}
-
-/* One step from `at` on; the number of bytes it covered, or -1. */
-static int64_t step(Compare *k, int64_t at, int64_t end)
-{
-    int r = look(&k->seen_a, k->a, at, end);
-    r = r < 0 ? r : look(&k->seen_b, k->b, at, end);
-    if (r < 0) {
-        return report(k, 3, "cannot tell what lies at offset %" PRId64 ": %s", at, g_strerror(-r));
-    }
-    BlockExtent a = k->seen_a.e, b = k->seen_b.e;
-    int64_t len = MIN(k->seen_a.end, k->seen_b.end) - at;
-    if (k->strict && a.allocated != b.allocated) {
-        return report(k, 1, "Strict mode: Offset %" PRId64 " block status mismatch!", at);
-    }
-    if (a.zero && b.zero) {
-        return len;
-    }
-    if (a.zero || b.zero) {
-        len = MIN(len, PIECE);
-        return (a.zero ? must_be_zero(k, k->b, k->name_b, k->buf_b, at, len)
-                       : must_be_zero(k, k->a, k->name_a, k->buf_a, at, len)) < 0
-                   ? -1
-                   : len;
-    }
-    len = MIN(len, PIECE);
-    return both_data(k, at, len) < 0 ? -1 : len;
-}
-
-static void compare_body(void *opaque)
-{
-    Compare *k = opaque;
-    int64_t size_a = block_size(block_client_node(k->a)), size_b = block_size(block_client_node(k->b));
-    int64_t both = MIN(size_a, size_b), all = MAX(size_a, size_b);
-    if (size_a != size_b && k->strict) {
-        report(k, 1, "Strict mode: Image size mismatch!");
+    k->stop = true;
+    if (k->text && where >= k->where) {
         return;
     }
-    for (int64_t at = 0; at < both;) {
-        int64_t n = step(k, at, both);
-        if (n < 0) {
+    g_free(k->text);
+    va_start(ap, fmt);
+    k->text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    k->where = where;
+    k->status = status;
+}
+
+/* Bytes of one side: mapped, or read into `buf`, which is made when it is first needed. */
+typedef struct View {
+    const uint8_t *data; /* NULL: zeros */
+    BlockMap map;
+    uint8_t *buf;
+} View;
+
+static bool view_read(Compare *k, const Side *s, View *v, int64_t at, int64_t len)
+{
+    IoVec io;
+    v->buf = v->buf ? v->buf : g_aligned_alloc(1, PIECE, 4096);
+    v->data = v->buf;
+    iov_init_buf(&io, v->buf, (size_t)len);
+    int r = block_preadv(s->c, at, &io, 0);
+    if (r < 0) {
+        found(k, at, 4, "cannot read '%s' at offset %" PRId64 ": %s", s->name, at, g_strerror(-r));
+    }
+    return r == 0;
+}
+
+static bool view_get(Compare *k, const Side *s, bool zero, View *v, int64_t at, int64_t len)
+{
+    v->data = NULL;
+    v->map = (BlockMap){ 0 };
+    if (zero) {
+        return true;
+    }
+    if (block_map(s->c, at, len, &v->map) == 0) {
+        v->data = v->map.data;
+        return true;
+    }
+    return view_read(k, s, v, at, len);
+}
+
+/* Gives the mapping back. False: it could not show everything. */
+static bool view_drop(View *v)
+{
+    bool ok = !v->map.data || block_map_ok(&v->map);
+    if (v->map.data) {
+        block_unmap(&v->map);
+    }
+    return ok;
+}
+
+typedef struct Look {
+    const uint8_t *a, *b;
+    int64_t len, differs; /* result: the first unit that does, or -1 */
+} Look;
+
+static bool same(const uint8_t *a, const uint8_t *b, int64_t len)
+{
+    return a && b ? memcmp(a, b, (size_t)len) == 0 : buf_is_zero(a ? a : b, (size_t)len);
+}
+
+static int look_job(void *opaque)
+{
+    Look *l = opaque;
+    l->differs = -1;
+    if (same(l->a, l->b, l->len)) {
+        return 0;
+    }
+    for (int64_t p = 0; p < l->len; p += UNIT) {
+        if (!same(l->a ? l->a + p : NULL, l->b ? l->b + p : NULL, MIN(UNIT, l->len - p))) {
+            l->differs = p;
+            return 0;
+        }
+    }
+    return 0; /* a file that others write */
+}
+
+static void look(Compare *k, View *a, View *b, int64_t at, int64_t len)
+{
+    Look l = { .a = a->data, .b = b->data, .len = len };
+    worker_run(block_graph_workers(k->m->graph), look_job, &l);
+    bool ok_a = view_drop(a), ok_b = view_drop(b);
+    if (!ok_a || !ok_b) {
+        if ((l.a && !view_read(k, &k->a, a, at, len)) || (l.b && !view_read(k, &k->b, b, at, len))) {
             return;
         }
-        at += n;
-        img_progress(k->m, at, all);
+        l.a = a->data;
+        l.b = b->data;
+        look_job(&l);
     }
-    if (size_a != size_b) {
-        BlockClient *longer = size_a > size_b ? k->a : k->b;
-        const char *name = size_a > size_b ? k->name_a : k->name_b;
+    if (l.differs >= 0) {
+        found(k, at + l.differs, 1, "Content mismatch at offset %" PRId64 "!", at + l.differs);
+    }
+}
+
+/* Asks anew only behind what is known. Behind its end an image is as good as zeros. */
+static bool ask(Compare *k, Side *s)
+{
+    if (k->at >= s->size) {
+        s->e = (BlockExtent){ .zero = true };
+        s->end = k->end;
+    } else if (k->at >= s->end) {
+        int r = block_extent_above(s->c, NULL, k->at, MIN(k->end, s->size) - k->at, &s->e);
+        if (r < 0) {
+            found(k, k->at, 3, "cannot tell what '%s' holds at offset %" PRId64 ": %s", s->name, k->at,
+                  g_strerror(-r));
+            return false;
+        }
+        s->end = k->at + s->e.bytes;
+    }
+    return true;
+}
+
+/* With the lock: the next piece that has to be looked at, or false. */
+static bool take(Compare *k, int64_t *at, int64_t *len, bool *zero_a, bool *zero_b)
+{
+    while (!k->stop && k->at < k->end) {
+        if (!ask(k, &k->a) || !ask(k, &k->b)) {
+            return false;
+        }
+        *at = k->at;
+        *len = MIN(k->a.end, k->b.end) - *at;
+        *zero_a = k->a.e.zero;
+        *zero_b = k->b.e.zero;
+        if (k->strict && k->a.e.allocated != k->b.e.allocated) {
+            found(k, *at, 1, "Strict mode: Offset %" PRId64 " block status mismatch!", *at);
+            return false;
+        }
+        bool skip = *zero_a && *zero_b;
+        *len = skip ? *len : MIN(*len, PIECE);
+        k->at += *len;
+        img_progress(k->m, k->at, k->all);
+        if (!skip) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void look_body(void *opaque)
+{
+    Compare *k = opaque;
+    View a = { 0 }, b = { 0 };
+    for (;;) {
+        int64_t at, len;
+        bool zero_a, zero_b;
+        co_mutex_lock(&k->lock);
+        bool more = take(k, &at, &len, &zero_a, &zero_b);
+        co_mutex_unlock(&k->lock);
+        if (!more) {
+            break;
+        }
+        if (view_get(k, &k->a, zero_a, &a, at, len) && view_get(k, &k->b, zero_b, &b, at, len)) {
+            look(k, &a, &b, at, len);
+        } else {
+            view_drop(&a);
+        }
+    }
+    g_aligned_free(a.buf);
+    g_aligned_free(b.buf);
+    k->running--;
+}
+
+static void compare_to(Compare *k, int64_t end)
+{
+    k->end = end;
+    k->running = LOOKERS;
+    for (unsigned i = 0; i < LOOKERS; i++) {
+        co_start(k->m->loop, look_body, k);
+    }
+    while (k->running) {
+        loop_turn(k->m->loop, true);
+    }
+}
+
+static void compare(Compare *k)
+{
+    k->a.size = block_size(block_client_node(k->a.c));
+    k->b.size = block_size(block_client_node(k->b.c));
+    k->all = MAX(k->a.size, k->b.size);
+    if (k->a.size != k->b.size && k->strict) {
+        found(k, 0, 1, "Strict mode: Image size mismatch!");
+    }
+    compare_to(k, MIN(k->a.size, k->b.size));
+    if (!k->stop && k->a.size != k->b.size) {
         if (!k->m->quiet) {
             printf("Warning: Image size mismatch!\n");
         }
-        for (int64_t at = both; at < all;) {
-            BlockExtent e;
-            int r = block_extent_above(longer, NULL, at, all - at, &e);
-            if (r < 0) {
-                report(k, 3, "cannot tell what '%s' holds at offset %" PRId64 ": %s", name, at,
-                       g_strerror(-r));
-                return;
-            }
-            if (!e.zero && must_be_zero(k, longer, name, k->buf_a, at, e.bytes) < 0) {
-                return;
-            }
-            at += e.bytes;
-            img_progress(k->m, at, all);
-        }
+        compare_to(k, k->all);
     }
-    img_progress_end(k->m);
-    report(k, 0, "Images are identical.");
+    if (k->status == 0) {
+        img_progress_end(k->m);
+    }
+    if (k->status > 1) {
+        tool_complain("%s", k->text);
+    } else if (!k->m->quiet) {
+        printf("%s\n", k->text ? k->text : "Images are identical.");
+    }
 }
 
 int img_cmd_compare(Img *m, int argc, char **argv)
@@ -187,21 +267,20 @@ int img_cmd_compare(Img *m, int argc, char **argv)
     if (optind != argc - 2) {
         return tool_complain("compare needs two files' names");
     }
-    k.name_a = argv[optind];
-    k.name_b = argv[optind + 1];
-    k.a = img_open_client(m, k.name_a, format1, IMG_READ, &cache, &err);
-    k.b = k.a ? img_open_client(m, k.name_b, format2, IMG_READ, &cache, &err) : NULL;
-    if (!k.b) {
+    k.a.name = argv[optind];
+    k.b.name = argv[optind + 1];
+    k.a.c = img_open_client(m, k.a.name, format1, IMG_READ, &cache, &err);
+    k.b.c = k.a.c ? img_open_client(m, k.b.name, format2, IMG_READ, &cache, &err) : NULL;
+    if (!k.b.c) {
         tool_fail(err);
         k.status = 2;
     } else {
-        k.buf_a = g_aligned_alloc(1, PIECE, 4096);
-        k.buf_b = g_aligned_alloc(1, PIECE, 4096);
-        img_co(m, compare_body, &k);
-        g_aligned_free(k.buf_a);
-        g_aligned_free(k.buf_b);
+        co_mutex_init(&k.lock);
+        compare(&k);
+        co_mutex_fini(&k.lock);
+        g_free(k.text);
     }
-    block_client_free(k.b);
-    block_client_free(k.a);
+    block_client_free(k.b.c);
+    block_client_free(k.a.c);
     return k.status;
 }

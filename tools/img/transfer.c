@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * tools/img/transfer.c - rhea-img: the copy of images to another, for convert and dd.
  *
- * Models: several coroutines take the next piece of the source in turn, read it, and write what is not zero;
- * without -W they write in the order of the pieces, so that the target's clusters lie in order. Compressed
- *         clusters are packed anyway and written as they get ready.
+ * Models: several coroutines take the next piece of the source in turn, map or read it, and write what is not
+ *         zero; without -W they write in the order of the pieces, so that the target's clusters lie in order.
+ * Compressed clusters are packed anyway and written as they get ready. What can be mapped is copied once, by
+ * the kernel, from one file's pages to the other's.
  * Threads: the main thread; compression is done by the block layer's workers.
  */
 #include "convert.h"
@@ -48,6 +49,15 @@ static void fail(Convert *k, int r, int64_t at, bool reading)
     }
 }
 
+/* What one coroutine has at hand. */
+typedef struct Piece {
+    int64_t at, len;
+    int kind;
+    bool turn_over; /* the next piece may be written */
+    BlockMap map;   /* of the source; .data NULL: what it holds is in `buf` */
+    uint8_t *buf;
+} Piece;
+
 /* Turns: a piece is written when all before it have been. */
 typedef struct Turn {
     uint64_t piece;
@@ -86,36 +96,44 @@ static int write_zero_run(Convert *k, int64_t at, int64_t len)
                                       : block_write_zeroes(k->target, at, len, k->sparse ? BLK_MAY_UNMAP : 0);
 }
 
-static int write_run(Convert *k, uint8_t *buf, int64_t at, int64_t len)
+static int write_run(Convert *k, const uint8_t *buf, int64_t at, int64_t len)
 {
     IoVec v;
-    iov_init_buf(&v, buf, (size_t)len);
+    iov_init_buf(&v, (uint8_t *)buf, (size_t)len);
     return block_pwritev(k->target, at, &v, k->compressed ? BLK_COMPRESSED : 0);
 }
 
-/* Zeros of at least `sparse` bytes become gaps; shorter ones are written with their neighbours. */
-static int write_data(Convert *k, uint8_t *buf, int64_t at, int64_t len)
+/* Behind the last request of a piece the next piece's may queue up: the target's metadata goes by the order
+ * of asking, and the file's writer always has something to do. */
+static int write_last(Convert *k, Piece *p, const uint8_t *data, int64_t from, int64_t len)
 {
-    if (k->compressed) {
-        bool zero = k->sparse && buf_is_zero(buf, (size_t)len);
-        return zero ? write_zero_run(k, at, len) : write_run(k, buf, at, len);
-    }
-    if (!k->sparse) {
-        return write_run(k, buf, at, len);
-    }
-    int64_t unit = k->sparse, from = 0;
+    p->turn_over = true;
+    turn_done(k);
+    return write_run(k, data + from, p->at + from, len);
+}
+
+/* Zeros of at least `sparse` bytes become gaps; shorter ones are written with their neighbours. */
+static int write_data(Convert *k, Piece *p, const uint8_t *data)
+{
+    int64_t len = p->len, unit = k->sparse, from = 0;
     int r = 0;
+    if (k->compressed || !k->sparse) {
+        bool zero = k->sparse && buf_is_zero(data, (size_t)len);
+        return zero ? write_zero_run(k, p->at, len) : write_last(k, p, data, 0, len);
+    }
     while (from < len && r == 0) {
         int64_t to = from + MIN(unit, len - from);
-        bool zero = buf_is_zero(buf + from, (size_t)(to - from));
+        bool zero = buf_is_zero(data + from, (size_t)(to - from));
         while (to < len) {
             int64_t next = MIN(unit, len - to);
-            if (buf_is_zero(buf + to, (size_t)next) != zero) {
+            if (buf_is_zero(data + to, (size_t)next) != zero) {
                 break;
             }
             to += next;
         }
-        r = zero ? write_zero_run(k, at + from, to - from) : write_run(k, buf + from, at + from, to - from);
+        r = zero       ? write_zero_run(k, p->at + from, to - from)
+            : to < len ? write_run(k, data + from, p->at + from, to - from)
+                       : write_last(k, p, data, from, to - from);
         from = to;
     }
     return r;
@@ -221,48 +239,77 @@ static int offload(Convert *k, int64_t at, int64_t len)
     return r;
 }
 
-static int write_piece(Convert *k, int kind, uint8_t *buf, int64_t at, int64_t len)
+/* Salvaging goes by sectors: nothing is mapped then. */
+static int piece_read(Convert *k, Piece *p)
 {
-    return kind == BELOW ? 0 : kind == ZERO ? write_zero_run(k, at, len) : write_data(k, buf, at, len);
+    const ConvertSource *s = source_at(k, p->at);
+    if (s && !k->salvage && p->at + p->len <= s->start + s->size &&
+        block_map(s->c, p->at - s->start, p->len, &p->map) == 0) {
+        return 0;
+    }
+    return read_across(k, p->buf, p->at, p->len);
+}
+
+/* What the source could not show is read, and all of the piece written, whatever has reached the target. */
+static int piece_write(Convert *k, Piece *p, bool *reading)
+{
+    *reading = false;
+    if (p->kind != DATA) {
+        return p->kind == ZERO ? write_zero_run(k, p->at, p->len) : 0;
+    }
+    int r = write_data(k, p, p->map.data ? p->map.data : p->buf);
+    if (p->map.data && (r == -EFAULT || !block_map_ok(&p->map))) {
+        r = read_across(k, p->buf, p->at, p->len);
+        *reading = r < 0;
+        r = r < 0 ? r : write_run(k, p->buf, p->at, p->len);
+    }
+    return r;
 }
 
 static void convert_body(void *opaque)
 {
     Convert *k = opaque;
     g_autofree uint8_t *mem = g_malloc(CONVERT_PIECE + 4096);
-    uint8_t *buf = (uint8_t *)(((uintptr_t)mem + 4095) & ~(uintptr_t)4095); /* fits cache=none */
+    Piece p = { .buf = (uint8_t *)(((uintptr_t)mem + 4095) & ~(uintptr_t)4095) }; /* fits cache=none */
     for (;;) {
-        int64_t at, len;
         co_mutex_lock(&k->order_lock); /* looking for the next piece may yield */
         if (k->at >= k->total || k->error) {
             co_mutex_unlock(&k->order_lock);
             break;
         }
-        int kind = next_piece(k, &at, &len), r = MIN(kind, 0);
+        p.kind = next_piece(k, &p.at, &p.len);
+        int r = MIN(p.kind, 0);
         uint64_t piece = k->next_piece++;
-        k->at += r < 0 ? 0 : len;
+        k->at += r < 0 ? 0 : p.len;
         co_mutex_unlock(&k->order_lock);
-        if (kind == DATA) {
-            k->copied += len;
+        p.turn_over = false;
+        if (p.kind == DATA) {
+            k->copied += p.len;
             block_copy_pace(k->rate, k->start_ns, k->copied);
         }
-        bool offloaded = kind == DATA && k->offload && offload(k, at, len) == 0;
-        if (kind == DATA && !offloaded) {
-            r = read_across(k, buf, at, len);
+        bool offloaded = p.kind == DATA && k->offload && offload(k, p.at, p.len) == 0;
+        if (p.kind == DATA && !offloaded) {
+            r = piece_read(k, &p);
         }
         if (r < 0) {
-            fail(k, r, at, true);
+            fail(k, r, p.at, true);
         }
         turn_wait(k, piece);
         if (!k->error && !offloaded) {
-            r = write_piece(k, kind, buf, at, len);
+            bool reading;
+            r = piece_write(k, &p, &reading);
             if (r < 0) {
-                fail(k, r, at, false);
+                fail(k, r, p.at, reading);
             }
         }
-        k->done += len;
+        if (p.map.data) {
+            block_unmap(&p.map);
+        }
+        k->done += p.len;
         img_progress(k->m, k->done, k->total);
-        turn_done(k);
+        if (!p.turn_over) {
+            turn_done(k);
+        }
     }
     k->running--;
 }

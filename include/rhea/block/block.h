@@ -102,6 +102,19 @@ int block_flush(BlockClient *c) CO_FN;
 int block_extent(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out) CO_FN; /* this layer's view */
 /* The view through backing nodes down to, not including, `base` (NULL: all). */
 int block_extent_above(BlockClient *c, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+/* The bytes of [off, off + bytes) as memory that shows the file itself, to be looked at or passed on; nothing
+ * is copied. Read-only nodes whose bytes lie together in one file with a page cache, and enough of them that
+ * it is worth it; otherwise -ENOTSUP: read them. A mapping outlives the request, the node too. Whoever else
+ * changes the file changes what is seen. */
+typedef struct BlockMap {
+    const uint8_t *data;
+    void *window; /* private; NULL: nothing is mapped */
+} BlockMap;
+int block_map(BlockClient *c, int64_t off, int64_t bytes, BlockMap *out) CO_FN;
+/* False: some of what was seen since were zeros in the place of bytes that the file could not show. System
+ * calls answer EFAULT for such a place when nobody has looked at it yet. Read the range then. Any thread. */
+bool block_map_ok(const BlockMap *m);
+void block_unmap(BlockMap *m); /* any thread */
 /* prealloc: a BlockPrealloc. `exact`: fail rather than leave another size. */
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp) CO_FN;
 

@@ -76,6 +76,7 @@ struct BlockDriver {
     int (*discard)(BlockNode *n, int64_t off, int64_t bytes) CO_FN;                      /* or -ENOTSUP */
     int (*flush)(BlockNode *n) CO_FN;
     int (*extent)(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+    int (*map)(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out) CO_FN; /* NULL: -ENOTSUP */
     bool (*truncate)(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
     /* Writes what lies in an open file without reading it; -ENOTSUP (or NULL): it must be read and written.
      */
@@ -154,6 +155,7 @@ int node_flush(BlockNode *n) CO_FN;
 int node_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 /* The view through backing nodes down to, not including, `base` (NULL: all). */
 int node_extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+int node_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out) CO_FN;
 bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
 /* The node above is about to do something, or has done it: blkdebug wants to know. */
 static inline void node_event(BlockNode *n, BlkdebugEvent e)
