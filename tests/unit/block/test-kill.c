@@ -5,7 +5,8 @@
  * The process is this program again, with --worker. It says through a pipe when a batch begins and when it is
  * flushed; what a batch does follows from its number, so its parent knows what must be in the image without
  * asking it. Each round goes on with the image that the last one left.
- * Covers: block/qcow2-ref.c, qcow2-map.c, qcow2-io.c, qcow2-compress.c, qcow2-snapshot.c, qcow2.c.
+ * Covers: block/qcow2-ref.c, qcow2-map.c, qcow2-io.c, qcow2-compress.c, qcow2-snapshot.c, qcow2-amend.c,
+ * qcow2-create.c, qcow2.c.
  */
 #include "blocktest.h"
 #include <errno.h>
@@ -26,7 +27,7 @@ typedef struct Op {
 
 typedef struct Batch {
     Op op[BATCH]; /* in slots of their own, so that their order does not matter */
-    int snapshot; /* 1: one is made afterwards, -1: the oldest goes */
+    enum { NOTHING, SNAPSHOT, OLDEST_GOES, AMEND, RESIZE } then; /* afterwards; the content stays */
 } Batch;
 
 static void batch_make(Batch *b, uint32_t seed, unsigned number, bool compress)
@@ -46,8 +47,8 @@ static void batch_make(Batch *b, uint32_t seed, unsigned number, bool compress)
             *o = (Op){ COMPRESS, o->off - o->off % SLOT, SLOT, o->byte };
         }
     }
-    int what = g_rand_int_range(r, 0, 10);
-    b->snapshot = what == 0 ? 1 : what == 1 ? -1 : 0;
+    int what = g_rand_int_range(r, 0, 12);
+    b->then = what <= RESIZE ? what : NOTHING;
     g_rand_free(r);
 }
 
@@ -78,9 +79,22 @@ static void op_body(void *opaque)
 
 typedef struct End {
     BlockClient *c;
-    int snapshot;
+    int then;
     unsigned number;
 } End;
+
+/* Version 2 has no choice of widths. */
+static void amend(BlockNode *n, unsigned number)
+{
+    const BlockFormatOps *f = n->driver->format;
+    bool from_text;
+    g_autoptr(Json) o = keyval_parse(number & 1 ? "refcount_bits=32" : "refcount_bits=16", NULL, &from_text,
+                                     &error_abort_slot);
+    g_autofree void *decoded = g_malloc0(f->amend_type->size);
+    type_decode(f->amend_type, o, from_text, decoded, &error_abort_slot);
+    f->amend(n, decoded, NULL);
+    type_clear(f->amend_type, decoded);
+}
 
 static void end_body(void *opaque)
 {
@@ -89,12 +103,16 @@ static void end_body(void *opaque)
     const BlockFormatOps *f = n->driver->format;
     g_assert_cmpint(block_flush(e->c), ==, 0);
     GArray *list = f->snapshots(n);
-    if (e->snapshot > 0 && list->len < 2 && !block_data_file(n)) {
+    if (e->then == SNAPSHOT && list->len < 2 && !block_data_file(n)) {
         g_autofree char *name = g_strdup_printf("s%u", e->number);
         f->snapshot_create(n, name, &error_abort_slot);
-    } else if (e->snapshot < 0 && list->len) {
+    } else if (e->then == OLDEST_GOES && list->len) {
         g_autofree char *id = g_strdup(g_array_index(list, BlockSnapshot, 0).id);
         f->snapshot_delete(n, id, &error_abort_slot);
+    } else if (e->then == AMEND) {
+        amend(n, e->number);
+    } else if (e->then == RESIZE) {
+        block_truncate(e->c, SIZE + e->number % 64 * 65536, BLOCK_PREALLOC_OFF, NULL); /* v2: no snapshots */
     }
     g_array_unref(list);
 }
@@ -115,7 +133,8 @@ G_GNUC_NORETURN static void worker(const char *options, uint32_t seed, bool comp
     g_autoptr(Json) o = keyval_parse(options, "driver", &from_text, &error_abort_slot);
     BlockNode *n = block_open(g, o, from_text, &error_abort_slot);
     BlockClient *c =
-        block_client_new(n, "worker", BLOCK_PERM_READ | BLOCK_PERM_WRITE, BLOCK_PERM_READ, &error_abort_slot);
+        block_client_new(n, "worker", BLOCK_PERM_READ | BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE, BLOCK_PERM_READ,
+                         &error_abort_slot);
     for (unsigned number = 0;; number++) {
         Batch b;
         Worker w[BATCH];
@@ -129,7 +148,7 @@ G_GNUC_NORETURN static void worker(const char *options, uint32_t seed, bool comp
         while (running) {
             loop_turn(loop, true);
         }
-        End e = { c, b.snapshot, number };
+        End e = { c, b.then, number };
         co_run_sync(loop, end_body, &e);
         say('f');
     }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-powercut.c - qcow2 after power cuts: every write to the file is logged; the image is
  * rebuilt from all that was synced and a random choice of what was not, of some writes only a part, then
- * checked and compared with what the guest flushed. An external data file has a log of its own.
+ * checked and compared with what the guest flushed. An external data file has a log of its own. Commands
+ * (snapshots, resize, amend, emptying after a commit) leave the content from before or the one from after.
+ * blklogwrites' logs are replayed likewise, as the kernel's documentation of log-writes describes them.
  * Covers: block/qcow2-io.c, qcow2-map.c, qcow2-ref.c, qcow2-cache.c, qcow2-snapshot.c,
- * qcow2-bitmap.c, qcow2-header.c.
+ * qcow2-bitmap.c, qcow2-header.c, qcow2-amend.c, qcow2-create.c, blklogwrites.c.
  */
 #include "blocktest.h"
 #include "rhea/block/bitmap.h"
@@ -19,6 +21,7 @@ typedef struct Op {
     int64_t off, len;
     uint8_t *data;    /* write: the bytes; flushed: the guest's content */
     uint8_t *touched; /* flushed: what the next batch will touch is filled in later */
+    uint8_t *other;   /* flushed: what a command that follows makes of it; NULL: the same */
 } Op;
 
 static GArray *log_ops;
@@ -76,6 +79,66 @@ static bool logging_truncate(BlockNode *n, int64_t size, int prealloc, Error **e
     return block_file_driver.truncate(n, size, prealloc, errp);
 }
 
+/* ---- blklogwrites ---- */
+
+static const char *log_path; /* NULL: no such log is written */
+
+static uint64_t le64(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return GUINT64_FROM_LE(v);
+}
+
+/* How many entries the log has; the super block is written with each. */
+static int64_t log_entries(void)
+{
+    char super[32];
+    int fd = log_path ? open(log_path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0) {
+        return 0;
+    }
+    g_assert_cmpint(pread(fd, super, sizeof(super), 0), ==, sizeof(super));
+    close(fd);
+    return (int64_t)le64(super + 16);
+}
+
+/* The log's entries as operations, with what was flushed between them. */
+static void log_load(void)
+{
+    enum { SECTOR = 512, FLUSH = 1, DISCARD = 4 };
+    g_autofree char *text = NULL;
+    gsize len;
+    GArray *flushed = log_ops;
+    g_assert_true(g_file_get_contents(log_path, &text, &len, NULL));
+    g_assert_cmphex(le64(text), ==, 0x6a736677736872);
+    log_ops = g_array_new(FALSE, FALSE, sizeof(Op));
+    int64_t entries = (int64_t)le64(text + 16);
+    const char *at = text + SECTOR;
+    unsigned next = 0;
+    for (int64_t i = 0; i <= entries; i++) {
+        for (; next < flushed->len && g_array_index(flushed, Op, next).off <= i; next++) {
+            g_array_append_val(log_ops, g_array_index(flushed, Op, next));
+        }
+        if (i == entries) {
+            break;
+        }
+        g_assert_true(at + SECTOR <= text + len);
+        Op op = { .off = (int64_t)le64(at) * SECTOR, .len = (int64_t)le64(at + 8) * SECTOR };
+        uint64_t flags = le64(at + 16);
+        at += SECTOR;
+        op.kind = flags & FLUSH ? OP_SYNC : flags & DISCARD ? OP_ZERO : OP_WRITE;
+        if (op.kind == OP_WRITE) {
+            g_assert_true(op.len <= text + len - at);
+            op.data = g_memdup2(at, (gsize)op.len);
+            at += op.len;
+        }
+        op_add(NULL, op);
+    }
+    g_assert_cmpuint(next, ==, flushed->len);
+    g_array_free(flushed, TRUE);
+}
+
 /* The load: batches of parallel requests, a flush behind each. */
 enum { SIZE = 512 * 1024, BATCH = 12 };
 
@@ -84,9 +147,9 @@ typedef struct Load {
     uint8_t *data;    /* the guest's view */
     uint8_t *touched; /* by the batch that runs */
     unsigned left, running;
-    bool snapshots;
+    bool snapshots, commands;
     int64_t compress; /* cluster size; 0: no compressed writes */
-    unsigned taken;
+    unsigned taken, done[6];
 } Load;
 
 static void load_body(void *opaque)
@@ -147,19 +210,65 @@ static void snapshot_some(Load *l)
     }
 }
 
+static void amend_some(BlockNode *n)
+{
+    static const char *const changes[] = { "refcount_bits=8", "refcount_bits=16", "refcount_bits=64",
+                                           "lazy_refcounts=on", "lazy_refcounts=off" };
+    const BlockFormatOps *f = n->driver->format;
+    const char *text = changes[g_random_int_range(0, G_N_ELEMENTS(changes))];
+    bool from_text;
+    g_autoptr(Json) o = keyval_parse(text, NULL, &from_text, &error_abort_slot);
+    g_autofree void *decoded = g_malloc0(f->amend_type->size);
+    type_decode(f->amend_type, o, from_text, decoded, &error_abort_slot);
+    f->amend(n, decoded, &error_abort_slot);
+    type_clear(f->amend_type, decoded);
+}
+
+static void command_some(Load *l)
+{
+    BlockNode *n = block_client_node(l->c);
+    const BlockFormatOps *f = n->driver->format;
+    GArray *list = f->snapshots(n);
+    g_autofree char *id = list->len ? g_strdup(g_array_index(list, BlockSnapshot, 0).id) : NULL,
+                    *name = g_strdup_printf("c%u", l->taken++);
+    unsigned kind = (unsigned)g_random_int_range(0, G_N_ELEMENTS(l->done));
+    switch (list->len < 3 && kind == 1 ? 0 : !id && kind == 2 ? 3 : kind) {
+    case 0: g_assert_true(f->snapshot_create(n, name, &error_abort_slot)); break;
+    case 1: g_assert_true(f->snapshot_delete(n, id, &error_abort_slot)); break;
+    case 2: g_assert_true(f->snapshot_apply(n, id, &error_abort_slot)); break;
+    case 3: amend_some(n); break;
+    case 4:
+        g_assert_true(block_truncate(l->c, SIZE + g_random_int_range(0, 200) * 65536, BLOCK_PREALLOC_OFF,
+                                     &error_abort_slot));
+        break;
+    default: g_assert_true(f->make_empty(n, &error_abort_slot)); break;
+    }
+    l->done[kind]++;
+    g_array_unref(list);
+}
+
+/* What the guest has now, flushed. Discards may leave anything: what is there is what counts. */
+static void note_flushed(Load *l)
+{
+    IoVec v;
+    iov_init_buf(&v, l->data, SIZE);
+    g_assert_cmpint(block_flush(l->c), ==, 0);
+    g_assert_cmpint(block_preadv(l->c, 0, &v, 0), ==, 0);
+    Op op = { .kind = OP_FLUSHED, .data = g_memdup2(l->data, SIZE), .off = log_entries() };
+    op_add(NULL, op);
+}
+
 static void flush_body(void *opaque)
 {
     Load *l = opaque;
-    g_assert_cmpint(block_flush(l->c), ==, 0);
-    IoVec v; /* discards may leave anything: what is there now is what counts */
-    g_autofree uint8_t *now = g_malloc(SIZE);
-    iov_init_buf(&v, now, SIZE);
-    g_assert_cmpint(block_preadv(l->c, 0, &v, 0), ==, 0);
-    memcpy(l->data, now, SIZE);
-    Op op = { .kind = OP_FLUSHED, .data = g_memdup2(l->data, SIZE) };
-    op_add(NULL, op);
+    note_flushed(l);
     if (l->snapshots && g_random_int_range(0, 3) == 0) {
         snapshot_some(l);
+    } else if (l->commands && g_random_boolean()) {
+        unsigned before = log_ops->len - 1;
+        command_some(l);
+        note_flushed(l);
+        g_array_index(log_ops, Op, before).other = g_memdup2(l->data, SIZE);
     }
 }
 
@@ -272,7 +381,9 @@ static void verify(BlockTest *t, const Disk *d, const Op *flushed, bool lazy, un
     if (flushed) {
         g_autofree uint8_t *now = g_malloc(SIZE);
         g_assert_cmpint(bt_read(c, 0, now, SIZE), ==, 0);
-        for (int i = 0; i < SIZE; i++) {
+        /* A command may be done or not, all of it; what comes behind it was flushed before. */
+        bool after = flushed->other && memcmp(now, flushed->other, SIZE) == 0;
+        for (int i = 0; i < SIZE && !after; i++) {
             if (now[i] != flushed->data[i] && !(flushed->touched && flushed->touched[i])) {
                 g_error("cut %u: flushed byte %d is %02x, not %02x", cut, i, now[i], flushed->data[i]);
             }
@@ -318,7 +429,7 @@ typedef struct Case {
     unsigned cuts;
     const char *open;
     int64_t compress;
-    bool bitmaps;
+    bool bitmaps, commands, logged;
 } Case;
 
 static void test_cuts(BlockTest *t, gconstpointer data)
@@ -350,6 +461,13 @@ static void test_cuts(BlockTest *t, gconstpointer data)
     }
     log_ops = g_array_new(FALSE, FALSE, sizeof(Op));
 
+    g_autofree char *log = k->logged ? bt_file(t, "log", 0) : NULL,
+                    *below_it = log ? g_strdup_printf("blklogwrites,file.log-super-update-interval=1,"
+                                                      "file.log.driver=file,file.log.filename=%s,"
+                                                      "file.file.driver=file,file.file",
+                                                      log)
+                                    : g_strdup("file,file");
+    log_path = log;
     BlockDriver logging = block_file_driver;
     logging.pwritev = logging_pwritev;
     logging.write_zeroes = logging_write_zeroes;
@@ -357,9 +475,11 @@ static void test_cuts(BlockTest *t, gconstpointer data)
     logging.flush = logging_flush;
     logging.truncate = logging_truncate;
     BlockClient *c =
-        bt_client(bt_open(t, "qcow2,%sfile.driver=file,file.filename=%s", k->open ? k->open : "", path));
+        bt_client(bt_open(t, "qcow2,%sfile.driver=%s.filename=%s", k->open ? k->open : "", below_it, path));
     BlockNode *data_file = block_data_file(block_client_node(c));
-    block_file(block_client_node(c))->driver = &logging;
+    if (!log) {
+        block_file(block_client_node(c))->driver = &logging;
+    }
     if (data_file) {
         data_file->driver = &logging;
     }
@@ -368,6 +488,7 @@ static void test_cuts(BlockTest *t, gconstpointer data)
                .data = g_memdup2(backing, SIZE),
                .touched = g_malloc0(SIZE),
                .snapshots = k->snapshots,
+               .commands = k->commands,
                .compress = k->compress };
     run_load(t, &l, k->bitmaps ? 5 : 40);
     for (int part = 1; part < (k->bitmaps ? 8 : 1); part++) { /* bitmaps are stored at each close */
@@ -381,6 +502,11 @@ static void test_cuts(BlockTest *t, gconstpointer data)
         c = NULL;
         do_cut(t, base, log_ops->len, k->lazy); /* closed: they are sound here at least */
     }
+    if (log) {
+        block_client_free(c);
+        c = NULL;
+        log_load();
+    }
     unsigned cuts = bt_cuts(k->cuts);
     for (unsigned i = 0; i < cuts; i++) {
         unsigned cut = (unsigned)g_random_int_range(0, (int)log_ops->len + 1);
@@ -392,6 +518,11 @@ static void test_cuts(BlockTest *t, gconstpointer data)
         do_cut(t, base, cut, k->lazy);
     }
     g_test_message("%u operations, %u cuts, %u left leaked clusters", log_ops->len, cuts, leaks_seen);
+    leaks_seen = 0;
+    if (k->commands) {
+        g_test_message("snapshots made %u, deleted %u, applied %u; amended %u, resized %u, emptied %u",
+                       l.done[0], l.done[1], l.done[2], l.done[3], l.done[4], l.done[5]);
+    }
     if (k->bitmaps) {
         g_test_message("bitmaps: %u sound, %u not", sound_seen, void_seen);
         g_assert_cmpuint(sound_seen, >, 0);
@@ -401,6 +532,7 @@ static void test_cuts(BlockTest *t, gconstpointer data)
     for (unsigned i = 0; i < log_ops->len; i++) {
         g_free(g_array_index(log_ops, Op, i).data);
         g_free(g_array_index(log_ops, Op, i).touched);
+        g_free(g_array_index(log_ops, Op, i).other);
     }
     g_array_free(log_ops, TRUE);
     g_free(l.data);
@@ -428,6 +560,16 @@ int main(int argc, char **argv)
         { "data-file", "cluster_size=4k,data_file=@DATA@", false, false, 30 },
         { "data-file-raw", "cluster_size=4k,data_file=@DATA@,data_file_raw=on", false, false, 20 },
         { "cluster-64k", "cluster_size=64k", true, false, 20 },
+        { "commands", "cluster_size=4k", false, false, 60, .commands = true },
+        { "commands-512", "cluster_size=512,refcount_bits=64", false, false, 60,
+          "l2-cache-size=4k,refcount-cache-size=4k,", .commands = true },
+        { "commands-extended", "extended_l2=on,cluster_size=16k", false, false, 40, .commands = true },
+        { "commands-backing", "cluster_size=4k,backing_file=@BASE@,backing_fmt=raw", false, false, 40,
+          .commands = true },
+        { "commands-lazy", "cluster_size=4k,lazy_refcounts=on", false, true, 40, .commands = true },
+        { "log", "cluster_size=4k", true, false, 40, .logged = true },
+        { "log-commands", "cluster_size=512", false, false, 60, .commands = true, .logged = true },
+        { "log-compressed", "cluster_size=4k", false, false, 30, NULL, 4096, .logged = true },
         { "bitmaps", "cluster_size=4k", false, false, 120, .bitmaps = true },
         { "bitmaps-snapshots", "cluster_size=512", true, false, 60, .bitmaps = true },
     };
