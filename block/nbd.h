@@ -6,6 +6,7 @@
 #ifndef BLOCK_NBD_H
 #define BLOCK_NBD_H
 
+#include "bigendian.h"
 #include "internal.h"
 #include "rhea/block/nbd.h"
 
@@ -84,34 +85,6 @@ enum {
     NBD_SIMPLE_BYTES = 16,
     NBD_CHUNK_BYTES = 20,
 };
-
-static inline void put16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-static inline void put32(uint8_t *p, uint32_t v)
-{
-    put16(p, (uint16_t)(v >> 16));
-    put16(p + 2, (uint16_t)v);
-}
-static inline void put64(uint8_t *p, uint64_t v)
-{
-    put32(p, (uint32_t)(v >> 32));
-    put32(p + 4, (uint32_t)v);
-}
-static inline uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-static inline uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-static inline uint64_t get64(const uint8_t *p)
-{
-    return (uint64_t)get32(p) << 32 | get32(p + 4);
-}
 
 /* Error numbers on the wire ("Error values") and ours; those that the protocol does not know are EINVAL. */
 uint32_t nbd_error_to_wire(int negative_errno);

@@ -12,12 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-static void put32(uint8_t *p, uint32_t v)
-{
-    v = GUINT32_TO_BE(v);
-    memcpy(p, &v, 4);
-}
-
 /* Width of refcounts */
 
 typedef struct Width {
@@ -69,7 +63,7 @@ static uint64_t *write_table(Qcow2 *q, const Width *w, int *r)
     g_autofree uint8_t *buf = g_malloc0(n * 8);
     for (int64_t k = 0; k < w->blocks; k++) {
         table[k] = (uint64_t)(w->top + k) << q->cluster_bits;
-        qbe_put(buf + k * 8, table[k]);
+        put64(buf + k * 8, table[k]);
     }
     *r = node_pwrite(qcow2_file(q), (w->top + w->blocks) << q->cluster_bits, buf, n * 8);
     *r = *r < 0 ? *r : node_flush(qcow2_file(q));
@@ -80,7 +74,7 @@ static int switch_header(Qcow2 *q, const Width *w)
 {
     uint8_t sector[512];
     int r = node_pread(qcow2_file(q), 0, sector, sizeof(sector));
-    qbe_put(sector + QH_REFTABLE_OFFSET, (uint64_t)(w->top + w->blocks) << q->cluster_bits);
+    put64(sector + QH_REFTABLE_OFFSET, (uint64_t)(w->top + w->blocks) << q->cluster_bits);
     put32(sector + QH_REFTABLE_CLUSTERS, (uint32_t)w->table);
     put32(sector + QH_REFCOUNT_ORDER, w->order);
     return r < 0 ? r
@@ -208,11 +202,11 @@ static int snapshots_have_zeros(Qcow2 *q, bool *yes)
         g_autofree uint8_t *l1 = g_malloc(bytes + 8);
         r = bytes > QCOW2_MAX_L1 ? -EIO : node_pread(qcow2_file(q), s->l1_offset, l1, bytes);
         for (uint32_t k = 0; k < s->l1_size && r == 0 && !*yes; k++) {
-            int64_t at = (int64_t)(qbe(l1 + (size_t)k * 8) & QCOW2_OFFSET);
+            int64_t at = (int64_t)(get64(l1 + (size_t)k * 8) & QCOW2_OFFSET);
             QTable *t = NULL;
             r = at & (q->cluster_size - 1) ? -EIO : at ? qcache_get(q, &q->l2, at, &t) : 0;
             for (int64_t e = 0; r == 0 && t && e < q->cluster_size; e += 8) {
-                uint64_t entry = qbe(t->data + e);
+                uint64_t entry = get64(t->data + e);
                 *yes |= !(entry & QCOW2_COMPRESSED) && entry & QCOW2_ZERO;
             }
         }

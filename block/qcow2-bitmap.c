@@ -28,19 +28,6 @@ enum {
 };
 #define TABLE_RESERVED ((uint64_t)0xff000000000001fe)
 
-static uint32_t be32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return GUINT32_FROM_BE(v);
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    v = GUINT32_TO_BE(v);
-    memcpy(p, &v, 4);
-}
-
 static void entry_clear(QBitmap *e)
 {
     g_free(e->name);
@@ -82,13 +69,13 @@ static int64_t parse_entry(Qcow2 *q, const uint8_t *p, int64_t room, int64_t at)
     if (room < ENTRY_BYTES) {
         return -1;
     }
-    e.table = (int64_t)qbe(p);
-    e.table_size = be32(p + 8);
-    e.flags = be32(p + 12);
+    e.table = (int64_t)get64(p);
+    e.table_size = get32(p + 8);
+    e.flags = get32(p + 12);
     e.type = p[16];
     e.granularity_bits = p[17];
     unsigned name = (unsigned)(p[18] << 8 | p[19]);
-    e.extra_len = be32(p + 20);
+    e.extra_len = get32(p + 20);
     int64_t need = ENTRY_BYTES + (int64_t)e.extra_len + name;
     if (need > room || name == 0 || name > BLOCK_BITMAP_MAX_NAME || memchr(p + need - name, 0, name) ||
         (e.table_size && !within(q, (uint64_t)e.table, (uint64_t)e.table_size * 8)) ||
@@ -284,7 +271,7 @@ static int write_bits(Qcow2 *q, BlockBitmap *b, QBitmap *e)
             r = r < 0 ? r : node_pwrite(qcow2_file(q), at << q->cluster_bits, buf, (size_t)q->cluster_size);
             entry = r < 0 ? 0 : (uint64_t)at << q->cluster_bits;
         }
-        qbe_put(table + i * 8, entry);
+        put64(table + i * 8, entry);
     }
     e->table = first << q->cluster_bits;
     e->table_size = (uint32_t)n;
@@ -343,13 +330,12 @@ static int write_directory(Qcow2 *q, GArray *entries, int64_t *first, int64_t *b
         size_t name = strlen(e->name);
         uint8_t h[ENTRY_BYTES];
         e->at = d->len;
-        qbe_put(h, (uint64_t)e->table);
+        put64(h, (uint64_t)e->table);
         put32(h + 8, e->table_size);
         put32(h + 12, e->flags);
         h[16] = e->type;
         h[17] = e->granularity_bits;
-        h[18] = (uint8_t)(name >> 8);
-        h[19] = (uint8_t)name;
+        put16(h + 18, (uint16_t)name);
         put32(h + 20, e->extra_len);
         g_byte_array_append(d, h, sizeof(h));
         if (e->extra_len) {

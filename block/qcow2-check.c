@@ -93,14 +93,14 @@ static bool refer(Check *k, const char *what, int64_t off, int64_t bytes)
 
 static void entry_repair(Check *k, QTable *t, int64_t at, uint64_t e)
 {
-    qbe_put(t->data + at, e);
+    put64(t->data + at, e);
     qcache_touch(&k->q->l2, t, (uint32_t)at, (uint32_t)at + 8);
 }
 
 static int count_entry(Check *k, QTable *t, int64_t at)
 {
     Qcow2 *q = k->q;
-    uint64_t e = qbe(t->data + at), host = e & QCOW2_OFFSET;
+    uint64_t e = get64(t->data + at), host = e & QCOW2_OFFSET;
     bool ok = true;
     if (e & QCOW2_COMPRESSED) {
         int64_t off, len;
@@ -130,7 +130,7 @@ static int count_entry(Check *k, QTable *t, int64_t at)
     if (!ok && k->fix & BLOCK_FIX_ERRORS) {
         entry_repair(k, t, at, 0);
         if (q->extended) {
-            qbe_put(t->data + at + 8, 0);
+            put64(t->data + at + 8, 0);
         }
         k->res->corruptions--;
         k->res->corruptions_fixed++;
@@ -176,7 +176,7 @@ static int walk_l2(Check *k, int64_t offset)
         if (!k->marks) {
             r = count_entry(k, t, at);
         } else if (!q->external) {
-            uint64_t e = qbe(t->data + at), fixed;
+            uint64_t e = get64(t->data + at), fixed;
             r = compare_mark(k, e, "data cluster", &fixed);
             /* Looking at the count may have made room in the cache, but never for the newest table. */
             if (fixed != e) {

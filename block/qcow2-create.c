@@ -11,12 +11,6 @@
 #include <errno.h>
 #include <string.h>
 
-static void put32(uint8_t *p, uint32_t v)
-{
-    v = GUINT32_TO_BE(v);
-    memcpy(p, &v, 4);
-}
-
 int64_t qcow2_l1_needed(const Qcow2 *q, int64_t size)
 {
     unsigned bits = q->cluster_bits + q->l2_bits;
@@ -44,7 +38,7 @@ int qcow2_grow_l1(Qcow2 *q, uint64_t entries)
     size_t bytes = (size_t)(clusters << q->cluster_bits);
     g_autofree uint8_t *buf = g_malloc0(bytes);
     for (uint32_t i = 0; i < q->l1_size; i++) {
-        qbe_put(buf + (size_t)i * 8, q->l1[i]);
+        put64(buf + (size_t)i * 8, q->l1[i]);
     }
     r = qref_commit(q, true); /* what the entries name is on disk */
     qevent(q, BLKDEBUG_EVENT_L1_GROW_WRITE_TABLE);
@@ -53,7 +47,7 @@ int qcow2_grow_l1(Qcow2 *q, uint64_t entries)
     if (r == 0) {
         uint8_t field[12];
         put32(field, (uint32_t)entries);
-        qbe_put(field + 4, (uint64_t)first << q->cluster_bits);
+        put64(field + 4, (uint64_t)first << q->cluster_bits);
         qevent(q, BLKDEBUG_EVENT_L1_GROW_ACTIVATE_TABLE);
         r = qcow2_header_write(q, QH_L1_SIZE, QH_L1_SIZE + 12, field);
     }
@@ -285,15 +279,15 @@ static bool build_header(const Create *k, uint8_t *h, Error **errp)
     put32(h, QCOW2_MAGIC);
     put32(h + QH_VERSION, k->version);
     put32(h + QH_CLUSTER_BITS, k->cluster_bits);
-    qbe_put(h + QH_L1_OFFSET, 3 * cluster); /* l1_size 0: nothing is there */
-    qbe_put(h + QH_REFTABLE_OFFSET, cluster);
+    put64(h + QH_L1_OFFSET, 3 * cluster); /* l1_size 0: nothing is there */
+    put64(h + QH_REFTABLE_OFFSET, cluster);
     put32(h + QH_REFTABLE_CLUSTERS, 1);
     if (k->version >= 3) {
         uint64_t inc = (o->data_file ? QINC_DATA_FILE : 0) | (o->extended_l2 ? QINC_EXTENDED_L2 : 0) |
                        (o->compression_type != QCOW2_COMPRESSION_ZLIB ? QINC_COMPRESSION : 0);
-        qbe_put(h + QH_INCOMPATIBLE, inc);
-        qbe_put(h + QH_COMPATIBLE, o->lazy_refcounts ? QCOMPAT_LAZY : 0);
-        qbe_put(h + QH_AUTOCLEAR, o->data_file_raw ? QAUTO_RAW : 0);
+        put64(h + QH_INCOMPATIBLE, inc);
+        put64(h + QH_COMPATIBLE, o->lazy_refcounts ? QCOMPAT_LAZY : 0);
+        put64(h + QH_AUTOCLEAR, o->data_file_raw ? QAUTO_RAW : 0);
         put32(h + QH_REFCOUNT_ORDER, k->refcount_order);
         put32(h + QH_LENGTH, QH_V3_LENGTH);
         h[QH_COMPRESSION] = (uint8_t)o->compression_type;
@@ -315,7 +309,7 @@ static bool build_header(const Create *k, uint8_t *h, Error **errp)
     }
     if (len) {
         memcpy(h + at, o->backing_file, len);
-        qbe_put(h + QH_BACKING_OFFSET, at);
+        put64(h + QH_BACKING_OFFSET, at);
         put32(h + QH_BACKING_SIZE, (uint32_t)len);
     }
     return true;
@@ -331,7 +325,7 @@ static void write_skeleton(void *opaque)
     if (!build_header(k, buf, k->errp)) {
         return;
     }
-    qbe_put(buf + cluster, 2 * cluster);
+    put64(buf + cluster, 2 * cluster);
     for (unsigned i = 0; i < 3; i++) {
         unsigned bits = 1u << k->refcount_order, bit = i * bits;
         if (bits < 8) {

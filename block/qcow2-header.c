@@ -14,12 +14,6 @@
 
 enum { SECTOR = 512 };
 
-static void put32(uint8_t *p, uint32_t v)
-{
-    v = GUINT32_TO_BE(v);
-    memcpy(p, &v, 4);
-}
-
 size_t qcow2_put_extension(uint8_t *p, uint32_t type, const void *data, size_t len)
 {
     put32(p, type);
@@ -60,9 +54,9 @@ static void put_fields(const Qcow2 *q, uint8_t *h)
 {
     put32(h + QH_VERSION, q->version);
     if (q->version >= 3) {
-        qbe_put(h + QH_INCOMPATIBLE, q->incompatible);
-        qbe_put(h + QH_COMPATIBLE, q->compatible);
-        qbe_put(h + QH_AUTOCLEAR, q->autoclear);
+        put64(h + QH_INCOMPATIBLE, q->incompatible);
+        put64(h + QH_COMPATIBLE, q->compatible);
+        put64(h + QH_AUTOCLEAR, q->autoclear);
         put32(h + QH_REFCOUNT_ORDER, q->refcount_order);
         put32(h + QH_LENGTH, q->header_length);
         if (q->header_length > QH_COMPRESSION) {
@@ -84,8 +78,8 @@ static size_t put_needed(const Qcow2 *q, uint8_t *p)
     if (q->bitmaps) {
         uint8_t b[24] = { 0 };
         put32(b, q->bitmaps);
-        qbe_put(b + 8, (uint64_t)q->bitmap_dir_bytes);
-        qbe_put(b + 16, (uint64_t)q->bitmap_dir);
+        put64(b + 8, (uint64_t)q->bitmap_dir_bytes);
+        put64(b + 16, (uint64_t)q->bitmap_dir);
         at += qcow2_put_extension(p + at, QEXT_BITMAPS, b, sizeof(b));
     }
     if (q->unknown_ext->len) {
@@ -100,7 +94,7 @@ static void old_layout(const uint8_t *old, size_t cluster, size_t header_length,
 {
     uint32_t len, v;
     memcpy(&len, old + QH_BACKING_SIZE, 4);
-    *name = (size_t)qbe(old + QH_BACKING_OFFSET);
+    *name = (size_t)get64(old + QH_BACKING_OFFSET);
     *name_len = *name && *name < cluster ? MIN((size_t)GUINT32_FROM_BE(len), cluster - *name) : 0;
     size_t at = header_length;
     while (at + 8 <= cluster) {
@@ -142,7 +136,7 @@ static int header_build(const Qcow2 *q, const uint8_t *old, size_t was_length, H
         return -ENOSPC;
     }
     memcpy(h->bytes + h->name, len ? q->backing_name : "", len);
-    qbe_put(h->bytes + QH_BACKING_OFFSET, len ? h->name : 0);
+    put64(h->bytes + QH_BACKING_OFFSET, len ? h->name : 0);
     put32(h->bytes + QH_BACKING_SIZE, (uint32_t)len);
     return 0;
 }

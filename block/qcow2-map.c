@@ -84,17 +84,17 @@ uint64_t qmap_entry(const Qcow2 *q, const QTable *t, int64_t off, uint64_t *bitm
     }
     const uint8_t *p = t->data + l2_at(q, off);
     if (q->extended) {
-        *bitmap = qbe(p + 8);
+        *bitmap = get64(p + 8);
     }
-    return qbe(p);
+    return get64(p);
 }
 
 void qmap_set(Qcow2 *q, QTable *t, int64_t off, uint64_t entry, uint64_t bitmap)
 {
     uint32_t at = l2_at(q, off);
-    qbe_put(t->data + at, entry);
+    put64(t->data + at, entry);
     if (q->extended) {
-        qbe_put(t->data + at + 8, bitmap);
+        put64(t->data + at + 8, bitmap);
     }
     qcache_touch(&q->l2, t, at, at + q->entry_bytes);
 }

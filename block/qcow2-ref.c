@@ -23,13 +23,9 @@ static uint64_t entry_get(const Qcow2 *q, const uint8_t *block, int64_t i)
 {
     switch (q->refcount_order) {
     case 3: return block[i];
-    case 4: return (uint64_t)block[2 * i] << 8 | block[2 * i + 1];
-    case 5: {
-        uint32_t v;
-        memcpy(&v, block + 4 * i, 4);
-        return GUINT32_FROM_BE(v);
-    }
-    case 6: return qbe(block + 8 * i);
+    case 4: return get16(block + 2 * i);
+    case 5: return get32(block + 4 * i);
+    case 6: return get64(block + 8 * i);
     default: break;
     }
     unsigned bits = 1u << q->refcount_order, per_byte = 8 / bits;
@@ -40,16 +36,9 @@ void qref_put_entry(unsigned order, uint8_t *block, int64_t i, uint64_t v)
 {
     switch (order) {
     case 3: block[i] = (uint8_t)v; return;
-    case 4:
-        block[2 * i] = (uint8_t)(v >> 8);
-        block[2 * i + 1] = (uint8_t)v;
-        return;
-    case 5: {
-        uint32_t be = GUINT32_TO_BE((uint32_t)v);
-        memcpy(block + 4 * i, &be, 4);
-        return;
-    }
-    case 6: qbe_put(block + 8 * i, v); return;
+    case 4: put16(block + 2 * i, (uint16_t)v); return;
+    case 5: put32(block + 4 * i, (uint32_t)v); return;
+    case 6: put64(block + 8 * i, v); return;
     default: break;
     }
     unsigned bits = 1u << order, per_byte = 8 / bits, shift = (unsigned)(i % per_byte) * bits;
@@ -90,7 +79,7 @@ int qref_next_used(Qcow2 *q, int64_t from, int64_t end, int64_t *cluster, uint64
     *cluster = end;
     for (; r == 0 && t && i < n; i++) {
         int64_t bit = i << q->refcount_order;
-        if (bit % 64 == 0 && i + (64 >> q->refcount_order) <= n && qbe(t->data + bit / 8) == 0) {
+        if (bit % 64 == 0 && i + (64 >> q->refcount_order) <= n && get64(t->data + bit / 8) == 0) {
             i += (64 >> q->refcount_order) - 1;
         } else if ((*count = entry_get(q, t->data, i)) != 0) {
             *cluster = first + i;
@@ -175,7 +164,7 @@ static int write_reftable(Qcow2 *q, int64_t offset, uint32_t from, uint32_t to)
     size_t len = (size_t)(to - from) * 8;
     g_autofree uint8_t *buf = g_malloc(len);
     for (uint32_t i = from; i < to; i++) {
-        qbe_put(buf + (size_t)(i - from) * 8, q->reftable[i]);
+        put64(buf + (size_t)(i - from) * 8, q->reftable[i]);
     }
     return node_pwrite(qcow2_file(q), offset + (int64_t)from * 8, buf, len);
 }
@@ -215,9 +204,8 @@ static int reftable_grow(Qcow2 *q, int64_t need)
     r = r < 0 ? r : node_flush(qcow2_file(q));
     if (r == 0) {
         uint8_t field[12];
-        uint32_t n = GUINT32_TO_BE((uint32_t)clusters);
-        qbe_put(field, (uint64_t)at);
-        memcpy(field + 8, &n, 4);
+        put64(field, (uint64_t)at);
+        put32(field + 8, (uint32_t)clusters);
         qevent(q, BLKDEBUG_EVENT_REFBLOCK_ALLOC_SWITCH_TABLE);
         r = qcow2_header_write(q, QH_REFTABLE_OFFSET, QH_REFTABLE_OFFSET + 12, field);
     }
@@ -496,7 +484,7 @@ static int write_l1(Qcow2 *q)
     size_t len = (size_t)(hi - lo) * 8;
     g_autofree uint8_t *buf = g_malloc(len);
     for (uint32_t i = lo; i < hi; i++) {
-        qbe_put(buf + (size_t)(i - lo) * 8, q->l1[i]);
+        put64(buf + (size_t)(i - lo) * 8, q->l1[i]);
     }
     qevent(q, BLKDEBUG_EVENT_L1_UPDATE);
     int r = node_pwrite(qcow2_file(q), q->l1_offset + (int64_t)lo * 8, buf, len);

@@ -16,24 +16,6 @@
 
 enum { ENTRY_BYTES = 40, EXTRA_KNOWN = 24 };
 
-static uint32_t be32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return GUINT32_FROM_BE(v);
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    v = GUINT32_TO_BE(v);
-    memcpy(p, &v, 4);
-}
-
-static uint16_t be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 static void snapshot_clear(QSnapshot *s)
 {
     g_free(s->pub.id);
@@ -56,21 +38,21 @@ static int64_t parse_entry(Qcow2 *q, const uint8_t *p, int64_t room)
     if (room < ENTRY_BYTES) {
         return -1;
     }
-    uint32_t extra = be32(p + 36), id = be16(p + 12), name = be16(p + 14);
+    uint32_t extra = get32(p + 36), id = get16(p + 12), name = get16(p + 14);
     int64_t need = ENTRY_BYTES + (int64_t)extra + id + name;
     if (extra > 1024 || need > room) {
         return -1;
     }
     const uint8_t *more = p + ENTRY_BYTES;
-    QSnapshot s = { .l1_offset = (int64_t)qbe(p), .l1_size = be32(p + 8) };
+    QSnapshot s = { .l1_offset = (int64_t)get64(p), .l1_size = get32(p + 8) };
     s.pub = (BlockSnapshot){ .id = g_strndup((const char *)more + extra, id),
                              .name = g_strndup((const char *)more + extra + id, name),
-                             .date_sec = be32(p + 16),
-                             .date_nsec = be32(p + 20),
-                             .vm_clock_nsec = qbe(p + 24),
-                             .vm_state_size = extra >= 8 ? qbe(more) : be32(p + 32),
-                             .disk_size = extra >= 16 ? qbe(more + 8) : (uint64_t)block_size(q->node),
-                             .icount = extra >= 24 ? qbe(more + 16) : UINT64_MAX };
+                             .date_sec = get32(p + 16),
+                             .date_nsec = get32(p + 20),
+                             .vm_clock_nsec = get64(p + 24),
+                             .vm_state_size = extra >= 8 ? get64(more) : get32(p + 32),
+                             .disk_size = extra >= 16 ? get64(more + 8) : (uint64_t)block_size(q->node),
+                             .icount = extra >= 24 ? get64(more + 16) : UINT64_MAX };
     if (extra > EXTRA_KNOWN) {
         s.extra_len = extra - EXTRA_KNOWN;
         s.extra = g_memdup2(more + EXTRA_KNOWN, s.extra_len);
@@ -115,20 +97,18 @@ static uint8_t *build_table(const Qcow2 *q, size_t *len)
         const QSnapshot *s = &g_array_index(q->snapshots, QSnapshot, i);
         uint8_t e[ENTRY_BYTES + EXTRA_KNOWN] = { 0 };
         size_t id = strlen(s->pub.id), name = strlen(s->pub.name);
-        qbe_put(e, (uint64_t)s->l1_offset);
+        put64(e, (uint64_t)s->l1_offset);
         put32(e + 8, s->l1_size);
-        e[12] = (uint8_t)(id >> 8);
-        e[13] = (uint8_t)id;
-        e[14] = (uint8_t)(name >> 8);
-        e[15] = (uint8_t)name;
+        put16(e + 12, (uint16_t)id);
+        put16(e + 14, (uint16_t)name);
         put32(e + 16, (uint32_t)s->pub.date_sec);
         put32(e + 20, (uint32_t)s->pub.date_nsec);
-        qbe_put(e + 24, s->pub.vm_clock_nsec);
+        put64(e + 24, s->pub.vm_clock_nsec);
         put32(e + 32, (uint32_t)MIN(s->pub.vm_state_size, UINT32_MAX));
         put32(e + 36, EXTRA_KNOWN + s->extra_len);
-        qbe_put(e + 40, s->pub.vm_state_size);
-        qbe_put(e + 48, s->pub.disk_size);
-        qbe_put(e + 56, s->pub.icount);
+        put64(e + 40, s->pub.vm_state_size);
+        put64(e + 48, s->pub.disk_size);
+        put64(e + 56, s->pub.icount);
         g_byte_array_append(out, e, sizeof(e));
         if (s->extra_len) {
             g_byte_array_append(out, s->extra, s->extra_len);
@@ -156,7 +136,7 @@ static int write_snapshots(Qcow2 *q)
     if (r == 0) {
         uint8_t field[12];
         put32(field, q->snapshots->len);
-        qbe_put(field + 4, (uint64_t)first << q->cluster_bits);
+        put64(field + 4, (uint64_t)first << q->cluster_bits);
         r = qcow2_header_write(q, QH_SNAPSHOTS, QH_SNAPSHOTS + 12, field);
     }
     if (r < 0) {
@@ -206,7 +186,7 @@ static int walk_tree(Qcow2 *q, const uint64_t *l1, uint32_t size, TreeFn fn, int
         for (int64_t k = 0; r == 0 && k<q->cluster_size && * limit> 0; k += q->entry_bytes) {
             QTable *t;
             r = qcache_get(q, &q->l2, at, &t); /* again: counting may have needed its place */
-            uint64_t e = r < 0 ? 0 : qbe(t->data + k);
+            uint64_t e = r < 0 ? 0 : get64(t->data + k);
             int64_t off = (int64_t)(e & QCOW2_OFFSET), len = 1;
             if (e & QCOW2_COMPRESSED) {
                 qmap_compressed(q, e, &off, &len);
@@ -258,7 +238,7 @@ static int set_marks(Qcow2 *q, bool clear_all)
         for (int64_t k = 0; r == 0 && k < q->cluster_size; k += q->entry_bytes) {
             QTable *t;
             r = qcache_get(q, &q->l2, at, &t);
-            uint64_t e = r < 0 ? 0 : qbe(t->data + k), host = e & QCOW2_OFFSET;
+            uint64_t e = r < 0 ? 0 : get64(t->data + k), host = e & QCOW2_OFFSET;
             if (!host || e & QCOW2_COMPRESSED) {
                 continue;
             }
@@ -266,7 +246,7 @@ static int set_marks(Qcow2 *q, bool clear_all)
             r = own ? qref_get(q, (int64_t)host >> q->cluster_bits, &count) : 0;
             uint64_t mark = count == 1 ? e | QCOW2_COPIED : e & ~QCOW2_COPIED;
             if (r == 0 && mark != e) {
-                qbe_put(t->data + k, mark);
+                put64(t->data + k, mark);
                 qcache_touch(&q->l2, t, (uint32_t)k, (uint32_t)k + 8);
             }
         }
@@ -337,7 +317,7 @@ static int write_l1_copy(Qcow2 *q, const uint64_t *l1, uint32_t size, int64_t *f
     int r = n ? qref_alloc(q, n, true, first, &got, &fresh) : 0;
     g_autofree uint8_t *buf = g_malloc0((size_t)(n << q->cluster_bits) + 8);
     for (uint32_t i = 0; i < size; i++) {
-        qbe_put(buf + (size_t)i * 8, l1[i] & ~QCOW2_COPIED);
+        put64(buf + (size_t)i * 8, l1[i] & ~QCOW2_COPIED);
     }
     return r < 0 || !n
                ? r
@@ -459,9 +439,9 @@ static int switch_l1(Qcow2 *q, uint64_t *l1, uint32_t size, uint64_t disk_size)
         return r;
     }
     uint8_t field[QH_L1_OFFSET + 8 - QH_SIZE] = { 0 }; /* size, no encryption, L1 */
-    qbe_put(field, disk_size);
+    put64(field, disk_size);
     put32(field + (QH_L1_SIZE - QH_SIZE), size);
-    qbe_put(field + (QH_L1_OFFSET - QH_SIZE), (uint64_t)first << q->cluster_bits);
+    put64(field + (QH_L1_OFFSET - QH_SIZE), (uint64_t)first << q->cluster_bits);
     r = qcow2_header_write(q, QH_SIZE, QH_L1_OFFSET + 8, field);
     if (r < 0) {
         return r;

@@ -15,13 +15,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-static uint32_t be32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return GUINT32_FROM_BE(v);
-}
-
 /* Header */
 
 int qcow2_header_write(Qcow2 *q, unsigned from, unsigned to, const void *bytes)
@@ -38,7 +31,7 @@ int qcow2_header_write(Qcow2 *q, unsigned from, unsigned to, const void *bytes)
 int qcow2_header_u64(Qcow2 *q, unsigned at, uint64_t value)
 {
     uint8_t be[8];
-    qbe_put(be, value);
+    put64(be, value);
     return qcow2_header_write(q, at, at + 8, be);
 }
 
@@ -144,11 +137,11 @@ static bool check_features(Qcow2 *q, Error **errp)
 
 static bool parse_v3(Qcow2 *q, const uint8_t *h, Error **errp)
 {
-    q->incompatible = qbe(h + QH_INCOMPATIBLE);
-    q->compatible = qbe(h + QH_COMPATIBLE);
-    q->autoclear = qbe(h + QH_AUTOCLEAR);
-    q->refcount_order = be32(h + QH_REFCOUNT_ORDER);
-    q->header_length = be32(h + QH_LENGTH);
+    q->incompatible = get64(h + QH_INCOMPATIBLE);
+    q->compatible = get64(h + QH_COMPATIBLE);
+    q->autoclear = get64(h + QH_AUTOCLEAR);
+    q->refcount_order = get32(h + QH_REFCOUNT_ORDER);
+    q->header_length = get32(h + QH_LENGTH);
     if (q->header_length < 104 || q->header_length & 7 || q->header_length > q->cluster_size) {
         return error_set(errp, "'%s': the header's length %u is invalid", q->node->filename,
                          q->header_length);
@@ -164,20 +157,20 @@ static bool parse_v3(Qcow2 *q, const uint8_t *h, Error **errp)
 static bool parse_header(Qcow2 *q, const uint8_t *h, Error **errp)
 {
     const char *name = q->node->filename;
-    if (be32(h) != QCOW2_MAGIC) {
+    if (get32(h) != QCOW2_MAGIC) {
         return error_set(errp, "'%s' is not a qcow2 image", name);
     }
-    q->version = be32(h + QH_VERSION);
+    q->version = get32(h + QH_VERSION);
     if (q->version != 2 && q->version != 3) {
         return error_set(errp, "'%s': qcow2 version %u is not known", name, q->version);
     }
-    q->cluster_bits = be32(h + QH_CLUSTER_BITS);
+    q->cluster_bits = get32(h + QH_CLUSTER_BITS);
     if (q->cluster_bits < QCOW2_MIN_BITS || q->cluster_bits > QCOW2_MAX_BITS) {
         return error_set(errp, "'%s': clusters of 2^%u bytes are not possible (512 bytes to 2 MiB are)", name,
                          q->cluster_bits);
     }
     q->cluster_size = (int64_t)1 << q->cluster_bits;
-    if (be32(h + QH_CRYPT)) {
+    if (get32(h + QH_CRYPT)) {
         error_set(errp, "'%s' is encrypted, which is not supported", name);
         error_hint(errp, "convert it to an image without encryption with the program that made it");
         return false;
@@ -202,7 +195,7 @@ static bool parse_header(Qcow2 *q, const uint8_t *h, Error **errp)
     q->l2_entries = (int64_t)1 << q->l2_bits;
     q->sc_count = q->extended ? QCOW2_SUBCLUSTERS : 1;
     q->sc_bits = q->extended ? q->cluster_bits - 5 : q->cluster_bits;
-    uint64_t size = qbe(h + QH_SIZE);
+    uint64_t size = get64(h + QH_SIZE);
     if (size > (uint64_t)BLOCK_MAX_SIZE) {
         return error_set(errp, "'%s': a size of %" PRIu64 " bytes is not possible", name, size);
     }
@@ -221,7 +214,7 @@ static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error 
     static const uint8_t zeros[8];
     bool bitmaps = false;
     for (size_t at = q->header_length; at + 8 <= limit;) {
-        uint32_t type = be32(area + at), len = be32(area + at + 4);
+        uint32_t type = get32(area + at), len = get32(area + at + 4);
         const uint8_t *data = area + at + 8;
         if (type == QEXT_END) {
             break;
@@ -241,9 +234,9 @@ static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error 
                              q->node->filename);
         } else if (type == QEXT_BITMAPS) {
             bitmaps = len >= 24;
-            q->bitmaps = bitmaps ? be32(data) : 0;
-            q->bitmap_dir_bytes = bitmaps ? (int64_t)qbe(data + 8) : 0;
-            q->bitmap_dir = bitmaps ? (int64_t)qbe(data + 16) : 0;
+            q->bitmaps = bitmaps ? get32(data) : 0;
+            q->bitmap_dir_bytes = bitmaps ? (int64_t)get64(data + 8) : 0;
+            q->bitmap_dir = bitmaps ? (int64_t)get64(data + 16) : 0;
         } else if (type != QEXT_FEATURES) {
             size_t whole = MIN(8 + (((size_t)len + 7) & ~(size_t)7), limit - at);
             g_byte_array_append(q->unknown_ext, area + at, (guint)whole);
@@ -260,8 +253,8 @@ static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error 
 
 static bool parse_backing(Qcow2 *q, const uint8_t *area, size_t *limit, Error **errp)
 {
-    uint64_t at = qbe(area + QH_BACKING_OFFSET);
-    uint32_t len = be32(area + QH_BACKING_SIZE);
+    uint64_t at = get64(area + QH_BACKING_OFFSET);
+    uint32_t len = get32(area + QH_BACKING_SIZE);
     if (!at) {
         return true;
     }
@@ -310,10 +303,10 @@ static uint64_t *read_table(Qcow2 *q, const char *what, uint64_t at, uint64_t by
 
 static bool read_tables(Qcow2 *q, const uint8_t *h, Error **errp)
 {
-    q->l1_size = be32(h + QH_L1_SIZE);
-    q->l1_offset = (int64_t)qbe(h + QH_L1_OFFSET);
-    q->ref_offset = (int64_t)qbe(h + QH_REFTABLE_OFFSET);
-    uint64_t clusters = be32(h + QH_REFTABLE_CLUSTERS);
+    q->l1_size = get32(h + QH_L1_SIZE);
+    q->l1_offset = (int64_t)get64(h + QH_L1_OFFSET);
+    q->ref_offset = (int64_t)get64(h + QH_REFTABLE_OFFSET);
+    uint64_t clusters = get32(h + QH_REFTABLE_CLUSTERS);
     if ((int64_t)q->l1_size < qcow2_l1_needed(q, block_size(q->node))) {
         return error_set(errp, "'%s': an L1 table of %u entries is too small for %" PRId64 " bytes",
                          q->node->filename, q->l1_size, block_size(q->node));
@@ -328,7 +321,7 @@ static bool read_tables(Qcow2 *q, const uint8_t *h, Error **errp)
     q->ref_entries = q->ref_stored = (uint32_t)(clusters << (q->cluster_bits - 3));
     q->l1_lo = q->ref_lo = UINT32_MAX;
     return q->reftable &&
-           qcow2_read_snapshots(q, be32(h + QH_SNAPSHOTS), (int64_t)qbe(h + QH_SNAPSHOTS_OFFSET), errp);
+           qcow2_read_snapshots(q, get32(h + QH_SNAPSHOTS), (int64_t)get64(h + QH_SNAPSHOTS_OFFSET), errp);
 }
 
 typedef struct OpenCall {
@@ -520,7 +513,7 @@ static void qcow2_close(BlockNode *n)
 
 static bool qcow2_probe(const uint8_t *head, size_t len)
 {
-    return len >= 8 && be32(head) == QCOW2_MAGIC && be32(head + 4) >= 2;
+    return len >= 8 && get32(head) == QCOW2_MAGIC && get32(head + 4) >= 2;
 }
 
 static Json *qcow2_info(BlockNode *n)

@@ -13,6 +13,7 @@
 #ifndef BLOCK_QCOW2_H
 #define BLOCK_QCOW2_H
 
+#include "bigendian.h"
 #include "internal.h"
 
 enum {
@@ -229,20 +230,9 @@ int64_t qcow2_used_clusters(BlockNode *n) CO_FN;
 bool qref_is_metadata(Qcow2 *q, int64_t first, int64_t n);
 
 /* qcow2-map.c; with the lock held */
-static inline uint64_t qbe(const uint8_t *p)
-{
-    uint64_t v;
-    __builtin_memcpy(&v, p, 8);
-    return GUINT64_FROM_BE(v);
-}
 static inline void qevent(Qcow2 *q, BlkdebugEvent e)
 {
     node_event(qcow2_file(q), e);
-}
-static inline void qbe_put(uint8_t *p, uint64_t v)
-{
-    v = GUINT64_TO_BE(v);
-    __builtin_memcpy(p, &v, 8);
 }
 int qmap_table(Qcow2 *q, int64_t off, bool write, QTable **out) CO_FN; /* *out NULL: none (reading) */
 uint64_t qmap_entry(const Qcow2 *q, const QTable *t, int64_t off, uint64_t *bitmap);
