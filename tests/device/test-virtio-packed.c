@@ -3,102 +3,26 @@
  * driver in the test uses a disk through packed rings, and breaks their rules. RHEA_RINGS=N: random rings.
  * Threads: main.
  */
-#include "pctest.h"
+#include "tests/device/virtguest.h"
 #include "rhea/backends/drive.h"
 
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 enum {
-    FN = PCI_DEVFN(4, 0),
-    BAR = 0x40000000,
-    MSIX_BAR = 0x40010000,
-    ISR = BAR + 0x1000,
-    NOTIFY = BAR + 0x3000,
-    DISK = 1 << 20,
     RING = 0x1000, /* in memory */
     DRIVER = 0x2000,
     DEVICE = 0x3000,
     HEADER = 0x4000,
     STATUS = 0x4800,
-    TABLE = 0x5000,
     DATA = 0x10000,
     SIZE = 16,
 };
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4, AVAIL = 1 << 7, USED = 1 << 15 };
-#define VERSION_1     (UINT64_C(1) << 32)
-#define PACKED        (UINT64_C(1) << 34)
-#define INDIRECT_DESC (UINT64_C(1) << 28)
-#define EVENT_IDX     (UINT64_C(1) << 29)
-
-typedef struct Guest {
-    PcTest *t;
-    Device *dev;
-    char *dir, *path;
-    unsigned size;
-    unsigned next, used; /* where the driver writes, and looks */
-    bool wrap, used_wrap;
-} Guest;
-
-static uint8_t *ram(Guest *g, hwaddr at)
-{
-    return g->t->m->ram->host + at;
-}
-static uint64_t rd(Guest *g, hwaddr at, unsigned n)
-{
-    return pctest_read(g->t, at, n);
-}
-static void wr(Guest *g, hwaddr at, uint64_t v, unsigned n)
-{
-    pctest_write(g->t, at, v, n);
-}
-
-static void guest_place(Guest *g)
-{
-    pctest_config_write(g->t, FN, 0x14, MSIX_BAR, 4);
-    pctest_config_write(g->t, FN, 0x20, BAR, 4);
-    pctest_config_write(g->t, FN, 0x24, 0, 4);
-    pctest_config_write(g->t, FN, 4, 7, 2);
-}
-
 static void guest_open(Guest *g)
 {
-    memset(g, 0, sizeof(*g));
-    g->dir = g_dir_make_tmp("rhea-packed-XXXXXX", NULL);
-    g->path = g_build_filename(g->dir, "disk", NULL);
-    g_autofree char *zeros = g_malloc0(DISK);
-    g_file_set_contents(g->path, zeros, DISK, NULL);
-    g->t = pctest_new(16 * MIB, NULL);
-    Machine *m = g->t->m;
-    g_autoptr(Json) o = json_put(json_new_object(), "file", json_new_string(g->path));
-    json_put(o, "format", json_new_string("raw"));
-    json_put(o, "if", json_new_string("none"));
-    json_put(o, "id", json_new_string("d0"));
-    g_assert_nonnull(drive_add_json(m, o, true, false, &error_abort_slot));
-    g->dev = device_create(m, device_type_find("virtio-blk-pci"), m->peripheral, NULL, g->t->pci->bus,
-                           &error_abort_slot, "addr", "4", "drive", "d0", "num-queues", "2", "queue-size",
-                           "16", "packed", "on", "werror", "stop", NULL);
-    guest_place(g);
-}
-
-static void guest_close(Guest *g)
-{
-    machine_stop(g->t->m, RUN_PAUSED);
-    drive_remove_all(g->t->m);
-    pctest_free(g->t);
-    g_unlink(g->path);
-    g_rmdir(g->dir);
-    g_free(g->path);
-    g_free(g->dir);
-}
-
-static void turns(Guest *g, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        loop_turn(g->t->loop, false);
-    }
+    guest_open_with(g, "virtio-blk-pci", "packed", "on", "werror", "stop");
 }
 
 static void guest_reset(Guest *g)
@@ -309,13 +233,6 @@ static void test_reset(void)
     guest_close(&g);
 }
 
-static GByteArray *saved(Guest *g)
-{
-    GByteArray *a = g_byte_array_new();
-    machine_save(g->t->m, a, true);
-    return a;
-}
-
 static void test_saved(void)
 {
     Guest g;
@@ -323,21 +240,13 @@ static void test_saved(void)
     guest_start(&g, 0, 7);
     for (unsigned i = 0; i < 20; i++) {
         g_assert_cmpuint(request(&g, 0, 0, 512, false), ==, 0);
-        g_autoptr(GByteArray) a = saved(&g);
+        g_autoptr(GByteArray) a = guest_saved(&g);
         machine_reset(g.t->m, RESET_COLD);
         g_assert_true(machine_load(g.t->m, a->data, a->len, &error_abort_slot));
-        g_autoptr(GByteArray) b = saved(&g);
+        g_autoptr(GByteArray) b = guest_saved(&g);
         g_assert_cmpmem(b->data, b->len, a->data, a->len);
     }
     guest_close(&g);
-}
-
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit l;
-    getrlimit(RLIMIT_FSIZE, &l);
-    l.rlim_cur = bytes;
-    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &l), ==, 0);
 }
 
 /* A write is held back; a request behind it is used, in the place of the write's descriptors. After save and
@@ -365,14 +274,14 @@ static void test_held(void)
         wr(&g, RING + 16 * (n + 1) + 14, AVAIL | NEXT | WRITE, 2);
         kick(&g);
         g_assert_cmpuint(take(&g, 3, NULL), ==, 101);
-        g_autoptr(GByteArray) a = saved(&g);
+        g_autoptr(GByteArray) a = guest_saved(&g);
         machine_reset(g.t->m, RESET_COLD);
-        turns(&g, 1000);
+        guest_turns(&g, 1000);
         g_assert_true(machine_load(g.t->m, a->data, a->len, &error_abort_slot));
-        g_autoptr(GByteArray) b = saved(&g);
+        g_autoptr(GByteArray) b = guest_saved(&g);
         g_assert_cmpmem(b->data, b->len, a->data, a->len);
-        turns(&g, 1000);
-        g_autoptr(GByteArray) c = saved(&g);
+        guest_turns(&g, 1000);
+        g_autoptr(GByteArray) c = guest_saved(&g);
         g_assert_cmpmem(c->data, c->len, a->data, a->len);
         g_assert_false(is_used(&g));
         machine_start(g.t->m);
@@ -473,7 +382,7 @@ static void test_random(void)
             loop_turn(g.t->loop, false);
         }
         if (g_rand_int_range(r, 0, 16) == 0) {
-            GByteArray *a = saved(&g);
+            GByteArray *a = guest_saved(&g);
             machine_reset(g.t->m, RESET_COLD);
             g_assert_true(machine_load(g.t->m, a->data, a->len, &error_abort_slot));
             g_byte_array_unref(a);

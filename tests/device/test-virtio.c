@@ -3,94 +3,25 @@
  * backends/block/resize.c: a driver in the test reads and writes a disk through the rings, and breaks their
  * rules; another one is of the time before virtio 1.0. Threads: main.
  */
-#include "pctest.h"
 #include "rhea/backends/drive.h"
 #include "rhea/schema/type.h"
+#include "tests/device/virtguest.h"
 #include "tests/device/virtring.h"
 
 #include <glib/gstdio.h>
 #include <signal.h>
-#include <sys/resource.h>
 
-enum {
-    FN = PCI_DEVFN(4, 0),
-    BAR = 0x40000000,
-    MSIX_BAR = 0x40010000,
-    ISR = BAR + 0x1000,
-    CONFIG = BAR + 0x2000,
-    NOTIFY = BAR + 0x3000,
-    DISK = 1 << 20,
-    TABLE = 0x5000,
-    PORT = 0xc000, /* the legacy interface, whose driver uses DESC and what follows for its queue */
-    LEGACY_USED = 0x2000,
-};
-#define VERSION_1     (UINT64_C(1) << 32)
-#define INDIRECT_DESC (UINT64_C(1) << 28)
-#define EVENT_IDX     (UINT64_C(1) << 29)
-
-typedef struct Guest {
-    PcTest *t;
-    Device *dev;
-    char *dir, *path;
-    uint16_t avail;
-} Guest;
-
-static uint8_t *ram(Guest *g, hwaddr at)
-{
-    return g->t->m->ram->host + at;
-}
-static uint64_t rd(Guest *g, hwaddr at, unsigned n)
-{
-    return pctest_read(g->t, at, n);
-}
-static void wr(Guest *g, hwaddr at, uint64_t v, unsigned n)
-{
-    pctest_write(g->t, at, v, n);
-}
-
-static void guest_place(Guest *g)
-{
-    pctest_config_write(g->t, FN, 0x10, PORT, 4);
-    pctest_config_write(g->t, FN, 0x14, MSIX_BAR, 4);
-    pctest_config_write(g->t, FN, 0x20, BAR, 4);
-    pctest_config_write(g->t, FN, 0x24, 0, 4);
-    pctest_config_write(g->t, FN, 4, 7, 2);
-}
+/* A legacy driver uses DESC and what follows for its queue. */
+enum { LEGACY_USED = 0x2000 };
 
 static void guest_open_type(Guest *g, const char *type, const char *prop, const char *val)
 {
-    memset(g, 0, sizeof(*g));
-    g->dir = g_dir_make_tmp("rhea-virtio-XXXXXX", NULL);
-    g->path = g_build_filename(g->dir, "disk", NULL);
-    g_autofree char *zeros = g_malloc0(DISK);
-    g_file_set_contents(g->path, zeros, DISK, NULL);
-    g->t = pctest_new(16 * MIB, NULL);
-    Machine *m = g->t->m;
-    g_autoptr(Json) o = json_put(json_new_object(), "file", json_new_string(g->path));
-    json_put(o, "format", json_new_string("raw"));
-    json_put(o, "if", json_new_string("none"));
-    json_put(o, "id", json_new_string("d0"));
-    g_assert_nonnull(drive_add_json(m, o, true, false, &error_abort_slot));
-    g->dev = device_create(m, device_type_find(type), m->peripheral, NULL, g->t->pci->bus,
-                           &error_abort_slot, "addr", "4", "drive", "d0", "serial", "disk-1", "num-queues",
-                           "2", "queue-size", "16", prop, val, NULL);
-    guest_place(g);
+    guest_open_with(g, type, "serial", "disk-1", prop, val);
 }
 
 static void guest_open(Guest *g, const char *prop, const char *val)
 {
     guest_open_type(g, "virtio-blk-pci", prop, val);
-}
-
-static void guest_close(Guest *g)
-{
-    machine_stop(g->t->m, RUN_PAUSED);
-    drive_remove_all(g->t->m);
-    pctest_free(g->t);
-    g_unlink(g->path);
-    g_rmdir(g->dir);
-    g_free(g->path);
-    g_free(g->dir);
 }
 
 /* On a device that has been reset. */
@@ -331,14 +262,6 @@ static void test_bus_reset_in_flight(void)
 }
 
 /* The file may not grow or be written from here on: the host's error for that is EFBIG. */
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit l;
-    getrlimit(RLIMIT_FSIZE, &l);
-    l.rlim_cur = bytes;
-    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &l), ==, 0);
-}
-
 static void write_that_stops(Guest *g)
 {
     limit_files(DISK / 2);
@@ -397,20 +320,6 @@ static void test_errors(void)
     guest_close(&g);
 }
 
-static GByteArray *saved(Guest *g)
-{
-    GByteArray *a = g_byte_array_new();
-    machine_save(g->t->m, a, true);
-    return a;
-}
-
-static void some_turns(Guest *g)
-{
-    for (unsigned i = 0; i < 1000; i++) {
-        loop_turn(g->t->loop, false);
-    }
-}
-
 /* A request that is held back when the machine is saved is there after the load, and runs when that goes
  * on; a driver's reset that waits for it is done. */
 static void test_held_saved(void)
@@ -425,18 +334,18 @@ static void test_held_saved(void)
             wr(&g, BAR + 0x14, 0, 1);
             g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15);
         }
-        g_autoptr(GByteArray) a = saved(&g);
+        g_autoptr(GByteArray) a = guest_saved(&g);
         machine_reset(g.t->m, RESET_COLD);
-        some_turns(&g);
+        guest_turns(&g, 1000);
         g_assert_true(machine_load(g.t->m, a->data, a->len, &error_abort_slot));
-        g_autoptr(GByteArray) b = saved(&g);
+        g_autoptr(GByteArray) b = guest_saved(&g);
         g_assert_cmpmem(b->data, b->len, a->data, a->len);
-        some_turns(&g);
+        guest_turns(&g, 1000);
         g_assert_cmpuint(used(&g), ==, 0);
         if (reset) {
             g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 0);
         } else {
-            g_autoptr(GByteArray) c = saved(&g);
+            g_autoptr(GByteArray) c = guest_saved(&g);
             g_assert_cmpmem(c->data, c->len, a->data, a->len);
             machine_start(g.t->m);
             wait_used(&g, 1);
@@ -709,7 +618,7 @@ static void test_legacy_ways(void)
     g.avail = 0;
     g_assert_cmpuint(legacy_request(&g, 0, 0, 512, true), ==, 0);
     /* the state survives */
-    GByteArray *a = saved(&g);
+    GByteArray *a = guest_saved(&g);
     machine_reset(t->m, RESET_COLD);
     g_assert_true(machine_load(t->m, a->data, a->len, &error_abort_slot));
     g_byte_array_unref(a);
