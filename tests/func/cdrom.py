@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""CDs with real software (hw/ide/ide-cd.c, atapi.c, backends/block/media.c, tools/system/hmp_block.c): ISOLINUX boots
+"""CDs with real software (hw/ide/ide-cd.c, atapi.c, ahci.c, backends/block/media.c, tools/system/hmp_block.c): ISOLINUX boots
 Linux from one, GRUB's rescue image runs its script, Linux reads files by DMA, locks the tray, and sees media change."""
 import hashlib
 import os
@@ -12,11 +12,11 @@ import tempfile
 import rheatest as rt
 from rheatest import guest_assets
 
-MODULES = ("scsi/scsi_common", "scsi/scsi_mod", "ata/libata", "ata/ata_piix", "cdrom/cdrom", "scsi/sr_mod")
+MODULES = ("scsi/scsi_common", "scsi/scsi_mod", "ata/libata", "cdrom/cdrom", "scsi/sr_mod") # and the controller's
 GUEST = """set -e
-for m in scsi_common scsi_mod libata ata_piix cdrom sr_mod isofs; do insmod /lib/modules/$m.ko; done
+for m in scsi_common scsi_mod libata $driver cdrom sr_mod isofs; do insmod /lib/modules/$m.ko; done
 until test -e /dev/sr0; do sleep 0.2; done
-dmesg | grep 'ata2.*\\(ATAPI\\|UDMA\\)'
+dmesg | grep 'ata[0-9].*\\(ATAPI\\|UDMA\\)'
 mkdir /mnt
 show() {
     mount -t iso9660 -o ro /dev/sr0 /mnt
@@ -144,7 +144,7 @@ def disc(d, name, size):
     return top + ".iso", "sum " + hashlib.sha1(data).hexdigest()
 
 
-def modules(tree):
+def modules(tree, controllers):
     rt.asset(guest_assets.kernel, "generic")
     with open(os.path.join(guest_assets.cache_dir(), "kernel-generic.name")) as f:
         package = f.read().strip()
@@ -154,45 +154,45 @@ def modules(tree):
     with open(source, "w") as f:
         f.write(EJECT)
     tool("cc", "-static", "-o", os.path.join(tree, "bin/eject"), source)
-    for m in [f"drivers/{m}" for m in MODULES] + ["fs/isofs/isofs"]:
+    for m in [f"drivers/{m}" for m in MODULES] + [f"drivers/ata/{c}" for c in controllers] + ["fs/isofs/isofs"]:
         path = rt.asset(guest_assets.from_package, package, f"lib/modules/*/kernel/{m}.ko")
         shutil.copy(path, os.path.join(tree, "lib/modules"))
 
 
-def cd_linux():
-    """Linux's ata_piix and sr_mod: checksums, a locked tray, eject from both sides, change."""
+def linux(driver, controllers, speed, name, board, *args):
+    """Checksums, a locked tray, eject from both sides, change: Linux's sr_mod on the controller's driver. The drive is
+    called `name` at the monitor."""
     with tempfile.TemporaryDirectory(prefix="rhea-cd-") as d:
         (one, sum1), (two, sum2) = disc(d, "one", 6 << 20), disc(d, "two", 3 << 20)
         tree, path = os.path.join(d, "tree"), os.path.join(d, "monitor")
-        modules(tree)
-        initrd = rt.once(GUEST, tree)
+        modules(tree, controllers)
+        initrd = rt.once(f"driver='{driver}'\n" + GUEST, tree)
         try:
-            with rt.linux(guest_assets.kernel("generic"), initrd, "quiet", "-drive",
-                          f"file={one},format=raw,media=cdrom,index=2", "-monitor",
-                          f"unix:{path},server=on,wait=off", timeout=180) as vm:
-                vm.expect("ATAPI: RHEA DVD-ROM.*UDMA/33")
+            with rt.linux(guest_assets.kernel("generic"), initrd, "quiet", *[a.format(one=one) for a in args], "-monitor",
+                          f"unix:{path},server=on,wait=off", timeout=180, board=board) as vm:
+                vm.expect(f"ATAPI: RHEA DVD-ROM.*{speed}")
                 vm.expect(sum1)
                 vm.expect("@@mounted@@")
                 hmp = Hmp(path)
                 hmp("info block", f"{one} (raw, read-only)")
-                hmp("info block ide1-cd0", "Removable device: locked, tray closed")
-                hmp("eject ide1-cd0", "Error: 'ide1-cd0' is locked by the guest")
+                hmp(f"info block {name}", "Removable device: locked, tray closed")
+                hmp(f"eject {name}", f"Error: '{name}' is locked by the guest")
                 hmp("eject hd9", "Error: there is no drive or device 'hd9'")
                 vm.send("\n")
                 vm.expect("@@unmounted@@")
                 hmp("info block", "Removable device: not locked, tray closed")
-                hmp("change ide1-cd0 /nonexistent", "No such file")
-                hmp(f"change ide1-cd0 {two} raw")
+                hmp(f"change {name} /nonexistent", "No such file")
+                hmp(f"change {name} {two} raw")
                 vm.send("\n")
                 vm.expect(sum2)
                 vm.expect("@@ejected@@")
                 hmp("info block", "tray open")
-                hmp("eject ide1-cd0")
-                hmp("info block", "ide1-cd0: [not inserted]")
+                hmp(f"eject {name}")
+                hmp("info block", f"{name}: [not inserted]")
                 vm.send("\n")
                 vm.expect("[Nn]o medium")
                 vm.expect("@@empty@@")
-                hmp(f"change ide1-cd0 {one}")
+                hmp(f"change {name} {one}")
                 vm.send("\n")
                 vm.expect(sum1)
                 vm.expect("@@rhea-end 0@@")
@@ -201,7 +201,18 @@ def cd_linux():
             os.unlink(initrd)
 
 
-ALL = [cd_isolinux, cd_grub, cd_linux]
+def cd_linux():
+    """ata_piix on pc."""
+    linux("ata_piix", ["ata_piix"], "UDMA/33", "ide1-cd0", "pc", "-drive", "file={one},format=raw,media=cdrom,index=2")
+
+
+def cd_ahci():
+    """ahci on q35: packets through its command lists; the drive is a -device with a name of its own."""
+    linux("libahci ahci", ["libahci", "ahci"], "UDMA/33", "cd0", "q35", "-drive",
+          "file={one},format=raw,media=cdrom,if=none,id=cd0", "-device", "ide-cd,bus=ide.2,drive=cd0")
+
+
+ALL = [cd_isolinux, cd_grub, cd_linux, cd_ahci]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
