@@ -242,6 +242,34 @@ int block_map(BlockClient *c, int64_t off, int64_t bytes, BlockMap *out)
     return r;
 }
 
+typedef struct Resize {
+    BlockNode *n;
+    int64_t size;
+    Error **errp;
+    bool ok;
+} Resize;
+
+static void resize_body(void *opaque)
+{
+    Resize *r = opaque;
+    r->ok = node_truncate(r->n, r->size, BLOCK_PREALLOC_OFF, r->errp);
+}
+
+bool block_resize(BlockNode *n, int64_t size, Error **errp)
+{
+    Resize r = { .n = n, .size = size, .errp = errp };
+    BlockClient *c = block_client_new(n, "block_resize", BLOCK_PERM_RESIZE, BLOCK_PERM_ALL, errp);
+    if (!c) {
+        return false;
+    }
+    block_give_up(n->graph);
+    block_gate_close(n);
+    co_run_sync(n->graph->loop, resize_body, &r); /* beside the gates, which are closed for `c` as well */
+    block_gate_open(n);
+    block_client_free(c);
+    return r.ok;
+}
+
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp)
 {
     client_enter(c);

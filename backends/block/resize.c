@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * backends/block/resize.c - a disk gets another size while the machine runs.
  *
- * Models: QEMU's block_resize. Every device above the node looks at its size again; what that means to the
- *         guest is the device's business (virtio-blk tells it, an IDE disk says it when it is asked).
- * Does not model: preallocation of what is new.
- * Threads: main loop; devices are told in their domains.
+ * Models: QEMU's block_resize. Requests in flight end before (block_resize()). Every device above the node
+ * looks at its size again; what that means to the guest is the device's business (virtio-blk tells it, an IDE
+ * disk says it when it is asked). Does not model: preallocation of what is new. Threads: main loop; devices
+ * are told in their domains.
  */
 #include "drive_internal.h"
 #include "rhea/block/driver.h"
 #include "rhea/util/errorcode.h"
-
-typedef struct Resize {
-    BlockClient *client;
-    int64_t size;
-    Error *err;
-} Resize;
-
-static void resize_body(void *opaque)
-{
-    Resize *r = opaque;
-    block_truncate(r->client, r->size, BLOCK_PREALLOC_OFF, &r->err);
-}
 
 static BlockNode *find_node(Machine *m, const char *device, const char *node_name, Error **errp)
 {
@@ -60,14 +48,9 @@ bool drive_resize(Machine *m, const char *device, const char *node_name, int64_t
     if (block_is_read_only(n)) {
         return error_set(errp, "block node '%s' is read-only", block_name(n));
     }
-    Resize r = { .size = size };
-    r.client = block_client_new(n, "block_resize", BLOCK_PERM_RESIZE, BLOCK_PERM_ALL, errp);
-    if (!r.client) {
-        return false;
-    }
+    Error *err = NULL;
     MachineBlock *b = machine_block(m);
-    co_run_sync(m->loop, resize_body, &r);
-    block_client_free(r.client);
+    block_resize(n, size, &err);
     for (guint i = 0; i < b->ports->len; i++) { /* also of nodes above, whose size follows */
         DrivePort *p = b->ports->pdata[i];
         if (p->client && p->resized) {
@@ -76,5 +59,5 @@ bool drive_resize(Machine *m, const char *device, const char *node_name, int64_t
             domain_unlock(p->dev->domain);
         }
     }
-    return !r.err || error_propagate(errp, r.err);
+    return !err || error_propagate(errp, err);
 }

@@ -118,6 +118,10 @@ void block_unmap(BlockMap *m); /* any thread */
 /* prealloc: a BlockPrealloc. `exact`: fail rather than leave another size. */
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp) CO_FN;
 
+/* The same for a node that others use meanwhile: their requests end first, and those that come wait until it
+ * is done, so none that was checked against the old size reaches what is gone. */
+bool block_resize(BlockNode *n, int64_t size, Error **errp) MAIN_LOOP;
+
 /* Breakpoints of the blkdebug node at or below `n`: the next request that raises the event stops there.
  * -ENOTSUP: there is no such node; -ENOENT: no such event, tag or request. A NULL tag means all. */
 int block_debug_break(BlockNode *n, const char *event, const char *tag) MAIN_LOOP;

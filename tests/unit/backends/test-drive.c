@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/backends/test-drive.c - -blockdev and -drive, and devices that use them (backends/block/drive.c,
- * backends/block/port.c, backends/block/account.c, the guard of block/io.c).
- * Threads: the test's main thread is the main loop and the CPU.
+ * backends/block/port.c, backends/block/account.c, resize.c, block_resize() of block/client.c, the guard of
+ * block/io.c). Threads: the test's main thread is the main loop and the CPU.
  */
 #include "tests/lib/testmachine.h"
 #include "rhea/backends/drive.h"
@@ -268,6 +268,97 @@ static void test_requests(Fixture *f, gconstpointer data)
     g_assert_cmpint(run(f, d, DRIVE_READ, 4 << 20, in, 512), ==, -EIO);
 }
 
+/* ---- block_resize ---- */
+
+typedef struct Shrink {
+    Fixture *f;
+    Disk *d;
+    BlockNode *image; /* with a blkdebug node below */
+    DriveRequest first, late;
+    unsigned ended;
+    Task task;
+} Shrink;
+
+static void submit_write(Disk *d, DriveRequest *r, int64_t off, void *buf, size_t len, unsigned *ended)
+{
+    *r = (DriveRequest){ .op = DRIVE_WRITE, .off = off, .done = count, .opaque = ended };
+    iov_init_buf(&r->v, buf, len);
+    domain_lock(d->dev.domain);
+    drive_submit(&d->port, r);
+    domain_unlock(d->dev.domain);
+}
+
+/* Inside of drive_resize(), which waits for the first write: it is as before. Another write has to wait. */
+static void shrink_waits(void *opaque)
+{
+    static uint8_t buf[512];
+    Shrink *s = opaque;
+    g_assert_true(block_debug_is_suspended(s->image, "a"));
+    g_assert_cmpint(drive_size(&s->d->port), ==, 1 << 20);
+    g_assert_cmpuint(s->ended, ==, 0);
+    submit_write(s->d, &s->late, (1 << 20) - 512, buf, sizeof(buf), &s->ended);
+    g_assert_cmpint(block_debug_resume(s->image, "a"), ==, 0);
+}
+
+/* A write that was in range when it began ends before the image shrinks; one that comes meanwhile is told
+ * that its place is gone. */
+static void test_shrink_waits(Fixture *f, gconstpointer data)
+{
+    static uint8_t buf[512] = { 7 };
+    Shrink s = { .f = f };
+    g_assert_true(
+        add_node(f, "raw,node-name=n0,file.driver=blkdebug,file.image.driver=file,file.image.filename=@raw",
+                 &error_abort_slot));
+    s.image = block_find(machine_block_graph(f->m), "n0");
+    s.d = plug(f, "n0", false, &error_abort_slot);
+    g_assert_cmpint(block_debug_break(s.image, "write_aio", "a"), ==, 0);
+    submit_write(s.d, &s.first, (1 << 20) - 512, buf, sizeof(buf), &s.ended);
+    while (!block_debug_is_suspended(s.image, "a")) {
+        loop_turn(f->m->loop, true);
+    }
+    s.task = (Task){ .run = shrink_waits, .opaque = &s };
+    loop_post(f->m->loop, &s.task);
+    g_assert_true(drive_resize(f->m, NULL, "n0", 1 << 19, &error_abort_slot));
+    g_assert_cmpuint(s.ended, >=, 1);
+    g_assert_cmpint(s.first.result, ==, 0);
+    drive_drain(f->m);
+    g_assert_cmpuint(s.ended, ==, 2);
+    g_assert_cmpint(s.late.result, ==, -EIO);
+    GStatBuf st;
+    g_assert_cmpint(g_stat(f->raw, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 1 << 19);
+}
+
+/* Writes to the end of a file that other threads do, while it shrinks and grows: none is left to make it
+ * longer. */
+static void test_shrink_under_load(Fixture *f, gconstpointer data)
+{
+    enum { WRITES = 16, ROUNDS = 100, LEN = 4096 };
+    g_autofree uint8_t *buf = g_malloc0(LEN);
+    DriveRequest r[WRITES];
+    g_assert_true(add_node(f, "raw,node-name=n0,file.driver=file,file.filename=@raw", &error_abort_slot));
+    Disk *d = plug(f, "n0", false, &error_abort_slot);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        unsigned ended = 0;
+        for (unsigned k = 0; k < WRITES; k++) {
+            submit_write(d, &r[k], (1 << 20) - (int64_t)(k + 1) * LEN, buf, LEN, &ended);
+        }
+        for (unsigned k = 0; k < i % 4; k++) {
+            loop_turn(f->m->loop, false);
+        }
+        g_assert_true(drive_resize(f->m, NULL, "n0", 1 << 19, &error_abort_slot));
+        drive_drain(f->m);
+        g_assert_cmpuint(ended, ==, WRITES);
+        for (unsigned k = 0; k < WRITES; k++) {
+            g_assert_true(r[k].result == 0 || r[k].result == -EIO);
+        }
+        GStatBuf st;
+        g_assert_cmpint(g_stat(f->raw, &st), ==, 0);
+        g_assert_cmpint(st.st_size, ==, 1 << 19);
+        g_assert_true(drive_resize(f->m, NULL, "n0", 1 << 20, &error_abort_slot));
+    }
+}
+
 /* What requests amount to: by kind, failed ones apart, and by time. */
 static void test_account(Fixture *f, gconstpointer data)
 {
@@ -384,6 +475,8 @@ int main(int argc, char **argv)
                   { "ownership", test_ownership },
                   { "read-only", test_read_only },
                   { "requests", test_requests },
+                  { "shrink-waits", test_shrink_waits },
+                  { "shrink-under-load", test_shrink_under_load },
                   { "account", test_account },
                   { "stop", test_stop },
                   { "snapshot", test_snapshot },
