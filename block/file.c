@@ -29,6 +29,7 @@ typedef struct File {
     bool no_zero_range, no_punch; /* atomic: the file system refused once */
     int flush_error; /* atomic: after a failed sync the kernel has dropped pages; later syncs must not succeed
                       */
+    BlockDiscards discards; /* each atomic */
 } File;
 
 /* Opening */
@@ -404,8 +405,19 @@ static int file_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned 
 static int file_discard(BlockNode *n, int64_t off, int64_t bytes)
 {
     File *s = n->state;
-    return try_hole(n, s->is_device ? BLKDISCARD : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, &s->no_punch,
-                    off, bytes);
+    int r = try_hole(n, s->is_device ? BLKDISCARD : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, &s->no_punch,
+                     off, bytes);
+    __atomic_add_fetch(r < 0 ? &s->discards.failed : &s->discards.done, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&s->discards.bytes, r < 0 ? 0 : (uint64_t)bytes, __ATOMIC_RELAXED);
+    return r;
+}
+
+static void file_discards(const BlockNode *n, BlockDiscards *out)
+{
+    const File *s = n->state;
+    out->done = __atomic_load_n(&s->discards.done, __ATOMIC_RELAXED);
+    out->failed = __atomic_load_n(&s->discards.failed, __ATOMIC_RELAXED);
+    out->bytes = __atomic_load_n(&s->discards.bytes, __ATOMIC_RELAXED);
 }
 
 typedef struct CopyCall {
@@ -563,6 +575,7 @@ static bool file_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp
         .set_perm = file_set_perm, .allocated_bytes = file_allocated_bytes, .preadv = file_preadv,           \
         .pwritev = file_pwritev, .write_zeroes = file_write_zeroes, .discard = file_discard,                 \
         .flush = file_flush, .extent = file_extent, .map = file_node_map, .truncate = file_truncate,         \
+        .discards = file_discards,                                                                           \
         .copy_from = file_copy_from, .host_fd = file_host_fd,                                                \
     }
 

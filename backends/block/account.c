@@ -3,9 +3,9 @@
  *
  * Models: the statistics of QEMU's query-blockstats and block-latency-histogram-set. A request counts by its
  *         end: failed ones apart, with their time unless account-failed=off. Times are the host's, from where
- * the device handed it in, what it waited for because of I/O limits or others of its order included. Does not
- * model: intervals (stats-intervals), merged requests: none are. Threads: the device's domain; the main loop
- * takes it to look.
+ *         the device handed it in; what it waited for because of I/O limits or others of its order is in.
+ *         Of intervals: intervals.c. Does not model: merged requests, there are none.
+ * Threads: the device's domain; the main loop takes it to look.
  */
 #include "drive_internal.h"
 
@@ -57,6 +57,7 @@ void drive_account(DriveRequest *r)
     if (r->result >= 0 || s->account_failed) {
         s->total_ns[k] += ns;
         s->last = now;
+        drive_intervals_add(s->intervals, s->n_intervals, k, ns, now);
     }
     if (s->histogram[k].n) {
         histogram_add(&s->histogram[k], ns);
@@ -80,6 +81,11 @@ void drive_account_init(DrivePort *p)
 {
     p->stats.account_invalid = choice(p->account_invalid, !p->drive || p->drive->account_invalid);
     p->stats.account_failed = choice(p->account_failed, !p->drive || p->drive->account_failed);
+    if (p->drive && p->drive->n_intervals && !p->stats.intervals) {
+        p->stats.n_intervals = p->drive->n_intervals;
+        p->stats.intervals =
+            drive_intervals_new(p->drive->intervals, p->drive->n_intervals, clock_now(&clock_host_monotonic));
+    }
 }
 
 static void histogram_free(DriveHistogram *h)
@@ -94,6 +100,7 @@ void drive_account_fini(DrivePort *p)
     for (unsigned k = 0; k < DRIVE_STATS; k++) {
         histogram_free(&p->stats.histogram[k]);
     }
+    g_free(p->stats.intervals);
     p->stats = (DriveStats){ 0 };
 }
 
@@ -133,11 +140,15 @@ void drive_get_stats(const DrivePort *p, DriveStats *out)
         h->bounds = h->n ? g_memdup2(h->bounds, h->n * sizeof(*h->bounds)) : NULL;
         h->bins = h->n ? g_memdup2(h->bins, (h->n + 1) * sizeof(*h->bins)) : NULL;
     }
+    out->timed = drive_intervals_read(out->intervals, out->n_intervals, clock_now(&clock_host_monotonic));
+    out->intervals = NULL;
     domain_unlock(p->dev->domain);
 }
 
 void drive_stats_clear(DriveStats *s)
 {
+    g_clear_pointer(&s->timed, g_free);
+    s->n_intervals = 0;
     for (unsigned k = 0; k < DRIVE_STATS; k++) {
         histogram_free(&s->histogram[k]);
     }

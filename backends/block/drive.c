@@ -68,6 +68,7 @@ void drive_free(Drive *d)
     }
     g_free(d->id);
     g_free(d->serial);
+    g_free(d->intervals);
     g_free(d);
 }
 
@@ -437,6 +438,25 @@ static bool drive_limits(Machine *m, Drive *d, const DriveOptions *v, Error **er
     return drive_throttle_options(m->block, d, o, errp);
 }
 
+static bool drive_intervals(Drive *d, const DriveOptions *v, Error **errp)
+{
+    unsigned n = v->has_stats_intervals ? (unsigned)MIN(v->stats_intervals.n, DRIVE_INTERVALS_MAX + 1) : 0;
+    if (n > DRIVE_INTERVALS_MAX) {
+        return error_set(errp, "more than %d intervals in stats-intervals", DRIVE_INTERVALS_MAX);
+    }
+    d->intervals = g_new0(uint32_t, n);
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t seconds = v->stats_intervals.items[i];
+        if (!seconds || seconds > UINT32_MAX) {
+            error_set(errp, "stats-intervals.%u=%" PRIu64 " is no interval", i, seconds);
+            error_hint(errp, "give seconds: 1 to %u", UINT32_MAX);
+            return false;
+        }
+        d->intervals[d->n_intervals++] = (uint32_t)seconds;
+    }
+    return true;
+}
+
 static Drive *drive_make(Machine *m, const DriveOptions *v, bool snapshot, Error **errp)
 {
     if (!drive_check(v, errp)) {
@@ -451,7 +471,8 @@ static Drive *drive_make(Machine *m, const DriveOptions *v, bool snapshot, Error
     d->rerror = v->rerror;
     d->werror = v->werror;
     d->serial = g_strdup(v->serial);
-    if (drive_place(m, d, v, errp) && drive_name(m, d, v->id, errp) && drive_limits(m, d, v, errp) &&
+    if (drive_intervals(d, v, errp) && drive_place(m, d, v, errp) && drive_name(m, d, v->id, errp) &&
+        drive_limits(m, d, v, errp) &&
         (!v->file || drive_open_image(m, d, v, v->has_snapshot ? v->snapshot : snapshot, errp))) {
         g_ptr_array_add(machine_block(m)->drives, d);
         return d;

@@ -39,6 +39,11 @@ bool drive_error_handled(DriveRequest *r); /* in the domain; true: it is held ba
 void drive_hold_back(DriveRequest *r);     /* in the domain */
 bool drive_must_wait(const DriveRequest *r); /* one with the same order is held back; not in the domain */
 void drive_account(DriveRequest *r); /* account.c: it has ended; in the domain */
+/* intervals.c: of statistics. Times are the host's monotonic ones. g_free() frees each. */
+DriveInterval *drive_intervals_new(const uint32_t *seconds, unsigned n, int64_t now);
+void drive_intervals_add(DriveInterval *all, unsigned n, DriveStatKind kind, uint64_t ns, int64_t now);
+DriveTimed *drive_intervals_read(DriveInterval *all, unsigned n, int64_t now);
+
 void drive_account_init(DrivePort *p); /* in realize */
 void drive_account_fini(DrivePort *p);
 void drive_port_cancel(DrivePort *p);      /* requests that are held back end with their errors */

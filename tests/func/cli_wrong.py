@@ -25,6 +25,7 @@ ROWS = r"""
 disk.img                            => -hda disk.img: cannot open 'disk.img': No such file or directory
 -drive file=/nonexistent            => -drive file=/nonexistent: cannot open '/nonexistent': No such file or directory
 -drive if=none,file=x,rerror=enospc => -drive if=none,file=x,rerror=enospc: rerror=enospc is not supported: reads need no space | use report, ignore or stop
+-drive if=none,file=/dev/null,format=raw,stats-intervals.0=0 => *: stats-intervals.0=0 is no interval | give seconds: 1 to 4294967295
 -drive flie=x                       => -drive flie=x: 'flie' is unknown | did you mean 'file'?
 -blockdev null-co                   => -blockdev null-co: 'node-name' is missing | it is the name that drive= of a -device takes
 -blockdev null-co,node-name=a -blockdev null-co,node-name=a => -blockdev null-co,node-name=a: node name 'a' is in use

@@ -331,8 +331,8 @@ def qmp_disks():
         for i, image in enumerate(images):
             with open(image, "wb") as f:
                 f.truncate((i + 1) << 20)
-        with Vm("-M", "pc", "-m", "32M", "-drive", f"file={images[0]},format=raw,id=disk", "-device", "ide-cd,id=cd,bus=ide.1"
-                ) as vm:
+        drive = f"file={images[0]},format=raw,id=disk,stats-intervals.0=60,stats-intervals.1=3600,stats-account-failed=off"
+        with Vm("-M", "pc", "-m", "32M", "-drive", drive, "-device", "ide-cd,id=cd,bus=ide.1,account-invalid=off") as vm:
             c = Client(vm.path)
             disks = {d["device"] or d["qdev"]: d for d in c.call("query-block")}
             expect(disks["disk"]["inserted"]["image"]["virtual-size"] == 1 << 20, f"the disk: {disks}")
@@ -342,7 +342,12 @@ def qmp_disks():
             stats = {s["device"] or s["qdev"]: s for s in c.call("query-blockstats")}
             expect(stats["disk"]["stats"]["wr_operations"] == 0 and stats["disk"]["parent"]["stats"]["wr_highest_offset"] == 0,
                    f"statistics: {stats}")
+            expect([t["interval_length"] for t in stats["disk"]["stats"]["timed_stats"]] == [60, 3600] and
+                   stats["disk"]["stats"]["account_failed"] is False and stats["disk"]["stats"]["account_invalid"] is True and
+                   "driver-specific" not in stats["disk"] and stats["disk"]["parent"]["driver-specific"] ==
+                   {"driver": "file", "discard-nb-ok": 0, "discard-nb-failed": 0, "discard-bytes-ok": 0}, f"more: {stats}")
             cd = stats["/machine/peripheral/cd"]["stats"]
+            expect(cd["timed_stats"] == [] and cd["account_invalid"] is False and cd["account_failed"] is True, f"the CD: {cd}")
             expect(cd["rd_latency_histogram"] == {"boundaries": [10], "bins": [0, 0]} and
                    cd["flush_latency_histogram"]["bins"] == [0, 0, 0], f"histograms: {cd}")
             c.call("block-latency-histogram-set", id="cd", boundaries_read=[])

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tools/system/qmp_blockstats.c - what disks did: statistics and histograms of latency.
  *
- * Models: QEMU 7.2's query-blockstats, block-latency-histogram-set, info blockstats. Does not model:
- *         driver-specific and timed_stats.
+ * Models: QEMU 7.2's query-blockstats, block-latency-histogram-set, info blockstats.
  * Threads: main loop, no domain held.
  */
 #include "cli.h"
@@ -27,6 +26,29 @@ static void describe_histogram(const DriveHistogram *h, bool *has, BlockLatencyH
     }
 }
 
+static void describe_timed(const DriveStats *s, BlockDeviceStats *o)
+{
+    o->timed_stats.n = s->n_intervals;
+    o->timed_stats.items = g_new0(BlockDeviceTimedStats, s->n_intervals);
+    for (unsigned i = 0; i < s->n_intervals; i++) {
+        const DriveTimed *t = &s->timed[i];
+        BlockDeviceTimedStats *b = &o->timed_stats.items[i];
+        b->interval_length = t->seconds;
+#define KIND(K, F)                                                                                           \
+    do {                                                                                                     \
+        b->min_##F##_latency_ns = (int64_t)t->min_ns[K];                                                     \
+        b->max_##F##_latency_ns = (int64_t)t->max_ns[K];                                                     \
+        b->avg_##F##_latency_ns = (int64_t)t->mean_ns[K];                                                    \
+    } while (0)
+        KIND(DRIVE_STAT_READ, rd);
+        KIND(DRIVE_STAT_WRITE, wr);
+        KIND(DRIVE_STAT_FLUSH, flush);
+#undef KIND
+        b->avg_rd_queue_depth = t->depth[DRIVE_STAT_READ];
+        b->avg_wr_queue_depth = t->depth[DRIVE_STAT_WRITE];
+    }
+}
+
 static void describe_disk(const DriveStats *s, BlockDeviceStats *o)
 {
 #define KIND(K, F)                                                                                           \
@@ -48,6 +70,7 @@ static void describe_disk(const DriveStats *s, BlockDeviceStats *o)
     o->idle_time_ns = s->last ? MAX(clock_now(&clock_host_monotonic) - s->last, 0) : 0;
     o->account_invalid = s->account_invalid;
     o->account_failed = s->account_failed;
+    describe_timed(s, o);
     describe_histogram(&s->histogram[DRIVE_STAT_READ], &o->has_rd_latency_histogram,
                        &o->rd_latency_histogram);
     describe_histogram(&s->histogram[DRIVE_STAT_WRITE], &o->has_wr_latency_histogram,
@@ -58,6 +81,20 @@ static void describe_disk(const DriveStats *s, BlockDeviceStats *o)
 
 static Json *node_json(const BlockNode *n, bool deep);
 
+static void describe_driver(const BlockNode *n, BlockStats *b)
+{
+    BlockDiscards d;
+    b->has_driver_specific = n->driver->discards != NULL;
+    if (!b->has_driver_specific) {
+        return;
+    }
+    n->driver->discards(n, &d);
+    BlockStatsSpecificFile *o = &b->driver_specific.u.file; /* host_device has the same */
+    *o = (BlockStatsSpecificFile){ (int64_t)d.done, (int64_t)d.failed, (int64_t)d.bytes };
+    bool device = g_str_equal(n->driver->name, "host_device");
+    b->driver_specific.driver = device ? BLOCK_DRIVER_NAME_HOST_DEVICE : BLOCK_DRIVER_NAME_FILE;
+}
+
 /* The node's own members, and with `deep` those below it. */
 static void describe_node(const BlockNode *n, bool deep, BlockStats *b)
 {
@@ -66,6 +103,7 @@ static void describe_node(const BlockNode *n, bool deep, BlockStats *b)
     }
     b->node_name = g_strdup(block_name(n));
     b->stats.wr_highest_offset = highest(n);
+    describe_driver(n, b);
     b->parent = n->file ? node_json(n->file->node, deep) : NULL;
     b->backing = deep && n->backing ? node_json(n->backing->node, deep) : NULL;
 }

@@ -73,7 +73,8 @@ const Option option_table[] = {
       "rerror=, werror=report|ignore|stop (enospc, for writes: stop when the host has no space)\n"
       "throttling.bps-total, -read, -write, throttling.iops-total, ...=N (limits a second), -max=N, -max-length=SECONDS\n"
       "(bursts), throttling.iops-size=BYTES, throttling.group=NAME\n"
-      "stats-account-invalid=, stats-account-failed=on|off (what counts in query-blockstats)", opt_drive },
+      "stats-account-invalid=, stats-account-failed=on|off (what counts in query-blockstats),\n"
+      "stats-intervals.0=SECONDS, .1= ... (and what there was in the last so many seconds)", opt_drive },
     { "blockdev", "[driver=]DRIVER,node-name=NAME[,KEY=VALUE]...", GROUP_BLOCK,
       "a block node, for drive=NAME of a -device; JSON is taken too. Drivers: file, host_device (filename=, aio=,\n"
       "locking=), raw, qcow2 (file= names a node or file.driver=... describes one), null-co", opt_blockdev },

@@ -22,6 +22,8 @@ typedef struct Drive {
     DriveInterface iface;
     bool cdrom, write_through;
     bool account_invalid, account_failed; /* see DriveStats */
+    uint32_t *intervals;                  /* of statistics, seconds */
+    unsigned n_intervals;
     DriveError rerror, werror; /* what becomes of failed requests */
     unsigned bus, unit, index; /* not for DRIVE_INTERFACE_NONE */
     char *serial;              /* for the device that the board makes, NULL: its default */
@@ -50,6 +52,14 @@ typedef struct DriveHistogram {
     uint64_t *bounds; /* nanoseconds, rising */
     uint64_t *bins;   /* n + 1 */
 } DriveHistogram;
+/* What they took during the last so many seconds; depth: how many there were at a time, on average. */
+typedef struct DriveTimed {
+    uint32_t seconds;
+    uint64_t min_ns[DRIVE_STATS], max_ns[DRIVE_STATS], mean_ns[DRIVE_STATS];
+    double depth[DRIVE_STATS];
+} DriveTimed;
+typedef struct DriveInterval DriveInterval;
+enum { DRIVE_INTERVALS_MAX = 64 };
 typedef struct DriveStats {
     uint64_t bytes[DRIVE_STATS], ops[DRIVE_STATS], failed[DRIVE_STATS];
     uint64_t invalid[DRIVE_STATS];  /* that the device refused by itself */
@@ -58,6 +68,9 @@ typedef struct DriveStats {
     bool account_invalid;           /* refused ones move `last` */
     bool account_failed;            /* failed ones do, and their time counts */
     DriveHistogram histogram[DRIVE_STATS];
+    unsigned n_intervals;
+    DriveInterval *intervals; /* private; NULL in a copy */
+    DriveTimed *timed;        /* of a copy: one for each interval */
 } DriveStats;
 
 /* The device's side: zero means that nothing is bound. */

@@ -56,6 +56,10 @@ struct BlockNode {
     int64_t highest;            /* atomic: where the write that reached furthest ended */
 };
 
+typedef struct BlockDiscards {
+    uint64_t done, failed, bytes; /* bytes: of those that were done */
+} BlockDiscards;
+
 struct BlockDriver {
     const char *name;
     size_t state_size;
@@ -81,6 +85,7 @@ struct BlockDriver {
     /* Writes what lies in an open file without reading it; -ENOTSUP (or NULL): it must be read and written.
      */
     int (*copy_from)(BlockNode *n, int64_t off, int fd, int64_t fd_off, int64_t bytes) CO_FN;
+    void (*discards)(const BlockNode *n, BlockDiscards *out); /* how often it did. NULL: nobody counts */
     int (*host_fd)(const BlockNode *n); /* that has its bytes at the same offsets. NULL: there is none */
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/backends/test-drive.c - -blockdev and -drive, and devices that use them (backends/block/drive.c,
- * backends/block/port.c, backends/block/account.c, resize.c, block_resize() of block/client.c, the guard of
- * block/io.c). Threads: the test's main thread is the main loop and the CPU.
+ * backends/block/port.c, backends/block/account.c, intervals.c, resize.c, block_resize() of block/client.c,
+ * the guard of block/io.c). Threads: the test's main thread is the main loop and the CPU.
  */
+#include "backends/block/drive_internal.h"
 #include "tests/lib/testmachine.h"
 #include "rhea/backends/drive.h"
 #include "rhea/block/driver.h"
@@ -465,6 +466,84 @@ static void test_guard(Fixture *f, gconstpointer data)
     g_assert_cmpint(run(f, d, DRIVE_WRITE, 512, sector, sizeof(sector)), ==, 0);
 }
 
+/* The older of two windows is told: after half an interval what was before it began is forgotten, after a
+ * whole one all. */
+static void test_intervals(Fixture *f, gconstpointer data)
+{
+    const int64_t s = 1000000000;
+    const uint32_t seconds[] = { 10, 100 };
+    DriveInterval *all = drive_intervals_new(seconds, 2, 1000 * s);
+    drive_intervals_add(all, 2, DRIVE_STAT_READ, 500, 1001 * s);
+    drive_intervals_add(all, 2, DRIVE_STAT_READ, 1500, 1002 * s);
+    DriveTimed *t = drive_intervals_read(all, 2, 1004 * s);
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_cmpuint(t[i].seconds, ==, seconds[i]);
+        g_assert_cmpuint(t[i].min_ns[DRIVE_STAT_READ], ==, 500);
+        g_assert_cmpuint(t[i].max_ns[DRIVE_STAT_READ], ==, 1500);
+        g_assert_cmpuint(t[i].mean_ns[DRIVE_STAT_READ], ==, 1000);
+        g_assert_cmpfloat(t[i].depth[DRIVE_STAT_READ], ==, 2000.0 / (4.0 * 1e9));
+        g_assert_cmpuint(t[i].max_ns[DRIVE_STAT_WRITE], ==, 0);
+    }
+    g_free(t);
+    drive_intervals_add(all, 2, DRIVE_STAT_READ, 700, 1006 * s);
+    t = drive_intervals_read(all, 2, 1009 * s);
+    g_assert_cmpuint(t[0].min_ns[DRIVE_STAT_READ], ==, 500); /* since 1000 */
+    g_free(t);
+    t = drive_intervals_read(all, 2, 1012 * s);
+    g_assert_cmpuint(t[0].min_ns[DRIVE_STAT_READ], ==, 700); /* since 1005 */
+    g_assert_cmpuint(t[0].max_ns[DRIVE_STAT_READ], ==, 700);
+    g_assert_cmpuint(t[1].min_ns[DRIVE_STAT_READ], ==, 500);
+    g_free(t);
+    t = drive_intervals_read(all, 2, 100000 * s);
+    g_assert_cmpuint(t[0].max_ns[DRIVE_STAT_READ], ==, 0);
+    g_assert_cmpuint(t[1].max_ns[DRIVE_STAT_READ], ==, 0);
+    g_free(t);
+    g_free(all);
+}
+
+/* What a drive's and a device's options say of statistics; the file's own. */
+static void test_account_options(Fixture *f, gconstpointer data)
+{
+    uint8_t buf[512] = { 1 };
+    Error *err = NULL;
+    DriveStats s;
+    g_assert_null(add(f, "@raw,format=raw,if=none,id=d0,stats-intervals.0=0", &err));
+    expect(err, "stats-intervals.0=0 is no interval");
+    Drive *v = add(f,
+                   "@raw,format=raw,if=none,id=d0,stats-intervals.0=60,stats-account-failed=off,stats-"
+                   "account-invalid=off",
+                   &error_abort_slot);
+    Disk *d = plug(f, "d0", false, &error_abort_slot);
+    domain_lock(d->dev.domain);
+    drive_account_invalid(&d->port, DRIVE_STAT_READ);
+    domain_unlock(d->dev.domain);
+    g_assert_cmpint(run(f, d, DRIVE_READ, 1 << 20, buf, 512), ==, -EIO);
+    drive_get_stats(&d->port, &s);
+    g_assert_cmpuint(s.invalid[DRIVE_STAT_READ], ==, 1);
+    g_assert_cmpuint(s.failed[DRIVE_STAT_READ], ==, 1);
+    g_assert_cmpuint(s.total_ns[DRIVE_STAT_READ], ==, 0);
+    g_assert_cmpint(s.last, ==, 0); /* neither counts as its last use */
+    g_assert_cmpuint(s.n_intervals, ==, 1);
+    g_assert_cmpuint(s.timed[0].max_ns[DRIVE_STAT_READ], ==, 0);
+    drive_stats_clear(&s);
+    g_assert_cmpint(run(f, d, DRIVE_WRITE, 0, buf, 512), ==, 0);
+    drive_get_stats(&d->port, &s);
+    g_assert_cmpuint(s.timed[0].max_ns[DRIVE_STAT_WRITE], ==, s.total_ns[DRIVE_STAT_WRITE]);
+    g_assert_cmpint(s.last, >, 0);
+    drive_stats_clear(&s);
+    BlockNode *file = block_file(v->node);
+    unsigned n = 0;
+    DriveRequest r = { .op = DRIVE_DISCARD, .bytes = 65536, .done = count, .opaque = &n };
+    domain_lock(d->dev.domain);
+    drive_submit(&d->port, &r);
+    domain_unlock(d->dev.domain);
+    drive_drain(f->m);
+    BlockDiscards c;
+    file->driver->discards(file, &c);
+    g_assert_cmpuint(c.done + c.failed, ==, 1);
+    g_assert_cmpuint(c.bytes, ==, r.result == 0 ? 65536 : 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -478,6 +557,8 @@ int main(int argc, char **argv)
                   { "shrink-waits", test_shrink_waits },
                   { "shrink-under-load", test_shrink_under_load },
                   { "account", test_account },
+                  { "account-options", test_account_options },
+                  { "intervals", test_intervals },
                   { "stop", test_stop },
                   { "snapshot", test_snapshot },
                   { "guard", test_guard } };
