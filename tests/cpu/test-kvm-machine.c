@@ -279,6 +279,9 @@ typedef struct Board {
     Device *ioapic;
     IrqLine line;
     pthread_mutex_t lock; /* of the line, as a device's domain would be: main raises it, the vCPU lowers it */
+    unsigned acks;        /* what the handler of the level-triggered pin wrote */
+    bool early_ends;      /* KVM may tell of an end before the handler has written it */
+    uint64_t repeated;    /* level-triggered interrupts that came again for that reason */
 } Board;
 
 static void set_line(Board *b, bool level)
@@ -291,23 +294,36 @@ static void set_line(Board *b, bool level)
 /* The handler's OUT is the device's acknowledge. */
 static void ack_write(void *opaque, MemAccess *a G_GNUC_UNUSED, uint64_t val G_GNUC_UNUSED)
 {
-    set_line(opaque, false);
+    Board *b = opaque;
+    b->acks++;
+    set_line(b, false);
 }
 
 static uint64_t count_of(Guest *g, unsigned vector) { return guest_ld(g, G_DATA + 8 * vector, 8); }
 
+/*
+ * Where KVM emulates guests, with the I/O APIC here (split), one KVM_EXIT_IOAPIC_EOI in twenty or so comes with RIP at the
+ * handler's first instructions, in front of its OUT and its write to the EOI register. The pin is still high then and the
+ * interrupt is delivered again, as it must be; the handler acknowledges that one as well.
+ */
 static void await_count(Board *b, unsigned vector, uint64_t want)
 {
+    want += vector == V_LEVEL ? b->repeated : 0;
     for (unsigned i = 0; i < 10000 && count_of(b->g, vector) < want; i++) {
         loop_turn(b->g->loop, false);
         g_usleep(500);
+    }
+    if (vector == V_LEVEL && b->early_ends && count_of(b->g, vector) == want + 1) {
+        b->repeated++;
+        want++;
     }
     if (count_of(b->g, vector) != want) {
         g_autoptr(GString) text = g_string_new(NULL);
         machine_stop(b->g->m, RUN_PAUSED);
         x86_64_target_ops.print_regs(b->g->m->cpus[0], text);
         apic_print(b->g->m->cpus[0], text);
-        g_error("vector 0x%x came %" PRIu64 " times, not %" PRIu64 "\n%s", vector, count_of(b->g, vector), want, text->str);
+        g_error("vector 0x%x came %" PRIu64 " times, not %" PRIu64 " (the line was lowered %u times)\n%s", vector,
+                count_of(b->g, vector), want, b->acks, text->str);
     }
 }
 
@@ -319,7 +335,9 @@ static void run_interrupts(const char *chip)
     guest_accel_props = chip;
     Guest *g = guest_new_smp("max", 2, false);
     guest_accel_props = NULL;
-    Board b = { .g = g };
+    char *why = NULL;
+    Board b = { .g = g, .early_ends = g_strcmp0(chip, "split") == 0 && kvm_host_class(&why) == KVM_HOST_EMULATED };
+    g_free(why);
     pthread_mutex_init(&b.lock, NULL);
     for (unsigned i = 0; i < 2; i++) {
         g_assert_nonnull(apic_create(g->m, g->m->cpus[i], g->m->unattached, &error_abort_slot));

@@ -136,9 +136,8 @@ def test_cpu_host_runs(d):
     monitor = os.path.join(d, "m")
     p = start("-M", "pc", "-cpu", "host", "-nodefaults", "-display", "none", "-S", "-monitor",
               f"unix:{monitor},server=on,wait=off", base=[BIN])
-    wait_for(lambda: os.path.exists(monitor), "monitor")
     with socket.socket(socket.AF_UNIX) as s:
-        s.connect(monitor)
+        wait_for(lambda: s.connect_ex(monitor) == 0, "monitor")  # its name is there before it listens
         read_until(s.fileno(), b"(qemu) ")
         s.sendall(b"info registers\nquit\n")
         assert re.search(r"EIP=0000fff0", read_until(s.fileno(), b"EFER="))
@@ -226,15 +225,14 @@ def test_gdb(d):
     first, second, monitor = (os.path.join(d, n) for n in ("a", "b", "m"))
     p = start("-accel", "tcg", "-nodefaults", "-display", "none", "-S", "-s", "-gdb",
               f"unix:{first},server=on,wait=off", "-monitor", f"unix:{monitor},server=on,wait=off", base=[BIN])
-    wait_for(lambda: os.path.exists(monitor) and os.path.exists(first), "sockets")
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(LIMIT)
-        s.connect(first)
+        wait_for(lambda: s.connect_ex(first) == 0, "socket of the debugger")
         assert gdb_ask(s, "p10") == "f0ff000000000000"
         assert gdb_ask(s, "?") == "T05thread:1;"
     with socket.socket(socket.AF_UNIX) as m:
         m.settimeout(LIMIT)
-        m.connect(monitor)
+        wait_for(lambda: m.connect_ex(monitor) == 0, "monitor")
         read_until(m.fileno(), b"(qemu) ")
         m.sendall(f"gdbserver unix:{second},server=on,wait=off\n".encode())
         assert f"Waiting for gdb connection on device 'unix:{second}" in read_until(m.fileno(), b"\n(qemu) ")

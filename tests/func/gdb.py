@@ -110,7 +110,12 @@ class Debugger:
 
 
 def wait_for_socket(vm, path):
-    while not os.path.exists(path):
+    """Until it listens, which is later than its name's appearance: /proc/net/unix has the flag for that."""
+    def listens():
+        with open("/proc/net/unix", encoding="utf-8") as f:
+            return any(line.split()[3] == "00010000" and line.split()[-1] == path for line in f)
+
+    while not listens():
         if vm.p.poll() is not None or time.monotonic() > vm.deadline:
             vm.fail("there is no GDB socket")
         time.sleep(0.05)

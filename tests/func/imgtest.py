@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -86,8 +87,9 @@ def dirty(name, bitmap):
     with subprocess.Popen(["qemu-nbd", "-r", "-t", "-f", "qcow2", "-B", bitmap, "-k", sock, name]) as p:
         try:
             for _ in range(600):
-                if os.path.exists(sock):
-                    break
+                with socket.socket(socket.AF_UNIX) as s:
+                    if s.connect_ex(sock) == 0:
+                        break
                 time.sleep(0.05)
             out = run("map", "--output=json", "--image-opts", "driver=nbd,server.type=unix,server.path=" + sock +
                       ",x-dirty-bitmap=qemu:dirty-bitmap:" + bitmap, tool=QEMU)
