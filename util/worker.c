@@ -118,9 +118,11 @@ bool worker_post(WorkerPool *p, WorkItem *item)
         *p->last = item;
         p->last = &item->next;
         p->queued++;
-        pthread_cond_signal(&p->work);
     }
     pthread_mutex_unlock(&p->lock);
+    if (ok) { /* without the lock: who wakes up wants it at once */
+        pthread_cond_signal(&p->work);
+    }
     return ok;
 }
 

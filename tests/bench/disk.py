@@ -41,14 +41,19 @@ def initrd(tmp):
 
 
 def make_images(folder, size):
-    """Two copies of a raw image each of whose pages begins with its number, and of that as qcow2."""
-    first = os.path.join(folder, "rhea.raw")
+    """A raw image each of whose pages begins with its number, that as qcow2, and two copies of both. Nobody works on what was
+    written otherwise: how large the pieces are that a file was written in shows in the time of small writes for as long as
+    the page cache holds it."""
+    first = os.path.join(folder, "first.raw")
     with open(first, "wb") as f:
         for start in range(0, size // 4096, 256):
             f.write(b"".join(struct.pack("<Q", n) + b"\x5a" * 4088 for n in range(start, start + 256)))
-    subprocess.run([IMG, "convert", "-f", "raw", "-O", "qcow2", first, os.path.join(folder, "rhea.qcow2")], check=True)
+    subprocess.run([IMG, "convert", "-f", "raw", "-O", "qcow2", first, os.path.join(folder, "first.qcow2")], check=True)
     for form in ("raw", "qcow2"):
-        shutil.copyfile(os.path.join(folder, f"rhea.{form}"), os.path.join(folder, f"qemu.{form}"))
+        one = os.path.join(folder, f"first.{form}")
+        for name in ("rhea", "qemu"):
+            shutil.copyfile(one, os.path.join(folder, f"{name}.{form}"))
+        os.unlink(one)
 
 
 class Bench:
