@@ -8,7 +8,9 @@
 #include "config.h"
 #include "monitor_internal.h"
 #include "rhea/monitor/qmp.h"
+#include "rhea/system/ramlist.h"
 #include "rhea/util/text.h"
+#include "schema/qmp-state.h"
 #include "schema/qmp.h"
 #include <inttypes.h>
 #include <string.h>
@@ -157,6 +159,42 @@ static void info_mtree(Monitor *mon, Machine *m, int argc, char **argv, GString 
     as_print(&m->as_io, out, flat);
 }
 
+static void describe_ramblock(RamBlock *ram, void *opaque)
+{
+    const char *name = ram->name ? ram->name : "";
+    g_string_append_printf(opaque, "%24s %9s  0x%016" PRIx64 "\n", name, "4 KiB", ram->size);
+}
+
+static void info_ramblock(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    g_string_append_printf(out, "%24s %9s  %18s\n", "Block Name", "PSize", "Total");
+    ram_foreach(m, describe_ramblock, out);
+}
+
+static const char *yes_no(bool v)
+{
+    return v ? "true" : "false";
+}
+
+static void info_memdev(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    QueryMemdevResult r = { 0 };
+    qmp_query_memdev(&(QmpCall){ .machine = m }, &r, NULL);
+    for (size_t i = 0; i < r.n; i++) {
+        const Memdev *d = &r.items[i];
+        g_string_append_printf(out, "memory backend: %s\n  size:  %" PRIu64 "\n  merge: %s\n  dump: %s\n"
+                               "  prealloc: %s\n  share: %s\n  reserve: %s\n  policy: %s\n  host nodes:",
+                               d->id, d->size, yes_no(d->merge), yes_no(d->dump), yes_no(d->prealloc),
+                               yes_no(d->share), yes_no(d->reserve), host_mem_policy_names[d->policy]);
+        for (size_t k = 0; k < d->host_nodes.n; k++) {
+            g_string_append_printf(out, " %" PRId64, d->host_nodes.items[k]);
+        }
+        g_string_append_c(out, '\n');
+        type_clear(&memdev_type, &r.items[i]);
+    }
+    g_free(r.items);
+}
+
 /* What the CPU sees as read-only memory: firmware and option ROMs. */
 static void info_roms(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
@@ -282,10 +320,12 @@ const HmpCommand monitor_info_commands[] = {
     { "jit", "", "show what the code translator has done", info_jit },
     { "kvm", "", "show whether KVM is used, and what it and the program did for the guest", info_kvm },
     { "mem", "", "show the virtual memory mappings of the current CPU", info_mem },
+    { "memdev", "", "show the memory backends", info_memdev },
     { "mtree", "[-f]", "show the memory tree (-f: flat, as the CPU sees it)", info_mtree },
     { "name", "", "show the guest's name", info_name },
     { "qom-tree", "", "show the objects of the machine", info_qom_tree },
     { "qtree", "", "show the device tree with properties", info_qtree },
+    { "ramblock", "", "show the blocks of guest memory on the host", info_ramblock },
     { "registers", "[-a]", "show the registers of the current CPU (-a: all CPUs)", info_registers },
     { "roms", "", "show firmware and option ROMs in guest memory", info_roms },
     { "stats", "vm|vcpu [NAMES [PROVIDER]]",

@@ -4,6 +4,7 @@
  * Threads: any. Flags and bits are atomics; creation and release take the machine's leaf lock.
  */
 #include "internal.h"
+#include "rhea/system/ramlist.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -122,6 +123,15 @@ void ram_unref(RamBlock *ram)
         pthread_mutex_unlock(&m->priv->lock);
     }
     rcu_defer(ram_release, ram);
+}
+
+void ram_foreach(Machine *m, void (*fn)(RamBlock *ram, void *opaque), void *opaque)
+{
+    pthread_mutex_lock(&m->priv->lock);
+    for (GList *l = m->priv->ram_blocks; l; l = l->next) {
+        fn(l->data, opaque);
+    }
+    pthread_mutex_unlock(&m->priv->lock);
 }
 
 /* Slow half of ram_written(): some client listens to the page. The writer clears the flag, then sets the

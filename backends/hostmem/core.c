@@ -20,6 +20,7 @@ struct HostMem {
     HostMemOptions o;
     RamBlock *ram;
     char *user; /* NULL: nobody */
+    bool filled; /* all of it was allocated at once */
 };
 
 /* ---- what the options mean together ---- */
@@ -135,13 +136,15 @@ static HostMem *add(Machine *m, HostMemOptions *o, bool prealloc, Error **errp)
     if (!check_options(o, errp) || !hostmem_map(o, &map, errp)) {
         return NULL;
     }
-    if ((o->has_prealloc ? o->prealloc : prealloc || o->has_prealloc_threads) && !allocate(o, &map, errp)) {
+    bool fill = o->has_prealloc ? o->prealloc : prealloc || o->has_prealloc_threads;
+    if (fill && !allocate(o, &map, errp)) {
         hostmem_unmap(o, &map);
         return NULL;
     }
     HostMem *h = g_new0(HostMem, 1);
     h->ram = ram_new_mapped(m, o->id, &map.ram);
     h->o = *o;
+    h->filled = fill;
     *o = (HostMemOptions){ 0 };
     m->hostmems = m->hostmems ? m->hostmems : g_ptr_array_new();
     g_ptr_array_add(m->hostmems, h);
@@ -194,6 +197,36 @@ RamBlock *hostmem_claim(Machine *m, const char *id, const char *user, Error **er
     }
     h->user = g_strdup(user);
     return ram_ref(h->ram);
+}
+
+/* What -machine says where the backend does not; on, where the board knows no such property. */
+static bool board_flag(Machine *m, const char *name)
+{
+    bool on = true;
+    for (const Prop *p = m->board && m->board_state ? m->board->props : NULL; p && p->name; p++) {
+        if (g_str_equal(p->name, name)) {
+            g_autoptr(Json) v = prop_get(p, m->board_state);
+            json_get_bool(v, &on);
+        }
+    }
+    return on;
+}
+
+void hostmem_foreach(Machine *m, void (*fn)(const HostMemInfo *info, void *opaque), void *opaque)
+{
+    for (guint i = 0; m->hostmems && i < m->hostmems->len; i++) {
+        const HostMem *h = m->hostmems->pdata[i];
+        const HostMemOptions *o = &h->o;
+        g_autoptr(GArray) nodes = hostmem_nodes(o->host_nodes);
+        HostMemInfo info = {
+            .id = o->id, .policy = host_mem_policy_names[o->policy], .size = o->size,
+            .merge = o->has_merge ? o->merge : board_flag(m, "mem-merge"),
+            .dump = o->has_dump ? o->dump : board_flag(m, "dump-guest-core"),
+            .prealloc = h->filled, .share = hostmem_shared(o), .reserve = o->reserve,
+            .nodes = (const unsigned *)(void *)nodes->data, .n_nodes = nodes->len,
+        };
+        fn(&info, opaque);
+    }
 }
 
 void hostmem_check_used(Machine *m)

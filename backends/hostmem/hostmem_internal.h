@@ -21,6 +21,8 @@ static inline bool hostmem_shared(const HostMemOptions *o)
 /* Options that fit each other become memory with its policy and its advice. On failure nothing stays. */
 bool hostmem_map(const HostMemOptions *o, HostMemMapping *map, Error **errp);
 void hostmem_unmap(const HostMemOptions *o, HostMemMapping *map);
+/* The host's nodes that `host-nodes` names, ascending (unsigned); NULL gives none. The caller's. */
+GArray *hostmem_nodes(const Json *host_nodes);
 /* Adds what can be done when pages of this size have run out. */
 void hostmem_room_hint(uint64_t page, Error **errp);
 

@@ -236,6 +236,19 @@ static bool add_nodes(const Json *j, unsigned long *nodes, Error **errp)
     return add_range(first, last, nodes, errp);
 }
 
+GArray *hostmem_nodes(const Json *host_nodes)
+{
+    unsigned long nodes[MAX_NODES / LONG_BITS] = { 0 };
+    g_autoptr(Error) err = NULL;
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(unsigned));
+    for (unsigned i = 0; host_nodes && add_nodes(host_nodes, nodes, &err) && i < MAX_NODES; i++) {
+        if (nodes[i / LONG_BITS] >> i % LONG_BITS & 1) {
+            g_array_append_val(list, i);
+        }
+    }
+    return list;
+}
+
 /* File pages belong to the page cache, which heeds policies on tmpfs and hugetlbfs only. */
 static bool heeds_policy(const HostMemMapping *map)
 {

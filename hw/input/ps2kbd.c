@@ -51,6 +51,23 @@ int ps2_key_find(const char *name)
     return -1;
 }
 
+int ps2_key_find_code(unsigned code)
+{
+    unsigned set1 = code & 0x80 ? 0xe000 | (code & 0x7f) : code;
+    if (code == 0x54) {
+        return PS2_KEY_PRINT; /* SysRq is Print Screen with Alt */
+    }
+    if (code == 0xc6) {
+        return PS2_KEY_PAUSE;
+    }
+    for (unsigned k = 0; code && code < 0x100 && k < PS2_KEYS; k++) {
+        if (codes[k].set1 == set1) {
+            return k;
+        }
+    }
+    return -1;
+}
+
 const char *ps2_key_name(Ps2Key key)
 {
     return key < PS2_KEYS ? codes[key].name : NULL;

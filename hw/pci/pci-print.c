@@ -40,7 +40,7 @@ static const struct { uint16_t code; const char *name;
     { 0x00ff, "Device" },
 };
 
-static const char *pci_class_name(unsigned code)
+const char *pci_class_name(unsigned code)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(pci_classes); i++) {
         if (pci_classes[i].code == code) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """QMP of the whole program over unix sockets, with a client that knows nothing but JSON: what management programs do.
-Covers monitor/qmp.c, qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_char.c, qmp_qom.c, tools/system (options -qmp,
+Covers monitor/qmp.c, qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_char.c, qmp_qom.c, qmp_state.c, tools/system (qmp_pci.c, qmp_input.c, options -qmp,
 -qmp-pretty, -mon mode=control), system/host.c."""
 import array
 import json
@@ -623,6 +623,121 @@ def qmp_exports():
             expect(last.request(0, 0, 512, get=512) == bytes(512), "a read")
 
 
+def qmp_state():
+    """What libvirt asks before it starts a domain, where the answer is short; memory backends; texts."""
+    with Vm("-M", "pc,memory-backend=ram0", "-m", "16M", "-object", "memory-backend-ram,id=ram0,size=16M") as vm:
+        c = Client(vm.path)
+        for name in ("query-migrate-capabilities", "query-tpm-models", "query-tpm-types", "query-jobs", "query-memory-devices"):
+            expect(c.call(name) == [], f"{name} lists nothing")
+        expect(c.call("migrate-set-capabilities", capabilities=[]) == {}, "nothing changes")
+        expect(c.call("query-current-machine") == {"wakeup-suspend-support": False}, "no sleep")
+        m = c.try_call("system_wakeup")
+        expect("Unable to wake up: guest is not in suspended state" in m["error"]["desc"], f"{m}")
+        dev, = c.call("query-memdev")
+        expect(dev["id"] == "ram0" and dev["size"] == 16 << 20 and dev["dump"] and dev["merge"] and not dev["share"], f"{dev}")
+        expect("ram0" in c.call("x-query-ramblock")["human-readable-text"], "its memory")
+        expect(c.call("x-query-numa")["human-readable-text"] == "0 nodes\n", "the nodes")
+        expect("rom" in c.call("x-query-roms")["human-readable-text"], "the firmware")
+        expect(c.call("x-query-jit")["human-readable-text"], "the translator")
+        expect("memory backend: ram0" in c.call("human-monitor-command", command_line="info memdev"), "the human monitor")
+
+
+def qmp_pci():
+    """query-pci: the functions, with what firmware did to them and what is behind bridges, as `info pci` has them."""
+    with Vm("-M", "none") as vm:
+        expect(Client(vm.path).call("query-pci") == [], "no PCI")
+    args = ["-M", "q35", "-m", "32M", "-device", "pcie-root-port,id=port,chassis=1", "-device", "virtio-net-pci,bus=port,id=card"]
+    with Vm(*args) as vm:
+        c = Client(vm.path)
+        bus, = c.call("query-pci")
+        expect(bus["bus"] == 0, "the root bus")
+        host = bus["devices"][0]
+        expect((host["slot"], host["class_info"]) == (0, {"desc": "Host bridge", "class": 0x600}) and host["irq_pin"] == 0, f"{host}")
+        expect(host["id"]["vendor"] == 0x8086 and "subsystem" in host["id"] and "pci_bridge" not in host, f"{host}")
+        port = next(d for d in bus["devices"] if d["qdev_id"] == "port")
+        behind = port["pci_bridge"]
+        expect(port["class_info"]["class"] == 0x604 and "subsystem" not in port["id"] and behind["bus"]["secondary"] == 0, f"{port}")
+        card, = behind["devices"]
+        expect(card["qdev_id"] == "card" and card["id"]["vendor"] == 0x1af4 and card["irq_pin"] == 1, f"{card}")
+        regions = {r["bar"]: r for r in card["regions"]}
+        expect(regions[4]["mem_type_64"] and regions[4]["prefetch"] and regions[4]["address"] == -1, f"{regions}")
+        c.call("cont")
+        while True:  # until the firmware has given numbers and addresses
+            bus, = c.call("query-pci")
+            port = next(d for d in bus["devices"] if d["qdev_id"] == "port")
+            card, = port["pci_bridge"]["devices"]
+            at = {r["bar"]: r["address"] for r in card["regions"]}[4]
+            if at != -1 and port["pci_bridge"]["bus"]["secondary"] == 1:
+                break
+            time.sleep(0.05)
+        passes = [port["pci_bridge"]["bus"][k] for k in ("memory_range", "prefetchable_range")]
+        expect(any(r["base"] <= at <= r["limit"] for r in passes), f"{at} passes the bridge: {passes}")
+        expect(card["bus"] == 1 and "Ethernet" in c.call("human-monitor-command", command_line="info pci"), "the same in words")
+
+
+def scan_codes(c, n):
+    """Takes that many bytes from the PS/2 keyboard, as a program on the guest's CPU would."""
+    def port(number):
+        return int(c.call("human-monitor-command", command_line=f"i /b {number:#x}").split()[-1], 16)
+
+    codes = []
+    while len(codes) < n:
+        if port(0x64) & 1:
+            codes.append(port(0x60))
+        else:
+            time.sleep(0.02)
+    return bytes(codes)
+
+
+def qmp_keys():
+    """Keys by name and number, their order, single events; what waits while the machine is stopped; refusals."""
+    def code(name):
+        return {"type": "qcode", "data": name}
+
+    def key(name, down):
+        return {"type": "key", "data": {"key": code(name), "down": down}}
+
+    with Vm("-M", "microvm") as vm:
+        c = Client(vm.path)
+        expect(c.call("query-mice") == [] and "no keyboard" in c.try_call("send-key", keys=[code("a")])["error"]["desc"], "none")
+    folder = tempfile.mkdtemp(prefix="rhea-qmp-")
+    try:
+        bios = os.path.join(folder, "bios")
+        with open(bios, "wb") as f:
+            f.write(b"\xf4" * 65536)  # HLT: the guest leaves the keyboard alone
+        with Vm("-M", "pc", "-m", "16M", "-bios", bios) as vm:
+            c = Client(vm.path)
+            hmp = lambda line: c.call("human-monitor-command", command_line=line)
+            expect(len(c.call("query-mice")) == 1 and "PS/2" in hmp("info mice"), "a mouse")
+            wrong = [({"keys": [code("hyper")]}, "keys.0.data"), ({"keys": [{"type": "number", "data": 0x7f}]}, "scan code 127"),
+                     ({"keys": [{"type": "number", "data": -1}]}, "scan code -1"), ({"keys": [code("a")] * 600}, "too many"),
+                     ({"keys": [code("a")], "hold_time": -1}, "hold-time")]
+            for args, text in wrong:
+                m = c.try_call("send-key", **args)
+                expect("error" in m and text in str(m["error"]), f"{args.keys()}: {m} says {text}")
+            # Stopped: the first key is in the keyboard, the rest comes with the guest's time.
+            c.call("send-key", keys=[code("ctrl"), {"type": "number", "data": 30}], hold_time=1)
+            expect(scan_codes(c, 1) == b"\x14", "left Ctrl")
+            c.call("cont")
+            expect(scan_codes(c, 5) == b"\x1c\xf0\x1c\xf0\x14", "the others, released the other way round")
+            c.call("send-key", keys=[{"type": "number", "data": 0x80 | 0x48}], hold_time=1)
+            expect(scan_codes(c, 5) == b"\xe0\x75\xe0\xf0\x75", "a key with a prefix")
+            expect(hmp("sendkey alt-0x3b 1") == "" and scan_codes(c, 6) == b"\x11\x05\xf0\x05\xf0\x11", "the human monitor")
+            for line, text in (("sendkey", "expected"), ("sendkey ctrl-x-nil", "no key 'nil'"), ("sendkey a soon", "milliseconds")):
+                expect(text in hmp(line), f"{line} says {text}")
+            c.call("input-send-event", events=[key("spc", True), key("spc", False)])
+            expect(scan_codes(c, 3) == b"\x29\xf0\x29", "single events")
+            m = c.try_call("input-send-event", events=[key("a", True), {"type": "key", "data": {
+                "key": {"type": "number", "data": 0x6f}, "down": True}}])
+            expect(m["error"]["data"]["member"] == "events.1.data.key.data", f"{m}")
+            expect(int(hmp("i /b 0x64").split()[-1], 16) & 1 == 0, "all or none")
+            c.call("input-send-event", events=[{"type": "rel", "data": {"axis": "x", "value": 3}},
+                                               {"type": "btn", "data": {"button": "left", "down": True}}])
+            expect("error" in c.try_call("input-send-event", events=[{"type": "abs", "data": {"axis": "x", "value": 3}}]), "no tablet")
+    finally:
+        shutil.rmtree(folder)
+
+
 OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel")
 
 
@@ -787,7 +902,7 @@ def qmp_stats():
 
 
 ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net,
-       qmp_schema]
+       qmp_schema, qmp_state, qmp_pci, qmp_keys]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -503,6 +503,7 @@ void cli_teardown(Cli *cli)
     if (m->board && m->root) {
         machine_stop(m, RUN_FINISHED);
     }
+    input_forget(m);
     g_ptr_array_free(cli->qtest_list, TRUE);
     net_remove_all(m);   /* before the character devices that forwarded ports lead to */
     drive_remove_all(m); /* vCPUs are parked: nobody writes any more */

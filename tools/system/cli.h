@@ -132,6 +132,12 @@ bool process_watch_signals(Machine *m, Error **errp);
 void process_unwatch_signals(void);
 bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
+/* qmp_input.c */
+void input_forget(Machine *m); /* keys that wait; before the machine goes */
+void hmp_sendkey(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_info_mice(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void complete_sendkey(Machine *m, unsigned arg, GPtrArray *out);
+
 void hmp_info_blockstats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_say_error(GString *out, Error *err); /* with its hint; frees err */
 bool hmp_take_flag(int *argc, char ***argv, const char *flag); /* takes "-f" off the front of the arguments */

@@ -94,6 +94,7 @@ static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
 
 static const HmpCommand board_info[] = {
     { "lapic", "", "show the local APIC of the current CPU", info_lapic },
+    { "mice", "", "show the guest's mice", hmp_info_mice },
     { "numa", "", "show the guest's NUMA nodes", info_numa },
     { "pci", "", "show the PCI functions", info_pci },
     { "pic", "", "show the interrupt controllers", info_pic },
@@ -103,5 +104,7 @@ static const HmpCommand board_info[] = {
 const HmpCommand hmp_board_commands[] = {
     { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, board_info },
     { "nmi", "", "send all CPUs a non-maskable interrupt", hmp_nmi },
+    { "sendkey", "KEY[-KEY]... [MS]", "press keys together (ctrl-alt-delete, 0x1e), MS milliseconds long",
+      hmp_sendkey, NULL, complete_sendkey },
     { 0 },
 };

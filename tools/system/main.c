@@ -11,8 +11,11 @@
 #include "rhea/util/log.h"
 #include "schema/qmp-block.h"
 #include "schema/qmp-export.h"
+#include "schema/qmp-input.h"
 #include "schema/qmp-machine.h"
 #include "schema/qmp-net.h"
+#include "schema/qmp-pci.h"
+#include "schema/qmp-state.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,7 +106,8 @@ int main(int argc, char **argv)
                                                   hmp_block_commands, hmp_export_commands, hmp_net_commands,
                                                   NULL };
     static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_export_commands,
-                                              qmp_machine_commands, qmp_net_commands, NULL };
+                                              qmp_input_commands, qmp_machine_commands, qmp_net_commands,
+                                              qmp_pci_commands, qmp_state_commands, NULL };
     static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_export_events,
                                              qmp_net_events, NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,

@@ -20,6 +20,16 @@ void hostmem_check_used(Machine *m);
 bool hostmem_remove(Machine *m, const char *id, Error **errp); /* not while somebody uses it */
 void hostmem_remove_all(Machine *m);
 
+/* What a backend is; strings are borrowed. */
+typedef struct HostMemInfo {
+    const char *id, *policy; /* as -object has it: "default", "bind"... */
+    uint64_t size;           /* bytes */
+    bool merge, dump, prealloc, share, reserve;
+    const unsigned *nodes;   /* of the host, ascending */
+    size_t n_nodes;
+} HostMemInfo;
+void hostmem_foreach(Machine *m, void (*fn)(const HostMemInfo *info, void *opaque), void *opaque);
+
 bool hostmem_is_kind(const char *qom_type); /* "memory-backend-ram" ... */
 
 /* prealloc.c: makes the host allocate [host, host+size), whose contents stay. */

@@ -39,4 +39,7 @@ typedef struct PcieEcam {
 enum { PCIE_ECAM_SIZE = 256 << 20 };
 void pcie_ecam_init(PcieEcam *e, Device *owner, PciBus *root);
 
+/* Of class and subclass, 16 bits; NULL: one without a name here. Any thread. */
+const char *pci_class_name(unsigned code);
+
 #endif

@@ -38,6 +38,8 @@ typedef enum Ps2Key {
     PS2_KEYS
 } Ps2Key;
 int ps2_key_find(const char *name);     /* -1: no such key */
+/* By scan code of set 1, with 80h added where that begins with E0h; Pause is C6h. -1: no such key. */
+int ps2_key_find_code(unsigned code);
 const char *ps2_key_name(Ps2Key key);
 
 /* Input entry points; hold the platform domain. A repeated `down` is ignored: the keyboard repeats by

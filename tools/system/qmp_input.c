@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/qmp_input.c - keys and mouse events from monitors: send-key, sendkey, input-send-event,
+ * query-mice.
+ *
+ * Models: QEMU 7.2's commands of these names: keys go down one after the other, hold-time apart (100 ms), and
+ *         come up in the opposite order. Its limit of 1024 changes that wait.
+ * Does not model: events that vanish while the machine is stopped: here they wait for the guest.
+ * Threads: main loop; the keyboard and mouse are called with their domain held.
+ */
+#include "cli.h"
+#include "rhea/hw/ps2.h"
+#include "rhea/util/errorcode.h"
+#include "rhea/util/text.h"
+#include "schema/qmp-input.h"
+#include <string.h>
+
+enum { QUEUE_MAX = 1024, HOLD_MS = 100, HOLD_MAX_MS = 3600 * 1000 };
+
+typedef struct KeyChange {
+    uint8_t key; /* Ps2Key */
+    bool down;
+    uint32_t hold_ms; /* until the next change */
+} KeyChange;
+
+/* The process has one machine. */
+static struct InputQueue {
+    Machine *machine; /* NULL: the queue was never used */
+    Timer timer;      /* armed: the time of the last change is not over */
+    GArray *changes;  /* KeyChange, from `next` on */
+    guint next;
+    unsigned buttons; /* of the mouse, as ps2_mouse_buttons() takes them */
+} queue;
+
+static Device *find_device(Device *dev, const DeviceType *type)
+{
+    Device *found = dev->type == type ? dev : NULL;
+    for (guint i = 0; !found && dev->children && i < dev->children->len; i++) {
+        found = find_device(dev->children->pdata[i], type);
+    }
+    return found;
+}
+
+static Device *need_device(Machine *m, const DeviceType *type, const char *what, Error **errp)
+{
+    Device *d = find_device(m->root, type);
+    if (!d) {
+        error_set(errp, "this machine has no %s", what);
+        error_hint(errp, "-M pc and -M q35 have one");
+        error_set_code(errp, "not-found", NULL);
+    }
+    return d;
+}
+
+static void change_key(Machine *m, unsigned key, bool down)
+{
+    Device *kbd = find_device(m->root, &ps2_kbd_type);
+    if (kbd) {
+        domain_lock(kbd->domain);
+        ps2_kbd_key(kbd, key, down);
+        domain_unlock(kbd->domain);
+    }
+}
+
+/* ---- changes that wait ---- */
+
+static void run_queue(void *opaque)
+{
+    if (queue.next >= queue.changes->len) {
+        g_array_set_size(queue.changes, 0);
+        queue.next = 0;
+        return;
+    }
+    KeyChange c = g_array_index(queue.changes, KeyChange, queue.next++);
+    change_key(queue.machine, c.key, c.down);
+    timer_arm(&queue.timer, clock_now(queue.machine->clock) + c.hold_ms * INT64_C(1000000));
+}
+
+static bool queue_keys(Machine *m, const uint8_t *keys, size_t n, uint32_t hold_ms, Error **errp)
+{
+    if (!need_device(m, &ps2_kbd_type, "keyboard", errp)) {
+        return false;
+    }
+    if (!queue.machine) {
+        queue.machine = m;
+        queue.changes = g_array_new(FALSE, FALSE, sizeof(KeyChange));
+        timer_init(&queue.timer, m->loop, m->clock, run_queue, NULL);
+    }
+    size_t waiting = queue.changes->len - queue.next;
+    if (n > QUEUE_MAX / 2 || waiting + 2 * n > QUEUE_MAX) {
+        error_set(errp, "%zu keys are too many: %zu changes wait already, of %d at most", n, waiting,
+                  QUEUE_MAX);
+        error_hint(errp, machine_running(m) ? "send fewer, or wait until these are over"
+                                            : "the machine is stopped: they wait for 'cont'");
+        error_set_code(errp, "out-of-range", "keys");
+        return false;
+    }
+    if (queue.next) { /* drop what is over, so that the array stays bounded */
+        g_array_remove_range(queue.changes, 0, queue.next);
+        queue.next = 0;
+    }
+    for (size_t i = 0; i < 2 * n; i++) {
+        KeyChange c = { .key = keys[i < n ? i : 2 * n - 1 - i], .down = i < n, .hold_ms = hold_ms };
+        g_array_append_val(queue.changes, c);
+    }
+    if (n && !timer_armed(&queue.timer)) {
+        run_queue(NULL);
+    }
+    return true;
+}
+
+void input_forget(Machine *m)
+{
+    if (queue.machine == m) {
+        timer_cancel(&queue.timer);
+        g_array_free(queue.changes, TRUE);
+        memset(&queue, 0, sizeof(queue));
+    }
+}
+
+/* ---- keys ---- */
+
+static int find_name(const char *name)
+{
+    static const struct { const char *name, *key; } same[] = {
+        { "asterisk", "kp_multiply" }, { "sysrq", "print" }, { "menu", "compose" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(same); i++) {
+        name = g_str_equal(name, same[i].name) ? same[i].key : name;
+    }
+    return ps2_key_find(name);
+}
+
+static bool find_key(const KeyValue *v, const char *member, uint8_t *key, Error **errp)
+{
+    bool number = v->type == KEY_VALUE_KIND_NUMBER;
+    int64_t code = number ? v->u.number.data : 0;
+    int k = !number ? find_name(qkey_code_names[v->u.qcode.data])
+            : code > 0 && code < 0x100 ? ps2_key_find_code(code) : -1;
+    if (k < 0) {
+        error_set(errp, "the keyboard has no key with scan code %" G_GINT64_FORMAT, code);
+        error_hint(errp, "codes of set 1 are meant, with 128 added where they begin with e0h: 30 is 'a'");
+        error_set_code(errp, "invalid-value", member);
+        return false;
+    }
+    *key = k;
+    return true;
+}
+
+bool qmp_send_key(QmpCall *call, const SendKeyArgs *args, Error **errp)
+{
+    size_t n = args->keys.n;
+    g_autofree uint8_t *keys = g_malloc(n + 1);
+    for (size_t i = 0; i < n; i++) {
+        g_autofree char *member = g_strdup_printf("keys.%zu.data", i);
+        if (!find_key(&args->keys.items[i], member, &keys[i], errp)) {
+            return false;
+        }
+    }
+    return queue_keys(call->machine, keys, n, args->has_hold_time ? args->hold_time : HOLD_MS, errp);
+}
+
+static bool take_hold(const char *text, uint64_t *ms, GString *out)
+{
+    if (text && (!text_to_u64(text, ms, NULL) || *ms > HOLD_MAX_MS)) {
+        g_string_append_printf(out, "the time is a number of milliseconds up to %d, not '%s'\n", HOLD_MAX_MS,
+                               text);
+        return false;
+    }
+    return true;
+}
+
+void hmp_sendkey(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    uint64_t ms = HOLD_MS, code;
+    Error *err = NULL;
+    if (argc < 2 || argc > 3) {
+        g_string_append(out, "sendkey: KEY[-KEY]... [MS] is expected\n");
+        return;
+    }
+    g_auto(GStrv) names = g_strsplit(argv[1], "-", QUEUE_MAX);
+    guint n = g_strv_length(names);
+    g_autofree uint8_t *keys = g_malloc(n + 1);
+    for (guint i = 0; i < n; i++) {
+        bool hex = g_str_has_prefix(names[i], "0x") && text_to_u64(names[i], &code, NULL) && code < 0x100;
+        int k = hex ? ps2_key_find_code(code) : find_name(names[i]);
+        if (k < 0) {
+            g_string_append_printf(out, "there is no key '%s' (for example ctrl-alt-delete, spc, 0x1e)\n",
+                                   names[i]);
+            return;
+        }
+        keys[i] = k;
+    }
+    if (take_hold(argc > 2 ? argv[2] : NULL, &ms, out) && !queue_keys(m, keys, n, ms, &err)) {
+        hmp_say_error(out, err);
+    }
+}
+
+void complete_sendkey(Machine *m, unsigned arg, GPtrArray *out)
+{
+    for (unsigned k = 0; arg == 1 && k < PS2_KEYS; k++) {
+        g_ptr_array_add(out, g_strdup(ps2_key_name(k)));
+    }
+}
+
+/* ---- mice, single events ---- */
+
+bool qmp_query_mice(QmpCall *call, QueryMiceResult *ret, Error **errp)
+{
+    if (find_device(call->machine->root, &ps2_mouse_type)) {
+        ret->items = g_new0(MouseInfo, 1);
+        ret->items[ret->n++] = (MouseInfo){ .name = g_strdup("PS/2 mouse"), .current = true };
+    }
+    return true;
+}
+
+void hmp_info_mice(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    QueryMiceResult r = { 0 };
+    qmp_query_mice(&(QmpCall){ .machine = m }, &r, NULL);
+    for (size_t i = 0; i < r.n; i++) {
+        g_string_append_printf(out, "%c Mouse #%" G_GINT64_FORMAT ": %s%s\n", r.items[i].current ? '*' : ' ',
+                               r.items[i].index, r.items[i].name, r.items[i].absolute ? " (absolute)" : "");
+        type_clear(&mouse_info_type, &r.items[i]);
+    }
+    if (!r.n) {
+        g_string_append(out, "No mouse devices connected\n");
+    }
+    g_free(r.items);
+}
+
+static void press_button(Device *mouse, const InputBtnEvent *b)
+{
+    static const uint8_t bits[] = {
+        [INPUT_BUTTON_LEFT] = 1, [INPUT_BUTTON_RIGHT] = 2, [INPUT_BUTTON_MIDDLE] = 4, [INPUT_BUTTON_SIDE] = 8,
+        [INPUT_BUTTON_EXTRA] = 16,
+    };
+    if (b->button == INPUT_BUTTON_WHEEL_UP || b->button == INPUT_BUTTON_WHEEL_DOWN) {
+        ps2_mouse_move(mouse, 0, 0, !b->down ? 0 : b->button == INPUT_BUTTON_WHEEL_UP ? -1 : 1);
+        return;
+    }
+    queue.buttons = b->down ? queue.buttons | bits[b->button] : queue.buttons & ~bits[b->button];
+    ps2_mouse_buttons(mouse, queue.buttons);
+}
+
+static void send_mouse(Device *mouse, const InputEvent *e)
+{
+    domain_lock(mouse->domain);
+    if (e->type == INPUT_EVENT_KIND_BTN) {
+        press_button(mouse, &e->u.btn.data);
+    } else {
+        bool x = e->u.rel.data.axis == INPUT_AXIS_X;
+        int by = e->u.rel.data.value;
+        ps2_mouse_move(mouse, x ? by : 0, x ? 0 : by, 0);
+    }
+    domain_unlock(mouse->domain);
+}
+
+bool qmp_input_send_event(QmpCall *call, const InputSendEventArgs *args, Error **errp)
+{
+    Machine *m = call->machine;
+    Device *mouse = find_device(m->root, &ps2_mouse_type);
+    g_autofree uint8_t *keys = g_malloc0(args->events.n + 1);
+    for (size_t i = 0; i < args->events.n; i++) { /* all are checked before the first is sent */
+        const InputEvent *e = &args->events.items[i];
+        g_autofree char *member = g_strdup_printf("events.%zu.data.key.data", i);
+        bool ok = e->type != INPUT_EVENT_KIND_KEY ? need_device(m, &ps2_mouse_type, "mouse", errp) != NULL
+                  : need_device(m, &ps2_kbd_type, "keyboard", errp) &&
+                        find_key(&e->u.key.data.key, member, &keys[i], errp);
+        if (!ok) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < args->events.n; i++) {
+        const InputEvent *e = &args->events.items[i];
+        if (e->type == INPUT_EVENT_KIND_KEY) {
+            change_key(m, keys[i], e->u.key.data.down);
+        } else {
+            send_mouse(mouse, e);
+        }
+    }
+    return true;
+}
