@@ -4,8 +4,8 @@
  *
  * Models: QEMU 7.2's commands of these names. libvirt starts no domain without query-migrate-capabilities and
  *         migrate-set-capabilities, and asks for jobs when it connects again.
- * Does not model: what they are about, which these machines do not have yet: each list here is empty, and
- *         what would need it is refused.
+ * Does not model: what they are about, which these machines do not have yet: lists are empty, and what
+ *         would need it is refused.
  * Threads: main loop, no domain held.
  */
 #include "monitor_internal.h"
@@ -29,8 +29,15 @@ bool qmp_system_wakeup(QmpCall *call, Error **errp)
 
 /* ---- what there is none of ---- */
 
+/* The one capability that holds without migration: an event would be sent for each change of its state.
+ * libvirt turns it on in every machine it starts, whatever the list says. The process has one machine. */
+static bool migration_events;
+
 bool qmp_query_migrate_capabilities(QmpCall *call, QueryMigrateCapabilitiesResult *ret, Error **errp)
 {
+    ret->items = g_new0(MigrationCapabilityStatus, 1);
+    ret->items[ret->n++] = (MigrationCapabilityStatus){ .capability = MIGRATION_CAPABILITY_EVENTS,
+                                                        .state = migration_events };
     return true;
 }
 
@@ -38,13 +45,19 @@ bool qmp_migrate_set_capabilities(QmpCall *call, const MigrateSetCapabilitiesArg
 {
     for (size_t i = 0; i < args->capabilities.n; i++) {
         const MigrationCapabilityStatus *s = &args->capabilities.items[i];
-        if (s->state) {
+        if (s->state && s->capability != MIGRATION_CAPABILITY_EVENTS) {
             error_set(errp, "capability '%s' cannot be on: this machine cannot migrate",
                       migration_capability_names[s->capability]);
-            error_hint(errp, "query-migrate-capabilities lists what can be on: nothing yet");
+            error_hint(errp, "query-migrate-capabilities lists what can be on");
             g_autofree char *member = g_strdup_printf("capabilities.%zu", i);
             error_set_code(errp, "not-supported", member);
             return false;
+        }
+    }
+    for (size_t i = 0; i < args->capabilities.n; i++) {
+        const MigrationCapabilityStatus *s = &args->capabilities.items[i];
+        if (s->capability == MIGRATION_CAPABILITY_EVENTS) {
+            migration_events = s->state;
         }
     }
     return true;

@@ -627,9 +627,13 @@ def qmp_state():
     """What libvirt asks before it starts a domain, where the answer is short; memory backends; texts."""
     with Vm("-M", "pc,memory-backend=ram0", "-m", "16M", "-object", "memory-backend-ram,id=ram0,size=16M") as vm:
         c = Client(vm.path)
-        for name in ("query-migrate-capabilities", "query-tpm-models", "query-tpm-types", "query-jobs", "query-memory-devices"):
+        for name in ("query-tpm-models", "query-tpm-types", "query-jobs", "query-memory-devices"):
             expect(c.call(name) == [], f"{name} lists nothing")
-        expect(c.call("migrate-set-capabilities", capabilities=[]) == {}, "nothing changes")
+        for state in (True, False):  # libvirt turns it on in every machine
+            one = [{"capability": "events", "state": state}]
+            expect(c.call("migrate-set-capabilities", capabilities=one) == {}, "events")
+            expect(c.call("query-migrate-capabilities") == one, f"events are {state}")
+        expect("error" in c.try_call("migrate-set-capabilities", capabilities=[{"capability": "xbzrle", "state": True}]), "no migration")
         expect(c.call("query-current-machine") == {"wakeup-suspend-support": False}, "no sleep")
         m = c.try_call("system_wakeup")
         expect("Unable to wake up: guest is not in suspended state" in m["error"]["desc"], f"{m}")

@@ -42,13 +42,17 @@ static void test_none(void)
     static const Row rows[] = {
         { "query-current-machine", NULL, "{\"wakeup-suspend-support\": false}" },
         { "system_wakeup", NULL, "Unable to wake up: guest is not in suspended state" },
-        { "query-migrate-capabilities", NULL, "[]" },
+        { "query-migrate-capabilities", NULL, "[{\"capability\": \"events\", \"state\": false}]" },
         { "migrate-set-capabilities", "{\"capabilities\": []}", "{}" },
         { "migrate-set-capabilities",
           "{\"capabilities\": [{\"capability\": \"xbzrle\", \"state\": false}]}", "{}" },
         { "migrate-set-capabilities",
-          "{\"capabilities\": [{\"capability\": \"events\", \"state\": false}, {\"capability\": \"multifd\", "
+          "{\"capabilities\": [{\"capability\": \"events\", \"state\": true}, {\"capability\": \"multifd\", "
           "\"state\": true}]}", "*'multifd' cannot be on*" },
+        { "query-migrate-capabilities", NULL, "[{\"capability\": \"events\", \"state\": false}]" },
+        { "migrate-set-capabilities",
+          "{\"capabilities\": [{\"capability\": \"events\", \"state\": true}]}", "{}" },
+        { "query-migrate-capabilities", NULL, "[{\"capability\": \"events\", \"state\": true}]" },
         { "migrate-set-capabilities", "{\"capabilities\": [{\"capability\": \"fast\", \"state\": true}]}",
           "*'capabilities.0.capability' must be one of*" },
         { "query-tpm-models", NULL, "[]" },
