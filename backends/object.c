@@ -6,10 +6,12 @@
 #include "rhea/backends/object.h"
 #include "rhea/backends/drive.h"
 #include "rhea/backends/hostmem.h"
+#include "rhea/backends/rng.h"
 #include "rhea/schema/type.h"
 #include "rhea/system/iothread.h"
 #include "schema/hostmem.h"
 #include "schema/iothread.h"
+#include "schema/rng.h"
 
 #include <string.h>
 
@@ -60,9 +62,15 @@ static bool iothread_make(Machine *m, const Json *opts, bool from_text, bool pre
     return ok;
 }
 
+static bool rng_make(Machine *m, const Json *opts, bool from_text, bool prealloc G_GNUC_UNUSED, Error **errp)
+{
+    return rng_new_json(m, opts, from_text, errp);
+}
+
 static const ObjectFamily families[] = {
     { iothread_kind_names, &iothread_options_type, false, iothread_exists, iothread_make, iothread_remove },
     { host_mem_kind_names, &host_mem_options_type, false, hostmem_exists, hostmem_make, hostmem_remove },
+    { rng_kind_names, &rng_options_type, false, rng_exists, rng_make, rng_remove },
     { throttle_group_kind_names, &throttle_group_options_type, true, drive_throttle_group_exists, group_make,
       drive_throttle_group_remove },
 };

@@ -16,6 +16,7 @@
 #include "schema/drive.h"
 #include "schema/hostmem.h"
 #include "schema/iothread.h"
+#include "schema/rng.h"
 #include "schema/qmp.h"
 #include <string.h>
 
@@ -99,6 +100,7 @@ typedef void (*TypeFn)(void *opaque, const char *name, const char *parent, bool 
 static const struct { const char *name, *parent; } classes[] = {
     { "object", NULL },         { "device", "object" },     { "machine", "object" },
     { "accel", "object" },      { "cpu", "device" },        { "memory-backend", "object" },
+    { "rng-backend", "object" },
 };
 
 static char *device_parent(const DeviceType *t)
@@ -150,6 +152,9 @@ static void each_type(TypeFn fn, void *opaque)
     }
     for (const char *const *k = iothread_kind_names; *k; k++) {
         fn(opaque, *k, "object", false);
+    }
+    for (const char *const *k = rng_kind_names; *k; k++) {
+        fn(opaque, *k, "rng-backend", false);
     }
     if (qmp_tables()->each_type) {
         qmp_tables()->each_type(fn, opaque);
@@ -235,6 +240,8 @@ bool qmp_qom_list_properties(QmpCall *call, const QomListPropertiesArgs *args, Q
         add_schema_type(l, host_mem_options_type.branch[kind]);
     } else if (type_enum_value(throttle_group_kind_names, args->typename) >= 0) {
         add_schema_type(l, &throttle_group_properties_type);
+    } else if (type_enum_value(rng_kind_names, args->typename) >= 0) {
+        add_schema_type(l, rng_options_type.branch[type_enum_value(rng_kind_names, args->typename)]);
     } else if (type_enum_value(iothread_kind_names, args->typename) >= 0) {
         add_schema_type(l, &iothread_properties_type);
     } else {

@@ -337,7 +337,8 @@ static bool virtio_modern_init(VirtioDevice *v, unsigned n_queues, Error **errp)
     region_init_io(&v->bar, &v->dev, "virtio-pci", &ops, v, size);
     return virtio_add_cap(v, CAP_COMMON, AT_COMMON, COMMON_SIZE, 16, errp) &&
            virtio_add_cap(v, CAP_ISR, AT_ISR, 1, 16, errp) &&
-           virtio_add_cap(v, CAP_DEVICE, AT_DEVICE, v->class->config_size, 16, errp) &&
+           (!v->class->config_size || /* 4.1.4.6: of devices that have one */
+            virtio_add_cap(v, CAP_DEVICE, AT_DEVICE, v->class->config_size, 16, errp)) &&
            virtio_add_cap(v, CAP_NOTIFY, AT_NOTIFY, notify, 20, errp) &&
            virtio_add_cap(v, CAP_PCI, 0, 0, 20, errp);
 }

@@ -164,8 +164,9 @@ def test_dump_config(d):
 
 def test_object_help(d):
     status, out, err = run("-object", "help", base=[BIN])
-    assert (status, err) == (0, "") and out.split()[-4:] == [
-        "memory-backend-ram", "memory-backend-file", "memory-backend-memfd", "throttle-group"], out
+    assert (status, err) == (0, "") and out.split()[-6:] == [
+        "memory-backend-ram", "memory-backend-file", "memory-backend-memfd", "rng-builtin", "rng-random",
+        "throttle-group"], out
     ram = run("-object", "memory-backend-ram,help", base=[BIN])[1]
     file = run("-object", "memory-backend-file,help", base=[BIN])[1]
     assert "policy=<default|preferred|bind|interleave>" in ram and "mem-path=" not in ram and "pmem" not in file

@@ -58,7 +58,10 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -m 1G,maxmem=1G,slots=1             => -m 1G,maxmem=1G,slots=1: slots=1 and maxmem=1 GiB, which is the size, leave them empty | leave out slots= and maxmem=
 -object foo                         => -object foo: unknown object type 'foo' | -object help lists the types
 -object id=a                        => -object id=a: 'qom-type' is missing | -object help lists the types
--object rng-random,id=a             => -object rng-random,id=a: object 'rng-random' is not supported: there is no random number device yet | use -cpu with rdrand, and -seed
+-object rng-egd,id=a                => -object rng-egd,id=a: object 'rng-egd' is not supported: there is no such source | use rng-builtin, or rng-random,filename=FILE
+-object rng-random,id=a,filename=/nowhere/at/all => *'a': cannot open '/nowhere/at/all': No such file or directory | filename= names a file of random bytes; without it /dev/urandom is read
+-device virtio-rng-pci,rng=a        => *there is no rng 'a' | make it with -object rng-random,id=a,filename=FILE, or leave rng= out
+-device virtio-rng-pci,max-bytes=0  => *'max-bytes'*
 -object throttle-group              => -object throttle-group: 'id' is missing*
 -object throttle-group,id=t,x-bps-total=1,limits.bps-total=1 => *: x-bps-total and limits.bps-total are the same
 -object throttle-group,id=t,x-iops-total-max=5 => *: throttle group 't': iops-total: a burst needs the limit that it exceeds

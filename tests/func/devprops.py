@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks (hw/virtio/virtio-blk.c, virtio.c, virtio-mmio.c, hw/ide, hw/pci/pci.c, hw/block/shape.c): each one
-that QEMU 7.2 has works here, or is refused by its name with a reason and a cure.
+"""Properties of disks and sources of random numbers (hw/virtio/virtio-blk.c, virtio-rng.c, virtio.c, virtio-mmio.c,
+hw/ide, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is refused by its name with a reason
+and a cure.
 
 A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
 device's line; lines are joined by ' | '. Where a QEMU 7.2 is installed, each property that its help lists must have a row.
@@ -92,6 +93,10 @@ x-enable-wce-if-config-wce=on ok
 x-enable-wce-if-config-wce=off *: a switch for QEMU's older machine types | *
 iothread=t ok
 """
+CLASS = """
+class=0x180 ok
+class=0x200 *class=0x200 is no PCI class of a virtio disk | 0x100 (SCSI), 0x180 (other storage) and 0 are possible
+"""
 PCI = """
 addr=7.1 ok
 acpi-index=0 ok
@@ -107,8 +112,6 @@ ats=off ok
 ats=on *property 'ats' does not accept 'on': there is no IOMMU whose translations could be kept | leave it out
 x-ats-page-aligned=on ok
 x-ats-page-aligned=off *: there is no IOMMU whose translations could be kept | leave it out
-class=0x180 ok
-class=0x200 *class=0x200 is no PCI class of a virtio disk | 0x100 (SCSI), 0x180 (other storage) and 0 are possible
 disable-legacy=on ok
 disable-modern=on ok
 ioeventfd=off ok
@@ -164,8 +167,18 @@ physical_block_size=512 *'physical_block_size' does not accept '512': a CD has b
 min_io_size=512 *'min_io_size' does not accept '512': a CD has blocks of 2048 bytes, * | leave it out
 opt_io_size=512 *'opt_io_size' does not accept '512': a CD has blocks of 2048 bytes, * | leave it out
 """
+RNG = RING + """
+max-bytes=1000 ok
+max-bytes=0 *property 'max-bytes' does not accept 0: the range is *
+period=1 ok
+period=0 *property 'period' does not accept 0: the range is *
+rng=r ok
+rng=x *there is no rng 'x' | make it with -object rng-random,id=x,filename=FILE, or leave rng= out
+"""
 TYPES = {
-    "virtio-blk-pci": ("pc", VIRTIO + PCI),
+    "virtio-rng-pci": ("pc", RNG + PCI),
+    "virtio-rng-device": ("microvm", RNG + "iommu_platform=on ok\n"),  # with force-legacy=off
+    "virtio-blk-pci": ("pc", VIRTIO + PCI + CLASS),
     "virtio-blk-device": ("microvm", VIRTIO + "iommu_platform=on ok\n"),  # with force-legacy=off
     "ide-hd": ("pc", ATA),
     "ide-cd": ("pc", CD),
@@ -174,7 +187,7 @@ TYPES = {
 
 def run(board, device):
     args = [BIN, "-nodefaults", "-M", board, "-display", "none", "-S", "-monitor", "stdio", "-blockdev",
-            "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-device", device]
+            "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-object", "rng-builtin,id=r", "-device", device]
     args += ["-global", "virtio-mmio.force-legacy=off"] if board == "microvm" else []
     p = subprocess.run(args, input=b"quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
     return p.returncode, " | ".join(p.stderr.decode().strip().splitlines())
@@ -195,7 +208,7 @@ def check_row(board, driver, prop, pattern):
     name, value = prop.split(",")[0].split("=")
     if pattern == "OLD":
         pattern = OLD.format(p=name, v=value)
-    device = f"{driver},{prop}" + ("" if name == "drive" else ",drive=d")
+    device = f"{driver},{prop}" + ("" if name == "drive" or "-rng" in driver else ",drive=d")
     status, err = run(board, device)
     good = (status == 0 and not err) if pattern == "ok" else (status == 1 and fnmatch.fnmatchcase(err, "*: " + pattern)
                                                               and "has no property" not in err)

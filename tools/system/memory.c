@@ -59,7 +59,7 @@ static const struct { const char *prefix, *reason, *cure;
 } other_objects[] = {
     { "memory-backend-epc", "there are no SGX enclaves", "memory-backend-ram" },
     { "memory-backend", "there is no such memory backend", "memory-backend-ram, -file or -memfd" },
-    { "rng-", "there is no random number device yet", "-cpu with rdrand, and -seed" },
+    { "rng-", "there is no such source", "rng-builtin, or rng-random,filename=FILE" },
     { "secret", "nothing here takes a secret", NULL },
     { "tls-", "there is no TLS", "a UNIX socket and a TLS proxy" },
     { "sev-guest", "encrypted guest memory is not available", NULL },
