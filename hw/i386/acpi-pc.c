@@ -48,6 +48,33 @@ static void dsdt_isa_row(Aml *a, const IsaRow *r, int uid)
     aml_end(a);
 }
 
+/* As the pvpanic specification has it: the port, and methods that read and write it. */
+static void dsdt_pvpanic(Aml *a, uint16_t port)
+{
+    aml_device(a, "PEVT");
+    aml_name(a, "_HID");
+    aml_string(a, "QEMU0001");
+    aml_name(a, "_CRS");
+    aml_resources(a);
+    aml_res_io(a, port, 1);
+    aml_resources_end(a);
+    aml_name_int(a, "_STA", 0x0f);
+    aml_op_region(a, "PEOR", AML_SPACE_IO, port, 1);
+    aml_field(a, "PEOR", AML_FIELD_BYTE);
+    aml_field_unit(a, "PEPT", 8);
+    aml_end(a);
+    aml_method(a, "RDPT", 0, false);
+    aml_return(a);
+    aml_path(a, "PEPT");
+    aml_end(a);
+    aml_method(a, "WRPT", 1, false);
+    aml_byte(a, AML_STORE);
+    aml_byte(a, AML_ARG0);
+    aml_path(a, "PEPT");
+    aml_end(a);
+    aml_end(a);
+}
+
 static void dsdt_isa_devices(Aml *a, const PcAcpi *p)
 {
     static const IsaRow fixed[] = {
@@ -94,6 +121,9 @@ static void dsdt_isa_devices(Aml *a, const PcAcpi *p)
         g_autofree char *name = g_strdup_printf("COM%u", i + 1);
         IsaRow com = { name, "PNP0501", { { p->serial[i].iobase, 8 } }, p->serial[i].irq };
         dsdt_isa_row(a, &com, i + 1);
+    }
+    if (p->pvpanic) {
+        dsdt_pvpanic(a, p->pvpanic);
     }
 }
 

@@ -29,6 +29,7 @@ typedef struct PcAcpi {
     bool hpet, i8042, pit, fdc;
     struct { uint16_t iobase; uint8_t irq; } serial[4];
     unsigned n_serial;
+    uint16_t pvpanic;    /* its port; 0: there is none */
     uint16_t pm_base;    /* always one that takes a word: the size of the tables must not depend on it */
     Device *pm, *mch;
     uint64_t ecam;       /* memory-mapped configuration space, 256 MiB; as pm_base */

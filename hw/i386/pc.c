@@ -199,6 +199,8 @@ bool pc_board_ready(Machine *m, Error **errp)
     s->tables.hpet = s->hpet;
     s->tables.i8042 = s->i8042;
     s->tables.fdc = pc_find_fdc(s) != NULL;
+    Device *panic = isa_find_device(s->isa, &pvpanic_type);
+    s->tables.pvpanic = panic ? pvpanic_port(panic) : 0;
     s->tables.pit = s->pit != OFF;
     s->tables.pm_base = s->tables.chipset->pm_default;
     s->pci->no_hotplug = "hot-plug is not available on this board";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-pcmisc.c - 8237A pair, port 92h, exit port, kvm-unit-tests' device, rules of the ISA bus.
+ * tests/device/test-pcmisc.c - 8237A pair, port 92h, exit port, pvpanic, kvm-unit-tests' device, rules of
+ * the ISA bus.
  * Threads: main.
  */
 #include "rhea/hw/isadma.h"
@@ -162,6 +163,49 @@ static void test_debug_exit(void)
     isatest_free(t);
 }
 
+/* What the guest says of itself, as the monitor is told. */
+static void note_event(void *opaque, const char *name, const Json *data)
+{
+    g_autofree char *text = json_format(data, false);
+    g_string_append_printf(opaque, "%s%s ", name, text);
+}
+
+static void check_pvpanic(const char *events, uint8_t readable, uint8_t written, const char *told)
+{
+    IsaTest *t = isatest_new();
+    g_autoptr(GString) got = g_string_new(NULL);
+    MachineListener l = { .event = note_event, .opaque = got };
+    t->tm->m->action.panic_none = true;
+    isatest_add(t, &pvpanic_type, "ioport", "0x600", "events", events);
+    machine_add_listener(t->tm->m, &l);
+    g_assert_cmphex(inb(t, 0x600), ==, readable);
+    outb(t, 0x600, written);
+    tm_turns(t->tm);
+    g_assert_cmpstr(got->str, ==, told);
+    g_assert_true(machine_running(t->tm->m));
+    machine_remove_listener(t->tm->m, &l);
+    isatest_free(t);
+}
+
+static void test_pvpanic(void)
+{
+    check_pvpanic("3", 3, 1, "GUEST_PANICKED{\"action\": \"run\"} ");
+    check_pvpanic("3", 3, 2, "GUEST_CRASHLOADED{\"action\": \"run\"} ");
+    check_pvpanic("3", 3, 3, "GUEST_PANICKED{\"action\": \"run\"} ");
+    check_pvpanic("1", 1, 2, "");
+    check_pvpanic("2", 2, 3, "GUEST_CRASHLOADED{\"action\": \"run\"} ");
+    check_pvpanic("0", 0, 0xff, "");
+    check_pvpanic("3", 3, 0xfc, "");
+    IsaTest *t = isatest_new();
+    isatest_add(t, &pvpanic_type, "events", "1");
+    t->tm->m->action.panic_pause = true;
+    outb(t, 0x505, 1);
+    tm_turns(t->tm);
+    g_assert_cmpint(t->tm->m->state, ==, RUN_GUEST_PANICKED);
+    g_assert_true(isatest_refuses(t, &pvpanic_type, "ioport", "0x505", "pvpanic"));
+    isatest_free(t);
+}
+
 static void test_testdev(void)
 {
     IsaTest *t = isatest_new();
@@ -214,6 +258,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8237/words", test_dma_words);
     g_test_add_func("/port92", test_port92);
     g_test_add_func("/isa-debug-exit", test_debug_exit);
+    g_test_add_func("/pvpanic", test_pvpanic);
     g_test_add_func("/pc-testdev", test_testdev);
     g_test_add_func("/isa/rules", test_bus_rules);
     return g_test_run();

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks and sources of random numbers (hw/virtio/virtio-blk.c, virtio-rng.c, virtio.c, virtio-mmio.c,
-hw/ide, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is refused by its name with a reason
-and a cure.
+"""Properties of disks, sources of random numbers and pvpanic (hw/virtio/virtio-blk.c, virtio-rng.c, virtio.c,
+virtio-mmio.c, hw/ide, hw/misc/pvpanic.c, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
+refused by its name with a reason and a cure.
 
 A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
 device's line; lines are joined by ' | '. Where a QEMU 7.2 is installed, each property that its help lists must have a row.
@@ -175,7 +175,24 @@ period=0 *property 'period' does not accept 0: the range is *
 rng=r ok
 rng=x *there is no rng 'x' | make it with -object rng-random,id=x,filename=FILE, or leave rng= out
 """
+PANIC = """
+events=2 ok
+events=4 *property 'events' does not accept 4: the range is *
+"""
+ANY_PCI = """
+addr=7.1 ok
+acpi-index=0 ok
+failover_pair_id=x *property 'failover_pair_id' does not accept 'x': * | leave it out
+multifunction=on ok
+rombar=0 ok
+romfile=/nonexistent *option ROM of*'/nonexistent'*
+romsize=65536 *romsize=65536: '*' has no option ROM | give romfile=, or leave it out
+x-pcie-extcap-init=off OLD
+x-pcie-lnksta-dllla=on OLD
+"""
 TYPES = {
+    "pvpanic": ("pc", PANIC + "ioport=0x600 ok\nioport=0x60 *0x60*\n"),
+    "pvpanic-pci": ("q35", PANIC + ANY_PCI),
     "virtio-rng-pci": ("pc", RNG + PCI),
     "virtio-rng-device": ("microvm", RNG + "iommu_platform=on ok\n"),  # with force-legacy=off
     "virtio-blk-pci": ("pc", VIRTIO + PCI + CLASS),
@@ -183,6 +200,7 @@ TYPES = {
     "ide-hd": ("pc", ATA),
     "ide-cd": ("pc", CD),
 }
+WITH_DISK = ("virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd")
 
 
 def run(board, device):
@@ -208,7 +226,7 @@ def check_row(board, driver, prop, pattern):
     name, value = prop.split(",")[0].split("=")
     if pattern == "OLD":
         pattern = OLD.format(p=name, v=value)
-    device = f"{driver},{prop}" + ("" if name == "drive" or "-rng" in driver else ",drive=d")
+    device = f"{driver},{prop}" + ("" if name == "drive" or driver not in WITH_DISK else ",drive=d")
     status, err = run(board, device)
     good = (status == 0 and not err) if pattern == "ok" else (status == 1 and fnmatch.fnmatchcase(err, "*: " + pattern)
                                                               and "has no property" not in err)

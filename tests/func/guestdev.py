@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Debian's cloud kernel with the small devices that guests are given beside disks and networks: random numbers
-(hw/virtio/virtio-rng.c, backends/rng.c)."""
+(hw/virtio/virtio-rng.c, backends/rng.c), panics (hw/misc/pvpanic.c, hw/i386/acpi-pc.c)."""
 import os
 import random
 import sys
@@ -74,4 +74,45 @@ def rng_file():
     qmp.expect(len(pieces) == 4 and all(p in data for p in pieces), f"the bytes are not the file's:\n{text}")
 
 
-rt.main(*(globals()[n] for n in sys.argv[1:] or ("rng_builtin", "rng_legacy", "rng_microvm", "rng_file")))
+# Unlike a reset, a panic with panic=0 stays where it is: the host ends it.
+PANIC = """echo 1 > /proc/sys/kernel/sysrq
+cat /sys/bus/pci/drivers/pvpanic-pci/*/vendor /sys/bus/acpi/devices/QEMU0001:00/path 2>/dev/null || true
+echo panics now
+echo c > /proc/sysrq-trigger
+"""
+PVPANIC = ("drivers/misc/pvpanic/pvpanic",)
+
+
+def panic(modules, told, *args, board="pc"):
+    """Linux says that it panics by the register; told: what it found before."""
+    with tempfile.TemporaryDirectory(prefix="rhea-guestdev-") as d:
+        tree, sock = os.path.join(d, "tree"), os.path.join(d, "qmp")
+        rt.module_tree(tree, "cloud", modules)
+        names = " ".join(m.split("/")[-1] for m in modules)
+        initrd = rt.once(f"set -e\nfor m in {names}; do insmod /lib/modules/$m.ko; done\n{PANIC}", tree)
+        try:
+            with rt.linux(guest_assets.kernel("cloud"), initrd, "quiet panic=0", *args, "-qmp",
+                          f"unix:{sock},server=on,wait=off", "-action", "panic=pause", board=board, timeout=300) as vm:
+                c = qmp.Client(sock)
+                c.s.settimeout(300 * rt.SLOW)
+                vm.expect(told + r"[^$]*panics now")
+                qmp.expect(c.event("GUEST_PANICKED")["data"]["action"] == "pause", "the event's action")
+                c.event("STOP")
+                qmp.expect(c.call("query-status")["status"] == "guest-panicked", "the state")
+                c.call("quit")
+                vm.wait(0)
+        finally:
+            os.unlink(initrd)
+
+
+def pvpanic_pci():
+    panic(PVPANIC + ("drivers/misc/pvpanic/pvpanic-pci",), "0x1b36", "-device", "pvpanic-pci", board="q35")
+
+
+def pvpanic_isa():
+    """By the port that the ACPI tables tell."""
+    panic(PVPANIC + ("drivers/misc/pvpanic/pvpanic-mmio",), r"PEVT", "-device", "pvpanic,ioport=0x506")
+
+
+rt.main(*(globals()[n] for n in sys.argv[1:] or ("rng_builtin", "rng_legacy", "rng_microvm", "rng_file", "pvpanic_pci",
+                                             "pvpanic_isa")))

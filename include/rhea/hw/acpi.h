@@ -45,7 +45,7 @@ void aml_field_unit(Aml *a, const char *name, unsigned bits); /* NULL: a gap */
 void aml_create_dword_field(Aml *a, unsigned local, unsigned byte_index, const char *name);
 enum { AML_LOCAL0 = 0x60, AML_ARG0 = 0x68, AML_STORE = 0x70, AML_AND = 0x7b, AML_OR = 0x7d, AML_NIL = 0x00 };
 void aml_notify(Aml *a, const char *path, uint64_t value);
-enum { AML_SPACE_MEMORY = 0, AML_SPACE_PCI_CONFIG = 2, AML_FIELD_BYTE = 1, AML_FIELD_DWORD = 3 };
+enum { AML_SPACE_MEMORY = 0, AML_SPACE_IO = 1, AML_SPACE_PCI_CONFIG = 2, AML_FIELD_BYTE = 1, AML_FIELD_DWORD = 3 };
 
 /* Resource templates (6.4): between aml_resources() and aml_resources_end(). */
 void aml_resources(Aml *a);

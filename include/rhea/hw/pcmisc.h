@@ -14,5 +14,8 @@ extern const DeviceType pcspk_type;
 /* "isa-serial", "pci-serial", "isa-debugcon", "isa-debug-exit", "pc-testdev": also for -device. */
 extern const DeviceType isa_serial_type, pci_serial_type, isa_debugcon_type, isa_debug_exit_type;
 extern const DeviceType pc_testdev_type;
+/* "pvpanic" (ISA) and "pvpanic-pci": guests tell of panics. */
+extern const DeviceType pvpanic_type, pvpanic_pci_type;
+uint16_t pvpanic_port(Device *dev); /* of a pvpanic */
 
 #endif
