@@ -67,10 +67,39 @@ static int read_compressed(Qcow2 *q, int64_t off, IoVec *v, size_t at, size_t le
     return r;
 }
 
+static int read_data(Qcow2 *q, const QRun *run, IoVec *v, size_t at, size_t len)
+{
+    IoVec piece;
+    qevent(q, BLKDEBUG_EVENT_READ_AIO);
+    if (len == v->bytes) {
+        return node_preadv(qcow2_data(q), run->host, v, 0);
+    }
+    iov_init(&piece);
+    iov_add_slice(&piece, v, at, len);
+    int r = node_preadv(qcow2_data(q), run->host, &piece, 0);
+    iov_fini(&piece);
+    return r;
+}
+
+/* Of clusters that are not marked as having one user: a write moves them, and their place may be another's
+ * after the next flush. The range keeps writers away. */
+static int read_shared(Qcow2 *q, int64_t off, IoVec *v, size_t at, size_t *len)
+{
+    CoRange range;
+    QRun run;
+    int64_t mask = q->cluster_size - 1, end = (off + (int64_t)*len + mask) & ~mask;
+    co_range_claim(&q->ranges, &range, off & ~mask, end, false);
+    int r = lookup(q, off, (int64_t)*len, &run);
+    bool same = r == 0 && run.kind == Q_NORMAL;
+    *len = same ? (size_t)run.bytes : 0; /* 0: changed meanwhile, look again */
+    r = same ? read_data(q, &run, v, at, *len) : r;
+    co_range_release(&q->ranges, &range);
+    return r;
+}
+
 static int read_some(Qcow2 *q, int64_t off, IoVec *v, size_t at, size_t want, size_t *got, bool claimed)
 {
     QRun run;
-    IoVec piece;
     int r = lookup(q, off, (int64_t)want, &run);
     if (r < 0) {
         return r;
@@ -85,15 +114,8 @@ static int read_some(Qcow2 *q, int64_t off, IoVec *v, size_t at, size_t want, si
         return r == -EAGAIN ? 0 : r;
     case Q_NORMAL: break;
     }
-    qevent(q, BLKDEBUG_EVENT_READ_AIO);
-    if (*got == v->bytes) {
-        return node_preadv(qcow2_data(q), run.host, v, 0);
-    }
-    iov_init(&piece);
-    iov_add_slice(&piece, v, at, *got);
-    r = node_preadv(qcow2_data(q), run.host, &piece, 0);
-    iov_fini(&piece);
-    return r;
+    bool moves = !run.in_place && !claimed && !q->external && !q->node->read_only;
+    return moves ? read_shared(q, off, v, at, got) : read_data(q, &run, v, at, *got);
 }
 
 static int read_range(Qcow2 *q, int64_t off, IoVec *v, bool claimed)

@@ -5,8 +5,10 @@
  * qcow2-ref, qcow2-snapshot.
  */
 #include "blocktest.h"
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static BlockCheck check(BlockTest *t, BlockNode *n, unsigned fix)
 {
@@ -345,6 +347,101 @@ static void test_nested_commit(BlockTest *t, gconstpointer data)
     block_client_free(c);
 }
 
+static uint64_t entry_at(int fd, int64_t at)
+{
+    uint64_t v;
+    g_assert_cmpint(pread(fd, &v, 8, at), ==, 8);
+    return GUINT64_FROM_BE(v);
+}
+
+/* Clears the marks of clusters that have one user, as an older program or a cut may leave them. */
+static void clear_marks(const char *path)
+{
+    enum { CLUSTER = 65536 };
+    const uint64_t offset = 0x00fffffffffffe00;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int64_t l1 = (int64_t)entry_at(fd, 40), l2 = (int64_t)(entry_at(fd, l1) & offset);
+    for (int64_t i = 0; i < CLUSTER; i += 8) {
+        uint64_t e = GUINT64_TO_BE(entry_at(fd, l2 + i) & offset);
+        g_assert_cmpint(pwrite(fd, &e, 8, l2 + i), ==, 8);
+    }
+    uint64_t e = GUINT64_TO_BE((uint64_t)l2);
+    g_assert_cmpint(pwrite(fd, &e, 8, l1), ==, 8);
+    close(fd);
+}
+
+typedef struct Move {
+    BlockClient *c;
+    uint8_t buf[512];
+    bool done;
+} Move;
+
+static void move_read(void *opaque)
+{
+    Move *m = opaque;
+    IoVec v;
+    iov_init_buf(&v, m->buf, sizeof(m->buf));
+    g_assert_cmpint(block_preadv(m->c, 0, &v, 0), ==, 0);
+    m->done = true;
+}
+
+static void move_write(void *opaque)
+{
+    Move *m = opaque;
+    IoVec v;
+    iov_init_buf(&v, m->buf, sizeof(m->buf));
+    g_assert_cmpint(block_pwritev(m->c, 4096, &v, 0), ==, 0);
+    g_assert_cmpint(block_flush(m->c), ==, 0);
+    m->done = true;
+}
+
+/* A write moves a cluster that is not marked as its own, and the next flush gives the old place away: who
+ * reads the rest of the cluster meanwhile must be done there first. */
+static void test_unmarked(BlockTest *t, gconstpointer data)
+{
+    enum { ROUNDS = 5 };
+    g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("size=%d", SIZE);
+    BlockModel m;
+    bt_without_threads(t);
+    bt_create(t, "qcow2", path, create);
+    bt_model_init(&m, SIZE, 150);
+    for (unsigned round = 0;; round++) {
+        BlockClient *c = open_image(t, path, "");
+        memset(m.data, (int)round + 1, SIZE);
+        g_assert_cmpint(bt_write(c, 0, m.data, SIZE, 0), ==, 0);
+        block_client_free(c);
+        clear_marks(path);
+        if (round == ROUNDS) {
+            break;
+        }
+        c = open_image(t, path, ""); /* in any order */
+        bt_shuffle(block_client_node(c));
+        bt_model_run(t, c, &m);
+        check_clean(t, block_client_node(c));
+        block_client_free(c);
+    }
+    /* In the one order that matters. */
+    BlockClient *c = bt_client(
+        bt_open(t, "qcow2,file.driver=blkdebug,file.image.driver=file,file.image.filename=%s", path));
+    Move reads = { .c = c }, writes = { .c = c };
+    g_assert_cmpint(block_debug_break(block_client_node(c), "read_aio", "r"), ==, 0);
+    co_start(t->loop, move_read, &reads);
+    while (!block_debug_is_suspended(block_client_node(c), "r")) {
+        loop_turn(t->loop, true);
+    }
+    co_start(t->loop, move_write, &writes);
+    for (unsigned i = 0; i < 1000; i++) { /* without threads: all it can do before the read goes on */
+        loop_turn(t->loop, false);
+    }
+    g_assert_cmpint(block_debug_resume(block_client_node(c), "r"), ==, 0);
+    while (!reads.done || !writes.done) {
+        loop_turn(t->loop, true);
+    }
+    g_assert_cmpmem(reads.buf, sizeof(reads.buf), m.data, sizeof(reads.buf));
+    block_client_free(c);
+    bt_model_fini(&m);
+}
+
 #define ADD(kind, label, arg)                                                                                \
     g_test_add("/block/qcow2/" #kind "/" label, BlockTest, arg, bt_setup, test_##kind, bt_teardown)
 
@@ -427,6 +524,7 @@ int main(int argc, char **argv)
     ADD(resize, "v2", "compat=0.10,cluster_size=4k");
     ADD(resize, "extended", "extended_l2=on");
     ADD(nested_commit, "small-cache", NULL);
+    ADD(unmarked, "shuffled", NULL);
     ADD(prealloc, "metadata", "preallocation=metadata");
     ADD(prealloc, "falloc", "preallocation=falloc,cluster_size=4k");
     ADD(prealloc, "full", "preallocation=full,extended_l2=on");
