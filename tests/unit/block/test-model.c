@@ -9,7 +9,7 @@
 enum { SIZE = 3 * 1024 * 1024 + 512 };
 
 /* The options follow the file's name. */
-static void test_options(BlockTest *t, gconstpointer options)
+static void run_model(BlockTest *t, const char *options, bool shuffle)
 {
     g_autofree char *path = bt_file(t, "img", SIZE);
     BlockModel m;
@@ -20,6 +20,9 @@ static void test_options(BlockTest *t, gconstpointer options)
         g_string_append_printf(all, ",file.driver=file,file.filename=%s", path);
     }
     BlockClient *c = bt_client(bt_open(t, "%s", all->str));
+    if (shuffle) {
+        bt_shuffle(block_client_node(c));
+    }
     bt_model_init(&m, block_size(block_client_node(c)), 500);
     bt_model_run(t, c, &m);
     block_client_free(c);
@@ -31,6 +34,18 @@ static void test_options(BlockTest *t, gconstpointer options)
     g_test_message("%u operations", m.ops);
     bt_model_fini(&m);
     block_throttle_free(throttle);
+}
+
+static void test_options(BlockTest *t, gconstpointer options)
+{
+    run_model(t, options, false);
+}
+
+/* Repeatable, with requests below that end in any order; and a run of many takes less time. */
+static void test_shuffled(BlockTest *t, gconstpointer options)
+{
+    bt_without_threads(t);
+    run_model(t, options, true);
 }
 
 int main(int argc, char **argv)
@@ -57,8 +72,10 @@ int main(int argc, char **argv)
     };
     bt_init(&argc, &argv);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-        g_autofree char *path = g_strdup_printf("/block/model/%s", cases[i].name);
+        g_autofree char *path = g_strdup_printf("/block/model/%s", cases[i].name),
+                        *other = g_strdup_printf("/block/shuffled/%s", cases[i].name);
         g_test_add(path, BlockTest, cases[i].options, bt_setup, test_options, bt_teardown);
+        g_test_add(other, BlockTest, cases[i].options, bt_setup, test_shuffled, bt_teardown);
     }
     return g_test_run();
 }
