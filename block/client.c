@@ -270,6 +270,17 @@ bool block_resize(BlockNode *n, int64_t size, Error **errp)
     return r.ok;
 }
 
+int block_extent_deep(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    client_enter(c);
+    int r = client_check(c, off, bytes, 0);
+    if (r == 0) {
+        r = node_extent_deep(c->edge.node, off, bytes, out);
+    }
+    client_leave(c);
+    return r;
+}
+
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp)
 {
     client_enter(c);

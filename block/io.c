@@ -237,6 +237,45 @@ int node_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out)
     return n->read_only && n->driver->map ? n->driver->map(n, off, bytes, out) : -ENOTSUP;
 }
 
+/* Holes below a format say something only when the image was preallocated: it uses more clusters than the
+ * host has allocated for its file. Else they are clusters whose data has not reached the disk yet. */
+static bool holes_count(BlockNode *top)
+{
+    const BlockFormatOps *f = top->driver->format;
+    if (!f || !f->used_clusters) {
+        return true;
+    }
+    if (!top->holes) {
+        int64_t bytes = block_allocated_bytes(block_file(top)), have = bytes / f->cluster_size(top);
+        top->holes = bytes >= 0 && f->used_clusters(top) >= MAX(have * 10 / 9, have + 2) ? 1 : -1;
+    }
+    return top->holes > 0;
+}
+
+int node_extent_deep(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out)
+{
+    int r = node_extent_above(n, NULL, off, bytes, out);
+    BlockNode *host = out->host;
+    if (r < 0 || !out->data || out->zero || !host || !host->driver->extent || host->driver->format) {
+        return r;
+    }
+    for (unsigned i = 0; i < out->depth; i++) {
+        n = block_backing(n); /* the layer that the data belongs to */
+    }
+    int64_t left = block_size(host) - out->host_off;
+    if (left <= 0 || !holes_count(n)) {
+        out->zero = left <= 0 && holes_count(n);
+        return 0;
+    }
+    BlockExtent low;
+    r = node_extent(host, out->host_off, MIN(out->bytes, left), &low);
+    if (r == 0) {
+        out->bytes = low.bytes;
+        out->zero = low.zero;
+    }
+    return r;
+}
+
 bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
 {
     if (n->read_only) {

@@ -75,7 +75,7 @@ static int preallocate(Qcow2 *q, int64_t from, int64_t to, int64_t *end)
         QTable *t;
         uint64_t bitmap;
         int64_t cluster = from & ~(q->cluster_size - 1), host = cluster, first, got;
-        bool fresh;
+        bool fresh = true;
         r = qmap_table(q, cluster, true, &t);
         if (r == 0 && !(qmap_entry(q, t, cluster, &bitmap) & ~QCOW2_ZERO)) {
             if (!q->external) {
@@ -85,7 +85,7 @@ static int preallocate(Qcow2 *q, int64_t from, int64_t to, int64_t *end)
             if (r == 0) {
                 qmap_set(q, t, cluster,
                          (uint64_t)host | QCOW2_COPIED |
-                             (q->version >= 3 && !q->extended && !fresh && !q->external ? QCOW2_ZERO : 0),
+                             (q->version >= 3 && !q->extended && !q->external && !fresh ? QCOW2_ZERO : 0),
                          bitmap);
                 *end = MAX(*end, host + q->cluster_size);
             }
@@ -99,6 +99,9 @@ static bool prealloc_range(Qcow2 *q, int64_t from, int64_t to, int prealloc, Err
 {
     int64_t end = 0;
     BlockNode *data = qcow2_data(q);
+    if (q->external_raw && prealloc == BLOCK_PREALLOC_OFF) {
+        prealloc = BLOCK_PREALLOC_METADATA; /* its data file has all of the content by itself */
+    }
     if (prealloc == BLOCK_PREALLOC_OFF) {
         return true;
     }
@@ -195,6 +198,10 @@ bool qcow2_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
     r = r < 0 ? r : qcow2_header_u64(q, QH_SIZE, (uint64_t)size);
     co_mutex_unlock(&q->lock);
     node_set_size(n, r < 0 ? was : size);
+    if (r == 0 && q->external && size < was && block_size(qcow2_data(q)) > size) {
+        /* What is there must not show when the image grows again. */
+        return node_truncate(qcow2_data(q), size, BLOCK_PREALLOC_OFF, errp);
+    }
     return r == 0 || error_set_errno(errp, -r, "cannot resize '%s'", n->filename);
 }
 
@@ -443,7 +450,7 @@ static void count_used(void *opaque)
     int64_t size = block_size(block_client_node(u->c)), end = 0;
     for (int64_t at = 0; at < size && u->r == 0;) {
         BlockExtent e;
-        u->r = block_extent_above(u->c, NULL, at, size - at, &e);
+        u->r = block_extent_deep(u->c, at, size - at, &e);
         if (u->r == 0 && e.data && !e.zero) {
             int64_t from = MAX(at / u->cluster * u->cluster, end);
             end = MAX((at + e.bytes + u->cluster - 1) / u->cluster * u->cluster, end);
@@ -495,7 +502,8 @@ bool qcow2_measure(const void *options, int64_t size, BlockClient *source, Block
         out->required += (uint64_t)u.bytes;
     }
     BlockNode *from = source ? block_client_node(source) : NULL;
-    if (from && k.version >= 3 && from->driver->format && from->driver->format->bitmap_fits) {
+    const BlockFormatOps *f = from ? from->driver->format : NULL;
+    if (k.version >= 3 && f && f->bitmap_fits && f->bitmap_fits(from, "", 0, NULL)) {
         out->bitmaps = bitmaps_bytes(from, (uint64_t)cluster);
     }
     return true;

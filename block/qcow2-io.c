@@ -462,8 +462,8 @@ static int zero_entry(Qcow2 *q, int64_t cluster, unsigned flags, unsigned a, uns
 
 static int discard_entry(Qcow2 *q, int64_t cluster, uint64_t *e, uint64_t *bitmap)
 {
-    if (q->external) {
-        return -ENOTSUP;
+    if (q->external_raw) {
+        return 0; /* each cluster keeps its place, where zeros are put */
     }
     if (q->version < 3 && backed(q, cluster)) {
         return -ENOTSUP; /* the old data below would come back */
@@ -528,9 +528,29 @@ int qcow2_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
     return unmap_range(n->state, off, bytes, false, flags);
 }
 
+/* The space in an external data file is given back as well; one that is an image by itself holds zeros there
+ * then, as the guest sees them. */
+static int discard_external(Qcow2 *q, int64_t off, int64_t bytes)
+{
+    BlockNode *data = qcow2_data(q);
+    int64_t mask = q->cluster_size - 1, end = off + bytes;
+    off = (off + mask) & ~mask;
+    end = end == block_size(q->node) ? MIN(end, block_size(data)) : end & ~mask; /* whole clusters only */
+    if (off >= end || !q->pass_discard) {
+        return 0;
+    }
+    if (!q->external_raw) {
+        return node_discard(data, off, end - off);
+    }
+    int r = node_write_zeroes(data, off, end - off, BLK_MAY_UNMAP | BLK_NO_FALLBACK);
+    return r == -ENOTSUP ? 0 : r;
+}
+
 int qcow2_discard(BlockNode *n, int64_t off, int64_t bytes)
 {
-    return unmap_range(n->state, off, bytes, true, 0);
+    Qcow2 *q = n->state;
+    int r = unmap_range(q, off, bytes, true, 0);
+    return r == 0 && q->external ? discard_external(q, off, bytes) : r;
 }
 
 int qcow2_flush(BlockNode *n)

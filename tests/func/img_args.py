@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-from imgtest import IMG, QEMU, content, io, need_io, read, run, run_tests, write
+from imgtest import ALL, IMG, QEMU, content, io, need_io, read, run, run_tests, write
 
 # A line is what follows the program's name. What stands behind `#` is judged otherwise than by being the same:
 # "words": the output may differ; the status may not (texts that each program words for itself).
@@ -717,7 +717,7 @@ def same_answers():
     need_io()
     prepare()
     lines = [line.partition(" # ") for line in LINES.strip().split("\n")]
-    if not os.environ.get("RHEA_IMG_ALL"):
+    if not ALL:
         lines = lines[::5]
     bad = [f"{line}\n  {d}" for line, _, how in lines for d in [difference(line, how)] if d]
     assert not bad, f"{len(bad)} of {len(lines)} differ\n" + "\n".join(bad)

@@ -10,11 +10,11 @@ import shutil
 import subprocess
 import sys
 
-from imgtest import IMG, QEMU, QEMU_IO, content, dirty, io, need_io, need_qemu, read, run, run_tests, same_view, write
+from imgtest import ALL, IMG, QEMU, QEMU_IO, content, dirty, io, need_io, need_qemu, read, run, run_tests, same_view, write
 
-ALL = ["", "compat=0.10,cluster_size=512", "extended_l2=on,compression_type=zstd", "cluster_size=2M,refcount_bits=1",
+FLAVOURS = ["", "compat=0.10,cluster_size=512", "extended_l2=on,compression_type=zstd", "cluster_size=2M,refcount_bits=1",
        "lazy_refcounts=on"]
-CHAIN_FLAVOURS = ALL if os.environ.get("RHEA_IMG_ALL") else ALL[:3]
+CHAIN_FLAVOURS = FLAVOURS if ALL else FLAVOURS[:3]
 
 
 def chain(options, sizes=(3 << 20, 2 << 20, 4 << 20), base_raw=False):

@@ -12,7 +12,9 @@ import tempfile
 import time
 
 BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
-IMG = os.environ.get("RHEA_IMG") or os.path.join(BUILD, "tools/img/rhea-img")
+IMG, IO, NBD = (os.path.abspath(os.environ.get(f"RHEA_{n.upper()}") or os.path.join(BUILD, f"tools/{n}/rhea-{n}"))
+                for n in ("img", "io", "nbd"))
+ALL = bool(os.environ.get("RHEA_IMG_ALL"))  # the suite `long`
 QEMU = shutil.which("qemu-img")
 QEMU_IO = shutil.which("qemu-io")
 FLAVOURS = ["compat=0.10", "cluster_size=512", "cluster_size=2M", "refcount_bits=1", "refcount_bits=64",

@@ -3,20 +3,11 @@
 """rhea-io: every command, its exit codes, and the same scripts through an installed qemu-io: equal up to times."""
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
-BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
-IO = os.environ.get("RHEA_IO") or os.path.join(BUILD, "tools/io/rhea-io")
-IMG = os.environ.get("RHEA_IMG") or os.path.join(BUILD, "tools/img/rhea-img")
-QEMU = shutil.which("qemu-io")
-
-
-class Skip(Exception):
-    pass
+from imgtest import IMG, IO, QEMU_IO, need_io, run_tests
 
 
 def images():
@@ -80,7 +71,7 @@ WRONG = ["read 9M 1", "write 9M 1", "readv 9M 4", "writev 9M 4", "discard 9M 1",
 def same(args, lines, text=None):
     """Through both tools; the images begin anew for each."""
     answers = []
-    for tool in (IO, QEMU):
+    for tool in (IO, QEMU_IO):
         images()
         status, out, err = run([*args, *(script(*lines) if text is None else [])], tool, text or "")
         out = numbers_gone(out).replace("qemu-io>", "rhea-io>")
@@ -90,11 +81,6 @@ def same(args, lines, text=None):
     assert out == q_out, f"{args}: ours\n{out}\ntheirs\n{q_out}"
     assert err == q_err, f"{args}: ours\n{err}\ntheirs\n{q_err}"
     assert status == q_status, (args, status, q_status)
-
-
-def need_qemu():
-    if not QEMU:
-        raise Skip("qemu-io is not installed (qemu-utils)")
 
 
 def commands():
@@ -196,7 +182,7 @@ def ends():
 
 
 def qemu_transfers():
-    need_qemu()
+    need_io()
     for args in (["-f", "raw", "a.raw"], ["-f", "qcow2", "a.qcow2"], ["-f", "qcow2", "b.qcow2"], ["-n", "-f", "raw", "a.raw"],
                  ["-t", "writethrough", "a.qcow2"]):
         same(args, TRANSFERS)
@@ -204,13 +190,13 @@ def qemu_transfers():
 
 
 def qemu_wrong():
-    need_qemu()
+    need_io()
     same(["-f", "raw", "a.raw"], [w for w in WRONG if "break" not in w])
     same([], ["read 0 1", "length", "close"])
 
 
 def qemu_maps():
-    need_qemu()
+    need_io()
     same(["a.qcow2"], ["write 0 512", "write 1M 96k", "write -c 3M 64k", "map", "alloc 0 4M", "alloc 0", "alloc 1M 512", "alloc 99M",
                        "info", "write -c 0 512", "write -c 64k 96k"])
     same(["-f", "raw", "a.raw"], ["map", "alloc 0 1M", "info", "alloc 1 5"])
@@ -231,7 +217,7 @@ def breakpoints():
 
 
 def qemu_breakpoints():
-    need_qemu()
+    need_io()
     stops = ["break write_aio A", "aio_write 0 512", "wait_break A", "resume A", "aio_flush", "aio_write 0 512", "aio_flush",
              "break read_aio C", "remove_break C", "remove_break C", "resume C", "break read_aio D", "aio_read 0 512",
              "wait_break D", "length", "resume D", "aio_flush"]
@@ -245,32 +231,11 @@ def qemu_breakpoints():
 
 
 def qemu_prompt():
-    need_qemu()
+    need_io()
     same(["-f", "raw", "a.raw"], [], "read 0 512\n\nfrob\nlength\n read  0 5 \nread 0\nquit\nlength\n")
     same(["-f", "raw", "a.raw"], [], "length")
 
 
-def main():
-    global IO, IMG
-    IO, IMG = os.path.abspath(IO), os.path.abspath(IMG)
-    tests = [commands, refusals, opening, reopen, copy_on_read, ends, breakpoints, qemu_transfers, qemu_wrong, qemu_maps, qemu_breakpoints,
-             qemu_prompt]
-    print(f"1..{len(tests)}", flush=True)
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        for n, test in enumerate(tests, 1):
-            try:
-                test()
-                print(f"ok {n} - {test.__name__}", flush=True)
-            except Skip as e:
-                print(f"ok {n} - {test.__name__} # SKIP {e}", flush=True)
-            except Exception as e:  # pylint: disable=broad-except
-                failed += 1
-                print(f"not ok {n} - {test.__name__}\n# " + f"{type(e).__name__}: {e}".replace("\n", "\n# "), flush=True)
-        os.chdir("/")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests([commands, refusals, opening, reopen, copy_on_read, ends, breakpoints, qemu_transfers, qemu_wrong, qemu_maps,
+                        qemu_breakpoints, qemu_prompt]))

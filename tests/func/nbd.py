@@ -14,12 +14,9 @@ import sys
 import time
 
 import imgtest
-from imgtest import Skip, content, read, write
+from imgtest import IMG, IO, NBD, Skip, content, read, write
 
-BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
 SOURCE = os.path.abspath(os.environ.get("RHEA_SOURCE_ROOT", "."))
-NBD, IMG, IO = (os.path.abspath(os.environ.get(f"RHEA_{n.upper()}") or os.path.join(BUILD, f"tools/{n}/rhea-{n}"))
-                for n in ("nbd", "img", "io"))
 TIMEOUT = 150
 SIZE = 3 * 1024 * 1024 + 512
 
@@ -349,6 +346,125 @@ def of_nbdkit():
         run(IO, "-f", "raw", "-c", "read 0 512", s.url.replace("///", "///a"))
 
 
+FLAVOURS = ["", "cluster_size=512", "cluster_size=2M", "extended_l2=on", "compat=0.10", "compression_type=zstd,lazy_refcounts=on",
+            "data_file=d.raw", "data_file=d.raw,data_file_raw=on", "preallocation=metadata", "refcount_bits=1"]
+
+
+def flavours():
+    """Each kind of image behind each server, written by nbdcopy with four connections and read by all clients."""
+    need("nbdcopy", "nbdinfo", "qemu-nbd", "qemu-img")
+    data = content(SIZE, 7)
+    write("in.raw", data)
+    kinds = [("raw", "")] + [("qcow2", o) for o in (FLAVOURS if imgtest.ALL else FLAVOURS[3:8:2])]
+    for fmt, options in kinds:
+        for maker, server in ((IMG, qemu), ("qemu-img", ours)):
+            run(maker, "create", "-q", "-f", fmt, *(["-o", options] if options else []), "disk", str(SIZE))
+            with server("-t", "-e", "8", "-f", fmt, "--discard=unmap", "disk") as s:
+                assert run("nbdinfo", "--can", "multi-conn", s.url) == "", (fmt, options)
+                run("nbdcopy", "-C", "4", "-T", "4", "--request-size=16384", "--flush", "in.raw", s.url)
+                for reader in ("nbdcopy", IMG, "qemu-img"):
+                    run(*([reader, s.url] if reader == "nbdcopy" else [reader, "convert", "-f", "raw", "-O", "raw", s.url]), "out.raw")
+                    assert read("out.raw") == data, (fmt, options, reader)
+                maps = [json.loads(run(tool, "map", "--output=json", "-f", "raw", s.url)) for tool in (IMG, "qemu-img")]
+                assert maps[0] == maps[1], (fmt, options, maps)
+                run("nbdcopy", "--target-is-zero", "--allocated", "-C", "4", s.url, s.url)  # onto itself: nothing may change
+            for judge in (IMG, "qemu-img"):
+                run(judge, "check", "-q", "-f", fmt, "disk", status=63 if fmt == "raw" else 0)
+                run(judge, "convert", "-f", fmt, "-O", "raw", "disk", "out.raw")
+                assert read("out.raw") == data, (fmt, options, judge)
+    # Server before server: what qemu-nbd serves is served again, and the other way round.
+    for first, second in ((qemu, ours), (ours, qemu)):
+        with first("-t", "-e", "8", "-f", "raw", "in.raw") as s:
+            os.rename("s", "t")
+            os.unlink("pid")
+            url = f"nbd+unix:///?socket={os.path.abspath('t')}"
+            with second("-t", "-f", "raw", url) as above:
+                run("nbdcopy", above.url, "out.raw")
+                assert read("out.raw") == data
+            os.rename("t", "s")
+
+
+def bitmaps():
+    """Dirty bitmaps of each server as meta contexts, read by nbdinfo and by both map commands."""
+    need("nbdinfo", "qemu-nbd", "qemu-img", "qemu-io")
+    for options in ("", "cluster_size=512", "extended_l2=on", "data_file=d.raw"):
+        run("qemu-img", "create", "-q", "-f", "qcow2", *(["-o", options] if options else []), "disk", "20M")
+        for name, granularity in (("fine", "512"), ("coarse", "1M"), ("plain", "64k")):
+            run(IMG, "bitmap", "--add", "-g", granularity, "disk", name)
+        run("qemu-io", "-c", "write 3333 5000", "-c", "write -z 5M 300k", "-c", "discard 9M 1M", "-c", "write 20479k 1k", "disk")
+        for name, unit in (("fine", 512), ("coarse", 1 << 20), ("plain", 65536)):
+            seen = []
+            for server in (ours, qemu):
+                with server("-t", "-r", "-B", name, "-f", "qcow2", "disk") as s:
+                    extents = json.loads(run("nbdinfo", f"--map=qemu:dirty-bitmap:{name}", "--json", s.url))
+                    seen.append([(e["offset"], e["length"]) for e in extents if e["type"] == 1])
+                    opts = f"driver=nbd,server.type=unix,server.path={s.path},x-dirty-bitmap=qemu:dirty-bitmap:{name}"
+                    for tool in (IMG, "qemu-img"):
+                        view = json.loads(run(tool, "map", "--output=json", "--image-opts", opts))
+                        seen.append([(e["start"], e["length"]) for e in view if not e["data"]])
+            assert all(one == seen[0] for one in seen), (options, name, seen)
+            assert seen[0] and all(at % unit == 0 for at, _ in seen[0]), (name, seen[0])
+
+
+def misbehaves():
+    """Servers that are slow, fail now and then, lie about their kind, or go away: each request ends, well or with an error."""
+    need("nbdkit")
+    data = content(SIZE, 3)
+    write("in.raw", data)
+    memory = ["memory", "4M"]
+    # Slow in each way, with requests side by side; what is written is what is read.
+    delays = ["delay-read=30ms", "delay-write=30ms", "delay-zero=30ms", "delay-trim=30ms", "delay-extents=30ms", "delay-cache=30ms"]
+    with nbdkit("--filter=delay", *memory, *delays) as s:
+        run(IMG, "convert", "-n", "-f", "raw", "-O", "raw", "-W", "-m", "16", "in.raw", s.url)
+        run(IMG, "convert", "-f", "raw", "-O", "raw", "-m", "16", s.url, "out.raw")
+        assert read("out.raw")[:SIZE] == data
+        lines = [f"aio_write -P {n} {n * 64}k 64k" for n in range(1, 33)] + ["aio_flush"]
+        lines += [f"read -P {n} {n * 64}k 64k" for n in range(1, 33)]
+        out = run(IO, "-f", "raw", *(w for line in lines for w in ("-c", line)), s.url)
+        assert "failed" not in out and out.count("wrote") == 32, out
+    # One request in five fails, of every kind: the others are not disturbed, and data of those that went well is there.
+    rates = [f"error-{kind}-rate=20%" for kind in ("pread", "pwrite", "trim", "zero", "extents")]
+    with nbdkit("--filter=error", *memory, "error=EIO", *rates) as s:
+        lines = [f"write -P {n} {n * 64}k 64k" for n in range(1, 49)]
+        p = subprocess.run([IO, "-f", "raw", *(w for line in lines for w in ("-c", line)), s.url], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT, check=False)
+        good = {int(n) for n in re.findall(r"^wrote 65536/65536 bytes at offset (\d+)", p.stdout, re.M)}
+        assert p.stdout.count("Input/output error") + len(good) == 48, p.stdout
+        for _ in range(20):  # a read may fail as well: until one of each has gone well
+            lines = [f"read -P {at // 65536} {at} 64k" for at in sorted(good)]
+            out = run_any(IO, "-f", "raw", *(w for line in lines for w in ("-c", line)), s.url)
+            assert "verification failed" not in out, out
+            good -= {int(n) for n in re.findall(r"^read 65536/65536 bytes at offset (\d+)", out, re.M)}
+        assert not good, good
+    with nbdkit("--filter=error", *memory, "error=EIO", "error-pread-rate=100%") as s:
+        assert "error while reading" in run(IMG, "convert", "-S", "0", "-f", "raw", "-O", "raw", s.url, "out.raw",
+                                               status=1)
+        run(IMG, "convert", "--salvage", "-f", "raw", "-O", "raw", "-S", "0", s.url, "out.raw")
+        assert read("out.raw") == bytes(4 << 20)
+    # Only some requests, sizes, flags.
+    for args in (["--filter=nocache", *memory], ["--filter=multi-conn", *memory, "multi-conn-mode=disable"],
+                 ["--filter=truncate", *memory, "truncate=3000001", "round-up=512"], ["--filter=blocksize", *memory, "minblock=4096"],
+                 ["--filter=rate", *memory, "rate=100M"], ["--filter=readahead", *memory], ["--filter=cow", *memory],
+                 ["--filter=swab", *memory, "swab-bits=16"], ["--filter=checkwrite", "memory", "1M"]):
+        with nbdkit(*args) as s:
+            out = run_any(IO, "-f", "raw", "-c", "write -P 0 0 64k", "-c", "read -P 0 0 64k", "-c", "write -z 64k 64k", "-c", "flush",
+                          "-c", "read -P 0 1000 100000", s.url)
+            assert "failed" not in out and "error" not in out, (args, out)
+    # It goes away after the first client, in the middle of a conversion, or before the handshake ends.
+    with nbdkit("--filter=exitlast", *memory) as s:
+        run(IO, "-f", "raw", "-c", "read 0 512", s.url)
+    with nbdkit("eval", "get_size=echo 4M", "pread=kill -9 $PPID; exit 1") as s:
+        assert "Input/output error" in run(IO, "-r", "-f", "raw", "-c", "read 0 512", s.url, status=1)
+    with nbdkit("eval", "get_size=kill -9 $PPID") as s:
+        assert "rhea-io" in run(IO, "-r", "-f", "raw", "-c", "read 0 512", s.url, status=1)
+    with nbdkit("eval", "get_size=echo 4M", "pread=printf %10s x") as s:  # fewer bytes than were asked for: nbdkit says EIO
+        assert "Input/output error" in run(IO, "-r", "-f", "raw", "-c", "read 0 512", s.url, status=1)
+
+
+def run_any(*args):
+    return subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT, check=False).stdout
+
+
 class Prompt:
     """rhea-io that waits for commands; each is answered before the next is asked."""
     def __init__(self, *args):
@@ -407,4 +523,5 @@ def killed():
 
 
 if __name__ == "__main__":
-    sys.exit(imgtest.run_tests([options, serves_raw, serves_qcow2, kinds_of_image, lists, life, of_qemu, of_nbdkit, killed]))
+    sys.exit(imgtest.run_tests([options, serves_raw, serves_qcow2, kinds_of_image, lists, life, of_qemu, of_nbdkit, flavours, bitmaps, misbehaves,
+                            killed]))

@@ -14,7 +14,6 @@ typedef struct Map {
     int64_t from, to;
     BlockExtent run; /* printed when something else follows; bytes == 0: nothing */
     int64_t start;
-    GHashTable *judged; /* BlockNode -> was it preallocated? */
     Error *err;
     const char *filename;
 } Map;
@@ -47,49 +46,6 @@ static void map_print(Map *k)
     }
 }
 
-/* Holes below a format say something only when the image was preallocated: it uses more clusters than the
- * host has allocated for its file. Else they are clusters whose data has not reached the disk yet. */
-static bool is_preallocated(BlockNode *top, const BlockNode *file)
-{
-    const BlockFormatOps *f = top->driver->format;
-    int64_t bytes = block_allocated_bytes(file), have = bytes / f->cluster_size(top);
-    return bytes >= 0 && f->used_clusters(top) >= MAX(have * 10 / 9, have + 2);
-}
-
-/* A hole of the file below reads as zeros. */
-static int look_below(Map *k, BlockNode *top, BlockExtent *e)
-{
-    if (!e->data || e->zero || !e->host || !e->host->driver->extent || e->host->driver->format) {
-        return 0;
-    }
-    for (unsigned i = 0; i < e->depth; i++) {
-        top = block_backing(top); /* the layer that the data belongs to */
-    }
-    const BlockFormatOps *f = top->driver->format;
-    if (f && f->used_clusters) {
-        gpointer yes;
-        if (!g_hash_table_lookup_extended(k->judged, top, NULL, &yes)) {
-            yes = GINT_TO_POINTER(is_preallocated(top, e->host));
-            g_hash_table_insert(k->judged, top, yes);
-        }
-        if (!yes) {
-            return 0;
-        }
-    }
-    BlockExtent low;
-    int64_t left = block_size(e->host) - e->host_off;
-    if (left <= 0) {
-        e->zero = true;
-        return 0;
-    }
-    int r = node_extent(e->host, e->host_off, MIN(e->bytes, left), &low);
-    if (r == 0) {
-        e->bytes = low.bytes;
-        e->zero = low.zero;
-    }
-    return r;
-}
-
 static int map_look(Map *k, int64_t at, BlockExtent *e)
 {
     BlockNode *n = block_client_node(k->c);
@@ -98,8 +54,7 @@ static int map_look(Map *k, int64_t at, BlockExtent *e)
         *e = (BlockExtent){ .bytes = k->to - at, .zero = true, .allocated = true, .host = n, .host_off = at };
         return 0;
     }
-    int r = block_extent_above(k->c, NULL, at, MIN(k->to, end) - at, e);
-    return r < 0 ? r : look_below(k, n, e);
+    return block_extent_deep(k->c, at, MIN(k->to, end) - at, e);
 }
 
 static void map_body(void *opaque)
@@ -165,9 +120,7 @@ int img_cmd_map(Img *m, int argc, char **argv)
     if (!m->json) {
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
     }
-    k.judged = g_hash_table_new(NULL, NULL);
     img_co(m, map_body, &k);
-    g_hash_table_destroy(k.judged);
     if (m->json && k.from == k.to) { /* as qemu-img */
         printf("[{ \"start\": %" PRId64 ", \"length\": 0, \"depth\": 0, \"present\": false, \"zero\": false, "
                "\"data\": false}]\n",

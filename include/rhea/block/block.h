@@ -115,6 +115,8 @@ int block_map(BlockClient *c, int64_t off, int64_t bytes, BlockMap *out) CO_FN;
  * calls answer EFAULT for such a place when nobody has looked at it yet. Read the range then. Any thread. */
 bool block_map_ok(const BlockMap *m);
 void block_unmap(BlockMap *m); /* any thread */
+/* The view through all layers, and holes of the file that holds the data are zeros, where they say so. */
+int block_extent_deep(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 /* prealloc: a BlockPrealloc. `exact`: fail rather than leave another size. */
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp) CO_FN;
 

@@ -50,6 +50,8 @@ struct BlockNode {
     void *state;        /* the driver's */
     GPtrArray *bitmaps; /* BlockBitmap *, NULL: none; with bitmap_lock: rhea/block/bitmap.h */
     pthread_mutex_t bitmap_lock;
+    /* node_extent_deep()'s, main loop: do holes of the file below count? 1, -1; 0: not known */
+    signed char holes;
     /* Data path. */
     unsigned bitmaps_recording; /* atomic: how many bitmaps writes must mark */
     int64_t size;               /* atomic; block_size() */
@@ -159,6 +161,7 @@ int node_copy_from(BlockNode *n, int64_t off, int fd, int64_t fd_off, int64_t by
 int node_flush(BlockNode *n) CO_FN;
 int node_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 /* The view through backing nodes down to, not including, `base` (NULL: all). */
+int node_extent_deep(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 int node_extent_above(BlockNode *n, BlockNode *base, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 int node_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out) CO_FN;
 bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
