@@ -164,11 +164,11 @@ def configure(root, top):
     write(f"{root}/boot/grub/grub.cfg", GRUB_CFG)
     package(root, top)
     work = tempfile.mkdtemp(prefix="boot-", dir=f"{root}/var/tmp")
-    run("chroot", root, "sh", "-ec", """cd "$1"
-echo root:rhea | chpasswd
+    run("chroot", root, "sh", "-ec", """echo root:rhea | chpasswd
 grub-editenv /boot/grub/grubenv create
 update-initramfs -c -k all
 ln -sf boot/initrd.img-* /initrd.img
+cd "$1"
 for p in i386-pc x86_64-efi; do
     mkdir -p /boot/grub/$p
     cp /usr/lib/grub/$p/*.mod /usr/lib/grub/$p/*.lst /boot/grub/$p
