@@ -100,9 +100,6 @@ static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
 
 static void stack_unmap(CoStack *s)
 {
-#ifdef CO_TSAN
-    __tsan_destroy_fiber(s->tsan);
-#endif
     munmap(s->base - s->guard, STACK_BYTES + s->guard);
     g_free(s);
 }
@@ -134,6 +131,15 @@ static StackPool *pool_get(void)
     return p;
 }
 
+/* A fiber for each coroutine, not for each stack: the sanitizer counts the frames that never returned, and
+ * 65,536 are too many. */
+static void tsan_begin(CoStack *s G_GNUC_UNUSED)
+{
+#ifdef CO_TSAN
+    s->tsan = __tsan_create_fiber(0);
+#endif
+}
+
 CoStack *co_stack_get(void)
 {
     StackPool *p = pool_get();
@@ -141,6 +147,7 @@ CoStack *co_stack_get(void)
     if (s) {
         p->first = s->next;
         p->n--;
+        tsan_begin(s);
         return s;
     }
     s = g_new0(CoStack, 1);
@@ -152,9 +159,7 @@ CoStack *co_stack_get(void)
     }
     s->base = map + s->guard;
     s->size = STACK_BYTES;
-#ifdef CO_TSAN
-    s->tsan = __tsan_create_fiber(0);
-#endif
+    tsan_begin(s);
     return s;
 }
 
@@ -163,6 +168,9 @@ void co_stack_put(CoStack *s)
     StackPool *p = pool_get();
 #ifdef CO_ASAN
     __asan_unpoison_memory_region(s->base, s->size); /* frames that never returned */
+#endif
+#ifdef CO_TSAN
+    __tsan_destroy_fiber(s->tsan);
 #endif
     if (p->n >= POOL_MAX) {
         stack_unmap(s);
