@@ -11,7 +11,7 @@
 #include "rhea/hw/diskshape.h"
 #include "rhea/system/iothread.h"
 #include "rhea/system/machine.h"
-#include "virtio.h"
+#include "virtio-types.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -485,38 +485,13 @@ static const VmState blk_held_packed_state = {
 };
 static const VmState *const blk_optional[] = { &blk_held_state, &blk_held_packed_state, NULL };
 
-static const VmField blk_pci_fields[] = {
-    VM_STRUCT(VirtioBlk, v, virtio_pci_state),
-    VM_U8_MAX(VirtioBlk, writeback, 1),
-    { .name = "n_held", .kind = VM_U32_, .offset = TYPED_OFFSET(VirtioBlk, n_held, uint32_t),
-      .max = VIRTIO_QUEUES * VIRTIO_QUEUE_MAX, .since = 2 },
-    { 0 },
-};
-static const VmField blk_mmio_fields[] = {
-    VM_STRUCT(VirtioBlk, v, virtio_mmio_state),
-    VM_U8_MAX(VirtioBlk, writeback, 1),
-    { .name = "n_held", .kind = VM_U32_, .offset = TYPED_OFFSET(VirtioBlk, n_held, uint32_t),
-      .max = VIRTIO_QUEUES * VIRTIO_QUEUE_MAX, .since = 2 },
-    { 0 },
-};
-static const VmState blk_pci_state = {
-    .name = "virtio-blk",
-    .version = 3,
-    .oldest = 1,
-    .fields = blk_pci_fields,
-    .optional = blk_optional,
-    .pre_save = blk_pre_save,
-    .post_load = blk_post_load,
-};
-static const VmState blk_mmio_state = {
-    .name = "virtio-blk-device",
-    .version = 4,
-    .oldest = 1,
-    .fields = blk_mmio_fields,
-    .optional = blk_optional,
-    .pre_save = blk_pre_save,
-    .post_load = blk_post_load,
-};
+#define BLK_FIELDS                                                                                           \
+    VM_U8_MAX(VirtioBlk, writeback, 1),                                                                      \
+        { .name = "n_held", .kind = VM_U32_, .offset = TYPED_OFFSET(VirtioBlk, n_held, uint32_t),            \
+          .max = VIRTIO_QUEUES * VIRTIO_QUEUE_MAX, .since = 2 }
+
+VIRTIO_STATES(blk, VirtioBlk, "virtio-blk", 3, 1, 4, 1, BLK_FIELDS, .optional = blk_optional,
+              .pre_save = blk_pre_save, .post_load = blk_post_load);
 
 /* Both types'. */
 #define BLK_PROPS                                                                                            \
@@ -557,8 +532,7 @@ static const Prop blk_mmio_props[] = { BLK_PROPS, { 0 } };
 static const Prop blk_pci_props[] = {
     BLK_PROPS,
     PROP_U32(VirtioBlk, pci_class, "class", 0, 0, UINT16_MAX, "PCI class: 0x0100 or 0x0180; 0: 0x0100"),
-    PROP_BOOL(VirtioBlk, v.ioeventfd, "ioeventfd", true,
-              "Where KVM has local APICs in the kernel, it hears notifications without leaving the guest"),
+    VIRTIO_PROP_IOEVENTFD(VirtioBlk),
     { 0 },
 };
 
@@ -568,32 +542,6 @@ static Domain *blk_choose_domain(Device *dev)
     return s->iothread ? iothread_domain(s->iothread) : dev->machine->platform;
 }
 
-#define BLK_PCI_TYPE(NAME, DESC, BASE) \
-    { \
-        .name = (NAME), .desc = (DESC), .size = sizeof(VirtioBlk), .base = &(BASE), \
-        .bus_type = &pci_bus_type, .bus_ops = &blk_pci_ops[VIRTIO_PCI_MODERN], \
-        .category = "Storage", .props = blk_pci_props, \
-        .vmstate = &blk_pci_state, .choose_domain = blk_choose_domain, \
-        .realize = blk_realize, .reset = blk_reset, \
-    }
-const DeviceType virtio_blk_pci_type =
-    BLK_PCI_TYPE("virtio-blk-pci", "Virtio disk (PCI)", virtio_pci_any_type);
-const DeviceType virtio_blk_pci_transitional_type =
-    BLK_PCI_TYPE("virtio-blk-pci-transitional", "Virtio disk (PCI, virtio 1.x and legacy)",
-                 virtio_pci_transitional_type);
-const DeviceType virtio_blk_pci_modern_type =
-    BLK_PCI_TYPE("virtio-blk-pci-non-transitional", "Virtio disk (PCI, virtio 1.x)", virtio_pci_modern_type);
-
-const DeviceType virtio_blk_device_type = {
-    .name = "virtio-blk-device",
-    .desc = "Virtio disk (in memory)",
-    .size = sizeof(VirtioBlk),
-    .base = &virtio_mmio_device_type,
-    .bus_type = &virtio_mmio_bus_type,
-    .category = "Storage",
-    .props = blk_mmio_props,
-    .vmstate = &blk_mmio_state,
-    .choose_domain = blk_choose_domain,
-    .realize = blk_realize,
-    .reset = blk_reset,
-};
+VIRTIO_TYPES(virtio_blk, blk, VirtioBlk, "virtio-blk", "Virtio disk", blk_pci_props, blk_mmio_props,
+             .category = "Storage", .choose_domain = blk_choose_domain, .realize = blk_realize,
+             .reset = blk_reset);

@@ -9,6 +9,7 @@
  */
 #include "rhea/system/machine.h"
 #include "virtio-net.h"
+#include "virtio-types.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -470,22 +471,8 @@ static bool net_post_load(void *opaque, Error **errp)
         VM_U8_ARRAY(VirtioNet, table), VM_U32_ARRAY(VirtioNet, vlan), VM_U8_MAX(VirtioNet, announcing, 1),   \
         VM_U64(VirtioNet, guest_offloads)
 
-static const VmField net_pci_fields[] = { VM_STRUCT(VirtioNet, v, virtio_pci_state), NET_FIELDS, { 0 } };
-static const VmField net_mmio_fields[] = { VM_STRUCT(VirtioNet, v, virtio_mmio_state), NET_FIELDS, { 0 } };
-static const VmState net_pci_state = {
-    .name = "virtio-net",
-    .version = 3, /* 2 never was */
-    .oldest = 1,
-    .fields = net_pci_fields,
-    .post_load = net_post_load,
-};
-static const VmState net_mmio_state = {
-    .name = "virtio-net-device",
-    .version = 4,
-    .oldest = 1,
-    .fields = net_mmio_fields,
-    .post_load = net_post_load,
-};
+/* Version 2 never was. */
+VIRTIO_STATES(net, VirtioNet, "virtio-net", 3, 1, 4, 1, NET_FIELDS, .post_load = net_post_load);
 
 static const char *const duplex_names[] = { "half", "full", "unknown", NULL };
 static const char *const tx_names[] = { "bh", "timer", NULL };
@@ -531,29 +518,5 @@ static const Prop net_props[] = {
     { 0 },
 };
 
-#define NET_PCI_TYPE(NAME, DESC, BASE) \
-    { \
-        .name = (NAME), .desc = (DESC), .size = sizeof(VirtioNet), .base = &(BASE), \
-        .bus_type = &pci_bus_type, .bus_ops = &net_pci_ops[VIRTIO_PCI_MODERN], \
-        .category = "Network", .props = net_props, .vmstate = &net_pci_state, .realize = net_realize, \
-    }
-const DeviceType virtio_net_pci_type =
-    NET_PCI_TYPE("virtio-net-pci", "Virtio network card (PCI)", virtio_pci_any_type);
-const DeviceType virtio_net_pci_transitional_type =
-    NET_PCI_TYPE("virtio-net-pci-transitional", "Virtio network card (PCI, virtio 1.x and legacy)",
-                 virtio_pci_transitional_type);
-const DeviceType virtio_net_pci_modern_type =
-    NET_PCI_TYPE("virtio-net-pci-non-transitional", "Virtio network card (PCI, virtio 1.x)",
-                 virtio_pci_modern_type);
-
-const DeviceType virtio_net_device_type = {
-    .name = "virtio-net-device",
-    .desc = "Virtio network card (in memory)",
-    .size = sizeof(VirtioNet),
-    .base = &virtio_mmio_device_type,
-    .bus_type = &virtio_mmio_bus_type,
-    .category = "Network",
-    .props = net_props,
-    .vmstate = &net_mmio_state,
-    .realize = net_realize,
-};
+VIRTIO_TYPES(virtio_net, net, VirtioNet, "virtio-net", "Virtio network card", net_props, net_props,
+             .category = "Network", .realize = net_realize);

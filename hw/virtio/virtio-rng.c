@@ -9,7 +9,7 @@
  */
 #include "rhea/backends/rng.h"
 #include "rhea/system/machine.h"
-#include "virtio.h"
+#include "virtio-types.h"
 
 enum {
     RNG_CLASS = 4,
@@ -181,15 +181,7 @@ static bool rng_post_load(void *opaque, Error **errp)
     VM_TIMER(VirtioRng, period_end), VM_TIMER(VirtioRng, retry), VM_U64(VirtioRng, left), \
         VM_BOOL(VirtioRng, goes_on)
 
-static const VmField rng_pci_fields[] = { VM_STRUCT(VirtioRng, v, virtio_pci_state), RNG_FIELDS, { 0 } };
-static const VmField rng_mmio_fields[] = { VM_STRUCT(VirtioRng, v, virtio_mmio_state), RNG_FIELDS, { 0 } };
-static const VmState rng_pci_state = {
-    .name = "virtio-rng", .version = 3, .oldest = 3, .fields = rng_pci_fields, .post_load = rng_post_load,
-};
-static const VmState rng_mmio_state = {
-    .name = "virtio-rng-device", .version = 4, .oldest = 4, .fields = rng_mmio_fields,
-    .post_load = rng_post_load,
-};
+VIRTIO_STATES(rng, VirtioRng, "virtio-rng", 3, 3, 4, 4, RNG_FIELDS, .post_load = rng_post_load);
 
 #define RNG_PROPS \
     PROP_STR(VirtioRng, rng_id, "rng", NULL, \
@@ -198,38 +190,6 @@ static const VmState rng_mmio_state = {
              "Bytes that the guest gets in each period; the default: no limit"), \
     PROP_U32(VirtioRng, period, "period", 1 << 16, 1, UINT32_MAX, "The period of max-bytes, milliseconds")
 
-static const Prop rng_mmio_props[] = { RNG_PROPS, { 0 } };
-static const Prop rng_pci_props[] = {
-    RNG_PROPS,
-    PROP_BOOL(VirtioRng, v.ioeventfd, "ioeventfd", true,
-              "Where KVM has local APICs in the kernel, it hears notifications without leaving the guest"),
-    { 0 },
-};
-
-#define RNG_PCI_TYPE(NAME, DESC, BASE) \
-    { \
-        .name = (NAME), .desc = (DESC), .size = sizeof(VirtioRng), .base = &(BASE), \
-        .bus_type = &pci_bus_type, .bus_ops = &rng_pci_ops[VIRTIO_PCI_MODERN], .category = "Misc", \
-        .props = rng_pci_props, .vmstate = &rng_pci_state, .realize = rng_realize, .reset = rng_reset, \
-    }
-const DeviceType virtio_rng_pci_type =
-    RNG_PCI_TYPE("virtio-rng-pci", "Virtio random numbers (PCI)", virtio_pci_any_type);
-const DeviceType virtio_rng_pci_transitional_type =
-    RNG_PCI_TYPE("virtio-rng-pci-transitional", "Virtio random numbers (PCI, virtio 1.x and legacy)",
-                 virtio_pci_transitional_type);
-const DeviceType virtio_rng_pci_modern_type =
-    RNG_PCI_TYPE("virtio-rng-pci-non-transitional", "Virtio random numbers (PCI, virtio 1.x)",
-                 virtio_pci_modern_type);
-
-const DeviceType virtio_rng_device_type = {
-    .name = "virtio-rng-device",
-    .desc = "Virtio random numbers (in memory, virtio 1.x)",
-    .size = sizeof(VirtioRng),
-    .base = &virtio_mmio_device_type,
-    .bus_type = &virtio_mmio_bus_type,
-    .category = "Misc",
-    .props = rng_mmio_props,
-    .vmstate = &rng_mmio_state,
-    .realize = rng_realize,
-    .reset = rng_reset,
-};
+VIRTIO_PROPS(rng, VirtioRng, RNG_PROPS);
+VIRTIO_TYPES(virtio_rng, rng, VirtioRng, "virtio-rng", "Virtio random numbers", rng_pci_props, rng_mmio_props,
+             .category = "Misc", .realize = rng_realize, .reset = rng_reset);

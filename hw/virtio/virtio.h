@@ -3,9 +3,8 @@
  *
  * A device has a type for each transport, which share all but that: they derive from virtio_pci_any_type (and
  * the two whose interface is fixed) and virtio_mmio_device_type, which have the common properties and the
- * reset. The struct embeds a VirtioDevice
- * as its first member; realize, the same for both, ends with virtio_start(); the types' tables of saved state
- * have VM_STRUCT(T, v, virtio_pci_state) or virtio_mmio_state, and their post_load calls virtio_post_load().
+ * reset; virtio-types.h makes them. The struct embeds a VirtioDevice as its first member; realize, the same
+ * for all, ends with virtio_start(); post_load calls virtio_post_load().
  * Guest memory is never trusted: a ring that breaks the rules sets DEVICE_NEEDS_RESET, and the device does
  * nothing more until it is reset. All calls: the device's domain.
  */
