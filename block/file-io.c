@@ -5,17 +5,34 @@
  * buffered read is first tried without waiting (RWF_NOWAIT): what the page cache holds needs no other
  * thread. Buffered writes to a regular file all go through one worker: file systems hold the inode's lock
  * meanwhile, so that more of them would only wait for each other. One that takes several is woken once.
+ * In bulk (block_set_bulk) both sides of the queue look out for each other before they sleep.
  * Threads: coroutines on any loop.
  */
 #include "internal.h"
+#include "rhea/util/loop.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { NOWAIT_MAX = 128 * 1024 }; /* a longer copy would keep the loop busy */
+enum { NOWAIT_MAX = 128 * 1024 };       /* a longer copy would keep the loop busy */
+enum { BULK_LOOK_NS = 200 * 1000 };     /* what waking a thread costs at worst, on a virtual machine */
+enum { NO_BULK, LOOK_OUT, IN_PLACE };
+static int bulk; /* atomic */
+
+void block_set_bulk(bool on)
+{
+    int how = !on ? NO_BULK : g_get_num_processors() > 1 ? LOOK_OUT : IN_PLACE;
+    __atomic_store_n(&bulk, how, __ATOMIC_RELAXED);
+}
+
+static int bulk_now(void)
+{
+    return __atomic_load_n(&bulk, __ATOMIC_RELAXED);
+}
 
 typedef struct RwCall {
     int fd, flags;
@@ -56,22 +73,33 @@ void file_io_init(FileIo *io)
     io->writer.last = &io->writer.first;
 }
 
+/* In bulk the writer still looks out for a while when nothing is left to write. */
 void file_io_fini(FileIo *io)
 {
+    __atomic_store_n(&io->writer.closing, true, __ATOMIC_RELAXED);
+    for (bool busy = true; busy;) {
+        pthread_mutex_lock(&io->writer.lock);
+        busy = io->writer.busy;
+        pthread_mutex_unlock(&io->writer.lock);
+        if (busy) {
+            sched_yield();
+        }
+    }
     pthread_mutex_destroy(&io->writer.lock);
 }
 
 /* Some writes off the list, the oldest first; with none left the writer's work is over. */
 static FileWrite *writer_take(FileIo *io)
 {
+    unsigned most = bulk_now() ? 1 : WRITES_AT_ONCE;
     pthread_mutex_lock(&io->writer.lock);
     FileWrite *some = io->writer.first, **end = &io->writer.first;
     size_t bytes = 0;
-    for (unsigned i = 0; i < WRITES_AT_ONCE && bytes < BYTES_AT_ONCE && *end; i++) {
+    for (unsigned i = 0; i < most && bytes < BYTES_AT_ONCE && *end; i++) {
         bytes += (*end)->bytes;
         end = &(*end)->next;
     }
-    io->writer.first = *end;
+    __atomic_store_n(&io->writer.first, *end, __ATOMIC_RELAXED);
     *end = NULL;
     if (!io->writer.first) {
         io->writer.last = &io->writer.first;
@@ -81,17 +109,37 @@ static FileWrite *writer_take(FileIo *io)
     return some;
 }
 
-/* The last ones are woken after the writer has let go of the file: they may close it. */
+static void writer_wake(FileWrite *done)
+{
+    for (FileWrite *next; done; done = next) {
+        next = done->next;
+        co_wake(done->co);
+    }
+}
+
+static void writer_look_out(FileIo *io)
+{
+    int64_t until = clock_now(&clock_host_monotonic) + BULK_LOOK_NS;
+    while (!__atomic_load_n(&io->writer.first, __ATOMIC_RELAXED) &&
+           !__atomic_load_n(&io->writer.closing, __ATOMIC_RELAXED) &&
+           clock_now(&clock_host_monotonic) < until) {
+        __builtin_ia32_pause();
+    }
+}
+
+/* The last ones are woken after the writer has let go of the file: they may close it. In bulk that waits. */
 static int writer_run(void *opaque)
 {
     FileIo *io = opaque;
     FileWrite *some, *done = NULL;
     do {
-        some = writer_take(io);
-        for (FileWrite *w; (w = done);) {
-            done = w->next;
-            co_wake(w->co);
+        if (bulk_now() && done) {
+            writer_wake(done);
+            done = NULL;
+            writer_look_out(io);
         }
+        some = writer_take(io);
+        writer_wake(done);
         for (FileWrite *w = some; w; w = w->next) {
             w->result = rw_call(&w->call);
         }
@@ -104,7 +152,7 @@ static int writer_submit(FileIo *io, const RwCall *call, size_t bytes, ssize_t *
 {
     FileWrite w = { .call = *call, .bytes = bytes, .co = co_self() };
     pthread_mutex_lock(&io->writer.lock);
-    *io->writer.last = &w;
+    __atomic_store_n(io->writer.last, &w, __ATOMIC_RELAXED);
     io->writer.last = &w.next;
     bool start = !io->writer.busy;
     io->writer.busy = true;
@@ -123,7 +171,7 @@ static int writer_submit(FileIo *io, const RwCall *call, size_t bytes, ssize_t *
 static ssize_t threads_rw(FileIo *io, bool write, int64_t off, const struct iovec *iov, unsigned n,
                           size_t bytes)
 {
-    if (!write && bytes <= NOWAIT_MAX && __atomic_load_n(&io->nowait, __ATOMIC_RELAXED)) {
+    if (!write && (bytes <= NOWAIT_MAX || bulk_now()) && __atomic_load_n(&io->nowait, __ATOMIC_RELAXED)) {
         ssize_t r = preadv2(io->fd, iov, (int)n, off, RWF_NOWAIT);
         if (r > 0) {
             return r;
@@ -133,8 +181,9 @@ static ssize_t threads_rw(FileIo *io, bool write, int64_t off, const struct iove
         }
     }
     RwCall c = { .fd = io->fd, .write = write, .off = off, .iov = iov, .n = n };
-    int r = write && io->one_writer ? writer_submit(io, &c, bytes, &c.done)
-                                    : worker_run(io->workers, rw_call, &c);
+    int r = !write || !io->one_writer ? worker_run(io->workers, rw_call, &c)
+            : bulk_now() == IN_PLACE  ? rw_call(&c)
+                                      : writer_submit(io, &c, bytes, &c.done);
     return r < 0 ? r : c.done;
 }
 

@@ -579,5 +579,13 @@ static bool file_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp
         .copy_from = file_copy_from, .host_fd = file_host_fd,                                                \
     }
 
+bool block_is_buffered(const BlockNode *n)
+{
+    while (n->file) {
+        n = n->file->node;
+    }
+    return n->driver->open == file_open && ((const File *)n->state)->io.one_writer;
+}
+
 const BlockDriver block_file_driver = FILE_DRIVER("file", file_open);
 const BlockDriver block_host_device_driver = FILE_DRIVER("host_device", host_device_open);

@@ -66,6 +66,7 @@ typedef struct FileIo {
         pthread_mutex_t lock;
         struct FileWrite *first, **last; /* waiting */
         bool busy;                       /* a worker is at it */
+        bool closing;                    /* atomic: it shall not wait for more */
         WorkItem work;
     } writer;
 } FileIo;

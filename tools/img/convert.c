@@ -92,7 +92,7 @@ static bool judge_target(Convert *k, const ConvertTarget *t, BlockNode *n, Error
     if (k->compressed && (!f || !f->cluster_size)) {
         return error_set(errp, "-c: images of format '%s' hold no compressed data", block_driver_name(n));
     }
-    k->cluster = k->compressed ? f->cluster_size(n) : 0;
+    k->cluster = f && f->cluster_size ? f->cluster_size(n) : 0;
     return true;
 }
 

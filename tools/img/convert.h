@@ -6,7 +6,7 @@
 
 #include "img.h"
 
-enum { CONVERT_PIECE = 2 * 1024 * 1024, CONVERT_MAX_REQUESTS = 16 };
+enum { CONVERT_MAX_REQUESTS = 16 };
 
 typedef struct ConvertSource {
     BlockClient *c;
@@ -18,13 +18,14 @@ typedef struct Convert {
     GArray *sources; /* ConvertSource */
     BlockClient *target;
     int64_t total, at; /* bytes; the next piece */
-    int64_t cluster;   /* of the target, with `compressed` */
+    int64_t cluster;   /* of the target; 0: it has none */
     int64_t sparse;    /* so many zeros make a gap; 0: everything is written */
     uint64_t rate;     /* bytes a second at most; 0: no limit */
     int64_t
         base_size; /* of the target's backing file; -1: it has none. Then only the top layers are copied. */
     bool compressed, any_order, target_zero, salvage, offload;
     /* Private. */
+    int64_t piece; /* of data at a time */
     struct {
         int64_t end; /* what lies in front of it is known */
         int kind;

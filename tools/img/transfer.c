@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * tools/img/transfer.c - rhea-img: the copy of images to another, for convert and dd.
  *
- * Models: several coroutines take the next piece of the source in turn, map or read it, and write what is not
- *         zero; without -W they write in the order of the pieces, so that the target's clusters lie in order.
- * Compressed clusters are packed anyway and written as they get ready. What can be mapped is copied once, by
- * the kernel, from one file's pages to the other's.
+ * Models: several coroutines take the next piece of the source in turn, read it, and write what is not zero;
+ *         without -W they write in the order of the pieces, so that the target's clusters lie in order.
+ * Compressed clusters are packed anyway and written as they get ready. From page cache to page cache the
+ * pieces are short enough to be in the processor's cache when they are written.
  * Threads: the main thread; compression is done by the block layer's workers.
  */
 #include "convert.h"
@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Eight pieces fit into a processor's cache; what is not in the host's is better asked for in larger ones. */
+enum { PIECE = 2 << 20, BUFFERED_PIECE = 128 << 10, POLL_NS = 300000 };
 enum { DATA, ZERO, BELOW }; /* of a piece; BELOW: the target's backing file has it */
 
 static ConvertSource *source_at(Convert *k, int64_t at)
@@ -54,7 +56,6 @@ typedef struct Piece {
     int64_t at, len;
     int kind;
     bool turn_over; /* the next piece may be written */
-    BlockMap map;   /* of the source; .data NULL: what it holds is in `buf` */
     uint8_t *buf;
 } Piece;
 
@@ -105,21 +106,22 @@ static int write_run(Convert *k, const uint8_t *buf, int64_t at, int64_t len)
 
 /* Behind the last request of a piece the next piece's may queue up: the target's metadata goes by the order
  * of asking, and the file's writer always has something to do. */
-static int write_last(Convert *k, Piece *p, const uint8_t *data, int64_t from, int64_t len)
+static int write_last(Convert *k, Piece *p, int64_t from, int64_t len)
 {
     p->turn_over = true;
     turn_done(k);
-    return write_run(k, data + from, p->at + from, len);
+    return write_run(k, p->buf + from, p->at + from, len);
 }
 
 /* Zeros of at least `sparse` bytes become gaps; shorter ones are written with their neighbours. */
-static int write_data(Convert *k, Piece *p, const uint8_t *data)
+static int write_data(Convert *k, Piece *p)
 {
+    const uint8_t *data = p->buf;
     int64_t len = p->len, unit = k->sparse, from = 0;
     int r = 0;
     if (k->compressed || !k->sparse) {
         bool zero = k->sparse && buf_is_zero(data, (size_t)len);
-        return zero ? write_zero_run(k, p->at, len) : write_last(k, p, data, 0, len);
+        return zero ? write_zero_run(k, p->at, len) : write_last(k, p, 0, len);
     }
     while (from < len && r == 0) {
         int64_t to = from + MIN(unit, len - from);
@@ -133,7 +135,7 @@ static int write_data(Convert *k, Piece *p, const uint8_t *data)
         }
         r = zero       ? write_zero_run(k, p->at + from, to - from)
             : to < len ? write_run(k, data + from, p->at + from, to - from)
-                       : write_last(k, p, data, from, to - from);
+                       : write_last(k, p, from, to - from);
         from = to;
     }
     return r;
@@ -164,7 +166,7 @@ static int read_piece(Convert *k, const ConvertSource *s, uint8_t *buf, int64_t 
 static int look(Convert *k, const ConvertSource *s, int64_t at, int64_t room, int64_t *len)
 {
     if (at >= k->seen.end) {
-        BlockExtent e = { .bytes = MIN(room, CONVERT_PIECE) };
+        BlockExtent e = { .bytes = MIN(room, k->piece) };
         int r = 0;
         bool top_only = k->base_size >= 0;
         if (top_only) {
@@ -204,7 +206,7 @@ static int next_piece(Convert *k, int64_t *at, int64_t *len)
         kind = whole ? kind : DATA;
         *len = whole && *at + *len < k->total ? *len / k->cluster * k->cluster : whole ? *len : end - *at;
     } else if (kind == DATA) {
-        *len = MIN(*len, CONVERT_PIECE);
+        *len = MIN(*len, k->piece - *at % k->piece);
     }
     return kind;
 }
@@ -239,37 +241,10 @@ static int offload(Convert *k, int64_t at, int64_t len)
     return r;
 }
 
-/* Salvaging goes by sectors: nothing is mapped then. */
-static int piece_read(Convert *k, Piece *p)
-{
-    const ConvertSource *s = source_at(k, p->at);
-    if (s && !k->salvage && p->at + p->len <= s->start + s->size &&
-        block_map(s->c, p->at - s->start, p->len, &p->map) == 0) {
-        return 0;
-    }
-    return read_across(k, p->buf, p->at, p->len);
-}
-
-/* What the source could not show is read, and all of the piece written, whatever has reached the target. */
-static int piece_write(Convert *k, Piece *p, bool *reading)
-{
-    *reading = false;
-    if (p->kind != DATA) {
-        return p->kind == ZERO ? write_zero_run(k, p->at, p->len) : 0;
-    }
-    int r = write_data(k, p, p->map.data ? p->map.data : p->buf);
-    if (p->map.data && (r == -EFAULT || !block_map_ok(&p->map))) {
-        r = read_across(k, p->buf, p->at, p->len);
-        *reading = r < 0;
-        r = r < 0 ? r : write_run(k, p->buf, p->at, p->len);
-    }
-    return r;
-}
-
 static void convert_body(void *opaque)
 {
     Convert *k = opaque;
-    g_autofree uint8_t *mem = g_malloc(CONVERT_PIECE + 4096);
+    g_autofree uint8_t *mem = g_malloc((size_t)k->piece + 4096);
     Piece p = { .buf = (uint8_t *)(((uintptr_t)mem + 4095) & ~(uintptr_t)4095) }; /* fits cache=none */
     for (;;) {
         co_mutex_lock(&k->order_lock); /* looking for the next piece may yield */
@@ -279,8 +254,14 @@ static void convert_body(void *opaque)
         }
         p.kind = next_piece(k, &p.at, &p.len);
         int r = MIN(p.kind, 0);
-        uint64_t piece = k->next_piece++;
         k->at += r < 0 ? 0 : p.len;
+        if (p.kind == BELOW || (p.kind == ZERO && k->target_zero)) { /* nothing to do: no turn to wait for */
+            co_mutex_unlock(&k->order_lock);
+            k->done += p.len;
+            img_progress(k->m, k->done, k->total);
+            continue;
+        }
+        uint64_t piece = k->next_piece++;
         co_mutex_unlock(&k->order_lock);
         p.turn_over = false;
         if (p.kind == DATA) {
@@ -289,21 +270,17 @@ static void convert_body(void *opaque)
         }
         bool offloaded = p.kind == DATA && k->offload && offload(k, p.at, p.len) == 0;
         if (p.kind == DATA && !offloaded) {
-            r = piece_read(k, &p);
+            r = read_across(k, p.buf, p.at, p.len);
         }
         if (r < 0) {
             fail(k, r, p.at, true);
         }
         turn_wait(k, piece);
         if (!k->error && !offloaded) {
-            bool reading;
-            r = piece_write(k, &p, &reading);
+            r = p.kind == DATA ? write_data(k, &p) : p.kind == ZERO ? write_zero_run(k, p.at, p.len) : 0;
             if (r < 0) {
-                fail(k, r, p.at, reading);
+                fail(k, r, p.at, false);
             }
-        }
-        if (p.map.data) {
-            block_unmap(&p.map);
         }
         k->done += p.len;
         img_progress(k->m, k->done, k->total);
@@ -325,8 +302,28 @@ static void flush_body(void *opaque)
     f->r = block_flush(f->c);
 }
 
+static bool is_buffered(const Convert *k)
+{
+    for (unsigned i = 0; i < k->sources->len; i++) {
+        if (!block_is_buffered(block_client_node(g_array_index(k->sources, ConvertSource, i).c))) {
+            return false;
+        }
+    }
+    return block_is_buffered(block_client_node(k->target));
+}
+
+/* From here on the copy is all this program does. */
+static void bulk(Convert *k, bool on)
+{
+    block_set_bulk(on);
+    loop_set_poll(k->m->loop, on && g_get_num_processors() > 1 ? POLL_NS : 0, 0, 0);
+}
+
 int convert_run(Convert *k, unsigned requests)
 {
+    /* A part of a cluster costs zeros around it. */
+    k->piece = k->compressed ? k->cluster : is_buffered(k) ? MAX(BUFFERED_PIECE, k->cluster) : PIECE;
+    bulk(k, true);
     k->start_ns = clock_now(&clock_host_monotonic);
     co_mutex_init(&k->order_lock);
     g_queue_init(&k->waiting);
@@ -337,6 +334,7 @@ int convert_run(Convert *k, unsigned requests)
     while (k->running) {
         loop_turn(k->m->loop, true);
     }
+    bulk(k, false);
     co_mutex_fini(&k->order_lock);
     Error *err = NULL;
     if (!k->error) {

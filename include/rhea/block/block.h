@@ -117,6 +117,13 @@ bool block_map_ok(const BlockMap *m);
 void block_unmap(BlockMap *m); /* any thread */
 /* The view through all layers, and holes of the file that holds the data are zeros, where they say so. */
 int block_extent_deep(BlockClient *c, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
+/* For a program whose one job is to move data, while it does: buffered reads of any length are tried without
+ * another thread, and the one that writes a file looks out for the next request for a while before it sleeps
+ * (to wake it may take as long as to write 100 KiB). Costs CPU time. On a host with one CPU the asking thread
+ * writes. Any thread; holds for requests from now on. */
+void block_set_bulk(bool on);
+/* Whether the node's data is a regular file's in the page cache. Main thread or a request's. */
+bool block_is_buffered(const BlockNode *n);
 /* prealloc: a BlockPrealloc. `exact`: fail rather than leave another size. */
 bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp) CO_FN;
 

@@ -162,6 +162,23 @@ static void test_prealloc(BlockTest *t, gconstpointer data)
     g_assert_cmpint(st.st_blocks, ==, 0);
 }
 
+/* A file that is closed while its writer still looks out for more. */
+static void test_bulk(BlockTest *t, gconstpointer data)
+{
+    block_set_bulk(true);
+    for (unsigned i = 0; i < 20; i++) {
+        test_many_writes(t, data);
+    }
+    block_set_bulk(false);
+    g_autofree char *path = bt_file(t, "buffered", 4096);
+    BlockNode *buffered = bt_open(t, "raw,file.driver=file,file.filename=%s", path);
+    BlockNode *null = bt_open(t, "null-co,size=4096");
+    g_assert_true(block_is_buffered(buffered));
+    g_assert_false(block_is_buffered(null));
+    block_unref(buffered);
+    block_unref(null);
+}
+
 /* A request to a full device says so. */
 static void test_enospc(BlockTest *t, gconstpointer data)
 {
@@ -184,6 +201,7 @@ int main(int argc, char **argv)
     g_test_add("/block/file/unaligned_end_uring", BlockTest, "aio=io_uring", bt_setup, test_unaligned_end,
                bt_teardown);
     ADD(many_writes, NULL);
+    ADD(bulk, NULL);
     ADD(holes, NULL);
     ADD(discard_off, NULL);
     ADD(detect_zeroes, NULL);
