@@ -17,6 +17,7 @@
 #include "schema/hostmem.h"
 #include "schema/iothread.h"
 #include "schema/rng.h"
+#include "schema/secret.h"
 #include "schema/qmp.h"
 #include <string.h>
 
@@ -156,6 +157,9 @@ static void each_type(TypeFn fn, void *opaque)
     for (const char *const *k = rng_kind_names; *k; k++) {
         fn(opaque, *k, "rng-backend", false);
     }
+    for (const char *const *k = secret_kind_names; *k; k++) {
+        fn(opaque, *k, "object", false);
+    }
     if (qmp_tables()->each_type) {
         qmp_tables()->each_type(fn, opaque);
     }
@@ -244,6 +248,8 @@ bool qmp_qom_list_properties(QmpCall *call, const QomListPropertiesArgs *args, Q
         add_schema_type(l, rng_options_type.branch[type_enum_value(rng_kind_names, args->typename)]);
     } else if (type_enum_value(iothread_kind_names, args->typename) >= 0) {
         add_schema_type(l, &iothread_properties_type);
+    } else if (type_enum_value(secret_kind_names, args->typename) >= 0) {
+        add_schema_type(l, &secret_properties_type);
     } else {
         known = qmp_tables()->type_props && qmp_tables()->type_props(args->typename, l);
     }

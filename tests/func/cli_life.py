@@ -101,6 +101,8 @@ def test_lists(d):
     assert "chardev=<str>" in run("-device", "isa-serial,help", base=[BIN])[1]
     assert "iobase=<" in run("-device", "isa-serial,help", base=[BIN])[1]
     assert "socket" in run("-chardev", "help", base=[BIN])[1]
+    assert run("-audiodev", "help", base=[BIN])[1] == "Available audio drivers:\nnone\n"
+    assert "  keyid=<str>" in run("-object", "secret,help", base=[BIN])[1]
     assert "guest_errors" in run("-d", "help", base=[BIN])[1]
     assert run("-L", d, "-L", "help", base=[BIN])[1].splitlines()[0] == d
 
@@ -164,9 +166,9 @@ def test_dump_config(d):
 
 def test_object_help(d):
     status, out, err = run("-object", "help", base=[BIN])
-    assert (status, err) == (0, "") and out.split()[-6:] == [
+    assert (status, err) == (0, "") and out.split()[-7:] == [
         "memory-backend-ram", "memory-backend-file", "memory-backend-memfd", "rng-builtin", "rng-random",
-        "throttle-group"], out
+        "secret", "throttle-group"], out
     ram = run("-object", "memory-backend-ram,help", base=[BIN])[1]
     file = run("-object", "memory-backend-file,help", base=[BIN])[1]
     assert "policy=<default|preferred|bind|interleave>" in ram and "mem-path=" not in ram and "pmem" not in file

@@ -60,6 +60,25 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -object id=a                        => -object id=a: 'qom-type' is missing | -object help lists the types
 -object rng-egd,id=a                => -object rng-egd,id=a: object 'rng-egd' is not supported: there is no such source | use rng-builtin, or rng-random,filename=FILE
 -object rng-random,id=a,filename=/nowhere/at/all => *'a': cannot open '/nowhere/at/all': No such file or directory | filename= names a file of random bytes; without it /dev/urandom is read
+-object secret                      => -object secret: 'id' is missing*
+-object secret,id=s                 => *: secret 's': 'data' or 'file' is needed | file= keeps the secret out of the list of processes
+-object secret,id=s,file=/nowhere/at/all => *: secret 's': could not open '/nowhere/at/all': No such file or directory
+-object secret,id=s,data=a,loaded=on => *: 'loaded' is not supported: the secret is read when the object is made; leave it out
+-object secret,id=s,data=a,keyid=k,iv=AAECAwQFBgcICQoLDA0ODw== => *: secret 's': 'keyid': there is no secret 'k' | make it before, with -object secret,id=k,file=FILE
+-object secret,id=t,data=a -object iothread,id=t => *: there is already an object with id 't'
+-object secret_keyring,id=s,serial=1 => -object secret_keyring,id=s,serial=1: object 'secret_keyring' is not supported: the kernel's keyring is not asked | use secret,id=ID,file=FILE
+-audiodev none                      => -audiodev none: 'id' is missing*
+-audiodev id=a                      => -audiodev id=a: 'driver' is missing*
+-audiodev tape,id=a                 => -audiodev tape,id=a: 'driver' must be*'none'*'tape'*
+-audiodev pa,id=a                   => -audiodev pa,id=a: driver 'pa' is not supported: no device makes sound yet | use none, which plays nothing
+-audiodev spice,id=a                => -audiodev spice,id=a: driver 'spice' is not supported: there is no SPICE server | use none, which plays nothing
+-audiodev none,id=a,path=x          => -audiodev none,id=a,path=x: 'path' is unknown*
+-audiodev none,id=a,timer-period=5000000000 => *'timer-period' must be*
+-audiodev none,id=a,out.format=s24  => *'out.format'*'s24'*
+-audiodev none,id=a,in.voices=0     => *'in.voices' must be*
+-audiodev none,id=a,in.fixed-settings=off,in.channels=2 => *: 'in': frequency, channels and format are the stream's with fixed-settings=off | leave them out, or use fixed-settings=on
+-audiodev none,id=a,out.mixing-engine=off,out.fixed-settings=on => *: 'out': fixed-settings=on needs mixing-engine=on | leave out one of them
+-audiodev none,id=a -audiodev none,id=a => -audiodev none,id=a: there is already an audiodev 'a'
 -device virtio-rng-pci,rng=a        => *there is no rng 'a' | make it with -object rng-random,id=a,filename=FILE, or leave rng= out
 -device virtio-rng-pci,max-bytes=0  => *'max-bytes'*
 -object throttle-group              => -object throttle-group: 'id' is missing*

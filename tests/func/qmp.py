@@ -287,6 +287,41 @@ def qmp_memory():
         expect("error" in c.try_call("pmemsave", val=0, size=1, filename="/nowhere/x"), "no such folder")
 
 
+def qmp_secrets():
+    """Secrets: in a file of the command line, by object-add, encrypted; beside a place for sound, as libvirt starts machines."""
+    with tempfile.NamedTemporaryFile() as key:
+        key.write(bytes(range(32)))
+        key.flush()
+        with Vm("-M", "none", "-object", json.dumps({"qom-type": "secret", "id": "masterKey0", "format": "raw", "file": key.name}),
+                "-audiodev", '{"id":"audio1","driver":"none"}', "-audiodev",
+                "none,id=audio2,timer-period=2000,in.voices=0x2,out.mixing-engine=off,out.buffer-length=10000") as vm:
+            c = Client(vm.path)
+            expect("secret" in {t["name"] for t in c.call("qom-list-types")}, "a type")
+            props = {p["name"]: p["type"] for p in c.call("qom-list-properties", typename="secret")}
+            expect(props == {"type": "string", "data": "string", "file": "string", "format": "SecretFormat", "keyid": "string",
+                             "iv": "string"}, f"its properties: {props}")
+            kinds = [e for e in c.call("query-qmp-schema") if e["meta-type"] == "enum" and "rng-random" in e["values"]]
+            expect("secret" in kinds[0]["values"], "libvirt writes -object as JSON then")
+            one = {"qom_type": "secret", "id": "one"}
+            c.call("object-add", **one, data="letmein")
+            expect("already" in c.try_call("object-add", **one, data="x")["error"]["desc"], "ids are unique")
+            wrong = c.try_call("object-add", **{**one, "id": "two"}, data="x", keyid="one", iv="AAECAwQFBgcICQoLDA0ODw==")
+            expect("secret 'one' has 7 bytes, and a key has 32" in wrong["error"]["desc"], f"{wrong}")
+            # "letmein" by OpenSSL with key and vector 0, 1, 2...
+            coded = {"data": "SI4JuWqmJF8bjD9IJ662eg==", "format": "base64", "keyid": "masterKey0", "iv": "AAECAwQFBgcICQoLDA0ODw=="}
+            m = c.try_call("object-add", **{**one, "id": "two"}, **coded)
+            expect("return" in m or "no nettle" in m["error"]["desc"], f"encrypted as libvirt does: {m}")
+            c.call("object-del", id="masterKey0")
+            m = c.try_call("object-add", **{**one, "id": "three"}, **coded)
+            expect("no secret 'masterKey0'" in m["error"]["desc"], f"{m}")
+            expect(c.call("human-monitor-command", command_line="object_add secret,id=four,data=x") == "", "the human monitor")
+            for name in ("one", "four"):
+                c.call("object-del", id=name)
+            expect(c.try_call("object-del", id="one")["error"]["data"]["code"] == "not-found", "it is gone")
+            keyring = c.try_call("object-add", qom_type="secret_keyring", id="k", serial=1)
+            expect("secret_keyring" in keyring["error"]["desc"], f"not from the keyring: {keyring}")
+
+
 def qmp_cpus():
     """CPU models, and the properties of a CPU."""
     with Vm("-M", "pc", "-m", "32M", "-cpu", "Nehalem,-sse4.2", "-smp", "2") as vm:
@@ -905,7 +940,7 @@ def qmp_stats():
         expect("remote_tlb_flush" in hmp("info stats vm * kvm"), "all of the VM's")
 
 
-ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net,
+ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_secrets, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net,
        qmp_schema, qmp_state, qmp_pci, qmp_keys]
 
 if __name__ == "__main__":

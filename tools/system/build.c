@@ -7,8 +7,10 @@
  */
 #include "cli.h"
 #include "config.h"
+#include "rhea/backends/audio.h"
 #include "rhea/backends/hostmem.h"
 #include "rhea/backends/rng.h"
+#include "rhea/backends/secret.h"
 #include "rhea/accel/kvm.h"
 #include "qtest.h"
 #include "rhea/net/net.h"
@@ -514,6 +516,8 @@ void cli_teardown(Cli *cli)
     g_ptr_array_free(cli->qmp_list, TRUE);
     hostmem_remove_all(m);
     rng_remove_all(m);
+    secret_remove_all(m);
+    audiodev_remove_all(m);
     machine_free(m);
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
                            cli->devices, cli->qtests, cli->blockdevs, cli->drives, cli->objects, cli->numa,

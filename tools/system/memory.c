@@ -60,7 +60,7 @@ static const struct { const char *prefix, *reason, *cure;
     { "memory-backend-epc", "there are no SGX enclaves", "memory-backend-ram" },
     { "memory-backend", "there is no such memory backend", "memory-backend-ram, -file or -memfd" },
     { "rng-", "there is no such source", "rng-builtin, or rng-random,filename=FILE" },
-    { "secret", "nothing here takes a secret", NULL },
+    { "secret_keyring", "the kernel's keyring is not asked", "secret,id=ID,file=FILE" },
     { "tls-", "there is no TLS", "a UNIX socket and a TLS proxy" },
     { "sev-guest", "encrypted guest memory is not available", NULL },
     { "filter-", "there is no network yet", NULL },

@@ -62,7 +62,9 @@ const Option option_table[] = {
     { "mem-prealloc", NULL, GROUP_STANDARD, "allocate guest memory before the guest starts", opt_mem_prealloc },
     { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audio", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
-    { "audiodev", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
+    { "audiodev", "[driver=]none,id=ID[,timer-period=MICROSECONDS][,in.KEY=VALUE]...[,out.KEY=VALUE]...", GROUP_STANDARD,
+      "a place for sound, by name; none plays nothing (JSON is taken too). KEY is mixing-engine, fixed-settings,\n"
+      "frequency, channels, format, voices or buffer-length", opt_audiodev },
     { "drive", "[file=]FILE[,if=ide|virtio|floppy|pflash|none][,format=F][,media=disk|cdrom][,KEY=VALUE]...", GROUP_BLOCK,
       "a disk: an image and the device that uses it (if=none: -device ...,drive=ID does)\n"
       "if=pflash: unit=0 is the firmware, with readonly=on as a rule, unit=1 its variables\n"
@@ -213,8 +215,8 @@ const Option option_table[] = {
     { "perfmap", NULL, GROUP_DEBUG, NULL, NULL, "no code is generated yet", "perf(1)" },
     { "jitdump", NULL, GROUP_DEBUG, NULL, NULL, "no code is generated yet", "perf(1)" },
     { "object", "TYPE,id=ID[,PROP=VALUE]...", GROUP_OBJECT,
-      "guest memory of a certain kind, for -machine memory-backend=ID, or I/O limits that drives share ('help'\n"
-      "lists the types; TYPE,help their properties; JSON is taken too):\n"
+      "guest memory of a certain kind, for -machine memory-backend=ID, I/O limits that drives share, a password\n"
+      "or key ('help' lists the types; TYPE,help their properties; JSON is taken too):\n"
       "memory-backend-ram,id=ID,size=SIZE    anonymous memory\n"
       "memory-backend-file,id=ID,size=SIZE,mem-path=PATH\n"
       "[,align=SIZE][,readonly=on|off][,discard-data=on|off]\n"
@@ -226,6 +228,8 @@ const Option option_table[] = {
       "[,dump=on|off][,host-nodes=N|N-M]...\n"
       "[,policy=default|preferred|bind|interleave]\n"
       "throttle-group,id=ID[,limits.LIMIT=N]...[,x-LIMIT=N]...\n"
-      "for -drive throttling.group=ID; LIMIT is that of -drive throttling.LIMIT=N", opt_object },
+      "for -drive throttling.group=ID; LIMIT is that of -drive throttling.LIMIT=N\n"
+      "secret,id=ID,file=FILE|data=TEXT[,format=raw|base64][,keyid=ID,iv=BASE64]\n"
+      "encrypted (AES-256-CBC) when keyid= names the secret that is the key", opt_object },
     { NULL },
 };
