@@ -12,6 +12,7 @@
 #include "qmp_internal.h"
 #include "rhea/backends/object.h"
 #include "rhea/monitor/monitor.h"
+#include "rhea/system/qompath.h"
 #include "rhea/util/errorcode.h"
 #include "schema/drive.h"
 #include "schema/hostmem.h"
@@ -321,6 +322,9 @@ static bool find_object(Machine *m, const char *path, Object *o, Error **errp)
             continue;
         }
         Device *inner = o->dev ? child_named(o->dev, *part) : NULL;
+        if (!inner && o->dev && qom_has_backend(o->dev) && g_str_equal(*part, QOM_VIRTIO_BACKEND)) {
+            continue; /* the same one */
+        }
         o->cpu = !inner && o->dev && o->dev == m->unattached ? cpu_named(m, *part) : -1;
         o->dev = inner;
         ok = inner || o->cpu >= 0;

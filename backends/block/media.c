@@ -6,6 +6,7 @@
  * first. Threads: the main loop's, no domain held; drive_tray_moved() in the device's domain.
  */
 #include "drive_internal.h"
+#include "rhea/system/qompath.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
@@ -31,7 +32,7 @@ DrivePort *drive_port_find(Machine *m, const char *name, Error **errp)
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     for (guint i = 0; b && i < b->ports->len; i++) {
         DrivePort *p = b->ports->pdata[i];
-        if (p->dev && (!g_strcmp0(p->dev->id, name) || !g_strcmp0(p->dev->path, name))) {
+        if (p->dev && (!g_strcmp0(p->dev->id, name) || qom_is_path(p->dev, name))) {
             return p;
         }
         if (p->dev && p->media) {

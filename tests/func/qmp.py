@@ -367,7 +367,8 @@ def qmp_disks():
             with open(image, "wb") as f:
                 f.truncate((i + 1) << 20)
         drive = f"file={images[0]},format=raw,id=disk,stats-intervals.0=60,stats-intervals.1=3600,stats-account-failed=off"
-        with Vm("-M", "pc", "-m", "32M", "-drive", drive, "-device", "ide-cd,id=cd,bus=ide.1,account-invalid=off") as vm:
+        with Vm("-M", "pc", "-m", "32M", "-drive", drive, "-device", "ide-cd,id=cd,bus=ide.1,account-invalid=off", "-blockdev",
+                "null-co,node-name=null,size=1M", "-device", "virtio-blk-pci,drive=null,id=vd") as vm:
             c = Client(vm.path)
             disks = {d["device"] or d["qdev"]: d for d in c.call("query-block")}
             expect(disks["disk"]["inserted"]["image"]["virtual-size"] == 1 << 20, f"the disk: {disks}")
@@ -390,7 +391,7 @@ def qmp_disks():
             cd = {s["qdev"]: s for s in c.call("query-blockstats")}["/machine/peripheral/cd"]["stats"]
             expect("rd_latency_histogram" not in cd and "wr_latency_histogram" not in cd, f"no histograms: {cd}")
             expect("boundaries" in str(c.try_call("block-latency-histogram-set", id="cd", boundaries=[2, 1])["error"]), "rising")
-            expect(len(c.call("query-blockstats", query_nodes=True)) == 2, "the nodes")
+            expect(len(c.call("query-blockstats", query_nodes=True)) == 3, "the nodes")
             expect("disk: rd_bytes=" in c.call("human-monitor-command", command_line="info blockstats"), "for people")
             c.call("blockdev-add", **{"driver": "raw", "node_name": "f", "read_only": True,
                                       "file": {"driver": "file", "filename": images[1]}})
@@ -432,6 +433,13 @@ def qmp_disks():
             expect("return" in bitmap("remove", name="b"), "remove")
             expect(bitmaps() == [], "bitmaps that are removed")
             none = {k: 0 for k in ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")}
+            inner = "/machine/peripheral/vd/virtio-backend"  # QEMU has two objects, and libvirt goes by the inner one's path
+            expect(inner in disks and inner in {s.get("qdev") for s in c.call("query-blockstats")}, f"a virtio disk: {disks}")
+            for path in ("vd", inner, "/machine/peripheral/vd"):
+                c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {"id": path, **none}})
+                expect(c.reply() == {"return": {}, "id": "t"}, f"it is found as {path}")
+            expect(c.call("qom-get", path=inner, property="drive") == "null", "its properties")
+            expect("error" in c.try_call("qom-list", path="/machine/peripheral/cd/virtio-backend"), "others have none")
             limits = {"id": "/machine/peripheral/cd", **none}
             c.send({"execute": "block_set_io_throttle", "id": "t", "arguments": {**limits, "bps": 1000, "bps_max": 5000,
                                                                                "group": "g"}})

@@ -9,6 +9,7 @@
 #include "rhea/backends/drive.h"
 #include "rhea/block/driver.h"
 #include "rhea/monitor/qmp.h"
+#include "rhea/system/qompath.h"
 #include "rhea/util/errorcode.h"
 #include "schema/qmp-block.h"
 
@@ -130,7 +131,7 @@ static void add_disk(const Drive *d, const DrivePort *p, void *opaque)
 {
     const BlockNode *n = p ? p->node : d->node;
     BlockInfo i = { .device = g_strdup(d ? d->id : ""), .type = g_strdup("unknown") };
-    i.qdev = p ? g_strdup(p->dev->path) : NULL;
+    i.qdev = p ? qom_backend_path(p->dev) : NULL;
     i.removable = p ? p->media != NULL : d->cdrom;
     if (p && p->media && p->media->tray_open) {
         domain_lock(p->dev->domain);

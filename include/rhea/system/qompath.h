@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/system/qompath.h - where QEMU's object tree has two objects and ours one: a virtio device on PCI, whose
+ * inner object `virtio-backend` is what programs know its disk by. MAIN_LOOP.
+ */
+#ifndef RHEA_SYSTEM_QOMPATH_H
+#define RHEA_SYSTEM_QOMPATH_H
+
+#include "rhea/system/device.h"
+
+#define QOM_VIRTIO_BACKEND "virtio-backend"
+
+bool qom_has_backend(const Device *dev);
+/* The path of the object that has the device's drive, serial line...; g_free. */
+char *qom_backend_path(const Device *dev);
+/* Either of its paths. */
+bool qom_is_path(const Device *dev, const char *path);
+
+#endif

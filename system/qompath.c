@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ * system/qompath.c - the second path of a virtio device on PCI, by which libvirt finds its disks.
+ *
+ * Models: QEMU's virtio-X-pci, a proxy with a child `virtio-backend` of type virtio-X-device. Type names say
+ *         which these are.
+ * Threads: main loop; no state.
+ */
+#include "rhea/system/qompath.h"
+#include <string.h>
+
+bool qom_has_backend(const Device *dev)
+{
+    return g_str_has_prefix(dev->type->name, "virtio-") && strstr(dev->type->name, "-pci");
+}
+
+char *qom_backend_path(const Device *dev)
+{
+    return qom_has_backend(dev) ? g_strconcat(dev->path, "/" QOM_VIRTIO_BACKEND, NULL) : g_strdup(dev->path);
+}
+
+bool qom_is_path(const Device *dev, const char *path)
+{
+    g_autofree char *inner = qom_backend_path(dev);
+    return !g_strcmp0(dev->path, path) || !g_strcmp0(inner, path);
+}
