@@ -27,6 +27,24 @@ static Bus *bus_named(Device *dev, const char *name)
     return NULL;
 }
 
+/* The first of the type, wherever it is: of what boards know nothing of. */
+static Bus *bus_of_type(const Device *dev, const BusType *type)
+{
+    for (guint i = 0; dev->buses && i < dev->buses->len; i++) {
+        Bus *b = dev->buses->pdata[i];
+        if (b->type == type) {
+            return b;
+        }
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        Bus *b = bus_of_type(dev->children->pdata[i], type);
+        if (b) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
 static Device *device_with_id(Device *dev, const char *id)
 {
     if (dev->id && g_str_equal(dev->id, id)) {
@@ -81,6 +99,9 @@ static Bus *choose_bus(Machine *m, const DeviceType *type, const char *name, Err
 {
     Bus *bus = name ? bus_named(m->root, name)
              : type->bus_type && m->board->default_bus ? m->board->default_bus(m, type->bus_type) : NULL;
+    if (!bus && !name && type->bus_type) {
+        bus = bus_of_type(m->root, type->bus_type);
+    }
     if (bus && bus->type == type->bus_type) {
         return bus;
     }

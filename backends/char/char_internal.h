@@ -79,6 +79,7 @@ typedef struct CharPortPrivate {
     unsigned n_events;
     void (*writable_cb)(void *opaque);
     bool ready;                /* char_attach() was called */
+    bool open;                 /* atomic: somebody listens there */
     bool dead;
     bool running;              /* port_deliver() is on the stack: it frees a dead port */
     DomainTask deliver_domain; /* for ports in a domain */

@@ -466,7 +466,7 @@ char *chardev_filename(const Chardev *c)
 bool chardev_frontend_open(const Chardev *c)
 {
     for (unsigned i = 0; i < CHAR_MUX_PORTS; i++) {
-        if (c->fe[i] && c->fe[i]->ready) {
+        if (c->fe[i] && c->fe[i]->ready && __atomic_load_n(&c->fe[i]->open, __ATOMIC_RELAXED)) {
             return true;
         }
     }

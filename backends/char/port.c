@@ -77,7 +77,7 @@ static void port_deliver(void *opaque)
         if (!avail) {
             break;
         }
-        uint8_t buf[256];
+        uint8_t buf[CHAR_IO_CHUNK];
         size_t room = h->room ? h->room(p->port->opaque) : 1;
         size_t want = MIN(MIN(avail, room), sizeof(buf));
         if (!want) {
@@ -142,9 +142,12 @@ void char_port_event(CharPortPrivate *p, CharEvent event)
     pthread_mutex_lock(&p->chr->lock);
     if (event == CHAR_MUX_OUT && cancel_mux_in_locked(p)) {
         /* nothing to say */
-    } else if (p->n_events < CHAR_EVENTS) {
-        p->events[p->n_events].event = event;
-        p->events[p->n_events++].at = p->in_pushed;
+    } else { /* a front end that does not look learns how it ended */
+        p->n_events -= p->n_events == CHAR_EVENTS && (event == CHAR_OPENED || event == CHAR_CLOSED);
+        if (p->n_events < CHAR_EVENTS) {
+            p->events[p->n_events].event = event;
+            p->events[p->n_events++].at = p->in_pushed;
+        }
     }
     pthread_mutex_unlock(&p->chr->lock);
     if (p->ready) {
@@ -198,6 +201,7 @@ void char_attach(CharPort *p, const CharHandler *h, void *opaque, Domain *domain
         domain_task_init(&priv->writable_domain, domain, port_writable, priv);
     }
     priv->ready = true;
+    char_port_set_open(p, true);
     Chardev *c = priv->chr;
     if (c->mux) {
         mux_set_focus(c, priv->tag);
@@ -214,6 +218,13 @@ void char_accept_input(CharPort *p)
     CharPortPrivate *priv = p->priv;
     if (priv && priv->ready && __atomic_load_n(&priv->in.used, __ATOMIC_RELAXED)) {
         port_post_deliver(priv);
+    }
+}
+
+void char_port_set_open(CharPort *p, bool open)
+{
+    if (p->priv) {
+        __atomic_store_n(&p->priv->open, open, __ATOMIC_RELAXED);
     }
 }
 

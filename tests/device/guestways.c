@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/guestways.c - random accesses of devices that own no region.
  * Models: the PS/2 link as an 8042 uses it, keys and movements; the local APIC as its CPU sees it: page,
- *   MSRs,
- * CR8, acknowledge, LINT pins, messages.
+ *   MSRs, CR8, acknowledge, LINT pins, messages; a virtio serial driver's messages about a port.
  * Threads: main.
  */
 #include "tests/device/guestways.h"
 
+#include "hw/virtio/virtio-serial.h"
 #include "rhea/hw/apic.h"
 #include "rhea/hw/ps2.h"
 #include "rhea/system/machine.h"
@@ -145,7 +145,25 @@ static void apic_feed(Device *dev, GRand *rand)
     }
 }
 
+/* A driver's messages: the port is set up, opened and closed. What comes of it is the controller's state. */
+static uint64_t port_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    VirtioSerial *s = dev->bus->impl;
+    domain_lock(dev->domain);
+    if (write) {
+        serial_message(s, g_rand_int_range(rand, 0, 4) ? dev_as(SerialPort, dev)->nr : (uint32_t)val,
+                       g_rand_int(rand) % (SERIAL_PORT_NAME + 2), (unsigned)val & 0xffff);
+    } else {
+        serial_send(s, dev_as(SerialPort, dev)->nr);
+        serial_accept(s, dev_as(SerialPort, dev)->nr);
+    }
+    domain_unlock(dev->domain);
+    return 0;
+}
+
 static const GuestWay ways[] = {
+    { &virtserialport_type, "messages", port_access, NULL },
+    { &virtconsole_type, "messages", port_access, NULL },
     { &apic_type, "its CPU", apic_access, apic_feed },
     { &ps2_kbd_type, "its link", kbd_access, kbd_feed },
     { &ps2_mouse_type, "its link", mouse_access, mouse_feed },

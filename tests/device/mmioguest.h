@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/mmioguest.h - a driver's side of a virtio device behind a transport in memory, with up to four
+ * tests/device/mmioguest.h - a driver's side of a virtio device behind a transport in memory, with up to six
  * split queues: what the tests of single devices share.
  */
 #ifndef TESTS_DEVICE_MMIOGUEST_H
@@ -10,7 +10,7 @@
 enum {
     MG_BASE = 0xfeb00000,  /* the transport */
     MG_PIN = 7,            /* its interrupt, of tm->level[] */
-    MG_QUEUES = 4,
+    MG_QUEUES = 6,
     MG_RINGS = 0x10000,    /* of queue q: 64 KiB from q * MG_RINGS on */
     MG_BUFFERS = 0x100000, /* free for the test */
     MG_NEXT = 1,

@@ -16,6 +16,7 @@
 #include "rhea/hw/pci.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/net/net.h"
+#include "hw/virtio/virtio-serial.h"
 #include "net/net_internal.h"
 
 #include <glib/gstdio.h>
@@ -73,6 +74,14 @@ static Bus *bus_for(Place *p, const DeviceType *type)
     }
     if (!t) {
         return NULL;
+    }
+    if (t->bus_type == &virtio_serial_bus_type) {
+        Machine *m = p->tm->m;
+        Device *ctl = virtio_mmio_used(p->transport)
+                          ? virtio_mmio_bus(p->transport)->children->pdata[0]
+                          : device_create(m, device_type_find("virtio-serial-device"), m->unattached, NULL,
+                                          virtio_mmio_bus(p->transport), &error_abort_slot, NULL);
+        return ctl->buses->pdata[0];
     }
     return t->bus_type == &isa_bus_type           ? p->bridge->isa->bus
            : t->bus_type == &pci_bus_type         ? p->bridge->pci->bus

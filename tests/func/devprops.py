@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, sources of random numbers and pvpanic (hw/virtio/virtio-blk.c, virtio-rng.c, virtio.c,
+"""Properties of disks, sources of random numbers, serial ports and pvpanic (hw/virtio/virtio-blk.c, virtio-rng.c, virtio-serial*.c, virtio.c,
 virtio-mmio.c, hw/ide, hw/misc/pvpanic.c, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
@@ -175,6 +175,24 @@ period=0 *property 'period' does not accept 0: the range is *
 rng=r ok
 rng=x *there is no rng 'x' | make it with -object rng-random,id=x,filename=FILE, or leave rng= out
 """
+SERIAL = RING + """
+emergency-write=off ok
+max_ports=1 ok
+max_ports=31 ok
+max_ports=0 *max_ports=0: 1 to 31 are possible | a device has 64 queues; *
+max_ports=32 *max_ports=32: 1 to 31 are possible | a device has 64 queues; *
+"""
+SERIAL_CLASS = """
+class=0x380 ok
+class=0x200 *class=0x200 is no PCI class of a virtio serial device | 0x780 (communication), *
+"""
+PORT = """
+chardev=c ok
+chardev=x *there is no chardev with id 'x'*
+name=org.test ok
+nr=30 ok
+nr=31 *nr=31: bus 'vs.0' has ports 0 to 30 | use a smaller one, *
+"""
 PANIC = """
 events=2 ok
 events=4 *property 'events' does not accept 4: the range is *
@@ -195,17 +213,25 @@ TYPES = {
     "pvpanic-pci": ("q35", PANIC + ANY_PCI),
     "virtio-rng-pci": ("pc", RNG + PCI),
     "virtio-rng-device": ("microvm", RNG + "iommu_platform=on ok\n"),  # with force-legacy=off
+    "virtio-serial-pci": ("pc", SERIAL + PCI + SERIAL_CLASS),
+    "virtio-serial-device": ("microvm", SERIAL + "iommu_platform=on ok\n"),
+    "virtserialport": ("pc", PORT + "nr=0 *nr=0 is kept for a virtconsole: * | leave nr= out: *\n"),
+    "virtconsole": ("pc", PORT + "nr=0 ok\n"),
     "virtio-blk-pci": ("pc", VIRTIO + PCI + CLASS),
     "virtio-blk-device": ("microvm", VIRTIO + "iommu_platform=on ok\n"),  # with force-legacy=off
     "ide-hd": ("pc", ATA),
     "ide-cd": ("pc", CD),
 }
+WITH_BUS = ("virtserialport", "virtconsole")
 WITH_DISK = ("virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd")
 
 
 def run(board, device):
     args = [BIN, "-nodefaults", "-M", board, "-display", "none", "-S", "-monitor", "stdio", "-blockdev",
-            "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-object", "rng-builtin,id=r", "-device", device]
+            "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-object", "rng-builtin,id=r", "-chardev",
+            "null,id=c"]
+    args += ["-device", "virtio-serial-pci,id=vs"] if device.startswith(WITH_BUS) else []
+    args += ["-device", device]
     args += ["-global", "virtio-mmio.force-legacy=off"] if board == "microvm" else []
     p = subprocess.run(args, input=b"quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
     return p.returncode, " | ".join(p.stderr.decode().strip().splitlines())

@@ -9,7 +9,6 @@ import tempfile
 
 import qmp
 import rheatest as rt
-from rheatest import guest_assets
 
 PCI = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
 MMIO = ("virtio_ring", "virtio", "virtio_mmio")
@@ -17,18 +16,10 @@ MMIO = ("virtio_ring", "virtio", "virtio_mmio")
 
 def guest(modules, script, *args, board="pc", flavour="cloud", talk=None, **kwargs):
     """What the script says after its modules are there; talk: is called with the machine before that."""
-    with tempfile.TemporaryDirectory(prefix="rhea-guestdev-") as d:
-        tree = os.path.join(d, "tree")
-        rt.module_tree(tree, flavour, modules)
-        names = " ".join(m.split("/")[-1] for m in modules)
-        initrd = rt.once(f"set -e\nfor m in {names}; do insmod /lib/modules/$m.ko; done\n{script}", tree)
-        try:
-            with rt.linux(guest_assets.kernel(flavour), initrd, "quiet", *args, board=board, timeout=300, **kwargs) as vm:
-                if talk:
-                    talk(vm)
-                return rt.once_output(vm)
-        finally:
-            os.unlink(initrd)
+    with rt.booted(modules, script, "quiet", *args, board=board, flavour=flavour, **kwargs) as vm:
+        if talk:
+            talk(vm)
+        return rt.once_output(vm)
 
 
 RNG = ("drivers/char/hw_random/virtio-rng",)
@@ -86,23 +77,17 @@ PVPANIC = ("drivers/misc/pvpanic/pvpanic",)
 def panic(modules, told, *args, board="pc"):
     """Linux says that it panics by the register; told: what it found before."""
     with tempfile.TemporaryDirectory(prefix="rhea-guestdev-") as d:
-        tree, sock = os.path.join(d, "tree"), os.path.join(d, "qmp")
-        rt.module_tree(tree, "cloud", modules)
-        names = " ".join(m.split("/")[-1] for m in modules)
-        initrd = rt.once(f"set -e\nfor m in {names}; do insmod /lib/modules/$m.ko; done\n{PANIC}", tree)
-        try:
-            with rt.linux(guest_assets.kernel("cloud"), initrd, "quiet panic=0", *args, "-qmp",
-                          f"unix:{sock},server=on,wait=off", "-action", "panic=pause", board=board, timeout=300) as vm:
-                c = qmp.Client(sock)
-                c.s.settimeout(300 * rt.SLOW)
-                vm.expect(told + r"[^$]*panics now")
-                qmp.expect(c.event("GUEST_PANICKED")["data"]["action"] == "pause", "the event's action")
-                c.event("STOP")
-                qmp.expect(c.call("query-status")["status"] == "guest-panicked", "the state")
-                c.call("quit")
-                vm.wait(0)
-        finally:
-            os.unlink(initrd)
+        sock = os.path.join(d, "qmp")
+        with rt.booted(modules, PANIC, "quiet panic=0", *args, "-qmp", f"unix:{sock},server=on,wait=off", "-action",
+                       "panic=pause", board=board) as vm:
+            c = qmp.Client(sock)
+            c.s.settimeout(300 * rt.SLOW)
+            vm.expect(told + r"[^$]*panics now")
+            qmp.expect(c.event("GUEST_PANICKED")["data"]["action"] == "pause", "the event's action")
+            c.event("STOP")
+            qmp.expect(c.call("query-status")["status"] == "guest-panicked", "the state")
+            c.call("quit")
+            vm.wait(0)
 
 
 def pvpanic_pci():

@@ -4,6 +4,7 @@
 A test is a script that calls plan() steps and prints TAP; it ends by itself within its limits. Guests
 come from scripts/guest_assets.py.
 """
+import contextlib
 import os
 import re
 import select
@@ -156,6 +157,23 @@ def once(script, tree=None, arch="amd64"):
     os.close(fd)
     guest_assets.initramfs(path, script, tree, arch)
     return path
+
+
+@contextlib.contextmanager
+def booted(modules, script, append="quiet", *args, flavour="cloud", board="pc", timeout=300, fill=None, **kwargs):
+    """A guest that runs the script after its modules are there. fill: is called with the folder of its files."""
+    with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
+        tree = os.path.join(d, "tree")
+        module_tree(tree, flavour, modules)
+        if fill:
+            fill(tree)
+        names = " ".join(m.split("/")[-1] for m in modules)
+        initrd = once(f"set -e\nfor m in {names}; do insmod /lib/modules/$m.ko; done\n{script}", tree)
+        try:
+            with linux(guest_assets.kernel(flavour), initrd, append, *args, board=board, timeout=timeout, **kwargs) as vm:
+                yield vm
+        finally:
+            os.unlink(initrd)
 
 
 def healthy(lines):

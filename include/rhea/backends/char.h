@@ -41,6 +41,8 @@ int char_take_fd(CharPort *p);
 void char_port_set_holder(CharPort *p, const char *name);
 void char_accept_input(CharPort *p); /* room() grew: deliver what waits */
 bool char_is_open(const CharPort *p);
+/* Whether somebody listens behind the front end: what query-chardev tells. From char_attach() on it is so. */
+void char_port_set_open(CharPort *p, bool open);
 /* True when writes have room; else event-free polling: `cb` is called once in the domain when they do. */
 void char_notify_writable(CharPort *p, void (*cb)(void *opaque));
 typedef struct CharSerialParams {
@@ -70,7 +72,7 @@ bool chardev_can_yank(const Chardev *c);    /* has a connection that can be cut 
 void chardev_yank(Chardev *c);              /* cuts it off, as if the other end had gone */
 char *chardev_filename(const Chardev *c);   /* "pty:/dev/pts/3", "unix:...,server=on"; g_free */
 bool chardev_is_mux(const Chardev *c);
-bool chardev_frontend_open(const Chardev *c); /* does anybody use it? */
+bool chardev_frontend_open(const Chardev *c); /* does anybody listen there? */
 void char_set_escape(int byte);             /* -echr; 1 = Ctrl-A */
 bool chardev_is_ringbuf(const Chardev *c);
 size_t chardev_ringbuf_read(Chardev *c, uint8_t *buf, size_t len); /* oldest first; removes */
