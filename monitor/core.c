@@ -209,6 +209,29 @@ static void hmp_chardev_remove(Monitor *mon, Machine *m, int argc, char **argv, 
     }
 }
 
+static void hmp_chardev_change(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (want_args(out, argc, argv, 2, "an id and BACKEND,... are") &&
+        !chardev_change_option(m, argv[1], argv[2], &err)) {
+        monitor_say_error(out, err);
+    }
+}
+
+static void hmp_chardev_send_break(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (want_args(out, argc, argv, 1, "an id is")) {
+        QMP_CALL(out, m, qmp_chardev_send_break, &(ChardevSendBreakArgs){ .id = argv[1] });
+    }
+}
+
+static void hmp_ringbuf_write(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (want_args(out, argc, argv, 2, "a ringbuf chardev and a text are")) {
+        QMP_CALL(out, m, qmp_ringbuf_write, &(RingbufWriteArgs){ .device = argv[1], .data = argv[2] });
+    }
+}
+
 static void add_chardev_id(Chardev *c, void *opaque)
 {
     g_ptr_array_add(opaque, g_strdup(chardev_id(c)));
@@ -241,7 +264,7 @@ static void hmp_ringbuf_read(Monitor *mon, Machine *m, int argc, char **argv, GS
     for (size_t i = 0; i < n; i++) {
         if (buf[i] == '\\') {
             g_string_append(out, "\\\\");
-        } else if ((buf[i] < 32 && buf[i] != '\n') || buf[i] == 127) {
+        } else if ((buf[i] < 32 && buf[i] != '\n' && buf[i] != '\t') || buf[i] == 127) {
             g_string_append_printf(out, "\\u%04X", buf[i]);
         } else {
             g_string_append_c(out, buf[i]);
@@ -291,7 +314,11 @@ const HmpCommand monitor_core_commands[] = {
     { "accel", "[NAME,PROP=VALUE,...]", "move the stopped machine to another accelerator; or show it",
       hmp_accel, NULL, complete_accel },
     { "chardev-add", "BACKEND,id=ID,...", "add a character device", hmp_chardev_add },
+    { "chardev-change", "ID BACKEND,...", "make a character device another one", hmp_chardev_change, NULL,
+      complete_chardev },
     { "chardev-remove", "ID", "remove a character device", hmp_chardev_remove, NULL, complete_chardev },
+    { "chardev-send-break", "ID", "send a break to the guest", hmp_chardev_send_break, NULL,
+      complete_chardev },
     { "cont|c", "", "let the machine run", hmp_cont },
     { "cpu", "N", "make CPU N the one other commands look at", hmp_cpu },
     { "device_add", "DRIVER,PROP=VALUE,...", "add a device", hmp_device_add, NULL, complete_device_type },
@@ -312,6 +339,8 @@ const HmpCommand monitor_core_commands[] = {
     { "print|p", "/fmt EXPR", "show the value of an expression ($reg is a register)", hmp_print },
     { "quit|q", "", "end the emulator", hmp_quit },
     { "ringbuf_read", "ID SIZE", "take bytes from a ringbuf character device", hmp_ringbuf_read, NULL,
+      complete_chardev },
+    { "ringbuf_write", "ID TEXT", "write a text to a ringbuf character device", hmp_ringbuf_write, NULL,
       complete_chardev },
     { "stop|s", "", "stop the machine", hmp_stop },
     { "system_powerdown", "", "press the power button", hmp_system_powerdown },

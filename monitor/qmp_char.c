@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * monitor/qmp_char.c - chardev-add, which turns QMP's nested description of a character device into that of
- * -chardev; yank.
+ * monitor/qmp_char.c - chardev-add and chardev-change, which turn QMP's nested description of a character
+ * device into that of -chardev; breaks, ring buffers, yank.
  *
  * Models: QEMU 7.2's defaults, which are other ones than -chardev's: a socket listens, and nobody waits for a
  * client.
  * Threads: main loop, no domain held.
  */
 #include "rhea/monitor/qmp.h"
+#include "rhea/util/errorcode.h"
 #include "schema/qmp.h"
 #include <string.h>
+
+enum { RINGBUF_PIECE = 1 << 20 }; /* bytes that one reply holds at most */
 
 /* Moves the members of an object that have these names: from, to, from, to, NULL. "": stays as it is. */
 static void take(const Json *from, Json *to, const char *const *names)
@@ -41,18 +44,18 @@ static void default_bool(Json *opts, const char *name, bool value)
 }
 
 /* The options of -chardev for the same device (owned). */
-static Json *chardev_options(const ChardevAddArgs *args)
+static Json *chardev_options(const char *id, const ChardevBackend *from)
 {
     static const char *const same[] = { "logfile",   "", "logappend", "", "append", "", "signal", "",
                                         "size",      "", "nodelay",   "", "server", "", "wait",   "",
                                         "reconnect", "", "in",  "input-path", "out", "path",
                                         "device",    "path", NULL };
-    g_autoptr(Json) backend = type_encode(&chardev_backend_type, &args->backend);
+    g_autoptr(Json) backend = type_encode(&chardev_backend_type, from);
     const Json *data = json_member(backend, "data", NULL);
-    Json *opts = json_put(json_new_object(), "id", json_new_string(args->id));
+    Json *opts = json_put(json_new_object(), "id", json_new_string(id));
     json_put(opts, "backend", json_ref(json_member(backend, "type", NULL)));
     take(data, opts, same);
-    if (args->backend.type == CHARDEV_BACKEND_KIND_SOCKET) {
+    if (from->type == CHARDEV_BACKEND_KIND_SOCKET) {
         bool server = true;
         take_address(data, opts);
         default_bool(opts, "server", true);
@@ -64,15 +67,117 @@ static Json *chardev_options(const ChardevAddArgs *args)
     return opts;
 }
 
-bool qmp_chardev_add(QmpCall *call, const ChardevAddArgs *args, ChardevReturn *ret, Error **errp)
+/* What became of it; NULL: nothing. */
+static bool chardev_made(const Chardev *c, const ChardevBackend *backend, ChardevReturn *ret)
 {
-    g_autoptr(Json) opts = chardev_options(args);
-    Chardev *c = chardev_new_json(call->machine, opts, false, errp);
-    if (c && args->backend.type == CHARDEV_BACKEND_KIND_PTY) {
+    if (c && backend->type == CHARDEV_BACKEND_KIND_PTY) {
         g_autofree char *name = chardev_filename(c);
         ret->pty = g_strdup(name + (g_str_has_prefix(name, "pty:") ? 4 : 0));
     }
     return c != NULL;
+}
+
+bool qmp_chardev_add(QmpCall *call, const ChardevAddArgs *args, ChardevReturn *ret, Error **errp)
+{
+    g_autoptr(Json) opts = chardev_options(args->id, &args->backend);
+    return chardev_made(chardev_new_json(call->machine, opts, false, errp), &args->backend, ret);
+}
+
+bool qmp_chardev_change(QmpCall *call, const ChardevChangeArgs *args, ChardevReturn *ret, Error **errp)
+{
+    g_autoptr(Json) opts = chardev_options(args->id, &args->backend);
+    return chardev_made(chardev_change_json(call->machine, opts, false, errp), &args->backend, ret);
+}
+
+bool qmp_chardev_send_break(QmpCall *call, const ChardevSendBreakArgs *args, Error **errp)
+{
+    return chardev_send_break(call->machine, args->id, errp);
+}
+
+/* ---- ring buffers ---- */
+
+static Chardev *find_ringbuf(Machine *m, const char *id, Error **errp)
+{
+    Chardev *c = chardev_find(m, id);
+    if (!c || !chardev_is_ringbuf(c)) {
+        error_set(errp, c ? "chardev '%s' is no ringbuf" : "there is no chardev with id '%s'", id);
+        error_hint(errp, "query-chardev lists them");
+        error_set_code(errp, c ? "invalid-value" : "not-found", "device");
+        return NULL;
+    }
+    return c;
+}
+
+/* Owned; NULL: it is not base64 (RFC 4648), lines apart. */
+static uint8_t *base64_decode(const char *text, gsize *n, Error **errp)
+{
+    gsize digits = 0, pads = 0;
+    bool good = true;
+    for (const char *p = text; *p; p++) {
+        bool pad = *p == '=', digit = g_ascii_isalnum(*p) || *p == '+' || *p == '/';
+        good = good && (pad || (digit && !pads) || *p == '\n' || *p == '\r');
+        digits += digit;
+        pads += pad;
+    }
+    if (!good || pads > 2 || (digits + pads) % 4) {
+        error_set(errp, "'data' is not base64");
+        error_hint(errp, "'base64 FILE' makes such a text; format=utf8 takes text as it is");
+        error_set_code(errp, "invalid-value", "data");
+        return NULL;
+    }
+    return g_base64_decode(text, n);
+}
+
+bool qmp_ringbuf_write(QmpCall *call, const RingbufWriteArgs *args, Error **errp)
+{
+    Chardev *c = find_ringbuf(call->machine, args->device, errp);
+    if (!c) {
+        return false;
+    }
+    if (args->has_format && args->format == DATA_FORMAT_BASE64) {
+        gsize n;
+        g_autofree uint8_t *data = base64_decode(args->data, &n, errp);
+        if (data) {
+            chardev_ringbuf_write(c, data, n);
+        }
+        return data != NULL;
+    }
+    chardev_ringbuf_write(c, (const uint8_t *)args->data, strlen(args->data));
+    return true;
+}
+
+/* Nothing of a C string's end. */
+static char *as_text(uint8_t *data, size_t n)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    for (size_t from = 0; from < n; from++) {
+        size_t len = strnlen((char *)data + from, n - from);
+        g_autofree char *part = g_utf8_make_valid((char *)data + from, (gssize)len);
+        g_string_append(out, part);
+        from += len;
+        g_string_append(out, from < n ? "\xef\xbf\xbd" : "");
+    }
+    return g_strdup(out->str);
+}
+
+bool qmp_ringbuf_read(QmpCall *call, const RingbufReadArgs *args, char **ret, Error **errp)
+{
+    Chardev *c = find_ringbuf(call->machine, args->device, errp);
+    if (!c) {
+        return false;
+    }
+    if (args->size < 1) {
+        error_set(errp, "'size' is %" G_GINT64_FORMAT ": there is nothing to read", args->size);
+        error_hint(errp, "1 and more are possible");
+        error_set_code(errp, "out-of-range", "size");
+        return false;
+    }
+    size_t size = (size_t)MIN(args->size, RINGBUF_PIECE);
+    g_autofree uint8_t *buf = g_malloc(size);
+    bool base64 = args->has_format && args->format == DATA_FORMAT_BASE64;
+    size_t n = base64 ? chardev_ringbuf_read(c, buf, size) : chardev_ringbuf_read_text(c, buf, size);
+    *ret = base64 ? g_base64_encode(buf, n) : as_text(buf, n);
+    return true;
 }
 
 /* ---- connections that hang ---- */

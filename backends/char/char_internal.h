@@ -137,9 +137,15 @@ void chardev_event(Chardev *c, CharEvent event);
 void chardev_add_fd(Chardev *c, int fd); /* takes it; one too many is closed */
 void chardev_flush_now(Chardev *c);
 Chardev *chardev_new(Machine *m, const char *id, const CharConfig *cfg, Error **errp);
+/* The same without entering it among the machine's; the end of one that is out of there. */
+Chardev *chardev_open(Machine *m, const char *id, const CharConfig *cfg, Error **errp);
+void chardev_close(Chardev *c);
 void char_port_push(CharPortPrivate *p, const uint8_t *buf, size_t len); /* takes the lock */
 void char_port_event(CharPortPrivate *p, CharEvent event);
 void char_port_post_writable(CharPortPrivate *p);
+
+/* change.c: the one of this id becomes that one; NULL: it stays what it is. */
+Chardev *chardev_change(Machine *m, const char *id, const CharConfig *cfg, Error **errp);
 
 /* options.c. True: refused, with the reason. */
 bool char_refuse_kind(const char *kind, Error **errp);

@@ -3,7 +3,6 @@
  *
  * Models: nothing; QEMU's rules where a user can see them (one front end unless mux=on, output of an
  * unconnected backend vanishes, logfile= sees everything).
- * Does not model: hot change of a backend.
  * Threads: main loop; bytes cross to and from front ends (port.c) in rings under the leaf lock.
  */
 #include "char_internal.h"
@@ -344,13 +343,8 @@ static bool open_log(Chardev *c, const CharConfig *cfg, Error **errp)
     return true;
 }
 
-Chardev *chardev_new(Machine *m, const char *id, const CharConfig *cfg, Error **errp)
+Chardev *chardev_open(Machine *m, const char *id, const CharConfig *cfg, Error **errp)
 {
-    role_assert_main();
-    if (chardev_find(m, id)) {
-        error_set(errp, "there is already a chardev with id '%s'", id);
-        return NULL;
-    }
     const CharBackend *be = backends[cfg->kind];
     Chardev *c = g_new0(Chardev, 1);
     c->backend = be;
@@ -370,14 +364,27 @@ Chardev *chardev_new(Machine *m, const char *id, const CharConfig *cfg, Error **
         chardev_free(c);
         return NULL;
     }
-    if (!m->chardevs) {
-        m->chardevs = g_ptr_array_new();
-    }
-    g_ptr_array_add(m->chardevs, c);
     return c;
 }
 
-static void chardev_close(Chardev *c)
+Chardev *chardev_new(Machine *m, const char *id, const CharConfig *cfg, Error **errp)
+{
+    role_assert_main();
+    if (chardev_find(m, id)) {
+        error_set(errp, "there is already a chardev with id '%s'", id);
+        return NULL;
+    }
+    Chardev *c = chardev_open(m, id, cfg, errp);
+    if (c) {
+        if (!m->chardevs) {
+            m->chardevs = g_ptr_array_new();
+        }
+        g_ptr_array_add(m->chardevs, c);
+    }
+    return c;
+}
+
+void chardev_close(Chardev *c)
 {
     flush_at_exit(c);
     for (unsigned i = 0; i < CHAR_MUX_PORTS; i++) {
@@ -425,7 +432,7 @@ bool chardev_remove(Machine *m, const char *id, Error **errp)
     Chardev *c = chardev_find(m, id);
     if (!c) {
         error_set(errp, "there is no chardev with id '%s'", id);
-        error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
+        chardev_id_hint(m, id, errp);
         return false;
     }
     if (c->n_fe) {
@@ -435,6 +442,20 @@ bool chardev_remove(Machine *m, const char *id, Error **errp)
     g_ptr_array_remove(m->chardevs, c);
     chardev_close(c);
     return true;
+}
+
+bool chardev_send_break(Machine *m, const char *id, Error **errp)
+{
+    Chardev *c = chardev_find(m, id);
+    if (!c) {
+        error_set(errp, "there is no chardev with id '%s'", id);
+        chardev_id_hint(m, id, errp);
+    } else if (!c->mux) {
+        chardev_event(c, CHAR_BREAK);
+    } else if (c->fe[c->focus]) {
+        char_port_event(c->fe[c->focus], CHAR_BREAK);
+    }
+    return c != NULL;
 }
 
 bool chardev_is_mux(const Chardev *c)

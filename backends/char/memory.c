@@ -101,6 +101,39 @@ size_t chardev_ringbuf_read(Chardev *c, uint8_t *buf, size_t len)
     return c->backend == &char_ringbuf_backend ? chardev_buffer_take(c, buf, len) : 0;
 }
 
+/* Bytes at the end that begin a character, but do not end it. */
+static size_t cut_character(const uint8_t *buf, size_t len)
+{
+    for (size_t back = 1; back <= MIN(len, 3); back++) {
+        uint8_t b = buf[len - back];
+        if ((b & 0xc0) != 0x80) { /* its first byte, or one by itself */
+            size_t size = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : b >= 0xc0 ? 2 : 1;
+            return size > back ? back : 0;
+        }
+    }
+    return 0;
+}
+
+size_t chardev_ringbuf_read_text(Chardev *c, uint8_t *buf, size_t len)
+{
+    MemState *s = c->state;
+    chardev_flush_now(c);
+    size_t n = ring_peek(&s->ring, 0, buf, len), cut = cut_character(buf, n);
+    return chardev_ringbuf_read(c, buf, n > cut ? n - cut : n);
+}
+
+void chardev_ringbuf_write(Chardev *c, const uint8_t *buf, size_t len)
+{
+    while (len) { /* it always takes all */
+        pthread_mutex_lock(&c->lock);
+        size_t n = ring_push(&c->out, buf, len);
+        pthread_mutex_unlock(&c->lock);
+        chardev_flush_now(c);
+        buf += n;
+        len -= n;
+    }
+}
+
 bool chardev_is_ringbuf(const Chardev *c)
 {
     return c->backend == &char_ringbuf_backend;

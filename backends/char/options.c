@@ -132,7 +132,9 @@ static bool make_config(const ChardevOptions *o, CharConfig *cfg, Error **errp)
     return error_set(errp, "unknown kind");
 }
 
-Chardev *chardev_new_json(Machine *m, const Json *json, bool from_text, Error **errp)
+static Chardev *with_config(Machine *m, const Json *json, bool from_text,
+                            Chardev *(*use)(Machine *m, const char *id, const CharConfig *cfg, Error **errp),
+                            Error **errp)
 {
     const char *kind = json_get_string(json_member(json, "backend", NULL));
     if (kind && char_refuse_kind(kind, errp)) {
@@ -147,10 +149,37 @@ Chardev *chardev_new_json(Machine *m, const Json *json, bool from_text, Error **
     if (!text_is_id(o.id)) {
         error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o.id);
     } else if (make_config(&o, &cfg, errp)) {
-        c = chardev_new(m, o.id, &cfg, errp);
+        c = use(m, o.id, &cfg, errp);
     }
     type_clear(&chardev_options_type, &o);
     return c;
+}
+
+Chardev *chardev_new_json(Machine *m, const Json *json, bool from_text, Error **errp)
+{
+    return with_config(m, json, from_text, chardev_new, errp);
+}
+
+Chardev *chardev_change_json(Machine *m, const Json *json, bool from_text, Error **errp)
+{
+    return with_config(m, json, from_text, chardev_change, errp);
+}
+
+Chardev *chardev_change_option(Machine *m, const char *id, const char *text, Error **errp)
+{
+    bool from_text, has_id;
+    g_autoptr(Json) json = keyval_parse(text, "backend", &from_text, errp);
+    if (!json) {
+        return NULL;
+    }
+    json_member(json, "id", &has_id);
+    if (has_id) {
+        error_set(errp, "'id' is given twice");
+        error_hint(errp, "leave it out: the chardev's id stays");
+        return NULL;
+    }
+    json_put(json, "id", json_new_string(id));
+    return chardev_change_json(m, json, from_text, errp);
 }
 
 Chardev *chardev_new_option(Machine *m, const char *text, Error **errp)

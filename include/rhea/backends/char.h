@@ -64,6 +64,11 @@ Chardev *chardev_new_option(Machine *m, const char *text, Error **errp);
 Chardev *chardev_new_json(Machine *m, const Json *opts, bool from_text, Error **errp);
 /* *errp unset and NULL: "none". */
 Chardev *chardev_new_legacy(Machine *m, const char *id, const char *text, Error **errp);
+/* The chardev of this id becomes what is described, with the same front end; that sees the other end go and
+ * come. NULL: it stays what it is. *_option: -chardev's text without id=. */
+Chardev *chardev_change_json(Machine *m, const Json *opts, bool from_text, Error **errp);
+Chardev *chardev_change_option(Machine *m, const char *id, const char *text, Error **errp);
+bool chardev_send_break(Machine *m, const char *id, Error **errp); /* as if the line had one */
 void chardev_remove_all(Machine *m);        /* flushes with a bounded wait, restores terminals */
 bool chardev_remove(Machine *m, const char *id, Error **errp);
 void chardev_foreach(Machine *m, void (*fn)(Chardev *c, void *opaque), void *opaque);
@@ -76,6 +81,9 @@ bool chardev_frontend_open(const Chardev *c); /* does anybody listen there? */
 void char_set_escape(int byte);             /* -echr; 1 = Ctrl-A */
 bool chardev_is_ringbuf(const Chardev *c);
 size_t chardev_ringbuf_read(Chardev *c, uint8_t *buf, size_t len); /* oldest first; removes */
+/* The same, but a UTF-8 character that is not whole stays, unless there is nothing else. */
+size_t chardev_ringbuf_read_text(Chardev *c, uint8_t *buf, size_t len);
+void chardev_ringbuf_write(Chardev *c, const uint8_t *buf, size_t len); /* as if a front end did */
 void chardev_help(GString *out);
 /* A test's own end: what the device wrote, and bytes for it. */
 Chardev *chardev_new_buffer(Machine *m, const char *id);

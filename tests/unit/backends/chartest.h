@@ -11,7 +11,7 @@ typedef struct Front {
     CharPort port;
     GString *got;
     size_t room;      /* SIZE_MAX: no limit */
-    char events[16];  /* O opened, C closed, B break, I mux in, U mux out */
+    char events[32];  /* O opened, C closed, B break, I mux in, U mux out */
     unsigned writable;
 } Front;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/backends/test-char.c - the chardev core, memory and file backends, pty, mux.
  */
+#include "backends/char/char_internal.h"
 #include "chartest.h"
 #include "rhea/util/log.h"
 #include <fcntl.h>
@@ -343,6 +344,115 @@ static void test_mux_limit(Fixture *f, gconstpointer data)
     mux_close(&e);
 }
 
+static void expect_ring(Chardev *c, size_t size, const char *text)
+{
+    char buf[64];
+    size_t n = chardev_ringbuf_read_text(c, (uint8_t *)buf, size);
+    g_assert_cmpmem(buf, n, text, strlen(text));
+}
+
+/* Characters are not cut, unless there is no other way. */
+static void test_ring_text(Fixture *f, gconstpointer data)
+{
+    static const char text[] = "a\xc3\xbc\xe2\x98\x83\xf0\x9f\x98\x80z";
+    Chardev *c = fixture_option(f, "ringbuf,id=r,size=16");
+    chardev_ringbuf_write(c, (const uint8_t *)text, strlen(text));
+    expect_ring(c, 2, "a");
+    expect_ring(c, 4, "\xc3\xbc");
+    expect_ring(c, 1, "\xe2");
+    expect_ring(c, 3, "\x98\x83");
+    expect_ring(c, 16, "\xf0\x9f\x98\x80z");
+    expect_ring(c, 16, "");
+}
+
+/* The front end stays, with what it has got; it sees the other end go and come. */
+static void test_change(Fixture *f, gconstpointer data)
+{
+    Error *err = NULL;
+    Chardev *c = fixture_option(f, "null,id=a");
+    Front *front = front_new(f, c);
+    Chardev *ring = chardev_change_option(f->m, "a", "ringbuf,size=16", &error_abort_slot);
+    g_assert_true(chardev_find(f->m, "a") == ring && front->port.be == ring);
+    tm_turns(f->tm);
+    g_assert_cmpstr(front->events, ==, "OCO");
+    g_assert_true(chardev_frontend_open(ring));
+    front_say(f, front, "text");
+    expect_ring(ring, 16, "text");
+    g_assert_true(chardev_send_break(f->m, "a", &error_abort_slot));
+    tm_turns(f->tm);
+    g_assert_cmpstr(front->events, ==, "OCOB");
+    static const char *const wrong[] = { "file,path=/nowhere/to/be/found", "null,mux=on", "null,id=b",
+                                         "nope" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_assert_null(chardev_change_option(f->m, "a", wrong[i], &err));
+        g_clear_pointer(&err, error_free);
+    }
+    g_assert_null(chardev_change_option(f->m, "b", "null", &err));
+    g_clear_pointer(&err, error_free);
+    g_assert_false(chardev_send_break(f->m, "b", &err));
+    g_clear_pointer(&err, error_free);
+    front_say(f, front, "stays");
+    expect_ring(ring, 16, "stays");
+    g_autofree char *path = fixture_path(f, "s");
+    g_autofree char *socket = g_strdup_printf("socket,path=%s,server=on,wait=off", path);
+    chardev_change_option(f->m, "a", socket, &error_abort_slot); /* nobody is there */
+    tm_turns(f->tm);
+    g_assert_cmpstr(front->events, ==, "OCOBC");
+    front_free(front);
+    g_assert_nonnull(chardev_change_option(f->m, "a", "null", &error_abort_slot)); /* of nobody's */
+    g_assert_true(chardev_remove(f->m, "a", &error_abort_slot));
+}
+
+/* A writer that waits for a full one goes on with the new one; a monitor stays where it is. */
+static void test_change_waiting(Fixture *f, gconstpointer data)
+{
+    Chardev *c = chardev_new_buffer(f->m, "b");
+    Front *front = front_new(f, c);
+    uint8_t block[4096] = { 0 };
+    domain_lock(f->m->platform);
+    for (unsigned i = 0; i < 64; i++) {
+        char_write(&front->port, block, sizeof(block));
+    }
+    char_notify_writable(&front->port, on_writable);
+    domain_unlock(f->m->platform);
+    tm_turns(f->tm);
+    front->writable = 0;
+    domain_lock(f->m->platform);
+    while (char_write(&front->port, block, sizeof(block))) {
+    }
+    char_notify_writable(&front->port, on_writable);
+    domain_unlock(f->m->platform);
+    tm_turns(f->tm);
+    g_assert_cmpuint(front->writable, ==, 0);
+    chardev_change_option(f->m, "b", "null", &error_abort_slot);
+    tm_turns(f->tm);
+    g_assert_cmpuint(front->writable, ==, 1);
+    front_free(front);
+    CharPort loop_port = { 0 };
+    Error *err = NULL;
+    chardev_connect(chardev_find(f->m, "b"), &loop_port, &error_abort_slot);
+    char_port_set_holder(&loop_port, "a monitor");
+    g_assert_null(chardev_change_option(f->m, "b", "null", &err));
+    g_assert_nonnull(strstr(error_text(err), "in use by a monitor"));
+    error_free(err);
+    char_detach(&loop_port);
+}
+
+/* More events than wait for a front end that does not look: it learns how it ended. */
+static void test_many_events(Fixture *f, gconstpointer data)
+{
+    Chardev *c = chardev_new_buffer(f->m, "b");
+    Front *front = front_new(f, c);
+    for (unsigned i = 0; i < 99; i++) {
+        chardev_set_open(c, i & 1);
+    }
+    memset(front->events, 0, sizeof(front->events));
+    tm_turns(f->tm);
+    g_assert_cmpuint(strlen(front->events), ==, 16);
+    g_assert_cmpint(front->events[15], ==, 'C');
+    front_free(front);
+}
+
 static void read_all(Fixture *f, MuxEnds *e, GString *into, const char *last)
 {
     turn_until(f, ({
@@ -407,5 +517,9 @@ int main(int argc, char **argv)
     ADD("mux-focus", test_mux_focus);
     ADD("mux-limit", test_mux_limit);
     ADD("mux-keys", test_mux_keys);
+    ADD("ring-text", test_ring_text);
+    ADD("change", test_change);
+    ADD("change-waiting", test_change_waiting);
+    ADD("many-events", test_many_events);
     return g_test_run();
 }
