@@ -154,6 +154,27 @@ static void hmp_pmemsave(Monitor *mon, Machine *m, int argc, char **argv, GStrin
     }
 }
 
+static void hmp_watchdog_action(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    if (!want_args(out, argc, argv, 1, "what follows when a watchdog expires is")) {
+        return;
+    }
+    int action = type_enum_value(watchdog_action_names, argv[1]);
+    if (action < 0) {
+        g_autofree char *all = g_strjoinv(", ", (char **)watchdog_action_names);
+        g_string_append_printf(out, "Error: '%s' is no action; there are %s\n", argv[1], all);
+        return;
+    }
+    QMP_CALL(out, m, qmp_watchdog_set_action, &(WatchdogSetActionArgs){ .action = action });
+}
+
+static void complete_watchdog(Machine *m, unsigned arg, GPtrArray *out)
+{
+    for (unsigned i = 0; arg == 1 && watchdog_action_names[i]; i++) {
+        g_ptr_array_add(out, g_strdup(watchdog_action_names[i]));
+    }
+}
+
 /* ---- logging ---- */
 
 static void log_help(GString *out)
@@ -345,6 +366,8 @@ const HmpCommand monitor_core_commands[] = {
     { "stop|s", "", "stop the machine", hmp_stop },
     { "system_powerdown", "", "press the power button", hmp_system_powerdown },
     { "system_reset", "", "reset the machine", hmp_system_reset },
+    { "watchdog_action", "ACTION", "choose what follows when a watchdog expires (reset, none, ...)",
+      hmp_watchdog_action, NULL, complete_watchdog },
     { "x", "/fmt ADDR", "dump virtual memory", hmp_x },
     { "xp", "/fmt ADDR", "dump physical memory", hmp_xp },
     { 0 },

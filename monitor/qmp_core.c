@@ -195,11 +195,7 @@ bool qmp_set_action(QmpCall *call, const ActionOptions *v, Error **errp)
 {
     Machine *m = call->machine;
     if (v->has_watchdog) {
-        error_set(errp, "watchdog=%s is not supported yet: there is no watchdog",
-                  watchdog_action_names[v->watchdog]);
-        error_hint(errp, "leave it out");
-        error_set_code(errp, "not-supported", "watchdog");
-        return false;
+        m->action.watchdog = v->watchdog;
     }
     if (v->has_reboot) {
         m->action.reboot_is_shutdown = v->reboot == REBOOT_ACTION_SHUTDOWN;
@@ -212,6 +208,12 @@ bool qmp_set_action(QmpCall *call, const ActionOptions *v, Error **errp)
         m->action.panic_exit_failure = v->panic == PANIC_ACTION_EXIT_FAILURE;
         m->action.panic_none = v->panic == PANIC_ACTION_NONE;
     }
+    return true;
+}
+
+bool qmp_watchdog_set_action(QmpCall *call, const WatchdogSetActionArgs *args, Error **errp)
+{
+    call->machine->action.watchdog = args->action;
     return true;
 }
 

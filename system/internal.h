@@ -24,6 +24,15 @@ typedef struct PostedWrite {
 
 typedef struct Icount Icount;
 
+/* What was asked of the machine since the main loop last looked. */
+typedef struct MachineWants {
+    ShutdownCause shutdown, reset;
+    int exit_status;
+    bool powerdown, stop, watchdog;
+    RunState stop_why;
+    Json *panic_info; /* of shutdown; NULL: nothing to tell */
+} MachineWants;
+
 struct MachinePrivate {
     /* Region trees and address spaces: the topology lock (order 2). */
     pthread_mutex_t topology; /* recursive */
@@ -41,13 +50,7 @@ struct MachinePrivate {
     GList *ram_blocks; /* RamBlock *, in order of creation; not references */
     GQueue posted;     /* PostedWrite.link */
     GQueue events;     /* QueuedEvent *, see machine_request.c */
-    struct {
-        ShutdownCause shutdown, reset;
-        int exit_status;
-        bool powerdown, stop;
-        RunState stop_why;
-        Json *panic_info; /* of shutdown; NULL: nothing to tell */
-    } wanted;
+    MachineWants wanted;
 
     /* Main loop only. */
     Task request_task;

@@ -460,6 +460,7 @@ void machine_reset(Machine *m, ResetKind kind)
 const char *run_state_name(RunState s)
 {
     static const char *const names[] = { "prelaunch", "running", "paused", "shutdown", "guest-panicked",
-                                         "internal-error", "io-error", "debug", "finish-migrate" };
+                                         "internal-error", "io-error", "debug", "watchdog",
+                                         "finish-migrate" };
     return s < G_N_ELEMENTS(names) ? names[s] : "unknown";
 }

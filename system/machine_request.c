@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * system/machine_request.c - what devices and vCPUs ask of the machine, done on the main loop; events.
- * Models: QEMU's -action, -no-reboot, -no-shutdown and the events and reasons QMP clients know.
+ * Models: QEMU's -action, -no-reboot, -no-shutdown and the events and reasons QMP clients know. Unlike there,
+ *         -action watchdog=poweroff tells of its end by SHUTDOWN as well.
  * Threads: requests from any thread, noted under the leaf lock; carried out on the main loop.
  */
 #include "internal.h"
+#include "rhea/util/log.h"
+#include "schema/options.h"
 
 typedef struct QueuedEvent {
     const char *name;
@@ -20,7 +23,8 @@ const char *shutdown_reason(ShutdownCause c)
     switch (c) {
     case SHUTDOWN_NONE: return "none";
     case SHUTDOWN_GUEST_SHUTDOWN:
-    case SHUTDOWN_DEBUG_EXIT: return "guest-shutdown";
+    case SHUTDOWN_DEBUG_EXIT:
+    case SHUTDOWN_WATCHDOG: return "guest-shutdown";
     case SHUTDOWN_GUEST_RESET: return "guest-reset";
     case SHUTDOWN_GUEST_PANIC: return "guest-panic";
     case SHUTDOWN_HOST_QUIT: return "host-qmp-quit";
@@ -34,7 +38,7 @@ const char *shutdown_reason(ShutdownCause c)
 bool shutdown_by_guest(ShutdownCause c)
 {
     return c == SHUTDOWN_GUEST_SHUTDOWN || c == SHUTDOWN_GUEST_RESET || c == SHUTDOWN_GUEST_PANIC ||
-           c == SHUTDOWN_DEBUG_EXIT;
+           c == SHUTDOWN_DEBUG_EXIT || c == SHUTDOWN_WATCHDOG;
 }
 
 /* ---- events ---- */
@@ -170,7 +174,44 @@ void machine_request_stop(Machine *m, RunState why)
     loop_post(m->loop, &p->request_task);
 }
 
+void machine_watchdog_expired(Machine *m)
+{
+    struct MachinePrivate *p = m->priv;
+    pthread_mutex_lock(&p->lock);
+    p->wanted.watchdog = true;
+    pthread_mutex_unlock(&p->lock);
+    loop_post(m->loop, &p->request_task);
+}
+
+bool machine_inject_nmi(Machine *m, Error **errp)
+{
+    if (!m->nmi) {
+        return error_set(errp, "this machine has no CPU that takes an NMI");
+    }
+    m->nmi(m);
+    return true;
+}
+
 /* ---- doing ---- */
+
+/* Most actions are what somebody else might have asked for. */
+static void heed_watchdog(Machine *m, MachineWants *w)
+{
+    machine_event(m, "WATCHDOG", json_put(json_new_object(), "action",
+                                          json_new_string(watchdog_action_names[m->action.watchdog])));
+    switch ((WatchdogAction)m->action.watchdog) {
+    case WATCHDOG_ACTION_RESET: w->reset = w->reset ? w->reset : SHUTDOWN_GUEST_RESET; break;
+    case WATCHDOG_ACTION_SHUTDOWN: w->powerdown = true; break;
+    case WATCHDOG_ACTION_POWEROFF: w->shutdown = w->shutdown ? w->shutdown : SHUTDOWN_WATCHDOG; break;
+    case WATCHDOG_ACTION_PAUSE:
+        w->stop = true;
+        w->stop_why = RUN_WATCHDOG;
+        break;
+    case WATCHDOG_ACTION_DEBUG: log_info("watchdog: timer fired"); break;
+    case WATCHDOG_ACTION_INJECT_NMI: machine_inject_nmi(m, NULL); break;
+    case WATCHDOG_ACTION_NONE: break;
+    }
+}
 
 static void panic_event(Machine *m, const char *action, Json *info)
 {
@@ -243,13 +284,16 @@ static void run_requests(void *opaque)
     Machine *m = opaque;
     struct MachinePrivate *p = m->priv;
     pthread_mutex_lock(&p->lock);
-    __typeof__(p->wanted) w = p->wanted;
-    p->wanted = (__typeof__(w)){ 0 };
+    MachineWants w = p->wanted;
+    p->wanted = (MachineWants){ 0 };
     pthread_mutex_unlock(&p->lock);
     deliver_queued(m);
     if (p->quitting) {
         json_unref(w.panic_info);
         return;
+    }
+    if (w.watchdog) {
+        heed_watchdog(m, &w);
     }
     if (w.reset && m->action.reboot_is_shutdown && !w.shutdown) {
         w.shutdown = w.reset;

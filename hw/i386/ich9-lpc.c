@@ -7,15 +7,17 @@
  *         appear there too. INTA-INTD of devices 0 to 24 go to PIRQE-PIRQH, rotated by slot, as on the boards
  *         that firmware knows; those of devices 25 to 31 as DxxIR says.
  *         As on the pc board, APM commands ACPI on and off take effect directly, and without SMM
- * (smm-enabled=off) SMI_EN reads as "APMC set up already", so that firmware does not wait for an SMI. Does
- * not model: TCO watchdog, GPIO, other sources of SMI# than APMC, S3 and S4, general-purpose events (nothing
- * raises one), the rest of the chipset configuration space; LPC decode ranges are storage. Threads: registers
- * in the function's domain; the pins come from any function's domain and are kept under a leaf lock, so that
- * telling a level twice is harmless.
+ * (smm-enabled=off) SMI_EN reads as "APMC set up already", so that firmware does not wait for an SMI. The TCO
+ * timer is tco.c's, the strap against its reboots (GCS) the property noreboot. Does not model: GPIO, other
+ * sources of SMI# than APMC and TCO, S3 and S4, general-purpose events (nothing raises one), the rest of the
+ * chipset configuration space; LPC decode ranges are storage. Threads: registers in the function's domain;
+ * the pins come from any function's domain and are kept under a leaf lock, so that telling a level twice is
+ * harmless.
  */
 #include "ich9.h"
 #include "pirq.h"
 #include "pm1.h"
+#include "tco.h"
 #include <pthread.h>
 #include <string.h>
 
@@ -25,20 +27,23 @@ enum { /* configuration */
 };
 enum { /* PM I/O */
     PM_SMI_EN = 0x30, PM_SMI_STS = 0x34, SMI_EN_GLOBAL = 1 << 0, SMI_EN_APMC = 1 << 5,
+    SMI_EN_TCO = 1 << 13,
     SMI_EN_BITS = 0x9802eeff & ~(1 << 1) & ~(1 << 7),
 };
 enum { /* chipset configuration space, from RCBA + CC_FIRST: what software reads to route interrupts */
     RCBA_SIZE = 0x4000, CC_FIRST = 0x3100, CC_SIZE = 0x400, CC_D31IR = 0x40, CC_HPTC = 0x304,
+    CC_GCS = 0x310, GCS_NO_REBOOT = 1 << 5,
 };
 enum { PIRQS = 8, SLOTS = 32, FIRST_ROUTED_SLOT = 25 };
 
 typedef struct Ich9Lpc {
     Device dev;
-    bool disable_s3, disable_s4, smm; /* configuration */
+    bool disable_s3, disable_s4, smm, no_reboot; /* configuration */
     IsaBus *isa;                      /* wiring */
     MemRegion pm_io, apm_io, rcba;
     IrqLine out[ISA_IRQS], gsi[PIRQS], sci[ISA_GSIS], smi; /* SMI# as a pulse */
     AcpiPm1 pm1;                      /* guest-visible state */
+    IchTco tco;
     uint8_t gpe[ICH9_GPE0_SIZE];      /* status, then enable */
     uint32_t smi_en, smi_sts;
     uint8_t apm_command, apm_status;
@@ -139,11 +144,38 @@ static void pm_power_button(void *opaque)
     pm_update(s);
 }
 
+/* source: its bit in SMI_EN and SMI_STS. */
+static void lpc_raise_smi(Ich9Lpc *s, uint32_t source)
+{
+    if (s->smm && (s->smi_en & source) && (s->smi_en & SMI_EN_GLOBAL)) {
+        s->smi_sts |= source;
+        irq_set(&s->smi, true);
+        irq_set(&s->smi, false);
+    }
+}
+
+static void lpc_tco_follow(Ich9Lpc *s, unsigned what)
+{
+    if (what & TCO_SMI) {
+        lpc_raise_smi(s, SMI_EN_TCO);
+    }
+    if (what & TCO_REBOOT) {
+        machine_watchdog_expired(s->dev.machine);
+    }
+}
+
+static void lpc_tco_fire(void *opaque)
+{
+    Ich9Lpc *s = opaque;
+    lpc_tco_follow(s, ich_tco_expired(&s->tco, s->cc[CC_GCS] & GCS_NO_REBOOT));
+}
+
 static void pm_fill(Ich9Lpc *s, uint8_t *r)
 {
     memset(r, 0, ICH9_PM_SIZE);
     acpi_pm1_read(&s->pm1, r);
     memcpy(r + ICH9_GPE0_STS, s->gpe, ICH9_GPE0_SIZE);
+    ich_tco_read(&s->tco, r + TCO_BASE);
     for (unsigned i = 0; i < 4; i++) {
         r[PM_SMI_EN + i] = s->smi_en >> (8 * i);
         r[PM_SMI_STS + i] = s->smi_sts >> (8 * i);
@@ -172,9 +204,14 @@ static void pm_write_byte(Ich9Lpc *s, unsigned reg, uint8_t val)
         if (pci_get(&s->dev, CFG_GEN_PMCON_1, 1) & PMCON_SMI_LOCK) {
             mask &= ~(uint32_t)SMI_EN_GLOBAL;
         }
+        if (ich_tco_locked(&s->tco)) {
+            mask &= ~(uint32_t)SMI_EN_TCO;
+        }
         s->smi_en = (s->smi_en & ~mask) | ((uint32_t)val << shift & mask);
     } else if (reg >= PM_SMI_STS && reg < PM_SMI_STS + 4) {
         s->smi_sts &= ~((uint32_t)val << (8 * (reg - PM_SMI_STS)));
+    } else if (reg >= TCO_BASE && reg < TCO_BASE + TCO_SIZE) {
+        lpc_tco_follow(s, ich_tco_write(&s->tco, reg - TCO_BASE, val));
     }
 }
 
@@ -207,11 +244,7 @@ static void apm_write(void *opaque, MemAccess *a, uint64_t val)
         return;
     }
     s->apm_command = val;
-    if (s->smm && (s->smi_en & SMI_EN_APMC) && (s->smi_en & SMI_EN_GLOBAL)) {
-        s->smi_sts |= SMI_EN_APMC;
-        irq_set(&s->smi, true);
-        irq_set(&s->smi, false);
-    }
+    lpc_raise_smi(s, SMI_EN_APMC);
     if (val == ICH9_ACPI_ENABLE || val == ICH9_ACPI_DISABLE) {
         acpi_pm1_enable_sci(&s->pm1, val == ICH9_ACPI_ENABLE);
     }
@@ -219,6 +252,14 @@ static void apm_write(void *opaque, MemAccess *a, uint64_t val)
 }
 
 /* ---- chipset configuration space ---- */
+
+/* 10.1.75: a board strapped that way keeps software from rebooting it. */
+static void lpc_strap_gcs(Ich9Lpc *s)
+{
+    if (s->no_reboot) {
+        s->cc[CC_GCS] |= GCS_NO_REBOOT;
+    }
+}
 
 static uint64_t rcba_read(void *opaque, MemAccess *a)
 {
@@ -240,6 +281,7 @@ static void rcba_write(void *opaque, MemAccess *a, uint64_t val)
             s->cc[at] = val >> (8 * i);
         }
     }
+    lpc_strap_gcs(s);
     lpc_take_routes(s);
 }
 
@@ -308,6 +350,7 @@ static void lpc_reset_cc(Ich9Lpc *s)
         uint32_t v = GUINT32_TO_LE(defaults[i].v);
         memcpy(s->cc + defaults[i].at, &v, 4);
     }
+    lpc_strap_gcs(s);
 }
 
 static void lpc_cleanup(void *opaque)
@@ -355,6 +398,7 @@ static bool lpc_realize(Device *dev, Error **errp)
     region_init_io(&s->apm_io, dev, "apm", &apm_ops, s, 2);
     device_add_region(dev, &s->apm_io);
     acpi_pm1_init(&s->pm1, dev, pm_timer_fire);
+    ich_tco_init(&s->tco, dev, lpc_tco_fire);
     if (!device_map_io(dev, &s->apm_io, ICH9_SMI_CMD, errp)) {
         return false;
     }
@@ -373,7 +417,7 @@ static bool lpc_realize(Device *dev, Error **errp)
     return true;
 }
 
-static void lpc_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
+static void lpc_reset(Device *dev, ResetKind kind)
 {
     Ich9Lpc *s = dev_as(Ich9Lpc, dev);
     for (unsigned i = 0; i < G_N_ELEMENTS(lpc_config); i++) {
@@ -382,6 +426,7 @@ static void lpc_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     pci_set_word(dev, 0x04, 0x0007);
     pci_set_word(dev, 0x06, 0x0200);
     acpi_pm1_reset(&s->pm1);
+    ich_tco_reset(&s->tco, kind);
     memset(s->gpe, 0, sizeof(s->gpe));
     s->smi_en = s->smm ? 0 : SMI_EN_APMC;
     s->smi_sts = 0;
@@ -405,6 +450,7 @@ static bool lpc_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 {
     Ich9Lpc *s = opaque;
     acpi_pm1_loaded(&s->pm1);
+    lpc_strap_gcs(s);
     lpc_reset_done(&s->dev);
     return true;
 }
@@ -413,10 +459,12 @@ static const Prop lpc_props[] = {
     PROP_BOOL(Ich9Lpc, disable_s3, "disable_s3", true, "Suspend to RAM is not offered"),
     PROP_BOOL(Ich9Lpc, disable_s4, "disable_s4", true, "Suspend to disk is not offered"),
     PROP_BOOL(Ich9Lpc, smm, "smm-enabled", true, "Commands to port B2h raise system-management interrupts"),
+    PROP_BOOL(Ich9Lpc, no_reboot, "noreboot", true, "The TCO watchdog never reboots the machine (a strap)"),
     { 0 },
 };
 static const VmField lpc_fields[] = {
     VM_STRUCT(Ich9Lpc, pm1, acpi_pm1_state),
+    VM_STRUCT(Ich9Lpc, tco, ich_tco_state),
     VM_U8_ARRAY(Ich9Lpc, gpe),
     VM_U32(Ich9Lpc, smi_en),
     VM_U32(Ich9Lpc, smi_sts),

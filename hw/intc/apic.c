@@ -21,6 +21,7 @@ static void bus_unref(void *opaque)
         if (bus->machine->msi_opaque == bus) {
             bus->machine->msi_sink = NULL;
             bus->machine->msi_opaque = NULL;
+            bus->machine->nmi = NULL;
         }
         if (region_mapped(&bus->page)) {
             region_unmap(&bus->page);
@@ -68,6 +69,14 @@ static void bus_accel(void *opaque)
     pthread_mutex_unlock(&bus->lock);
 }
 
+/* The button goes to the CPUs themselves: it works while their APICs are as after reset, too. */
+static void bus_nmi(Machine *m)
+{
+    for (unsigned i = 0; i < m->n_cpus; i++) {
+        vcpu_interrupt(m->cpus[i], X86_IRQ_NMI);
+    }
+}
+
 static ApicBus *bus_new_for(Machine *m)
 {
     ApicBus *bus = g_new0(ApicBus, 1);
@@ -82,6 +91,7 @@ static ApicBus *bus_new_for(Machine *m)
     region_map(&m->sysmem, APIC_DEFAULT_BASE, &bus->page, 4096);
     m->msi_sink = apic_bus_msi;
     m->msi_opaque = bus;
+    m->nmi = bus_nmi;
     m->msi_base = 0xfee00000;
     m->msi_size = 0x100000;
     return bus;

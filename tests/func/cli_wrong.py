@@ -284,7 +284,8 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -smbios file=/nonexistent           => *-smbios*/nonexistent*No such file*
 -action foo                         => -action foo: 'foo' is unknown*
 -action reboot=foo                  => -action reboot=foo: 'reboot' must be one of 'reset', 'shutdown', not 'foo'
--action watchdog=reset              => -action watchdog=reset: watchdog=reset is not supported yet: there is no watchdog | leave it out
+-action watchdog=foo                => -action watchdog=foo: 'watchdog' must be one of 'reset', 'shutdown', 'poweroff', 'pause', 'debug', 'none', 'inject-nmi', not 'foo'
+-watchdog-action foo                => -watchdog-action foo: 'watchdog' must be one of *, not 'foo'
 -echr 300                           => -echr 300: '300' is not the code of a byte (0 to 255)*
 -seed x                             => -seed x: 'x' is not a non-negative number
 -accel tcg -overcommit cpu-pm=on    => -overcommit cpu-pm=on: accelerator 'tcg' has no idle states * | use -accel kvm, or cpu-pm=off

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, sources of random numbers, serial ports and pvpanic (hw/virtio/virtio-blk.c, virtio-rng.c, virtio-serial*.c, virtio.c,
-virtio-mmio.c, hw/ide, hw/misc/pvpanic.c, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
+"""Properties of disks, sources of random numbers, serial ports, pvpanic, watchdogs and vmgenid (hw/virtio/virtio-blk.c, virtio-rng.c, virtio-serial*.c, virtio.c,
+virtio-mmio.c, hw/ide, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
 A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
@@ -211,6 +211,7 @@ x-pcie-lnksta-dllla=on OLD
 TYPES = {
     "pvpanic": ("pc", PANIC + "ioport=0x600 ok\nioport=0x60 *0x60*\n"),
     "pvpanic-pci": ("q35", PANIC + ANY_PCI),
+    "i6300esb": ("pc", ANY_PCI),
     "virtio-rng-pci": ("pc", RNG + PCI),
     "virtio-rng-device": ("microvm", RNG + "iommu_platform=on ok\n"),  # with force-legacy=off
     "virtio-serial-pci": ("pc", SERIAL + PCI + SERIAL_CLASS),

@@ -82,7 +82,8 @@ OPTION_RUN(opt_help); OPTION_RUN(opt_version); OPTION_RUN(opt_machine); OPTION_R
 OPTION_RUN(opt_cpu); OPTION_RUN(opt_smp); OPTION_RUN(opt_memory); OPTION_RUN(opt_kernel);
 OPTION_RUN(opt_firmware_dir); OPTION_RUN(opt_boot); OPTION_RUN(opt_name); OPTION_RUN(opt_uuid);
 OPTION_RUN(opt_rtc);
-OPTION_RUN(opt_icount); OPTION_RUN(opt_action); OPTION_RUN(opt_flag); OPTION_RUN(opt_path);
+OPTION_RUN(opt_icount); OPTION_RUN(opt_action); OPTION_RUN(opt_watchdog_action);
+OPTION_RUN(opt_flag); OPTION_RUN(opt_path);
 OPTION_RUN(opt_machine_flag); OPTION_RUN(opt_later); OPTION_RUN(opt_chardev); OPTION_RUN(opt_device);
 OPTION_RUN(opt_mon); OPTION_RUN(opt_display); OPTION_RUN(opt_vga); OPTION_RUN(opt_nic);
 OPTION_RUN(opt_parallel); OPTION_RUN(opt_log); OPTION_RUN(opt_logfile); OPTION_RUN(opt_global);

@@ -140,14 +140,7 @@ bool qmp_cpu_value(Vcpu *cpu, const char *name, Json **out)
 
 bool qmp_inject_nmi(QmpCall *call, Error **errp)
 {
-    Machine *m = call->machine;
-    if (!m->cpus || !m->n_cpus) {
-        return error_set(errp, "this machine has no CPU");
-    }
-    for (unsigned i = 0; i < m->n_cpus; i++) {
-        vcpu_interrupt(m->cpus[i], X86_IRQ_NMI);
-    }
-    return true;
+    return machine_inject_nmi(call->machine, errp);
 }
 
 /* ---- options ---- */

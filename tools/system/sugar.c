@@ -558,6 +558,15 @@ OPTION_RUN(opt_action)
     return qmp_set_action(&(QmpCall){ .machine = cli->m }, &v, errp);
 }
 
+/* -watchdog-action A is -action watchdog=A. */
+OPTION_RUN(opt_watchdog_action)
+{
+    g_auto(GStrv) parts = g_strsplit(arg, ",", -1);
+    g_autofree char *plain = g_strjoinv(",,", parts), *text = g_strconcat("watchdog=", plain, NULL);
+    const Option *action = option_find("action");
+    return action->run(cli, action, text, errp);
+}
+
 OPTION_RUN(opt_flag)
 {
     Machine *m = cli->m;

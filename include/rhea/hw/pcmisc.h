@@ -17,5 +17,7 @@ extern const DeviceType pc_testdev_type;
 /* "pvpanic" (ISA) and "pvpanic-pci": guests tell of panics. */
 extern const DeviceType pvpanic_type, pvpanic_pci_type;
 uint16_t pvpanic_port(Device *dev); /* of a pvpanic */
+/* Watchdogs: "i6300esb" (PCI), "ib700" (ISA). */
+extern const DeviceType i6300esb_type, ib700_type;
 
 #endif

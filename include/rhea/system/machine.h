@@ -43,12 +43,14 @@ typedef enum RunState {
     RUN_INTERNAL_ERROR,
     RUN_IO_ERROR,  /* a disk's werror= or rerror= */
     RUN_DEBUG,
+    RUN_WATCHDOG,  /* -action watchdog=pause */
     RUN_FINISHED,  /* the process is about to end */
 } RunState;
 const char *run_state_name(RunState s); /* QEMU's names: "prelaunch", "running", "paused", ... */
 
 typedef enum ShutdownCause { SHUTDOWN_NONE, SHUTDOWN_GUEST_SHUTDOWN, SHUTDOWN_GUEST_RESET, SHUTDOWN_GUEST_PANIC,
-    SHUTDOWN_HOST_QUIT, SHUTDOWN_HOST_SIGNAL, SHUTDOWN_HOST_RESET, SHUTDOWN_HOST_ERROR, SHUTDOWN_DEBUG_EXIT } ShutdownCause;
+    SHUTDOWN_HOST_QUIT, SHUTDOWN_HOST_SIGNAL, SHUTDOWN_HOST_RESET, SHUTDOWN_HOST_ERROR, SHUTDOWN_DEBUG_EXIT,
+    SHUTDOWN_WATCHDOG /* -action watchdog=poweroff: the program ends in any case */ } ShutdownCause;
 
 typedef struct MachineListener { /* monitor, UI: told on the main loop */
     void (*state)(void *opaque, RunState was, RunState now);
@@ -83,7 +85,10 @@ struct Machine {
         int clock;       /* 0 host, 1 rt, 2 vm */
         bool slew;       /* driftfix=slew: periodic interrupts that came too late for the guest come again */
     } rtc;                                 /* -rtc */
-    struct { bool reboot_is_shutdown, no_shutdown, panic_exit_failure, panic_pause, panic_none; } action;
+    struct {
+        bool reboot_is_shutdown, no_shutdown, panic_exit_failure, panic_pause, panic_none;
+        unsigned watchdog; /* a WatchdogAction of schema/options.h; 0: reset */
+    } action;
     bool no_defaults, vga_none;
     bool seeded;                           /* -seed: guest-visible random numbers are a sequence */
     uint64_t seed;                         /* atomic once it runs: the sequence's state */
@@ -118,6 +123,7 @@ struct Machine {
     void (*msi_sink)(void *opaque, MsiMessage msg);
     void *msi_opaque;
     hwaddr msi_base, msi_size;
+    void (*nmi)(Machine *m); /* the board's NMI button; any thread */
     bool chips_stay; /* the guest knows its I/O APIC as one that accelerators do not have (accel_has_chips) */
     GPtrArray *serial_chardevs;   /* Chardev * for -serial N; a NULL entry is "none" */
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
@@ -155,6 +161,8 @@ void machine_request_panic(Machine *m, Json *info); /* takes info: GUEST_PANICKE
 void machine_request_reset(Machine *m, ShutdownCause cause);
 void machine_request_powerdown(Machine *m);   /* the ACPI power button */
 void machine_request_stop(Machine *m, RunState why);
+void machine_watchdog_expired(Machine *m);    /* then what -action watchdog= says */
+bool machine_inject_nmi(Machine *m, Error **errp); /* at once, to all CPUs; any thread */
 /* The exit status of the process once loop_run() returned because of a shutdown. */
 int machine_exit_status(const Machine *m);
 

@@ -559,8 +559,12 @@ static void test_core(Fixture *f, gconstpointer data)
     g_assert_true(f->m->action.reboot_is_shutdown && f->m->action.no_shutdown);
     g_assert_true(f->m->action.panic_exit_failure);
     g_assert_false(f->m->action.panic_pause || f->m->action.panic_none);
-    expect_command(f, "set-action", "'reboot': 'reset', 'watchdog': 'none'", "*\"error\"*no watchdog*");
+    expect_command(f, "set-action", "'reboot': 'reset', 'watchdog': 'nine'", "*\"error\"*'none'*");
     g_assert_true(f->m->action.reboot_is_shutdown); /* nothing of a refused command */
+    expect_command(f, "set-action", "'watchdog': 'none'", "{\"return\": {}}\r\n");
+    g_assert_cmpuint(f->m->action.watchdog, ==, WATCHDOG_ACTION_NONE);
+    expect_command(f, "watchdog-set-action", "'action': 'inject-nmi'", "{\"return\": {}}\r\n");
+    g_assert_cmpuint(f->m->action.watchdog, ==, WATCHDOG_ACTION_INJECT_NMI);
     expect_command(f, "human-monitor-command", "'command-line': 'info name', 'cpu-index': 1",
                    "*'cpu-index' is 1: there is no such CPU*");
     expect_command(f, "closefd", "'fdname': 'nothing'", "*\"error\"*nothing*");
