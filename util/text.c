@@ -179,6 +179,30 @@ static size_t text_distance(const char *a, const char *b)
     return d[n % 3][m];
 }
 
+bool text_to_uuid(const char *text, uint8_t out[16])
+{
+    if (strlen(text) != 36) {
+        return false;
+    }
+    unsigned n = 0;
+    for (unsigned i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash) {
+            if (text[i] != '-') {
+                return false;
+            }
+            continue;
+        }
+        int hi = g_ascii_xdigit_value(text[i]), lo = g_ascii_xdigit_value(text[i + 1]);
+        if (hi < 0 || lo < 0) {
+            return false;
+        }
+        out[n++] = hi << 4 | lo;
+        i++;
+    }
+    return n == 16;
+}
+
 bool text_is_id(const char *s)
 {
     if (!g_ascii_isalpha(*s)) {

@@ -2,15 +2,15 @@
  * hw/acpi/tables.c - table headers, the root tables, and the script by which firmware links them.
  *
  * Models: ACPI 6.3, 5.2 (RSDP, RSDT, XSDT, FACS, header, GAS); the loader script of the fw_cfg file
- *         "etc/table-loader": 128-byte commands ALLOCATE, ADD_POINTER, ADD_CHECKSUM as its public
- *         specification lays them out.
- * Does not model: WRITE_POINTER (nothing tells the machine where tables went).
+ *         "etc/table-loader": 128-byte commands ALLOCATE, ADD_POINTER, ADD_CHECKSUM and
+ *         WRITE_POINTER as its public specification lays them out.
  * Threads: none; it writes to the caller's arrays.
  */
 #include "rhea/hw/acpi.h"
 #include <string.h>
 
-enum { LOADER_ALLOCATE = 1, LOADER_ADD_POINTER = 2, LOADER_ADD_CHECKSUM = 3, ZONE_HIGH = 1, ZONE_FSEG = 2 };
+enum { LOADER_ALLOCATE = 1, LOADER_ADD_POINTER = 2, LOADER_ADD_CHECKSUM = 3, LOADER_WRITE_POINTER = 4 };
+enum { ZONE_HIGH = 1, ZONE_FSEG = 2 };
 enum { LOADER_ENTRY = 128, LOADER_NAME = 56, HEADER_SIZE = 36, HEADER_LENGTH = 4, HEADER_CHECKSUM = 9 };
 
 void acpi_builder_init(AcpiBuilder *b)
@@ -139,6 +139,29 @@ void acpi_link(AcpiBuilder *b, guint at, unsigned bytes, guint target)
 {
     acpi_set(b->tables, at, target, bytes);
     loader_pointer(b, ACPI_FILE_TABLES, at, bytes, ACPI_FILE_TABLES);
+}
+
+void acpi_place_file(AcpiBuilder *b, const char *file, uint32_t align)
+{
+    loader_allocate(b, file, align, ZONE_HIGH);
+}
+
+void acpi_link_file(AcpiBuilder *b, guint at, unsigned bytes, const char *file)
+{
+    acpi_set(b->tables, at, 0, bytes);
+    loader_pointer(b, ACPI_FILE_TABLES, at, bytes, file);
+}
+
+void acpi_tell_address(AcpiBuilder *b, const char *told, const char *file, uint32_t offset)
+{
+    char name[LOADER_NAME] = { 0 };
+    g_strlcpy(name, file, sizeof(name));
+    loader_begin(b, LOADER_WRITE_POINTER, told);
+    g_byte_array_append(b->loader, (uint8_t *)name, sizeof(name));
+    acpi_put(b->loader, 0, 4);
+    acpi_put(b->loader, offset, 4);
+    acpi_put(b->loader, 8, 1);
+    loader_end(b);
 }
 
 /* 5.2.10: 64 bytes, aligned to 64; no checksum. */

@@ -11,6 +11,7 @@
 #include "acpi-pc.h"
 #include "rhea/hw/acpi.h"
 #include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/guestinfo.h"
 #include <string.h>
 
 enum { SCI_IRQ = 9, LAPIC_BASE_ADDR = 0xfee00000u, IOAPIC_ADDR = 0xfec00000u, HPET_ADDR = 0xfed00000u };
@@ -75,6 +76,19 @@ static void dsdt_pvpanic(Aml *a, uint16_t port)
     aml_end(a);
 }
 
+void pc_acpi_fw_cfg(Aml *a)
+{
+    aml_device(a, "FWCF");
+    aml_name(a, "_HID");
+    aml_string(a, "QEMU0002");
+    aml_name_int(a, "_STA", 0x0b);
+    aml_name(a, "_CRS");
+    aml_resources(a);
+    aml_res_io(a, FW_CFG_PORTS, FW_CFG_PORTS_LEN);
+    aml_resources_end(a);
+    aml_end(a);
+}
+
 static void dsdt_isa_devices(Aml *a, const PcAcpi *p)
 {
     static const IsaRow fixed[] = {
@@ -122,6 +136,7 @@ static void dsdt_isa_devices(Aml *a, const PcAcpi *p)
         IsaRow com = { name, "PNP0501", { { p->serial[i].iobase, 8 } }, p->serial[i].irq };
         dsdt_isa_row(a, &com, i + 1);
     }
+    pc_acpi_fw_cfg(a);
     if (p->pvpanic) {
         dsdt_pvpanic(a, p->pvpanic);
     }
@@ -135,7 +150,6 @@ static void dsdt_motherboard(Aml *a, const PcAcpi *p)
     aml_resources(a);
     aml_res_io(a, 0x92, 1);
     aml_res_io(a, p->chipset->smi_cmd, 2);
-    aml_res_io(a, 0x510, 12);
     aml_res_io(a, p->pm_base, p->chipset->pm_size);
     aml_res_io(a, 0x700, 0x10);
     aml_resources_end(a);
@@ -494,6 +508,9 @@ void pc_acpi_build(AcpiBuilder *b, const PcAcpi *p)
         p->chipset->tables(b, p);
     }
     build_waet(b);
+    if (p->vmgenid) {
+        vmgenid_describe(b);
+    }
     acpi_finish(b);
 }
 
@@ -510,7 +527,7 @@ static bool piix4_look(PcAcpi *p)
 const PcAcpiChipset acpi_piix4 = {
     .pm_default = PIIX4_PM_DEFAULT_BASE, .pm_size = 0x40, .smi_cmd = PIIX4_PM_SMI_CMD,
     .acpi_enable = PIIX4_ACPI_ENABLE, .acpi_disable = PIIX4_ACPI_DISABLE, .gpe0 = 0x0c, .gpe0_size = 4,
-    .pci_root = dsdt_pci_root, .links = dsdt_links, .look = piix4_look,
+    .pci_root = dsdt_pci_root, .links = dsdt_links, .look = piix4_look, .gpe = &piix4_gpe_sink,
 };
 
 static GBytes *pc_acpi_refresh(void *opaque, GBytes *was G_GNUC_UNUSED)

@@ -15,6 +15,7 @@ typedef struct PcAcpiChipset { /* what differs from board to board */
     void (*links)(Aml *a);
     void (*root_methods)(Aml *a);                               /* outside all scopes; NULL: none */
     void (*tables)(AcpiBuilder *b, const struct PcAcpi *p);     /* further ones; NULL: none */
+    const IrqSinkOps *gpe; /* a pulse on pin n of PcAcpi.pm is general-purpose event n */
     bool (*look)(struct PcAcpi *p); /* takes the registers' places from the chipset; false: nothing new */
 } PcAcpiChipset;
 extern const PcAcpiChipset acpi_piix4, acpi_ich9; /* acpi-pc.c, acpi-q35.c */
@@ -26,7 +27,7 @@ typedef struct PcAcpi {
     unsigned max_cpus;   /* >= n_cpus: entries that no CPU has are marked as disabled */
     uint32_t *apic_id;   /* max_cpus of them; the board's */
     const MachineNuma *numa; /* NULL: one node */
-    bool hpet, i8042, pit, fdc;
+    bool hpet, i8042, pit, fdc, vmgenid;
     struct { uint16_t iobase; uint8_t irq; } serial[4];
     unsigned n_serial;
     uint16_t pvpanic;    /* its port; 0: there is none */
@@ -38,6 +39,7 @@ typedef struct PcAcpi {
 /* Shared with other boards: processors of the DSDT, the MADT. level: ISA lines that are level-triggered. */
 void pc_acpi_processors(Aml *a, const PcAcpi *p);
 void pc_acpi_madt(AcpiBuilder *b, const PcAcpi *p, bool pic, const uint8_t *level, unsigned n_level);
+void pc_acpi_fw_cfg(Aml *a); /* the device by which systems find fw_cfg */
 void pc_acpi_numa(AcpiBuilder *b, const PcAcpi *p); /* acpi-numa.c: SRAT, SLIT */
 /* acpi-pc.c, for the chipsets' own parts */
 /* PCI0's ids and the part of its resources that no chipset changes; leaves the list of resources open for the

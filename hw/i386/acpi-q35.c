@@ -206,5 +206,5 @@ const PcAcpiChipset acpi_ich9 = {
     .acpi_enable = ICH9_ACPI_ENABLE, .acpi_disable = ICH9_ACPI_DISABLE,
     .gpe0 = ICH9_GPE0_STS, .gpe0_size = ICH9_GPE0_SIZE,
     .pci_root = q35_pci_root, .links = q35_links, .root_methods = q35_root_methods, .tables = q35_mcfg,
-    .look = q35_look,
+    .look = q35_look, .gpe = &ich9_gpe_sink,
 };

@@ -9,7 +9,7 @@
  *         As on the pc board, APM commands ACPI on and off take effect directly, and without SMM
  * (smm-enabled=off) SMI_EN reads as "APMC set up already", so that firmware does not wait for an SMI. The TCO
  * timer is tco.c's, the strap against its reboots (GCS) the property noreboot. Does not model: GPIO, other
- * sources of SMI# than APMC and TCO, S3 and S4, general-purpose events (nothing raises one), the rest of the
+ * sources of SMI# than APMC and TCO, S3 and S4, the rest of the
  * chipset configuration space; LPC decode ranges are storage. Threads: registers in the function's domain;
  * the pins come from any function's domain and are kept under a leaf lock, so that telling a level twice is
  * harmless.
@@ -131,6 +131,17 @@ static void pm_update(Ich9Lpc *s)
         irq_set(&s->sci[k], k == irq);
     }
 }
+
+static void gpe_set(void *sink, unsigned pin, bool level)
+{
+    Ich9Lpc *s = dev_as(Ich9Lpc, (Device *)sink);
+    if (level) {
+        s->gpe[pin / 8] |= 1u << pin % 8;
+        pm_update(s);
+    }
+}
+
+const IrqSinkOps ich9_gpe_sink = { .set = gpe_set };
 
 static void pm_timer_fire(void *opaque)
 {

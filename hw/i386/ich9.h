@@ -20,6 +20,7 @@ uint64_t mch_ecam(Device *mch, uint64_t *size);
 extern const DeviceType ich9_lpc_type;
 IsaBus *ich9_lpc_isa_bus(Device *lpc);
 IrqLine *ich9_lpc_smi(Device *lpc);
+extern const IrqSinkOps ich9_gpe_sink; /* sink: the bridge; a pulse on pin n: GPE n. Its domain */
 uint16_t ich9_lpc_pm_base(Device *lpc); /* 0 when not enabled yet */
 enum {
     ICH9_SMI_CMD = 0xb2,

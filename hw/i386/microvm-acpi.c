@@ -87,6 +87,7 @@ static void build_dsdt(AcpiBuilder *b, const MicrovmBoard *s)
     if (s->tables.n_serial) {
         dsdt_isa(&a, "COM1", "PNP0501", s->tables.serial[0].iobase, 8, s->tables.serial[0].irq);
     }
+    pc_acpi_fw_cfg(&a);
     if (s->rtc_dev) {
         dsdt_isa(&a, "RTC", "PNP0B00", RTC_PORT, 2, RTC_IRQ);
     }

@@ -13,6 +13,7 @@
 #include "rhea/hw/ged.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/target/x86/cpu.h"
+#include "rhea/util/text.h"
 #include <string.h>
 
 #define MICROVM_BIOS "bios-microvm.bin"
@@ -198,7 +199,7 @@ static bool publish_firmware(Machine *m, MicrovmBoard *s, Error **errp)
 bool microvm_publish(Machine *m, MicrovmBoard *s, Error **errp)
 {
     uint8_t uuid[16] = { 0 };
-    if (m->uuid && m->uuid[0] && !pc_parse_uuid(m->uuid, uuid)) {
+    if (m->uuid && m->uuid[0] && !text_to_uuid(m->uuid, uuid)) {
         return error_set(errp, "-uuid %s is not a UUID", m->uuid);
     }
     g_autoptr(GBytes) e820 = pc_e820_table(&s->layout);

@@ -11,6 +11,7 @@
 #include "rhea/backends/char.h"
 #include "rhea/hw/apic.h"
 #include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/guestinfo.h"
 #include "rhea/hw/ged.h"
 #include "rhea/hw/intc.h"
 #include "rhea/hw/pc.h"
@@ -304,6 +305,11 @@ static bool microvm_ready(Machine *m, Error **errp)
     MicrovmBoard *s = m->board_state;
     s->tables.layout = s->layout;
     s->tables.numa = m->numa;
+    if (fw_cfg_find_device(m, &vmgenid_type)) {
+        error_set(errp, "device 'vmgenid': machine type 'microvm' has no firmware that could place it");
+        error_hint(errp, "use -machine pc or q35");
+        return false;
+    }
     return microvm_publish(m, s, errp);
 }
 
@@ -342,7 +348,9 @@ static Bus *microvm_default_bus(Machine *m, const BusType *type)
         }
         return virtio_mmio_bus(s->transport[i]);
     }
-    return type == &isa_bus_type ? s->isa->bus : NULL;
+    return type == &isa_bus_type      ? s->isa->bus
+           : type == &fw_cfg_bus_type ? fw_cfg_bus(s->fw)
+                                      : NULL;
 }
 
 static const Prop microvm_props[] = {

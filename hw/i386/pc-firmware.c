@@ -16,6 +16,7 @@
 #include "rhea/hw/loader.h"
 #include "rhea/hw/pflash.h"
 #include "rhea/hw/timer.h"
+#include "rhea/util/text.h"
 #include <string.h>
 
 #define PC_DEFAULT_BIOS "bios-256k.bin"
@@ -222,7 +223,7 @@ static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
 {
     Device *fw = s->fw;
     uint8_t uuid[16] = { 0 };
-    if (m->uuid && m->uuid[0] && !pc_parse_uuid(m->uuid, uuid)) {
+    if (m->uuid && m->uuid[0] && !text_to_uuid(m->uuid, uuid)) {
         return error_set(errp, "-uuid %s is not a UUID", m->uuid);
     }
     unsigned max_cpus = MAX(m->max_cpus, m->n_cpus);

@@ -82,7 +82,7 @@ static Bus *q35_default_bus(Machine *m, const BusType *type)
     if (type == &floppy_bus_type) {
         return pc_floppy_bus(s);
     }
-    return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
+    return pc_plain_bus(s, type);
 }
 
 static const Prop q35_props[] = {

@@ -13,6 +13,7 @@
 #include "rhea/hw/pc.h"
 #include "rhea/hw/fdc.h"
 #include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/guestinfo.h"
 #include "rhea/hw/ide.h"
 #include "rhea/hw/isadma.h"
 #include "rhea/hw/pcmisc.h"
@@ -190,6 +191,22 @@ static void pc_note_serial(PcBoard *s)
     }
 }
 
+/* The tables tell of it, and its changes are a general-purpose event. */
+static bool pc_wire_vmgenid(Machine *m, PcBoard *s, Error **errp)
+{
+    Device *dev = fw_cfg_find_device(m, &vmgenid_type);
+    if (dev && s->acpi == OFF) {
+        error_set(errp, "device 'vmgenid': guests find it by ACPI, which this machine has not");
+        error_hint(errp, "leave out vmgenid or acpi=off");
+        return false;
+    }
+    if (dev) {
+        irq_connect(device_irq(dev, 0), s->tables.chipset->gpe, s->tables.pm, VMGENID_GPE);
+    }
+    s->tables.vmgenid = dev != NULL;
+    return true;
+}
+
 bool pc_board_ready(Machine *m, Error **errp)
 {
     PcBoard *s = m->board_state;
@@ -204,7 +221,7 @@ bool pc_board_ready(Machine *m, Error **errp)
     s->tables.pit = s->pit != OFF;
     s->tables.pm_base = s->tables.chipset->pm_default;
     s->pci->no_hotplug = "hot-plug is not available on this board";
-    return pc_publish(m, s, errp);
+    return pc_wire_vmgenid(m, s, errp) && pc_publish(m, s, errp);
 }
 
 /* -boot once= counts for the first boot only. */
@@ -241,6 +258,14 @@ void pc_board_fini(Machine *m)
     g_free(s->boot_once);
 }
 
+Bus *pc_plain_bus(const PcBoard *s, const BusType *type)
+{
+    return type == &pci_bus_type      ? s->pci->bus
+           : type == &isa_bus_type    ? s->isa->bus
+           : type == &fw_cfg_bus_type ? fw_cfg_bus(s->fw)
+                                      : NULL;
+}
+
 static Bus *pc_default_bus(Machine *m, const BusType *type)
 {
     PcBoard *s = m->board_state;
@@ -251,7 +276,7 @@ static Bus *pc_default_bus(Machine *m, const BusType *type)
     if (type == &floppy_bus_type) {
         return pc_floppy_bus(s);
     }
-    return type == &pci_bus_type ? s->pci->bus : type == &isa_bus_type ? s->isa->bus : NULL;
+    return pc_plain_bus(s, type);
 }
 
 static const Prop pc_props[] = {

@@ -64,6 +64,7 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp);
 
 /* pc-firmware.c */
 bool pc_load_bios(Machine *m, PcBoard *s, Error **errp);
+Bus *pc_plain_bus(const PcBoard *s, const BusType *type); /* of PCI, ISA, fw_cfg; NULL: another type */
 Bus *pc_floppy_bus(const PcBoard *s);
 Device *pc_find_fdc(const PcBoard *s); /* the board's or one of -device; NULL: there is none */
 bool pc_check_boot_order(PcBoard *s, Machine *m, Error **errp);

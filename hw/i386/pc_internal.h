@@ -31,6 +31,7 @@ IsaBus *piix3_isa_bus(Device *piix3); /* "isa.0" */
 extern const DeviceType piix4_pm_type;
 IrqLine *piix4_pm_smi(Device *pm);
 IrqLine *piix4_pm_sci(Device *pm);
+extern const IrqSinkOps piix4_gpe_sink; /* sink: the function; a pulse on pin n: GPE n. Its domain */
 /* The I/O base software has chosen: 0 when not enabled yet. The function's domain, or parked vCPUs. */
 uint16_t piix4_pm_base(Device *pm);
 enum {
@@ -60,9 +61,6 @@ GBytes *pc_e820_table(const PcLayout *l); /* fw_cfg file "etc/e820" */
         PROP_BOOL(Board, graphics, "graphics", true, "off: firmware uses the serial console"),               \
         PROP_STR(Board, memory_encryption, "memory-encryption", NULL,                                        \
                  "Encrypted guest memory (not available)")
-
-/* "01234567-89ab-...": sixteen bytes in the order of the text. */
-bool pc_parse_uuid(const char *text, uint8_t out[16]);
 
 /* smbios.c */
 bool pc_smbios_build(Machine *m, Device *fw, const PcLayout *l, Error **errp);

@@ -13,11 +13,13 @@
  */
 #include "pc_internal.h"
 #include "pm1.h"
+#include "rhea/hw/guestinfo.h"
 #include <string.h>
 
 enum { /* I/O registers, from PMBA; below 0Ch: pm1.h */
     GPSTS = 0x0c, GPEN = 0x0e, GLBSTS = 0x18, GLBCTL = 0x28, PM_IO_SIZE = 0x40,
     GLBSTS_APM = 1 << 5, GLBCTL_SMI_EN = 1,
+    GPEN_BITS = 0x0f01 | 1 << VMGENID_GPE, /* the chip's own, and what this board adds */
 };
 enum { /* configuration */
     CFG_PMBA = 0x40, CFG_DEVACTB3 = 0x5b, CFG_PMREGMISC = 0x80, CFG_SMBBA = 0x90, CFG_SMBHSTCFG = 0xd2,
@@ -42,6 +44,17 @@ static void pm_update(Piix4Pm *s)
 {
     irq_set(&s->sci, acpi_pm1_update(&s->pm1, s->gp_sts & s->gp_en));
 }
+
+static void gpe_set(void *sink, unsigned pin, bool level)
+{
+    Piix4Pm *s = dev_as(Piix4Pm, (Device *)sink);
+    if (level) {
+        s->gp_sts |= 1u << pin;
+        pm_update(s);
+    }
+}
+
+const IrqSinkOps piix4_gpe_sink = { .set = gpe_set };
 
 static void pm_timer_fire(void *opaque)
 {
@@ -80,7 +93,7 @@ static void pm_write16(Piix4Pm *s, unsigned reg, uint16_t val, uint16_t mask)
         s->gp_sts &= ~(val & mask);
         break;
     case GPEN:
-        s->gp_en = (s->gp_en & ~mask) | (val & mask & 0x0f01);
+        s->gp_en = (s->gp_en & ~mask) | (val & mask & GPEN_BITS);
         break;
     case GLBSTS: /* write one to clear */
         s->regs[GLBSTS] &= ~(val & mask);

@@ -208,37 +208,13 @@ static bool smbios_bios(Smbios *s, Error **errp)
     return true;
 }
 
-bool pc_parse_uuid(const char *text, uint8_t out[16])
-{
-    if (strlen(text) != 36) {
-        return false;
-    }
-    unsigned n = 0;
-    for (unsigned i = 0; i < 36; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash) {
-            if (text[i] != '-') {
-                return false;
-            }
-            continue;
-        }
-        int hi = g_ascii_xdigit_value(text[i]), lo = g_ascii_xdigit_value(text[i + 1]);
-        if (hi < 0 || lo < 0) {
-            return false;
-        }
-        out[n++] = hi << 4 | lo;
-        i++;
-    }
-    return n == 16;
-}
-
 /* The first three fields are little-endian since 2.6 (7.2.1). */
 static bool smbios_put_uuid(Smbios *s, Error **errp)
 {
     const char *text = smbios_opt(s, 1, "uuid");
     text = text ? text : s->m->uuid && s->m->uuid[0] ? s->m->uuid : NULL;
     uint8_t b[16] = { 0 };
-    if (text && !pc_parse_uuid(text, b)) {
+    if (text && !text_to_uuid(text, b)) {
         return error_set(errp, "'%s' is not a UUID", text);
     }
     static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };

@@ -3,8 +3,9 @@
  *
  * Models: the fw_cfg interface as its public specification describes it: selector register (510h, 16
  *         bits), data register (511h, 8 bits), DMA address register (514h, two big-endian halves), the
- *         items of the file directory, and the DMA command block (read, skip, select; error bit).
- * Does not model: writable items; a DMA write completes with the error bit. The memory-mapped variant.
+ *         items of the file directory, and the DMA command block (read, write, skip, select; error bit). Only
+ *         few files can be written, and none beyond its end.
+ * Does not model: the memory-mapped variant.
  * Threads: registers and DMA run in the device's domain; items are added on the main loop at set-up.
  */
 #include "rhea/hw/fw_cfg.h"
@@ -23,6 +24,9 @@ typedef struct FwCfgItem {
     GBytes *data;
     FwCfgHook hook;
     void *hook_opaque;
+    uint8_t *store; /* what `data` is made of, where the guest may write; else NULL */
+    FwCfgWritten written;
+    void *written_opaque;
     bool file_backed; /* pages of `data` may be dropped */
 } FwCfgItem;
 
@@ -67,6 +71,7 @@ void fw_cfg_add_gbytes(Device *fw, uint16_t key, GBytes *data)
         g_hash_table_insert(s->items, GUINT_TO_POINTER(key), i);
     } else {
         g_bytes_unref(i->data);
+        i->store = NULL;
     }
     i->data = g_bytes_ref(data);
     s->current = fw_cfg_item(s, s->selector);
@@ -188,6 +193,30 @@ void fw_cfg_set_hook(Device *fw, const char *name, FwCfgHook hook, void *opaque)
     i->hook_opaque = opaque;
 }
 
+bool fw_cfg_add_writable(Device *fw, const char *name, void *data, size_t size, FwCfgWritten written,
+                         void *opaque, Error **errp)
+{
+    g_autoptr(GBytes) b = g_bytes_new_static(data, size);
+    if (!fw_cfg_add_file(fw, name, b, errp)) {
+        return false;
+    }
+    FwCfgItem *i = fw_cfg_find_file(fw_cfg(fw), name);
+    i->store = data;
+    i->written = written;
+    i->written_opaque = opaque;
+    return true;
+}
+
+void fw_cfg_withdraw_file(Device *fw, const char *name)
+{
+    FwCfgItem *i = fw_cfg_find_file(fw_cfg(fw), name);
+    gsize size = g_bytes_get_size(i->data);
+    i->store = NULL;
+    i->written = NULL;
+    g_bytes_unref(i->data);
+    i->data = g_bytes_new_take(g_malloc0(size), size);
+}
+
 bool fw_cfg_add_user_files(Device *fw, Error **errp)
 {
     GPtrArray *opts = fw->machine->fw_cfg_files;
@@ -276,6 +305,23 @@ static bool fw_cfg_dma_read(FwCfg *s, hwaddr addr, uint32_t n)
     return true;
 }
 
+/* All of it, or nothing. */
+static bool fw_cfg_dma_write(FwCfg *s, hwaddr addr, uint32_t n)
+{
+    const FwCfgItem *i = s->current;
+    size_t size = i && i->store ? g_bytes_get_size(i->data) : 0;
+    if (s->offset > size || n > size - s->offset) {
+        return false;
+    }
+    g_autofree uint8_t *bytes = g_malloc(n + 1);
+    if (dma_read(&s->dma, addr, bytes, n) != MEM_OK) {
+        return false;
+    }
+    memcpy(i->store + s->offset, bytes, n);
+    i->written(i->written_opaque, s->offset, n);
+    return true;
+}
+
 /* The command block: control (bits, selector in the upper half), length, address; all big-endian. */
 static void fw_cfg_dma_run(FwCfg *s, hwaddr block)
 {
@@ -296,7 +342,7 @@ static void fw_cfg_dma_run(FwCfg *s, hwaddr block)
             fw_cfg_drop_pages(s->current);
         }
     } else if (control & DMA_WRITE) {
-        ok = false;
+        ok = fw_cfg_dma_write(s, GUINT64_FROM_BE(cmd.addr), length);
         fw_cfg_advance(s, length);
     } else if (control & DMA_SKIP) {
         fw_cfg_advance(s, length);
@@ -372,6 +418,7 @@ static bool fw_cfg_realize(Device *dev, Error **errp)
     s->files = g_ptr_array_new();
     device_add_cleanup(dev, fw_cfg_cleanup, s);
     s->dma = (DmaContext){ .as = &dev->machine->as_mem };
+    bus_new(&fw_cfg_bus_type, dev, "fw-cfg.0", s);
     region_init_io(&s->ports, dev, "fw_cfg", &ports, s, 2);
     region_init_io(&s->dma_port, dev, "fw_cfg-dma", &dma, s, 8);
     device_add_region(dev, &s->ports);
@@ -384,6 +431,41 @@ static bool fw_cfg_realize(Device *dev, Error **errp)
     fw_cfg_add_u32(dev, FW_CFG_ID, ID_TRADITIONAL | ID_DMA);
     fw_cfg_write_directory(s);
     return true;
+}
+
+const BusType fw_cfg_bus_type = { .name = "FW-CFG" };
+
+Bus *fw_cfg_bus(Device *fw)
+{
+    return fw->buses->pdata[0];
+}
+
+bool fw_cfg_claim(Device *dev, Error **errp)
+{
+    GPtrArray *all = dev->bus->children;
+    for (guint i = 0; i < all->len; i++) {
+        const Device *d = all->pdata[i];
+        if (d != dev && d->type == dev->type) {
+            return error_set(errp, "there is already a %s: a machine has one at most", dev->type->name);
+        }
+    }
+    return true;
+}
+
+Device *fw_cfg_find_device(Machine *m, const DeviceType *type)
+{
+    GPtrArray *all = m->unattached->children;
+    for (guint i = 0; i < all->len; i++) {
+        Device *fw = all->pdata[i];
+        GPtrArray *files = fw->type == &fw_cfg_type ? fw_cfg_bus(fw)->children : NULL;
+        for (guint k = 0; files && k < files->len; k++) {
+            Device *d = files->pdata[k];
+            if (d->type == type) {
+                return d;
+            }
+        }
+    }
+    return NULL;
 }
 
 static void fw_cfg_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/guestways.c - random accesses of devices that own no region.
  * Models: the PS/2 link as an 8042 uses it, keys and movements; the local APIC as its CPU sees it: page,
- *   MSRs, CR8, acknowledge, LINT pins, messages; a virtio serial driver's messages about a port.
+ *   MSRs, CR8, acknowledge, LINT pins, messages; a virtio serial driver's messages about a port;
+ *   fw_cfg's DMA.
  * Threads: main.
  */
 #include "tests/device/guestways.h"
 
 #include "hw/virtio/virtio-serial.h"
 #include "rhea/hw/apic.h"
+#include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/guestinfo.h"
 #include "rhea/hw/ps2.h"
 #include "rhea/system/machine.h"
 #include "rhea/target/x86/cpu.h"
@@ -161,12 +164,35 @@ static uint64_t port_access(Device *dev, GRand *rand, bool write, uint64_t val)
     return 0;
 }
 
+/* Its file, by DMA commands as drivers give them, good and bad ones. */
+static uint64_t fw_cfg_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    enum { BLOCK = 0x1000, BUFFER = 0x2000, SELECT = 8, READ = 2, WRITE = 0x10 };
+    Machine *m = dev->machine;
+    unsigned file = FW_CFG_FILE_FIRST + (dev->type == &vmgenid_type); /* not the GUID, which is random */
+    file += g_rand_int_range(rand, 0, 8) ? 0 : 3;                     /* there is none */
+    uint32_t control = file << 16 | SELECT | (write ? WRITE : READ);
+    uint32_t len = g_rand_boolean(rand) ? 8u << g_rand_int_range(rand, 0, 3) : g_rand_int(rand) & 0xffff;
+    uint64_t at = BUFFER;
+    as_store(&m->as_mem, BUFFER, 8, val, MEM_ATTRS_NONE);
+    struct {
+        uint32_t control, len;
+        uint64_t at;
+    } block = { GUINT32_TO_BE(control), GUINT32_TO_BE(len), GUINT64_TO_BE(at) };
+    as_access(&m->as_mem, BLOCK, &block, sizeof(block), true, MEM_ATTRS_NONE);
+    as_store(&m->as_io, FW_CFG_PORTS + 8, 4, GUINT32_TO_BE(BLOCK), MEM_ATTRS_NONE);
+    as_load(&m->as_mem, BUFFER, 8, &at, MEM_ATTRS_NONE);
+    return at;
+}
+
 static const GuestWay ways[] = {
     { &virtserialport_type, "messages", port_access, NULL },
     { &virtconsole_type, "messages", port_access, NULL },
     { &apic_type, "its CPU", apic_access, apic_feed },
     { &ps2_kbd_type, "its link", kbd_access, kbd_feed },
     { &ps2_mouse_type, "its link", mouse_access, mouse_feed },
+    { &vmcoreinfo_type, "its file", fw_cfg_access, NULL },
+    { &vmgenid_type, "its file", fw_cfg_access, NULL },
 };
 
 const GuestWay *guest_way_find(const DeviceType *type)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/guestways.h - how a guest reaches devices that own no region: over a serial link behind a
- * controller, or through the CPU they belong to.
+ * controller, through the CPU they belong to, or as files of fw_cfg.
  */
 #ifndef TESTS_DEVICE_GUESTWAYS_H
 #define TESTS_DEVICE_GUESTWAYS_H

@@ -121,20 +121,24 @@ static uint32_t le32(const uint8_t *p)
     return boot_le32(p);
 }
 
-typedef struct Linked { GByteArray *tables, *rsdp; } Linked;
-enum { TABLES_AT = 0x7fe0000, RSDP_AT = 0xf6000 };
+typedef struct Linked { GByteArray *tables, *rsdp, *guid, *addr; } Linked; /* the last two: of vmgenid */
+enum { TABLES_AT = 0x7fe0000, RSDP_AT = 0xf6000, GUID_AT = 0x7fd0000 };
 
 /* Does what firmware does with the loader script. */
 static GByteArray *linked_file(Linked *l, const uint8_t *name)
 {
     return !strcmp((const char *)name, ACPI_FILE_RSDP)     ? l->rsdp
            : !strcmp((const char *)name, ACPI_FILE_TABLES) ? l->tables
+           : g_str_equal(name, "etc/vmgenid_guid")         ? l->guid
+           : g_str_equal(name, "etc/vmgenid_addr")         ? l->addr
                                                            : NULL;
 }
 
 static Linked run_loader(const AcpiBuilder *b)
 {
-    Linked l = { g_byte_array_new(), g_byte_array_new() };
+    Linked l = { g_byte_array_new(), g_byte_array_new(), g_byte_array_new(), g_byte_array_new() };
+    g_byte_array_set_size(l.guid, 4096);
+    g_byte_array_set_size(l.addr, 8);
     g_byte_array_append(l.tables, b->tables->data, b->tables->len);
     g_byte_array_append(l.rsdp, b->rsdp->data, b->rsdp->len);
     g_assert_cmpuint(b->loader->len % 128, ==, 0);
@@ -148,13 +152,14 @@ static Linked run_loader(const AcpiBuilder *b)
             allocated++;
             break;
         case 2: {
-            g_assert_cmpuint(allocated, ==, 2);
+            GByteArray *to = linked_file(&l, c + 60);
+            g_assert_cmpuint(allocated, >=, 2);
             uint32_t at = le32(c + 116), n = c[120];
             g_assert_cmpuint(at + n, <=, f->len);
             uint64_t v = 0;
             memcpy(&v, f->data + at, n);
-            g_assert_cmpuint(v, <, l.tables->len);
-            v += linked_file(&l, c + 60) == l.tables ? TABLES_AT : RSDP_AT;
+            g_assert_cmpuint(v, <, to->len);
+            v += to == l.tables ? TABLES_AT : to == l.guid ? GUID_AT : RSDP_AT;
             memcpy(f->data + at, &v, n);
             break;
         }
@@ -168,11 +173,27 @@ static Linked run_loader(const AcpiBuilder *b)
             f->data[at] -= sum;
             break;
         }
+        case 4: {
+            g_assert_true(f == l.addr && linked_file(&l, c + 60) == l.guid);
+            g_assert_cmpuint(le32(c + 116), ==, 0);
+            g_assert_cmpuint(c[124], ==, 8);
+            uint64_t v = GUINT64_TO_LE((uint64_t)GUID_AT + le32(c + 120));
+            memcpy(f->data, &v, sizeof(v));
+            break;
+        }
         default:
             g_assert_not_reached();
         }
     }
     return l;
+}
+
+static void linked_free(Linked *l)
+{
+    GByteArray *all[] = { l->tables, l->rsdp, l->guid, l->addr };
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+        g_byte_array_unref(all[i]);
+    }
 }
 
 static const uint8_t *at_pointer(const Linked *l, uint64_t p)
@@ -197,12 +218,14 @@ static bool run(const char *dir, const char *command)
     return status == 0;
 }
 
+/* iasl does not like the name by which guests know vmgenid. */
 static void check_with_iasl(const char *dir, const uint8_t *table)
 {
     g_autofree char *sig = g_strndup((const char *)table, 4), *path = g_strdup_printf("%s/%s.dat", dir, sig);
     g_assert_true(g_file_set_contents(path, (const char *)table, le32(table + 4), NULL));
-    g_autofree char *un = g_strdup_printf("iasl -p %s -d %s.dat", sig, sig),
-                    *re = g_strdup_printf("iasl -ve -p again %s.dsl", sig);
+    g_autofree char *un = g_strdup_printf("iasl -p %s -d %s.dat", sig, sig);
+    g_autofree char *re =
+        g_strdup_printf("sed -i s/QEMUVGID/QEMU0001/ %s.dsl && iasl -ve -p again %s.dsl", sig, sig);
     g_autofree char *dsl = g_strdup_printf("%s/%s.dsl", dir, sig), *log = g_strdup_printf("%s/log", dir);
     g_assert_true(run(dir, un));
     g_autofree char *text = NULL;
@@ -280,8 +303,7 @@ static void test_acpi(void)
         pc_acpi_build(&b, &p);
         g_assert_cmpuint(b.tables->len, ==, was);
         acpi_builder_fini(&b);
-        g_byte_array_unref(l.tables);
-        g_byte_array_unref(l.rsdp);
+        linked_free(&l);
     }
     run(dir, "rm -f *");
     g_rmdir(dir);
@@ -355,8 +377,46 @@ static void test_acpi_numa(void)
     run(dir, "rm -f *");
     g_rmdir(dir);
     acpi_builder_fini(&b);
-    g_byte_array_unref(l.tables);
-    g_byte_array_unref(l.rsdp);
+    linked_free(&l);
+}
+
+/* The table of vmgenid: VGIA leads to its page, and the machine is told where the GUID is. */
+static void test_acpi_vmgenid(void)
+{
+    uint32_t id;
+    PcAcpi p = acpi_sample(1, &id);
+    p.vmgenid = true;
+    AcpiBuilder b;
+    acpi_builder_init(&b);
+    pc_acpi_build(&b, &p);
+    Linked l = run_loader(&b);
+    const uint8_t *rsdt = at_pointer(&l, le32(l.rsdp->data + 16)), *ssdt = NULL;
+    for (unsigned i = 0; i < (le32(rsdt + 4) - 36) / 4; i++) {
+        const uint8_t *t = at_pointer(&l, le32(rsdt + 36 + 4 * i));
+        ssdt = memcmp(t, "SSDT", 4) ? ssdt : t;
+    }
+    g_assert_nonnull(ssdt);
+    static const uint8_t vgia[] = { 0x08, 'V', 'G', 'I', 'A', 0x0c };
+    g_assert_cmpmem(ssdt + 36, sizeof(vgia), vgia, sizeof(vgia));
+    g_assert_cmphex(le32(ssdt + 36 + sizeof(vgia)), ==, GUID_AT);
+    g_assert_cmphex(le32(l.addr->data), ==, GUID_AT + 40);
+    g_autofree char *iasl = g_find_program_in_path("iasl"), *dir = g_dir_make_tmp("rhea-acpi-XXXXXX", NULL);
+    if (iasl) {
+        static const char *const wanted[] = { "\"VM_Gen_Counter\"", "_GPE._E05", "Notify (\\_SB.VGEN, 0x80)",
+                                              "VGIA + 0x28" };
+        g_autofree char *path = g_build_filename(dir, "SSDT.dsl", NULL), *text = NULL;
+        check_with_iasl(dir, ssdt);
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        for (unsigned i = 0; i < G_N_ELEMENTS(wanted); i++) {
+            g_assert_nonnull(strstr(text, wanted[i]));
+        }
+    } else {
+        g_test_skip("iasl (package acpica-tools) is not installed: fields only");
+    }
+    run(dir, "rm -f *");
+    g_rmdir(dir);
+    acpi_builder_fini(&b);
+    linked_free(&l);
 }
 
 /* ---- SMBIOS ---- */
@@ -785,6 +845,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fw_cfg/hook", test_hook);
     g_test_add_func("/acpi/tables", test_acpi);
     g_test_add_func("/acpi/numa", test_acpi_numa);
+    g_test_add_func("/acpi/vmgenid", test_acpi_vmgenid);
     g_test_add_func("/smbios/structures", test_smbios);
     g_test_add_func("/smbios/errors", test_smbios_errors);
     g_test_add_func("/boot/linux", test_linux);

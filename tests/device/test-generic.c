@@ -11,6 +11,7 @@
 #include "rhea/backends/char.h"
 #include "rhea/backends/drive.h"
 #include "rhea/hw/fdc.h"
+#include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
@@ -53,6 +54,7 @@ typedef struct Place {
     TestMachine *tm;
     TestBridge *bridge;
     Device *transport; /* virtio */
+    Device *fw_cfg;    /* made when a device wants it */
     Device *dev;
     Chardev *chardev; /* what a serial line is plugged into */
     const BoardType *on_board; /* the device is this board's own; NULL: made for the test */
@@ -83,9 +85,14 @@ static Bus *bus_for(Place *p, const DeviceType *type)
                                           virtio_mmio_bus(p->transport), &error_abort_slot, NULL);
         return ctl->buses->pdata[0];
     }
+    if (t->bus_type == &fw_cfg_bus_type && !p->fw_cfg) {
+        Machine *m = p->tm->m;
+        p->fw_cfg = device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, &error_abort_slot, NULL);
+    }
     return t->bus_type == &isa_bus_type           ? p->bridge->isa->bus
            : t->bus_type == &pci_bus_type         ? p->bridge->pci->bus
            : t->bus_type == &virtio_mmio_bus_type ? virtio_mmio_bus(p->transport)
+           : t->bus_type == &fw_cfg_bus_type      ? fw_cfg_bus(p->fw_cfg)
                                                   : NULL;
 }
 
@@ -98,7 +105,7 @@ static void place_open(Place *p, const BoardType *on_board)
 {
     p->on_board = on_board;
     p->bridge = NULL;
-    p->dev = NULL;
+    p->dev = p->fw_cfg = NULL;
     p->tm = tm_prepare(on_board ? on_board : &board_none);
     Machine *m = p->tm->m;
     m->ram_size = on_board ? 64 << 20 : 16 << 20;

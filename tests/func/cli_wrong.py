@@ -185,6 +185,10 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -accel tcg,foo=1                    => -accel tcg,foo=1: accelerator 'tcg' has no property 'foo'*
 -device foo                         => -device foo: 'foo' is not a device this emulator has
 -device isa-serail                  => -device isa-serail: 'isa-serail' is not a device this emulator has | did you mean 'isa-serial'?
+-device vmgenid -device vmgenid     => -device vmgenid: device 'vmgenid': there is already a vmgenid: a machine has one at most
+-device vmgenid -machine acpi=off   => *device 'vmgenid': guests find it by ACPI, which this machine has not | leave out vmgenid or acpi=off
+-M microvm -device vmgenid          => *device 'vmgenid': machine type 'microvm' has no firmware that could place it | use -machine pc or q35
+-M none -device vmcoreinfo          => -device vmcoreinfo: board 'none' has no FW-CFG bus for device 'vmcoreinfo'*
 -device isa-serial,foo=1            => -device isa-serial,foo=1: device 'isa-serial' has no property 'foo' | -device isa-serial,help lists its properties
 -device isa-serial,chardev=zz       => -device isa-serial,chardev=zz: there is no chardev with id 'zz'
 -device isa-serial,irq=99           => -device isa-serial,irq=99: *irq 99*0 to 15

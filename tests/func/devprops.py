@@ -212,6 +212,7 @@ TYPES = {
     "pvpanic": ("pc", PANIC + "ioport=0x600 ok\nioport=0x60 *0x60*\n"),
     "pvpanic-pci": ("q35", PANIC + ANY_PCI),
     "i6300esb": ("pc", ANY_PCI),
+    "vmgenid": ("pc", "guid=auto ok\nguid=324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87 ok\nguid=x *guid=x is not a GUID | it looks like *\n"),
     "virtio-rng-pci": ("pc", RNG + PCI),
     "virtio-rng-device": ("microvm", RNG + "iommu_platform=on ok\n"),  # with force-legacy=off
     "virtio-serial-pci": ("pc", SERIAL + PCI + SERIAL_CLASS),

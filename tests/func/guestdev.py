@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Debian's cloud kernel with the small devices that guests are given beside disks and networks: random numbers
-(hw/virtio/virtio-rng.c, backends/rng.c), panics (hw/misc/pvpanic.c, hw/i386/acpi-pc.c)."""
+(hw/virtio/virtio-rng.c, backends/rng.c), panics (hw/misc/pvpanic.c, hw/i386/acpi-pc.c), the VM generation ID and notes for
+dumps (hw/misc/vmgenid.c, vmcoreinfo.c, fw_cfg.c, hw/acpi/tables.c)."""
 import os
 import random
+import re
+import struct
 import sys
 import tempfile
+import uuid
 
 import qmp
 import rheatest as rt
@@ -99,5 +103,81 @@ def pvpanic_isa():
     panic(PVPANIC + ("drivers/misc/pvpanic/pvpanic-mmio",), r"PEVT", "-device", "pvpanic,ioport=0x506")
 
 
+FW_CFG = ("drivers/firmware/qemu_fw_cfg",)
+GENID = """cat /sys/bus/acpi/devices/QEMUVGID:00/status /sys/bus/acpi/drivers/vmgenid/QEMUVGID:00/path
+grep -i 'system ram' /proc/iomem
+echo "placed $(hexdump -v -e '8/1 "%02x"' /sys/firmware/qemu_fw_cfg/by_name/etc/vmgenid_addr/raw)."
+read line < /dev/console
+"""
+
+
+class Memory:
+    """The guest's, as the host sees it, while its script waits; what(read, vm): looks."""
+
+    def __init__(self, what):
+        self.what, self.dir = what, tempfile.TemporaryDirectory(prefix="rhea-guestdev-")
+        self.sock = os.path.join(self.dir.name, "qmp")
+        self.args = ("-qmp", f"unix:{self.sock},server=on,wait=off")
+
+    def __call__(self, vm):
+        dump = os.path.join(self.dir.name, "memory")
+        with self.dir:
+            c = qmp.Client(self.sock)
+            c.s.settimeout(300 * rt.SLOW)
+
+            def read(addr, size):
+                c.call("pmemsave", val=addr, size=size, filename=dump)
+                with open(dump, "rb") as f:
+                    return f.read()
+
+            self.what(read, vm, c)
+            c.close()
+        vm.seen = 0
+        vm.send("go\n")
+
+
+def genid(board):
+    """Linux's driver is bound, and where firmware told that it is the GUID is, in memory that Linux does not use."""
+    wanted = uuid.UUID("324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87")
+
+    def look(read, vm, c):
+        addr = int.from_bytes(bytes.fromhex(vm.expect(r"placed ([0-9a-f]{16})\.").group(1).decode()), "little")
+        qmp.expect(addr % 4096 == 40 and read(addr, 16) == wanted.bytes_le, f"the GUID at {addr:#x}: {read(addr, 16).hex()}")
+        ram = [[int(n, 16) for n in m.groups()] for m in re.finditer(r"([0-9a-f]+)-([0-9a-f]+) : System RAM", vm.text())]
+        qmp.expect(ram and not any(first <= addr <= last for first, last in ram), f"memory of Linux's own: {addr:#x}")
+        qmp.expect(c.call("query-vm-generation-id") == {"guid": str(wanted)}, "query-vm-generation-id")
+        qmp.expect(c.call("human-monitor-command", command_line="info vm-generation-id").strip() == str(wanted), "the human monitor")
+
+    memory = Memory(look)
+    text = guest(FW_CFG, GENID, "-device", f"vmgenid,guid={wanted},id=g", *memory.args, board=board, flavour="generic", talk=memory)
+    qmp.expect(re.search(r"^15\n\\_SB_?\.VGEN$", text, re.M), f"Linux's driver:\n{text}")
+
+
+def vmgenid_pc():
+    genid("pc")
+
+
+def vmgenid_q35():
+    genid("q35")
+
+
+CORE = """f=/sys/firmware/qemu_fw_cfg/by_name/etc/vmcoreinfo/raw
+echo "note $(hexdump -v -e '16/1 "%02x"' $f)."
+read line < /dev/console
+"""
+
+
+def vmcoreinfo():
+    """The kernel's note is where it says, and is one of its own."""
+    def look(read, vm, c):
+        _, given, size, paddr = struct.unpack("<HHIQ", bytes.fromhex(vm.expect(r"note ([0-9a-f]{32})\.").group(1).decode()))
+        qmp.expect(given == 1 and 24 < size < 1 << 20, f"format {given}, {size} bytes")
+        note = read(paddr, size)
+        qmp.expect(note[12:22] == b"VMCOREINFO" and b"OSRELEASE=" in note, f"the note: {note[:100]}")
+
+    memory = Memory(look)
+    guest(FW_CFG, CORE, "-device", "vmcoreinfo", *memory.args, board="q35", flavour="generic", talk=memory)
+
+
 rt.main(*(globals()[n] for n in sys.argv[1:] or ("rng_builtin", "rng_legacy", "rng_microvm", "rng_file", "pvpanic_pci",
-                                             "pvpanic_isa")))
+                                             "pvpanic_isa", "vmgenid_pc", "vmgenid_q35", "vmcoreinfo")))

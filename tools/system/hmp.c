@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/hmp.c - monitor commands about PC hardware: interrupt controllers, PCI, NMI, nodes.
+ * tools/system/hmp.c - monitor commands about PC hardware: interrupt controllers, PCI, NMI, nodes, vmgenid.
  *
  * Models: QEMU's commands of these names; the texts come from the devices.
  * Threads: main loop; a device is described with its domain held.
@@ -84,6 +84,18 @@ static void info_numa(Monitor *mon, Machine *m, int argc, char **argv, GString *
     }
 }
 
+static void info_vm_generation_id(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    GuidInfo i = { 0 };
+    Error *err = NULL;
+    if (qmp_query_vm_generation_id(&(QmpCall){ .machine = m }, &i, &err)) {
+        g_string_append_printf(out, "%s\n", i.guid);
+        type_clear(&guid_info_type, &i);
+    } else {
+        hmp_say_error(out, err);
+    }
+}
+
 static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     g_autoptr(Error) err = NULL;
@@ -98,6 +110,7 @@ static const HmpCommand board_info[] = {
     { "numa", "", "show the guest's NUMA nodes", info_numa },
     { "pci", "", "show the PCI functions", info_pci },
     { "pic", "", "show the interrupt controllers", info_pic },
+    { "vm-generation-id", "", "show the GUID of -device vmgenid", info_vm_generation_id },
     { 0 },
 };
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/qmp_machine.c - QMP commands about CPU models, NMIs and the program's options.
+ * tools/system/qmp_machine.c - QMP commands about CPU models, NMIs, vmgenid and the program's options.
  *
  * Models: QEMU 7.2's commands of these names.
  * Does not model: query-cpu-model-comparison and -baseline.
  * Threads: main loop, no domain held.
  */
 #include "cli.h"
+#include "rhea/hw/guestinfo.h"
 #include "rhea/target/x86/cpu.h"
 #include "rhea/target/x86/models.h"
 #include "rhea/util/errorcode.h"
@@ -141,6 +142,20 @@ bool qmp_cpu_value(Vcpu *cpu, const char *name, Json **out)
 bool qmp_inject_nmi(QmpCall *call, Error **errp)
 {
     return machine_inject_nmi(call->machine, errp);
+}
+
+/* ---- VM generation ID ---- */
+
+bool qmp_query_vm_generation_id(QmpCall *call, GuidInfo *ret, Error **errp)
+{
+    char guid[VMGENID_TEXT];
+    if (!vmgenid_get(call->machine, guid)) {
+        error_set(errp, "this machine has no VM generation ID");
+        error_hint(errp, "start it with -device vmgenid");
+        return false;
+    }
+    ret->guid = g_strdup(guid);
+    return true;
 }
 
 /* ---- options ---- */

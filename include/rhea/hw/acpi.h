@@ -77,6 +77,11 @@ void acpi_put(GByteArray *out, uint64_t v, unsigned bytes);      /* little-endia
 void acpi_set(GByteArray *out, guint at, uint64_t v, unsigned bytes);
 /* tables[at] (bytes wide) becomes a pointer to tables[target]. */
 void acpi_link(AcpiBuilder *b, guint at, unsigned bytes, guint target);
+/* Another file of fw_cfg gets memory of its own, before anything points into it; then tables[at] becomes a pointer
+ * to it, and the guest's firmware writes the address of its byte `offset` into the file `told`, 8 bytes. */
+void acpi_place_file(AcpiBuilder *b, const char *file, uint32_t align);
+void acpi_link_file(AcpiBuilder *b, guint at, unsigned bytes, const char *file);
+void acpi_tell_address(AcpiBuilder *b, const char *told, const char *file, uint32_t offset);
 void acpi_put_gas(GByteArray *out, uint8_t space, uint8_t bits, uint8_t access, uint64_t addr);
 guint acpi_put_facs(AcpiBuilder *b);   /* first of all: it wants the strictest alignment */
 void acpi_finish(AcpiBuilder *b);      /* RSDT, XSDT, RSDP */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * rhea/hw/fw_cfg.h - the firmware configuration device: numbered items and named files for the guest.
  *
- * Boards fill it while they are built; afterwards only FwCfgHook callbacks replace contents.
+ * Boards fill it while they are built; afterwards only FwCfgHook callbacks replace contents, and the guest writes
+ * files that may be written. Devices that are such files sit on its bus.
  */
 #ifndef RHEA_HW_FW_CFG_H
 #define RHEA_HW_FW_CFG_H
@@ -18,6 +19,7 @@ enum {
     FW_CFG_SETUP_ADDR = 0x16, FW_CFG_SETUP_SIZE = 0x17, FW_CFG_SETUP_DATA = 0x18, FW_CFG_FILE_DIR = 0x19,
     FW_CFG_FILE_FIRST = 0x20, FW_CFG_FILE_SLOTS = 0x80, FW_CFG_ARCH = 0x8000,
     FW_CFG_IRQ0_OVERRIDE = 0x8002, FW_CFG_E820 = 0x8003, FW_CFG_NAME_MAX = 56,
+    FW_CFG_PORTS = 0x510, FW_CFG_PORTS_LEN = 12,
 };
 
 extern const DeviceType fw_cfg_type; /* "fw_cfg_io": ports 510h, 511h, 514h; mapped by its realize */
@@ -41,6 +43,21 @@ bool fw_cfg_has_file(Device *fw, const char *name);
  * same length (a new reference) or NULL to leave them. */
 typedef GBytes *(*FwCfgHook)(void *opaque, GBytes *was);
 void fw_cfg_set_hook(Device *fw, const char *name, FwCfgHook hook, void *opaque);
+
+/* A file that the guest may write by DMA: `size` bytes at `data`, the caller's, whose saved state they belong to.
+ * written: in the fw_cfg device's domain, after bytes [offset, offset + len) have come. */
+typedef void (*FwCfgWritten)(void *opaque, size_t offset, size_t len);
+bool fw_cfg_add_writable(Device *fw, const char *name, void *data, size_t size, FwCfgWritten written,
+                         void *opaque, Error **errp);
+/* The file stays, with zeros: its owner goes. */
+void fw_cfg_withdraw_file(Device *fw, const char *name);
+
+/* Devices that are files of fw_cfg: their bus's owner is the fw_cfg device. They stay while the machine is up. */
+extern const BusType fw_cfg_bus_type;
+Bus *fw_cfg_bus(Device *fw);
+bool fw_cfg_claim(Device *dev, Error **errp); /* in their realize: there is one of each type at most */
+/* The device of a type on a machine's bus; NULL: there is none. MAIN_LOOP. */
+Device *fw_cfg_find_device(Machine *m, const DeviceType *type);
 
 /* The files of -fw_cfg (m->fw_cfg_files). */
 bool fw_cfg_add_user_files(Device *fw, Error **errp);

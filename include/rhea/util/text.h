@@ -17,6 +17,9 @@ char *text_from_size(uint64_t bytes); /* "2 GiB"; g_free */
 /* on/yes/true, off/no/false. */
 bool text_to_bool(const char *s, bool *out, Error **errp);
 
+/* "01234567-89ab-...": sixteen bytes in the order of the text. */
+bool text_to_uuid(const char *text, uint8_t out[static 16]);
+
 /* What names a thing in options, messages and paths: a letter, then letters, digits, '-', '.', '_'. */
 bool text_is_id(const char *s);
 
