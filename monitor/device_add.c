@@ -95,6 +95,21 @@ static bool set_props(Device *dev, const Json *opts, Error **errp)
     return true;
 }
 
+/* What to do about a bus that is not there. */
+static void hint_bus(const DeviceType *type, Error **errp)
+{
+    static const struct {
+        const char *bus, *makers; /* devices that bring one along */
+    } rows[] = { { "virtio-serial-bus", "virtio-serial-pci (on microvm virtio-serial-device)" } };
+    for (unsigned i = 0; type->bus_type && i < G_N_ELEMENTS(rows); i++) {
+        if (g_str_equal(type->bus_type->name, rows[i].bus)) {
+            error_hint(errp, "add one first: -device %s", rows[i].makers);
+            return;
+        }
+    }
+    error_hint(errp, "'info qtree' in the monitor lists the buses of a machine");
+}
+
 static Bus *choose_bus(Machine *m, const DeviceType *type, const char *name, Error **errp)
 {
     Bus *bus = name ? bus_named(m->root, name)
@@ -112,7 +127,7 @@ static Bus *choose_bus(Machine *m, const DeviceType *type, const char *name, Err
         error_set(errp, "board '%s' has no %s bus for device '%s'", m->board->name,
                   type->bus_type ? type->bus_type->name : "pluggable", type->name);
     }
-    error_hint(errp, "'info qtree' in the monitor lists the buses of a machine");
+    hint_bus(type, errp);
     return NULL;
 }
 

@@ -89,6 +89,9 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -object iothread,id=t -object throttle-group,id=t => *: there is already an object with id 't'
 -object iothread,id=t,aio-max-batch=1 => *: 'aio-max-batch' is not supported: requests reach the kernel as they come; leave it out
 -icount shift=3 -object iothread,id=t => *: 't': -icount has one thread do everything, so that each run is the same | leave out the iothread, and iothread= of devices
+-device virtserialport              => -device virtserialport: board 'pc-0.1' has no virtio-serial-bus bus * | add one first: -device virtio-serial-pci (*
+-device virtio-serial-pci,id=a -device virtconsole,bus=b.0 => *: there is no bus 'b.0' for device 'virtconsole' | add one first: *
+-device virtio-serial-pci,id=a -device virtconsole,bus=a.0,nr=31 => *: device 'virtconsole': nr=31: bus 'a.0' has ports 0 to 30 | *
 -device virtio-blk-pci,iothread=t      => -device virtio-blk-pci,iothread=t: there is no iothread 't' | make it with -object iothread,id=t
 -drive if=none,id=d,file=/dev/null,format=raw,throttling.group=t => *the group 't' has no limits | give some: throttling.bps-total=N,... or -object throttle-group,id=t,...
 -object memory-backend-epc,id=a     => *object 'memory-backend-epc' is not supported: there are no SGX enclaves | use memory-backend-ram
