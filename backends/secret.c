@@ -10,7 +10,7 @@
 #include "rhea/backends/secret.h"
 #include "config.h"
 #include "rhea/schema/type.h"
-#include "rhea/system/host.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
 #include "schema/secret.h"
 
@@ -87,11 +87,14 @@ static size_t room_for(int fd)
     return regular ? MIN((uint64_t)st.st_size, SECRET_MAX) + 1 : SECRET_MAX + 1;
 }
 
-static GBytes *read_file(Machine *m, const char *path, Error **errp)
+static GBytes *read_file(const char *path, Error **errp)
 {
-    int fd = fdset_open(m, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int fd = fdset_open(path, flags, 0);
     if (fd < 0) {
-        error_set_errno(errp, errno, "could not open '%s'", path);
+        int err = errno;
+        error_set_errno(errp, err, "could not open '%s'", path);
+        fdset_hint(path, flags, err, errp);
         return NULL;
     }
     size_t room = room_for(fd), len = 0;
@@ -102,7 +105,7 @@ static GBytes *read_file(Machine *m, const char *path, Error **errp)
         len += MAX(n, 0);
     }
     int e = errno;
-    close(fd);
+    fdset_close(fd);
     w->len = len; /* no more was touched */
     if (n == 0) {
         return bytes_of(w, len);
@@ -238,7 +241,7 @@ static GBytes *load(Machine *m, const SecretProperties *p, Error **errp)
     if (!check(p, errp)) {
         return NULL;
     }
-    g_autoptr(GBytes) given = p->file ? read_file(m, p->file, errp) : NULL;
+    g_autoptr(GBytes) given = p->file ? read_file(p->file, errp) : NULL;
     if (p->data) {
         Wiped *w = wiped_new(strlen(p->data));
         memcpy(w->data, p->data, w->len);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * block/file.c - file and host_device: a file or block device of the host.
  *
- * Models: open(2) with the node's modes; holes by fallocate(2), BLKDISCARD and BLKZEROOUT; where data lies by
- *         lseek(2) SEEK_DATA and SEEK_HOLE. With cache.direct=on requests that do not fit the device's
- * alignment go through an aligned buffer; a write that covers a unit in part reads it first, alone on its
- * range. Does not model: SCSI pass-through, zoned devices. Threads: coroutines on any loop; flags are
- * atomics.
+ * Models: open(2) with the node's modes, or a copy of a descriptor of /dev/fdset/N; holes by fallocate(2),
+ *         BLKDISCARD and BLKZEROOUT; where data lies by lseek(2) SEEK_DATA and SEEK_HOLE. With
+ *         cache.direct=on requests that do not fit the device's alignment go through an aligned buffer; a
+ *         write that covers a unit in part reads it first, alone on its range.
+ * Does not model: SCSI pass-through, zoned devices.
+ * Threads: coroutines on any loop; flags are atomics.
  */
 #include "internal.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -42,20 +44,21 @@ static int open_flags(const BlockNode *n)
 static bool file_open_fd(BlockNode *n, const BlockdevOptions *o, Error **errp)
 {
     File *s = n->state;
-    s->io.fd = open(n->filename, open_flags(n));
+    s->io.fd = fdset_open(n->filename, open_flags(n), 0);
     if (s->io.fd < 0 && !n->read_only && o->auto_read_only &&
         (errno == EACCES || errno == EROFS || errno == EPERM)) {
         n->read_only = true;
-        s->io.fd = open(n->filename, open_flags(n));
+        s->io.fd = fdset_open(n->filename, open_flags(n), 0);
     }
     if (s->io.fd >= 0) {
         return true;
     }
     int err = errno;
     error_set_errno(errp, err, "cannot open '%s'%s", n->filename, n->read_only ? "" : " for writing");
+    fdset_hint(n->filename, open_flags(n), err, errp);
     if (err == EINVAL && n->direct) {
         error_hint(errp, "its file system may not support O_DIRECT; use cache.direct=off");
-    } else if ((err == EACCES || err == EROFS) && !n->read_only) {
+    } else if ((err == EACCES || err == EROFS) && !n->read_only && !fdset_is_path(n->filename)) {
         error_hint(errp, "read-only=on or auto-read-only=on opens it without the right to write");
     }
     return false;
@@ -138,11 +141,15 @@ static bool file_open_any(BlockNode *n, const BlockdevOptions *o, bool want_devi
     s->ready = true;
     g_free(n->filename);
     n->filename = g_strdup(f->filename);
-    /* Before open(): opening a pipe or a terminal has effects. */
-    if (stat(n->filename, &st) < 0) {
+    /* Before open(): opening a pipe or a terminal has effects. A set's descriptor is open already. */
+    bool given = fdset_is_path(n->filename);
+    if (given && !file_open_fd(n, o, errp)) {
+        return false;
+    }
+    if ((given ? fstat(s->io.fd, &st) : stat(n->filename, &st)) < 0) {
         return error_set_errno(errp, errno, "cannot open '%s'", n->filename);
     }
-    if (!file_kind_ok(n, &st, want_device, errp) || !file_open_fd(n, o, errp)) {
+    if (!file_kind_ok(n, &st, want_device, errp) || (!given && !file_open_fd(n, o, errp))) {
         return false;
     }
     s->is_device = want_device;
@@ -176,7 +183,9 @@ static void file_close(BlockNode *n)
         co_range_fini(&s->ranges);
         file_io_fini(&s->io);
         if (s->io.fd >= 0) {
-            close(s->io.fd);
+            /* A set's descriptor shares its locks with this copy, so they do not end with it. */
+            file_lock_set(s->io.fd, n->filename, &s->locks, (FileLocks){ 0 }, NULL);
+            fdset_close(s->io.fd);
         }
     }
 }

@@ -7,6 +7,7 @@
  */
 #include "internal.h"
 #include "rhea/block/nbd.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
 
 #include <errno.h>
@@ -28,17 +29,24 @@ const char *block_probe(const uint8_t *head, size_t len)
     return "raw";
 }
 
+/* Of a set of descriptors, any that can be read will do. */
+static int open_to_look(const char *path)
+{
+    int fd = fdset_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    return fd < 0 && fdset_is_path(path) ? fdset_open(path, O_RDWR | O_CLOEXEC, 0) : fd;
+}
+
 static const char *probe(const char *path, Error **errp)
 {
     uint8_t head[PROBE_BYTES];
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open_to_look(path);
     if (fd < 0) {
         error_set_errno(errp, errno, "cannot open '%s'", path);
         return NULL;
     }
     ssize_t len = pread(fd, head, sizeof(head), 0);
     int err = errno;
-    close(fd);
+    fdset_close(fd);
     if (len < 0) {
         error_set_errno(errp, err, "cannot read '%s'", path);
         return NULL;
@@ -121,6 +129,19 @@ static Json *blkdebug_options(const char *text, const char *format, Error **errp
     return json_put(o, "file", debug);
 }
 
+static int path_stat(const char *path, struct stat *st)
+{
+    if (!fdset_is_path(path)) {
+        return stat(path, st);
+    }
+    int fd = open_to_look(path);
+    int r = fd < 0 ? -1 : fstat(fd, st);
+    if (fd >= 0) {
+        fdset_close(fd);
+    }
+    return r;
+}
+
 Json *block_image_options(const char *name, const char *format, Error **errp)
 {
     if (g_str_has_prefix(name, "blkdebug:")) {
@@ -142,7 +163,7 @@ Json *block_image_options(const char *name, const char *format, Error **errp)
     }
     const char *path = g_str_has_prefix(name, "file:") ? name + 5 : name;
     struct stat st;
-    if (stat(path, &st) < 0) {
+    if (path_stat(path, &st) < 0) {
         error_set_errno(errp, errno, "cannot open '%s'", path);
         return NULL;
     }

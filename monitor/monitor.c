@@ -8,6 +8,7 @@
  */
 #include "config.h"
 #include "monitor_internal.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
 #include <ctype.h>
 #include <string.h>
@@ -356,15 +357,28 @@ static void monitor_receive(void *opaque, const uint8_t *buf, size_t len)
     }
 }
 
+/* Who is here can refer to sets of descriptors. */
+static void set_open(Monitor *mon, bool open)
+{
+    if (open && !mon->open) {
+        fdset_client_came();
+    } else if (!open && mon->open) {
+        fdset_client_gone(machine_running(mon->machine));
+    }
+    mon->open = open;
+}
+
 static void monitor_char_event(void *opaque, CharEvent event)
 {
     Monitor *mon = opaque;
     switch (event) {
     case CHAR_OPENED:
+        set_open(mon, true);
         mon->greeted = false;
         greet(mon);
         break;
     case CHAR_CLOSED:
+        set_open(mon, false);
         readline_reset(mon->line);
         g_string_truncate(mon->pending, 0);
         mon->greeted = false;
@@ -412,6 +426,7 @@ Monitor *monitor_new(Machine *m, Chardev *c, Error **errp)
 
 void monitor_free(Monitor *mon)
 {
+    set_open(mon, false);
     char_detach(&mon->port);
     readline_free(mon->line);
     g_string_free(mon->pending, TRUE);

@@ -12,7 +12,7 @@ struct Monitor {
     CharPort port;
     Readline *line;
     GString *pending;     /* what the host did not take yet */
-    bool greeted, focused, ending;
+    bool open, greeted, focused, ending; /* open: somebody is at the far end */
     unsigned cpu;         /* of `cpu N` */
     char dump_format;     /* remembered by x and xp */
     unsigned dump_size;

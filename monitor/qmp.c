@@ -14,6 +14,7 @@
 #include "monitor_internal.h"
 #include "qmp_internal.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <string.h>
@@ -402,6 +403,9 @@ static void forget_client(QmpSession *s)
     qmp_framer_reset(&s->framer);
     g_string_truncate(s->out, 0);
     s->out_done = 0;
+    if (s->open) {
+        fdset_client_gone(machine_running(s->machine));
+    }
     s->open = s->negotiated = s->oob = false;
     s->events_lost = 0;
     s->client++;
@@ -415,6 +419,7 @@ static void session_event(void *opaque, CharEvent event)
     }
     if (event == CHAR_OPENED) {
         s->open = true;
+        fdset_client_came();
         greet(s);
     }
 }

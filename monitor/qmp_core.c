@@ -10,6 +10,7 @@
 #include "rhea/system/host.h"
 #include "rhea/system/iothread.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/fdset.h"
 #include "schema/chardev.h"
 #include "schema/qmp.h"
 #include <errno.h>
@@ -76,8 +77,8 @@ bool qmp_add_fd(QmpCall *call, const AddFdArgs *args, AddfdInfo *ret, Error **er
 {
     int fd = take_fd(call, errp);
     ret->fd = fd;
-    ret->fdset_id = args->has_fdset_id ? args->fdset_id : (int64_t)fdset_unused(call->machine);
-    return fd >= 0 && fdset_add(call->machine, ret->fdset_id, fd, args->opaque, errp);
+    ret->fdset_id = args->has_fdset_id ? args->fdset_id : (int64_t)fdset_unused();
+    return fd >= 0 && fdset_add(ret->fdset_id, fd, args->opaque, errp);
 }
 
 bool qmp_remove_fd(QmpCall *call, const RemoveFdArgs *args, Error **errp)
@@ -87,7 +88,7 @@ bool qmp_remove_fd(QmpCall *call, const RemoveFdArgs *args, Error **errp)
         error_set_code(errp, "out-of-range", "fd");
         return false;
     }
-    return fdset_remove(call->machine, args->fdset_id, args->has_fd ? args->fd : -1, errp);
+    return fdset_remove(args->fdset_id, args->has_fd ? args->fd : -1, errp);
 }
 
 static void describe_fd(const FdsetEntry *e, void *opaque)
@@ -105,7 +106,7 @@ static void describe_fd(const FdsetEntry *e, void *opaque)
 
 bool qmp_query_fdsets(QmpCall *call, QueryFdsetsResult *ret, Error **errp)
 {
-    fdset_foreach(call->machine, describe_fd, ret);
+    fdset_foreach(describe_fd, ret);
     return true;
 }
 

@@ -63,7 +63,6 @@ struct MachinePrivate {
     bool timers_held;             /* virtual timers wait although time passes: a debugger's step */
     GSList *powerdown_hooks;      /* PowerdownHook * */
     GHashTable *fds;              /* char * to descriptor, see host.c; NULL: none yet */
-    GArray *fdsets;               /* FdsetEntry, by set, see host.c; NULL: none yet */
     int *vcpu_threads;            /* atomic, by index: the host's number of a CPU's thread; 0: not known */
 
     /* vCPU threads: park_lock. */
@@ -146,8 +145,5 @@ bool shutdown_by_guest(ShutdownCause c);
 
 /* vmstate.c */
 uint32_t vmstate_crc32(uint32_t crc, const void *data, size_t len);
-
-/* host.c */
-void machine_free_fdsets(Machine *m);
 
 #endif

@@ -300,7 +300,6 @@ void machine_free(Machine *m)
     machine_free_options(m);
     g_list_free(p->ram_blocks);
     g_clear_pointer(&p->fds, g_hash_table_destroy);
-    machine_free_fdsets(m);
     g_free(p->vcpu_threads);
     g_ptr_array_free(p->loops, TRUE);
     pthread_cond_destroy(&p->parked);

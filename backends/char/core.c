@@ -6,7 +6,7 @@
  * Threads: main loop; bytes cross to and from front ends (port.c) in rings under the leaf lock.
  */
 #include "char_internal.h"
-#include "rhea/system/host.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -317,7 +317,7 @@ static void chardev_free(Chardev *c)
     loop_unpost(c->loop, &c->flush);
     loop_unpost(c->loop, &c->resume);
     if (c->log_fd >= 0) {
-        close(c->log_fd);
+        fdset_close(c->log_fd);
     }
     drop_fds(c);
     ring_fini(&c->out);
@@ -333,12 +333,13 @@ static bool open_log(Chardev *c, const CharConfig *cfg, Error **errp)
     if (!cfg->logfile) {
         return true;
     }
-    c->log_fd =
-        fdset_open(c->machine, cfg->logfile,
-                   O_WRONLY | O_CREAT | O_CLOEXEC | (cfg->logappend ? O_APPEND : O_TRUNC), 0666);
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (cfg->logappend ? O_APPEND : O_TRUNC);
+    c->log_fd = fdset_open(cfg->logfile, flags, 0666);
     if (c->log_fd < 0) {
-        return error_set_errno(errp, errno, "could not open logfile '%s' of chardev '%s'", cfg->logfile,
-                               c->id);
+        int err = errno;
+        error_set_errno(errp, err, "could not open logfile '%s' of chardev '%s'", cfg->logfile, c->id);
+        fdset_hint(cfg->logfile, flags, err, errp);
+        return false;
     }
     return true;
 }

@@ -6,7 +6,7 @@
  * Threads: main loop.
  */
 #include "char_internal.h"
-#include "rhea/system/host.h"
+#include "rhea/util/fdset.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -20,15 +20,15 @@ typedef struct FileState {
 static int open_file(Chardev *c, const char *path, int flags)
 {
     bool owned = false;
-    int fd = fdset_open(c->machine, path, flags, 0666);
+    int fd = fdset_open(path, flags, 0666);
     struct stat st;
-    if (fd < 0 || !g_str_has_prefix(path, "/dev/fdset/") || fstat(fd, &st) < 0 ||
+    if (fd < 0 || !fdset_is_path(path) || fstat(fd, &st) < 0 ||
         !(S_ISFIFO(st.st_mode) || isatty(fd))) {
         return fd;
     }
-    int own = char_fd_nonblock(fd, true, &owned);
+    int own = char_fd_nonblock(fd, (flags & O_ACCMODE) != O_RDONLY, &owned);
     if (owned) {
-        close(fd);
+        fdset_close(fd);
     }
     return own;
 }
@@ -43,13 +43,19 @@ static bool file_open(Chardev *c, const CharConfig *cfg, Error **errp)
         s->out_fd = open(cfg->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     }
     if (s->out_fd < 0) {
-        return error_set_errno(errp, errno, "could not open '%s' for writing", cfg->path);
+        int err = errno;
+        error_set_errno(errp, err, "could not open '%s' for writing", cfg->path);
+        fdset_hint(cfg->path, flags, err, errp);
+        return false;
     }
     if (cfg->input_path) {
-        s->in_fd = open(cfg->input_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+        s->in_fd = open_file(c, cfg->input_path, flags);
         if (s->in_fd < 0) {
-            error_set_errno(errp, errno, "could not open '%s' for reading", cfg->input_path);
-            close(s->out_fd);
+            int err = errno;
+            error_set_errno(errp, err, "could not open '%s' for reading", cfg->input_path);
+            fdset_hint(cfg->input_path, flags, err, errp);
+            fdset_close(s->out_fd);
             return false;
         }
     }
@@ -64,10 +70,10 @@ static void file_close(Chardev *c)
 {
     FileState *s = c->state;
     if (s->in_fd >= 0 && s->in_fd != s->out_fd) {
-        close(s->in_fd);
+        fdset_close(s->in_fd);
     }
     if (s->out_fd >= 0) {
-        close(s->out_fd);
+        fdset_close(s->out_fd);
     }
 }
 

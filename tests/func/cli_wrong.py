@@ -223,7 +223,7 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -chardev null,id=a -mon a,pretty=on => -mon a,pretty=on: 'pretty' goes with mode=control only
 -add-fd set=1,fd=987                => -add-fd set=1,fd=987: descriptor 987 is not open
 -add-fd set=1,fd=2                  => -add-fd set=1,fd=2: 'fd' must be between 3 and 2147483647, not 2
--chardev file,id=a,path=/dev/fdset/4 => -chardev file,id=a,path=/dev/fdset/4: could not open '/dev/fdset/4' for writing: No such file or directory
+-chardev file,id=a,path=/dev/fdset/4 => -chardev file,id=a,path=/dev/fdset/4: could not open '/dev/fdset/4' for writing: No such file or directory | there is no descriptor set 4; add-fd makes one
 -qmp chardev:x                      => -qmp chardev:x: there is no chardev with id 'x'
 -chardev null,id=a -qmp chardev:a -qmp-pretty chardev:a => -qmp-pretty chardev:a: chardev 'a' is already in use by a QMP monitor | mux=on lets up to 4 front ends share a chardev
 -debugcon chardev:zz                => -debugcon chardev:zz: there is no chardev with id 'zz'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """QMP of the whole program over unix sockets, with a client that knows nothing but JSON: what management programs do.
 Covers monitor/qmp.c, qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_char.c, qmp_qom.c, qmp_state.c, tools/system (qmp_pci.c, qmp_input.c, options -qmp,
--qmp-pretty, -mon mode=control), system/host.c."""
+-qmp-pretty, -mon mode=control), system/host.c, block/file.c (sets of descriptors)."""
 import array
 import json
 import os
@@ -230,8 +230,67 @@ def qmp_fdsets():
             expect("error" in c.try_call("add-fd"), "a descriptor must come along")
             expect("error" in c.try_call("add-fd", fds=[file.fileno()], fdset_id=-1), "numbers are not negative")
             gone = c.try_call("chardev-add", id="v", backend=out)
-            expect("No such file" in gone["error"]["desc"], f"a set that is gone: {gone}")
+            expect("no descriptor set 5" in gone["error"]["desc"], f"a set that is gone: {gone}")
             c.call("chardev-remove", id="w")
+
+
+def held_files(vm, path):
+    """How many descriptors of the program are the file's."""
+    folder = f"/proc/{vm.p.pid}/fd"
+    links = []
+    for fd in os.listdir(folder):
+        try:
+            links.append(os.readlink(os.path.join(folder, fd)))
+        except OSError:
+            pass  # closed meanwhile
+    return links.count(path)
+
+
+def qmp_fdset_images():
+    """Images by /dev/fdset/N, of the command line and of QMP; sets that end with their last user."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "disk.img")
+        with open(path, "wb") as f:
+            f.write(b"rhea" * 16384)
+        rw, ro = os.open(path, os.O_RDWR | os.O_APPEND), os.open(path, os.O_RDONLY)
+        for fd in (rw, ro):
+            os.set_inheritable(fd, True)
+        with Vm("-M", "pc", "-m", "32M", "-add-fd", f"fd={rw},set=1,opaque=rw", "-add-fd", f"fd={ro},set=1",
+                "-add-fd", f"fd={ro},set=3", "-drive", "file=/dev/fdset/1,format=raw,id=d,if=none", "-device", "ide-hd,drive=d",
+                close_fds=False) as vm:
+            c = Client(vm.path)
+            info = c.call("query-block")[0]["inserted"]
+            expect(info["file"] == "/dev/fdset/1" and not info["ro"] and info["image"]["virtual-size"] == 65536, f"it is open: {info}")
+            expect(held_files(vm, path) == 4, f"three in sets, one in use: what was inherited is closed, {held_files(vm, path)}")
+            node = {"driver": "raw", "node-name": "n", "read-only": True, "file": {"driver": "file", "filename": "/dev/fdset/3"}}
+            c.call("blockdev-add", **node)
+            c.call("blockdev-del", node_name="n")
+            wrong = c.try_call("blockdev-add", **{**node, "read-only": False})
+            expect("no descriptor of set 3 is open for reading and writing" in wrong["error"]["desc"], f"the access must fit: {wrong}")
+            auto = {**node, "read-only": False, "auto-read-only": True, "file": {**node["file"], "auto-read-only": True}}
+            c.call("blockdev-add", **auto)
+            expect([n for n in c.call("query-named-block-nodes") if n["node-name"] == "n"][0]["ro"], "auto-read-only")
+            c.call("blockdev-del", node_name="n")
+            gone = c.try_call("blockdev-add", **{**node, "file": {"driver": "file", "filename": "/dev/fdset/9"}})
+            expect("no descriptor set 9" in gone["error"]["desc"], f"no such set: {gone}")
+            with tempfile.TemporaryFile() as pipe:
+                c.call("add-fd", fds=[pipe.fileno()], fdset_id=7)
+            c.call("blockdev-add", **{**node, "read-only": False, "file": {"driver": "file", "filename": "/dev/fdset/7"}})
+            # The machine runs and nobody is there: what is not in use goes.
+            c.close()
+            c = Client(vm.path)
+            expect(len(c.call("query-fdsets")) == 3, "a stopped machine keeps its sets")
+            c.call("cont")
+            c.close()
+            c = Client(vm.path)
+            expect([s["fdset-id"] for s in c.call("query-fdsets")] == [1, 7], f"sets in use stay: {c.call('query-fdsets')}")
+            expect(held_files(vm, path) == 3, "and the other one's descriptor is closed")
+            c.call("blockdev-del", node_name="n")
+            c.close()
+            c = Client(vm.path)
+            expect([s["fdset-id"] for s in c.call("query-fdsets")] == [1], "a set that is no longer in use goes")
+        os.close(rw)
+        os.close(ro)
 
 
 def qmp_mon():
@@ -948,7 +1007,7 @@ def qmp_stats():
         expect("remote_tlb_flush" in hmp("info stats vm * kvm"), "all of the VM's")
 
 
-ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_secrets, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_mon, qmp_net,
+ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_secrets, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_fdset_images, qmp_mon, qmp_net,
        qmp_schema, qmp_state, qmp_pci, qmp_keys]
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@
 #include "rhea/accel/kvm.h"
 #include "qtest.h"
 #include "rhea/net/net.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <errno.h>
@@ -484,9 +485,18 @@ static bool lock_memory(const Cli *cli, Error **errp)
     return true;
 }
 
+/* -add-fd works with copies: what was inherited ends here, so that remove-fd is the end of a file. */
+static void close_added(const Cli *cli)
+{
+    for (guint i = 0; cli->added_fds && i < cli->added_fds->len; i++) {
+        close(g_array_index(cli->added_fds, int, i));
+    }
+}
+
 bool cli_build(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
+    close_added(cli);
     if (!check_kernel_options(m, errp) || !choose_board(cli, errp) || !set_machine_props(cli, errp) ||
         !choose_accel(cli, errp) || !check_board_options(cli, errp)) {
         return false;
@@ -519,6 +529,7 @@ void cli_teardown(Cli *cli)
     secret_remove_all(m);
     audiodev_remove_all(m);
     machine_free(m);
+    fdset_clear();
     GPtrArray *lists[] = { cli->accels, cli->chardevs, cli->mons, cli->serials, cli->monitors, cli->debugcons,
                            cli->devices, cli->qtests, cli->blockdevs, cli->drives, cli->objects, cli->numa,
                            cli->netdevs, cli->nics, cli->nets };
@@ -532,6 +543,9 @@ void cli_teardown(Cli *cli)
     json_unref(cli->machine_props);
     g_free(cli->machine_type);
     g_free(cli->kernel_irqchip);
+    if (cli->added_fds) {
+        g_array_free(cli->added_fds, TRUE);
+    }
     g_free(cli->pidfile);
     g_free(cli->chroot_dir);
     g_free(cli->run_as);

@@ -60,6 +60,7 @@ struct Cli {
     bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name;
     int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
     char *pidfile, *chroot_dir, *run_as;
+    GArray *added_fds; /* int: what -add-fd has copied; NULL: none */
     char *memory_where;  /* the last -m; NULL: none */
     bool memory_size_given, mem_prealloc;
     char *memory_backend, *mem_path;

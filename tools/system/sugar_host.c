@@ -5,7 +5,7 @@
  */
 #include "cli.h"
 #include "rhea/backends/audio.h"
-#include "rhea/system/host.h"
+#include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include "schema/options.h"
@@ -197,9 +197,17 @@ OPTION_RUN(opt_add_fd)
     if (!cli_decode(cli, o, &add_fd_options_type, NULL, arg, &v, errp)) {
         return false;
     }
-    int fd = fcntl(v.fd, F_DUPFD_CLOEXEC, 0);
-    bool ok = fd >= 0 ? fdset_add(cli->m, v.set, fd, v.opaque, errp)
-                      : error_set(errp, "descriptor %u is not open", (unsigned)v.fd);
+    int fd = fcntl(v.fd, F_DUPFD_CLOEXEC, 0), flags = fcntl(v.fd, F_GETFD);
+    bool ok = fd >= 0 || error_set(errp, "descriptor %u is not open", (unsigned)v.fd);
+    if (ok && flags & FD_CLOEXEC) { /* nothing that came through exec */
+        ok = error_set(errp, "descriptor %u is this program's own", (unsigned)v.fd);
+        close(fd);
+    } else if (ok) {
+        ok = fdset_add(v.set, fd, v.opaque, errp);
+        cli->added_fds = cli->added_fds ? cli->added_fds : g_array_new(FALSE, FALSE, sizeof(int));
+        int inherited = (int)v.fd;
+        g_array_append_val(cli->added_fds, inherited); /* it may be named again */
+    }
     type_clear(&add_fd_options_type, &v);
     return ok;
 }

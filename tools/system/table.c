@@ -53,7 +53,7 @@ const Option option_table[] = {
     { "rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", GROUP_STANDARD,
       "date and clock of the guest's real-time clock; DATE is 2006-06-17T16:01:21 or 2006-06-17", opt_rtc },
     { "add-fd", "set=N,fd=M[,opaque=TEXT]", GROUP_STANDARD,
-      "an inherited descriptor, which /dev/fdset/N means where a character device names a file", opt_add_fd },
+      "an inherited descriptor, which /dev/fdset/N means where an image or a character device names a file", opt_add_fd },
     { "numa", "node[,nodeid=N][,cpus=N[-M]]...[,memdev=ID]", GROUP_STANDARD,
       "a NUMA node of the guest: CPUs by number, and the -object that is its memory (together as much as -m)\n"
       "cpu,node-id=N[,socket-id=N][,die-id=N][,core-id=N][,thread-id=N]    CPUs of a node by their places\n"

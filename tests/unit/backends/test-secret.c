@@ -6,7 +6,7 @@
 #include "config.h"
 #include "rhea/backends/secret.h"
 #include "rhea/schema/type.h"
-#include "rhea/system/host.h"
+#include "rhea/util/fdset.h"
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,9 +90,10 @@ static void test_pipes(Fixture *f, gconstpointer data)
     close(fds[0]);
     g_autofree char *path = fixture_path(f, "passed");
     g_assert_true(g_file_set_contents(path, "passed", -1, NULL));
-    g_assert_true(fdset_add(f->m, 7, open(path, O_RDONLY | O_CLOEXEC), NULL, &error_abort_slot));
+    g_assert_true(fdset_add(7, open(path, O_RDONLY | O_CLOEXEC), NULL, &error_abort_slot));
     is(f, "file=/dev/fdset/7", "passed", 6);
     fails(f, "file=/dev/fdset/8", "*could not open '/dev/fdset/8': No such file or directory");
+    fdset_clear();
 }
 
 static void test_encrypted(Fixture *f, gconstpointer data)
