@@ -13,6 +13,7 @@
 #include "rhea/monitor/monitor.h"
 #include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
+#include "sandbox.h"
 
 typedef struct Cli Cli;
 typedef struct Option Option;
@@ -60,6 +61,7 @@ struct Cli {
     bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name;
     int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
     char *pidfile, *chroot_dir, *run_as;
+    Sandbox sandbox;
     GArray *added_fds; /* int: what -add-fd has copied; NULL: none */
     char *memory_where;  /* the last -m; NULL: none */
     bool memory_size_given, mem_prealloc;
@@ -92,6 +94,7 @@ OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTI
 OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 OPTION_RUN(opt_numa); OPTION_RUN(opt_qmp); OPTION_RUN(opt_add_fd); OPTION_RUN(opt_audiodev);
+OPTION_RUN(opt_sandbox);
 OPTION_RUN(opt_netdev); OPTION_RUN(opt_net);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 

@@ -79,6 +79,22 @@ static void check_globals(const Machine *m)
     }
 }
 
+/* Without it the kernel's rings, which are easy to attack, stay closed; images that ask for one later make do
+ * with threads. */
+static bool asks_for_uring(const Cli *cli)
+{
+    const GPtrArray *lists[] = { cli->blockdevs, cli->drives };
+    for (size_t l = 0; l < G_N_ELEMENTS(lists); l++) {
+        for (guint i = 0; i < lists[l]->len; i++) {
+            const Item *item = lists[l]->pdata[i];
+            if (strstr(item->text, "io_uring")) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static bool run(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
@@ -89,8 +105,13 @@ static bool run(Cli *cli, Error **errp)
         return false;
     }
     check_globals(m);
-    if (!cli_build(cli, errp) || !process_watch_signals(m, errp) ||
-        !process_drop(cli->chroot_dir, cli->run_as, errp) || !process_daemon_ready(errp)) {
+    bool drops = cli->chroot_dir || cli->run_as;
+    cli->sandbox.uring = asks_for_uring(cli);
+    /* Before images are opened: what they say is not to be trusted. */
+    if ((cli->sandbox.on && !sandbox_enter(&cli->sandbox, drops, errp)) || !cli_build(cli, errp) ||
+        !process_watch_signals(m, errp) || !process_drop(cli->chroot_dir, cli->run_as, errp) ||
+        (cli->sandbox.on && drops && !sandbox_enter(&cli->sandbox, false, errp)) ||
+        !process_daemon_ready(errp)) {
         return false;
     }
     if (!m->debugger_waits) {

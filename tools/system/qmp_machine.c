@@ -6,6 +6,7 @@
  * Threads: main loop, no domain held.
  */
 #include "cli.h"
+#include "config.h"
 #include "rhea/hw/guestinfo.h"
 #include "rhea/target/x86/cpu.h"
 #include "rhea/target/x86/models.h"
@@ -226,6 +227,9 @@ bool qmp_query_command_line_options(QmpCall *call, const QueryCommandLineOptions
         { "machine", &machine_options_type }, { "memory", &memory_options_type },
         { "mon", &mon_options_type }, { "name", &name_options_type },
         { "numa", &numa_options_type }, { "rtc", &rtc_options_type }, { "smp-opts", &smp_options_type },
+#if HAVE_SECCOMP
+        { "sandbox", &sandbox_options_type },
+#endif
     };
     ret->items = g_new0(CommandLineOptionInfo, G_N_ELEMENTS(options));
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {

@@ -522,6 +522,24 @@ OPTION_RUN(opt_path)
     return true;
 }
 
+OPTION_RUN(opt_sandbox)
+{
+    SandboxOptions v;
+    if (!cli_decode(cli, o, &sandbox_options_type, "enable", arg, &v, errp)) {
+        return false;
+    }
+    bool children = v.elevateprivileges == SANDBOX_PRIVILEGES_CHILDREN; /* they exist, without privileges */
+    cli->sandbox = (Sandbox){
+        .on = v.enable,
+        .obsolete = v.obsolete == SANDBOX_CHOICE_ALLOW,
+        .privileges = v.elevateprivileges == SANDBOX_PRIVILEGES_ALLOW,
+        .spawn = v.has_spawn ? v.spawn == SANDBOX_CHOICE_ALLOW : children,
+        .resources = v.resourcecontrol == SANDBOX_CHOICE_ALLOW,
+    };
+    type_clear(&sandbox_options_type, &v);
+    return !cli->sandbox.on || sandbox_available(errp);
+}
+
 OPTION_RUN(opt_overcommit)
 {
     bool from_text;

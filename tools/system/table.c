@@ -202,7 +202,13 @@ const Option option_table[] = {
     { "watchdog", NULL, GROUP_DEBUG, NULL, NULL, "it went away in QEMU 7.2", "-device i6300esb or -device ib700" },
     { "readconfig", NULL, GROUP_DEBUG, NULL, NULL, "configuration files are not read yet", "the options themselves" },
     { "writeconfig", NULL, GROUP_DEBUG, NULL, NULL, "configuration files are not written", "-dump-config" },
-    { "sandbox", NULL, GROUP_DEBUG, NULL, NULL, "there is no system call filter yet", "-runas and -chroot" },
+    { "sandbox", "on|off[,obsolete=deny|allow][,elevateprivileges=deny|allow|children][,spawn=deny|allow]\n"
+      "[,resourcecontrol=deny|allow]", GROUP_DEBUG,
+      "allow the system calls that the machine needs; any other ends the process, and is named (default: off)\n"
+      "obsolete=allow           those of old C libraries, too\n"
+      "elevateprivileges=allow  changes of user and group; children: only by programs, which get no privileges\n"
+      "spawn=allow              new processes and programs\n"
+      "resourcecontrol=allow    changes of priority and CPU affinity", opt_sandbox },
     { "prom-env", NULL, GROUP_DEBUG, NULL, NULL, "PCs have no Open Firmware", "-fw_cfg" },
     { "semihosting", NULL, GROUP_DEBUG, NULL, NULL, "x86 has no semihosting", "-debugcon" },
     { "semihosting-config", NULL, GROUP_DEBUG, NULL, NULL, "x86 has no semihosting", "-debugcon" },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * rhea/util/fdset.h - sets of descriptors that others handed to this process, by number: where a file is named,
- * /dev/fdset/N means a copy of the descriptor of set N whose access fits.
+ * rhea/util/fdset.h - sets of descriptors that others handed to this process, by number: where a file is
+ * named, /dev/fdset/N means a copy of the descriptor of set N whose access fits.
  * MAIN_LOOP. Process-wide by design, as descriptors are.
  */
 #ifndef RHEA_UTIL_FDSET_H
@@ -24,8 +24,8 @@ void fdset_foreach(void (*fn)(const FdsetEntry *e, void *opaque), void *opaque);
 void fdset_clear(void);                                                          /* all sets, at the end */
 
 bool fdset_is_path(const char *path); /* /dev/fdset/... */
-/* open(2), for which /dev/fdset/N is the set: a copy of the first descriptor whose access is that of `flags`,
- * O_APPEND and O_DIRECT as `flags` say (which they are then for the giver, too), and O_TRUNC of a file obeyed.
+/* open(2), for which /dev/fdset/N is the set: a copy of the first descriptor whose access is that of `flags`.
+ * O_APPEND and O_DIRECT become what `flags` say (for the giver, too), O_TRUNC of a file is obeyed.
  * ENOENT: there is no such set; EACCES: none of its descriptors has the access. */
 int fdset_open(const char *path, int flags, mode_t mode);
 int fdset_close(int fd); /* close(2), for what fdset_open() gave */

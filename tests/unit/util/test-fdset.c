@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/util/test-fdset.c - sets of descriptors: numbers, copies with the access that is asked for, and when a set
- * ends. Covers util/fdset.c.
+ * tests/unit/util/test-fdset.c - sets of descriptors: numbers, copies with the access that is asked for, and
+ * when a set ends. Covers util/fdset.c.
  */
 #include "rhea/util/fdset.h"
 #include "rhea/util/roles.h"
