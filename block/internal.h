@@ -19,6 +19,8 @@ struct BlockGraph {
     Task drained;     /* ends the turn it waits in */
     BlockDebugSay *debug_say; /* NULL: nobody listens */
     void *debug_opaque;
+    BlockThresholdSay *threshold_say; /* NULL: nobody listens */
+    void *threshold_opaque;
 };
 
 struct BlockClient {

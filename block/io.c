@@ -2,7 +2,8 @@
  * block/io.c - requests to a node: what every driver would otherwise do by itself.
  *
  * Models: zero detection, FUA by write and flush, write_zeroes and discard cut to what the driver takes,
- * buffers of zeros where a driver has no write_zeroes. Threads: coroutines on any loop; no state.
+ * buffers of zeros where a driver has no write_zeroes; thresholds that a write passes. Threads: coroutines on
+ * any loop; no state.
  */
 #include "internal.h"
 #include "rhea/block/bitmap.h"
@@ -45,8 +46,41 @@ static int finish_write(BlockNode *n, int64_t off, int64_t bytes, int r, unsigne
     return r == 0 && (flags & BLK_FUA) ? node_flush(n) : r;
 }
 
+/* Of several writes one tells. */
+static void threshold_passed(BlockNode *n, uint64_t threshold, int64_t end)
+{
+    const BlockGraph *g = n->graph;
+    if (__atomic_compare_exchange_n(&n->threshold, &threshold, 0, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED) &&
+        g->threshold_say) {
+        g->threshold_say(g->threshold_opaque, n, threshold, (uint64_t)end - threshold);
+    }
+}
+
+void block_set_write_threshold(BlockNode *n, uint64_t off)
+{
+    role_assert_main();
+    __atomic_store_n(&n->threshold, off, __ATOMIC_RELAXED);
+}
+
+uint64_t block_write_threshold(const BlockNode *n)
+{
+    return __atomic_load_n(&n->threshold, __ATOMIC_RELAXED);
+}
+
+void block_set_threshold_say(BlockGraph *g, BlockThresholdSay *fn, void *opaque)
+{
+    role_assert_main();
+    g->threshold_say = fn;
+    g->threshold_opaque = opaque;
+}
+
 static void note_end(BlockNode *n, int64_t end)
 {
+    uint64_t threshold = __atomic_load_n(&n->threshold, __ATOMIC_RELAXED);
+    if (G_UNLIKELY(threshold && (uint64_t)end > threshold)) {
+        threshold_passed(n, threshold, end);
+    }
     int64_t seen = __atomic_load_n(&n->highest, __ATOMIC_RELAXED);
     while (seen < end && !__atomic_compare_exchange_n(&n->highest, &seen, end, true, __ATOMIC_RELAXED,
                                                       __ATOMIC_RELAXED)) {

@@ -35,6 +35,14 @@ static void drive_free_item(void *d)
     drive_free(d);
 }
 
+static void threshold_passed(void *opaque, const BlockNode *n, uint64_t threshold, uint64_t exceeded)
+{
+    Json *data = json_put(json_new_object(), "node-name", json_new_string(block_name(n)));
+    json_put(data, "amount-exceeded", json_new_uint(exceeded));
+    json_put(data, "write-threshold", json_new_uint(threshold));
+    machine_event(opaque, "BLOCK_WRITE_THRESHOLD", data);
+}
+
 MachineBlock *machine_block(Machine *m)
 {
     role_assert_main();
@@ -42,6 +50,7 @@ MachineBlock *machine_block(Machine *m)
         MachineBlock *b = g_new0(MachineBlock, 1);
         b->m = m;
         b->graph = block_graph_new(m->loop);
+        block_set_threshold_say(b->graph, threshold_passed, m);
         b->nodes = g_ptr_array_new_with_free_func(node_release);
         b->drives = g_ptr_array_new_with_free_func(drive_free_item);
         b->throttles = g_ptr_array_new_with_free_func(drive_throttle_free);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """QMP of the whole program over unix sockets, with a client that knows nothing but JSON: what management programs do.
-Covers monitor/qmp.c, qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_char.c, qmp_qom.c, qmp_state.c, tools/system (qmp_pci.c, qmp_input.c, options -qmp,
+Covers monitor/qmp.c, qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_char.c, qmp_qom.c, qmp_state.c, tools/system (qmp_block.c, qmp_pci.c, qmp_input.c, options -qmp,
 -qmp-pretty, -mon mode=control), system/host.c, block/file.c (sets of descriptors)."""
 import array
 import json
@@ -674,6 +674,13 @@ def qmp_exports():
             one = NbdClient(path, "one")
             expect(one.size == 1 << 20 and not one.flags & 2, f"the export: {one.size} {one.flags}")
             expect(one.request(1, 512, 512, b"x" * 512) == b"" and one.request(0, 0, 1024, get=1024) == bytes(512) + b"x" * 512, "I/O")
+            expect("error" in c.try_call("block-set-write-threshold", node_name="none", write_threshold=1), "no such node")
+            c.call("block-set-write-threshold", node_name="n", write_threshold=4096)
+            nodes = {i["node-name"]: i["write_threshold"] for i in c.call("query-named-block-nodes")}
+            expect(nodes["n"] == 4096 and set(nodes.values()) == {0, 4096}, f"thresholds: {nodes}")
+            expect(one.request(1, 3584, 512, b"x" * 512) == b"" and one.request(1, 4096, 1024, b"x" * 1024) == b"", "writes")
+            expect(c.event("BLOCK_WRITE_THRESHOLD")["data"] == {"node-name": "n", "amount-exceeded": 1024, "write-threshold": 4096},
+                   "the write beyond it is told")
             expect(NbdClient(path, "none").error == "there is no export of that name", "another name")
             expect("in use" in c.try_call("blockdev-del", node_name="n")["error"]["desc"], "the node is used")
             expect("in use by 1 connection" in c.try_call("block-export-del", id="e1")["error"]["desc"], "safe")

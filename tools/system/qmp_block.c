@@ -47,6 +47,7 @@ static void describe_node(const BlockNode *n, bool writeback, BlockDeviceInfo *i
     i->image.actual_size = MAX(allocated, 0);
     i->image.virtual_size = block_size(n);
     i->image.backing_filename = g_strdup(i->backing_file);
+    i->write_threshold = (int64_t)MIN(block_write_threshold(n), (uint64_t)INT64_MAX);
     qmp_describe_bitmaps(n, i);
     i->cache = (BlockdevCacheInfo){ .writeback = writeback, .direct = n->direct, .no_flush = n->no_flush };
 }
@@ -96,6 +97,19 @@ bool qmp_block_set_io_throttle(QmpCall *call, const BlockSetIoThrottleArgs *args
 bool qmp_block_resize(QmpCall *call, const BlockResizeArgs *args, Error **errp)
 {
     return drive_resize(call->machine, args->device, args->node_name, args->size, errp);
+}
+
+bool qmp_block_set_write_threshold(QmpCall *call, const BlockSetWriteThresholdArgs *args, Error **errp)
+{
+    BlockNode *n = block_find(machine_block_graph(call->machine), args->node_name);
+    if (!n) {
+        error_set(errp, "there is no node '%s'", args->node_name);
+        error_hint(errp, "query-named-block-nodes lists them");
+        error_set_code(errp, "not-found", "node-name");
+        return false;
+    }
+    block_set_write_threshold(n, args->write_threshold);
+    return true;
 }
 
 static void describe_limits(const DrivePort *p, BlockDeviceInfo *i)

@@ -131,6 +131,15 @@ bool block_truncate(BlockClient *c, int64_t size, int prealloc, Error **errp) CO
  * is done, so none that was checked against the old size reaches what is gone. */
 bool block_resize(BlockNode *n, int64_t size, Error **errp) MAIN_LOOP;
 
+/* The next write to the node itself that ends behind `off` is told, once; 0: none is. So an image can be
+ * given room before its file system is full. */
+void block_set_write_threshold(BlockNode *n, uint64_t off) MAIN_LOOP;
+uint64_t block_write_threshold(const BlockNode *n);
+/* Who hears it, on the write's thread, before it is done: how far beyond it reached. Set before the first
+ * request. */
+typedef void BlockThresholdSay(void *opaque, const BlockNode *n, uint64_t threshold, uint64_t exceeded);
+void block_set_threshold_say(BlockGraph *g, BlockThresholdSay *fn, void *opaque) MAIN_LOOP;
+
 /* Breakpoints of the blkdebug node at or below `n`: the next request that raises the event stops there.
  * -ENOTSUP: there is no such node; -ENOENT: no such event, tag or request. A NULL tag means all. */
 int block_debug_break(BlockNode *n, const char *event, const char *tag) MAIN_LOOP;

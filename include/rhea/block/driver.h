@@ -56,6 +56,7 @@ struct BlockNode {
     unsigned bitmaps_recording; /* atomic: how many bitmaps writes must mark */
     int64_t size;               /* atomic; block_size() */
     int64_t highest;            /* atomic: where the write that reached furthest ended */
+    uint64_t threshold;         /* atomic: a write beyond it is told once; 0: none */
 };
 
 typedef struct BlockDiscards {

@@ -137,6 +137,48 @@ static void test_image_options(BlockTest *t, gconstpointer data)
     g_assert_nonnull(strstr(error_text(err2), "qcow3"));
 }
 
+typedef struct Passed {
+    unsigned times;
+    uint64_t threshold, exceeded;
+} Passed;
+
+static void note_passed(void *opaque, const BlockNode *n, uint64_t threshold, uint64_t exceeded)
+{
+    Passed *p = opaque;
+    g_assert_cmpstr(block_name(n), ==, "low");
+    *p = (Passed){ p->times + 1, threshold, exceeded };
+}
+
+/* Told once, of the node that it was set on, by writes and zeros; by none that ends at it. */
+static void test_threshold(BlockTest *t, gconstpointer data)
+{
+    Passed p = { 0 };
+    g_autofree char *path = bt_file(t, "img", 1 << 20);
+    block_set_threshold_say(t->graph, note_passed, &p);
+    BlockNode *n = bt_open(t, "raw,file.driver=file,file.node-name=low,file.filename=%s", path);
+    BlockNode *low = block_file(n);
+    BlockClient *c = bt_client(n);
+    g_assert_cmpuint(block_write_threshold(low), ==, 0);
+    g_assert_cmpint(bt_zero(c, 0, 1 << 20, 0), ==, 0);
+    block_set_write_threshold(low, 8192);
+    g_assert_cmpint(bt_write(c, 4096, path, 1, 0), ==, 0);
+    g_assert_cmpint(bt_zero(c, 0, 8192, 0), ==, 0);
+    g_assert_cmpuint(p.times, ==, 0);
+    g_assert_cmpuint(block_write_threshold(low), ==, 8192);
+    g_assert_cmpint(bt_write(c, 8190, "abcd", 4, 0), ==, 0);
+    g_assert_true(p.times == 1 && p.threshold == 8192 && p.exceeded == 2 && block_write_threshold(low) == 0);
+    g_assert_cmpint(bt_write(c, 9000, "abcd", 4, 0), ==, 0);
+    g_assert_cmpuint(p.times, ==, 1);
+    block_set_write_threshold(low, 1);
+    g_assert_cmpint(bt_zero(c, 65536, 4096, 0), ==, 0);
+    g_assert_true(p.times == 2 && p.exceeded == 65536 + 4096 - 1);
+    block_set_write_threshold(low, UINT64_MAX);
+    g_assert_cmpint(bt_zero(c, 0, 1 << 20, 0), ==, 0);
+    block_set_write_threshold(low, 0);
+    g_assert_cmpuint(p.times, ==, 2);
+    block_client_free(c);
+}
+
 #define ADD(name) g_test_add("/block/core/" #name, BlockTest, NULL, bt_setup, test_##name, bt_teardown)
 
 int main(int argc, char **argv)
@@ -148,5 +190,6 @@ int main(int argc, char **argv)
     ADD(perm);
     ADD(gate);
     ADD(image_options);
+    ADD(threshold);
     return g_test_run();
 }
