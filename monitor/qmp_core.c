@@ -7,6 +7,7 @@
 #include "config.h"
 #include "monitor_internal.h"
 #include "qmp_internal.h"
+#include "rhea/system/busy.h"
 #include "rhea/system/host.h"
 #include "rhea/system/iothread.h"
 #include "rhea/util/errorcode.h"
@@ -168,6 +169,11 @@ bool qmp_cont(QmpCall *call, Error **errp)
     if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR || m->state == RUN_GUEST_PANICKED) {
         error_set(errp, "the machine must be reset first (system_reset)");
         error_set_code(errp, "reset-required", NULL);
+        return false;
+    }
+    if (machine_busy(m)) {
+        error_set(errp, "the machine must stand: %s", machine_busy(m));
+        error_set_code(errp, "busy", NULL);
         return false;
     }
     machine_start(m); /* no effect when it runs */

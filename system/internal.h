@@ -62,6 +62,7 @@ struct MachinePrivate {
     GPtrArray *iothreads;         /* IoThread *; NULL: none */
     bool timers_held;             /* virtual timers wait although time passes: a debugger's step */
     GSList *powerdown_hooks;      /* PowerdownHook * */
+    const char *busy;             /* see busy.h; NULL: nothing keeps the machine from running */
     GHashTable *fds;              /* char * to descriptor, see host.c; NULL: none yet */
     int *vcpu_threads;            /* atomic, by index: the host's number of a CPU's thread; 0: not known */
 

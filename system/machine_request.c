@@ -5,6 +5,7 @@
  * Threads: requests from any thread, noted under the leaf lock; carried out on the main loop.
  */
 #include "internal.h"
+#include "rhea/system/busy.h"
 #include "rhea/util/log.h"
 #include "schema/options.h"
 
@@ -347,4 +348,17 @@ void machine_requests_fini(Machine *m)
         g_free(e);
     }
     g_slist_free_full(p->powerdown_hooks, g_free);
+}
+
+/* ---- work for whose time the machine stands ---- */
+
+void machine_set_busy(Machine *m, const char *why)
+{
+    role_assert_main();
+    m->priv->busy = why;
+}
+
+const char *machine_busy(const Machine *m)
+{
+    return m->priv->busy;
 }

@@ -7,6 +7,7 @@
 #include "sysint.h"
 #include "cpuid.h"
 #include "print.h"
+#include "rhea/target/x86/coredump.h"
 
 static void print_segment(const X86Cpu *cpu, const char *name, const X86Seg *s, bool wide, GString *out)
 {
@@ -132,7 +133,7 @@ void x86_print_regs(Vcpu *v, GString *out)
 
 /* --- page tables --- */
 
-enum { P_P = 1, P_W = 2, P_U = 4, P_PS = 0x80 };
+enum { P_P = X86_LEAF_P, P_W = X86_LEAF_W, P_U = X86_LEAF_U, P_PS = 0x80 };
 
 typedef struct Dump {
     X86Cpu *cpu;
@@ -188,57 +189,28 @@ static void dump_page(Dump *d, uint64_t lin, uint64_t size, uint64_t leaf, unsig
     d->lines++;
 }
 
-/* One table: shift is the number of address bits below its entries' index. */
-static void dump_table(Dump *d, hwaddr table, uint64_t lin, unsigned shift, unsigned width, unsigned n,
-                       unsigned rights)
+static bool dump_visit(void *opaque, const X86Leaf *leaf)
 {
-    X86Cpu *cpu = d->cpu;
-    const uint64_t frame = width == 8 ? 0x000ffffffffff000ull : 0xfffff000;
-    for (unsigned i = 0; i < n && d->lines < DUMP_MAX_LINES; i++) {
-        uint64_t e = x86_phys_ld(cpu, table + (hwaddr)i * width, width), at = lin | (uint64_t)i << shift;
-        if (shift >= 39 && shift == (cpu->cr4 & CR4_LA57 ? 48 : 39) && i >= 256) {
-            at |= UINT64_MAX << (shift + 9); /* sign-extended */
-        }
-        if (!(e & P_P)) {
-            dump_close(d);
-            continue;
-        }
-        unsigned r = rights & (unsigned)e & (P_P | P_W | P_U);
-        if (width == 8 && shift == 30 && n == 4) {
-            r = rights; /* a PAE PDPTE has no rights */
-        }
-        bool big =
-            (e & P_PS) && (shift == 21 || (shift == 22 && (cpu->cr4 & CR4_PSE)) || (shift == 30 && n == 512));
-        if (shift == 12 || big) {
-            uint64_t f = e & frame & ~((1ull << shift) - 1);
-            if (width == 4 && big) {
-                f |= (e & 0x1fe000) << 19;
-            }
-            dump_page(d, at, 1ull << shift, e, r, f);
-        } else {
-            dump_table(d, e & frame, at, shift - (width == 8 ? 9 : 10), width, width == 8 ? 512 : 1024, r);
-        }
+    Dump *d = opaque;
+    if (leaf->size) {
+        dump_page(d, leaf->lin, leaf->size, leaf->entry, leaf->rights, leaf->frame);
+    } else {
+        dump_close(d);
     }
+    return d->lines < DUMP_MAX_LINES;
 }
 
 static void dump_all(Vcpu *v, GString *out, bool tlb)
 {
     X86Cpu *cpu = x86_cpu(v);
     Dump d = { .cpu = cpu, .out = out, .tlb = tlb };
-    const unsigned all = P_P | P_W | P_U;
     if (!(cpu->cr0 & CR0_PG)) {
         g_string_append(out, "PG disabled\n");
         return;
     }
-    if (in_long(cpu)) {
-        dump_table(&d, cpu->cr3 & 0x000ffffffffff000ull, 0, cpu->cr4 & CR4_LA57 ? 48 : 39, 8, 512, all);
-    } else if (cpu->cr4 & CR4_PAE) {
-        dump_table(&d, cpu->cr3 & 0xffffffe0, 0, 30, 8, 4, all);
-    } else {
-        dump_table(&d, cpu->cr3 & 0xfffff000, 0, 22, 4, 1024, all);
-    }
+    bool all = x86_each_leaf(v, dump_visit, &d);
     dump_close(&d);
-    if (d.lines >= DUMP_MAX_LINES) {
+    if (!all) {
         g_string_append(out, "(more)\n");
     }
 }

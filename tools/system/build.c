@@ -517,6 +517,7 @@ void cli_teardown(Cli *cli)
         machine_stop(m, RUN_FINISHED);
     }
     input_forget(m);
+    dump_end(m);
     g_ptr_array_free(cli->qtest_list, TRUE);
     net_remove_all(m);   /* before the character devices that forwarded ports lead to */
     drive_remove_all(m); /* vCPUs are parked: nobody writes any more */

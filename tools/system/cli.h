@@ -146,7 +146,11 @@ void complete_sendkey(Machine *m, unsigned arg, GPtrArray *out);
 void hmp_info_blockstats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_say_error(GString *out, Error *err); /* with its hint; frees err */
 bool hmp_take_flag(int *argc, char ***argv, const char *flag); /* takes "-f" off the front of the arguments */
-extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_export_commands[],
+/* dump.c */
+void dump_end(Machine *m); /* one that is being written fails; before the machine goes */
+
+extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_dump_commands[],
+    hmp_export_commands[],
     hmp_net_commands[];
 
 /* qmp_machine.c: CPU models among the object types, for QmpTables */

@@ -10,6 +10,7 @@
 #include "rhea/system/iothread.h"
 #include "rhea/util/log.h"
 #include "schema/qmp-block.h"
+#include "schema/qmp-dump.h"
 #include "schema/qmp-export.h"
 #include "schema/qmp-input.h"
 #include "schema/qmp-machine.h"
@@ -124,13 +125,14 @@ static bool run(Cli *cli, Error **errp)
 int main(int argc, char **argv)
 {
     static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands,
-                                                  hmp_block_commands, hmp_export_commands, hmp_net_commands,
-                                                  NULL };
-    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_export_commands,
-                                              qmp_input_commands, qmp_machine_commands, qmp_net_commands,
+                                                  hmp_block_commands, hmp_dump_commands,
+                                                  hmp_export_commands, hmp_net_commands, NULL };
+    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_dump_commands,
+                                              qmp_export_commands, qmp_input_commands,
+                                              qmp_machine_commands, qmp_net_commands,
                                               qmp_pci_commands, qmp_state_commands, NULL };
-    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_export_events,
-                                             qmp_net_events, NULL };
+    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_dump_events,
+                                             qmp_export_events, qmp_net_events, NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,
                                       .type_props = qmp_cpu_type_props, .cpu_value = qmp_cpu_value };
     Error *err = NULL;
