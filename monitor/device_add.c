@@ -2,11 +2,14 @@
  * monitor/device_add.c - `device_add`: from option text or JSON to a realized device; one path for the
  * command line and the monitor.
  *
- * Does not model: buses are found by name anywhere in the tree, not by path.
+ * Does not model: buses are found by name anywhere in the tree, not by path; CPUs and memory modules, which
+ *         cannot be added.
  * Threads: main loop, no domain held.
  */
 #include "rhea/monitor/monitor.h"
 #include "rhea/schema/type.h"
+#include "rhea/system/hotplug.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include <string.h>
 
@@ -45,18 +48,42 @@ static Bus *bus_of_type(const Device *dev, const BusType *type)
     return NULL;
 }
 
-static Device *device_with_id(Device *dev, const char *id)
+/* By id, or by path: devices without an id have one, too. */
+static Device *device_named(Device *dev, const char *name)
 {
-    if (dev->id && g_str_equal(dev->id, id)) {
+    const char *is = *name == '/' ? dev->path : dev->id;
+    if (is && g_str_equal(is, name)) {
         return dev;
     }
     for (guint i = 0; dev->children && i < dev->children->len; i++) {
-        Device *d = device_with_id(dev->children->pdata[i], id);
+        Device *d = device_named(dev->children->pdata[i], name);
         if (d) {
             return d;
         }
     }
     return NULL;
+}
+
+/* What QEMU can plug in as a device, and here is given to the machine as a whole. */
+static bool is_refused(const char *driver, Error **errp)
+{
+    static const struct {
+        const char *pattern, *what, *cure;
+    } rows[] = {
+        { "*-cpu", "CPUs cannot be added to a machine", "start it with as many as it may need: -smp" },
+        { "pc-dimm", "memory modules cannot be added to a machine", "start it with more memory: -m" },
+        { "nvdimm", "memory modules cannot be added to a machine", "start it with more memory: -m" },
+        { "virtio-mem*", "memory cannot be added to a machine", "start it with more memory: -m" },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
+        if (g_pattern_match_simple(rows[i].pattern, driver)) {
+            error_set(errp, "device '%s': %s", driver, rows[i].what);
+            error_hint(errp, "%s", rows[i].cure);
+            error_set_code(errp, "not-supported", "driver");
+            return true;
+        }
+    }
+    return false;
 }
 
 static const DeviceType *type_for_option(const char *driver, Error **errp)
@@ -67,6 +94,9 @@ static const DeviceType *type_for_option(const char *driver, Error **errp)
     }
     if (type) {
         error_set(errp, "device '%s' is part of the board and cannot be added", driver);
+        return NULL;
+    }
+    if (is_refused(driver, errp)) {
         return NULL;
     }
     error_set(errp, "'%s' is not a device this emulator has", driver);
@@ -143,20 +173,17 @@ bool device_add_json(Machine *m, const Json *opts, Error **errp)
     if (!type) {
         return false;
     }
-    if (id && device_with_id(m->root, id)) {
-        return error_set(errp, "there is already a device with id '%s'", id);
+    if (id && device_named(m->root, id)) {
+        error_set(errp, "there is already a device with id '%s'", id);
+        error_hint(errp, "give another id; one that is removed is free again after DEVICE_DELETED");
+        return false;
     }
     Bus *bus = choose_bus(m, type, busname, errp);
     if (!bus) {
         return false;
     }
-    if (m->state != RUN_PRELAUNCH && !bus->type->hotplug) {
-        error_set(errp, "bus '%s' does not support hot-plugging", bus->name);
-        error_hint(errp, "use -device on the command line");
-        return false;
-    }
     Device *dev = device_new(m, type, m->peripheral, id);
-    if (!set_props(dev, opts, errp) || !device_realize(dev, bus, errp)) {
+    if (!set_props(dev, opts, errp) || !device_plug(dev, bus, errp)) {
         device_remove(dev);
         return false;
     }
@@ -172,19 +199,11 @@ bool device_add_option(Machine *m, const char *text, Error **errp)
 
 bool device_del(Machine *m, const char *id, Error **errp)
 {
-    Device *dev = m->peripheral ? device_with_id(m->peripheral, id) : NULL;
+    Device *top = *id == '/' ? m->root : m->peripheral, *dev = top ? device_named(top, id) : NULL;
     if (!dev) {
-        error_set(errp, "there is no device with id '%s'", id);
+        error_set(errp, *id == '/' ? "there is no device at '%s'" : "there is no device with id '%s'", id);
         error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
         return false;
     }
-    if (!dev->bus || !dev->bus->type->hotplug) {
-        return error_set(errp, "bus '%s' does not support hot-unplugging",
-                         dev->bus ? dev->bus->name : "(none)");
-    }
-    Json *data = json_put(json_put(json_new_object(), "device", json_new_string(id)), "path",
-                          json_new_string(dev->path));
-    device_remove(dev);
-    machine_event(m, "DEVICE_DELETED", data);
-    return true;
+    return device_unplug(dev, errp);
 }

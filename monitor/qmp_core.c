@@ -301,16 +301,9 @@ bool qmp_query_memory_size_summary(QmpCall *call, MemoryInfo *ret, Error **errp)
     return true;
 }
 
-static void describe_cpu(const Vcpu *cpu, CpuInfoFast *i)
+static void describe_place(const Machine *m, unsigned n, CpuInstanceProperties *p)
 {
-    const Machine *m = cpu->machine;
-    unsigned n = cpu->index;
-    CpuInstanceProperties *p = &i->props;
-    i->cpu_index = n;
-    i->qom_path = g_strdup_printf("/machine/unattached/cpu[%u]", n);
-    i->thread_id = vcpu_host_thread(cpu);
-    i->target = MAX(type_enum_value(sys_emu_target_names, cpu->target->name), 0);
-    i->has_props = p->has_socket_id = p->has_core_id = p->has_thread_id = true;
+    p->has_socket_id = p->has_core_id = p->has_thread_id = true;
     p->thread_id = n % m->threads;
     p->core_id = n / m->threads % m->cores;
     p->has_die_id = m->dies > 1;
@@ -318,6 +311,18 @@ static void describe_cpu(const Vcpu *cpu, CpuInfoFast *i)
     p->socket_id = n / m->threads / m->cores / m->dies;
     p->has_node_id = m->numa && m->numa->cpu_node && m->numa->cpu_node[n] >= 0;
     p->node_id = p->has_node_id ? m->numa->cpu_node[n] : 0;
+}
+
+static void describe_cpu(const Vcpu *cpu, CpuInfoFast *i)
+{
+    const Machine *m = cpu->machine;
+    unsigned n = cpu->index;
+    i->cpu_index = n;
+    i->qom_path = g_strdup_printf("/machine/unattached/cpu[%u]", n);
+    i->thread_id = vcpu_host_thread(cpu);
+    i->target = MAX(type_enum_value(sys_emu_target_names, cpu->target->name), 0);
+    i->has_props = true;
+    describe_place(m, n, &i->props);
 }
 
 bool qmp_query_cpus_fast(QmpCall *call, QueryCpusFastResult *ret, Error **errp)
@@ -334,16 +339,14 @@ bool qmp_query_cpus_fast(QmpCall *call, QueryCpusFastResult *ret, Error **errp)
 bool qmp_query_hotpluggable_cpus(QmpCall *call, QueryHotpluggableCpusResult *ret, Error **errp)
 {
     Machine *m = call->machine;
-    ret->n = m->cpus ? m->n_cpus : 0;
+    ret->n = m->cpus ? MAX(m->n_cpus, m->max_cpus) : 0;
     ret->items = g_new0(HotpluggableCPU, ret->n);
-    for (size_t i = 0; i < ret->n; i++) {
-        HotpluggableCPU *h = &ret->items[i];
-        CpuInfoFast cpu = { 0 };
-        describe_cpu(m->cpus[i], &cpu);
+    for (unsigned i = 0; i < ret->n; i++) { /* the last place first, as QEMU's */
+        HotpluggableCPU *h = &ret->items[ret->n - 1 - i];
         h->type = qmp_cpu_type(m);
         h->vcpus_count = 1;
-        h->props = cpu.props;
-        h->qom_path = cpu.qom_path; /* moved */
+        describe_place(m, i, &h->props);
+        h->qom_path = i < m->n_cpus ? g_strdup_printf("/machine/unattached/cpu[%u]", i) : NULL;
     }
     return true;
 }

@@ -12,6 +12,7 @@
 #include "qmp_internal.h"
 #include "rhea/backends/object.h"
 #include "rhea/monitor/monitor.h"
+#include "rhea/system/hotplug.h"
 #include "rhea/system/qompath.h"
 #include "rhea/util/errorcode.h"
 #include "schema/drive.h"
@@ -373,6 +374,7 @@ static void add_device(PropList *l, Machine *m, Device *dev)
         g_autofree char *link = g_strdup_printf("link<%s>", dev->bus->type->name);
         prop_list_add(l, "parent_bus", link);
         prop_list_add(l, "hotpluggable", "bool");
+        prop_list_add(l, "hotplugged", "bool");
         add_named(l, dev->bus->type->child_props);
     }
     prop_list_add(l, "realized", "bool");
@@ -425,7 +427,10 @@ static Json *device_value(Machine *m, Device *dev, const char *name, bool *found
         return json_new_bool(dev->realized);
     }
     if (dev->bus && g_str_equal(name, "hotpluggable")) {
-        return json_new_bool(dev->bus->type->hotplug);
+        return json_new_bool(device_hotpluggable(dev, dev->bus));
+    }
+    if (dev->bus && g_str_equal(name, "hotplugged")) {
+        return json_new_bool(dev->hotplugged);
     }
     if (dev->bus && g_str_equal(name, "parent_bus")) {
         g_autofree char *path = g_strdup_printf("%s/%s", dev->bus->owner->path, dev->bus->name);

@@ -54,6 +54,9 @@ static void port_release(void *slot)
     }
     if (p->drive) {
         p->drive->port = NULL;
+        if (p->ends) { /* as QEMU's: what -drive made goes with its device, what -blockdev made stays */
+            g_ptr_array_remove(p->block->drives, p->drive);
+        }
     }
     g_ptr_array_remove(p->block->ports, p);
     drive_account_fini(p);
@@ -128,7 +131,9 @@ bool drive_medium_read_only(const DrivePort *p)
 
 static void port_closed_with_device(void *opaque)
 {
-    port_close(opaque);
+    DrivePort *p = opaque;
+    p->ends = p->dev->going;
+    port_close(p);
 }
 
 BlockClient *drive_client_new(const DrivePort *p, BlockNode *n, Error **errp)

@@ -198,7 +198,7 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -device isa-serial,bus=pci.0        => -device isa-serial,bus=pci.0: bus 'pci.0' is no place for device 'isa-serial'*
 -device isa-serial,bus=isa.7        => -device isa-serial,bus=isa.7: there is no bus 'isa.7' for device 'isa-serial'*
 -M none -accel test -device isa-serial => -device isa-serial: board 'none' has no ISA bus for device 'isa-serial'*
--device isa-debug-exit,id=a -device isa-serial,id=a => -device isa-serial,id=a: there is already a device with id 'a'
+-device isa-debug-exit,id=a -device isa-serial,id=a => -device isa-serial,id=a: there is already a device with id 'a' | give another id; one that is removed is free again after DEVICE_DELETED
 -device '{"driver":1}'              => -device {"driver":1}: 'driver' is missing: which device?
 -device '{bad'                      => -device {bad: invalid JSON at line 1 column 2*
 -serial foo                         => -serial foo: 'backend' must be one of *, not 'foo'*

@@ -89,6 +89,7 @@ typedef struct DrivePort {
     int account_invalid, account_failed; /* properties: AUTO: as the drive */
     DriveThrottle *throttle; /* private, atomic; with a drive: that one's counts */
     unsigned in_flight;  /* private, atomic */
+    bool ends;           /* private: the device is being unplugged, and its -drive goes with it */
     uint8_t io_status;   /* DriveIoStatus of what stopped the machine last, until cont; atomic */
     GQueue held;         /* DriveRequest * that wait for the machine to go on; the device's domain */
     unsigned n_held;     /* private, atomic: their number */

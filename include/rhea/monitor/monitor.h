@@ -31,12 +31,13 @@ int monitor_get_cpu(Monitor *mon);      /* mon may be NULL: 0 */
 const char *monitor_history(Monitor *mon, unsigned i); /* 0 is the oldest; NULL behind the end */
 void monitor_help(GString *out, const char *cmd, const char *sub); /* NULL: everything */
 
-/* `-device` and `device_add`: "DRIVER,PROP=VALUE,..." or JSON with "driver". After the machine has started
- * only on buses that allow hot-plugging. */
+/* `-device` and `device_add`: "DRIVER,PROP=VALUE,..." or JSON with "driver". Once the machine is up only
+ * on buses that allow hot-plugging (rhea/system/hotplug.h). */
 bool device_add_option(Machine *m, const char *text, Error **errp);
 /* {"accel": NAME, properties}: the stopped machine goes on with that accelerator. */
 bool monitor_accel_json(Machine *m, const Json *opts, Error **errp);
 bool device_add_json(Machine *m, const Json *opts, Error **errp);
+/* id: or a path. Asks the guest where it has a part in it: DEVICE_DELETED tells when the device is gone. */
 bool device_del(Machine *m, const char *id, Error **errp);
 
 #endif

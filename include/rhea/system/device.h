@@ -54,6 +54,8 @@ struct Device { /* first member of every device struct, named `dev` */
     GSList *resources;           /* private: unwind list */
     unsigned reset_hold;         /* > 0: held in reset */
     bool realized;
+    bool hotplugged;             /* it came while the machine was up; set before realize */
+    bool going;                  /* device_unplugged() is at it: it goes for good, not with the machine */
     bool retracted;              /* private: unmapped, about to go */
     unsigned child_serial;       /* private: names anonymous children */
     Error *early_error;          /* private: a bad -global, told by device_realize() */
@@ -76,10 +78,20 @@ struct BusType {
     void (*child_reset_done)(Device *dev);
     void (*describe_child)(Device *dev, GString *out, int indent);
     void (*firmware_name)(Device *dev, GString *out); /* appends "/NAME@ADDRESS": the child in firmware's paths */
-    bool hotplug; /* devices may come and go while the machine runs */
+    bool hotplug; /* devices come and go at once while the machine is up; else see Bus.hotplug */
 };
+/* Devices come and go on a bus while the machine is up, and the guest has a part in it: what a bus's owner
+ * does for that. MAIN_LOOP, no domain held. */
+typedef struct BusHotplug {
+    bool (*suits)(const Device *dev); /* of its type: may it come and go? Perhaps not realized yet */
+    void (*plugged)(Bus *bus, Device *dev); /* it is there, and reset: the guest is told */
+    /* Asks the guest to let go of it; once it does, device_unplugged(). False: not now. */
+    bool (*unplug)(Bus *bus, Device *dev, Error **errp);
+} BusHotplug;
 struct Bus {
     const BusType *type;
+    const BusHotplug *hotplug; /* NULL: none; the owner's */
+    const char *no_hotplug;    /* then: what to do instead; NULL: the usual. Constant */
     char *name;       /* "pci.0", "isa.0" */
     Device *owner;
     void *impl;       /* the owner's bus struct, e.g. PciBus * */
