@@ -28,6 +28,14 @@ or a serial port on
 .B mon:stdio
 the escape key Ctrl-A begins a command: h help, x end the emulator, c next of serial port and
 monitor, b send a break, t time stamps, s write disk data, Ctrl-A send Ctrl-A.
+.SH DEVICES THAT COME AND GO
+PCI devices can be added and removed while the guest runs: device_add and device_del in the monitor or
+by QMP take what
+.B \\-device
+takes. On the machine pc any free slot will do; on q35 give a port for each device that may come, for example
+.BR "\\-device pcie\\-root\\-port,id=rp1,chassis=1" ,
+and later device_add virtio\\-rng\\-pci,id=r1,bus=rp1. device_del asks the guest; the event
+DEVICE_DELETED tells when the device is gone, and a reset of the machine completes what the guest did not do.
 .SH EXIT STATUS
 0 when the guest powered off or the operator ended the program, also by SIGINT, SIGTERM or SIGHUP; 1
 after an error, which is told on the standard error; the device isa-debug-exit ends it with twice

@@ -4,7 +4,7 @@
  * Models: ACPI 6.3: FADT (5.2.9), MADT (5.2.12), DSDT (5.2.11.1) with the PCI root bridge, its routing
  *         table (6.2.13) and link devices, ISA devices, processors and \_S5; IA-PC HPET 1.0a, 3.2.4;
  *         WAET.
- * Does not model: hot-plug, S3 and S4. NUMA nodes: acpi-numa.c.
+ * Does not model: S3 and S4. NUMA nodes: acpi-numa.c; PCI hot-plug: hw/acpi/pcihp-aml.c.
  * Threads: built on the main loop; rebuilt in fw_cfg's domain when firmware asks, because only then is the
  *         power-management I/O base known.
  */
@@ -152,6 +152,9 @@ static void dsdt_motherboard(Aml *a, const PcAcpi *p)
     aml_res_io(a, p->chipset->smi_cmd, 2);
     aml_res_io(a, p->pm_base, p->chipset->pm_size);
     aml_res_io(a, 0x700, 0x10);
+    if (p->hotplug) {
+        aml_res_io(a, p->hotplug->port, ACPI_PCIHP_SIZE);
+    }
     aml_resources_end(a);
     aml_end(a);
 }
@@ -290,6 +293,9 @@ static void dsdt_pci_root(Aml *a, const PcAcpi *p)
     aml_res_window(a, AML_RANGE_MEMORY, p->layout.below_4g, IOAPIC_ADDR - 1);
     aml_resources_end(a);
     dsdt_routing(a);
+    if (p->hotplug) {
+        acpi_pcihp_describe(p->hotplug, a);
+    }
     pc_acpi_isa_bridge(a, p, 0x00010000, 4);
     aml_end(a);
 }
@@ -339,6 +345,9 @@ static void build_dsdt(AcpiBuilder *b, const PcAcpi *p)
     pc_acpi_processors(&a, p);
     p->chipset->links(&a);
     aml_end(&a);
+    if (p->hotplug) {
+        acpi_pcihp_describe_event(p->hotplug, &a);
+    }
     aml_name(&a, "\\_S5");
     aml_package(&a, 4);
     for (unsigned i = 0; i < 4; i++) {

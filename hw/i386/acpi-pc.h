@@ -6,6 +6,7 @@
 
 #include "pc_internal.h"
 #include "rhea/hw/acpi.h"
+#include "rhea/hw/pcihp.h"
 
 struct PcAcpi;
 typedef struct PcAcpiChipset { /* what differs from board to board */
@@ -32,6 +33,7 @@ typedef struct PcAcpi {
     unsigned n_serial;
     uint16_t pvpanic;    /* its port; 0: there is none */
     uint16_t pm_base;    /* always one that takes a word: the size of the tables must not depend on it */
+    AcpiPcihp *hotplug;  /* NULL: none by ACPI */
     Device *pm, *mch;
     uint64_t ecam;       /* memory-mapped configuration space, 256 MiB; as pm_base */
 } PcAcpi;

@@ -2,9 +2,10 @@
  * hw/i386/acpi-q35.c - what ACPI tells of the q35 board beyond what the pc board has: the PCI Express root.
  *
  * Models: ACPI 6.3: _OSC (6.2.11), routing by link devices or straight to I/O APIC inputs as \_PIC chose
- * (5.8.1, 6.2.13); PCI Firmware Specification 3.2: MCFG (4.1.2), _OSC of a host bridge (4.5.1). Does not
- * model: native hot-plug, power management events and error reporting: _OSC grants none of them. Threads:
- * built with the other tables.
+ *         (5.8.1, 6.2.13); PCI Firmware Specification 3.2: MCFG (4.1.2), _OSC of a host bridge (4.5.1), which
+ *         grants native hot-plug where there is none by ACPI (hw/acpi/pcihp-aml.c).
+ * Does not model: power management events and error reporting: _OSC grants neither.
+ * Threads: built with the other tables.
  */
 #include "acpi-pc.h"
 #include "ich9.h"
@@ -17,7 +18,8 @@ enum {
     AML_ARG1 = 0x69,
     AML_ARG3 = 0x6b
 };
-enum { OSC_CAPABILITY_CONTROL = 1 << 4, OSC_UNKNOWN_UUID = 4, OSC_UNKNOWN_REVISION = 8, OSC_MASKED = 0x10 };
+enum { OSC_HOTPLUG_CONTROL = 1 << 0, OSC_CAPABILITY_CONTROL = 1 << 4 };
+enum { OSC_UNKNOWN_UUID = 4, OSC_UNKNOWN_REVISION = 8, OSC_MASKED = 0x10 };
 enum { ECAM_DEFAULT = 0xb0000000u, ECAM_SPAN = 256 << 20, IOAPIC_ADDR = 0xfec00000u };
 
 /* As link devices: which GSI or link a pin goes to; the same as in ich9-lpc.c. */
@@ -73,8 +75,8 @@ static void osc_set_status(Aml *a, unsigned bits)
     aml_path(a, "CDW1");
 }
 
-/* The operating system may have the Express capability structures, and nothing else: there is no more. */
-static void q35_osc(Aml *a)
+/* The operating system may have the Express capability structures, and hot-plug if nobody else has it. */
+static void q35_osc(Aml *a, bool hotplug)
 {
     static const uint8_t uuid[16] = { 0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
                                       0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66 };
@@ -93,7 +95,7 @@ static void q35_osc(Aml *a)
     aml_create_dword_field(a, AML_ARG3, 8, "CDW3");
     aml_byte(a, AML_AND);
     aml_path(a, "CDW3");
-    aml_int(a, OSC_CAPABILITY_CONTROL);
+    aml_int(a, OSC_CAPABILITY_CONTROL | (hotplug ? OSC_HOTPLUG_CONTROL : 0));
     aml_byte(a, AML_LOCAL0);
     aml_if(a);
     aml_byte(a, AML_LNOT);
@@ -138,7 +140,10 @@ static void q35_pci_root(Aml *a, const PcAcpi *p)
     q35_windows(a, p);
     aml_resources_end(a);
     q35_routing(a);
-    q35_osc(a);
+    q35_osc(a, !p->hotplug);
+    if (p->hotplug) {
+        acpi_pcihp_describe(p->hotplug, a);
+    }
     pc_acpi_isa_bridge(a, p, 0x001f0000, PIRQS);
     aml_end(a);
     aml_device(a, "ECAM"); /* reserved, as operating systems want to see before they use it */

@@ -7,17 +7,19 @@
  *         appear there too. INTA-INTD of devices 0 to 24 go to PIRQE-PIRQH, rotated by slot, as on the boards
  *         that firmware knows; those of devices 25 to 31 as DxxIR says.
  *         As on the pc board, APM commands ACPI on and off take effect directly, and without SMM
- * (smm-enabled=off) SMI_EN reads as "APMC set up already", so that firmware does not wait for an SMI. The TCO
- * timer is tco.c's, the strap against its reboots (GCS) the property noreboot. Does not model: GPIO, other
- * sources of SMI# than APMC and TCO, S3 and S4, the rest of the
- * chipset configuration space; LPC decode ranges are storage. Threads: registers in the function's domain;
- * the pins come from any function's domain and are kept under a leaf lock, so that telling a level twice is
- * harmless.
+ *         (smm-enabled=off) SMI_EN reads as "APMC set up already", so that firmware does not wait for an SMI.
+ *         The TCO timer is tco.c's, the strap against its reboots (GCS) the property noreboot. Bit 1 of GPE0
+ *         is PCI hot-plug by ACPI (hw/acpi/pcihp.c).
+ * Does not model: GPIO, other sources of SMI# than APMC and TCO, S3 and S4, the rest of the chipset
+ *         configuration space; LPC decode ranges are storage.
+ * Threads: registers in the function's domain; the pins come from any function's domain and are kept under a
+ *         leaf lock, so that telling a level twice is harmless.
  */
 #include "ich9.h"
 #include "pirq.h"
 #include "pm1.h"
 #include "tco.h"
+#include "rhea/hw/pcihp.h"
 #include <pthread.h>
 #include <string.h>
 
@@ -39,6 +41,8 @@ enum { PIRQS = 8, SLOTS = 32, FIRST_ROUTED_SLOT = 25 };
 typedef struct Ich9Lpc {
     Device dev;
     bool disable_s3, disable_s4, smm, no_reboot; /* configuration */
+    bool hotplug_ports;
+    AcpiPcihp hotplug;
     IsaBus *isa;                      /* wiring */
     MemRegion pm_io, apm_io, rcba;
     IrqLine out[ISA_IRQS], gsi[PIRQS], sci[ISA_GSIS], smi; /* SMI# as a pulse */
@@ -142,6 +146,19 @@ static void gpe_set(void *sink, unsigned pin, bool level)
 }
 
 const IrqSinkOps ich9_gpe_sink = { .set = gpe_set };
+
+static void pm_hotplug_event(Device *dev)
+{
+    Ich9Lpc *s = dev_as(Ich9Lpc, dev);
+    s->gpe[0] |= 1 << ACPI_PCIHP_GPE;
+    pm_update(s);
+}
+
+AcpiPcihp *ich9_lpc_hotplug(Device *lpc)
+{
+    Ich9Lpc *s = dev_as(Ich9Lpc, lpc);
+    return s->hotplug_ports ? &s->hotplug : NULL;
+}
 
 static void pm_timer_fire(void *opaque)
 {
@@ -410,7 +427,8 @@ static bool lpc_realize(Device *dev, Error **errp)
     device_add_region(dev, &s->apm_io);
     acpi_pm1_init(&s->pm1, dev, pm_timer_fire);
     ich_tco_init(&s->tco, dev, lpc_tco_fire);
-    if (!device_map_io(dev, &s->apm_io, ICH9_SMI_CMD, errp)) {
+    if (!device_map_io(dev, &s->apm_io, ICH9_SMI_CMD, errp) ||
+        (s->hotplug_ports && !acpi_pcihp_init(&s->hotplug, dev, ICH9_HOTPLUG, pm_hotplug_event, errp))) {
         return false;
     }
     s->isa = isa_bus_new(dev, "isa.0");
@@ -438,6 +456,7 @@ static void lpc_reset(Device *dev, ResetKind kind)
     pci_set_word(dev, 0x06, 0x0200);
     acpi_pm1_reset(&s->pm1);
     ich_tco_reset(&s->tco, kind);
+    acpi_pcihp_reset(&s->hotplug);
     memset(s->gpe, 0, sizeof(s->gpe));
     s->smi_en = s->smm ? 0 : SMI_EN_APMC;
     s->smi_sts = 0;
@@ -469,6 +488,8 @@ static bool lpc_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 static const Prop lpc_props[] = {
     PROP_BOOL(Ich9Lpc, disable_s3, "disable_s3", true, "Suspend to RAM is not offered"),
     PROP_BOOL(Ich9Lpc, disable_s4, "disable_s4", true, "Suspend to disk is not offered"),
+    PROP_BOOL(Ich9Lpc, hotplug_ports, "acpi-pci-hotplug-with-bridge-support", true,
+              "Devices behind root ports come and go by ACPI; off: by the ports' own registers"),
     PROP_BOOL(Ich9Lpc, smm, "smm-enabled", true, "Commands to port B2h raise system-management interrupts"),
     PROP_BOOL(Ich9Lpc, no_reboot, "noreboot", true, "The TCO watchdog never reboots the machine (a strap)"),
     { 0 },
@@ -483,6 +504,7 @@ static const VmField lpc_fields[] = {
     VM_U8(Ich9Lpc, apm_status),
     VM_U8_ARRAY(Ich9Lpc, cc),
     VM_U64_ARRAY(Ich9Lpc, intx),
+    VM_STRUCT(Ich9Lpc, hotplug, acpi_pcihp_state),
     { 0 },
 };
 static const VmState lpc_state = {

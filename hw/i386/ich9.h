@@ -22,8 +22,10 @@ IsaBus *ich9_lpc_isa_bus(Device *lpc);
 IrqLine *ich9_lpc_smi(Device *lpc);
 extern const IrqSinkOps ich9_gpe_sink; /* sink: the bridge; a pulse on pin n: GPE n. Its domain */
 uint16_t ich9_lpc_pm_base(Device *lpc); /* 0 when not enabled yet */
+struct AcpiPcihp *ich9_lpc_hotplug(Device *lpc); /* NULL: switched off */
 enum {
     ICH9_SMI_CMD = 0xb2,
+    ICH9_HOTPLUG = 0xcc0, /* rhea/hw/pcihp.h */
     ICH9_ACPI_ENABLE = 0x02,
     ICH9_ACPI_DISABLE = 0x03,
     ICH9_PM_DEFAULT_BASE = 0x600,

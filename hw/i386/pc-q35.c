@@ -49,6 +49,7 @@ static bool q35_create_bridges(Machine *m, PcBoard *s, Error **errp)
     s->smi = ich9_lpc_smi(lpc);
     s->tables.mch = mch;
     s->tables.pm = lpc;
+    s->tables.hotplug = s->acpi != OFF ? ich9_lpc_hotplug(lpc) : NULL;
     s->tables.chipset = &acpi_ich9;
     if (s->sata) {
         s->ide = device_create(m, &ich9_ahci_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1f.2",

@@ -116,6 +116,7 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
         s->smi = piix4_pm_smi(pm);
         irq_connect(piix4_pm_sci(pm), &irq_or_sink, &s->isa->irq_or[9], PC_IRQ_SOURCE_SCI);
         s->tables.pm = pm;
+        s->tables.hotplug = piix4_pm_hotplug(pm, &s->hotplug_root);
     }
     s->tables.chipset = &acpi_piix4;
     return true;
@@ -220,7 +221,9 @@ bool pc_board_ready(Machine *m, Error **errp)
     s->tables.pvpanic = panic ? pvpanic_port(panic) : 0;
     s->tables.pit = s->pit != OFF;
     s->tables.pm_base = s->tables.chipset->pm_default;
-    s->pci->no_hotplug = "hot-plug is not available on this board";
+    if (s->tables.hotplug) {
+        acpi_pcihp_attach(s->tables.hotplug, s->pci, s->hotplug_root);
+    }
     return pc_wire_vmgenid(m, s, errp) && pc_publish(m, s, errp);
 }
 
@@ -228,8 +231,11 @@ bool pc_board_ready(Machine *m, Error **errp)
 void pc_board_reset(Machine *m, ResetKind kind)
 {
     PcBoard *s = m->board_state;
+    bool held = domain_held(m->platform);
+    if (kind != RESET_SNAPSHOT && s->tables.hotplug && !held) { /* before firmware looks, if possible */
+        acpi_pcihp_finish(s->tables.hotplug);
+    }
     if (kind != RESET_SNAPSHOT && s->boots++ == 1 && s->boot_once) {
-        bool held = domain_held(m->platform);
         if (!held) {
             domain_lock(m->platform);
         }

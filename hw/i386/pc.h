@@ -30,6 +30,7 @@ typedef struct PcBoard { /* Machine.board_state */
     char *boot_order;   /* checked; lower case */
     char *boot_once;
     bool wants_fdc;     /* a floppy controller is part of the board */
+    bool hotplug_root;  /* devices of the root bus come and go, by ACPI */
     unsigned boots;     /* resets so far */
 } PcBoard;
 

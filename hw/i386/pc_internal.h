@@ -32,10 +32,12 @@ extern const DeviceType piix4_pm_type;
 IrqLine *piix4_pm_smi(Device *pm);
 IrqLine *piix4_pm_sci(Device *pm);
 extern const IrqSinkOps piix4_gpe_sink; /* sink: the function; a pulse on pin n: GPE n. Its domain */
+struct AcpiPcihp *piix4_pm_hotplug(Device *pm, bool *root_too); /* NULL: switched off */
 /* The I/O base software has chosen: 0 when not enabled yet. The function's domain, or parked vCPUs. */
 uint16_t piix4_pm_base(Device *pm);
 enum {
     PIIX4_PM_SMI_CMD = 0xb2,
+    PIIX4_PM_HOTPLUG = 0xae00, /* rhea/hw/pcihp.h */
     PIIX4_ACPI_ENABLE = 0xf1,
     PIIX4_ACPI_DISABLE = 0xf0,
     PIIX4_PM_DEFAULT_BASE = 0x600

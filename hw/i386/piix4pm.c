@@ -8,18 +8,20 @@
  *         7.2.11). The two APM commands that switch ACPI on and off, which the firmware of real boards executes in its
  *         SMI handler, take effect directly, because SeaBIOS's handler leaves them to the chipset. Without SMM
  *         (smm_enabled=off) DEVACTB reads as "SMI set up already", so that firmware does not wait for one.
+ *         Bit 1 of GPSTS and GPEN, which the chip does not have, is PCI hot-plug by ACPI (hw/acpi/pcihp.c).
  * Does not model: GLBCTL.EOS (each event is one SMI), SMIs by other events than APMC, S3 and S4, clock control, device idle timers, trap events, SMBus slaves.
  * Threads: everything runs in the device's domain.
  */
 #include "pc_internal.h"
 #include "pm1.h"
 #include "rhea/hw/guestinfo.h"
+#include "rhea/hw/pcihp.h"
 #include <string.h>
 
 enum { /* I/O registers, from PMBA; below 0Ch: pm1.h */
     GPSTS = 0x0c, GPEN = 0x0e, GLBSTS = 0x18, GLBCTL = 0x28, PM_IO_SIZE = 0x40,
     GLBSTS_APM = 1 << 5, GLBCTL_SMI_EN = 1,
-    GPEN_BITS = 0x0f01 | 1 << VMGENID_GPE, /* the chip's own, and what this board adds */
+    GPEN_BITS = 0x0f01 | 1 << VMGENID_GPE | 1 << ACPI_PCIHP_GPE, /* the chip's own, and what this board adds */
 };
 enum { /* configuration */
     CFG_PMBA = 0x40, CFG_DEVACTB3 = 0x5b, CFG_PMREGMISC = 0x80, CFG_SMBBA = 0x90, CFG_SMBHSTCFG = 0xd2,
@@ -30,6 +32,8 @@ enum { SMB_STS_W1C = 0x1e };
 typedef struct Piix4Pm {
     Device dev;
     bool disable_s3, disable_s4, smm; /* configuration */
+    bool hotplug_root, hotplug_bridges;
+    AcpiPcihp hotplug;
     MemRegion pm_io, smb_io, apm_io; /* wiring */
     IrqLine sci, smi;              /* SMI# as a pulse */
     AcpiPm1 pm1;                   /* guest-visible state */
@@ -190,6 +194,20 @@ static void pm_config_written(Device *dev, unsigned off G_GNUC_UNUSED, unsigned 
     pm_update_ports(dev_as(Piix4Pm, dev));
 }
 
+static void pm_hotplug_event(Device *dev)
+{
+    Piix4Pm *s = dev_as(Piix4Pm, dev);
+    s->gp_sts |= 1 << ACPI_PCIHP_GPE;
+    pm_update(s);
+}
+
+AcpiPcihp *piix4_pm_hotplug(Device *pm, bool *root_too)
+{
+    Piix4Pm *s = dev_as(Piix4Pm, pm);
+    *root_too = s->hotplug_root;
+    return s->hotplug_root || s->hotplug_bridges ? &s->hotplug : NULL;
+}
+
 static const struct { uint8_t reg; uint32_t value, wmask; } pm_config[] = {
     { CFG_PMBA, 1, 0xffc0 },     { 0x44, 0, 0xffffff },  { 0x48, 0, 0x1ffffff }, { 0x4c, 0, 0xffffff },
     { 0x50, 0, 0x07ffff },       { 0x54, 0, 0xffffffff }, { 0x58, 0, 0xffffffff }, { 0x5c, 0, 0xffffffff },
@@ -216,7 +234,9 @@ static bool pm_realize(Device *dev, Error **errp)
     device_add_region(dev, &s->smb_io);
     device_add_region(dev, &s->apm_io);
     acpi_pm1_init(&s->pm1, dev, pm_timer_fire);
-    if (!device_map_io(dev, &s->apm_io, PIIX4_PM_SMI_CMD, errp)) {
+    if (!device_map_io(dev, &s->apm_io, PIIX4_PM_SMI_CMD, errp) ||
+        ((s->hotplug_root || s->hotplug_bridges) &&
+         !acpi_pcihp_init(&s->hotplug, dev, PIIX4_PM_HOTPLUG, pm_hotplug_event, errp))) {
         return false;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(pm_config); i++) {
@@ -231,6 +251,7 @@ static void pm_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
     Piix4Pm *s = dev_as(Piix4Pm, dev);
     acpi_pm1_reset(&s->pm1);
+    acpi_pcihp_reset(&s->hotplug);
     s->gp_sts = s->gp_en = 0;
     memset(s->regs, 0, sizeof(s->regs));
     memset(s->smb, 0, sizeof(s->smb));
@@ -262,11 +283,16 @@ static const Prop pm_props[] = {
     PROP_BOOL(Piix4Pm, disable_s3, "disable_s3", true, "Suspend to RAM is not offered"),
     PROP_BOOL(Piix4Pm, smm, "smm-enabled", true, "Commands to port B2h raise system-management interrupts"),
     PROP_BOOL(Piix4Pm, disable_s4, "disable_s4", true, "Suspend to disk is not offered"),
+    PROP_BOOL(Piix4Pm, hotplug_root, "acpi-root-pci-hotplug", true,
+              "Devices of the root bus come and go while the machine runs"),
+    PROP_BOOL(Piix4Pm, hotplug_bridges, "acpi-pci-hotplug-with-bridge-support", true,
+              "Those behind bridges do as well"),
     { 0 },
 };
 static const VmField pm_fields[] = {
     VM_STRUCT(Piix4Pm, pm1, acpi_pm1_state), VM_U16(Piix4Pm, gp_sts), VM_U16(Piix4Pm, gp_en),
     VM_U8_ARRAY(Piix4Pm, regs), VM_U8_ARRAY(Piix4Pm, smb), VM_U8(Piix4Pm, apm_command), VM_U8(Piix4Pm, apm_status),
+    VM_STRUCT(Piix4Pm, hotplug, acpi_pcihp_state),
     { 0 },
 };
 static const VmState pm_state = {

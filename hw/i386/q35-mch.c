@@ -39,6 +39,8 @@ static bool host_realize(Device *dev, Error **errp)
     device_map_mem(dev, &s->pci_mem, 0, -1);
     s->bus = pci_bus_new(dev, "pcie.0", &s->pci_mem, &dev->machine->sysio, NULL, NULL);
     s->bus->express = true;
+    s->bus->bus->no_hotplug = "plug it into a pcie-root-port that the machine was started with: -device "
+                              "pcie-root-port,id=ID,chassis=N, then bus=ID";
     s->ports.bus = s->bus;
     pcie_ecam_init(&s->ecam, dev, s->bus);
     device_add_cleanup(dev, host_cleanup, s);

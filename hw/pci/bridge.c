@@ -150,6 +150,7 @@ void pci_bridge_sync(PciFunc *f)
 static void bridge_cleanup(void *opaque)
 {
     PciBridge *b = opaque;
+    pcie_slot_fini(pci_func(b->dev));
     for (unsigned k = 0; k < PCI_BRIDGE_WINDOWS; k++) {
         if (region_mapped(&b->window[k])) {
             region_unmap(&b->window[k]);

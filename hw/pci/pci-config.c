@@ -148,7 +148,7 @@ void pci_intx_update(PciFunc *f)
 static void pci_intx_set(void *sink, unsigned pin G_GNUC_UNUSED, bool level)
 {
     PciFunc *f = sink;
-    f->intx_level = level;
+    f->intx_level = level && !f->gone;
     pci_intx_update(f);
 }
 
@@ -171,6 +171,9 @@ static void pci_header_written(PciFunc *f, unsigned off, unsigned len)
 
 static uint32_t pci_func_read(PciFunc *f, unsigned off, unsigned len)
 {
+    if (f->gone) {
+        return UINT32_MAX >> (32 - 8 * len);
+    }
     if (f->ops->config_read) {
         f->ops->config_read(f->dev, off, len);
     }
@@ -179,6 +182,9 @@ static uint32_t pci_func_read(PciFunc *f, unsigned off, unsigned len)
 
 static void pci_func_write(PciFunc *f, unsigned off, uint32_t val, unsigned len)
 {
+    if (f->gone) {
+        return;
+    }
     for (unsigned i = 0; i < len; i++) {
         uint8_t b = val >> (8 * i), *c = &f->config[off + i], w = f->wmask[off + i];
         *c = (*c & ~w) | (b & w);
@@ -189,6 +195,7 @@ static void pci_func_write(PciFunc *f, unsigned off, uint32_t val, unsigned len)
     pci_msi_written(f, off, len);
     if (f->bridge) {
         pci_bridge_written(f, off, len);
+        pcie_slot_written(f);
     }
     if (f->ops->config_written) {
         f->ops->config_written(f->dev, off, len);

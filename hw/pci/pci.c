@@ -3,7 +3,7 @@
  *
  * Models: PCI Local Bus Specification 3.0, chapter 6 (type 00h header, capability list, expansion ROM). Type
  *         01h: bridge.c; PCI Express: pcie.c.
- * Does not model: hot-plug, 66 MHz and power states.
+ * Does not model: 66 MHz and power states. Hot-plug: unplug.c and what Bus.hotplug leads to.
  * Threads: places are given and taken on the main loop; configuration space belongs to the function's
  * domain; bus->slot[] is published by RCU so that configuration cycles need no bus lock.
  */
@@ -21,12 +21,12 @@ static const Prop pci_child_props[] = {
              "Bytes of the ROM BAR, a power of two; 4294967295: what the image needs"),
     PROP_ONLY_UINT("acpi-index", 0, "the ACPI tables name no PCI devices",
                    "leave it out; give addr=, from which guests make up names"),
-    PROP_NEVER("failover_pair_id", "cards that stand in for others need hot-plug, which there is not",
+    PROP_NEVER("failover_pair_id", "cards that stand in for others are not supported",
                "leave it out"),
     { 0 },
 };
 
-static const PciOps *pci_ops_of(const DeviceType *t)
+const PciOps *pci_ops_of(const DeviceType *t)
 {
     for (; t; t = t->base) {
         if (t->bus_ops) {
@@ -60,6 +60,13 @@ static bool pci_check_multifunction(PciBus *b, Device *dev, unsigned devfn, bool
     unsigned slot = devfn >> 3, fn = devfn & 7;
     Device *zero = b->slot[PCI_DEVFN(slot, 0)];
     if (fn != 0) {
+        if (zero && dev->hotplugged) { /* the guest has looked at the slot already */
+            error_set(errp, "PCI address %02x.%x: '%s' is function 0 of that slot, and the guest has seen it",
+                      slot, fn, device_name(zero));
+            error_hint(errp, "use another slot, or remove '%s' and add it again as the last function",
+                       device_name(zero));
+            return false;
+        }
         if (zero && !pci_func(zero)->multifunction) {
             error_set(errp, "PCI address %02x.%x: '%s' is function 0 of that slot and has multifunction=off",
                       slot, fn, zero->id ? zero->id : zero->type->name);
@@ -90,9 +97,11 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
             }
         }
         error_set(errp, "no free slot on PCI bus '%s' for '%s'", b->bus->name, device_name(dev));
-        error_hint(
-            errp,
-            "remove a device, or put several into one slot: multifunction=on,addr=SLOT.0, addr=SLOT.1, ...");
+        error_hint(errp, "%s",
+                   b->n_slots == 1
+                       ? "remove the device there, or give every device a pcie-root-port of its own"
+                       : "remove a device, or put several into one slot: multifunction=on,addr=SLOT.0, "
+                         "addr=SLOT.1, ...");
         return false;
     }
     *devfn = f->addr_prop;
@@ -108,9 +117,14 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
         if (holder) {
             pci_describe_holder(who, holder);
         }
-        return holder ? error_set(errp, "PCI address %02x.%x on bus '%s' is in use by %s", *devfn >> 3,
-                                  *devfn & 7, b->bus->name, who->str)
-                      : error_set(errp, "PCI address 0x%x is beyond slot 1f, function 7", *devfn);
+        if (!holder) {
+            return error_set(errp, "PCI address 0x%x is beyond slot 1f, function 7", *devfn);
+        }
+        error_set(errp, "PCI address %02x.%x on bus '%s' is in use by %s", *devfn >> 3, *devfn & 7,
+                  b->bus->name, who->str);
+        error_hint(errp, b->n_slots > 1 ? "leave addr out: the next free slot is taken"
+                                        : "give every device a pcie-root-port of its own");
+        return false;
     }
     return pci_check_multifunction(b, dev, *devfn, f->multifunction, errp);
 }
@@ -172,10 +186,6 @@ static bool pci_prepare(Bus *bus, Device *dev, Error **errp)
         error_set(errp, "romfile=%s with rombar=0: the image would be visible nowhere", f->romfile);
         error_hint(errp, "leave rombar at 1");
         return false;
-    }
-    if (b->no_hotplug) {
-        return error_set(errp, "cannot add '%s' to PCI bus '%s': %s", device_name(dev), bus->name,
-                         b->no_hotplug);
     }
     if (!pci_pick_devfn(b, dev, &devfn, errp)) {
         return false;
@@ -256,8 +266,8 @@ static bool pci_attach(Bus *bus, Device *dev, Error **errp)
         irq_connect(f->intx, &pci_intx_sink, f, f->ops->intx_pin - 1);
     }
     rcu_publish(&b->slot[f->devfn], dev);
-    if (b->bridge) {
-        pcie_link_update(pci_func(b->bridge->dev));
+    if (b->bridge && !dev->hotplugged) { /* else whoever tells the guest does, in the port's domain */
+        pcie_slot_settle(pci_func(b->bridge->dev));
     }
     return true;
 }
@@ -268,9 +278,6 @@ static void pci_detach(Bus *bus, Device *dev)
     PciFunc *f = pci_func(dev);
     if (b->slot[f->devfn] == dev) {
         rcu_publish(&b->slot[f->devfn], (Device *)NULL);
-        if (b->bridge) {
-            pcie_link_update(pci_func(b->bridge->dev));
-        }
     }
     f->intx_level = false;
     pci_intx_update(f);
@@ -317,8 +324,8 @@ static bool pci_post_load(void *opaque, Error **errp)
     }
     f->bus_master = c[PCI_COMMAND] & PCI_CMD_MASTER;
     pci_bars_update(f);
-    pcie_link_update(f);
     if (f->bridge) {
+        pcie_slot_loaded(f);
         pci_bridge_sync(f);
     }
     pci_intx_update(f);

@@ -65,9 +65,18 @@ void pci_msix_reset(PciFunc *f);
 /* msi.c; nothing for a function without MSI */
 void pci_msi_written(PciFunc *f, unsigned off, unsigned len);
 void pci_msi_reset(PciFunc *f);
+/* pci.c */
+const PciOps *pci_ops_of(const DeviceType *t);
 /* pcie.c; nothing for a function without the capability */
 void pcie_reset(PciFunc *f);
-void pcie_link_update(PciFunc *port);   /* is somebody there? */
+/* pcie-slot.c; nothing for a bridge that is no port. In its domain, or before the machine is up. */
+void pcie_slot_init(PciFunc *f, unsigned number); /* registers, once the capability is there */
+void pcie_slot_reset(PciFunc *f);
+void pcie_slot_settle(PciFunc *f);   /* who is there is what the guest finds: power is on for him, no event */
+void pcie_slot_written(PciFunc *f);  /* after the guest wrote anywhere in configuration space */
+void pcie_slot_loaded(PciFunc *f);
+void pcie_slot_fini(PciFunc *f);
+void pcie_slot_emptied(PciFunc *f);  /* the last function behind it is gone */
 /* bridge.c; f->bridge is not NULL */
 void pci_bridge_written(PciFunc *f, unsigned off, unsigned len);
 void pci_bridge_reset(PciFunc *f);

@@ -2,9 +2,9 @@
  * hw/pci/pcie.c - the PCI Express capability and the memory-mapped configuration space.
  *
  * Models: PCI Express Base Specification 3.0: 7.2.2 (ECAM), 7.8 (capability, version 2) of endpoints and root
- *         ports: a link of one lane at 2.5 GT/s that is up when somebody is there; slot with presence detect.
- * Does not model: hot-plug, power management of the link, link disable and retraining, error reporting
- * (7.10). Threads: the function's domain; ECAM accesses take that of the addressed function.
+ *         ports: a link of one lane at 2.5 GT/s. Slots: pcie-slot.c.
+ * Does not model: power management of the link, link disable and retraining, error reporting (7.10).
+ * Threads: the function's domain; ECAM accesses take that of the addressed function.
  */
 #include "rhea/hw/pcie.h"
 #include "pci_internal.h"
@@ -19,8 +19,6 @@ enum { /* offsets in the capability */
        EXP_LNKCAP = 0x0c,
        EXP_LNKCTL = 0x10,
        EXP_LNKSTA = 0x12,
-       EXP_SLTCAP = 0x14,
-       EXP_SLTSTA = 0x1a,
        EXP_RTCTL = 0x1c,
        EXP_RTSTA = 0x20,
        EXP_LNKCAP2 = 0x2c,
@@ -33,28 +31,8 @@ enum { /* offsets in the capability */
        LINK_X1_2500 = 0x11,
        LNKCAP_ACTIVE_REPORTING = 1 << 20,
        LNKCTL_WRITABLE = 0xc8, /* read completion boundary, common clock, extended synch */
-       LNKSTA_ACTIVE = 1 << 13,
-       SLTCAP_NO_COMMAND_COMPLETED = 1 << 18,
-       SLTCAP_NUMBER_SHIFT = 19,
-       SLTSTA_PRESENT = 1 << 6,
        RTCTL_WRITABLE = 0x0f,
 };
-
-static bool pcie_is_port(const PciFunc *f)
-{
-    return (f->config[f->express_cap + EXP_FLAGS] >> 4 & 0xf) == PCIE_ROOT_PORT;
-}
-
-void pcie_link_update(PciFunc *f)
-{
-    if (!f->express_cap || !f->bridge || !pcie_is_port(f)) {
-        return;
-    }
-    uint8_t *c = f->config + f->express_cap;
-    bool there = f->bridge->secondary && rcu_get(&f->bridge->secondary->slot[0]);
-    pci_put16(c + EXP_LNKSTA, LINK_X1_2500 | (there ? LNKSTA_ACTIVE : 0));
-    pci_put16(c + EXP_SLTSTA, there ? SLTSTA_PRESENT : 0);
-}
 
 void pcie_reset(PciFunc *f)
 {
@@ -68,7 +46,7 @@ void pcie_reset(PciFunc *f)
     pci_put16(c + EXP_LNKSTA, LINK_X1_2500);
     pci_put16(c + EXP_RTCTL, 0);
     pci_put32(c + EXP_RTSTA, 0);
-    pcie_link_update(f);
+    pcie_slot_reset(f);
 }
 
 bool pcie_add_capability(Device *dev, PcieKind kind, unsigned port, unsigned slot, Error **errp)
@@ -87,7 +65,7 @@ bool pcie_add_capability(Device *dev, PcieKind kind, unsigned port, unsigned slo
     pci_set_wmask(dev, at + EXP_DEVCTL, DEVCTL_WRITABLE, 2);
     pci_set_wmask(dev, at + EXP_LNKCTL, LNKCTL_WRITABLE, 2);
     if (is_port) {
-        pci_set_long(dev, at + EXP_SLTCAP, SLTCAP_NO_COMMAND_COMPLETED | slot << SLTCAP_NUMBER_SHIFT);
+        pcie_slot_init(f, slot);
         pci_set_wmask(dev, at + EXP_RTCTL, RTCTL_WRITABLE, 2);
     }
     pcie_reset(f);

@@ -2,8 +2,9 @@
  * hw/pci/root-port.c - "pcie-root-port": a PCI Express root port with one slot behind it.
  *
  * Models: PCI Express Base Specification 3.0, 7.8 (root port with a slot), MSI for what a port reports,
- *         subsystem ids by capability (PCI-to-PCI Bridge 1.2, 3.2.5.13).
- * Does not model: hot-plug (refused), error reporting, power management events: so nothing interrupts yet.
+ *         subsystem ids by capability (PCI-to-PCI Bridge 1.2, 3.2.5.13). Hot-plug: pcie-slot.c, or ACPI's
+ *         where the board takes the slots over.
+ * Does not model: error reporting, power management events.
  * Threads: the device's domain.
  */
 #include "rhea/hw/msi.h"
@@ -29,11 +30,6 @@ static bool root_port_check(const RootPort *s, PciBus *bus, Error **errp)
         error_hint(errp, "use -M q35 and bus=pcie.0");
         return false;
     }
-    if (s->hotplug) {
-        error_set(errp, "'pcie-root-port' hotplug=on: devices cannot be plugged in while the machine runs");
-        error_hint(errp, "leave hotplug out, and give the devices on the command line");
-        return false;
-    }
     for (unsigned devfn = 0; devfn < 256; devfn++) { /* chassis and slot together name a slot (3.2.6) */
         Device *d = bus->slot[devfn];
         const RootPort *other = d && d->type == s->dev.type ? dev_as(RootPort, d) : NULL;
@@ -52,8 +48,14 @@ static bool root_port_realize(Device *dev, Error **errp)
     PciBus *bus = pci_func(dev)->bus;
     g_autofree char *name =
         g_strdup_printf("pcie-port.%02x.%x", pci_func(dev)->devfn >> 3, pci_func(dev)->devfn & 7);
-    if (!root_port_check(s, bus, errp) || !pci_bridge_init(&s->bridge, dev, name, true, errp) ||
-        !pcie_add_capability(dev, PCIE_ROOT_PORT, s->port, s->slot, errp) ||
+    if (!root_port_check(s, bus, errp) || !pci_bridge_init(&s->bridge, dev, name, true, errp)) {
+        return false;
+    }
+    Bus *behind = s->bridge.secondary->bus;
+    s->bridge.slot.hotplug = s->hotplug;
+    behind->hotplug = s->hotplug ? &pcie_slot_hotplug : NULL;
+    behind->no_hotplug = "leave hotplug=off out of that port's options";
+    if (!pcie_add_capability(dev, PCIE_ROOT_PORT, s->port, s->slot, errp) ||
         !pci_msi_init(&s->msi, dev, 1, errp)) {
         return false;
     }
@@ -67,7 +69,7 @@ static const Prop root_port_props[] = {
     PROP_U8(RootPort, port, "port", 0, 0, UINT8_MAX, "Port number of the link"),
     PROP_U8(RootPort, chassis, "chassis", 0, 0, UINT8_MAX, "Chassis that the slot is in"),
     PROP_U16(RootPort, slot, "slot", 0, 0, 0x1fff, "Number of the slot, unique in its chassis"),
-    PROP_BOOL(RootPort, hotplug, "hotplug", false, "Devices may come and go (not available)"),
+    PROP_BOOL(RootPort, hotplug, "hotplug", true, "Devices may come and go while the machine runs"),
     { 0 },
 };
 

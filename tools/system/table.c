@@ -42,7 +42,8 @@ const Option option_table[] = {
       "guest memory; suffixes M, G, T (none can be plugged in: maxmem is the size)", opt_memory },
     { "k", NULL, GROUP_STANDARD, NULL, NULL, "keyboard layouts matter to displays, and there are none yet", "-nographic" },
     { "device", "DRIVER[,PROP=VALUE]...", GROUP_STANDARD,
-      "add a device ('help' lists drivers; DRIVER,help its properties; JSON is taken too)", opt_device },
+      "add a device ('help' lists drivers; DRIVER,help its properties; JSON is taken too); device_add in the\n"
+      "monitor does so while the guest runs", opt_device },
     { "name", "[guest=]NAME[,process=NAME][,debug-threads=on|off]", GROUP_STANDARD,
       "the guest's name, and that of the process", opt_name },
     { "uuid", "UUID", GROUP_STANDARD, "the machine's UUID", opt_uuid },

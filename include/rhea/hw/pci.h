@@ -60,6 +60,7 @@ typedef struct PciFunc { /* Device.bus_data of PCI devices */
     struct PciMsix *msix;    /* rhea/hw/msix.h; NULL: has none */
     struct PciMsi *msi;      /* rhea/hw/msi.h; NULL: has none */
     struct PciBridge *bridge; /* rhea/hw/pcie.h; NULL: no bridge */
+    bool gone;               /* no guest reaches it any more, nor does it reach a guest; its domain's */
     uint8_t express_cap;     /* the PCI Express capability; 0: none */
     uint8_t cap_next;        /* where the next capability goes */
 } PciFunc;
@@ -79,12 +80,21 @@ struct PciBus {
     bool express;               /* the root complex's bus, or one behind a port */
     MemRegion *mem, *io;        /* where BARs are mapped */
     Device *slot[256];          /* RCU: by devfn */
-    const char *no_hotplug;     /* why a place may not change hands now; NULL: it may */
+    void *hotplug;              /* of Bus.hotplug: who tells the guest */
+    unsigned hotplug_number;    /* and which of his buses this is */
     const PciHostOps *host_ops;
     void *host;
     uint8_t first_free;         /* lowest slot automatic placement uses */
     uint16_t subvendor, subdevice; /* subsystem ids of devices that name none */
 };
+/* For Bus.hotplug: not of the chipset. */
+bool pci_may_hotplug(const Device *dev);
+/* Functions are there once function 0 is: those before it tell nobody, and need not be asked for. */
+bool pci_slot_is_seen(const Device *dev);
+/* device_unplugged() for a function, and for all of a slot that may go: from the first instruction on no guest
+ * sees it, its memory is not written and no interrupt comes from it. MAIN_LOOP, no domain held. */
+void pci_unplugged(Device *dev);
+void pci_slot_unplugged(PciBus *bus, unsigned slot);
 /* In the bridge's realize. */
 PciBus *pci_bus_new(Device *bridge, const char *name, MemRegion *mem, MemRegion *io, const PciHostOps *ops, void *host);
 

@@ -12,6 +12,17 @@
 
 enum { PCI_BRIDGE_MEM, PCI_BRIDGE_PREF, PCI_BRIDGE_IO, PCI_BRIDGE_WINDOWS };
 
+/* Of a port; the registers are in its configuration space. Its domain's. */
+typedef struct PcieSlot {
+    bool present;        /* there is a slot */
+    bool hotplug;        /* before pcie_add_capability(): its devices come and go */
+    bool asserted;       /* an event asks for an interrupt */
+    bool take, refused;  /* what the guest answered, for the main loop */
+    uint16_t control;    /* the register before the guest's last write */
+    int64_t asked_until; /* virtual time: the guest was asked to let go, and is not asked again before; 0: it was not */
+    Task task;
+} PcieSlot;
+
 typedef struct PciBridge {
     Device *dev;
     PciBus *secondary;
@@ -20,6 +31,7 @@ typedef struct PciBridge {
     pthread_mutex_t lock;                  /* guards what follows */
     uint64_t behind[4][4];                 /* by pin of this bridge: a bit for each function behind it */
     bool own[4];                           /* what the bridge itself asks for */
+    PcieSlot slot;
 } PciBridge;
 
 /* Makes the secondary bus: named as the bridge's id, else `name`. express: a PCI Express port, with one slot. */
@@ -30,6 +42,12 @@ void pci_bridge_window(const PciBridge *b, unsigned k, hwaddr *base, hwaddr *lim
 typedef enum PcieKind { PCIE_ENDPOINT = 0, PCIE_ROOT_PORT = 4 } PcieKind; /* PCI Express Base 3.0, table 7-11 */
 /* Also makes the function's extended configuration space reachable. port, slot: of a port only. */
 bool pcie_add_capability(Device *dev, PcieKind kind, unsigned port, unsigned slot, Error **errp);
+
+/* For the bus behind a port whose slot has hotplug: attention button, power and presence (6.7). */
+extern const BusHotplug pcie_slot_hotplug;
+/* Power is on and the link up for who is behind the port, without an event: somebody else tells the guest. The
+ * port's domain. */
+void pcie_slot_power_on(Device *port);
 
 /* PCI Express Base 3.0, 7.2.2: 1 MiB for each bus. The owner maps `region` and may make it smaller. */
 typedef struct PcieEcam {
