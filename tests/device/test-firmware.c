@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-firmware.c - what firmware is told: fw_cfg with its DMA, ACPI tables (checked by iasl),
  * SMBIOS (checked by dmidecode), -kernel files good and broken, a kernel entered without firmware.
- * Covers hw/misc/fw_cfg.c, hw/acpi/aml.c, tables.c, hw/core/loader.c, hw/i386/acpi-pc.c, acpi-numa.c,
- * smbios.c, e820.c, boot-rom.c, boot-linux.c, boot-multiboot.c, boot-pvh.c, boot-direct.c.
+ * Covers hw/misc/fw_cfg.c, hw/acpi/aml.c, pcihp-aml.c, tables.c, hw/core/loader.c, hw/i386/acpi-pc.c,
+ * acpi-numa.c, smbios.c, e820.c, boot-rom.c, boot-linux.c, boot-multiboot.c, boot-pvh.c, boot-direct.c.
  */
 #include "pctest.h"
 #include "hw/i386/acpi-pc.h"
+#include "rhea/hw/pcie.h"
 #include "hw/i386/boot.h"
 #include <glib/gstdio.h>
 #include <unistd.h>
@@ -257,6 +258,22 @@ static PcAcpi acpi_sample(unsigned n_cpus, uint32_t *ids)
                      .pm_base = 0x600 };
 }
 
+/* A bus with 32 slots, two of which stay, and two ports. */
+static void add_hotplug(PcAcpi *p, AcpiPcihp *h)
+{
+    static PciFunc func[] = { { .devfn = PCI_DEVFN(2, 0) }, { .devfn = PCI_DEVFN(2, 1) } };
+    static Device port[] = { { .bus_data = &func[0] }, { .bus_data = &func[1] } };
+    static PciBridge bridge[] = { { .dev = &port[0] }, { .dev = &port[1] } };
+    static PciBus root = { .n_slots = 32 },
+                  behind[] = { { .bridge = &bridge[0], .n_slots = 1 },
+                               { .bridge = &bridge[1], .n_slots = 1 } };
+    *h = (AcpiPcihp){ .port = 0xae00,
+                      .n = 3,
+                      .bus = { &root, &behind[0], &behind[1] },
+                      .fixed = { 3 | 1 << 2 } };
+    p->hotplug = h;
+}
+
 static void test_acpi(void)
 {
     static const unsigned counts[] = { 1, 4, 255, 260 };
@@ -264,6 +281,10 @@ static void test_acpi(void)
     for (unsigned k = 0; k < G_N_ELEMENTS(counts); k++) {
         uint32_t ids[260];
         PcAcpi p = acpi_sample(counts[k], ids);
+        AcpiPcihp hotplug;
+        if (k & 1) {
+            add_hotplug(&p, &hotplug);
+        }
         AcpiBuilder b;
         acpi_builder_init(&b);
         pc_acpi_build(&b, &p);

@@ -4,6 +4,7 @@
  * The build's own device_table is the list, so the suite grows with it. RHEA_STORM=N: accesses per type.
  * Threads: main.
  */
+#include "tests/device/dut.h"
 #include "tests/device/guestways.h"
 #include "tests/device/statedump.h"
 #include "tests/lib/testmachine.h"
@@ -56,9 +57,8 @@ typedef struct Place {
     Device *transport; /* virtio */
     Device *fw_cfg;    /* made when a device wants it */
     Device *dev;
-    Chardev *chardev; /* what a serial line is plugged into */
+    DutHost host;
     const BoardType *on_board; /* the device is this board's own; NULL: made for the test */
-    char *netdev; /* what a network card is connected to */
 } Place;
 
 static char *firmware; /* 64 KiB of HLT for the board */
@@ -114,13 +114,7 @@ static void place_open(Place *p, const BoardType *on_board)
     m->rtc.clock = 2; /* virtual time: the host's would make copies differ */
     m->rtc.start_s = 1000000000;
     tm_build(p->tm);
-    p->chardev = chardev_new_buffer(m, "dut-chardev");
-    g_autoptr(Json) disk = json_parse("{\"driver\": \"null-co\", \"node-name\": \"dut-disk\", "
-                                      "\"size\": 1048576, \"read-zeroes\": true}", -1, &error_abort_slot);
-    blockdev_add_json(m, disk, false, &error_abort_slot);
-    char *port;
-    netdev_hub_port(m, 0, NULL, &port, &error_abort_slot);
-    p->netdev = port;
+    dut_host_open(&p->host, m);
     if (on_board) {
         return;
     }
@@ -166,14 +160,7 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
         }
     }
     Device *dev = device_new(m, type, m->peripheral, "dut");
-    void *base;
-    const Prop *drive = device_find_prop(dev, "drive", &base);
-    const Prop *chr = device_find_prop(dev, "chardev", &base);
-    const Prop *net = device_find_prop(dev, "netdev", &base);
-    if ((chr && chr->kind == PROP_CHARDEV_ && !device_set(dev, "chardev", "dut-chardev", errp)) ||
-        (drive && drive->kind == PROP_BLOCK_ && !device_set(dev, "drive", "dut-disk", errp)) ||
-        (net && net->kind == PROP_NETDEV_ && !device_set(dev, "netdev", p->netdev, errp)) ||
-        !device_realize(dev, bus_for(p, type), errp)) {
+    if (!dut_connect(&p->host, dev, errp) || !device_realize(dev, bus_for(p, type), errp)) {
         device_remove(dev);
         return false;
     }
@@ -190,10 +177,7 @@ static bool place_device(Place *p, const DeviceType *type, Error **errp)
 static void place_close(Place *p)
 {
     machine_stop(p->tm->m, RUN_PAUSED);
-    net_remove_all(p->tm->m);
-    g_clear_pointer(&p->netdev, g_free);
-    drive_remove_all(p->tm->m);
-    chardev_remove_all(p->tm->m);
+    dut_host_close(&p->host, p->tm->m);
     tm_free(p->tm);
 }
 
@@ -321,14 +305,14 @@ static void storm_feed_frame(Storm *s)
     if (g_rand_boolean(s->rand)) {
         memset(f, 0xff, NET_MAC);
     }
-    net_client_send(net_client_find(s->p->tm->m, s->p->netdev), &(NetFrame){ .data = f, .len = len });
+    net_client_send(net_client_find(s->p->tm->m, s->p->host.netdev), &(NetFrame){ .data = f, .len = len });
 }
 
 /* Something comes from outside: the other end of a serial line has something to say, keys are hit. */
 static void storm_feed(Storm *s)
 {
     uint32_t bytes = g_rand_int(s->rand);
-    chardev_buffer_feed(s->p->chardev, (const uint8_t *)&bytes, 1 + bytes % 4);
+    chardev_buffer_feed(s->p->host.chardev, (const uint8_t *)&bytes, 1 + bytes % 4);
     storm_feed_frame(s);
     if (s->way && s->way->feed) {
         s->way->feed(s->p->dev, s->rand);
@@ -389,7 +373,7 @@ static uint64_t storm_access(Storm *s)
 static void storm_turns(Storm *s)
 {
     uint8_t sink[256];
-    while (chardev_buffer_take(s->p->chardev, sink, sizeof(sink))) {
+    while (chardev_buffer_take(s->p->host.chardev, sink, sizeof(sink))) {
     }
     for (unsigned i = 0; i < 50 && loop_turn(s->p->tm->loop, false); i++) {
     }

@@ -34,7 +34,7 @@ static void guest_reset(Guest *g)
     g_assert_cmphex(rd(g, BAR + 0x14, 1), ==, 0);
 }
 
-static void guest_start(Guest *g, uint64_t features, unsigned size)
+static void packed_start(Guest *g, uint64_t features, unsigned size)
 {
     guest_reset(g);
     wr(g, BAR + 0x14, 3, 1);
@@ -167,7 +167,7 @@ static void test_transfer(void)
     wr(&g, BAR + 8, 1, 4);
     g_assert_cmphex(rd(&g, BAR + 4, 4) & 4, ==, 4);
     for (unsigned s = 0; s < G_N_ELEMENTS(sizes); s++) {
-        guest_start(&g, INDIRECT_DESC, sizes[s]);
+        packed_start(&g, INDIRECT_DESC, sizes[s]);
         for (unsigned i = 0; i < 50; i++) {
             memset(ram(&g, DATA), (int)(i + s + 1), 4096);
             g_assert_cmpuint(request(&g, 1, i * 8, 4096, i % 3 == 1), ==, 0);
@@ -189,7 +189,7 @@ static void test_many(void)
 {
     Guest g;
     guest_open(&g);
-    guest_start(&g, INDIRECT_DESC | EVENT_IDX, 13);
+    packed_start(&g, INDIRECT_DESC | EVENT_IDX, 13);
     for (unsigned round = 0; round < 500; round++) {
         bool seen[13] = { false };
         for (unsigned k = 0; k < 13; k++) {
@@ -220,7 +220,7 @@ static void test_reset(void)
 {
     Guest g;
     guest_open(&g);
-    guest_start(&g, 0, SIZE);
+    packed_start(&g, 0, SIZE);
     g_assert_cmpuint(request(&g, 0, 0, 512, false), ==, 0);
     put_request(&g, 0, 0, 0, 4096, false);
     kick(&g);
@@ -228,7 +228,7 @@ static void test_reset(void)
     g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15);
     guest_reset(&g);
     g_assert_false(is_used(&g));
-    guest_start(&g, 0, SIZE);
+    packed_start(&g, 0, SIZE);
     g_assert_cmpuint(request(&g, 0, 0, 512, false), ==, 0);
     guest_close(&g);
 }
@@ -237,7 +237,7 @@ static void test_saved(void)
 {
     Guest g;
     guest_open(&g);
-    guest_start(&g, 0, 7);
+    packed_start(&g, 0, 7);
     for (unsigned i = 0; i < 20; i++) {
         g_assert_cmpuint(request(&g, 0, 0, 512, false), ==, 0);
         g_autoptr(GByteArray) a = guest_saved(&g);
@@ -257,7 +257,7 @@ static void test_held(void)
         Guest g;
         signal(SIGXFSZ, SIG_IGN);
         guest_open(&g);
-        guest_start(&g, INDIRECT_DESC, 8);
+        packed_start(&g, INDIRECT_DESC, 8);
         machine_start(g.t->m);
         limit_files(DISK / 2);
         memset(ram(&g, DATA), 0x77, 4096);
@@ -321,7 +321,7 @@ static void test_hostile(void)
     Guest g;
     guest_open(&g);
     for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
-        guest_start(&g, INDIRECT_DESC, SIZE);
+        packed_start(&g, INDIRECT_DESC, SIZE);
         g_test_message("%s", ways[i].what);
         put_request(&g, 1, 1, 0, 512, true); /* a good table at TABLE + 64 */
         g.next = 0;
@@ -334,15 +334,15 @@ static void test_hostile(void)
         g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15 | 64);
         g_assert_cmphex(rd(&g, ISR, 1) & 2, ==, 2);
         g_assert_false(is_used(&g));
-        guest_start(&g, INDIRECT_DESC, SIZE);
+        packed_start(&g, INDIRECT_DESC, SIZE);
         g_assert_cmpuint(request(&g, 1, 0, 512, true), ==, 0);
     }
-    guest_start(&g, 0, SIZE); /* indirect was not negotiated */
+    packed_start(&g, 0, SIZE); /* indirect was not negotiated */
     put_request(&g, 0, 1, 0, 512, true);
     kick(&g);
     g_assert_cmphex(rd(&g, BAR + 0x14, 1), ==, 15 | 64);
     /* sizes and places */
-    guest_start(&g, 0, SIZE);
+    packed_start(&g, 0, SIZE);
     wr(&g, BAR + 0x16, 1, 2);
     wr(&g, BAR + 0x18, SIZE + 1, 2);
     wr(&g, BAR + 0x18, 0, 2);
@@ -365,7 +365,7 @@ static void test_random(void)
     for (int round = rounds ? atoi(rounds) : 300; round > 0; round--) {
         unsigned size = (unsigned)g_rand_int_range(r, 1, SIZE + 1);
         uint64_t may = (g_rand_boolean(r) ? INDIRECT_DESC : 0) | (g_rand_boolean(r) ? EVENT_IDX : 0);
-        guest_start(&g, may, size);
+        packed_start(&g, may, size);
         for (unsigned i = 0; i < 2 * SIZE; i++) {
             hwaddr at = i < SIZE ? RING + 16 * i : TABLE + 16 * (i - SIZE);
             Part p = { places[g_rand_int_range(r, 0, 8)], lens[g_rand_int_range(r, 0, 8)],
@@ -390,7 +390,7 @@ static void test_random(void)
         }
         guest_reset(&g);
     }
-    guest_start(&g, INDIRECT_DESC, SIZE);
+    packed_start(&g, INDIRECT_DESC, SIZE);
     g_assert_cmpuint(request(&g, 1, 0, 512, true), ==, 0);
     guest_close(&g);
 }

@@ -24,35 +24,6 @@ static void guest_open(Guest *g, const char *prop, const char *val)
     guest_open_type(g, "virtio-blk-pci", prop, val);
 }
 
-/* On a device that has been reset. */
-static void guest_begin(Guest *g, uint64_t features)
-{
-    wr(g, BAR + 0x14, 3, 1);
-    for (unsigned i = 0; i < 2; i++) {
-        wr(g, BAR + 8, i, 4);
-        wr(g, BAR + 12, features >> (32 * i), 4);
-    }
-    wr(g, BAR + 0x14, 11, 1);
-    g_assert_cmphex(rd(g, BAR + 0x14, 1), ==, 11);
-    g->avail = 0;
-    memset(ram(g, DESC), 0, 0x4000);
-    wr(g, BAR + 0x16, 0, 2);
-    g_assert_cmpuint(rd(g, BAR + 0x18, 2), ==, SIZE);
-    wr(g, BAR + 0x20, DESC, 4);
-    wr(g, BAR + 0x28, AVAIL, 4);
-    wr(g, BAR + 0x30, USED, 4);
-    wr(g, BAR + 0x1c, 1, 2);
-    g_assert_cmpuint(rd(g, BAR + 0x1c, 2), ==, 1);
-    wr(g, BAR + 0x14, 15, 1);
-}
-
-static void guest_start(Guest *g, uint64_t features)
-{
-    wr(g, BAR + 0x14, 0, 1);
-    g_assert_cmphex(rd(g, BAR + 0x14, 1), ==, 0);
-    guest_begin(g, features);
-}
-
 static void set_desc(Guest *g, hwaddr table, unsigned i, uint64_t addr, uint32_t len, unsigned flags,
                      unsigned next)
 {

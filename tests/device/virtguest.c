@@ -3,6 +3,7 @@
  */
 #include "tests/device/virtguest.h"
 #include "rhea/backends/drive.h"
+#include "tests/device/virtring.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -14,6 +15,34 @@ void guest_place(Guest *g)
     pctest_config_write(g->t, FN, 0x20, BAR, 4);
     pctest_config_write(g->t, FN, 0x24, 0, 4);
     pctest_config_write(g->t, FN, 4, 7, 2);
+}
+
+void guest_begin(Guest *g, uint64_t features)
+{
+    wr(g, BAR + 0x14, 3, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        wr(g, BAR + 8, i, 4);
+        wr(g, BAR + 12, features >> (32 * i), 4);
+    }
+    wr(g, BAR + 0x14, 11, 1);
+    g_assert_cmphex(rd(g, BAR + 0x14, 1), ==, 11);
+    g->avail = 0;
+    memset(ram(g, DESC), 0, 0x4000);
+    wr(g, BAR + 0x16, 0, 2);
+    g_assert_cmpuint(rd(g, BAR + 0x18, 2), ==, SIZE);
+    wr(g, BAR + 0x20, DESC, 4);
+    wr(g, BAR + 0x28, AVAIL, 4);
+    wr(g, BAR + 0x30, USED, 4);
+    wr(g, BAR + 0x1c, 1, 2);
+    g_assert_cmpuint(rd(g, BAR + 0x1c, 2), ==, 1);
+    wr(g, BAR + 0x14, 15, 1);
+}
+
+void guest_start(Guest *g, uint64_t features)
+{
+    wr(g, BAR + 0x14, 0, 1);
+    g_assert_cmphex(rd(g, BAR + 0x14, 1), ==, 0);
+    guest_begin(g, features);
 }
 
 void guest_open_with(Guest *g, const char *type, const char *prop, const char *val, const char *prop2,

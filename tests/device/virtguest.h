@@ -52,6 +52,10 @@ static inline void wr(Guest *g, hwaddr at, uint64_t v, unsigned n)
 void guest_open_with(Guest *g, const char *type, const char *prop, const char *val, const char *prop2,
                      const char *val2);
 void guest_place(Guest *g); /* its BARs again, after a reset */
+/* The split queue 0 of virtring.h, with these features: after a reset of the driver's, and on a device that
+ * has been reset. */
+void guest_start(Guest *g, uint64_t features);
+void guest_begin(Guest *g, uint64_t features);
 void guest_close(Guest *g); /* and the disk is removed */
 void guest_turns(Guest *g, unsigned n); /* of the loop, without waiting */
 GByteArray *guest_saved(Guest *g);      /* the machine's state */

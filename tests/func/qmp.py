@@ -788,6 +788,51 @@ def qmp_pci():
         expect(card["bus"] == 1 and "Ethernet" in c.call("human-monitor-command", command_line="info pci"), "the same in words")
 
 
+def qmp_hotplug():
+    """Devices of a machine that no guest answers for: pending until a reset; what goes with them; refusals."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = os.path.join(folder, "disk")
+        with open(image, "wb") as f:
+            f.truncate(1 << 20)
+        with Vm("-M", "pc", "-m", "32M", "-drive", f"if=none,id=d0,file={image},format=raw") as vm:
+            c = Client(vm.path)
+            names = lambda: {p["name"] for p in c.call("qom-list", path="/machine/peripheral")}
+            for i in range(3):
+                c.call("device_add", driver="virtio-rng-pci", id="x", addr="5")
+                expect(c.call("qom-get", path="/machine/peripheral/x", property="hotplugged"), "it is hot-plugged")
+                expect(c.call("qom-get", path="/machine/peripheral/x", property="hotpluggable"), "and may go")
+                expect("in use by" in c.try_call("device_add", driver="e1000", id="y", addr="5")["error"]["desc"], "the slot is taken")
+                expect("with id 'x'" in c.try_call("device_add", driver="e1000", id="x")["error"]["desc"], "the id is taken")
+                for name in ("x", "/machine/peripheral/x") if i else ("x", "x"):
+                    c.call("device_del", id=name)
+                expect("x" in names() and not [e for e in c.events if e["event"] == "DEVICE_DELETED"], "it waits for its guest")
+                c.call("system_reset")
+                expect(c.event("DEVICE_DELETED")["data"] == {"device": "x", "path": "/machine/peripheral/x"}, "it is gone")
+                expect("x" not in names(), "it is gone")
+            c.call("device_add", driver="virtio-blk-pci", id="x", drive="d0")
+            expect([b["device"] for b in c.call("query-block")] == ["d0"], "the drive")
+            expect(c.call("human-monitor-command", command_line="device_del x") == "", "nothing to say")
+            c.call("system_reset")
+            c.event("DEVICE_DELETED")
+            expect(c.call("query-block") == [], "the drive goes with its device")
+        with Vm("-M", "q35", "-m", "32M", "-smp", "1,maxcpus=3", "-device", "pcie-root-port,id=rp,chassis=1") as vm:
+            c = Client(vm.path)
+            places = c.call("query-hotpluggable-cpus")
+            expect([p.get("qom-path") for p in places] == [None, None, "/machine/unattached/cpu[0]"], f"places of CPUs: {places}")
+            wrong = [({"driver": "virtio-rng-pci"}, "bus 'pcie.0' does not support hotplugging", "bus=ID"),
+                     ({"driver": "isa-debug-exit"}, "bus 'isa.0' does not support hotplugging", "command line"),
+                     ({"driver": places[0]["type"]}, "CPUs cannot be added", "-smp"),
+                     ({"driver": "pc-dimm"}, "memory modules cannot be added", "-m")]
+            for args, text, cure in wrong:
+                e = c.try_call("device_add", id="x", **args)["error"]
+                expect(e["class"] == "GenericError" and text in e["desc"] and cure in e["desc"], f"{args}: {e}")
+            c.call("device_add", driver="virtio-rng-pci", id="x", bus="rp")
+            expect("no free slot" in c.try_call("device_add", driver="e1000", bus="rp")["error"]["desc"], "a full port")
+            e = c.try_call("device_del", id="rp")["error"]
+            expect("bus 'pcie.0' does not support hotplugging" in e["desc"], f"{e}")
+            expect(c.try_call("device_del", id="nobody")["error"]["class"] == "DeviceNotFound", "nobody")
+
+
 def scan_codes(c, n):
     """Takes that many bytes from the PS/2 keyboard, as a program on the guest's CPU would."""
     def port(number):
@@ -1015,7 +1060,7 @@ def qmp_stats():
 
 
 ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_secrets, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_fdset_images, qmp_mon, qmp_net,
-       qmp_schema, qmp_state, qmp_pci, qmp_keys]
+       qmp_schema, qmp_state, qmp_pci, qmp_keys, qmp_hotplug]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
