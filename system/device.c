@@ -6,6 +6,7 @@
 #include "internal.h"
 
 #include <inttypes.h>
+#include <semaphore.h>
 #include <string.h>
 
 typedef enum ResourceKind { RES_REGION, RES_IRQ, RES_TIMER, RES_TASK, RES_FIFO, RES_CLEANUP } ResourceKind;
@@ -394,6 +395,35 @@ static void unwind(Device *dev)
     }
 }
 
+static void grace_is_over(void *opaque)
+{
+    sem_post(opaque);
+}
+
+/* rcu_barrier(), with CPUs that run: one that stays in guest code for long is a reader for as long, and may
+ * do so until a timer of the main loop's interrupts it. */
+static void wait_grace(Machine *m)
+{
+    sem_t over;
+    int r;
+    sem_init(&over, 0, 0);
+    rcu_defer(grace_is_over, &over);
+    do {
+        for (unsigned i = 0; m->priv->ready && machine_running(m) && m->cpus && i < m->n_cpus; i++) {
+            vcpu_kick(m->cpus[i]);
+        }
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 1000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        r = sem_timedwait(&over, &until);
+    } while (r < 0);
+    sem_destroy(&over);
+}
+
 /* The whole tree goes: a line may lead to a device that is freed before the one that lowers it. */
 static void cut_lines(Device *dev)
 {
@@ -409,7 +439,7 @@ void device_free_tree(Device *dev)
 {
     g_assert(!domain_current());
     retract(dev, dev->realized);
-    rcu_barrier();
+    wait_grace(dev->machine);
     if (!dev->parent) {
         cut_lines(dev);
     }
@@ -518,7 +548,7 @@ bool device_realize(Device *dev, Bus *bus, Error **errp)
               (!bus || !bus->type->attach || bus->type->attach(bus, dev, &err));
     if (!ok) {
         retract(dev, prepared);
-        rcu_barrier();
+        wait_grace(m);
         unwind(dev);
         dev->bus = NULL;
         g_ptr_array_set_size(dev->regions, 0);
