@@ -13,13 +13,14 @@ bool qom_has_backend(const Device *dev)
     return g_str_has_prefix(dev->type->name, "virtio-") && strstr(dev->type->name, "-pci");
 }
 
-char *qom_backend_path(const Device *dev)
+char *qom_device_name(const Device *dev)
 {
-    return qom_has_backend(dev) ? g_strconcat(dev->path, "/" QOM_VIRTIO_BACKEND, NULL) : g_strdup(dev->path);
+    return qom_has_backend(dev) ? g_strconcat(dev->path, "/" QOM_VIRTIO_BACKEND, NULL)
+                                : g_strdup(dev->id ? dev->id : dev->path);
 }
 
 bool qom_is_path(const Device *dev, const char *path)
 {
-    g_autofree char *inner = qom_backend_path(dev);
-    return !g_strcmp0(dev->path, path) || !g_strcmp0(inner, path);
+    g_autofree char *name = qom_device_name(dev);
+    return !g_strcmp0(dev->path, path) || !g_strcmp0(name, path);
 }

@@ -145,7 +145,7 @@ static void add_disk(const Drive *d, const DrivePort *p, void *opaque)
 {
     const BlockNode *n = p ? p->node : d->node;
     BlockInfo i = { .device = g_strdup(d ? d->id : ""), .type = g_strdup("unknown") };
-    i.qdev = p ? qom_backend_path(p->dev) : NULL;
+    i.qdev = p ? qom_device_name(p->dev) : NULL;
     i.removable = p ? p->media != NULL : d->cdrom;
     if (p && p->media && p->media->tray_open) {
         domain_lock(p->dev->domain);

@@ -121,7 +121,7 @@ static Json *node_json(const BlockNode *n, bool deep)
 /* port: NULL: no device has the drive. */
 static void add_disk(const Drive *d, const DrivePort *p, void *opaque)
 {
-    BlockStats b = { .device = g_strdup(d ? d->id : ""), .qdev = p ? qom_backend_path(p->dev) : NULL };
+    BlockStats b = { .device = g_strdup(d ? d->id : ""), .qdev = p ? qom_device_name(p->dev) : NULL };
     DriveStats s = { .account_invalid = !d || d->account_invalid, .account_failed = !d || d->account_failed };
     if (p) {
         drive_get_stats(p, &s);

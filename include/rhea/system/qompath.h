@@ -10,9 +10,10 @@
 #define QOM_VIRTIO_BACKEND "virtio-backend"
 
 bool qom_has_backend(const Device *dev);
-/* The path of the object that has the device's drive, serial line...; g_free. */
-char *qom_backend_path(const Device *dev);
-/* Either of its paths. */
+/* What query-block and its like call a device: the inner object's path, otherwise the id, or the path where there is
+ * none; g_free. */
+char *qom_device_name(const Device *dev);
+/* Its path or its name. */
 bool qom_is_path(const Device *dev, const char *path);
 
 #endif
