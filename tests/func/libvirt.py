@@ -1,0 +1,344 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Debian's libvirt drives the program as <emulator>: it probes it, then what administrators do with domains, one thing after
+the other, on pc and q35 (monitor/qmp*.c, tools/system/qmp_*.c, backends/secret.c, audio.c, system/host.c, and all devices
+that libvirt gives a guest). Daemons and guests: virt.py.
+
+    libvirt.py probe | pc | q35
+"""
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+
+import rheatest as rt
+import virt
+from rheatest import Failure, guest_assets
+from virt import expect, until
+
+IMG = os.path.join(rt.BUILD, "tools/img/rhea-img")
+MIB = 1 << 20
+MAC = "52:54:00:00:00:01"
+CD = {"pc": ("hdc", "ide"), "q35": ("sda", "sata")}  # target and bus
+
+
+def img(*args):
+    subprocess.run([IMG, *args], check=True, stdout=subprocess.DEVNULL)
+
+
+def fields(text):
+    """"name value" or "name=value" lines as numbers or words."""
+    pairs = [re.split(r"[= ]+", line.strip(), 1) for line in text.splitlines() if re.search(r"\S[= ]+\S", line.strip())]
+    return {k.rstrip(":"): int(v) if re.fullmatch(r"-?\d+", v) else v for k, v in pairs}
+
+
+# ---- the emulator itself ----
+
+def probe(v):
+    """One round of questions, whatever is asked of libvirt afterwards; what libvirt concludes."""
+    def rounds():
+        return re.findall(r"capabilities of '(.*?)' via QMP", v.libvirtd_log())
+
+    domcaps = {}
+    for machine in ("pc", "q35"):
+        domcaps[machine] = v.virsh("domcapabilities", "--emulatorbin", v.emulator, "--virttype", "qemu", "--machine", machine)
+        name, = re.findall(r"<machine>(.*)</machine>", domcaps[machine])
+        expect(f"<path>{v.emulator}</path>" in domcaps[machine] and name.startswith("pc"), domcaps[machine])
+    for word in ("<value>virtio</value>", "<value>cdrom</value>", "<value>pflash</value>", "<mode name='maximum' supported='yes'>"):
+        expect(word in domcaps["q35"], f"{word} is not in\n{domcaps['q35']}")
+    models = v.virsh("cpu-models", "x86_64").split()
+    expect({"qemu64", "Nehalem", "EPYC"} <= set(models), f"{models}")
+    usable = re.findall(r"usable='yes'[^>]*>([^<]+)", domcaps["q35"])
+    expect({"qemu64", "Westmere"} <= set(usable), f"models that a domain can have: {usable}")
+    for name in ("one", "two"):
+        plain = f"<domain type='qemu'><name>{name}</name><memory>65536</memory><os><type machine='q35'>hvm</type></os><devices>" \
+            f"<emulator>{v.emulator}</emulator></devices></domain>"
+        v.write(f"images/{name}.xml", plain)
+        v.virsh("define", f"{v.images}/{name}.xml")
+        v.virsh("undefine", name)
+    ours = [path for path in rounds() if path == v.emulator]
+    kvm = subprocess.run(["test", "-w", "/dev/kvm"], check=False, **v.who).returncode == 0
+    expect(1 <= len(ours) <= 1 + kvm, f"one round, and one more with KVM: {rounds()}")
+
+
+# ---- a guest started by its kernel ----
+
+class Guest:
+    """What the steps share: each one leaves the domain as the next one wants it."""
+
+    def __init__(self, v, machine):
+        self.v, self.machine = v, machine
+        kernel = v.place(rt.asset(guest_assets.kernel, "generic"), "kernel")
+        virt.initrd(os.path.join(v.images, "initrd"))
+        self.disk = os.path.join(v.images, "disk.qcow2")
+        img("create", "-q", "-f", "qcow2", self.disk, "64M")
+        self.discs = []
+        for i in range(2):
+            self.discs.append(os.path.join(v.images, f"disc{i}.iso"))
+            with open(self.discs[i], "wb") as f:
+                f.write(f"this is disc {i}\n".encode() * 100000)
+        v.give_away()
+        target, bus = CD[machine]
+        self.cd = target
+        self.dom = virt.Domain(v, "guest", machine, f"""<os><type machine='{machine}'>hvm</type><kernel>{kernel}</kernel>
+<initrd>{v.images}/initrd</initrd><cmdline>console=ttyS0 quiet panic=-1 cryptomgr.notests from-libvirt</cmdline></os>""", f"""
+<disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap'/><source file='{self.disk}'/>
+<target dev='vda' bus='virtio'/><serial>DISK1</serial></disk>
+<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{self.discs[0]}'/>
+<target dev='{target}' bus='{bus}'/><readonly/></disk>
+<interface type='user'><mac address='{MAC}'/><model type='virtio'/></interface>
+<memballoon model='none'/>
+<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>""")
+
+    def starts(self, *args):
+        """The domain runs, from the first instruction on with its terminal open."""
+        self.dom.do("start", "--paused", *args)
+        expect(self.dom.state() == "paused", self.dom.state())
+        self.dom.open()
+        self.dom.do("resume")
+        self.up()
+
+    def up(self, after=0):
+        self.dom.wait("@@up@@", after)
+
+    def boots_again(self, command):
+        """What makes the guest boot; waits until its shell is there again."""
+        at = len(self.dom.text())
+        command()
+        self.up(at)
+        expect(self.dom.run("echo $((6 * 7))") == "42", "the shell works")
+
+
+def define_and_start(g):
+    g.v.watch()
+    expect("from-libvirt" in g.dom.do("dumpxml") and g.dom.state() == "shut off", "it is defined")
+    g.starts()
+    info = fields(g.dom.do("dominfo"))
+    expect(info["State"] == "running" and info["UUID"] in g.dom.run("cat /sys/class/dmi/id/product_uuid"), f"{info}")
+    expect("from-libvirt" in g.dom.run("cat /proc/cmdline"), "the kernel's command line")
+    expect(g.dom.run("cat /sys/block/vda/serial") == "DISK1", "the disk's serial number")
+    expect(g.dom.run("cat /sys/class/misc/hw_random/rng_current").startswith("virtio_rng"), "random numbers")
+    expect(g.dom.run("head -c 65536 /dev/hwrng | wc -c") == "65536", "random numbers")
+    expect(len(g.dom.do("vcpuinfo")) > 20 and "running" in g.v.virsh("list"), "it is in the lists")
+
+
+def serial_console(g):
+    """virsh console: through libvirtd to the pseudo-terminal."""
+    g.dom.close()
+    master, slave = pty.openpty()
+    p = subprocess.Popen(g.v.virsh_args("console", "guest", "--force"), env=g.v.env, stdin=slave, stdout=slave, stderr=slave,
+                         start_new_session=True, cwd=g.v.dir, **g.v.who)
+    os.close(slave)
+    got = b""
+
+    def says(text):
+        nonlocal got
+        if select.select([master], [], [], 0)[0]:
+            try:
+                got += os.read(master, 65536)
+            except OSError:  # its end
+                pass
+        return text in got
+    try:
+        until(lambda: says(b"Escape character"), lambda: f"virsh console: {got}")
+        os.write(master, b"echo from the $((3 * 7))st century\r\n")
+        until(lambda: says(b"from the 21st century"), lambda: f"the guest: {got}")
+        os.write(master, b"\x1d")  # ^]
+        until(lambda: p.poll() is not None or says(b"no such text"), "virsh to end")
+        expect(p.returncode == 0, f"virsh console ended with status {p.returncode}: {got}")
+    finally:
+        p.kill()
+        p.wait()
+        os.close(master)
+    expect("from the 21st century" in g.dom.text(), "the log has it, too")
+    g.dom.open()
+
+
+def suspend_resume(g):
+    g.dom.do("suspend")
+    expect(g.dom.state() == "paused", "it is paused")
+    at = g.dom.send("echo awake")
+    expect("awake" not in g.dom.text()[at:], "a paused guest says nothing")
+    g.dom.do("resume")
+    expect(g.dom.state() == "running", "it goes on")
+    g.dom.run("echo awake", at)
+
+
+def statistics(g):
+    before = fields(g.dom.do("domblkstat", "vda").replace("vda ", ""))
+    g.dom.run("dd if=/dev/zero of=/dev/vda bs=64k count=16 seek=100 oflag=direct conv=fsync 2>/dev/null")
+    after = fields(g.dom.do("domblkstat", "vda").replace("vda ", ""))
+    grown = {k: after[k] - before[k] for k in after}
+    expect(grown["wr_bytes"] == MIB and grown["wr_req"] >= 1 and grown["flush_operations"] >= 1, f"{grown}")
+    stats = fields(g.v.virsh("domstats", "guest"))
+    expect(stats["block.count"] == 2 and stats["block.0.name"] == "vda" and stats["block.0.wr.bytes"] == after["wr_bytes"], f"{stats}")
+    expect(stats["block.0.capacity"] == 64 * MIB and stats["vcpu.current"] == 1 and stats["state.state"] == 1, f"{stats}")
+    expect(stats["balloon.current"] == 256 * 1024, f"{stats}")
+    memory = fields(g.dom.do("dommemstat"))
+    expect(memory["rss"] > 0, f"{memory}")
+    info = fields(g.dom.do("domblkinfo", "vda"))
+    expect(info["Capacity"] == 64 * MIB and info["Allocation"] > 0, f"{info}")
+
+
+def throttling(g):
+    g.dom.do("blkdeviotune", "vda", "--total-bytes-sec", "1000000", "--write-iops-sec", "50", "--write-iops-sec-max", "80", "--live")
+    limits = fields(g.dom.do("blkdeviotune", "vda").replace(":", ""))
+    expect((limits["total_bytes_sec"], limits["write_iops_sec"], limits["write_iops_sec_max"]) == (1000000, 50, 80), f"{limits}")
+    inserted, = [d["inserted"] for d in g.dom.qmp("query-block") if "virtio" in d.get("qdev", "")]
+    expect((inserted["bps"], inserted["iops_wr"], inserted["iops_wr_max"]) == (1000000, 50, 80), f"{inserted}")
+    g.dom.run("dd if=/dev/vda of=/dev/null bs=4k count=10 iflag=direct 2>/dev/null")
+    g.dom.do("blkdeviotune", "vda", "--total-bytes-sec", "0", "--write-iops-sec", "0", "--write-iops-sec-max", "0", "--live")
+    limits = fields(g.dom.do("blkdeviotune", "vda").replace(":", ""))
+    expect(limits["total_bytes_sec"] == limits["write_iops_sec"] == 0, f"{limits}")
+
+
+def block_resize(g):
+    g.dom.do("blockresize", "vda", "80M")
+    g.dom.run(f"until [ $(cat /sys/block/vda/size) = {80 * MIB // 512} ]; do sleep 0.1; done")
+    expect(fields(g.dom.do("domblkinfo", "vda"))["Capacity"] == 80 * MIB, "its new size")
+
+
+def network_link(g):
+    def carrier(value):
+        g.dom.run(f"until [ \"$(cat /sys/class/net/eth0/carrier)\" = {value} ]; do sleep 0.1; done")
+    g.dom.run("ip link set eth0 up")
+    carrier(1)
+    expect(g.dom.run("cat /sys/class/net/eth0/address") == MAC, "its address")
+    for state, value in (("down", 0), ("up", 1)):
+        g.dom.do("domif-setlink", MAC, state)
+        expect(state in g.dom.do("domif-getlink", MAC), "libvirt knows")
+        carrier(value)
+
+
+def media_change(g):
+    def reads():
+        return g.dom.run("head -c 15 /dev/sr0")
+    expect(reads() == "this is disc 0", "the first disc")
+    g.dom.do("change-media", g.cd, "--eject")
+    g.v.event("tray-change.*opened")
+    g.dom.send("until ! head -c 1 /dev/sr0 >/dev/null 2>&1; do sleep 0.1; done; echo empty")
+    g.dom.wait("empty")
+    g.dom.do("change-media", g.cd, g.discs[1], "--insert")
+    g.v.event("tray-change.*closed")
+    g.dom.run("until head -c 1 /dev/sr0 >/dev/null 2>&1; do sleep 0.1; done")
+    expect(reads() == "this is disc 1", "the second disc")
+    g.dom.do("change-media", g.cd, g.discs[0], "--update", "--force")
+    g.dom.run("until [ \"$(head -c 15 /dev/sr0 2>/dev/null)\" = 'this is disc 0' ]; do sleep 0.1; done")
+    expect(g.discs[0] in g.dom.do("domblklist"), "libvirt knows")
+
+
+def send_key(g):
+    """Press and release of two keys, each followed by a synchronization event."""
+    at = g.dom.send("exec 3<$kbd; echo open; dd bs=24 count=8 <&3 2>/dev/null | hexdump -v -e '12/2 \"%u \" \"\\n\"'; exec 3<&-")
+    g.dom.wait("open", at)
+    g.dom.do("send-key", "KEY_LEFTSHIFT", "KEY_A")
+    out = g.dom.run("", at)
+    words = [line.split() for line in out.splitlines()[1:]]  # of input_event: time, type, code, value
+    keys = [(int(w[9]), int(w[10])) for w in words if w[8] == "1"]
+    expect(keys[:2] == [(42, 1), (30, 1)], f"the keys of the guest: {out}")
+
+
+def restart_daemon(g):
+    """libvirtd goes, once in order and once killed; domains stay, also one that ended meanwhile is told of."""
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        g.v.stop("events")
+        g.v.stop("libvirtd", sig)
+        g.v.start_libvirtd()
+        until(lambda: g.dom.state() == "running", "the domain to be found again")
+        g.v.watch()
+        g.dom.do("suspend")
+        expect(g.dom.state() == "paused", "the monitor answers")
+        g.dom.do("resume")
+        expect(g.dom.run("echo still here") == "still here", "the guest has not noticed")
+
+
+def guest_reboot(g):
+    g.boots_again(lambda: g.dom.send("reboot -f"))
+    g.v.event("'reboot'")
+    expect(g.dom.state() == "running", "it runs on")
+
+
+def reset(g):
+    g.boots_again(lambda: g.dom.do("reset"))
+    expect(g.dom.state() == "running", "it runs on")
+
+
+def acpi_shutdown(g):
+    g.dom.do("shutdown", "--mode", "acpi")
+    g.dom.ends()
+    g.v.event("'lifecycle'.*Shutdown Finished after guest request")
+    g.v.event("'lifecycle'.*Stopped Shutdown")
+
+
+def ends_without_daemon(g):
+    """A guest powers off while libvirtd is away."""
+    g.starts()
+    g.v.stop("events")
+    g.v.stop("libvirtd")
+    g.dom.send("poweroff -f")
+    g.v.start_libvirtd()
+    g.dom.ends()
+
+
+def destroy(g):
+    g.v.watch()
+    g.starts()
+    g.dom.do("destroy")
+    expect(g.dom.state() == "shut off", "it is gone at once")
+    g.v.event("'lifecycle'.*Stopped Destroyed")
+    for what in ("Started Booted", "Suspended Paused", "Resumed Unpaused"):
+        g.v.event(f"'lifecycle'.*{what}")
+    g.dom.close()
+    g.dom.do("undefine")
+    expect(g.v.virsh("list", "--all", "--name").split() == [], "nothing is left")
+    img("check", "-q", g.disk)
+
+
+BY_KERNEL = [define_and_start, serial_console, suspend_resume, statistics, throttling, block_resize, network_link, media_change, send_key,
+             guest_reboot, reset, restart_daemon, acpi_shutdown, ends_without_daemon, destroy]
+
+
+def guest_suite(machine):
+    return lambda v: Guest(v, machine), BY_KERNEL
+
+
+SUITES = {"probe": (lambda v: v, [probe]), "pc": guest_suite("pc"), "q35": guest_suite("q35")}
+
+
+def main(name):
+    """The steps of a suite as tests: what they share is made by the first, and what follows a failed step is not tried."""
+    if name not in SUITES:
+        sys.exit(__doc__)
+    make, steps = SUITES[name]
+    state = {}
+
+    def begin():
+        state["virt"] = virt.Virt()
+        state["virt"].__enter__()
+        state["with"] = make(state["virt"])
+
+    def step(fn):
+        def run():
+            if "with" not in state:
+                raise rt.Skip("there is no libvirt, see above")
+            expect("failed" not in state, f"not tried: {state.get('failed')} failed")
+            try:
+                fn(state["with"])
+            except BaseException:
+                state["failed"] = fn.__name__
+                raise
+        run.__name__ = fn.__name__
+        return run
+
+    def end():
+        if "virt" in state:
+            state["virt"].__exit__(Failure if "failed" in state or "with" not in state else None)
+    begin.__name__ = f"libvirt_{name}"
+    rt.main(begin, *[step(fn) for fn in steps], end)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "")
