@@ -4,8 +4,9 @@
 the other, on pc and q35 (monitor/qmp*.c, tools/system/qmp_*.c, backends/secret.c, audio.c, system/host.c, and all devices
 that libvirt gives a guest). Daemons and guests: virt.py.
 
-    libvirt.py probe | pc | q35
+    libvirt.py probe | pc | q35 | disk_pc | disk_q35
 """
+import json
 import os
 import pty
 import re
@@ -13,9 +14,11 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 
 import rheatest as rt
 import virt
+from cdrom import tool
 from rheatest import Failure, guest_assets
 from virt import expect, until
 
@@ -301,11 +304,109 @@ BY_KERNEL = [define_and_start, serial_console, suspend_resume, statistics, throt
              guest_reboot, reset, restart_daemon, acpi_shutdown, ends_without_daemon, destroy]
 
 
+# ---- guests that boot from their disks ----
+
+GRUB = """serial --unit=0 --speed=115200
+terminal_output serial
+echo GRUB starts Linux
+search.file /linux root
+linux /linux console=ttyS0 quiet panic=-1 cryptomgr.notests
+initrd /initrd
+boot
+"""
+
+
+def boot_disk(d, path):
+    """A disk that boots by BIOS (GRUB behind the first sector) and by UEFI (a file): kernel and initramfs on a FAT partition."""
+    cfg, raw = os.path.join(d, "grub.cfg"), os.path.join(d, "raw")
+    with open(cfg, "w", encoding="ascii") as f:
+        f.write(GRUB)
+    common = ("serial", "terminal", "echo", "part_msdos", "fat", "search_fs_file", "linux", "test")
+    tool("grub-mkimage", "-O", "i386-pc", "-o", os.path.join(d, "core"), "-p", "/", "-c", cfg, "biosdisk", *common)
+    tool("grub-mkimage", "-O", "x86_64-efi", "-o", os.path.join(d, "efi"), "-p", "/", "-c", cfg, *common)
+    with open("/usr/lib/grub/i386-pc/boot.img", "rb") as f:
+        first = f.read(440)
+    with open(os.path.join(d, "core"), "rb") as f:
+        core = f.read()
+    expect(len(core) < MIB - 512, "GRUB fits before the partition")
+    start, sectors = MIB // 512, 48 * MIB // 512
+    entry = b"\x80\x00\x02\x00\xef\xff\xff\xff" + start.to_bytes(4, "little") + sectors.to_bytes(4, "little")
+    with open(raw, "wb") as f:
+        f.write(first.ljust(446, b"\0") + entry + bytes(48) + b"\x55\xaa" + core)
+        f.truncate((start + sectors) * 512)
+    at = f"{raw}@@{MIB}"
+    tool("mformat", "-i", at, "-F", "-T", str(sectors), "-h", "16", "-s", "63", "::")
+    tool("mmd", "-i", at, "::EFI", "::EFI/BOOT")
+    tool("mcopy", "-i", at, os.path.join(d, "efi"), "::EFI/BOOT/BOOTX64.EFI")
+    tool("mcopy", "-i", at, rt.asset(guest_assets.kernel, "generic"), "::linux")
+    virt.initrd(os.path.join(d, "initrd"))
+    tool("mcopy", "-i", at, os.path.join(d, "initrd"), "::initrd")
+    img("convert", "-O", "qcow2", raw, path)
+
+
+class Disk:
+    def __init__(self, v, machine):
+        self.v, self.machine = v, machine
+        self.path = os.path.join(v.images, "boot.qcow2")
+        with tempfile.TemporaryDirectory(prefix="rhea-virt-") as d:
+            boot_disk(d, self.path)
+        v.give_away()
+
+    def boots(self, name, os_xml, bus):
+        dev = "vda" if bus == "virtio" else "hda" if bus == "ide" else "sda"
+        dom = virt.Domain(self.v, name, self.machine, os_xml, f"""
+<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{self.path}'/><target dev='{dev}' bus='{bus}'/>
+<boot order='1'/></disk><memballoon model='none'/>""", memory=384)
+        dom.do("start")
+        dom.open()
+        dom.wait("@@up@@")
+        return dom
+
+    def ends(self, dom, *undefine):
+        dom.do("shutdown", "--mode", "acpi")
+        dom.ends()
+        dom.do("undefine", *undefine)
+
+
+def bios_disk(k):
+    dom = k.boots("bios", f"<os><type machine='{k.machine}'>hvm</type></os>", "ide" if k.machine == "pc" else "sata")
+    expect("GRUB starts Linux" in dom.text() and "efi" not in dom.run("ls /sys/firmware"), dom.text()[-1000:])
+    k.ends(dom)
+
+
+def uefi_disk(k):
+    """q35: libvirt finds the firmware by its descriptor; pc: by its path."""
+    code = k.v.place(rt.asset(guest_assets.from_package, "ovmf", "usr/share/OVMF/OVMF_CODE_4M.fd"))
+    variables = k.v.place(rt.asset(guest_assets.from_package, "ovmf", "usr/share/OVMF/OVMF_VARS_4M.fd"))
+    os_xml = f"""<os><type machine='pc'>hvm</type><loader readonly='yes' type='pflash'>{code}</loader>
+<nvram template='{variables}'/></os>"""
+    if k.machine == "q35":
+        descriptor = {"description": "UEFI of Debian", "interface-types": ["uefi"], "mapping": {
+            "device": "flash", "executable": {"filename": code, "format": "raw"},
+            "nvram-template": {"filename": variables, "format": "raw"}},
+            "targets": [{"architecture": "x86_64", "machines": ["pc-q35-*"]}], "features": [], "tags": []}
+        os.makedirs(os.path.join(k.v.env["XDG_CONFIG_HOME"], "qemu/firmware"))
+        k.v.write("con/qemu/firmware/10-test.json", json.dumps(descriptor))
+        k.v.give_away()
+        os_xml = "<os firmware='efi'><type machine='q35'>hvm</type></os>"
+    dom = k.boots("uefi", os_xml, "virtio")
+    expect("GRUB starts Linux" in dom.text() and "efi" in dom.run("ls /sys/firmware"), dom.text()[-1000:])
+    k.ends(dom, "--nvram")
+
+
+BY_DISK = [bios_disk, uefi_disk]
+
+
 def guest_suite(machine):
     return lambda v: Guest(v, machine), BY_KERNEL
 
 
-SUITES = {"probe": (lambda v: v, [probe]), "pc": guest_suite("pc"), "q35": guest_suite("q35")}
+def disk_suite(machine):
+    return lambda v: Disk(v, machine), BY_DISK
+
+
+SUITES = {"probe": (lambda v: v, [probe]), "pc": guest_suite("pc"), "q35": guest_suite("q35"), "disk_pc": disk_suite("pc"),
+          "disk_q35": disk_suite("q35")}
 
 
 def main(name):
