@@ -162,7 +162,8 @@ static void info_mtree(Monitor *mon, Machine *m, int argc, char **argv, GString 
 static void describe_ramblock(RamBlock *ram, void *opaque)
 {
     const char *name = ram->name ? ram->name : "";
-    g_string_append_printf(opaque, "%24s %9s  0x%016" PRIx64 "\n", name, "4 KiB", ram->size);
+    g_autofree char *page = text_from_size(ram->page);
+    g_string_append_printf(opaque, "%24s %9s  0x%016" PRIx64 "\n", name, page, ram->size);
 }
 
 static void info_ramblock(Monitor *mon, Machine *m, int argc, char **argv, GString *out)

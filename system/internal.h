@@ -64,6 +64,7 @@ struct MachinePrivate {
     GSList *powerdown_hooks;      /* PowerdownHook * */
     const char *busy;             /* see busy.h; NULL: nothing keeps the machine from running */
     GHashTable *fds;              /* char * to descriptor, see host.c; NULL: none yet */
+    unsigned ram_keep;            /* atomic: RAM_KEEP_..., ramdiscard.c */
     int *vcpu_threads;            /* atomic, by index: the host's number of a CPU's thread; 0: not known */
 
     /* vCPU threads: park_lock. */

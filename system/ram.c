@@ -46,7 +46,9 @@ static RamBlock *ram_map(Machine *m, const char *name, uint64_t size, bool share
     if (!shared && bytes >= 2 << 20) {
         madvise(host, bytes, MADV_HUGEPAGE); /* only a hint; a kernel without it changes nothing */
     }
-    return ram_new_mapped(m, name, &(RamMapping){ .host = host, .size = bytes, .fd = fd });
+    return ram_new_mapped(m, name,
+                          &(RamMapping){ .host = host, .size = bytes, .fd = fd,
+                                         .drop = shared ? RAM_DROP_SHARED : RAM_DROP_PRIVATE });
 }
 
 RamBlock *ram_new_mapped(Machine *m, const char *name, const RamMapping *map)
@@ -59,6 +61,8 @@ RamBlock *ram_new_mapped(Machine *m, const char *name, const RamMapping *map)
     ram->refs = 1;
     ram->machine = m;
     ram->fd = map->fd;
+    ram->page = map->page ? map->page : (uint64_t)sysconf(_SC_PAGESIZE);
+    ram->drop = map->drop;
     ram->merge_given = map->merge_given;
     ram->dump_given = map->dump_given;
     ram->discard = map->discard;

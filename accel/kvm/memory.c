@@ -11,6 +11,7 @@
  */
 #include "kvm_internal.h"
 
+#include "rhea/system/ramdiscard.h"
 #include "rhea/util/log.h"
 #include <errno.h>
 #include <string.h>
@@ -24,6 +25,9 @@ bool kvm_memory_init(Machine *m, Error **errp)
     int n = kvm_cap(m, KVM_CAP_NR_MEMSLOTS);
     vm->max_slots = n > 0 ? (unsigned)n : 32; /* 32: what kernels without that capability have */
     vm->readonly_slots = kvm_cap(m, KVM_CAP_READONLY_MEM) > 0;
+    if (kvm_cap(m, KVM_CAP_SYNC_MMU) <= 0) {
+        ram_discard_forbid(m, RAM_KEEP_KVM);
+    }
     if (!vm->readonly_slots) {
         error_set(
             errp,

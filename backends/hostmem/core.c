@@ -106,7 +106,7 @@ static bool allocate(const HostMemOptions *o, const HostMemMapping *map, Error *
 {
     Progress p = { .o = o };
     HostMemFill fill = {
-        .host = map->ram.host, .size = map->ram.size, .page = map->page,
+        .host = map->ram.host, .size = map->ram.size, .page = map->ram.page,
         .threads = o->has_prealloc_threads ? o->prealloc_threads : host_cpus(),
         .progress = isatty(STDERR_FILENO) ? show_progress : NULL, .opaque = &p, .progress_ms = PROGRESS_MS,
     };
@@ -115,7 +115,7 @@ static bool allocate(const HostMemOptions *o, const HostMemMapping *map, Error *
         fputs("\r\033[K", stderr);
     }
     if (!ok) {
-        hostmem_room_hint(map->page, errp);
+        hostmem_room_hint(map->ram.page, errp);
     }
     return ok;
 }

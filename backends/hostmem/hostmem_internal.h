@@ -9,8 +9,8 @@
 
 typedef struct HostMemMapping {
     RamMapping ram;
-    uint64_t page; /* of the host, huge or not */
-    bool created;  /* the file: it goes when the backend fails */
+    bool created; /* the file: it goes when the backend fails */
+    bool holes;   /* it has no contents */
 } HostMemMapping;
 
 static inline bool hostmem_shared(const HostMemOptions *o)

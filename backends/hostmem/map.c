@@ -117,6 +117,7 @@ static bool size_file(const HostMemOptions *o, HostMemMapping *map, const char *
     if (fstat(map->ram.fd, &st) < 0) {
         return error_set_errno(errp, errno, "'%s'", name);
     }
+    map->holes = st.st_size == 0;
     if ((uint64_t)st.st_size >= o->size) {
         return true;
     }
@@ -176,7 +177,7 @@ static bool seal_memfd(const HostMemOptions *o, HostMemMapping *map, Error **err
 static bool open_backing(const HostMemOptions *o, HostMemMapping *map, Error **errp)
 {
     bool file = o->qom_type == HOST_MEM_KIND_MEMORY_BACKEND_FILE;
-    map->page = sysconf(_SC_PAGESIZE);
+    map->ram.page = sysconf(_SC_PAGESIZE);
     if (o->qom_type == HOST_MEM_KIND_MEMORY_BACKEND_RAM && !hostmem_shared(o)) {
         return true;
     }
@@ -185,10 +186,10 @@ static bool open_backing(const HostMemOptions *o, HostMemMapping *map, Error **e
     }
     struct statfs fs;
     if (fstatfs(map->ram.fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC) {
-        map->page = fs.f_bsize;
+        map->ram.page = fs.f_bsize;
     }
-    if (o->size % map->page) {
-        g_autofree char *page = text_from_size(map->page);
+    if (o->size % map->ram.page) {
+        g_autofree char *page = text_from_size(map->ram.page);
         return error_set(errp,
                          "'size' must be a multiple of the huge pages' %s, not %" G_GUINT64_FORMAT " bytes",
                          page, o->size);
@@ -301,7 +302,7 @@ static bool set_policy(const HostMemOptions *o, const HostMemMapping *map, Error
 static bool place(const HostMemOptions *o, HostMemMapping *map, Error **errp)
 {
     uint64_t align = o->qom_type == HOST_MEM_KIND_MEMORY_BACKEND_FILE ? o->u.memory_backend_file.align : 0;
-    align = MAX(align, o->size >= BIG_PAGE ? MAX(map->page, BIG_PAGE) : map->page);
+    align = MAX(align, o->size >= BIG_PAGE ? MAX(map->ram.page, BIG_PAGE) : map->ram.page);
     int flags = (hostmem_shared(o) ? MAP_SHARED : MAP_PRIVATE) | (map->ram.fd < 0 ? MAP_ANONYMOUS : 0) |
                 (o->reserve ? 0 : MAP_NORESERVE);
     uint64_t room = o->size + align;
@@ -320,7 +321,7 @@ static bool place(const HostMemOptions *o, HostMemMapping *map, Error **errp)
     uint8_t *host = (uint8_t *)(((uintptr_t)at + align - 1) & ~(uintptr_t)(align - 1));
     if (mmap(host, o->size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, map->ram.fd, 0) == MAP_FAILED) {
         error_set_errno(errp, errno, "mapping %" G_GUINT64_FORMAT " bytes failed", o->size);
-        hostmem_room_hint(map->page, errp);
+        hostmem_room_hint(map->ram.page, errp);
         munmap(at, room);
         return false;
     }
@@ -333,6 +334,9 @@ static bool place(const HostMemOptions *o, HostMemMapping *map, Error **errp)
     }
     map->ram.host = host;
     map->ram.size = o->size;
+    map->ram.drop = hostmem_shared(o)                  ? RAM_DROP_SHARED
+                    : map->ram.fd >= 0 && !map->holes ? RAM_DROP_NEVER
+                                                       : RAM_DROP_PRIVATE;
     if (map->ram.fd >= 0 && !hostmem_shared(o)) { /* what the guest writes is not in the file */
         close(map->ram.fd);
         map->ram.fd = -1;
@@ -343,7 +347,7 @@ static bool place(const HostMemOptions *o, HostMemMapping *map, Error **errp)
 static bool advise(const HostMemOptions *o, HostMemMapping *map, Error **errp)
 {
     RamMapping *r = &map->ram;
-    bool huge = map->page > RAM_PAGE_SIZE;
+    bool huge = map->ram.page > RAM_PAGE_SIZE;
     if (!huge && r->size >= BIG_PAGE) {
         madvise(r->host, r->size, MADV_HUGEPAGE); /* only a hint; a kernel without it changes nothing */
     }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-smc.c - code that changes while it runs: by its own stores, through another mapping, by a device, by page tables;
- * and caches of translated code that are too small for it. With RHEA_TEST_COLD code stays cold for 32 runs: t1-cold.c.
+ * by memory that goes back to the host (system/ramdiscard.c); and caches of translated code that are too small for it. With RHEA_TEST_COLD code stays cold for 32 runs: t1-cold.c.
  * Models: SDM vol. 3 8.1.3, 11.6 (self-modifying code), 4.10.4.3 (what needs no invalidation).
  * Threads: main.
  */
+#include "config.h"
+#include "rhea/system/ramdiscard.h"
 #include "target/x86/t1.h"
 #include "tests/cpu/sysguest.h"
+#ifdef HAVE_KVM
+#include "rhea/accel/kvm.h"
+#endif
 
 /* A routine of its own, elsewhere: MOV EAX, imm32; RET. */
 static void put_routine(Guest *g, hwaddr at, uint32_t value)
@@ -121,6 +126,44 @@ static void test_device(void)
     guest_free(g);
 }
 
+/* A routine and a number in pages of their own. RDI, RSI: where; R8: what is stored there at the end. */
+GUEST_CODE(code_given, 64, "call *%rdi\n mov (%rsi), %rbx\n mov %r8, (%rsi)\n mov (%rsi), %rdx");
+
+/* Pages that went back to the host are zeros: of the code there nothing is left in any cache (it becomes ADD [RAX], AL up to
+ * the next page), and stores work again. With RHEA_TEST_ACCEL=kvm on KVM. */
+static void test_given_back(void)
+{
+    enum { AT = 0x400000, DATA = 0x600000, SCRATCH = G_DATA + 0x800 };
+#ifdef HAVE_KVM
+    Error *err = NULL;
+    if (guest_on_kvm() && !kvm_available(&err)) {
+        g_test_skip(error_text(err));
+        error_free(err);
+        return;
+    }
+#endif
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    for (unsigned i = 0; i < 3; i++) {
+        put_routine(g, AT, 7);
+        guest_st(g, AT + RAM_PAGE_SIZE, 1, 0xc3);
+        guest_st(g, DATA, 8, 1234);
+        for (unsigned gone = 0; gone < 2; gone++) {
+            g->cpu->gpr[R_RAX] = SCRATCH;
+            g->cpu->gpr[R_RDI] = AT;
+            g->cpu->gpr[R_RSI] = DATA;
+            g->cpu->gpr[R_R8] = 99;
+            guest_run(g, code_given);
+            g_assert_rax(g, gone ? SCRATCH : 7);
+            g_assert_cmpuint(g->cpu->gpr[R_RBX], ==, gone ? 0 : 1234);
+            g_assert_cmpuint(g->cpu->gpr[R_RDX], ==, 99);
+            g_assert_cmpint(ram_discard(g->m->ram, AT, RAM_PAGE_SIZE), ==, 0);
+            g_assert_cmpint(ram_discard(g->m->ram, DATA, RAM_PAGE_SIZE), ==, 0);
+        }
+    }
+    guest_free(g);
+}
+
 /* One linear address, two pages of code behind it in turn. RSI: the page table's entry, R8, R9: its two values. */
 GUEST_CODE(code_remap, 64,
            "mov $100, %ecx\n xor %edx, %edx\n 1: mov %r8, (%rsi)\n invlpg (%rdi)\n call *%rdi\n add %eax, %edx\n"
@@ -225,6 +268,7 @@ int main(int argc, char **argv)
     g_test_add_func("/smc/mixed-page", test_mixed);
     g_test_add_func("/smc/aliases", test_aliases);
     g_test_add_func("/smc/device", test_device);
+    g_test_add_func("/smc/given-back", test_given_back);
     g_test_add_func("/smc/remap", test_remap);
     g_test_add_func("/smc/crossing", test_crossing);
     g_test_add_func("/smc/small-cache", test_small_cache);

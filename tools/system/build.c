@@ -14,6 +14,7 @@
 #include "rhea/accel/kvm.h"
 #include "qtest.h"
 #include "rhea/net/net.h"
+#include "rhea/system/ramdiscard.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
@@ -502,6 +503,9 @@ bool cli_build(Cli *cli, Error **errp)
         return false;
     }
     add_defaults(cli);
+    if (cli->mem_lock) { /* devices are told before it happens */
+        ram_discard_forbid(m, RAM_KEEP_LOCKED);
+    }
     return cli_make_objects(cli, true, errp) && cli_make_drives(cli, errp) && make_chardevs(cli, errp) &&
            make_serials(cli, errp) &&
            make_monitors(cli, errp) && make_debugcons(cli, errp) && make_qtests(cli, errp) &&

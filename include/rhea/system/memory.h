@@ -56,6 +56,12 @@ typedef struct MemOps {
 /* RAM of the host: pages plus one dirty bitmap per client; reference-counted. */
 typedef enum { DIRTY_DISPLAY, DIRTY_MIGRATION, DIRTY_CODE, DIRTY_CLIENTS } DirtyClient;
 enum { RAM_PAGE_BITS = 12, RAM_PAGE_SIZE = 1 << RAM_PAGE_BITS };
+/* How the host gets pages back so that they read as zeros (rhea/system/ramdiscard.h). */
+typedef enum RamDrop {
+    RAM_DROP_PRIVATE, /* by forgetting what was written: below there is nothing, or a file of holes */
+    RAM_DROP_SHARED,  /* by holes in the file */
+    RAM_DROP_NEVER,   /* a private copy of a file, whose contents would be seen again */
+} RamDrop;
 struct RamBlock {
     char *name;
     uint8_t *host;       /* page-aligned */
@@ -63,6 +69,9 @@ struct RamBlock {
     unsigned refs;
     Machine *machine;
     int fd;              /* of a file that others can map, else -1 */
+    uint64_t page;       /* bytes of a page of the host's, huge or not */
+    RamDrop drop;
+    bool drop_failed;    /* atomic: the host refused once, which was told */
     bool merge_given, dump_given, discard; /* as in RamMapping */
     uint8_t *page_flags; /* atomic, per page: bit c set = client c wants to hear of the next write */
     uint8_t *code_users; /* per page: vCPUs that hold code of it; code_lock */
@@ -78,6 +87,8 @@ typedef struct RamMapping {
     void *host;
     uint64_t size;    /* a multiple of the page size, and of the size of huge pages */
     int fd;           /* -1: none */
+    uint64_t page;    /* of the host's, bytes; 0: of the usual size */
+    RamDrop drop;
     bool merge_given; /* -machine mem-merge= and dump-guest-core= do not count: the option said otherwise */
     bool dump_given;
     bool discard;     /* the file's contents are given back at the end */
