@@ -6,13 +6,14 @@
  * (NAME-machine,
  *         NAME-accel); classes that only order others (pci-device, memory-backend) are in the list when it is
  *         asked for abstract ones.
- * Does not model: changing a property of what exists: devices and boards have fixed ones.
+ * Does not model: changing what devices and boards were made with; only live properties can be set.
  * Threads: main loop, no domain held.
  */
 #include "qmp_internal.h"
 #include "rhea/backends/object.h"
 #include "rhea/monitor/monitor.h"
 #include "rhea/system/hotplug.h"
+#include "rhea/system/liveprop.h"
 #include "rhea/system/qompath.h"
 #include "rhea/util/errorcode.h"
 #include "schema/drive.h"
@@ -64,6 +65,11 @@ static void add_table(PropList *l, const Prop *table, size_t size)
     props_fini(table, base);
 }
 
+static void add_live(const LiveProp *p, void *list)
+{
+    prop_list_add(list, p->name, p->type)->description = g_strdup(p->doc);
+}
+
 static void add_device_type(PropList *l, const DeviceType *type)
 {
     for (const DeviceType *t = type; t; t = t->base) {
@@ -72,6 +78,7 @@ static void add_device_type(PropList *l, const DeviceType *type)
     if (type->bus_type) {
         add_table(l, type->bus_type->child_props, type->bus_type->child_size);
     }
+    live_props_foreach(type, add_live, l);
 }
 
 static const char *schema_type_name(const TypeDesc *t)
@@ -381,6 +388,7 @@ static void add_device(PropList *l, Machine *m, Device *dev)
     for (const DeviceType *t = dev->type; t; t = t->base) {
         add_named(l, t->props);
     }
+    live_props_foreach(dev->type, add_live, l);
     for (guint i = 0; dev->children && i < dev->children->len; i++) {
         Device *d = dev->children->pdata[i];
         add_child(l, last_part(d->path), d->type->name);
@@ -442,6 +450,10 @@ static Json *device_value(Machine *m, Device *dev, const char *name, bool *found
         g_autofree char *path = g_strdup_printf("%s/%s", dev->path, name);
         return json_new_string(path);
     }
+    const LiveProp *live = live_prop_find(dev->type, name);
+    if (live && dev->realized) {
+        return live->get(dev);
+    }
     const Prop *p = dev == m->root && m->board ? prop_find(m->board->props, name) : NULL;
     Json *v = p ? prop_get(p, m->board_state) : device_get(dev, name, &err);
     *found = !err;
@@ -482,6 +494,21 @@ bool qmp_qom_set(QmpCall *call, const QomSetArgs *args, Error **errp)
 {
     QomGetArgs get = { .path = args->path, .property = args->property };
     g_autoptr(Json) now = NULL;
+    Object o;
+    if (!find_object(call->machine, args->path, &o, errp)) {
+        return false;
+    }
+    const LiveProp *live = o.dev && o.dev->realized ? live_prop_find(o.dev->type, args->property) : NULL;
+    if (live && live->set) {
+        bool ok = live->set(o.dev, args->value, errp);
+        error_set_code(errp, "invalid-value", "value");
+        return ok;
+    }
+    if (live) {
+        error_set(errp, "property '%s' of '%s' is only read", args->property, args->path);
+        error_set_code(errp, "not-changeable", "property");
+        return false;
+    }
     if (!qmp_qom_get(call, &get, &now, errp)) {
         return false;
     }

@@ -3,7 +3,10 @@
  * Threads: properties on the main loop; guest_error() and guest_unimp() anywhere.
  */
 #include "internal.h"
+#include "rhea/system/liveprop.h"
 #include "rhea/util/log.h"
+
+#include <string.h>
 
 enum { GUEST_LOG_PER_SECOND = 200 };
 
@@ -61,6 +64,27 @@ Json *device_get(Device *dev, const char *prop, Error **errp)
     void *base;
     const Prop *p = need_prop(dev, prop, &base, errp);
     return p ? prop_get(p, base) : NULL;
+}
+
+const LiveProp *live_prop_find(const DeviceType *type, const char *name)
+{
+    for (const DeviceType *t = type; t; t = t->base) {
+        for (const LiveProp *p = t->live; p && p->name; p++) {
+            if (!strcmp(p->name, name)) {
+                return p;
+            }
+        }
+    }
+    return NULL;
+}
+
+void live_props_foreach(const DeviceType *type, void (*fn)(const LiveProp *p, void *opaque), void *opaque)
+{
+    for (const DeviceType *t = type; t; t = t->base) {
+        for (const LiveProp *p = t->live; p && p->name; p++) {
+            fn(p, opaque);
+        }
+    }
 }
 
 /* At most so many lines a second and device: a guest in a loop must not fill the host's disk. Counters are

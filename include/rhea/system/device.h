@@ -29,6 +29,7 @@ typedef struct DeviceType {
     const char *category;          /* for `-device help`: "Input", "Misc", "Network", ... */
     bool internal;                 /* not for -device: boards create it */
     const Prop *props;
+    const struct LiveProp *live;   /* rhea/system/liveprop.h: properties that change later on; or NULL */
     const VmState *vmstate;
     const char *firmware_name;     /* of a device without a bus, where firmware's device paths begin; or NULL */
     Domain *(*choose_domain)(Device *dev); /* MAIN_LOOP; before all of realize; NULL: the base's, platform */
