@@ -6,7 +6,7 @@
  *         the member at fault, the cure.
  * Limits: qmp_frame.h for one message; QMP_QUEUE_MAX commands wait, then no input is taken; nor while the
  *         client leaves QMP_OUT_PAUSE bytes unread. Events for a client that does not read are dropped
- *         beyond QMP_OUT_EVENTS.
+ *         beyond QMP_OUT_EVENTS; those that a guest can cause at will come once a second (qmp_rate.h).
  * Threads: main loop, no domain held. Commands may turn the loop: then others, and further input, come in
  *         between, but never a second in-band command of the same session.
  */
@@ -169,15 +169,22 @@ static void reply_error(QmpSession *s, const Json *request, Error *err)
     error_free(err);
 }
 
+static void send_event(void *opaque, Json *event)
+{
+    QmpSession *s = opaque;
+    if (unread(s) > QMP_OUT_EVENTS) {
+        s->events_lost++;
+        json_unref(event);
+    } else {
+        qmp_session_send(s, event);
+    }
+}
+
 static void on_event(void *opaque, const char *name, const Json *data)
 {
     QmpSession *s = opaque;
     struct timeval now;
     if (!s->negotiated) {
-        return;
-    }
-    if (unread(s) > QMP_OUT_EVENTS) {
-        s->events_lost++;
         return;
     }
     gettimeofday(&now, NULL);
@@ -188,7 +195,7 @@ static void on_event(void *opaque, const char *name, const Json *data)
     if (data) {
         json_put(e, "data", json_ref((Json *)data));
     }
-    qmp_session_send(s, e);
+    qmp_rate_event(&s->rate, name, data, e);
 }
 
 /* ---- running ---- */
@@ -401,6 +408,7 @@ static void forget_client(QmpSession *s)
         json_unref(j);
     }
     qmp_framer_reset(&s->framer);
+    qmp_rate_clear(&s->rate);
     g_string_truncate(s->out, 0);
     s->out_done = 0;
     if (s->open) {
@@ -460,6 +468,7 @@ QmpSession *qmp_session_new(Machine *m, Chardev *c, bool pretty, Error **errp)
     s->next = (Task){ .run = run_next, .opaque = s };
     g_queue_init(&s->waiting);
     qmp_framer_init(&s->framer);
+    qmp_rate_init(&s->rate, m->loop, send_event, s);
     s->listener = (MachineListener){ .event = on_event, .opaque = s };
     machine_add_listener(m, &s->listener);
     char_attach(&s->port, &handler, s, NULL);
@@ -473,6 +482,7 @@ void qmp_session_free(QmpSession *s)
     loop_unpost(s->machine->loop, &s->next);
     char_detach(&s->port);
     qmp_framer_fini(&s->framer);
+    qmp_rate_fini(&s->rate);
     g_string_free(s->out, TRUE);
     g_free(s);
 }

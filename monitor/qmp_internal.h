@@ -5,6 +5,7 @@
 #define MONITOR_QMP_INTERNAL_H
 
 #include "qmp_frame.h"
+#include "qmp_rate.h"
 #include "rhea/monitor/qmp.h"
 
 enum {
@@ -27,6 +28,7 @@ struct QmpSession {
     size_t out_done;            /* bytes of `out` that were written */
     unsigned events_lost;
     MachineListener listener;
+    QmpRate rate;
 };
 
 Json *qmp_version_json(void); /* of the greeting and query-version */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/monitor/test-qmp.c - QMP sessions over a chardev in memory: every rule of the protocol, limits,
  * clients that send nonsense, do not read, or go away; commands that need no guest. Covers monitor/qmp.c,
- * qmp_frame.c, qmp_schema.c, qmp_core.c, qmp_qom.c.
+ * qmp_frame.c, qmp_rate.c, qmp_schema.c, qmp_core.c, qmp_qom.c.
  */
 #include "backends/char/char_internal.h"
 #include "monitor/qmp_internal.h"
@@ -419,6 +419,59 @@ static void test_events(Fixture *f, gconstpointer data)
     qmp_session_free(s2);
 }
 
+static ManualClock rate_clock; /* timers of a session end with it */
+
+static void raise_event(Fixture *f, const char *name, const char *args)
+{
+    machine_event(f->m, name, args ? json_parse(args, -1, &error_abort_slot) : NULL);
+}
+
+static void rate_step(Fixture *f, int64_t ns)
+{
+    clock_manual_set(&rate_clock, ns);
+    loop_clock_changed(f->m->loop, &rate_clock.clock);
+    tm_turns(f->tm);
+}
+
+/* Events that guests cause at will: the first at once, then the last of each second. */
+static void test_rate(Fixture *f, gconstpointer data)
+{
+    clock_manual_init(&rate_clock, 0);
+    f->s->rate.clock = &rate_clock.clock;
+    begin(f);
+    raise_event(f, "BALLOON_CHANGE", "{'actual': 1}");
+    expect_match(f, "", "*BALLOON_CHANGE*\"actual\": 1}}\r\n");
+    for (unsigned i = 2; i < 100; i++) {
+        g_autofree char *args = g_strdup_printf("{'actual': %u}", i);
+        raise_event(f, "BALLOON_CHANGE", args);
+        raise_event(f, "POWERDOWN", NULL);
+    }
+    g_autofree char *others = answers_take(f->tm, f->c);
+    g_assert_cmpuint(count(others, "POWERDOWN"), ==, 98);
+    g_assert_cmpuint(count(others, "BALLOON_CHANGE"), ==, 0);
+    rate_step(f, 999999999);
+    expect(f, "", "");
+    rate_step(f, 1000000000);
+    expect_match(f, "", "{*\"BALLOON_CHANGE\", \"data\": {\"actual\": 99}}\r\n");
+    raise_event(f, "BALLOON_CHANGE", "{'actual': 100}");
+    expect(f, "", "");
+    rate_step(f, 2000000000);
+    expect_match(f, "", "*\"actual\": 100}}\r\n");
+    rate_step(f, 3000000000);
+    raise_event(f, "BALLOON_CHANGE", "{'actual': 101}"); /* a second went by without any */
+    expect_match(f, "", "*\"actual\": 101}}\r\n");
+    raise_event(f, "VSERPORT_CHANGE", "{'id': 'a', 'open': true}"); /* each port for itself */
+    raise_event(f, "VSERPORT_CHANGE", "{'id': 'b', 'open': true}");
+    raise_event(f, "VSERPORT_CHANGE", "{'id': 'a', 'open': false}");
+    g_autofree char *ports = answers_take(f->tm, f->c);
+    g_assert_cmpuint(count(ports, "VSERPORT_CHANGE"), ==, 2);
+    raise_event(f, "BALLOON_CHANGE", "{'actual': 102}");
+    reconnect(f);
+    begin(f);
+    rate_step(f, 9000000000);
+    expect(f, "", ""); /* it was for the client that is gone */
+}
+
 static void test_slow_reader(Fixture *f, gconstpointer data)
 {
     begin(f);
@@ -727,6 +780,7 @@ int main(int argc, char **argv)
     ADD("gone-while-running", test_gone_while_running);
     ADD("queue", test_queue);
     ADD("events", test_events);
+    ADD("rate", test_rate);
     ADD("slow-reader", test_slow_reader);
     ADD("slow-reader-commands", test_slow_reader_commands);
     ADD("disconnects", test_disconnects);
