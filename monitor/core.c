@@ -331,9 +331,23 @@ static void complete_device_id(Machine *m, unsigned arg, GPtrArray *out)
     }
 }
 
+static void hmp_balloon(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    uint64_t mib;
+    if (!want_args(out, argc, argv, 1, "the guest's memory in MiB is")) {
+        return;
+    }
+    if (!text_to_u64(argv[1], &mib, NULL) || mib > INT64_MAX >> 20) {
+        g_string_append_printf(out, "balloon: '%s' is no number of MiB\n", argv[1]);
+        return;
+    }
+    QMP_CALL(out, m, qmp_balloon, &(BalloonArgs){ .value = (int64_t)(mib << 20) });
+}
+
 const HmpCommand monitor_core_commands[] = {
     { "accel", "[NAME,PROP=VALUE,...]", "move the stopped machine to another accelerator; or show it",
       hmp_accel, NULL, complete_accel },
+    { "balloon", "MIB", "ask the guest to keep so much memory and give back the rest", hmp_balloon },
     { "chardev-add", "BACKEND,id=ID,...", "add a character device", hmp_chardev_add },
     { "chardev-change", "ID BACKEND,...", "make a character device another one", hmp_chardev_change, NULL,
       complete_chardev },

@@ -196,6 +196,17 @@ static void info_memdev(Monitor *mon, Machine *m, int argc, char **argv, GString
     g_free(r.items);
 }
 
+static void info_balloon(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    BalloonInfo i = { 0 };
+    Error *err = NULL;
+    if (qmp_query_balloon(&(QmpCall){ .machine = m }, &i, &err)) {
+        g_string_append_printf(out, "balloon: actual=%" PRId64 "\n", i.actual >> 20);
+    } else {
+        monitor_say_error(out, err);
+    }
+}
+
 /* What the CPU sees as read-only memory: firmware and option ROMs. */
 static void info_roms(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
@@ -315,6 +326,7 @@ void hmp_info_history(Monitor *mon, Machine *m, int argc, char **argv, GString *
 }
 
 const HmpCommand monitor_info_commands[] = {
+    { "balloon", "", "show how much memory the guest keeps (MiB)", info_balloon },
     { "chardev", "", "show the character devices", info_chardev },
     { "cpus", "", "show each CPU: where it is, whether it is halted", info_cpus },
     { "history", "", "show the command line history", hmp_info_history },

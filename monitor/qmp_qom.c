@@ -65,9 +65,20 @@ static void add_table(PropList *l, const Prop *table, size_t size)
     props_fini(table, base);
 }
 
+/* What devices can also be made with is in the list already. */
 static void add_live(const LiveProp *p, void *list)
 {
-    prop_list_add(list, p->name, p->type)->description = g_strdup(p->doc);
+    PropList *l = list;
+    ObjectPropertyInfo *i = NULL;
+    for (guint k = 0; k < l->len && !i; k++) {
+        ObjectPropertyInfo *other = &g_array_index(l, ObjectPropertyInfo, k);
+        i = g_str_equal(other->name, p->name) ? other : NULL;
+    }
+    i = i ? i : prop_list_add(l, p->name, p->type);
+    g_free(i->type);
+    i->type = g_strdup(p->type);
+    g_free(i->description);
+    i->description = g_strdup(p->doc);
 }
 
 static void add_device_type(PropList *l, const DeviceType *type)

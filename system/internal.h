@@ -64,6 +64,8 @@ struct MachinePrivate {
     GSList *powerdown_hooks;      /* PowerdownHook * */
     const char *busy;             /* see busy.h; NULL: nothing keeps the machine from running */
     GHashTable *fds;              /* char * to descriptor, see host.c; NULL: none yet */
+    Device *balloon;              /* balloon.c; NULL: none */
+    const struct BalloonOps *balloon_ops;
     unsigned ram_keep;            /* atomic: RAM_KEEP_..., ramdiscard.c */
     int *vcpu_threads;            /* atomic, by index: the host's number of a CPU's thread; 0: not known */
 

@@ -10,10 +10,18 @@ enum { AVAIL = 0x2000, USED = 0x3000 };
 
 void mg_open(MmioGuest *g, uint64_t ram_size, unsigned queue_size)
 {
+    mg_open_ram(g, ram_size, queue_size, NULL);
+}
+
+void mg_open_ram(MmioGuest *g, uint64_t ram_size, unsigned queue_size, RamBlock *(*make)(Machine *m))
+{
     memset(g, 0, sizeof(*g));
-    g->tm = tm_new(ram_size);
+    g->tm = tm_prepare(&board_none);
     g->size = queue_size;
     Machine *m = g->tm->m;
+    m->ram_size = ram_size;
+    m->ram_given = make ? make(m) : NULL;
+    tm_build(g->tm);
     g->transport = device_create(m, &virtio_mmio_type, m->unattached, NULL, NULL, &error_abort_slot,
                                  "force-legacy", "off", NULL);
     device_map_mem(g->transport, device_region(g->transport, 0), MG_BASE, 1);

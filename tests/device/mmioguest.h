@@ -28,6 +28,8 @@ typedef struct MmioGuest {
 
 /* A machine of ram_size bytes with an empty transport. */
 void mg_open(MmioGuest *g, uint64_t ram_size, unsigned queue_size);
+/* The same with memory of the test's; NULL: the machine makes its own. */
+void mg_open_ram(MmioGuest *g, uint64_t ram_size, unsigned queue_size, RamBlock *(*make)(Machine *m));
 /* Plugs the device in; pairs of property, text; ends with NULL; must succeed. */
 void mg_plug(MmioGuest *g, const char *type, ...) G_GNUC_NULL_TERMINATED;
 void mg_close(MmioGuest *g);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, sources of random numbers, serial ports, pvpanic, watchdogs and vmgenid (hw/virtio/virtio-blk.c, virtio-rng.c, virtio-serial*.c, virtio.c,
+"""Properties of disks, sources of random numbers, serial ports, balloons, pvpanic, watchdogs and vmgenid (hw/virtio/virtio-blk.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c,
 virtio-mmio.c, hw/ide, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
@@ -175,6 +175,18 @@ period=0 *property 'period' does not accept 0: the range is *
 rng=r ok
 rng=x *there is no rng 'x' | make it with -object rng-random,id=x,filename=FILE, or leave rng= out
 """
+BALLOON = RING + """
+deflate-on-oom=on ok
+free-page-hint=off ok
+free-page-hint=on *property 'free-page-hint' does not accept 'on': it leaves * a migration, * | leave it out; *
+free-page-reporting=on ok
+guest-stats=x *property 'guest-stats' does not accept 'x': the guest tells them | leave it out; *
+guest-stats-polling-interval=5 ok
+guest-stats-polling-interval=-1 *guest-stats-polling-interval*
+iothread=t *property 'iothread' does not accept 't': it serves free page hinting, * | leave it out
+page-poison=off ok
+qemu-4-0-config-size=on OLD
+"""
 SERIAL = RING + """
 emergency-write=off ok
 max_ports=1 ok
@@ -215,6 +227,8 @@ TYPES = {
     "vmgenid": ("pc", "guid=auto ok\nguid=324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87 ok\nguid=x *guid=x is not a GUID | it looks like *\n"),
     "virtio-rng-pci": ("pc", RNG + PCI),
     "virtio-rng-device": ("microvm", RNG + "iommu_platform=on ok\n"),  # with force-legacy=off
+    "virtio-balloon-pci": ("pc", BALLOON + PCI),
+    "virtio-balloon-device": ("microvm", BALLOON + "iommu_platform=on ok\n"),  # with force-legacy=off
     "virtio-serial-pci": ("pc", SERIAL + PCI + SERIAL_CLASS),
     "virtio-serial-device": ("microvm", SERIAL + "iommu_platform=on ok\n"),
     "virtserialport": ("pc", PORT + "nr=0 *nr=0 is kept for a virtconsole: * | leave nr= out: *\n"),

@@ -8,7 +8,7 @@
 #include "rhea/system/device.h"
 
 /* Constant tables beside the code (DeviceType.live), which end with a NULL name. get, set: main loop, no domain
- * held; the device is realized. */
+ * held; the device is realized. A Prop of the same name is what such a device begins with. */
 typedef struct LiveProp {
     const char *name, *type, *doc; /* type: as QEMU's clients see it, "int" */
     Json *(*get)(Device *dev);     /* the caller's */

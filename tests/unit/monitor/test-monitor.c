@@ -142,7 +142,7 @@ static void test_info(Fixture *f, gconstpointer data)
     expect_match(f, "info registers", "this machine has no CPU\n");
     expect(f, "info roms", "");
     expect_match(f, "info version", "?*.?*.?*\n");
-    expect_match(f, "info", "info chardev*info version*");
+    expect_match(f, "info", "info balloon*info version*");
 }
 
 static void test_unknown(Fixture *f, gconstpointer data)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/monitor/test-qmp.c - QMP sessions over a chardev in memory: every rule of the protocol, limits,
  * clients that send nonsense, do not read, or go away; commands that need no guest. Covers monitor/qmp.c,
- * qmp_frame.c, qmp_rate.c, qmp_schema.c, qmp_core.c, qmp_qom.c.
+ * qmp_frame.c, qmp_rate.c, qmp_schema.c, qmp_core.c, qmp_qom.c, qmp_balloon.c.
  */
 #include "backends/char/char_internal.h"
 #include "monitor/qmp_internal.h"
@@ -670,6 +670,11 @@ static void test_qom(Fixture *f, gconstpointer data)
         { "device-list-properties", "'typename': 'isa-serial'", "*\"name\": \"chardev\"*" },
         { "device_add", "'driver': 'nothing'", "*\"error\"*'nothing'*" },
         { "device_del", "'id': 'nothing'", "*\"error\"*'nothing'*" },
+        { "balloon", "'value': 1048576", "*\"class\": \"DeviceNotActive\"*" },
+        { "balloon", "'value': 0", "*\"code\": \"out-of-range\", \"member\": \"value\"*" },
+        { "balloon", "'value': -5", "*\"GenericError\"*'value' is -5*" },
+        { "query-balloon", "", "*\"class\": \"DeviceNotActive\"*" },
+        { "qom-list-properties", "'typename': 'virtio-balloon-pci'", "*\"guest-stats-polling-interval\"*" },
         { "object-add", "'qom-type': 'memory-backend-ram', 'id': 'm0', 'size': 4096", "{\"return\": {}}*" },
         { "object-add", "'qom-type': 'memory-backend-ram', 'id': 'm0', 'size': 4096", "*\"error\"*m0*" },
         { "object-del", "'id': 'm0'", "{\"return\": {}}*" },
