@@ -53,7 +53,7 @@ typedef struct VirtioMmio {
     DmaContext dma;
     Bus *bus;
     VirtioDevice *child; /* NULL: nobody sits here. No saved state: the device's own table has it all */
-    bool force_legacy;
+    bool force_legacy, ioeventfd;
     uint32_t index;
     uint64_t address; /* properties, these three */
 } VirtioMmio;
@@ -366,6 +366,13 @@ bool virtio_mmio_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queu
     }
     v->mmio = v->dev.bus->impl;
     virtio_init(v, class, &virtio_mmio, &v->mmio->dma, n_queues, queue_size);
+    if (v->mmio->ioeventfd) { /* one register for all queues, told apart by what is written */
+        virtio_bells_init(v, n_queues);
+        for (unsigned i = 0; i < n_queues; i++) {
+            virtio_bell_add(v, i, &(Doorbell){ .region = &v->mmio->regs, .off = M_NOTIFY,
+                                               .len = 4, .value = i });
+        }
+    }
     return true;
 }
 
@@ -405,6 +412,8 @@ static const Prop mmio_props[] = {
              "Where the board puts it, for the firmware's names"),
     PROP_BOOL(VirtioMmio, force_legacy, "force-legacy", true,
               "The registers are those of before virtio 1.0, and nothing that came with it is offered"),
+    PROP_BOOL(VirtioMmio, ioeventfd, "ioeventfd", true,
+              "Where KVM has local APICs in the kernel, it hears notifications without leaving the guest"),
     { 0 },
 };
 

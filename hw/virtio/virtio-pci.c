@@ -278,40 +278,10 @@ static bool virtio_add_cap(VirtioDevice *v, uint8_t type, uint32_t at, uint32_t 
 
 /* ---- notifications that leave no guest ---- */
 
-struct VirtioBell {
-    Doorbell bell;
-    VirtioDevice *v;
-    unsigned queue;
-};
-
-static void virtio_ring(void *opaque)
-{
-    struct VirtioBell *b = opaque;
-    virtio_kick(b->v, b->queue);
-}
-
-static void virtio_bells_gone(void *opaque)
-{
-    VirtioDevice *v = opaque;
-    for (unsigned i = 0; i < v->n_bells; i++) {
-        doorbell_remove(&v->bells[i].bell);
-    }
-    g_clear_pointer(&v->bells, g_free);
-}
-
-static void virtio_bell_add(VirtioDevice *v, unsigned queue, const Doorbell *where)
-{
-    struct VirtioBell *b = &v->bells[v->n_bells++];
-    *b = (struct VirtioBell){ .bell = *where, .v = v, .queue = queue };
-    b->bell.ring = virtio_ring;
-    b->bell.opaque = b;
-    doorbell_add(&b->bell, &v->dev);
-}
-
 /* A register for each queue in memory, and the legacy interface's one for all. */
 static void virtio_bells_add(VirtioDevice *v)
 {
-    v->bells = g_new0(struct VirtioBell, 2 * v->n_queues);
+    virtio_bells_init(v, 2 * v->n_queues);
     for (unsigned i = 0; i < v->n_queues; i++) {
         if (!v->disable_modern) {
             hwaddr off = AT_NOTIFY + (hwaddr)v->notify_step * i;
@@ -322,7 +292,6 @@ static void virtio_bells_add(VirtioDevice *v)
                                                .io = true, .len = 2, .value = i });
         }
     }
-    device_add_cleanup(&v->dev, virtio_bells_gone, v);
 }
 
 static bool virtio_modern_init(VirtioDevice *v, unsigned n_queues, Error **errp)

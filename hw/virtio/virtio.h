@@ -263,6 +263,11 @@ void virtio_pci_config_read(Device *dev, unsigned off, unsigned len);
 extern const VmState virtio_pci_state;
 void virtio_pin_update(VirtioDevice *v);
 
+/* virtio-bell.c: doorbells for the device's kicks, `room` of them at most, and one of them. In realize; they
+ * go with the device. Main loop. */
+void virtio_bells_init(VirtioDevice *v, unsigned room);
+void virtio_bell_add(VirtioDevice *v, unsigned queue, const Doorbell *where);
+
 /* virtio-pci-legacy.c: v->legacy_bar */
 enum { VIRTIO_LEGACY_NOTIFY = 0x10 };
 void virtio_pci_legacy_init(VirtioDevice *v);

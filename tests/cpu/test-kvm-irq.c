@@ -3,8 +3,8 @@
  * with its controllers outside, half and all inside the kernel (accel/kvm/irqchip.c, chips.c, route.c; the other sides in
  * hw/intc/, hw/timer/i8254-inside.c, hw/misc/pcspk.c): 8259 and 8254, local APIC and its timer, I/O APIC, messages, NMI,
  * start of other CPUs and interrupts between them, and all of it again after a reset. Messages go through descriptors and
- * doorbells are heard where the kernel can (accel/kvm/route.c, system/doorbell.c, hw/virtio/virtio-pci.c), and writes that
- * may come late do (accel/kvm/coalesce.c, system/coalesce.c). Then with the machine stopped,
+ * doorbells are heard where the kernel can (accel/kvm/route.c, system/doorbell.c, hw/virtio/virtio-bell.c, virtio-pci.c,
+ * virtio-mmio.c), and writes that may come late do (accel/kvm/coalesce.c, system/coalesce.c). Then with the machine stopped,
  * saved, loaded and moved between all of these at random points. The chips' states go there and back unchanged.
  * Threads: main is the main loop, the vCPUs have their own.
  */
@@ -13,6 +13,7 @@
 #include "rhea/hw/intc.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/timer.h"
+#include "rhea/hw/virtio-mmio.h"
 #include "rhea/system/doorbell.h"
 #include "rhea/system/msiroute.h"
 #include "target/x86/kvm.h"
@@ -590,6 +591,50 @@ static void test_doorbell_port(gconstpointer data)
     guest_free(g);
 }
 
+/* A virtio device in memory: the register that takes a queue's number, for queue 0 and for one that there is not. */
+GUEST_CODE(b_virtio, 32, "movl $0, 0x50(%ebx)\n movl $9, 0x50(%ebx)\n movl $1, (%edi)\n");
+
+static void test_virtio_mmio(gconstpointer data)
+{
+    enum { HERE = 32 << 20, DESC = 0x300000, AVAIL = 0x301000, USED = 0x302000, BUFFER = 0x303000 };
+    static const uint32_t set_up[][2] = { /* virtio 1.2, 3.1.1 and 4.2.3.2: VERSION_1, one queue of 8 */
+        { 0x70, 3 }, { 0x24, 1 }, { 0x20, 1 }, { 0x70, 11 }, { 0x30, 0 }, { 0x38, 8 }, { 0x80, DESC }, { 0x90, AVAIL },
+        { 0xa0, USED }, { 0x44, 1 }, { 0x70, 15 },
+    };
+    const char *chip = data;
+    if (chip && kvm_skipped()) {
+        return;
+    }
+    for (unsigned off = 0; off < 2; off++) {
+        bool caught = chip && strcmp(chip, "off") && !off;
+        uint64_t rung;
+        Guest *g = guest_with_chip(chip);
+        Device *t = device_create(g->m, &virtio_mmio_type, g->m->unattached, NULL, NULL, &error_abort_slot, "force-legacy",
+                                  "off", "ioeventfd", off ? "off" : "on", NULL);
+        device_map_mem(t, device_region(t, 0), HERE, 1);
+        device_create(g->m, device_type_find("virtio-rng-device"), g->m->peripheral, "r", virtio_mmio_bus(t),
+                      &error_abort_slot, NULL);
+        for (unsigned i = 0; i < G_N_ELEMENTS(set_up); i++) {
+            as_store(&g->m->as_mem, HERE + set_up[i][0], 4, set_up[i][1], MEM_ATTRS_NONE);
+        }
+        g_assert_cmpuint(doorbells_count(g->m, &rung), ==, caught);
+        guest_put(g, G_CODE, b_virtio, (size_t)(b_virtio_end - b_virtio));
+        for (unsigned n = 1; n <= 3; n++) { /* the same buffer, again and again */
+            guest_st(g, DESC, 8, BUFFER);
+            guest_st(g, DESC + 8, 4, 16);
+            guest_st(g, DESC + 12, 2, 2);
+            guest_st(g, AVAIL + 2, 2, n);
+            ring(g, HERE);
+            g_assert_cmpuint(guest_ld(g, USED + 2, 2), ==, n);
+            doorbells_count(g->m, &rung);
+            g_assert_cmpuint(rung, ==, caught ? n : 0);
+        }
+        device_remove(g->m->peripheral->children->pdata[0]);
+        g_assert_cmpuint(doorbells_count(g->m, &rung), ==, 0);
+        guest_free(g);
+    }
+}
+
 /* ---- writes that come late ---- */
 
 typedef struct Late {
@@ -795,6 +840,10 @@ int main(int argc, char **argv)
     g_test_add_data_func("/cpu/kvm-irq/doorbell-port/off", "off", test_doorbell_port);
     g_test_add_data_func("/cpu/kvm-irq/doorbell-port/split", "split", test_doorbell_port);
     g_test_add_data_func("/cpu/kvm-irq/doorbell-port/on", "on", test_doorbell_port);
+    g_test_add_data_func("/cpu/kvm-irq/virtio-mmio/tcg", NULL, test_virtio_mmio);
+    g_test_add_data_func("/cpu/kvm-irq/virtio-mmio/off", "off", test_virtio_mmio);
+    g_test_add_data_func("/cpu/kvm-irq/virtio-mmio/split", "split", test_virtio_mmio);
+    g_test_add_data_func("/cpu/kvm-irq/virtio-mmio/on", "on", test_virtio_mmio);
     g_test_add_data_func("/cpu/kvm-irq/coalesced/tcg", NULL, test_coalesced);
     g_test_add_data_func("/cpu/kvm-irq/coalesced/off", "off", test_coalesced);
     g_test_add_func("/cpu/kvm-irq/states/chips", test_states);
