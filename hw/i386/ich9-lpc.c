@@ -40,8 +40,8 @@ enum { PIRQS = 8, SLOTS = 32, FIRST_ROUTED_SLOT = 25 };
 
 typedef struct Ich9Lpc {
     Device dev;
-    bool disable_s3, disable_s4, smm, no_reboot; /* configuration */
-    bool hotplug_ports;
+    uint8_t disable_s3, disable_s4;   /* configuration: 0 or 1, as management programs give them */
+    bool smm, no_reboot, hotplug_ports;
     AcpiPcihp hotplug;
     IsaBus *isa;                      /* wiring */
     MemRegion pm_io, apm_io, rcba;
@@ -414,7 +414,7 @@ static bool lpc_realize(Device *dev, Error **errp)
     static const MemOps rcba_ops = { .read = rcba_read, .write = rcba_write, .min = 1, .max = 4 };
     Ich9Lpc *s = dev_as(Ich9Lpc, dev);
     if (!s->disable_s3 || !s->disable_s4) {
-        error_set(errp, "ICH9-LPC: %s=off: suspend is not supported",
+        error_set(errp, "ICH9-LPC: %s=0: suspend is not supported",
                   s->disable_s3 ? "disable_s4" : "disable_s3");
         error_hint(errp, "leave disable_s3 and disable_s4 at 1");
         return false;
@@ -486,10 +486,10 @@ static bool lpc_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 }
 
 static const Prop lpc_props[] = {
-    PROP_BOOL(Ich9Lpc, disable_s3, "disable_s3", true, "Suspend to RAM is not offered"),
-    PROP_BOOL(Ich9Lpc, disable_s4, "disable_s4", true, "Suspend to disk is not offered"),
     PROP_BOOL(Ich9Lpc, hotplug_ports, "acpi-pci-hotplug-with-bridge-support", true,
               "Devices behind root ports come and go by ACPI; off: by the ports' own registers"),
+    PROP_U8(Ich9Lpc, disable_s3, "disable_s3", 1, 0, 1, "Suspend to RAM is not offered"),
+    PROP_U8(Ich9Lpc, disable_s4, "disable_s4", 1, 0, 1, "Suspend to disk is not offered"),
     PROP_BOOL(Ich9Lpc, smm, "smm-enabled", true, "Commands to port B2h raise system-management interrupts"),
     PROP_BOOL(Ich9Lpc, no_reboot, "noreboot", true, "The TCO watchdog never reboots the machine (a strap)"),
     { 0 },

@@ -31,8 +31,8 @@ enum { SMB_STS_W1C = 0x1e };
 
 typedef struct Piix4Pm {
     Device dev;
-    bool disable_s3, disable_s4, smm; /* configuration */
-    bool hotplug_root, hotplug_bridges;
+    uint8_t disable_s3, disable_s4; /* configuration: 0 or 1, as management programs give them */
+    bool smm, hotplug_root, hotplug_bridges;
     AcpiPcihp hotplug;
     MemRegion pm_io, smb_io, apm_io; /* wiring */
     IrqLine sci, smi;              /* SMI# as a pulse */
@@ -223,7 +223,7 @@ static bool pm_realize(Device *dev, Error **errp)
     static const MemOps apm_ops = { .read = apm_read, .write = apm_write, .min = 1, .max = 1 };
     Piix4Pm *s = dev_as(Piix4Pm, dev);
     if (!s->disable_s3 || !s->disable_s4) {
-        error_set(errp, "PIIX4_PM: %s=off: suspend is not supported", s->disable_s3 ? "disable_s4" : "disable_s3");
+        error_set(errp, "PIIX4_PM: %s=0: suspend is not supported", s->disable_s3 ? "disable_s4" : "disable_s3");
         error_hint(errp, "leave disable_s3 and disable_s4 at 1");
         return false;
     }
@@ -280,13 +280,13 @@ static bool pm_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 }
 
 static const Prop pm_props[] = {
-    PROP_BOOL(Piix4Pm, disable_s3, "disable_s3", true, "Suspend to RAM is not offered"),
+    PROP_U8(Piix4Pm, disable_s3, "disable_s3", 1, 0, 1, "Suspend to RAM is not offered"),
     PROP_BOOL(Piix4Pm, smm, "smm-enabled", true, "Commands to port B2h raise system-management interrupts"),
-    PROP_BOOL(Piix4Pm, disable_s4, "disable_s4", true, "Suspend to disk is not offered"),
     PROP_BOOL(Piix4Pm, hotplug_root, "acpi-root-pci-hotplug", true,
               "Devices of the root bus come and go while the machine runs"),
     PROP_BOOL(Piix4Pm, hotplug_bridges, "acpi-pci-hotplug-with-bridge-support", true,
               "Those behind bridges do as well"),
+    PROP_U8(Piix4Pm, disable_s4, "disable_s4", 1, 0, 1, "Suspend to disk is not offered"),
     { 0 },
 };
 static const VmField pm_fields[] = {
