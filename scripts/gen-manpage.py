@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""gen-manpage.py PROGRAM OUTPUT: the manual page of rhea-system, from its own -help and -version."""
+"""gen-manpage.py PROGRAM OUTPUT: the manual page of rhea-system, from what itself says: -help, -version,
+-device help and the human monitor's help."""
 import re
 import subprocess
 import sys
@@ -53,8 +54,32 @@ def roff(text):
     return re.sub(r"^([.'])", r"\\&\1", text)
 
 
-def output(program, option):
-    return subprocess.run([program, option], stdout=subprocess.PIPE, check=True, text=True).stdout
+def output(program, *options, said=""):
+    p = subprocess.run([program, *options], input=said, stdout=subprocess.PIPE, check=True, text=True)
+    return p.stdout
+
+
+def devices(text):
+    """(name, bus, what it is) of each line of -device help."""
+    for line in text.splitlines():
+        m = re.match(r'name "([^"]+)"(?:, bus ([^,]+))?(?:, desc "(.*)")?$', line)
+        if m:
+            yield m.groups()
+
+
+def commands(program):
+    """(name and arguments, what it does) of each line of the human monitor's help and help info."""
+    text = output(program, "-M", "none", "-S", "-nodefaults", "-display", "none", "-monitor", "stdio",
+                  said="help\nhelp info\nquit\n")
+    for line in text.replace("\r", "").splitlines():
+        m = re.match(r"((?:\w|\?)\S*(?: \S.*?)?) -- (.+)$", line)
+        if m:
+            yield m.groups()
+
+
+def entries_of(rows):
+    for head, text in rows:
+        yield from (".TP", f".B {roff(head)}", roff(text))
 
 
 def sections(text):
@@ -89,6 +114,11 @@ def main():
             page.append(f".B {roff(option)}")
             for n, line in enumerate(lines):
                 page += ([".br"] if n else []) + [roff(line)]
+    page += [".SH DEVICES", "What", ".B \\-device", "takes; NAME,help lists the properties of one."]
+    page += entries_of((name, f"{what or name}{' (bus ' + bus + ')' if bus else ''}") for name, bus, what in
+                       devices(output(program, "-device", "help")))
+    page += [".SH MONITOR COMMANDS", "What the human monitor understands. Programs use QMP: rhea\\-qmp(7)."]
+    page += entries_of(commands(program))
     page.append(OUTRO.strip().format(name=roff(NAME)))
     with open(target, "w", encoding="utf-8") as f:
         f.write("\n".join(page) + "\n")

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The manual page holds every option of -help with what is said of it, formats without a complaint, and is installed."""
+"""The manual pages hold every option of -help with what is said of it, every device, and every command of both monitors; they format
+without a complaint and are installed. The human monitor's help has every command of the tables."""
+import glob
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import sys
 
 BUILD = os.environ.get("RHEA_BUILD_ROOT", "build")
 BIN = os.environ.get("RHEA_BIN") or os.path.join(BUILD, "tools/system/rhea-system-x86_64")
+SOURCE = os.environ.get("RHEA_SOURCE_ROOT") or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PAGE = os.path.join(BUILD, "docs/rhea-system-x86_64.1")
 
 
@@ -43,6 +46,49 @@ def every_word(page):
                 assert words in text, f"the manual page lacks: {words}"
 
 
+def bold(page):
+    return {line.replace("\\-", "-") for line in re.findall(r"^\.B (.*)$", page, re.M)}
+
+
+def every_device(page):
+    names = re.findall(r'^name "([^"]+)"', output(BIN, "-device", "help"), re.M)
+    assert len(names) > 30, names
+    missing = set(names) - bold(page)
+    assert not missing, f"devices that are not in the manual page: {missing}"
+
+
+def monitor_help():
+    p = subprocess.run([BIN, "-M", "none", "-S", "-nodefaults", "-display", "none", "-monitor", "stdio"], input="help\nhelp info\nquit\n",
+                       stdout=subprocess.PIPE, text=True, check=True)
+    return p.stdout.replace("\r", "")
+
+
+def every_command(page):
+    """Of the human monitor: the rows of the tables in the source, in its help and in the page."""
+    rows = []
+    for path in glob.glob(os.path.join(SOURCE, "monitor/*.c")) + glob.glob(os.path.join(SOURCE, "tools/system/*.c")):
+        with open(path, encoding="utf-8") as f:
+            for table in re.findall(r"HmpCommand \w+\[\] = \{\n(.*?)^\};", f.read(), re.M | re.S):
+                rows += re.findall(r'^    \{ "([^"]+)", "', table, re.M)
+    assert len(rows) > 60, rows
+    text, heads = monitor_help(), {h.split(" ")[-1] if h.startswith("info ") else h.split(" ")[0] for h in bold(page)}
+    for row in rows:
+        assert re.search(rf"^(info )?{re.escape(row)}( .*)? -- \S.*$", text, re.M), f"'{row}' is not in the monitor's help"
+        assert row in heads or any(h.startswith((row + " ", f"info {row}")) for h in bold(page)), f"'{row}' is not in the manual page"
+
+
+def every_qmp_command(page):
+    with open(os.path.join(BUILD, "docs/rhea-qmp.7"), encoding="utf-8") as f:
+        manual = f.read().replace("\\-", "-")
+    names = []
+    for path in glob.glob(os.path.join(SOURCE, "schema/qmp*.idl")):
+        with open(path, encoding="utf-8") as f:
+            names += re.findall(r"^(?:command|event) ([\w-]+)", f.read(), re.M)
+    assert len(names) > 120, names
+    missing = [n for n in names if not re.search(rf"^\.\w+ .*\b{re.escape(n)}\b", manual, re.M)]
+    assert not missing, f"not in the manual of QMP: {missing}"
+
+
 def formats(page):
     if not shutil.which("groff"):
         return "groff is not installed"
@@ -59,7 +105,7 @@ def installed(page):
 
 
 def main():
-    tests = [every_option, every_word, formats, installed]
+    tests = [every_option, every_word, every_device, every_command, every_qmp_command, formats, installed]
     print(f"1..{len(tests)}")
     with open(PAGE, encoding="utf-8") as f:
         page = f.read()

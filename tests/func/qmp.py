@@ -97,13 +97,13 @@ def expect(ok, what):
 class Vm:
     """The program with QMP on a socket."""
 
-    def __init__(self, *args, option="-qmp", binary=None, close_fds=True):
+    def __init__(self, *args, option="-qmp", binary=None, close_fds=True, cwd=None):
         self.dir = tempfile.mkdtemp(prefix="rhea-qmp-")
         self.path = os.path.join(self.dir, "q")
         self.err = open(os.path.join(self.dir, "err"), "w+b")
         base = [binary or rheatest.BIN, "-nodefaults", "-display", "none", "-S"] + ([] if "-accel" in args else ["-accel", "tcg"])
         self.p = subprocess.Popen(base + list(args) + [option, f"unix:{self.path},server=on,wait=off"],
-                                  close_fds=close_fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.err)
+                                  close_fds=close_fds, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.err)
 
     def __enter__(self):
         return self
