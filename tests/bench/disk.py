@@ -41,9 +41,9 @@ def initrd(tmp):
 
 
 def make_images(folder, size):
-    """A raw image each of whose pages begins with its number, that as qcow2, and two copies of both. Nobody works on what was
-    written otherwise: how large the pieces are that a file was written in shows in the time of small writes for as long as
-    the page cache holds it."""
+    """A raw image each of whose pages begins with its number, that as qcow2, and two copies of both, brought to the disk and
+    read again: in how large pieces the page cache has a file decides the time of writes to it. A quarter can be between two
+    copies all the same; so the emulators change places half way."""
     first = os.path.join(folder, "first.raw")
     with open(first, "wb") as f:
         for start in range(0, size // 4096, 256):
@@ -51,27 +51,35 @@ def make_images(folder, size):
     subprocess.run([IMG, "convert", "-f", "raw", "-O", "qcow2", first, os.path.join(folder, "first.qcow2")], check=True)
     for form in ("raw", "qcow2"):
         one = os.path.join(folder, f"first.{form}")
-        for name in ("rhea", "qemu"):
+        for name in "ab":
             shutil.copyfile(one, os.path.join(folder, f"{name}.{form}"))
         os.unlink(one)
+        for name in "ab":
+            with open(os.path.join(folder, f"{name}.{form}"), "rb") as f:
+                os.fsync(f.fileno())
+                os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                while f.read(1 << 20):
+                    pass
 
 
 class Bench:
     def __init__(self, a, tmp, folder):
-        self.a = a
-        image = initrd(tmp)
-        self.guests = [self.guest(n, p, image, folder) for n, p in (("rhea", a.rhea), ("qemu", a.qemu)) if p]
+        self.a, self.folder, self.initrd = a, folder, initrd(tmp)
+        self.programs = [(n, p) for n, p in (("rhea", a.rhea), ("qemu", a.qemu)) if p]
+        self.names = [n for n in NAMES if not a.only or n in a.only]
+        self.guests, self.units = [], {}
+        self.got = {n: {p: [] for p, _ in self.programs} for n in self.names}
 
-    def guest(self, name, program, image, folder):
+    def guest(self, name, program, copy):
         more = "," + self.a.drive if self.a.drive else ""
         device = "virtio-blk-pci" + ("," + self.a.device if self.a.device else "")
         extra = shlex.split(self.a.machine)
         for form in ("raw", "qcow2"):
-            extra += ["-drive", f"file={folder}/{name}.{form},format={form},if=none,id={form}{more}",
+            extra += ["-drive", f"file={self.folder}/{copy}.{form},format={form},if=none,id={form}{more}",
                       "-device", f"{device},drive={form}"]
-        return en.Guest(name, program, image, self.a.cpu, "512M", extra)
+        return en.Guest(name, program, self.initrd, self.a.cpu, "512M", extra)
 
-    def units(self, name):
+    def enough(self, name):
         n = 400 if "-seq-" in name else 1000
         for _ in range(8):
             longest = max(g.ask(f"run {name} {n} 1", 300)["wall"] for g in self.guests)
@@ -80,32 +88,44 @@ class Bench:
             n = round(n * min(20, max(1.3, self.a.seconds / longest)))
         return n
 
-    def row(self, name):
-        n, got = self.units(name), {g.name: [] for g in self.guests}
-        for _ in range(self.a.runs):
+    def measure(self, copies, runs):
+        try:
+            for (name, program), copy in zip(self.programs, copies):
+                self.guests.append(self.guest(name, program, copy))
+            for name in self.names:
+                if name not in self.units:
+                    self.units[name] = self.enough(name)
+                for _ in range(runs):
+                    for g in self.guests:
+                        self.got[name][g.name].append(g.ask(f"run {name} {self.units[name]} 1", 300))
+                print(".", end="", file=sys.stderr, flush=True)
+        finally:
             for g in self.guests:
-                got[g.name].append(g.ask(f"run {name} {n} 1", 300))
+                g.close()
+            self.guests = []
+
+    def row(self, name):
+        n, got = self.units[name], self.got[name]
         unit = 65536 if "-seq-" in name else 4096
         line, ratios = f"{name:<20}{n:>9}", []
-        for g in self.guests:
-            wall = statistics.median(s["wall"] for s in got[g.name])
+        for samples in got.values():
+            wall = statistics.median(s["wall"] for s in samples)
             line += f"{n * unit / wall / 1e6:>10.1f}{n / wall / 1e3:>9.2f}"
         for what in ("wall", "cpu"):
-            if len(self.guests) == 2:
+            if len(got) == 2:
                 ratios.append(statistics.median(q[what] / r[what] for r, q in zip(got["rhea"], got["qemu"])))
                 line += f"{ratios[-1]:>9.2f}"
         print(line, flush=True)
         return ratios
 
     def run(self):
-        print(f"{'':<20}{'requests':>9}" + "".join(f"{g.name + ' MB/s':>10}{'kIOPS':>9}" for g in self.guests) +
+        self.measure("ab", (self.a.runs + 1) // 2)
+        if self.a.runs > 1:
+            self.measure("ba", self.a.runs // 2)
+        print(f"\n{'':<20}{'requests':>9}" + "".join(f"{n + ' MB/s':>10}{'kIOPS':>9}" for n, _ in self.programs) +
               f"{'speed':>9}{'cpu':>9}", flush=True)
-        try:
-            rows = {n: self.row(n) for n in NAMES if not self.a.only or n in self.a.only}
-        finally:
-            for g in self.guests:
-                g.close()
-        if len(self.guests) == 2:
+        rows = {n: self.row(n) for n in self.names}
+        if len(self.programs) == 2:
             for k, what in enumerate(("speed", "CPU time")):
                 values = [r[k] for r in rows.values()]
                 print(f"{what}: geometric mean {suite.geomean(values):.2f}, lowest {min(values):.2f}")
@@ -113,7 +133,7 @@ class Bench:
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--runs", type=int, default=5)
+    ap.add_argument("--runs", type=int, default=6)
     ap.add_argument("--only", help="names of rows, separated by commas: " + ", ".join(NAMES))
     ap.add_argument("--quick", action="store_true", help="one short run of each")
     ap.add_argument("--seconds", type=float, default=2.0, help="time the slower emulator shall take for a run")
