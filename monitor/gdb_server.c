@@ -267,7 +267,8 @@ const char *gdb_server_device(const Machine *m)
 
 static GdbServer *server_new(Machine *m, const char *dev, Error **errp)
 {
-    static const CharHandler handler = { .room = gdb_room, .receive = gdb_receive, .event = gdb_event };
+    static const CharHandler handler = { .room = gdb_room, .receive = gdb_receive, .event = gdb_event,
+                                         .answers = true };
     bool own = !g_str_has_prefix(dev, "chardev:");
     g_autofree char *text = complete_device(dev);
     Chardev *c = chardev_new_legacy(m, "gdb", text, errp);

@@ -404,7 +404,7 @@ static void monitor_char_event(void *opaque, CharEvent event)
 Monitor *monitor_new(Machine *m, Chardev *c, Error **errp)
 {
     static const CharHandler handler = { .room = monitor_room, .receive = monitor_receive,
-                                         .event = monitor_char_event };
+                                         .event = monitor_char_event, .answers = true };
     static const ReadlineOps ops = { .write = monitor_put,
                                      .line = monitor_line,
                                      .complete = monitor_complete };

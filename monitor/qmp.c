@@ -448,7 +448,7 @@ int qmp_session_take_fd(QmpSession *s)
 QmpSession *qmp_session_new(Machine *m, Chardev *c, bool pretty, Error **errp)
 {
     static const CharHandler handler = { .room = session_room, .receive = session_receive,
-                                         .event = session_event };
+                                         .event = session_event, .answers = true };
     role_assert_main();
     if (chardev_is_mux(c)) {
         error_set(errp, "chardev '%s' is shared (mux=on), which QMP cannot be", chardev_id(c));

@@ -81,10 +81,24 @@ void char_port_take_fds(CharPort *p)
     }
 }
 
+/* What was for the one before, who went in this very turn of the loop. */
+static void drop_answers(Chardev *c)
+{
+    pthread_mutex_lock(&c->lock);
+    const CharPort *p = c->fe[0] && !c->mux ? c->fe[0]->port : NULL;
+    if (p && p->handler && p->handler->answers) {
+        ring_drop(&c->out, c->out.used);
+        c->logged = 0;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
 void chardev_set_open(Chardev *c, bool open)
 {
     if (!open) {
         drop_fds(c);
+    } else if (!c->open) {
+        drop_answers(c);
     }
     if (c->open != open) {
         __atomic_store_n(&c->open, open, __ATOMIC_RELAXED);

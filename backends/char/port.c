@@ -155,6 +155,17 @@ void char_port_event(CharPortPrivate *p, CharEvent event)
     }
 }
 
+/* The one that is answered has gone, which the front end has not heard of yet. */
+static bool port_is_late_locked(const CharPortPrivate *p)
+{
+    for (unsigned i = 0; p->port->handler && p->port->handler->answers && i < p->n_events; i++) {
+        if (p->events[i].event == CHAR_CLOSED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t char_write(CharPort *p, const uint8_t *buf, size_t len)
 {
     CharPortPrivate *priv = p->priv;
@@ -163,7 +174,9 @@ size_t char_write(CharPort *p, const uint8_t *buf, size_t len)
     }
     Chardev *c = priv->chr;
     pthread_mutex_lock(&c->lock);
-    size_t n = c->mux && c->m.stamps ? mux_push_locked(c, buf, len) : ring_push(&c->out, buf, len);
+    size_t n = port_is_late_locked(priv)   ? len
+               : c->mux && c->m.stamps ? mux_push_locked(c, buf, len)
+                                       : ring_push(&c->out, buf, len);
     c->out_full |= n < len;
     pthread_mutex_unlock(&c->lock);
     loop_post(c->loop, &c->flush);

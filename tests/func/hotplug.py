@@ -56,7 +56,7 @@ class Guest:
         rt.module_tree(tree, flavour, modules)
         names = " ".join(m.split("/")[-1] for m in modules)
         self.initrd = rt.once(f"set -e\nfor m in {names}; do insmod /lib/modules/$m.ko; done\n"
-                              f"echo kernel is ready\n{script}{rt.HEALTH}", tree)
+                              f"echo kernel is ready\n{script}read -r go </dev/console\n{rt.HEALTH}", tree)
         self.bus = {}
         if board == "q35":
             args += ("-device", "pcie-root-port,id=rp0,chassis=1,addr=2,multifunction=on",
@@ -128,6 +128,7 @@ class Guest:
         self.vm.expect("net gone")
 
     def end(self):
+        self.vm.send("\n")  # not before: the machine ends with its guest
         self.vm.seen = 0
         text = rt.once_output(self.vm)
         rt.healthy(text.splitlines())

@@ -18,6 +18,8 @@ typedef struct CharHandler { /* called in the port's domain; room == NULL: alway
     size_t (*room)(void *opaque);
     void (*receive)(void *opaque, const uint8_t *buf, size_t len);
     void (*event)(void *opaque, CharEvent event);
+    /* What it writes is for who is connected when it has heard of it: nothing of it goes to the next one. */
+    bool answers;
 } CharHandler;
 
 typedef struct CharPort { /* device side; zero = nothing connected: writes vanish */

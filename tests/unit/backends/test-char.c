@@ -453,6 +453,37 @@ static void test_many_events(Fixture *f, gconstpointer data)
     front_free(front);
 }
 
+static void greet(void *opaque, CharEvent event)
+{
+    Front *front = opaque;
+    if (event == CHAR_OPENED) {
+        g_assert_cmpuint(char_write(&front->port, (const uint8_t *)"hello", 5), ==, 5);
+    }
+}
+
+/* Who comes before the front end has heard that another one left gets nothing that was for that one. */
+static void test_answers(Fixture *f, gconstpointer data)
+{
+    static const CharHandler handler = { .event = greet, .answers = true };
+    Chardev *c = chardev_new_buffer(f->m, "b");
+    Front front = { 0 };
+    chardev_set_open(c, false);
+    chardev_connect(c, &front.port, &error_abort_slot);
+    char_attach(&front.port, &handler, &front, f->m->platform);
+    tm_turns(f->tm);
+    check_take(c, "");
+    chardev_set_open(c, true);
+    chardev_set_open(c, false);
+    chardev_set_open(c, true);
+    tm_turns(f->tm);
+    check_take(c, "hello");
+    chardev_set_open(c, false);
+    chardev_set_open(c, true);
+    tm_turns(f->tm);
+    check_take(c, "hello");
+    char_detach(&front.port);
+}
+
 static void read_all(Fixture *f, MuxEnds *e, GString *into, const char *last)
 {
     turn_until(f, ({
@@ -521,5 +552,6 @@ int main(int argc, char **argv)
     ADD("change", test_change);
     ADD("change-waiting", test_change_waiting);
     ADD("many-events", test_many_events);
+    ADD("answers", test_answers);
     return g_test_run();
 }

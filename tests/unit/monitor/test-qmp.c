@@ -460,11 +460,6 @@ static void test_rate(Fixture *f, gconstpointer data)
     rate_step(f, 3000000000);
     raise_event(f, "BALLOON_CHANGE", "{'actual': 101}"); /* a second went by without any */
     expect_match(f, "", "*\"actual\": 101}}\r\n");
-    raise_event(f, "VSERPORT_CHANGE", "{'id': 'a', 'open': true}"); /* each port for itself */
-    raise_event(f, "VSERPORT_CHANGE", "{'id': 'b', 'open': true}");
-    raise_event(f, "VSERPORT_CHANGE", "{'id': 'a', 'open': false}");
-    g_autofree char *ports = answers_take(f->tm, f->c);
-    g_assert_cmpuint(count(ports, "VSERPORT_CHANGE"), ==, 2);
     raise_event(f, "BALLOON_CHANGE", "{'actual': 102}");
     reconnect(f);
     begin(f);
