@@ -73,7 +73,7 @@ class Virt:
         self.children = {}
         os.chmod(self.dir, 0o755)
         # A path without programs: libvirtd asks every emulator that it finds, and this is about one.
-        self.env = {"PATH": self.folder("bin"), "LC_ALL": "C", "LIBVIRT_AUTOSTART": "0", "HOME": self.folder("home")}
+        self.env = {"PATH": self.folder("bin"), "LC_ALL": "C", "LIBVIRT_AUTOSTART": "0", "HOME": self.folder("user")}
         for name in ("RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME", "STATE_HOME"):
             self.env["XDG_" + name] = self.folder(name[:3].lower())
         self.images = self.folder("images")
@@ -81,7 +81,7 @@ class Virt:
         os.makedirs(os.path.join(self.env["XDG_CONFIG_HOME"], "libvirt"))
         self.write("con/libvirt/qemu.conf", 'security_driver = "none"\n')
         self.write("con/libvirt/libvirtd.conf", f'host_uuid = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"\nlog_level = 3\n'
-                   f'log_filters = "1:qemu.qemu_process"\nlog_outputs = "1:file:{self.dir}/home/libvirtd.log"\n')
+                   f'log_filters = "1:qemu.qemu_process"\nlog_outputs = "1:file:{self.dir}/user/libvirtd.log"\n')
         self.give_away()
         self.uri = f"qemu+unix:///session?socket={self.env['XDG_RUNTIME_DIR']}/libvirt/libvirt-sock"
         # Domains are nobody's children; the emulator's zombies would seem alive to libvirt in a container whose process 1
@@ -142,7 +142,7 @@ class Virt:
         return self
 
     def daemon(self, name, sock, *args):
-        err = open(os.path.join(self.dir, "home", name + ".err"), "ab")
+        err = open(os.path.join(self.dir, "user", name + ".err"), "ab")
         path = os.path.join(self.env["XDG_RUNTIME_DIR"], "libvirt", sock)
         p = self.children[name] = subprocess.Popen([self.tools[name], *args], env=self.env, cwd=self.dir, stdin=subprocess.DEVNULL,
                                                    stdout=err, stderr=err, **self.who)
@@ -157,7 +157,7 @@ class Virt:
 
     def log(self, name, size=3000):
         try:
-            with open(os.path.join(self.dir, "home", name), "rb") as f:
+            with open(os.path.join(self.dir, "user", name), "rb") as f:
                 return f.read()[-size:].decode("utf-8", "replace")
         except OSError:
             return ""
@@ -232,7 +232,7 @@ class Virt:
 
     def watch(self):
         """Begins to note events."""
-        with open(os.path.join(self.dir, "home/events"), "wb") as f:
+        with open(os.path.join(self.dir, "user/events"), "wb") as f:
             p = self.children["events"] = subprocess.Popen(
                 [self.tools["stdbuf"], "-oL", *self.virsh_args("event", "--all", "--loop")], env=self.env, cwd=self.dir,
                 stdin=subprocess.DEVNULL, stdout=f, stderr=f, **self.who)
