@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""failures.py LABEL TESTLOG.json: the tests of a meson run that failed, each with the end of its output.
+"""failures.py LABEL TESTLOG.json: the tests of a meson run that failed, each with the end of its output. With
+--names for the label: their names alone.
 
 scripts/check prints this last, so that the end of a long log is enough to see what went wrong."""
 import json
@@ -15,6 +16,9 @@ def main():
         tests = [json.loads(line) for line in f if line.strip()]
     for test in tests:
         if test["result"] in ("OK", "EXPECTEDFAIL", "SKIP", "IGNORED"):
+            continue
+        if label == "--names":
+            print(test["name"].split(" / ")[-1])
             continue
         print(f"== failed: {test['name']} ({label}): {test['result']}, status {test['returncode']}, "
               f"{test['duration']:.1f} s")
