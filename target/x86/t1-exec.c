@@ -33,12 +33,19 @@ static void note_transition(X86Cpu *cpu, const X86Insn *d, uint32_t from)
     };
 }
 
+/* RIP of what comes after the instruction. Outside 64-bit code the sum wraps at 4 GiB. */
+static inline uint64_t behind(const X86Cpu *cpu, uint64_t start, const X86Insn *d)
+{
+    uint64_t next = start + d->off + d->len;
+    return cpu->mode & MODE_CODE64 ? next : (uint32_t)next;
+}
+
 static int run(X86Cpu *cpu, const X86Insn *insn, uint64_t start, bool whole)
 {
     T1State *s = cpu->t1;
     X86Insn *d = s->scratch;
     uint32_t mode = cpu->mode, generation = cpu->t0->generation;
-    uint64_t next = start + insn->off + insn->len;
+    uint64_t next = behind(cpu, start, insn);
     d[0] = *insn;
     cpu->gpr[R_UNIT] = start;
     bool goes_on = d->op(cpu, d);
@@ -86,7 +93,7 @@ static inline int exec(X86Cpu *cpu, const T1Rec *rec, unsigned state)
         return leave;
     }
     if (state_unmasked(cpu, state)) {
-        cpu->rip = start + rec->insn.off + rec->insn.len;
+        cpu->rip = behind(cpu, start, &rec->insn);
         return 1;
     }
     if (state & T1S_FPU) {
@@ -156,7 +163,7 @@ int t1_side_exec(X86Cpu *cpu, const uint8_t *at)
     if (G_UNLIKELY(what & SR_LEADS)) {
         t1_site_crossed(cpu, d, start);
     }
-    uint64_t next = start + d->off + d->len;
+    uint64_t next = behind(cpu, start, d);
     int leave = run(cpu, d, start, false);
     if (what & SR_RELOAD) {
         t1_load_flags(cpu);
@@ -173,7 +180,7 @@ int t1_side_exec(X86Cpu *cpu, const uint8_t *at)
         cpu->rip = next;
         return 1;
     }
-    cpu->rip = cpu->mode & MODE_CODE64 ? next : (uint32_t)next; /* for thunk.jump */
+    cpu->rip = next; /* for thunk.jump */
     cpu->tr1.left_early += !!(what & SR_LEAVES);
     cpu->tr1.next = what & SR_LEAVES ? s->thunk.jump : back;
     cpu->tr1.resume = s->thunk.resume[(what & SR_RELOAD) != 0][vec];
