@@ -57,6 +57,9 @@ int filter_flush(BlockNode *n) CO_FN;
 int filter_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 bool filter_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
 
+/* What messages call an image: its file, or the node that is in its place where no file has a name. */
+const char *block_label(const BlockNode *n);
+
 /* How requests to a descriptor reach the kernel. */
 typedef struct FileIo {
     int fd;

@@ -382,6 +382,14 @@ const char *block_filename(const BlockNode *n)
     return n->filename;
 }
 
+const char *block_label(const BlockNode *n)
+{
+    while (!*n->filename && n->file) {
+        n = n->file->node;
+    }
+    return *n->filename ? n->filename : n->name;
+}
+
 int64_t block_size(const BlockNode *n)
 {
     return __atomic_load_n(&n->size, __ATOMIC_ACQUIRE);

@@ -232,7 +232,7 @@ static int end_lazy(Qcow2 *q)
 static bool downgrade(Qcow2 *q, Error **errp)
 {
     bool zeros;
-    const char *name = q->node->filename;
+    const char *name = block_label(q->node);
     co_mutex_lock(&q->lock);
     int r = snapshots_have_zeros(q, &zeros);
     co_mutex_unlock(&q->lock);
@@ -357,9 +357,10 @@ bool qcow2_amend(BlockNode *n, const void *options, Error **errp)
     if (r < 0) {
         return r == -EOVERFLOW
                    ? error_set(errp, "refcount_bits=%u: clusters of '%s' have more users than that counts",
-                               p.bits, n->filename)
-               : r == -ENOSPC ? error_set(errp, "the names do not fit into the header of '%s'", n->filename)
-                              : error_set_errno(errp, -r, "cannot amend '%s'", n->filename);
+                               p.bits, block_label(n))
+               : r == -ENOSPC ? error_set(errp, "the names do not fit into the header of '%s'",
+                                          block_label(n))
+                              : error_set_errno(errp, -r, "cannot amend '%s'", block_label(n));
     }
     if (p.o->has_size && !node_truncate(n, (int64_t)p.o->size, BLOCK_PREALLOC_OFF, errp)) {
         return false;

@@ -169,7 +169,7 @@ void qcow2_load_bitmaps(Qcow2 *q)
     if (!(q->autoclear & QAUTO_BITMAPS)) {
         if (q->bitmaps) {
             log_warn("image '%s': a program without bitmaps has written it: its %u bitmaps are void",
-                     q->node->filename, q->bitmaps);
+                     block_label(q->node), q->bitmaps);
         }
         q->bitmaps = 0;
         return;
@@ -191,7 +191,7 @@ void qcow2_load_bitmaps(Qcow2 *q)
         }
     }
     if (!ok) {
-        log_warn("image '%s': its bitmaps cannot be used: %s", q->node->filename, q->bitmaps_void);
+        log_warn("image '%s': its bitmaps cannot be used: %s", block_label(q->node), q->bitmaps_void);
         qcow2_free_bitmaps(q);
         block_bitmaps_free(q->node);
     }
@@ -222,19 +222,19 @@ bool qcow2_bitmaps_touch(BlockNode *n, Error **errp)
     co_mutex_lock(&q->lock);
     int r = qcow2_prepare(q);
     co_mutex_unlock(&q->lock);
-    return r == 0 || error_set_errno(errp, -r, "cannot change the bitmaps of '%s'", n->filename);
+    return r == 0 || error_set_errno(errp, -r, "cannot change the bitmaps of '%s'", block_label(n));
 }
 
 bool qcow2_bitmap_fits(BlockNode *n, const char *name, uint64_t granularity, Error **errp)
 {
     Qcow2 *q = n->state;
     if (q->version < 3) {
-        error_set(errp, "'%s': Cannot store dirty bitmaps in qcow2 v2 files", n->filename);
+        error_set(errp, "'%s': Cannot store dirty bitmaps in qcow2 v2 files", block_label(n));
         error_hint(errp, "rhea-img amend -o compat=1.1 makes it version 3");
         return false;
     }
     return !q->bitmaps_void ||
-           error_set(errp, "'%s': its bitmaps cannot be used: %s", n->filename, q->bitmaps_void);
+           error_set(errp, "'%s': its bitmaps cannot be used: %s", block_label(n), q->bitmaps_void);
 }
 
 /* Clusters of a bitmap that the new directory does not name. */

@@ -571,7 +571,7 @@ int qcow2_check(BlockNode *n, BlockCheck *res, unsigned fix, Error **errp)
     co_mutex_unlock(&q->lock);
     if (r < 0) {
         res->check_errors++;
-        error_set_errno(errp, -r, "the check of '%s' could not be finished", n->filename);
+        error_set_errno(errp, -r, "the check of '%s' could not be finished", block_label(n));
     }
     return r;
 }

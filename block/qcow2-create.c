@@ -111,7 +111,7 @@ static bool prealloc_range(Qcow2 *q, int64_t from, int64_t to, int prealloc, Err
     r = r < 0 ? r : qref_commit(q, true);
     co_mutex_unlock(&q->lock);
     if (r < 0) {
-        return error_set_errno(errp, -r, "cannot preallocate '%s'", q->node->filename);
+        return error_set_errno(errp, -r, "cannot preallocate '%s'", block_label(q->node));
     }
     end = q->external ? to : end;
     if (end <= block_size(data)) {
@@ -144,7 +144,7 @@ static bool grow(Qcow2 *q, int64_t was, int64_t size, int prealloc, Error **errp
         return false;
     }
     if (r < 0) {
-        return error_set_errno(errp, -r, "cannot enlarge the L1 table of '%s'", q->node->filename);
+        return error_set_errno(errp, -r, "cannot enlarge the L1 table of '%s'", block_label(q->node));
     }
     node_set_size(q->node, size);
     r = zero_new_part(q, was, size);
@@ -157,7 +157,7 @@ static bool grow(Qcow2 *q, int64_t was, int64_t size, int prealloc, Error **errp
     bool ok = r == 0 && prealloc_range(q, was, size, prealloc, errp);
     if (!ok) {
         node_set_size(q->node, was);
-        return r < 0 ? error_set_errno(errp, -r, "cannot clear the new part of '%s'", q->node->filename)
+        return r < 0 ? error_set_errno(errp, -r, "cannot clear the new part of '%s'", block_label(q->node))
                      : false;
     }
     return true;
@@ -173,7 +173,7 @@ bool qcow2_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
     }
     for (unsigned i = 0; i < block_bitmap_count(n); i++) {
         if (!block_bitmap_usable(block_bitmap_at(n, i), errp)) {
-            error_prefix(errp, "cannot resize '%s'", n->filename);
+            error_prefix(errp, "cannot resize '%s'", block_label(n));
             return false;
         }
     }
@@ -202,7 +202,7 @@ bool qcow2_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
         /* What is there must not show when the image grows again. */
         return node_truncate(qcow2_data(q), size, BLOCK_PREALLOC_OFF, errp);
     }
-    return r == 0 || error_set_errno(errp, -r, "cannot resize '%s'", n->filename);
+    return r == 0 || error_set_errno(errp, -r, "cannot resize '%s'", block_label(n));
 }
 
 /* Creation */

@@ -198,7 +198,7 @@ bool qcow2_set_backing(BlockNode *n, const char *name, const char *format, Error
     }
     if (name && q->external_raw) {
         return error_set(errp, "'%s': a raw external data file and a backing file exclude each other",
-                         n->filename);
+                         block_label(n));
     }
     co_mutex_lock(&q->lock);
     char *was = q->backing_name, *was_format = q->backing_format;
@@ -217,7 +217,8 @@ bool qcow2_set_backing(BlockNode *n, const char *name, const char *format, Error
     }
     co_mutex_unlock(&q->lock);
     if (r == -ENOSPC) {
-        return error_set(errp, "the backing file's name does not fit into the header of '%s'", n->filename);
+        return error_set(errp, "the backing file's name does not fit into the header of '%s'",
+                         block_label(n));
     }
-    return r == 0 || error_set_errno(errp, -r, "cannot change the header of '%s'", n->filename);
+    return r == 0 || error_set_errno(errp, -r, "cannot change the header of '%s'", block_label(n));
 }

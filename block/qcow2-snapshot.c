@@ -69,19 +69,20 @@ bool qcow2_read_snapshots(Qcow2 *q, uint32_t count, int64_t offset, Error **errp
     int64_t size = block_size(qcow2_file(q));
     if (count > QCOW2_MAX_SNAPSHOTS || offset & (q->cluster_size - 1) || offset <= 0 || offset >= size) {
         return error_set(errp, "'%s': the snapshot table (%u entries at %#" PRIx64 ") is invalid",
-                         q->node->filename, count, offset);
+                         block_label(q->node), count, offset);
     }
     int64_t room = MIN(size - offset, (int64_t)QCOW2_MAX_SNAPSHOT_TABLE), at = 0;
     room = MIN(room, (int64_t)count * (ENTRY_BYTES + 1024 + 2 * 65536)); /* no more than entries can take */
     g_autofree uint8_t *table = g_malloc((size_t)room);
     int r = node_pread(qcow2_file(q), offset, table, (size_t)room);
     if (r < 0) {
-        return error_set_errno(errp, -r, "cannot read the snapshot table of '%s'", q->node->filename);
+        return error_set_errno(errp, -r, "cannot read the snapshot table of '%s'", block_label(q->node));
     }
     for (uint32_t i = 0; i < count; i++) {
         int64_t len = at > room ? -1 : parse_entry(q, table + at, room - at);
         if (len < 0) {
-            return error_set(errp, "'%s': entry %u of the snapshot table is invalid", q->node->filename, i);
+            return error_set(errp, "'%s': entry %u of the snapshot table is invalid", block_label(q->node),
+                             i);
         }
         at += len;
     }
@@ -291,7 +292,7 @@ static int command_begin(Qcow2 *q, CoRange *range, bool external, Error **errp)
     if (r == -ENOTSUP) {
         error_set(errp, "an image with an external data file cannot have internal snapshots");
     } else if (r < 0) {
-        error_set_errno(errp, -r, "cannot change '%s'", q->node->filename);
+        error_set_errno(errp, -r, "cannot change '%s'", block_label(q->node));
     }
     return r;
 }
@@ -302,10 +303,10 @@ static bool command_end(Qcow2 *q, CoRange *range, int r, const char *what, Error
     co_range_release(&q->ranges, range);
     if (r == -E2BIG) {
         error_set(errp, "cannot %s the snapshot of '%s': its reference counts are too narrow for one more",
-                  what, q->node->filename);
+                  what, block_label(q->node));
         error_hint(errp, "delete one, or make the image with more refcount_bits");
     } else if (r < 0 && (!errp || !*errp)) {
-        error_set_errno(errp, -r, "cannot %s the snapshot of '%s'", what, q->node->filename);
+        error_set_errno(errp, -r, "cannot %s the snapshot of '%s'", what, block_label(q->node));
     }
     return r == 0;
 }
@@ -407,7 +408,7 @@ bool qcow2_snapshot_delete(BlockNode *n, const char *name, Error **errp)
     g_autofree uint64_t *l1 = NULL;
     int r = command_begin(q, &range, false, errp), i = find(q, name, BY_NAME_FIRST);
     if (r == 0 && i < 0) {
-        error_set(errp, "'%s' has no snapshot '%s'", n->filename, name);
+        error_set(errp, "'%s' has no snapshot '%s'", block_label(n), name);
         r = -ENOENT;
     }
     if (r == 0) {
@@ -487,7 +488,7 @@ bool qcow2_make_empty(BlockNode *n, Error **errp)
     co_mutex_unlock(&q->lock);
     co_range_release(&q->ranges, &range);
     if (r < 0 && (!errp || !*errp)) {
-        error_set_errno(errp, -r, "cannot empty '%s'", n->filename);
+        error_set_errno(errp, -r, "cannot empty '%s'", block_label(n));
     }
     return r == 0;
 }
@@ -502,7 +503,7 @@ bool qcow2_snapshot_view(BlockNode *n, const char *name, Error **errp)
         return error_set(errp, "a snapshot can be looked at in an image that is opened read-only");
     }
     if (i < 0) {
-        return error_set(errp, "'%s' has no snapshot '%s'", n->filename, name);
+        return error_set(errp, "'%s' has no snapshot '%s'", block_label(n), name);
     }
     const QSnapshot *s = &g_array_index(q->snapshots, QSnapshot, i);
     int r = s->pub.disk_size > (uint64_t)BLOCK_MAX_SIZE ||
@@ -532,7 +533,7 @@ bool qcow2_snapshot_apply(BlockNode *n, const char *name, Error **errp)
     }
     int r = command_begin(q, &range, false, errp), i = find(q, name, BY_ID_FIRST);
     if (r == 0 && i < 0) {
-        error_set(errp, "'%s' has no snapshot '%s'", n->filename, name);
+        error_set(errp, "'%s' has no snapshot '%s'", block_label(n), name);
         r = -ENOENT;
     }
     if (r == 0) {

@@ -42,7 +42,7 @@ int qcow2_corrupt(Qcow2 *q, const char *fmt, ...)
     g_autofree char *what = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     if (!q->broken) {
-        log_warn("image '%s' is corrupt: %s; rhea-img check tells more", q->node->filename, what);
+        log_warn("image '%s' is corrupt: %s; rhea-img check tells more", block_label(q->node), what);
         if (q->version >= 3 && q->ready && !(q->incompatible & QINC_CORRUPT)) {
             q->incompatible |= QINC_CORRUPT;
             qcow2_header_u64(q, QH_INCOMPATIBLE, q->incompatible);
@@ -88,7 +88,7 @@ int qcow2_prepare(Qcow2 *q)
         r = qcow2_check_locked(q, &result, BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS);
         if (r < 0 || result.corruptions || result.check_errors) {
             log_warn("image '%s' was not closed and could not be repaired; try rhea-img check -r all",
-                     q->node->filename);
+                     block_label(q->node));
             return r < 0 ? r : -EIO;
         }
     }
@@ -117,7 +117,7 @@ static bool check_features(Qcow2 *q, Error **errp)
 {
     uint64_t unknown = q->incompatible & ~(uint64_t)QINC_KNOWN;
     if (unknown) {
-        error_set(errp, "'%s' uses unknown incompatible features (bits %#" PRIx64 ")", q->node->filename,
+        error_set(errp, "'%s' uses unknown incompatible features (bits %#" PRIx64 ")", block_label(q->node),
                   unknown);
         error_hint(errp, "a newer program wrote it");
         return false;
@@ -127,10 +127,10 @@ static bool check_features(Qcow2 *q, Error **errp)
     q->external_raw = q->external && q->autoclear & QAUTO_RAW;
     if (!(q->incompatible & QINC_COMPRESSION) != (q->compression == QCOW2_COMPRESSION_ZLIB)) {
         return error_set(errp, "'%s': the compression type and its feature bit contradict each other",
-                         q->node->filename);
+                         block_label(q->node));
     }
     if (q->extended && q->cluster_bits < 14) {
-        return error_set(errp, "'%s': subclusters need clusters of 16 KiB or more", q->node->filename);
+        return error_set(errp, "'%s': subclusters need clusters of 16 KiB or more", block_label(q->node));
     }
     return true;
 }
@@ -143,12 +143,12 @@ static bool parse_v3(Qcow2 *q, const uint8_t *h, Error **errp)
     q->refcount_order = get32(h + QH_REFCOUNT_ORDER);
     q->header_length = get32(h + QH_LENGTH);
     if (q->header_length < 104 || q->header_length & 7 || q->header_length > q->cluster_size) {
-        return error_set(errp, "'%s': the header's length %u is invalid", q->node->filename,
+        return error_set(errp, "'%s': the header's length %u is invalid", block_label(q->node),
                          q->header_length);
     }
     unsigned how = q->header_length > QH_COMPRESSION ? h[QH_COMPRESSION] : 0;
     if (how >= QCOW2_COMPRESSION__COUNT) {
-        return error_set(errp, "'%s': compression type %u is not known", q->node->filename, how);
+        return error_set(errp, "'%s': compression type %u is not known", block_label(q->node), how);
     }
     q->compression = how;
     return true;
@@ -156,7 +156,7 @@ static bool parse_v3(Qcow2 *q, const uint8_t *h, Error **errp)
 
 static bool parse_header(Qcow2 *q, const uint8_t *h, Error **errp)
 {
-    const char *name = q->node->filename;
+    const char *name = block_label(q->node);
     if (get32(h) != QCOW2_MAGIC) {
         return error_set(errp, "'%s' is not a qcow2 image", name);
     }
@@ -221,7 +221,7 @@ static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error 
         }
         if (len > limit - at - 8) {
             return error_set(errp, "'%s': header extension %#x is longer than the header's cluster",
-                             q->node->filename, type);
+                             block_label(q->node), type);
         }
         if (type == (uint32_t)QEXT_BACKING_FORMAT) {
             g_free(q->backing_format);
@@ -231,7 +231,7 @@ static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error 
             q->data_file_name = ext_string(data, MIN(len, QCOW2_MAX_NAME));
         } else if (type == QEXT_CRYPT) {
             return error_set(errp, "'%s' has an encryption header, which is not supported",
-                             q->node->filename);
+                             block_label(q->node));
         } else if (type == QEXT_BITMAPS) {
             bitmaps = len >= 24;
             q->bitmaps = bitmaps ? get32(data) : 0;
@@ -246,7 +246,7 @@ static bool parse_extensions(Qcow2 *q, const uint8_t *area, size_t limit, Error 
     }
     if (q->autoclear & QAUTO_BITMAPS && !bitmaps) {
         return error_set(errp, "'%s': the bitmaps' feature bit is set, but there are none",
-                         q->node->filename);
+                         block_label(q->node));
     }
     return true;
 }
@@ -262,11 +262,11 @@ static bool parse_backing(Qcow2 *q, const uint8_t *area, size_t *limit, Error **
         len > (uint64_t)q->cluster_size - at) {
         return error_set(errp,
                          "'%s': the place of the backing file's name (%u bytes at %" PRIu64 ") is invalid",
-                         q->node->filename, len, at);
+                         block_label(q->node), len, at);
     }
     if (q->external_raw) {
         return error_set(errp, "'%s': a raw external data file and a backing file exclude each other",
-                         q->node->filename);
+                         block_label(q->node));
     }
     *limit = (size_t)at;
     q->backing_name = g_strndup((const char *)area + at, len);
@@ -278,20 +278,20 @@ static uint64_t *read_table(Qcow2 *q, const char *what, uint64_t at, uint64_t by
                             Error **errp)
 {
     if (bytes > max) {
-        error_set(errp, "'%s': the %s of %" PRIu64 " bytes is larger than %" PRIu64, q->node->filename, what,
-                  bytes, max);
+        error_set(errp, "'%s': the %s of %" PRIu64 " bytes is larger than %" PRIu64, block_label(q->node),
+                  what, bytes, max);
         return NULL;
     }
     if (bytes && (bad_offset(q, at) || (int64_t)at > block_size(qcow2_file(q)) ||
                   (int64_t)bytes > ((block_size(qcow2_file(q)) - (int64_t)at + 511) & -512))) {
-        error_set(errp, "'%s': the %s at %#" PRIx64 " does not lie within the file", q->node->filename, what,
-                  at);
+        error_set(errp, "'%s': the %s at %#" PRIx64 " does not lie within the file", block_label(q->node),
+                  what, at);
         return NULL;
     }
     uint64_t *table = g_malloc0(bytes + 8);
     int r = bytes ? node_pread(qcow2_file(q), (int64_t)at, table, bytes) : 0;
     if (r < 0) {
-        error_set_errno(errp, -r, "cannot read the %s of '%s'", what, q->node->filename);
+        error_set_errno(errp, -r, "cannot read the %s of '%s'", what, block_label(q->node));
         g_free(table);
         return NULL;
     }
@@ -309,10 +309,10 @@ static bool read_tables(Qcow2 *q, const uint8_t *h, Error **errp)
     uint64_t clusters = get32(h + QH_REFTABLE_CLUSTERS);
     if ((int64_t)q->l1_size < qcow2_l1_needed(q, block_size(q->node))) {
         return error_set(errp, "'%s': an L1 table of %u entries is too small for %" PRId64 " bytes",
-                         q->node->filename, q->l1_size, block_size(q->node));
+                         block_label(q->node), q->l1_size, block_size(q->node));
     }
     if (clusters == 0) {
-        return error_set(errp, "'%s' has no refcount table", q->node->filename);
+        return error_set(errp, "'%s' has no refcount table", block_label(q->node));
     }
     q->l1 = read_table(q, "L1 table", (uint64_t)q->l1_offset, (uint64_t)q->l1_size * 8, QCOW2_MAX_L1, errp);
     q->reftable = q->l1 ? read_table(q, "refcount table", (uint64_t)q->ref_offset,
@@ -335,7 +335,7 @@ static bool read_header(Qcow2 *q, Error **errp)
     uint8_t head[QH_V3_LENGTH];
     int r = node_pread(qcow2_file(q), 0, head, sizeof(head));
     if (r < 0) {
-        return error_set_errno(errp, -r, "cannot read the header of '%s'", q->node->filename);
+        return error_set_errno(errp, -r, "cannot read the header of '%s'", block_label(q->node));
     }
     if (!parse_header(q, head, errp)) {
         return false;
@@ -344,7 +344,7 @@ static bool read_header(Qcow2 *q, Error **errp)
     size_t limit = (size_t)q->cluster_size;
     r = node_pread(qcow2_file(q), 0, area, limit);
     if (r < 0) {
-        return error_set_errno(errp, -r, "cannot read the header of '%s'", q->node->filename);
+        return error_set_errno(errp, -r, "cannot read the header of '%s'", block_label(q->node));
     }
     return parse_backing(q, area, &limit, errp) && parse_extensions(q, area, limit, errp) &&
            read_tables(q, head, errp);
@@ -386,13 +386,13 @@ static bool open_others(Qcow2 *q, const BlockQcow2 *o, bool from_text, Error **e
     if (q->external) {
         ok = o->data_file        ? block_attach(n, "data-file", o->data_file, from_text, errp) != NULL
              : q->data_file_name ? open_named(n, "data-file", q->data_file_name, "file", errp)
-                                 : error_set(errp, "'%s' does not name its data file", n->filename);
+                                 : error_set(errp, "'%s' does not name its data file", block_label(n));
         if (!ok) {
-            error_prefix(errp, "data file of '%s'", n->filename);
+            error_prefix(errp, "data file of '%s'", block_label(n));
             return false;
         }
     } else if (o->data_file) {
-        return error_set(errp, "'%s' has no external data file, but data-file was given", n->filename);
+        return error_set(errp, "'%s' has no external data file, but data-file was given", block_label(n));
     }
     const char *none = json_get_string(o->backing);
     if (n->backing_is_null || (none && !*none)) {
@@ -404,7 +404,7 @@ static bool open_others(Qcow2 *q, const BlockQcow2 *o, bool from_text, Error **e
         ok = open_named(n, "backing", q->backing_name, q->backing_format, errp);
     }
     if (!ok) {
-        error_prefix(errp, "backing file of '%s'", n->filename);
+        error_prefix(errp, "backing file of '%s'", block_label(n));
     }
     return ok;
 }
@@ -433,7 +433,7 @@ static bool qcow2_open(BlockNode *n, const BlockdevOptions *o, bool from_text, E
     }
     q->lazy = opt->has_lazy_refcounts ? opt->lazy_refcounts : q->compatible & QCOMPAT_LAZY;
     if (q->lazy && q->version < 3) {
-        return error_set(errp, "lazy-refcounts=on: '%s' is of version 2, which has none", n->filename);
+        return error_set(errp, "lazy-refcounts=on: '%s' is of version 2, which has none", block_label(n));
     }
     q->pass_discard = opt->pass_discard_request;
     q->pass_discard_snapshot = opt->pass_discard_snapshot;
@@ -449,7 +449,7 @@ static bool qcow2_set_perm(BlockNode *n, unsigned perm, unsigned shared, Error *
 {
     const Qcow2 *q = n->state;
     if (perm & BLOCK_PERM_WRITE && q->incompatible & QINC_CORRUPT) {
-        error_set(errp, "'%s' is marked as corrupt and cannot be written", n->filename);
+        error_set(errp, "'%s' is marked as corrupt and cannot be written", block_label(n));
         error_hint(errp, "repair it with 'rhea-img check -r all', or open it read-only");
         return false;
     }
@@ -466,7 +466,7 @@ static void close_body(void *opaque)
     int stored = r == 0 && q->ready && !q->broken ? qcow2_store_bitmaps(q) : 0;
     if (stored < 0) {
         log_warn("image '%s': its bitmaps could not be stored and stay marked as inconsistent: %s",
-                 q->node->filename, g_strerror(-stored));
+                 block_label(q->node), g_strerror(-stored));
     }
     r = r == 0 && q->ready && !q->broken ? qref_commit(q, true) : r;
     while (r == 0 && q->ready && !q->broken && (q->refs.dirty || q->l2.dirty)) {
@@ -477,7 +477,7 @@ static void close_body(void *opaque)
     }
     co_mutex_unlock(&q->lock);
     if (r < 0) {
-        log_warn("image '%s': closing: %s", q->node->filename, g_strerror(-r));
+        log_warn("image '%s': closing: %s", block_label(q->node), g_strerror(-r));
     }
 }
 
