@@ -16,6 +16,7 @@
 #include "rhea/hw/loader.h"
 #include "rhea/hw/pflash.h"
 #include "rhea/hw/timer.h"
+#include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <string.h>
 
@@ -239,7 +240,8 @@ static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
     return true;
 }
 
-/* Lines of device paths; firmware puts what it does not find here behind. */
+/* Lines of device paths; firmware puts what it does not find here behind. Without any the file is there, too:
+ * a device that comes later needs its place. */
 bool pc_publish_boot_order(Machine *m, Device *fw, const char *kernel_rom, Error **errp)
 {
     g_autoptr(GString) order = g_string_new(NULL);
@@ -250,16 +252,23 @@ bool pc_publish_boot_order(Machine *m, Device *fw, const char *kernel_rom, Error
     if (m->boot_strict) {
         g_string_append(order, "HALT\n");
     }
-    if (!order->len) {
-        return true;
+    if (order->len) { /* the last line ends with a NUL */
+        order->str[order->len - 1] = '\0';
     }
-    g_string_truncate(order, order->len - 1);
-    return fw_cfg_add_file_bytes(fw, "bootorder", order->str, order->len + 1, errp);
+    return fw_cfg_add_file_bytes(fw, "bootorder", order->str, order->len, errp);
 }
 
-static bool pc_publish_boot(Machine *m, PcBoard *s, const char *kernel_rom, Error **errp)
+void pc_renew_boot_order(Machine *m, PcBoard *s)
 {
-    if (!pc_publish_boot_order(m, s->fw, kernel_rom, errp)) {
+    g_autoptr(Error) err = NULL;
+    if (!pc_publish_boot_order(m, s->fw, s->kernel_rom, &err)) {
+        log_warn("the boot order stays what it was: %s", error_text(err));
+    }
+}
+
+static bool pc_publish_boot(Machine *m, PcBoard *s, Error **errp)
+{
+    if (!pc_publish_boot_order(m, s->fw, s->kernel_rom, errp)) {
         return false;
     }
     if (m->boot_menu_timeout_ms > 0) {
@@ -291,12 +300,10 @@ bool pc_publish(Machine *m, PcBoard *s, Error **errp)
 {
     static const uint8_t states[6] = { 0x80, 0, 0, 0, 0, 0x80 }; /* S0 and S5, both with sleep type 0 */
     g_autoptr(GBytes) e820 = pc_e820_table(&s->layout);
-    const char *kernel_rom;
     if (!pc_publish_numbers(m, s, errp) || !fw_cfg_add_file(s->fw, "etc/e820", e820, errp) ||
         !fw_cfg_add_file_bytes(s->fw, "etc/system-states", states, sizeof(states), errp) ||
         !pc_smbios_build(m, s->fw, &s->layout, errp) ||
-        !pc_boot_kernel(m, s->fw, &s->layout, &kernel_rom, errp) ||
-        !pc_publish_boot(m, s, kernel_rom, errp)) {
+        !pc_boot_kernel(m, s->fw, &s->layout, &s->kernel_rom, errp) || !pc_publish_boot(m, s, errp)) {
         return false;
     }
     if (s->acpi != OFF && !pc_acpi_publish(&s->tables, s->fw, errp)) {

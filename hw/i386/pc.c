@@ -227,7 +227,8 @@ bool pc_board_ready(Machine *m, Error **errp)
     return pc_wire_vmgenid(m, s, errp) && pc_publish(m, s, errp);
 }
 
-/* -boot once= counts for the first boot only. */
+/* -boot once= counts for the first boot only; devices with a bootindex may have come or gone since the last
+ * one. */
 void pc_board_reset(Machine *m, ResetKind kind)
 {
     PcBoard *s = m->board_state;
@@ -235,14 +236,18 @@ void pc_board_reset(Machine *m, ResetKind kind)
     if (kind != RESET_SNAPSHOT && s->tables.hotplug && !held) { /* before firmware looks, if possible */
         acpi_pcihp_finish(s->tables.hotplug);
     }
-    if (kind != RESET_SNAPSHOT && s->boots++ == 1 && s->boot_once) {
-        if (!held) {
-            domain_lock(m->platform);
-        }
+    if (kind == RESET_SNAPSHOT) {
+        return;
+    }
+    if (!held) {
+        domain_lock(m->platform);
+    }
+    if (s->boots++ == 1 && s->boot_once) {
         pc_set_boot_order(s, s->boot_order);
-        if (!held) {
-            domain_unlock(m->platform);
-        }
+    }
+    pc_renew_boot_order(m, s);
+    if (!held) {
+        domain_unlock(m->platform);
     }
 }
 

@@ -32,6 +32,7 @@ typedef struct PcBoard { /* Machine.board_state */
     bool wants_fdc;     /* a floppy controller is part of the board */
     bool hotplug_root;  /* devices of the root bus come and go, by ACPI */
     unsigned boots;     /* resets so far */
+    const char *kernel_rom; /* fw_cfg's file that starts -kernel, a constant; NULL: there is none */
 } PcBoard;
 
 enum { PC_MAX_CPUS = 255 };
@@ -71,5 +72,6 @@ Device *pc_find_fdc(const PcBoard *s); /* the board's or one of -device; NULL: t
 bool pc_check_boot_order(PcBoard *s, Machine *m, Error **errp);
 bool pc_publish(Machine *m, PcBoard *s, Error **errp);   /* fw_cfg, CMOS, tables, kernel */
 void pc_set_boot_order(PcBoard *s, const char *order);   /* into CMOS; platform domain held */
+void pc_renew_boot_order(Machine *m, PcBoard *s);        /* in fw_cfg; platform domain held */
 
 #endif

@@ -279,6 +279,41 @@ static void test_reset(void)
     hp_end(&h);
 }
 
+static void check_boot_order(Hp *h, const char *want)
+{
+    g_autoptr(GBytes) order = pctest_file(&h->io, "bootorder");
+    g_assert_nonnull(order);
+    gsize n;
+    const char *text = g_bytes_get_data(order, &n);
+    g_assert_cmpuint(n, ==, want ? strlen(want) + 1 : 0);
+    g_assert_cmpstr(text, ==, want);
+}
+
+/* Firmware hears at its next start of those that came and went with a bootindex. */
+static void test_boot_order(void)
+{
+    static const char first[] = "/pci@i0cf8/ethernet@5/ethernet-phy@0";
+    static const char second[] = "/pci@i0cf8/ethernet@6/ethernet-phy@0";
+    g_autofree char *both = g_strconcat(second, "\n", first, NULL);
+    Hp h;
+    hp_begin(&h, &pc_board);
+    check_boot_order(&h, NULL);
+    add(&h, "virtio-net-pci,id=a,addr=5,bootindex=2");
+    check_boot_order(&h, NULL); /* it may be reading */
+    machine_reset(h.tm->m, RESET_WARM);
+    check_boot_order(&h, first);
+    add(&h, "virtio-net-pci,id=b,addr=6,bootindex=1");
+    machine_reset(h.tm->m, RESET_WARM);
+    check_boot_order(&h, both);
+    eject(&h, 0, 1 << 5);
+    expect_events(&h, " DEVICE_DELETED:a");
+    del(&h, "b"); /* the guest does not answer */
+    machine_reset(h.tm->m, RESET_WARM);
+    check_boot_order(&h, NULL);
+    expect_events(&h, " DEVICE_DELETED:b");
+    hp_end(&h);
+}
+
 /* Saved between the guest's answer and the removal: the copy has it removed, too. */
 static void test_saved(void)
 {
@@ -721,6 +756,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hotplug/functions", test_functions);
     g_test_add_func("/hotplug/acpi-q35", test_acpi_q35);
     g_test_add_func("/hotplug/reset", test_reset);
+    g_test_add_func("/hotplug/boot-order", test_boot_order);
     g_test_add_func("/hotplug/saved", test_saved);
     g_test_add_func("/hotplug/refused", test_refused);
     g_test_add_func("/hotplug/native", test_native);
