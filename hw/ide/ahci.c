@@ -368,7 +368,6 @@ static const PciOps ahci_pci_ops = {
     .class_code = 0x010601,
     .revision = 2,
     .intx_pin = 1,
-    .no_hotplug = true,
     .config_written = ahci_config_written,
     .bar = { [5] = { .kind = PCI_BAR_MEM32, .size = 4096 } },
 };

@@ -298,6 +298,27 @@ static void test_state(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0);
 }
 
+/* It is pulled out with queued commands under way: nobody is there any more, no data comes, the drive's node
+ * is free. */
+static void test_removed(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    fill(f);
+    for (unsigned slot = 0; slot < 8; slot++) {
+        prepare(f, 0, slot, 0x60, 8 * slot, 8, 4096);
+    }
+    set(f, 0, P_SACT, 0xff);
+    set(f, 0, P_CI, 0xff);
+    prepare(f, 1, 0, 0xa1, 0, 0, 512);
+    set(f, 1, P_CI, 1);
+    fill(f);
+    pci_unplugged(f->ahci);
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_config_read(f->t, FN, 0, 4), ==, 0xffffffff);
+    g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0x1122334455667788);
+    g_assert_cmpuint(f->t->m->peripheral->children->len, ==, 0);
+    g_assert_true(blockdev_del(f->t->m, "n", &error_abort_slot));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -313,5 +334,6 @@ int main(int argc, char **argv)
     ADD("resets", test_resets);
     ADD("packet", test_packet);
     ADD("state", test_state);
+    ADD("removed", test_removed);
     return g_test_run();
 }

@@ -353,7 +353,7 @@ static void test_refused(void)
         { "virtio-rng-pci,id=x", "bus 'pcie.0' does not support hotplugging" },
         { "virtio-rng-pci,id=x,bus=still", "bus 'still' does not support hotplugging" },
         { "isa-debug-exit,id=x", "bus 'isa.0' does not support hotplugging" },
-        { "ich9-ahci,id=x,bus=rp", "device 'ich9-ahci' does not support hotplugging" },
+        { "pcie-root-port,id=x,bus=rp", "device 'pcie-root-port' does not support hotplugging" },
         { "qemu64-x86_64-cpu,id=x", "device 'qemu64-x86_64-cpu': CPUs cannot be added to a machine" },
         { "pc-dimm,id=x", "device 'pc-dimm': memory modules cannot be added to a machine" },
     };

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Devices come to a running Debian kernel and go again (hw/acpi/pcihp*.c, hw/pci/unplug.c, pcie-slot.c, system/hotplug.c,
 monitor/device_add.c): a disk many times under one id, each time with other contents, a random number generator, network
-cards. By ACPI on pc and behind a root port of q35, after SeaBIOS and after OVMF; by the port's own registers."""
+cards, a disk controller with its disk (hw/ide/ahci.c). By ACPI on pc and behind a root port of q35, after SeaBIOS and after
+OVMF; by the port's own registers."""
 import hashlib
 import os
 import random
@@ -10,6 +11,7 @@ import re
 import sys
 import tempfile
 
+import q35
 import qmp
 import rheatest as rt
 from qmp import expect
@@ -43,6 +45,18 @@ ip link set eth0 up
 until ping -c 1 -W 5 10.0.2.2 | grep 'bytes from'; do usleep 20000; done
 while [ -e /sys/class/net/eth0 ]; do usleep 20000; done
 echo "net gone"
+"""
+
+
+CONTROLLER = """until [ -b /dev/sda ]; do usleep 20000; done
+echo "sda $(md5sum < /dev/sda)"
+dd if=/dev/sda of=/dev/null bs=4k iflag=direct 2>/dev/null &
+while [ -e /sys/block/sda ]; do usleep 20000; done
+echo "sda gone"
+until [ $(ls /sys/class/ata_port | wc -l) = 6 ]; do usleep 20000; done
+echo "6 ports"
+while ls /sys/class/ata_port | grep -q ata; do usleep 20000; done
+echo "ports gone"
 """
 
 
@@ -178,6 +192,28 @@ def hotplug_e1000():
         g.end()
 
 
+def hotplug_ahci():
+    """A controller goes with the disk on it, which is being read, and one without drives comes and goes."""
+    data = random.Random(3).randbytes(4 * SIZE)
+    with tempfile.NamedTemporaryFile(prefix="rhea-hotplug-") as image:
+        image.write(data)
+        image.flush()
+        with Guest("pc", CONTROLLER, "-device", "ich9-ahci,id=x", "-blockdev",
+                   f"driver=raw,node-name=n0,file.driver=file,file.filename={image.name}", "-device", "ide-hd,id=sda,bus=x.2,drive=n0",
+                   flavour="generic", modules=q35.AHCI) as g:
+            g.vm.expect(f"sda {hashlib.md5(data).hexdigest()}")
+            g.qmp.call("device_del", id="x")
+            deleted = [g.qmp.event("DEVICE_DELETED")["data"].get("device") for _ in range(2)]
+            expect(deleted == ["sda", "x"], f"the drive goes first: {deleted}")
+            g.vm.expect("sda gone")
+            g.qmp.call("blockdev-del", **{"node-name": "n0"})
+            g.add("ich9-ahci")
+            g.vm.expect("6 ports")
+            g.remove()
+            g.vm.expect("ports gone")
+            g.end()
+
+
 def hotplug_ovmf():
     firmware = rt.asset(guest_assets.from_package, "ovmf", "usr/share/ovmf/OVMF.fd")
     everything("q35", 3, "-bios", firmware)
@@ -202,7 +238,7 @@ def kvm():
     return "kvm"
 
 
-ALL = [hotplug_pc, hotplug_q35, hotplug_native, hotplug_iothread, hotplug_e1000, hotplug_ovmf, hotplug_kvm, hotplug_kvm_q35]
+ALL = [hotplug_pc, hotplug_q35, hotplug_native, hotplug_iothread, hotplug_e1000, hotplug_ahci, hotplug_ovmf, hotplug_kvm, hotplug_kvm_q35]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
