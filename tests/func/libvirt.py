@@ -4,11 +4,14 @@
 the other, on pc and q35 (monitor/qmp*.c, tools/system/qmp_*.c, backends/secret.c, audio.c, system/host.c, and all devices
 that libvirt gives a guest). Daemons and guests: virt.py.
 
-    libvirt.py probe | pc | q35 | disk_pc | disk_q35
+    libvirt.py probe | pc | q35 | disk_pc | disk_q35 | kvm_pc | kvm_q35
 """
+import ctypes
+import hashlib
 import json
 import os
 import pty
+import random
 import re
 import select
 import signal
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 
+import guest_agent
 import rheatest as rt
 import virt
 from cdrom import tool
@@ -24,7 +28,8 @@ from virt import expect, until
 
 IMG = os.path.join(rt.BUILD, "tools/img/rhea-img")
 MIB = 1 << 20
-MAC = "52:54:00:00:00:01"
+MAC, MAC2 = "52:54:00:00:00:01", "52:54:00:00:00:02"
+SPARE_PORTS = "<controller type='pci' index='0' model='pcie-root'/>" + "<controller type='pci' model='pcie-root-port'/>" * 8
 CD = {"pc": ("hdc", "ide"), "q35": ("sda", "sata")}  # target and bus
 
 
@@ -75,7 +80,7 @@ class Guest:
     def __init__(self, v, machine):
         self.v, self.machine = v, machine
         kernel = v.place(rt.asset(guest_assets.kernel, "generic"), "kernel")
-        virt.initrd(os.path.join(v.images, "initrd"))
+        virt.initrd(os.path.join(v.images, "initrd"), "{ %s} >/dev/null 2>&1 &" % guest_agent.RUN, guest_agent.fill)
         self.disk = os.path.join(v.images, "disk.qcow2")
         img("create", "-q", "-f", "qcow2", self.disk, "64M")
         self.discs = []
@@ -93,7 +98,9 @@ class Guest:
 <disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{self.discs[0]}'/>
 <target dev='{target}' bus='{bus}'/><readonly/></disk>
 <interface type='user'><mac address='{MAC}'/><model type='virtio'/></interface>
-<memballoon model='none'/>
+<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+{SPARE_PORTS if machine == "q35" else ""}
+<memballoon model='virtio'><stats period='1'/></memballoon>
 <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>""")
 
     def starts(self, *args):
@@ -126,6 +133,19 @@ def define_and_start(g):
     expect(g.dom.run("cat /sys/class/misc/hw_random/rng_current").startswith("virtio_rng"), "random numbers")
     expect(g.dom.run("head -c 65536 /dev/hwrng | wc -c") == "65536", "random numbers")
     expect(len(g.dom.do("vcpuinfo")) > 20 and "running" in g.v.virsh("list"), "it is in the lists")
+
+
+def sandboxed(g):
+    """All of this happens below the filter of system calls, where the program has one: libvirt finds that out."""
+    options = [o["option"] for o in g.dom.qmp("query-command-line-options")]
+    if "sandbox" not in options:
+        raise rt.Skip("this build has no -sandbox")
+    with open(f"/proc/{g.dom.pid()}/cmdline", "rb") as f:
+        args = f.read().split(b"\0")
+    expect(args[args.index(b"-sandbox") + 1].startswith(b"on,obsolete=deny,"), f"libvirt's arguments: {args}")
+    for task in os.listdir(f"/proc/{g.dom.pid()}/task"):
+        with open(f"/proc/{g.dom.pid()}/task/{task}/status", encoding="utf-8") as f:
+            expect("\nSeccomp:\t2\n" in f.read(), f"thread {task} is not filtered")
 
 
 def serial_console(g):
@@ -186,6 +206,36 @@ def statistics(g):
     expect(info["Capacity"] == 64 * MIB and info["Allocation"] > 0, f"{info}")
 
 
+def balloon(g):
+    """The guest gives memory back, says how it is, and gets it again."""
+    def memory():
+        return int(g.dom.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"))
+
+    def told(**want):
+        """Until its statistics, in KiB, say so."""
+        got = {}
+        until(lambda: got.update(fields(g.dom.do("dommemstat"))) or all(got.get(k) == v for k, v in want.items()),
+              lambda: f"statistics that say {want}, not {got}")
+        return got
+    full = memory()
+    stats = told(actual=256 * 1024, available=full)
+    expect(0 < stats["unused"] < full and 0 < stats["usable"] <= full and stats["last_update"] > 0, f"{stats}")
+    g.dom.do("setmem", "192M", "--live")
+    g.v.event("'balloon-change'.* 196608KiB")
+    expect(memory() == full - 64 * 1024, f"MemTotal was {full} KiB, and is {memory()}")
+    told(actual=192 * 1024, available=full - 64 * 1024)
+    stats = fields(g.v.virsh("domstats", "--balloon", "guest"))
+    expect((stats["balloon.current"], stats["balloon.maximum"], stats["balloon.available"]) ==
+           (192 * 1024, 256 * 1024, full - 64 * 1024), f"{stats}")
+    g.dom.do("dommemstat", "--period", "2", "--live")
+    interval = g.dom.qmp("qom-get", path="/machine/peripheral/balloon0", property="guest-stats-polling-interval")
+    expect(interval == 2, f"statistics every {interval} seconds")
+    g.dom.do("setmem", "256M", "--live")
+    g.v.event("'balloon-change'.* 262144KiB")
+    expect(memory() == full, "all of it is there again")
+    told(actual=256 * 1024, available=full)
+
+
 def throttling(g):
     g.dom.do("blkdeviotune", "vda", "--total-bytes-sec", "1000000", "--write-iops-sec", "50", "--write-iops-sec-max", "80", "--live")
     limits = fields(g.dom.do("blkdeviotune", "vda").replace(":", ""))
@@ -231,6 +281,85 @@ def media_change(g):
     g.dom.do("change-media", g.cd, g.discs[0], "--update", "--force")
     g.dom.run("until [ \"$(head -c 15 /dev/sr0 2>/dev/null)\" = 'this is disc 0' ]; do sleep 0.1; done")
     expect(g.discs[0] in g.dom.do("domblklist"), "libvirt knows")
+
+
+def comes_and_goes(g, alias, there, attach, detach, times=1, meanwhile=lambda: None):
+    """there: what the guest's shell says of a device. times: how often it has come, with this time."""
+    attach()
+    g.v.event(f"'device-added'.*: {alias}$", times)
+    g.dom.run(f"until {there}; do sleep 0.1; done")
+    meanwhile()
+    detach()
+    g.v.event(f"'device-removed'.*: {alias}$", times)
+    g.dom.run(f"while {there}; do sleep 0.1; done")
+    left = [p["name"] for p in g.dom.qmp("qom-list", path="/machine/peripheral")]
+    expect(alias not in left, f"the program has it no more: {left}")
+
+
+def attach_disk(g):
+    """A disk that comes twice, with other contents: the guest reads it and writes on it."""
+    raw, image = (os.path.join(g.v.images, name) for name in ("second.raw", "second.qcow2"))
+    nodes = len(g.dom.qmp("query-named-block-nodes", flat=True))
+    for i in range(2):
+        data = random.Random(i).randbytes(MIB)
+        with open(raw, "wb") as f:
+            f.write(data)
+        img("convert", "-O", "qcow2", raw, image)
+        g.v.give_away()
+
+        def use():
+            expect(g.dom.run("md5sum < /dev/vdb").split()[0] == hashlib.md5(data).hexdigest(), "its contents")
+            expect(g.dom.run("cat /sys/block/vdb/serial") == f"second{i}", "its serial number")
+            g.dom.run("head -c 65536 /bin/busybox | dd of=/dev/vdb bs=64k seek=3 conv=fsync iflag=fullblock 2>/dev/null")
+            expect(image in g.dom.do("domblklist") and fields(g.dom.do("domblkinfo", "vdb"))["Capacity"] == MIB, "libvirt knows")
+        written = g.dom.run("head -c 65536 /bin/busybox | md5sum").split()[0]
+        comes_and_goes(g, "virtio-disk1", "[ -b /dev/vdb ]",
+                       lambda: g.dom.do("attach-disk", image, "vdb", "--subdriver", "qcow2", "--serial", f"second{i}", "--live"),
+                       lambda: g.dom.do("detach-disk", "vdb", "--live"), i + 1, use)
+        expect("vdb" not in g.dom.do("domblklist"), "libvirt has forgotten it")
+        until(lambda: len(g.dom.qmp("query-named-block-nodes", flat=True)) == nodes, "its nodes to go")
+        img("check", "-q", image)
+        img("convert", "-O", "raw", image, raw)
+        with open(raw, "rb") as f:
+            f.seek(3 << 16)
+            expect(hashlib.md5(f.read(1 << 16)).hexdigest() == written, "what the guest wrote is on the image")
+
+
+def by_xml(g, name, xml):
+    """How devices of attach-device come and go."""
+    g.v.write(f"images/{name}.xml", xml)
+    path = os.path.join(g.v.images, name + ".xml")
+    return lambda: g.dom.do("attach-device", path, "--live"), lambda: g.dom.do("detach-device", path, "--live")
+
+
+def attach_rng(g):
+    def use():
+        g.dom.run("echo virtio_rng.1 > /sys/class/misc/hw_random/rng_current")
+        expect(g.dom.run("head -c 4096 /dev/hwrng | wc -c") == "4096", "random numbers of the second device")
+        g.dom.run("echo virtio_rng.0 > /sys/class/misc/hw_random/rng_current")
+    comes_and_goes(g, "rng1", "grep -q virtio_rng.1 /sys/class/misc/hw_random/rng_available", *by_xml(
+        g, "rng", "<rng model='virtio'><backend model='builtin'/></rng>"), meanwhile=use)
+    g.dom.qmp("object-add", **{"qom-type": "rng-builtin", "id": "objrng1"})  # its source has gone, too: the name is free
+    g.dom.qmp("object-del", id="objrng1")
+
+
+def attach_interface(g):
+    def use():
+        expect(g.dom.run("cat /sys/class/net/eth1/address") == MAC2, "its address")
+        expect(MAC2 in g.dom.do("domiflist"), "libvirt knows")
+    comes_and_goes(g, "net1", "[ -e /sys/class/net/eth1 ]", *by_xml(
+        g, "net", f"<interface type='user'><mac address='{MAC2}'/><model type='virtio'/></interface>"), meanwhile=use)
+
+
+def agent(g):
+    """libvirt believes in the guest's agent when that has opened its port."""
+    g.v.event("'agent-lifecycle'.*'connected'")
+    expect(json.loads(g.dom.do("qemu-agent-command", '{"execute": "guest-ping"}')) == {"return": {}}, "guest-ping")
+    info = json.loads(g.dom.do("qemu-agent-command", '{"execute": "guest-info"}'))["return"]
+    expect(info["version"].startswith("7.2"), f"the agent's version: {info['version']}")
+    there = int(fields(g.dom.do("domtime"))["Time"])
+    here = int(g.dom.run("date +%s"))
+    expect(abs(there - here) <= 60 * rt.SLOW, f"the guest's time by its agent {there}, by its shell {here}")
 
 
 def send_key(g):
@@ -286,9 +415,23 @@ def ends_without_daemon(g):
     g.dom.ends()
 
 
-def destroy(g):
+def agent_shutdown(g):
+    """The guest's agent is asked to shut it down, and calls the guest's shutdown."""
     g.v.watch()
     g.starts()
+    g.v.event("'agent-lifecycle'.*'connected'")
+    g.dom.do("shutdown", "--mode", "agent")
+    g.dom.ends()
+    expect("shutdown -h -P +0" in g.dom.text(), "the guest's own shutdown was called")
+    g.v.event("'lifecycle'.*Shutdown Finished after guest request")
+    g.v.event("'lifecycle'.*Stopped Shutdown")
+
+
+def destroy(g):
+    """In the middle of its boot."""
+    g.v.watch()
+    g.dom.do("start", "--paused")
+    g.dom.do("resume")
     g.dom.do("destroy")
     expect(g.dom.state() == "shut off", "it is gone at once")
     g.v.event("'lifecycle'.*Stopped Destroyed")
@@ -300,8 +443,9 @@ def destroy(g):
     img("check", "-q", g.disk)
 
 
-BY_KERNEL = [define_and_start, serial_console, suspend_resume, statistics, throttling, block_resize, network_link, media_change, send_key,
-             guest_reboot, reset, restart_daemon, acpi_shutdown, ends_without_daemon, destroy]
+BY_KERNEL = [define_and_start, sandboxed, serial_console, suspend_resume, statistics, balloon, throttling, block_resize, network_link,
+             media_change, attach_disk, attach_rng, attach_interface, send_key, agent, guest_reboot, reset, restart_daemon, acpi_shutdown,
+             ends_without_daemon, agent_shutdown, destroy]
 
 
 # ---- guests that boot from their disks ----
@@ -397,6 +541,76 @@ def uefi_disk(k):
 BY_DISK = [bios_disk, uefi_disk]
 
 
+# ---- on KVM ----
+
+# A boot sector: DS is 0, SI the text's place; each byte goes to the serial port when that is ready; then it halts.
+SECTOR = bytes.fromhex("31c0 8ed8 be217c ac 84c0 7412 88c3 bafd03 ec a820 74fb baf803 88d8 ee ebe9 f4 ebfd") + b"@@by KVM@@\r\n\0"
+CLONE_NEWNS, MS_REC, MS_PRIVATE, MS_BIND = 0x20000, 1 << 14, 1 << 18, 1 << 12
+
+
+class Kvm:
+    """What libvirt's user needs: where /dev/kvm is root's alone, this process gets a view of the file system of its own, in
+    which that user has it."""
+
+    def __init__(self, v, machine):
+        self.v, self.machine = v, machine
+
+    @staticmethod
+    def prepare():
+        """Before the daemons start, which inherit the view."""
+        if not os.path.exists("/dev/kvm"):
+            raise rt.Skip("/dev/kvm is absent")
+        who = virt.unprivileged()
+        if subprocess.run(["test", "-r", "/dev/kvm", "-a", "-w", "/dev/kvm"], check=False, **who).returncode == 0:
+            return
+        if not who:
+            raise rt.Skip("/dev/kvm is not this user's")
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def mount(what, where, flags):
+            if libc.mount(what, where, None, ctypes.c_ulong(flags), None):
+                raise OSError(ctypes.get_errno(), f"mount: {os.strerror(ctypes.get_errno())}")
+        with tempfile.TemporaryDirectory(prefix="rhea-kvm-") as d:
+            mine = os.path.join(d, "kvm")
+            try:
+                os.mknod(mine, 0o20600, os.stat("/dev/kvm").st_rdev)
+                os.chown(mine, who["user"], -1)
+                if libc.unshare(CLONE_NEWNS):
+                    raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
+                mount(b"none", b"/", MS_REC | MS_PRIVATE)
+                mount(mine.encode(), b"/dev/kvm", MS_BIND)
+                os.close(os.open("/dev/kvm", os.O_RDWR))
+            except OSError as e:
+                raise rt.Skip(f"/dev/kvm is not for the user of libvirt's daemons, and cannot be made so: {e}") from e
+
+
+def kvm_domain(k):
+    """Defined, started paused, running: firmware starts the guest's first sector, which says so."""
+    image = os.path.join(k.v.images, "sector.raw")
+    with open(image, "wb") as f:
+        f.write(SECTOR.ljust(510, b"\0") + b"\x55\xaa")
+        f.truncate(MIB)
+    k.v.give_away()
+    dev, bus = ("hda", "ide") if k.machine == "pc" else ("sda", "sata")
+    dom = virt.Domain(k.v, "kvm", k.machine, f"<os><type machine='{k.machine}'>hvm</type><boot dev='hd'/></os>", f"""
+<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{image}'/><target dev='{dev}' bus='{bus}'/></disk>
+<memballoon model='none'/>""", kind="kvm")
+    k.v.watch()
+    dom.do("start", "--paused")
+    expect(dom.state() == "paused" and dom.qmp("query-kvm") == {"present": True, "enabled": True}, "it is a KVM guest")
+    dom.open()
+    dom.do("resume")
+    expect(dom.state() == "running", dom.state())
+    dom.wait("@@by KVM@@")
+    dom.do("destroy")
+    k.v.event("'lifecycle'.*Stopped Destroyed")
+    dom.close()
+    dom.do("undefine")
+
+
+BY_KVM = [kvm_domain]
+
+
 def guest_suite(machine):
     return lambda v: Guest(v, machine), BY_KERNEL
 
@@ -405,8 +619,12 @@ def disk_suite(machine):
     return lambda v: Disk(v, machine), BY_DISK
 
 
+def kvm_suite(machine):
+    return lambda v: Kvm(v, machine), BY_KVM
+
+
 SUITES = {"probe": (lambda v: v, [probe]), "pc": guest_suite("pc"), "q35": guest_suite("q35"), "disk_pc": disk_suite("pc"),
-          "disk_q35": disk_suite("q35")}
+          "disk_q35": disk_suite("q35"), "kvm_pc": kvm_suite("pc"), "kvm_q35": kvm_suite("q35")}
 
 
 def main(name):
@@ -417,6 +635,8 @@ def main(name):
     state = {}
 
     def begin():
+        if name.startswith("kvm"):
+            Kvm.prepare()
         state["virt"] = virt.Virt()
         state["virt"].__enter__()
         state["with"] = make(state["virt"])
@@ -427,7 +647,9 @@ def main(name):
                 raise rt.Skip("there is no libvirt, see above")
             expect("failed" not in state, f"not tried: {state.get('failed')} failed")
             try:
-                fn(state["with"])
+                return fn(state["with"])
+            except rt.Skip:
+                raise
             except BaseException:
                 state["failed"] = fn.__name__
                 raise

@@ -19,14 +19,15 @@ import time
 import rheatest as rt
 from rheatest import Failure, Skip, guest_assets
 
-NAME = os.path.basename(rt.BIN)[:15]  # as the kernel calls the process
 PR_SET_CHILD_SUBREAPER = 36
 VIRTIO = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
 CD = ("scsi/scsi_common", "scsi/scsi_mod", "ata/libata", "ata/libahci", "ata/ahci", "ata/ata_piix", "cdrom/cdrom", "scsi/sr_mod")
 MODULES = ("net/core/failover",) + tuple(f"drivers/{m}" for m in (
-    "net/net_failover", "net/virtio_net", "acpi/button", "input/evdev", "block/virtio_blk", "char/hw_random/virtio-rng") + CD)
+    "net/net_failover", "net/virtio_net", "acpi/button", "input/evdev", "block/virtio_blk", "char/hw_random/virtio-rng",
+    "char/virtio_console", "virtio/virtio_balloon") + CD)
 # A guest that does what it reads from its console, and powers off when it is asked to.
 SHELL = """for m in %s; do insmod /lib/modules/$m.ko; done
+%s
 dmesg -n 1
 events() { for e in /sys/class/input/event*; do [ "$(cat $e/device/name)" = "$1" ] && echo /dev/input/${e##*/}; done; }
 until kbd=$(events "AT Translated Set 2 keyboard" | tail -1); [ "$kbd" ]; do sleep 0.1; done
@@ -56,19 +57,25 @@ def until(condition, what, seconds=60):
         time.sleep(0.02)
 
 
-class Virt:
-    """virtlogd and libvirtd with private folders, and virsh. A context."""
+def unprivileged():
+    """subprocess's arguments for whom libvirt's daemons run as: root becomes nobody."""
+    if os.geteuid():
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
-    def __init__(self):
+
+class Virt:
+    """virtlogd and libvirtd with private folders, and virsh. A context. programs: the emulators; those that libvirt's user
+    cannot run are copied, emulators[PROGRAM] is where it is then."""
+
+    def __init__(self, *programs):
         self.tools = {t: shutil.which(t, path=f"{os.environ['PATH']}:/usr/sbin") for t in ("libvirtd", "virtlogd", "virsh", "stdbuf")}
         for tool, path in self.tools.items():
             if not path:
                 raise Skip(f"{tool} is not installed (scripts/check does it)")
-        self.who, self.owner = {}, os.getuid()
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            self.who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            self.owner = nobody.pw_uid
+        self.who = unprivileged()
+        self.owner = self.who.get("user", os.getuid())
         self.dir = tempfile.mkdtemp(prefix="rhea-virt-", dir="/tmp")  # short: names of sockets have 107 bytes
         self.children = {}
         os.chmod(self.dir, 0o755)
@@ -77,7 +84,9 @@ class Virt:
         for name in ("RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME", "STATE_HOME"):
             self.env["XDG_" + name] = self.folder(name[:3].lower())
         self.images = self.folder("images")
-        self.emulator = self.reachable(rt.BIN)
+        self.emulators = {p: self.reachable(p) for p in programs or [rt.BIN]}
+        self.emulator = next(iter(self.emulators.values()))
+        self.names = {os.path.basename(p)[:15] for p in self.emulators.values()}  # as the kernel calls the processes
         os.makedirs(os.path.join(self.env["XDG_CONFIG_HOME"], "libvirt"))
         self.write("con/libvirt/qemu.conf", 'security_driver = "none"\n')
         self.write("con/libvirt/libvirtd.conf", f'host_uuid = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"\nlog_level = 3\n'
@@ -124,7 +133,7 @@ class Virt:
         while not self.ending.wait(0.02):
             try:
                 zombie = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if zombie and process_name(zombie.si_pid) == NAME:
+                if zombie and process_name(zombie.si_pid) in self.names:
                     os.waitpid(zombie.si_pid, 0)
             except ChildProcessError:
                 pass
@@ -187,10 +196,10 @@ class Virt:
             self.stop("events")
             self.stop("libvirtd")
             self.stop("virtlogd")
-            left = [pid for pid in child_pids() if process_name(pid) == NAME]
+            left = [pid for pid in child_pids() if process_name(pid) in self.names]
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
-            until(lambda: not [pid for pid in child_pids() if process_name(pid) == NAME], "emulators to go")
+            until(lambda: not [pid for pid in child_pids() if process_name(pid) in self.names], "emulators to go")
             self.ending.set()
             self.reaper.join()
             wrong = self.complaints()
@@ -231,12 +240,14 @@ class Virt:
         return p.stdout
 
     def watch(self):
-        """Begins to note events."""
+        """Begins to note events; returns when they are noted."""
         with open(os.path.join(self.dir, "user/events"), "wb") as f:
             p = self.children["events"] = subprocess.Popen(
                 [self.tools["stdbuf"], "-oL", *self.virsh_args("event", "--all", "--loop")], env=self.env, cwd=self.dir,
                 stdin=subprocess.DEVNULL, stdout=f, stderr=f, **self.who)
-        return p
+        for name in self.virsh("list", "--all", "--name").split()[:1]:
+            until(lambda: self.virsh("desc", name, "--title", "watched") and "'metadata-change'" in self.log("events"),
+                  lambda: f"virsh event to listen (status {p.poll()}):\n{self.log('events')}")
 
     def event(self, pattern, times=1):
         """Waits until so many events came whose lines match."""
@@ -264,30 +275,33 @@ def child_pids():
     return found
 
 
-def initrd(path, extra=(), script=""):
-    """An initramfs whose shell waits on the serial console; extra: modules, loaded before the others."""
-    names = tuple(extra) + tuple(VIRTIO) + MODULES
+def initrd(path, script="", fill=None):
+    """An initramfs whose shell waits on the serial console; script: comes before. fill: is called with the folder of its
+    files."""
+    names = VIRTIO + MODULES
     with tempfile.TemporaryDirectory(prefix="rhea-virt-") as d:
         tree = os.path.join(d, "tree")
         rt.module_tree(tree, "generic", names)
-        made = rt.once(SHELL % " ".join(n.split("/")[-1] for n in names) + script, tree)
+        if fill:
+            fill(tree)
+        made = rt.once(SHELL % (" ".join(n.split("/")[-1] for n in names), script), tree)
         shutil.move(made, path)
 
 
 class Domain:
     """A domain, and the shell in its guest."""
 
-    def __init__(self, virt, name, machine, os_xml, devices, memory=256):
+    def __init__(self, virt, name, machine, os_xml, devices, memory=256, kind="qemu", emulator=None):
         self.virt, self.name, self.machine = virt, name, machine
         self.log_path = os.path.join(virt.images, name + ".log")
         self.tty = None
-        self.xml = f"""<domain type='qemu'>
+        self.xml = f"""<domain type='{kind}'>
 <name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
 {os_xml}
 <features><acpi/></features>
 <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot>
 <devices>
-<emulator>{virt.emulator}</emulator>
+<emulator>{emulator or virt.emulator}</emulator>
 <controller type='usb' model='none'/>
 <serial type='pty'><log file='{self.log_path}' append='off'/></serial>
 {devices}
@@ -307,6 +321,11 @@ class Domain:
     def ends(self):
         until(lambda: self.state() == "shut off", lambda: f"{self.name} to end; its console:\n{self.text()[-2000:]}")
         self.close()
+
+    def pid(self):
+        """The emulator's process."""
+        with open(os.path.join(self.virt.env["XDG_RUNTIME_DIR"], "libvirt/qemu/run", self.name + ".pid"), encoding="ascii") as f:
+            return int(f.read())
 
     def qmp(self, command, **arguments):
         """What a command of the monitor answers, asked through libvirt."""

@@ -7,23 +7,19 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import socket
 import sys
 import tempfile
 
+import guest_agent
 import qmp
 import rheatest as rt
-from rheatest import guest_assets
 
 PCI = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "drivers/char/virtio_console")
 MMIO = ("virtio_ring", "virtio", "virtio_mmio", "drivers/char/virtio_console")
 PIECE, TIMES = 4 << 20, 3
 DATA = random.Random(6).randbytes(PIECE)
-# The guest's end of a port: /dev/vport0p1. A port may be opened once at a time.
-WAIT = """find_port() { while ! grep -lsx "$1" /sys/class/virtio-ports/*/name; do sleep 0.1; done | sed 's,.*/\\(vport[^/]*\\)/name,/dev/\\1,'; }
-"""
-TALK = WAIT + """p=$(find_port org.test)
+TALK = guest_agent.FIND_PORT + """p=$(find_port org.test)
 exec 3<>$p
 dd bs=64k count=%d iflag=fullblock <&3 2>/dev/null | sha256sum
 for i in $(seq %d); do cat /data; done >&3
@@ -147,7 +143,7 @@ def vserial_microvm():
     data(MMIO, "virtio-serial-device", "microvm")
 
 
-HOTPLUG = WAIT + """p=$(find_port org.late)
+HOTPLUG = guest_agent.FIND_PORT + """p=$(find_port org.late)
 echo "found $p"
 exec 3<>$p
 until read -r w <&3; do sleep 0.1; done
@@ -214,35 +210,11 @@ def vserial_console():
         vm.wait(0)
 
 
-# What the agent is linked with, by package. Its /sbin/shutdown is busybox's.
-AGENT_LIBS = (("libc6", "lib/*/ld-linux-x86-64.so.2"), ("libc6", "lib/*/libc.so.6"), ("libc6", "lib/*/libm.so.6"),
-              ("libglib2.0-0", "usr/lib/*/libglib-2.0.so.0"), ("libglib2.0-0", "usr/lib/*/libgmodule-2.0.so.0"),
-              ("libpcre2-8-0", "usr/lib/*/libpcre2-8.so.0"),
-              ("libnuma1", "usr/lib/*/libnuma.so.1"), ("libudev1", "usr/lib/*/libudev.so.1"),
-              ("liburing2", "usr/lib/*/liburing.so.2"))
-AGENT = WAIT + """mkdir -p /var/run /run/qga
-qemu-ga -m virtio-serial -p $(find_port org.qemu.guest_agent.0) -t /run/qga -f /run/qga/pid
-"""
-
-
-def agent_tree(tree):
-    shutil.copy(rt.asset(guest_assets.from_package, "qemu-guest-agent", "usr/sbin/qemu-ga"), os.path.join(tree, "sbin"))
-    where = os.path.join(tree, "lib/x86_64-linux-gnu")
-    os.makedirs(where)
-    for package, pattern in AGENT_LIBS:
-        shutil.copy(rt.asset(guest_assets.from_package, package, pattern), where)
-    os.makedirs(os.path.join(tree, "lib64"))
-    os.symlink("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", os.path.join(tree, "lib64/ld-linux-x86-64.so.2"))
-    with open(os.path.join(tree, "sbin/shutdown"), "w", encoding="ascii") as f:
-        f.write('#!/bin/sh\necho "shutdown $*" >/dev/console\npoweroff -f\n')
-    os.chmod(f.name, 0o755)
-
-
 def vserial_agent():
     """Debian's qemu-guest-agent, as libvirt talks to it."""
-    with guest(PCI, AGENT, "-device", "virtio-serial-pci,id=virtio-serial0", "-device",
+    with guest(PCI, guest_agent.RUN, "-device", "virtio-serial-pci,id=virtio-serial0", "-device",
                "virtserialport,bus=virtio-serial0.0,nr=1,chardev=c,id=channel0,name=org.qemu.guest_agent.0",
-               board="q35", fill=agent_tree) as (vm, c, path):
+               board="q35", fill=guest_agent.fill) as (vm, c, path):
         c.call("cont")
         opened(c, "channel0")
         for number in (1234, 5678):
