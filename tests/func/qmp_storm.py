@@ -180,7 +180,7 @@ def storm_bytes():
     def run(s):
         rand = random.Random(SEED)
         whole = json.dumps({"execute": "query-version"}).encode()
-        for i in range(COUNT // 2):
+        for i in range(COUNT):
             n = rand.choice((1, 10, 63, 64, 65, 1000, 5000))
             data = rand.choice((
                 lambda: b"[" * n, lambda: b'{"a":' * n, lambda: b"[" * n + b"]" * n, lambda: b"]" * n, lambda: b"9" * n,
@@ -206,7 +206,7 @@ def storm_disconnects():
         {"execute": "query-qmp-schema"}))
 
     def run(s):
-        for i in range(max(len(session), COUNT // 4)):
+        for i in range(max(len(session), COUNT)):
             s.c.close()
             cut = i % (len(session) + 1)
             with socket.socket(socket.AF_UNIX) as c:
