@@ -12,7 +12,7 @@
 
 /* ---- handing over ---- */
 
-static void count_drop(NetClient *to)
+void net_client_count_drop(NetClient *to)
 {
     __atomic_add_fetch(&to->count.dropped, 1, __ATOMIC_RELAXED);
 }
@@ -90,7 +90,7 @@ static void client_flush(void *opaque)
     while ((data = net_queue_peek(&to->rx, &hdr, &len)) != NULL) {
         NetFrame f = { .hdr = hdr, .data = data, .len = len };
         if (!net_client_link(to)) {
-            count_drop(to);
+            net_client_count_drop(to);
         } else if (!deliver(to, &f, data)) {
             break;
         }
@@ -127,7 +127,7 @@ bool net_client_send(NetClient *c, const NetFrame *f)
         return true;
     }
     if (!net_client_link(c) || !net_hdr_good(&f->hdr, f->data, f->len)) {
-        count_drop(to);
+        net_client_count_drop(to);
         return true;
     }
     if (net_queue_empty(&to->rx) && deliver(to, f, NULL)) {
@@ -136,7 +136,7 @@ bool net_client_send(NetClient *c, const NetFrame *f)
     uint8_t *room = net_queue_reserve(&to->rx, f->len);
     if (!room) {
         to->segment = net_queue_empty(&to->rx) ? 0 : to->segment;
-        count_drop(to);
+        net_client_count_drop(to);
         return false;
     }
     memcpy(room, f->data, f->len);

@@ -8,6 +8,7 @@
 
 #include "rhea/net/net.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/sock.h"
 #include <pthread.h>
 
 enum { NET_QUEUE_BYTES = 1 << 20, NET_TURN_BYTES = 256 * 1024, NET_SCRATCH = NET_FRAME_MAX + 256 };
@@ -86,6 +87,7 @@ void net_client_unpair(NetClient *c);
 bool net_client_send(NetClient *c, const NetFrame *f);
 bool net_client_may_send(const NetClient *c); /* nothing waits for the peer */
 void net_client_resume(NetClient *c);         /* any thread */
+void net_client_count_drop(NetClient *to);    /* a frame for it was lost; any thread */
 bool net_client_link(const NetClient *c);     /* both cables are in */
 void net_links_changed(NetClient *c);         /* tells both ends if it changed */
 
@@ -104,8 +106,27 @@ int net_hub_id(const NetClient *c);
 /* announce.c */
 void net_announce_stop(MachineNet *n);
 
-/* stream.c */
-extern const NetKind net_stream_kind;
+/* sockets.c: a = where, borrowed by the result */
+SockSpec net_sock_spec(const NetSocketAddress *a);
+/* A descriptor of the process by its number, or one that getfd gave a name, which it loses; -1: an error that
+ * begins with `key`. */
+int net_find_fd(Machine *m, const char *key, const char *text, Error **errp);
+/* The same for a socket of that type (SOCK_STREAM, SOCK_DGRAM), non-blocking; the caller's from here on. */
+int net_take_socket(Machine *m, const char *key, const char *text, int type, Error **errp);
+/* SOCK_*; -1: not a socket. A name is not used up. */
+int net_fd_type(Machine *m, const char *text);
+Json *net_address_json(const struct sockaddr_storage *sa, socklen_t len); /* an InetSocketAddress of QMP */
+
+/* child.c: waits for the program argv[0]; it inherits no descriptor but keep_fd (-1: none). False: it did not
+ * start, or failed; its complaints are in the error. */
+bool net_child_run(char *const argv[], int keep_fd, Error **errp);
+
+/* tap.c */
+extern const NetKind net_tap_kind, net_bridge_kind;
+/* stream.c, dgram.c */
+extern const NetKind net_stream_kind, net_dgram_kind;
+/* socket.c: what the older names mean; *out is cleared by the caller, also after an error. */
+bool net_socket_translate(Machine *m, const NetdevSocketOptions *s, NetdevOptions *out, Error **errp);
 
 /* user.c */
 extern const NetKind net_user_kind;

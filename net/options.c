@@ -16,10 +16,6 @@ static const struct {
 } refused[] = {
     { "nic", "it is the guest's card, not a back end", "use -device or -nic" },
     { "none", "it is no back end", "use -nic none" },
-    { "tap", "there are no host interfaces yet", USE_USER },
-    { "bridge", "there are no host interfaces yet", USE_USER },
-    { "socket", "it is the older form of stream", "use stream" },
-    { "dgram", "frames do not go over datagrams yet", "use stream" },
     { "passt", "no other program is started", "start passt and use stream,addr.type=unix,addr.path=..." },
     { "l2tpv3", "there are no L2TPv3 tunnels", USE_USER },
     { "vde", "there is no VDE switch", "use hubport to join networks of one machine" },
@@ -41,7 +37,10 @@ static const NetKind *const kinds[NET_CLIENT_DRIVER__COUNT] = {
     [NET_CLIENT_DRIVER_USER] = &net_user_kind,
 #endif
     [NET_CLIENT_DRIVER_HUBPORT] = &net_hubport_kind,
+    [NET_CLIENT_DRIVER_TAP] = &net_tap_kind,
+    [NET_CLIENT_DRIVER_BRIDGE] = &net_bridge_kind,
     [NET_CLIENT_DRIVER_STREAM] = &net_stream_kind,
+    [NET_CLIENT_DRIVER_DGRAM] = &net_dgram_kind,
 };
 
 bool net_refuse_kind(const char *kind, Error **errp)
@@ -60,7 +59,7 @@ void netdev_help(GString *out)
 {
     g_string_append(out, "Available netdev backend types:\n");
     for (int i = 0; i < NET_CLIENT_DRIVER__COUNT; i++) {
-        if (kinds[i]) {
+        if (kinds[i] || i == NET_CLIENT_DRIVER_SOCKET) {
             g_string_append_printf(out, "%s\n", net_client_driver_names[i]);
         }
     }
@@ -115,6 +114,12 @@ bool netdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp)
         return false;
     }
     bool ok = id_is_free(m, o.id, errp);
+    if (ok && o.type == NET_CLIENT_DRIVER_SOCKET) {
+        NetdevOptions meant = { .id = g_strdup(o.id) };
+        ok = net_socket_translate(m, &o.u.socket, &meant, errp);
+        type_clear(&netdev_options_type, &o);
+        o = meant;
+    }
     if (ok) {
         NetClient *c = net_client_new(m, kinds[o.type], o.id);
         ok = c->kind->open(c, &o, errp);

@@ -2,32 +2,32 @@
  * net/stream.c - -netdev stream: frames over a stream socket, to another machine, to passt, or to a program.
  *
  * Models: QEMU's format: each frame behind its length, four bytes, the highest first. A server takes one peer
- *         after the other; without a peer frames are dropped, as on a cable that leads nowhere. Does not
- * model: reconnecting of a client. Threads: main loop.
+ *         after the other; a client with reconnect= looks for its peer again. Without a peer frames are
+ *         dropped, as on a cable that leads nowhere.
+ * Threads: main loop. Only a client without reconnect= waits, a few seconds, when it is made.
  */
 #include "net_internal.h"
 #include "rhea/util/log.h"
-#include "rhea/util/sock.h"
-#include "rhea/util/text.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { LENGTH = 4, IN_BYTES = 256 * 1024, CONNECT_MS = 5000 };
 
 typedef struct Stream {
     NetClient *client;
-    int listen_fd, fd; /* -1: none */
-    FdWatch listen_watch, watch;
-    char *where, *path; /* path: a name in the file system that is ours */
+    int listen_fd, fd, trying; /* -1: none; trying: not connected yet */
+    FdWatch listen_watch, watch, try_watch;
+    SockAddrs addrs; /* of a client: where to connect, */
+    unsigned next;   /* and which of them it tries */
+    Timer retry;
+    int64_t reconnect_ns; /* 0: never again */
+    bool said;            /* that there is nobody, since somebody was there */
+    char *where, *path;   /* path: a name in the file system that is ours */
+    NetSocketType type;
+    char *name; /* as the user wrote it: a unix socket's, a descriptor's */
     uint8_t *in;
     size_t have;                         /* bytes of it */
     uint8_t out[LENGTH + NET_FRAME_MAX]; /* what the socket did not take of a frame */
@@ -46,13 +46,39 @@ static void watch_listener(Stream *s)
     fd_watch_set(&s->listen_watch, s->fd < 0 ? LOOP_IN : 0);
 }
 
+static void retry_later(Stream *s)
+{
+    if (s->reconnect_ns) {
+        timer_arm(&s->retry, clock_now(&clock_host_monotonic) + s->reconnect_ns);
+    }
+}
+
+static void tell(const Stream *s, bool connected)
+{
+    Json *data = json_put(json_new_object(), "netdev-id", json_new_string(s->client->name));
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    if (connected && s->type == NET_SOCKET_TYPE_INET) {
+        getpeername(s->fd, (struct sockaddr *)&peer, &len); /* one that has gone again has no address */
+        json_put(data, "addr", net_address_json(&peer, len));
+    } else if (connected) {
+        bool unix_ = s->type == NET_SOCKET_TYPE_UNIX;
+        Json *a = json_put(json_new_object(), "type", json_new_string(unix_ ? "unix" : "fd"));
+        json_put(data, "addr", json_put(a, unix_ ? "path" : "str", json_new_string(s->name)));
+    }
+    machine_event(s->client->machine, connected ? "NETDEV_STREAM_CONNECTED" : "NETDEV_STREAM_DISCONNECTED",
+                  data);
+}
+
 static void stream_disconnect(Stream *s)
 {
     fd_watch_remove(&s->watch);
     close(s->fd);
     s->fd = -1;
     s->have = s->out_at = s->out_len = 0;
+    tell(s, false);
     watch_listener(s);
+    retry_later(s);
     net_client_resume(s->client); /* what waits leads nowhere now */
 }
 
@@ -171,17 +197,19 @@ static void stream_resumed(NetClient *c)
     }
 }
 
+/* Takes fd. */
 static bool stream_connected(Stream *s, int fd, Error **errp)
 {
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* of no use elsewhere, and no harm */
-    s->fd = fd;
+    sock_tune(fd);
     s->watch = (FdWatch){ .fd = fd, .events = LOOP_IN, .ready = stream_ready, .opaque = s };
     if (!fd_watch_add(s->client->machine->loop, &s->watch, errp)) {
         close(fd);
-        s->fd = -1;
         return false;
     }
+    s->fd = fd;
+    s->said = false;
+    s->next = 0;
+    tell(s, true);
     return true;
 }
 
@@ -196,146 +224,179 @@ static void listener_ready(void *opaque, unsigned revents)
     watch_listener(s);
 }
 
-/* ---- addresses ---- */
+/* ---- a client ---- */
 
-typedef struct Address {
-    struct sockaddr_storage sa;
-    socklen_t len;
-} Address;
-
-static bool unix_address(const NetSocketUnix *u, Address *a, Error **errp)
+/* To the next address. 0: connected; EINPROGRESS: the answer is to come; otherwise why not, and no *fd. */
+static int begin_connect(Stream *s, int *fd)
 {
-    struct sockaddr_un *un = (struct sockaddr_un *)&a->sa;
-    if (strlen(u->path) >= sizeof(un->sun_path)) {
-        return error_set(errp, "'addr.path' is longer than %zu characters", sizeof(un->sun_path) - 1);
+    const struct sockaddr *sa = (const struct sockaddr *)&s->addrs.list[s->next].sa;
+    *fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int err = *fd < 0 || connect(*fd, sa, s->addrs.list[s->next].len) < 0 ? errno : 0;
+    if (err && err != EINPROGRESS && *fd >= 0) {
+        close(*fd);
     }
-    un->sun_family = AF_UNIX;
-    strcpy(un->sun_path, u->path);
-    a->len = sizeof(*un);
-    return true;
+    return err;
 }
 
-static bool inet_address(const NetSocketInet *i, bool server, Address *a, Error **errp)
+static int connect_result(int fd)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = server ? AI_PASSIVE : 0 }, *res;
-    int r = getaddrinfo(*i->host ? i->host : NULL, i->port, &hints, &res);
-    if (r) {
-        return error_set(errp, "'%s', port '%s': %s", i->host, i->port, gai_strerror(r));
-    }
-    memcpy(&a->sa, res->ai_addr, res->ai_addrlen);
-    a->len = res->ai_addrlen;
-    freeaddrinfo(res);
-    return true;
-}
-
-static bool stream_listen(Stream *s, const Address *a, Error **errp)
-{
-    int on = 1;
-    if (a->sa.ss_family == AF_UNIX && !sock_clear_name((const struct sockaddr *)&a->sa, a->len, errp)) {
-        return false;
-    }
-    s->listen_fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (a->sa.ss_family != AF_UNIX) {
-        setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    }
-    if (s->listen_fd < 0 || bind(s->listen_fd, (const struct sockaddr *)&a->sa, a->len) < 0 ||
-        listen(s->listen_fd, 1) < 0) {
-        return error_set_errno(errp, errno, "cannot listen at %s", s->where);
-    }
-    if (a->sa.ss_family == AF_UNIX) {
-        s->path = g_strdup(((const struct sockaddr_un *)&a->sa)->sun_path);
-    }
-    s->listen_watch =
-        (FdWatch){ .fd = s->listen_fd, .events = LOOP_IN, .ready = listener_ready, .opaque = s };
-    return fd_watch_add(s->client->machine->loop, &s->listen_watch, errp);
-}
-
-/* Waits a few seconds for an answer. */
-static bool stream_connect(Stream *s, const Address *a, Error **errp)
-{
-    int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err = 0;
+    int err = 0;
     socklen_t len = sizeof(err);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&a->sa, a->len) < 0) {
-        err = errno;
-    }
-    if (err == EINPROGRESS) {
-        struct pollfd p = { .fd = fd, .events = POLLOUT };
-        err = poll(&p, 1, CONNECT_MS) == 1 ? 0 : ETIMEDOUT;
-        if (!err) {
-            getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
-        }
-    }
-    if (err) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return error_set_errno(errp, err, "cannot connect to %s", s->where);
-    }
-    return stream_connected(s, fd, errp);
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? errno : err;
 }
 
-static bool stream_take_fd(Stream *s, const char *text, Error **errp)
+static bool connect_now(Stream *s, Error **errp)
 {
-    uint64_t n;
-    int fd = text_to_u64(text, &n, NULL) && n <= INT32_MAX ? fcntl((int)n, F_DUPFD_CLOEXEC, 0) : -1, type;
-    socklen_t len = sizeof(type);
-    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM) {
-        if (fd >= 0) {
-            close(fd);
+    int err = EADDRNOTAVAIL;
+    for (; s->next < s->addrs.n; s->next++) {
+        int fd;
+        err = begin_connect(s, &fd);
+        if (err == EINPROGRESS) {
+            struct pollfd p = { .fd = fd, .events = POLLOUT };
+            err = poll(&p, 1, CONNECT_MS) == 1 ? connect_result(fd) : ETIMEDOUT;
+            if (err) {
+                close(fd);
+            }
         }
-        return error_set(errp, "'addr.str' does not take '%s': it is no open stream socket", text);
+        if (!err) {
+            return stream_connected(s, fd, errp);
+        }
     }
-    return stream_connected(s, fd, errp);
+    error_set_errno(errp, err, "cannot connect to %s", s->where);
+    error_hint(errp, "start the other side first, or use reconnect=SECONDS");
+    return false;
+}
+
+static void try_failed(Stream *s, int err);
+
+static void try_done(Stream *s, int fd)
+{
+    g_autoptr(Error) err = NULL;
+    if (!stream_connected(s, fd, &err)) {
+        try_failed(s, error_errno(err));
+    }
+}
+
+static void try_ready(void *opaque, unsigned revents)
+{
+    Stream *s = opaque;
+    int fd = s->trying, err = connect_result(fd);
+    fd_watch_remove(&s->try_watch);
+    s->trying = -1;
+    if (!err) {
+        try_done(s, fd);
+        return;
+    }
+    close(fd);
+    try_failed(s, err);
+}
+
+static void try_next(Stream *s)
+{
+    int fd, err = begin_connect(s, &fd);
+    if (err != EINPROGRESS) {
+        err ? try_failed(s, err) : try_done(s, fd);
+        return;
+    }
+    s->try_watch = (FdWatch){ .fd = fd, .events = LOOP_OUT, .ready = try_ready, .opaque = s };
+    if (!fd_watch_add(s->client->machine->loop, &s->try_watch, NULL)) {
+        close(fd);
+        try_failed(s, EMFILE);
+        return;
+    }
+    s->trying = fd;
+}
+
+/* The next address; after the last one a pause. */
+static void try_failed(Stream *s, int err)
+{
+    if (++s->next < s->addrs.n) {
+        try_next(s);
+        return;
+    }
+    s->next = 0;
+    if (!s->said) {
+        log_warn("network '%s': cannot connect to %s: %s; it is tried again every %d seconds",
+                 s->client->name, s->where, g_strerror(err), (int)(s->reconnect_ns / 1000000000));
+    }
+    s->said = true;
+    retry_later(s);
+}
+
+static void retry_fired(void *opaque)
+{
+    try_next(opaque);
 }
 
 /* ---- life ---- */
 
+static bool stream_listen(Stream *s, const SockSpec *spec, Error **errp)
+{
+    s->listen_fd = sock_listen(spec, 1, &s->path, errp);
+    s->listen_watch =
+        (FdWatch){ .fd = s->listen_fd, .events = LOOP_IN, .ready = listener_ready, .opaque = s };
+    return s->listen_fd >= 0 && fd_watch_add(s->client->machine->loop, &s->listen_watch, errp);
+}
+
 static bool stream_open(NetClient *c, const NetdevOptions *o, Error **errp)
 {
-    Stream *s = stream_of(c);
-    const NetSocketAddress *addr = &o->u.stream.addr;
-    bool server = o->u.stream.has_server && o->u.stream.server;
-    Address a = { .len = 0 };
+    Stream *s = c->state;
+    const NetdevStreamOptions *opts = &o->u.stream;
+    SockSpec spec = net_sock_spec(&opts->addr);
     s->client = c;
-    s->listen_fd = s->fd = -1;
+    s->listen_fd = s->fd = s->trying = -1;
     s->in = g_malloc(IN_BYTES);
-    switch (addr->type) {
-    case NET_SOCKET_TYPE_FD:
-        s->where = g_strdup_printf("fd %s", addr->u.fd.str);
-        return server ? error_set(errp, "'server' does not go with an open socket")
-                      : stream_take_fd(s, addr->u.fd.str, errp);
-    case NET_SOCKET_TYPE_UNIX:
-        s->where = g_strdup_printf("unix:%s", addr->u.unix_.path);
-        if (!unix_address(&addr->u.unix_, &a, errp)) {
-            return false;
-        }
-        break;
-    default:
-        s->where = g_strdup_printf("tcp:%s:%s", addr->u.inet.host, addr->u.inet.port);
-        if (!inet_address(&addr->u.inet, server, &a, errp)) {
-            return false;
-        }
-        break;
+    s->where = sock_text(&spec);
+    s->type = opts->addr.type;
+    s->name = g_strdup(spec.kind == SOCK_KIND_FD ? spec.fd : spec.path);
+    s->reconnect_ns = opts->reconnect * INT64_C(1000000000);
+    timer_init(&s->retry, c->machine->loop, &clock_host_monotonic, retry_fired, s);
+    if (s->reconnect_ns && (opts->server || spec.kind == SOCK_KIND_FD)) {
+        error_set(errp, "'reconnect' is for clients that connect to a name or an address");
+        error_hint(errp, opts->server ? "a server waits for the next client anyway" : "leave it out");
+        return false;
     }
-    return server ? stream_listen(s, &a, errp) : stream_connect(s, &a, errp);
+    if (spec.kind == SOCK_KIND_FD) {
+        if (opts->server) {
+            return error_set(errp, "'server' does not go with an open socket");
+        }
+        int fd = net_take_socket(c->machine, "addr.str", spec.fd, SOCK_STREAM, errp);
+        return fd >= 0 && stream_connected(s, fd, errp);
+    }
+    if (opts->server) {
+        return stream_listen(s, &spec, errp);
+    }
+    if (!sock_resolve(&spec, false, &s->addrs, errp)) {
+        return false;
+    }
+    if (!s->reconnect_ns) {
+        return connect_now(s, errp);
+    }
+    try_next(s);
+    return true;
+}
+
+static void close_fd(FdWatch *w, int fd)
+{
+    if (fd >= 0) {
+        fd_watch_remove(w);
+        close(fd);
+    }
 }
 
 static void stream_close(NetClient *c)
 {
     Stream *s = stream_of(c);
-    fd_watch_remove(&s->watch);
-    fd_watch_remove(&s->listen_watch);
-    if (s->fd >= 0) {
-        close(s->fd);
-    }
-    if (s->listen_fd >= 0) {
-        close(s->listen_fd);
-    }
+    timer_cancel(&s->retry);
+    close_fd(&s->watch, s->fd);
+    close_fd(&s->listen_watch, s->listen_fd);
+    close_fd(&s->try_watch, s->trying);
     if (s->path) {
         unlink(s->path);
     }
     g_free(s->path);
     g_free(s->where);
+    g_free(s->name);
     g_free(s->in);
 }
 

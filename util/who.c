@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * util/who.c - names the process that holds a socket address, as far as /proc tells.
+ * util/who.c - names the process that holds a socket address or a tap interface, as far as /proc tells.
  *
  * Models: proc(5): /proc/net/tcp, tcp6, udp and udp6 give the inode of a bound socket, /proc/PID/fd its
- * owner; unix(7): SO_PEERCRED gives the listener's process. Threads: any.
+ * owner, /proc/PID/fdinfo a tap interface's; unix(7): SO_PEERCRED gives the listener's process. Threads: any.
  */
 #include "rhea/util/who.h"
 #include <ctype.h>
@@ -88,6 +88,35 @@ char *who_has_udp(unsigned port) /* one that is not connected has TCP's state "c
 {
     unsigned long inode = bound_inode("/proc/net/udp", port, TCP_CLOSE);
     return who_has(inode ? inode : bound_inode("/proc/net/udp6", port, TCP_CLOSE));
+}
+
+/* /proc/PID/fdinfo/N of a tap interface has its name in a line of its own. */
+static bool process_has_tap(const char *pid, const char *line)
+{
+    g_autofree char *dir_path = g_strdup_printf("/proc/%s/fdinfo", pid);
+    g_autoptr(GDir) dir = g_dir_open(dir_path, 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(dir_path, name, NULL);
+        g_autofree char *text = NULL;
+        if (g_file_get_contents(path, &text, NULL, NULL) && strstr(text, line)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+char *who_has_tap(const char *ifname)
+{
+    g_autofree char *line = g_strdup_printf("iff:\t%s\n", ifname);
+    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        if (isdigit((unsigned char)name[0]) && process_has_tap(name, line)) {
+            return describe_pid(atol(name));
+        }
+    }
+    return NULL;
 }
 
 char *who_is_peer(int fd)

@@ -245,8 +245,15 @@ disk.img                            => -hda disk.img: cannot open 'disk.img': No
 -display sdl                        => -display sdl: display 'sdl' is not supported yet: there is no display | use -display none, or -nographic for a serial console here
 -vga foo                            => -vga foo: unknown graphics card 'foo' | use -vga none
 -vga std                            => -vga std: graphics card 'std' is not supported yet: there is no display | use -vga none
--net tap                            => -net tap: network back end 'tap' is not supported: there are no host interfaces yet | use user, which needs no privileges
--nic tap                            => -nic tap: network back end 'tap' is not supported: there are no host interfaces yet | use user, which needs no privileges
+-net tap,vhost=on                   => -net tap,vhost=on: 'vhost' is not supported: the card's queues are served by this program | leave it out; checksums and segmentation are left to the host without it, too
+-net tap,fds=0:1,script=no          => -net tap,fds=0:1,script=no: 'ifname', 'script', 'downscript', 'vnet_hdr' and 'queues' do not go with 'fds' | they are for an interface that this program makes
+-nic tap,vhostfd=5                  => -nic tap,vhostfd=5: 'vhostfd' is not supported: the card's queues are served by this program; leave vhost options out
+-netdev tap,id=n,fd=0               => -netdev tap,id=n,fd=0: 'fd' does not take '0': it is no tap interface | one that was opened at /dev/net/tun with IFF_TAP
+-netdev tap,id=n,helper=/bin/false  => -netdev tap,id=n,helper=/bin/false: '/bin/false' ended with status 1 | bridge helpers want 'allow br0' in /etc/qemu/bridge.conf, and root's rights (setuid)
+-netdev tap,id=n,script=/nonexistent => -netdev tap,id=n,script=/nonexistent: script '/nonexistent' cannot be started: No such file or directory | script=no for an interface that is set up otherwise
+-netdev socket,id=n                 => -netdev socket,id=n: none of 'fd', 'listen', 'connect', 'mcast' and 'udp' is given | exactly one says what kind of socket it is
+-netdev dgram,id=n                  => -netdev dgram,id=n: 'local' is missing: where do frames come in?
+-netdev stream,id=n,addr.type=unix,addr.path=/x,server=on,reconnect=1 => -netdev stream,id=n,addr.type=unix,addr.path=/x,server=on,reconnect=1: 'reconnect' is for clients that connect to a name or an address | a server waits for the next client anyway
 -nic foo                            => -nic foo: 'type' must be one of 'user', *
 -nic none -nic user                 => -nic none and a card exclude each other
 -nic user,model=foo                 => -nic user,model=foo: there is no network card 'foo' | model=help lists them

@@ -608,7 +608,7 @@ def qmp_net():
         c.call("announce-self", initial=1, max=2, rounds=2, step=1)
         c.call("netdev_add", type="user", id="n1", net="192.168.9.0/24")
         expect("error" in c.try_call("netdev_add", type="user", id="n1"), "the name is taken")
-        expect("error" in c.try_call("netdev_add", type="tap", id="n2"), "tap is not there")
+        expect("error" in c.try_call("netdev_add", type="tap", id="n2", fd="x"), "no descriptor has this name")
         expect("error" in c.try_call("netdev_del", id="net0"), "a card is no back end")
         for name in ("n1", "n0"):
             c.call("netdev_del", id=name)
@@ -897,6 +897,7 @@ def qmp_keys():
 
 
 OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel")
+LATER = ("netdev_add/stream.reconnect",)  # of later versions of QEMU
 
 
 def qmp_schema():
@@ -932,6 +933,8 @@ def qmp_schema():
         elif a["meta-type"] == "object":
             known = {m["name"]: m for m in b["members"]}
             for m in a["members"]:
+                if f"{where}.{m['name']}" in LATER:
+                    continue
                 if m["name"] not in known:
                     wrong.append(f"{where}.{m['name']}: our own")
                     continue

@@ -42,15 +42,16 @@ class Failure(Exception):
 class Vm:
     """A running emulator whose stdout (the guest's serial line, usually) is watched."""
 
-    def __init__(self, *args, timeout=120):
+    def __init__(self, *args, timeout=120, binary=BIN, pass_fds=()):
         self.dir = tempfile.mkdtemp(prefix="rhea-func-")
-        self.args = [BIN] + [str(a) for a in args]
+        self.args = [binary] + [str(a) for a in args]
         self.deadline = time.monotonic() + timeout * SLOW
         self.out = b""
         self.seen = 0
         self.err_path = os.path.join(self.dir, "stderr")
         self.err_file = open(self.err_path, "wb")
-        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err_file)
+        self.p = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err_file,
+                                  pass_fds=pass_fds)
         os.set_blocking(self.p.stdout.fileno(), False)
 
     def __enter__(self):
@@ -130,12 +131,12 @@ class Vm:
             self.fail(f"exit status {self.p.returncode}, expected {status}")
 
 
-def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg", board="pc"):
+def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg", board="pc", **how):
     """A Linux guest with its console on stdout."""
     assert "-accel" not in args, "a second -accel is what is tried after the first"
     return Vm("-nodefaults", "-M", board, "-accel", accel, "-m", mem, "-display", "none", "-serial", "stdio",
               "-no-reboot", "-kernel", kernel, "-initrd", initrd,
-              "-append", f"console=ttyS0 panic=-1 {append}".strip(), *args, timeout=timeout)
+              "-append", f"console=ttyS0 panic=-1 {append}".strip(), *args, timeout=timeout, **how)
 
 
 def module_tree(top, flavour, modules):

@@ -123,9 +123,19 @@ const Option option_table[] = {
       "[,hostfwd=[tcp|udp]:[ADDR]:PORT-[ADDR]:PORT]...    host's port to guest's\n"
       "[,guestfwd=[tcp]:ADDR:PORT-CHARDEV|cmd:COMMAND]...    address in the guest's network to the host\n"
       "a network of the guest's own behind the host's sockets: needs no privileges\n"
+      "tap,id=ID[,ifname=NAME][,script=FILE|no][,downscript=FILE|no][,vnet_hdr=on|off][,sndbuf=BYTES][,queues=N]\n"
+      "an interface of the host's, made here; tap,id=ID,fd=N | fds=N:N... one that is open;\n"
+      "tap,id=ID,helper=COMMAND[,br=BRIDGE] and bridge,id=ID[,br=BRIDGE][,helper=COMMAND] one from a helper\n"
       "hubport,id=ID,hubid=N[,netdev=ID]    a port of a hub\n"
-      "stream,id=ID,addr.type=unix,addr.path=PATH[,server=on|off]    also addr.type=inet,addr.host=,addr.port=\n"
-      "and addr.type=fd,addr.str=N: frames over a socket, to another machine or to passt", opt_netdev },
+      "stream,id=ID,addr.type=unix,addr.path=PATH[,server=on|off][,reconnect=SECONDS]    also\n"
+      "addr.type=inet,addr.host=HOST,addr.port=PORT and addr.type=fd,addr.str=N: frames over a stream\n"
+      "socket, to another machine or to passt\n"
+      "dgram,id=ID,local.type=unix,local.path=PATH,remote.type=unix,remote.path=PATH    also\n"
+      "local.type=inet,local.host=ADDR,local.port=PORT,remote.type=inet,remote.host=ADDR,remote.port=PORT\n"
+      "(a multicast group needs no local) and local.type=fd,local.str=N: frames over datagrams\n"
+      "socket,id=ID,fd=N | listen=[HOST]:PORT | connect=HOST:PORT\n"
+      "socket,id=ID,mcast=ADDR:PORT[,localaddr=ADDR] | udp=HOST:PORT,localaddr=[HOST]:PORT\n"
+      "the older names of these two", opt_netdev },
     { "net", "none | nic[,netdev=ID][,macaddr=ADDR][,model=CARD][,name=NAME][,addr=SLOT][,vectors=N] | TYPE[,...]",
       GROUP_NETWORK, "the older form: cards and back ends that are not named meet at hub 0", opt_net },
     { "chardev", "BACKEND,id=ID[,mux=on|off][,logfile=FILE][,logappend=on|off][,PROP=VALUE]...", GROUP_CHARDEV,

@@ -6,6 +6,7 @@
 
 char *who_listens_tcp(unsigned port); /* "process 12 (nc)"; NULL: nobody; g_free */
 char *who_has_udp(unsigned port);     /* likewise */
+char *who_has_tap(const char *ifname); /* likewise, of a tap interface */
 char *who_is_peer(int fd);            /* of a connected unix socket; never NULL; g_free */
 
 #endif

@@ -4,6 +4,7 @@
 #include "tests/unit/net/nettest.h"
 #include "rhea/schema/type.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 static bool nic_receive(Device *dev, const NetFrame *f)
@@ -112,6 +113,20 @@ void netdev_new(TestMachine *tm, const char *text)
     netdev_add_json(tm->m, o, from_text, &error_abort_slot);
 }
 
+void netdev_refused(TestMachine *tm, const char *text, const char *error)
+{
+    bool from_text;
+    g_autoptr(Error) err = NULL;
+    g_autoptr(Json) o = keyval_parse(text, "type", &from_text, &error_abort_slot);
+    g_assert_false(netdev_add_json(tm->m, o, from_text, &err));
+    const char *hint = error_hint_text(err);
+    if (!strstr(error_text(err), error) && !(hint && strstr(hint, error))) {
+        g_test_message("%s: %s (%s)", text, error_text(err), hint ? hint : "");
+        g_test_fail();
+    }
+    g_assert_false(netdev_exists(tm->m, "x"));
+}
+
 void net_test_free(TestMachine *tm)
 {
     machine_stop(tm->m, RUN_PAUSED);
@@ -129,4 +144,92 @@ void frame_fill(uint8_t *f, size_t len, unsigned seed)
     f[6] = 2;
     f[12] = 0x88;
     f[13] = 0xb5; /* for experiments */
+}
+
+/* ---- pairs ---- */
+
+static void pair_event(void *opaque, const char *name, const Json *data)
+{
+    NetPair *p = opaque;
+    g_hash_table_insert(p->events, g_strdup(name), GUINT_TO_POINTER(net_pair_events(p, name) + 1));
+    if (data) {
+        json_unref(p->event);
+        p->event = json_ref((Json *)data);
+    }
+}
+
+void net_pair_netdev(const NetPair *p, TestMachine *tm, const char *text)
+{
+    g_auto(GStrv) parts = g_strsplit(text, "@", -1);
+    g_autofree char *whole = g_strjoinv(p->dir, parts);
+    netdev_new(tm, whole);
+}
+
+void net_pair_open(NetPair *p, const char *a, const char *b)
+{
+    TestMachine **tm[2] = { &p->a, &p->b };
+    p->dir = g_dir_make_tmp("rhea-net-XXXXXX", NULL);
+    p->events = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    p->event = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        *tm[i] = tm_new(0);
+        p->listeners[i] = (MachineListener){ .event = pair_event, .opaque = p };
+        machine_add_listener((*tm[i])->m, &p->listeners[i]);
+    }
+    net_pair_netdev(p, p->a, a);
+    net_pair_netdev(p, p->b, b);
+    p->na = test_nic_new(p->a, "n", "s");
+    p->nb = test_nic_new(p->b, "n", "s");
+    tm_turns(p->a);
+}
+
+void net_pair_close(NetPair *p)
+{
+    net_test_free(p->b);
+    net_test_free(p->a);
+    g_assert_cmpint(g_rmdir(p->dir), ==, 0); /* the sockets' names are gone */
+    g_hash_table_destroy(p->events);
+    json_unref(p->event);
+    g_free(p->dir);
+}
+
+void net_pair_turn(NetPair *p)
+{
+    loop_turn(p->a->loop, false);
+    loop_turn(p->b->loop, false);
+}
+
+void net_pair_turn_until(NetPair *p, TestNic *n, guint frames)
+{
+    gint64 end = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+    while (n->got->len < frames && g_get_monotonic_time() < end) {
+        net_pair_turn(p);
+    }
+    g_assert_cmpuint(n->got->len, ==, frames);
+}
+
+unsigned net_pair_events(NetPair *p, const char *name)
+{
+    return GPOINTER_TO_UINT(g_hash_table_lookup(p->events, name));
+}
+
+void net_pair_exchange(NetPair *p)
+{
+    uint8_t f[1514];
+    for (unsigned way = 0; way < 2; way++) {
+        TestNic *from = way ? p->nb : p->na, *to = way ? p->na : p->nb;
+        for (unsigned i = 0; i < 300; i++) {
+            frame_fill(f, 20 + i * 4, i);
+            g_assert_true(test_nic_send(from, NULL, f, 20 + i * 4));
+            if (i % 32 == 31) { /* within what a datagram socket holds */
+                net_pair_turn_until(p, to, i + 1);
+            }
+        }
+        net_pair_turn_until(p, to, 300);
+        for (unsigned i = 0; i < 300; i++) {
+            g_autoptr(GByteArray) got = test_nic_take(to);
+            frame_fill(f, 20 + i * 4, i);
+            g_assert_cmpmem(got->data, got->len, f, 20 + i * 4);
+        }
+    }
 }

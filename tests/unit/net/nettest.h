@@ -29,7 +29,29 @@ void test_nic_drop(TestNic *n);        /* all */
 void test_nic_open(TestNic *n);        /* it takes frames again */
 void netdev_new(TestMachine *tm, const char *text);
 void net_test_free(TestMachine *tm);
+/* netdev_add fails, and this is in the error's text or its hint. */
+void netdev_refused(TestMachine *tm, const char *text, const char *error);
 /* A frame of len bytes between two addresses, with a content that depends on `seed`. */
 void frame_fill(uint8_t *f, size_t len, unsigned seed);
+
+/* Two machines in this process with a card each; '@' in the back ends' options (id=s) is a folder of the
+ * pair's own, which is empty again at the end. Events of both are counted by name. */
+typedef struct NetPair {
+    char *dir;
+    TestMachine *a, *b;
+    TestNic *na, *nb;
+    MachineListener listeners[2];
+    GHashTable *events;
+    Json *event; /* the data of the last one */
+} NetPair;
+void net_pair_open(NetPair *p, const char *a, const char *b);
+void net_pair_close(NetPair *p);
+void net_pair_netdev(const NetPair *p, TestMachine *tm, const char *text);
+void net_pair_turn(NetPair *p); /* each once, without waiting */
+/* Until the card has got so many frames. */
+void net_pair_turn_until(NetPair *p, TestNic *n, guint frames);
+unsigned net_pair_events(NetPair *p, const char *name);
+/* Frames of all lengths, 300 each way: all arrive, as they were. */
+void net_pair_exchange(NetPair *p);
 
 #endif

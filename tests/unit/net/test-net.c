@@ -231,7 +231,7 @@ static void test_link(void)
 static const struct {
     const char *text, *error;
 } wrong[] = {
-    { "tap,id=x", "network back end 'tap' is not supported: there are no host interfaces yet" },
+    { "tap,id=x,vhost=on", "'vhost' is not supported: the card's queues are served by this program" },
     { "l2tpv3,id=x", "network back end 'l2tpv3' is not supported" },
     { "foo,id=x", "'type' must be one of" },
     { "hubport,hubid=0", "'id' is missing" },

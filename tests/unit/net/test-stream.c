@@ -1,87 +1,36 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/net/test-stream.c - frames over stream sockets (net/stream.c): two machines in one process, a
- * peer that goes and comes back, one that sends nonsense. Threads: main.
+ * tests/unit/net/test-stream.c - frames over stream sockets (net/stream.c, net/sockets.c, net/socket.c): two
+ * machines in one process, a peer that goes and comes back, one that sends nonsense. Threads: main.
  */
 #include "rhea/schema/type.h"
 #include "tests/unit/net/nettest.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-typedef struct Pair {
-    char *dir, *path;
-    TestMachine *a, *b;
-    TestNic *na, *nb;
-} Pair;
-
-static void stream_new(TestMachine *tm, const char *path, bool server)
+static void pair_open(NetPair *p)
 {
-    g_autofree char *text =
-        g_strdup_printf("stream,id=s,addr.type=unix,addr.path=%s%s", path, server ? ",server=on" : "");
-    netdev_new(tm, text);
-}
-
-static void pair_open(Pair *p)
-{
-    p->dir = g_dir_make_tmp("rhea-stream-XXXXXX", NULL);
-    p->path = g_build_filename(p->dir, "s", NULL);
-    p->a = tm_new(0);
-    p->b = tm_new(0);
-    stream_new(p->a, p->path, true);
-    stream_new(p->b, p->path, false);
-    p->na = test_nic_new(p->a, "n", "s");
-    p->nb = test_nic_new(p->b, "n", "s");
-    tm_turns(p->a);
-}
-
-static void pair_close(Pair *p)
-{
-    net_test_free(p->b);
-    net_test_free(p->a);
-    g_assert_cmpint(g_rmdir(p->dir), ==, 0); /* the socket's name is gone */
-    g_free(p->path);
-    g_free(p->dir);
-}
-
-static void turn_both(Pair *p, TestNic *n, guint frames)
-{
-    gint64 end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-    while (n->got->len < frames && g_get_monotonic_time() < end) {
-        loop_turn(p->a->loop, false);
-        loop_turn(p->b->loop, false);
-    }
-    g_assert_cmpuint(n->got->len, ==, frames);
+    net_pair_open(p, "stream,id=s,addr.type=unix,addr.path=@/s,server=on",
+                  "stream,id=s,addr.type=unix,addr.path=@/s");
 }
 
 static void test_frames(void)
 {
-    Pair p;
-    uint8_t f[1514];
+    NetPair p;
     pair_open(&p);
-    for (unsigned way = 0; way < 2; way++) {
-        TestNic *from = way ? p.nb : p.na, *to = way ? p.na : p.nb;
-        for (unsigned i = 0; i < 300; i++) {
-            frame_fill(f, 20 + i * 4, i);
-            g_assert_true(test_nic_send(from, NULL, f, 20 + i * 4));
-        }
-        turn_both(&p, to, 300);
-        for (unsigned i = 0; i < 300; i++) {
-            g_autoptr(GByteArray) got = test_nic_take(to);
-            frame_fill(f, 20 + i * 4, i);
-            g_assert_cmpmem(got->data, got->len, f, 20 + i * 4);
-        }
-    }
-    pair_close(&p);
+    net_pair_exchange(&p);
+    net_pair_close(&p);
 }
 
 /* A receiver that takes nothing stops the sender at the other end; nothing is
  * lost. */
 static void test_pressure(void)
 {
-    Pair p;
+    NetPair p;
     uint8_t f[1400];
     unsigned sent = 0, got = 0, idle = 0;
     pair_open(&p);
@@ -91,25 +40,24 @@ static void test_pressure(void)
         bool taken = test_nic_send(p.na, NULL, f, sizeof(f));
         sent += taken;
         idle = taken ? 0 : idle + 1;
-        loop_turn(p.a->loop, false);
-        loop_turn(p.b->loop, false);
+        net_pair_turn(&p);
     }
     g_assert_cmpuint(sent, >, 700);
     g_assert_cmpuint(sent, <, 5000);
     test_nic_open(p.nb);
-    turn_both(&p, p.nb, sent);
+    net_pair_turn_until(&p, p.nb, sent);
     for (GByteArray *one; (one = test_nic_take(p.nb)) != NULL; got++) {
         frame_fill(f, sizeof(f), got);
         g_assert_cmpmem(one->data, one->len, f, sizeof(f));
         g_byte_array_unref(one);
     }
     g_assert_cmpuint(p.na->writable, >, 0);
-    pair_close(&p);
+    net_pair_close(&p);
 }
 
 static void test_come_and_go(void)
 {
-    Pair p;
+    NetPair p;
     uint8_t f[100];
     pair_open(&p);
     frame_fill(f, sizeof(f), 1);
@@ -119,18 +67,18 @@ static void test_come_and_go(void)
         test_nic_send(p.na, NULL, f, sizeof(f)); /* to nobody */
         tm_turns(p.a);
         device_remove(&p.nb->dev);
-        stream_new(p.b, p.path, false);
+        net_pair_netdev(&p, p.b, "stream,id=s,addr.type=unix,addr.path=@/s");
         p.nb = test_nic_new(p.b, "n", "s");
         tm_turns(p.a);
         test_nic_send(p.na, NULL, f, sizeof(f));
-        turn_both(&p, p.nb, 1);
+        net_pair_turn_until(&p, p.nb, 1);
     }
     /* nonsense: the connection ends, the next one is served */
     netdev_del(p.b->m, "s", NULL);
     tm_turns(p.a);
     for (unsigned i = 0; i < 3; i++) {
         struct sockaddr_un un = { .sun_family = AF_UNIX };
-        g_strlcpy(un.sun_path, p.path, sizeof(un.sun_path));
+        g_snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", p.dir);
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
         g_assert_cmpint(connect(fd, (struct sockaddr *)&un, sizeof(un)), ==, 0);
         tm_turns(p.a);
@@ -146,7 +94,66 @@ static void test_come_and_go(void)
         close(fd);
         tm_turns(p.a);
     }
-    pair_close(&p);
+    net_pair_close(&p);
+}
+
+/* A client that looks for its peer: before it is there, and each time it comes back. */
+static void test_reconnect(void)
+{
+    NetPair p;
+    uint8_t f[100];
+    net_pair_open(&p, "hubport,id=s,hubid=0", "stream,id=s,addr.type=unix,addr.path=@/s,reconnect=1");
+    g_assert_cmpuint(net_pair_events(&p, "NETDEV_STREAM_CONNECTED"), ==, 0);
+    frame_fill(f, sizeof(f), 1);
+    test_nic_send(p.nb, NULL, f, sizeof(f)); /* to nobody */
+    for (unsigned round = 1; round <= 2; round++) {
+        net_pair_netdev(&p, p.a, "stream,id=t,addr.type=unix,addr.path=@/s,server=on");
+        while (net_pair_events(&p, "NETDEV_STREAM_CONNECTED") < 2 * round) { /* both sides tell */
+            net_pair_turn(&p);
+        }
+        const Json *addr = json_member(p.event, "addr", NULL);
+        g_assert_cmpstr(json_get_string(json_member(p.event, "netdev-id", NULL)), ==, "t");
+        g_assert_cmpstr(json_get_string(json_member(addr, "type", NULL)), ==, "unix");
+        TestNic *n = test_nic_new(p.a, "m", "t");
+        test_nic_send(n, NULL, f, sizeof(f));
+        net_pair_turn_until(&p, p.nb, round);
+        device_remove(&n->dev);
+        g_assert_true(netdev_del(p.a->m, "t", NULL));
+        while (net_pair_events(&p, "NETDEV_STREAM_DISCONNECTED") < round) {
+            net_pair_turn(&p);
+        }
+    }
+    net_pair_close(&p);
+}
+
+/* TCP: addresses in the events; a port that is taken is told with who has it. */
+static void test_inet(void)
+{
+    NetPair p;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(in);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&in, len) | listen(fd, 1), ==, 0);
+    getsockname(fd, (struct sockaddr *)&in, &len);
+    g_autofree char *port = g_strdup_printf("%u", ntohs(in.sin_port));
+    g_autofree char *holder = g_strdup_printf("process %d (", (int)getpid());
+    g_autofree char *server =
+        g_strdup_printf("stream,id=s,addr.type=inet,addr.host=127.0.0.1,addr.port=%s,server=on", port);
+    g_autofree char *client = g_strdup_printf("socket,id=s,connect=127.0.0.1:%s", port);
+    g_autofree char *listens = g_strdup_printf("socket,id=s,listen=:%s", port);
+    TestMachine *tm = tm_new(0);
+    netdev_refused(tm, server, holder);
+    netdev_refused(tm, listens, holder);
+    net_test_free(tm);
+    close(fd);
+    for (unsigned i = 0; i < 2; i++) {
+        net_pair_open(&p, i ? listens : server, client);
+        const Json *addr = json_member(p.event, "addr", NULL);
+        g_assert_cmpstr(json_get_string(json_member(addr, "host", NULL)), ==, "127.0.0.1");
+        g_assert_cmpuint(net_pair_events(&p, "NETDEV_STREAM_CONNECTED"), ==, 2);
+        net_pair_exchange(&p);
+        net_pair_close(&p);
+    }
 }
 
 static void test_options(void)
@@ -161,23 +168,26 @@ static void test_options(void)
         "stream,id=x,addr.type=inet,addr.host=127.0.0.1",
         "stream,id=x,addr.type=inet,addr.host=127.0.0.1,addr.port=1",
         "stream,id=x,addr.type=vsock",
+        "stream,id=x,addr.type=unix,addr.path=/x,server=on,reconnect=1",
+        "stream,id=x,addr.type=fd,addr.str=0,reconnect=1",
+        "socket,id=x",
+        "socket,id=x,listen=:1,connect=127.0.0.1:1",
+        "socket,id=x,listen=x",
+        "socket,id=x,connect=:5",
+        "socket,id=x,listen=:5,localaddr=127.0.0.1",
+        "socket,id=x,udp=127.0.0.1:5",
     };
-    Pair p;
+    NetPair p;
     TestMachine *tm = tm_new(0);
     pair_open(&p);
-    g_autofree char *taken = g_strdup_printf("stream,id=x,addr.type=unix,addr.path=%s,server=on", p.path);
-    g_autofree char *file = g_strdup_printf("stream,id=x,addr.type=unix,addr.path=%s.file,server=on", p.path);
-    g_autofree char *name = g_strdup_printf("%s.file", p.path);
+    g_autofree char *taken = g_strdup_printf("stream,id=x,addr.type=unix,addr.path=%s/s,server=on", p.dir);
+    g_autofree char *file = g_strdup_printf("stream,id=x,addr.type=unix,addr.path=%s/file,server=on", p.dir);
+    g_autofree char *name = g_strdup_printf("%s/file", p.dir);
     g_assert_true(g_file_set_contents(name, "mine", -1, NULL));
-    for (unsigned i = 0; i < 2; i++) {
-        bool from_text;
-        g_autoptr(Error) err = NULL;
-        g_autoptr(Json) o = keyval_parse(i ? file : taken, "type", &from_text, &error_abort_slot);
-        g_assert_false(netdev_add_json(tm->m, o, from_text, &err));
-        g_assert_nonnull(strstr(error_text(err), i ? "is no socket" : "is in use by process"));
-    }
+    netdev_refused(tm, taken, "is in use by process");
+    netdev_refused(tm, file, "is no socket");
     g_assert_cmpint(g_unlink(name), ==, 0); /* it was not touched */
-    pair_close(&p);
+    net_pair_close(&p);
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         bool from_text;
         g_autoptr(Json) o = keyval_parse(wrong[i], "type", &from_text, &error_abort_slot);
@@ -195,9 +205,9 @@ static void test_options(void)
     g_assert_cmpint(read(fds[1], got, sizeof(got)), ==, 64);
     g_assert_cmpmem(got, 4, "\0\0\0\x3c", 4);
     g_assert_cmpmem(got + 4, 60, f, 60);
-    close(fds[0]);
-    close(fds[1]);
     net_test_free(tm);
+    g_assert_cmpint(read(fds[1], got, sizeof(got)), ==, 0); /* the descriptor was the back end's */
+    close(fds[1]);
 }
 
 int main(int argc, char **argv)
@@ -207,6 +217,8 @@ int main(int argc, char **argv)
     g_test_add_func("/stream/frames", test_frames);
     g_test_add_func("/stream/pressure", test_pressure);
     g_test_add_func("/stream/come-and-go", test_come_and_go);
+    g_test_add_func("/stream/reconnect", test_reconnect);
+    g_test_add_func("/stream/inet", test_inet);
     g_test_add_func("/stream/options", test_options);
     return g_test_run();
 }

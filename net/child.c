@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * net/child.c - programs that set up host interfaces: started, waited for, what they complain of kept.
+ *
+ * Threads: main loop, which waits for the program.
+ */
+#include "net_internal.h"
+#include "rhea/util/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { COMPLAINT = 1024 };
+
+/* The child begins with no signals blocked or ignored, as from a shell. */
+static void fill_attributes(posix_spawnattr_t *a)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    sigdelset(&all, SIGKILL);
+    sigdelset(&all, SIGSTOP);
+    posix_spawnattr_init(a);
+    posix_spawnattr_setsigmask(a, &none);
+    posix_spawnattr_setsigdefault(a, &all);
+    posix_spawnattr_setflags(a, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+}
+
+/* 0, or why it did not start. */
+static int spawn(char *const argv[], int keep_fd, int err_fd, pid_t *pid)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    fill_attributes(&attr);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (err_fd >= 0) {
+        posix_spawn_file_actions_adddup2(&files, err_fd, STDOUT_FILENO); /* stdout may be a guest's terminal */
+        posix_spawn_file_actions_adddup2(&files, err_fd, STDERR_FILENO);
+    }
+    if (keep_fd >= 0) { /* onto itself: it is no longer closed on exec */
+        posix_spawn_file_actions_adddup2(&files, keep_fd, keep_fd);
+    }
+    int err = posix_spawn(pid, argv[0], &files, &attr, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attr);
+    return err;
+}
+
+/* A file without a name: unlike a pipe it does not have to be read while the program runs, and a daemon that the
+ * program leaves behind does not keep us waiting. */
+static char *complaint(int fd)
+{
+    char text[COMPLAINT];
+    ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+    text[MAX(n, 0)] = 0;
+    char *valid = g_utf8_make_valid(text, -1);
+    for (char *p = valid; *p; p++) {
+        *p = g_ascii_iscntrl(*p) ? ' ' : *p;
+    }
+    return g_strstrip(valid);
+}
+
+bool net_child_run(char *const argv[], int keep_fd, Error **errp)
+{
+    int err_fd = memfd_create("complaints", MFD_CLOEXEC), status;
+    pid_t pid;
+    int err = spawn(argv, keep_fd, err_fd, &pid);
+    if (err) {
+        if (err_fd >= 0) {
+            close(err_fd);
+        }
+        return error_set_errno(errp, err, "cannot start '%s'", argv[0]);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    g_autofree char *said = complaint(err_fd);
+    if (err_fd >= 0) {
+        close(err_fd);
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        if (*said) {
+            log_info("%s: %s", argv[0], said);
+        }
+        return true;
+    }
+    g_autofree char *end = WIFSIGNALED(status) ? g_strdup_printf("by signal %d", WTERMSIG(status))
+                                               : g_strdup_printf("with status %d", WEXITSTATUS(status));
+    return error_set(errp, "'%s' ended %s%s%s", argv[0], end, *said ? ": " : "", said);
+}
