@@ -8,7 +8,6 @@
 #include "rhea/backends/hostmem.h"
 #include "rhea/backends/rng.h"
 #include "rhea/backends/secret.h"
-#include "rhea/schema/type.h"
 #include "rhea/system/iothread.h"
 #include "schema/hostmem.h"
 #include "schema/iothread.h"
@@ -16,16 +15,6 @@
 #include "schema/secret.h"
 
 #include <string.h>
-
-/* What a group of kinds shares. */
-typedef struct ObjectFamily {
-    const char *const *names;
-    const TypeDesc *options; /* a union by qom-type */
-    bool for_drives;         /* must be there before drives */
-    bool (*exists)(Machine *m, const char *id);
-    bool (*make)(Machine *m, const Json *opts, bool from_text, bool prealloc, Error **errp);
-    bool (*remove)(Machine *m, const char *id, Error **errp);
-} ObjectFamily;
 
 static bool hostmem_exists(Machine *m, const char *id)
 {
@@ -86,11 +75,39 @@ static const ObjectFamily families[] = {
 /* The one that also takes what no family knows: its errors say so. */
 static const ObjectFamily *const memory_family = &families[1];
 
+static const ObjectFamily *registered[8];
+static unsigned n_registered;
+
+void object_register(const ObjectFamily *f)
+{
+    g_assert(n_registered < G_N_ELEMENTS(registered));
+    registered[n_registered++] = f;
+}
+
+/* NULL behind the last one. */
+static const ObjectFamily *family_at(unsigned i)
+{
+    unsigned n = G_N_ELEMENTS(families);
+    return i < n ? &families[i] : i < n + n_registered ? registered[i - n] : NULL;
+}
+
 static const ObjectFamily *family_of(const char *qom_type)
 {
-    for (unsigned i = 0; qom_type && i < G_N_ELEMENTS(families); i++) {
-        if (type_enum_value(families[i].names, qom_type) >= 0) {
-            return &families[i];
+    const ObjectFamily *f;
+    for (unsigned i = 0; qom_type && (f = family_at(i)); i++) {
+        if (type_enum_value(f->names, qom_type) >= 0) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+static const ObjectFamily *family_that_has(Machine *m, const char *id, const ObjectFamily *but)
+{
+    const ObjectFamily *f;
+    for (unsigned i = 0; (f = family_at(i)); i++) {
+        if (f != but && f->exists(m, id)) {
+            return f;
         }
     }
     return NULL;
@@ -100,6 +117,12 @@ bool object_is_for_drives(const char *qom_type)
 {
     const ObjectFamily *f = family_of(qom_type);
     return f && f->for_drives;
+}
+
+bool object_is_for_nets(const char *qom_type)
+{
+    const ObjectFamily *f = family_of(qom_type);
+    return f && f->for_nets;
 }
 
 bool object_is_kind(const char *qom_type)
@@ -112,22 +135,41 @@ bool object_new_json(Machine *m, const Json *opts, bool from_text, bool prealloc
     const ObjectFamily *f = family_of(json_get_string(json_member(opts, "qom-type", NULL)));
     const char *id = json_get_string(json_member(opts, "id", NULL));
     f = f ? f : memory_family;
-    for (unsigned i = 0; id && i < G_N_ELEMENTS(families); i++) {
-        if (&families[i] != f && families[i].exists(m, id)) { /* of the same kind: make() says so */
-            return error_set(errp, "there is already an object with id '%s'", id);
-        }
+    if (id && family_that_has(m, id, f)) { /* of the same kind: make() says so */
+        return error_set(errp, "there is already an object with id '%s'", id);
     }
     return f->make(m, opts, from_text, prealloc, errp);
 }
 
 bool object_remove(Machine *m, const char *id, Error **errp)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(families); i++) {
-        if (families[i].exists(m, id)) {
-            return families[i].remove(m, id, errp);
+    const ObjectFamily *f = family_that_has(m, id, NULL);
+    return (f ? f : memory_family)->remove(m, id, errp);
+}
+
+/* ---- properties ---- */
+
+Json *object_get(Machine *m, const char *id, const char *name)
+{
+    const ObjectFamily *f = family_that_has(m, id, NULL);
+    return f && f->get ? f->get(m, id, name) : NULL;
+}
+
+bool object_set(Machine *m, const char *id, const char *name, const Json *value, Error **errp)
+{
+    const ObjectFamily *f = family_that_has(m, id, NULL);
+    return f && f->set ? f->set(m, id, name, value, errp)
+                       : error_set(errp, "there is no object '%s' whose properties can change", id);
+}
+
+void object_foreach_registered(void (*fn)(const char *name, const ObjectFamily *f, void *opaque),
+                               void *opaque)
+{
+    for (unsigned i = 0; i < n_registered; i++) {
+        for (const char *const *k = registered[i]->names; *k; k++) {
+            fn(*k, registered[i], opaque);
         }
     }
-    return memory_family->remove(m, id, errp);
 }
 
 /* ---- help ---- */
@@ -135,8 +177,9 @@ bool object_remove(Machine *m, const char *id, Error **errp)
 void object_help(GString *out)
 {
     g_string_append(out, "List of user creatable objects:\n");
-    for (unsigned i = 0; i < G_N_ELEMENTS(families); i++) {
-        for (const char *const *k = families[i].names; *k; k++) {
+    const ObjectFamily *f;
+    for (unsigned i = 0; (f = family_at(i)); i++) {
+        for (const char *const *k = f->names; *k; k++) {
             g_string_append_printf(out, "  %s\n", *k);
         }
     }

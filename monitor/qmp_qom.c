@@ -121,7 +121,7 @@ typedef void (*TypeFn)(void *opaque, const char *name, const char *parent, bool 
 static const struct { const char *name, *parent; } classes[] = {
     { "object", NULL },         { "device", "object" },     { "machine", "object" },
     { "accel", "object" },      { "cpu", "device" },        { "memory-backend", "object" },
-    { "rng-backend", "object" },
+    { "rng-backend", "object" }, { "netfilter", "object" },
 };
 
 static char *device_parent(const DeviceType *t)
@@ -145,6 +145,17 @@ static void each_bus_class(TypeFn fn, void *opaque)
             g_hash_table_add(seen, name);
         }
     }
+}
+
+typedef struct TypeCall {
+    TypeFn fn;
+    void *opaque;
+} TypeCall;
+
+static void registered_type(const char *name, const ObjectFamily *f, void *opaque)
+{
+    const TypeCall *c = opaque;
+    c->fn(c->opaque, name, f->parent ? f->parent : "object", false);
 }
 
 static void each_type(TypeFn fn, void *opaque)
@@ -180,6 +191,7 @@ static void each_type(TypeFn fn, void *opaque)
     for (const char *const *k = secret_kind_names; *k; k++) {
         fn(opaque, *k, "object", false);
     }
+    object_foreach_registered(registered_type, &(TypeCall){ fn, opaque });
     if (qmp_tables()->each_type) {
         qmp_tables()->each_type(fn, opaque);
     }
@@ -246,6 +258,29 @@ static const BoardType *board_of_type(const char *name)
     return b && g_str_equal(b->name, base) ? b : NULL;
 }
 
+typedef struct KindSearch {
+    const char *name;
+    PropList *list;
+    bool found;
+} KindSearch;
+
+static void add_registered(const char *name, const ObjectFamily *f, void *opaque)
+{
+    KindSearch *s = opaque;
+    if (g_str_equal(name, s->name)) {
+        s->found = true;
+        add_schema_type(s->list, f->options);
+        add_schema_type(s->list, f->options->branch[type_enum_value(f->names, name)]);
+    }
+}
+
+static bool add_registered_kind(PropList *l, const char *name)
+{
+    KindSearch s = { name, l, false };
+    object_foreach_registered(add_registered, &s);
+    return s.found;
+}
+
 bool qmp_qom_list_properties(QmpCall *call, const QomListPropertiesArgs *args, QomListPropertiesResult *ret,
                              Error **errp)
 {
@@ -270,7 +305,7 @@ bool qmp_qom_list_properties(QmpCall *call, const QomListPropertiesArgs *args, Q
         add_schema_type(l, &iothread_properties_type);
     } else if (type_enum_value(secret_kind_names, args->typename) >= 0) {
         add_schema_type(l, &secret_properties_type);
-    } else {
+    } else if (!add_registered_kind(l, args->typename)) {
         known = qmp_tables()->type_props && qmp_tables()->type_props(args->typename, l);
     }
     return LIST_RESULT(l, ret) && (known || no_type(args->typename, "type", errp));
@@ -294,7 +329,10 @@ typedef struct Object { /* what a path names */
     Device *dev; /* NULL: not a device */
     int cpu;     /* number of a CPU; -1: none */
     bool root;   /* "/" */
+    const char *user; /* the id of one that -object made, of /objects; in the path */
 } Object;
+
+#define USERS "/objects/"
 
 static const char *last_part(const char *path)
 {
@@ -330,6 +368,13 @@ static bool find_object(Machine *m, const char *path, Object *o, Error **errp)
     g_auto(GStrv) parts = g_strsplit(path, "/", -1);
     *o = (Object){ .cpu = -1, .root = true };
     bool ok = *path == '/';
+    if (g_str_has_prefix(path, USERS)) {
+        g_autoptr(Json) type = object_get(m, path + strlen(USERS), "type");
+        *o = (Object){ .cpu = -1, .user = type ? path + strlen(USERS) : NULL };
+        if (type) {
+            return true;
+        }
+    }
     for (char **part = parts; ok && *part; part++) {
         if (!**part) {
             continue;
@@ -361,6 +406,10 @@ static char *type_of(Machine *m, const Object *o)
 {
     if (o->root) {
         return g_strdup("container");
+    }
+    if (o->user) {
+        g_autoptr(Json) type = object_get(m, o->user, "type");
+        return g_strdup(json_get_string(type));
     }
     if (o->cpu >= 0) {
         return qmp_cpu_type(m);
@@ -428,6 +477,9 @@ bool qmp_qom_list(QmpCall *call, const QomListArgs *args, QomListResult *ret, Er
             g_autofree char *type = qmp_cpu_type(m);
             qmp_tables()->type_props(type, l);
         }
+    } else if (o.user) {
+        g_autofree char *type = type_of(m, &o);
+        add_registered_kind(l, type);
     } else if (o.dev == m->root) {
         add_named(l, m->board ? m->board->props : NULL);
         add_device(l, m, o.dev);
@@ -485,7 +537,10 @@ bool qmp_qom_get(QmpCall *call, const QomGetArgs *args, Json **ret, Error **errp
         *ret = json_new_string(type);
         return true;
     }
-    if (o.dev) {
+    if (o.user) {
+        *ret = object_get(m, o.user, args->property);
+        found = *ret != NULL;
+    } else if (o.dev) {
         *ret = device_value(m, o.dev, args->property, &found);
     } else if (o.root && g_str_equal(args->property, "machine")) {
         *ret = json_new_string("/machine");
@@ -508,6 +563,9 @@ bool qmp_qom_set(QmpCall *call, const QomSetArgs *args, Error **errp)
     Object o;
     if (!find_object(call->machine, args->path, &o, errp)) {
         return false;
+    }
+    if (o.user && (now = object_get(call->machine, o.user, args->property)) != NULL) {
+        return object_set(call->machine, o.user, args->property, args->value, errp);
     }
     const LiveProp *live = o.dev && o.dev->realized ? live_prop_find(o.dev->type, args->property) : NULL;
     if (live && live->set) {

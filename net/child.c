@@ -40,7 +40,7 @@ static int spawn(char *const argv[], int keep_fd, int err_fd, pid_t *pid)
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (err_fd >= 0) {
-        posix_spawn_file_actions_adddup2(&files, err_fd, STDOUT_FILENO); /* stdout may be a guest's terminal */
+        posix_spawn_file_actions_adddup2(&files, err_fd, STDOUT_FILENO); /* ours may be a guest */
         posix_spawn_file_actions_adddup2(&files, err_fd, STDERR_FILENO);
     }
     if (keep_fd >= 0) { /* onto itself: it is no longer closed on exec */
@@ -52,8 +52,8 @@ static int spawn(char *const argv[], int keep_fd, int err_fd, pid_t *pid)
     return err;
 }
 
-/* A file without a name: unlike a pipe it does not have to be read while the program runs, and a daemon that the
- * program leaves behind does not keep us waiting. */
+/* A file without a name: unlike a pipe it does not have to be read while the program runs, and a daemon that
+ * the program leaves behind does not keep us waiting. */
 static char *complaint(int fd)
 {
     char text[COMPLAINT];

@@ -72,12 +72,47 @@ static bool deliver(NetClient *to, const NetFrame *f, uint8_t *mutable)
     return give(to, &done);
 }
 
+void net_frame_finish(Machine *m, const NetFrame *f, void (*each)(void *opaque, const NetFrame *f),
+                      void *opaque)
+{
+    uint8_t *scratch = m->net->scratch;
+    NetFrame one = { .data = scratch, .len = f->len };
+    if (f->hdr.gso) {
+        unsigned n = net_segments(f);
+        for (unsigned i = 0; i < n; i++) {
+            one.len = net_segment(f, i, scratch);
+            each(opaque, &one);
+        }
+    } else if (f->hdr.needs_csum) {
+        memcpy(scratch, f->data, f->len);
+        net_complete_csum(&f->hdr, scratch, f->len);
+        each(opaque, &one);
+    } else {
+        each(opaque, f);
+    }
+}
+
 static void sender_resumed(NetClient *to)
 {
     NetClient *from = to->peer;
     if (from && from->kind->resumed) {
         from->kind->resumed(from);
     }
+}
+
+static bool from_card(const NetClient *to)
+{
+    return to->peer && to->peer->kind == &net_nic_kind;
+}
+
+/* Cards put frames into the queue of a back end as they are; others have passed its filters before. */
+static bool kept_by_filters(NetClient *to, const NetFrame *f)
+{
+    if (!to->filters || !from_card(to) || to->filtered) {
+        return false;
+    }
+    to->filtered = true;
+    return net_filters_keep(to, NET_TO_BACKEND, f);
 }
 
 static void client_flush(void *opaque)
@@ -91,10 +126,11 @@ static void client_flush(void *opaque)
         NetFrame f = { .hdr = hdr, .data = data, .len = len };
         if (!net_client_link(to)) {
             net_client_count_drop(to);
-        } else if (!deliver(to, &f, data)) {
+        } else if (!kept_by_filters(to, &f) && !deliver(to, &f, data)) {
             break;
         }
         to->segment = 0;
+        to->filtered = false;
         tell |= net_queue_drop(&to->rx);
         done += len;
         if (done > NET_TURN_BYTES) {
@@ -104,8 +140,7 @@ static void client_flush(void *opaque)
     }
     /* A back end may have stopped by itself since something waited here; a card only when there was no room.
      */
-    bool card = to->peer && to->peer->kind == &net_nic_kind;
-    if (tell || (done && !card && !data)) {
+    if (tell || (done && !from_card(to) && !data)) {
         sender_resumed(to);
     }
 }
@@ -120,6 +155,25 @@ bool net_client_may_send(const NetClient *c)
     return !c->peer || net_queue_empty(&c->peer->rx);
 }
 
+/* At once, or into the queue when the receiver is busy. */
+static bool hand_over(NetClient *to, const NetFrame *f, bool at_once)
+{
+    if (at_once && net_queue_empty(&to->rx) && deliver(to, f, NULL)) {
+        return true;
+    }
+    uint8_t *room = net_queue_reserve(&to->rx, f->len);
+    if (!room) {
+        to->segment = net_queue_empty(&to->rx) ? 0 : to->segment;
+        return false;
+    }
+    memcpy(room, f->data, f->len);
+    net_queue_commit(&to->rx, &f->hdr, f->len);
+    if (!at_once) {
+        net_client_resume(to);
+    }
+    return true;
+}
+
 bool net_client_send(NetClient *c, const NetFrame *f)
 {
     NetClient *to = c->peer;
@@ -130,18 +184,36 @@ bool net_client_send(NetClient *c, const NetFrame *f)
         net_client_count_drop(to);
         return true;
     }
-    if (net_queue_empty(&to->rx) && deliver(to, f, NULL)) {
+    if (c->filters && net_filters_keep(c, NET_FROM_BACKEND, f)) {
         return true;
     }
-    uint8_t *room = net_queue_reserve(&to->rx, f->len);
-    if (!room) {
-        to->segment = net_queue_empty(&to->rx) ? 0 : to->segment;
-        net_client_count_drop(to);
-        return false;
+    bool later = to->filters && c->kind == &net_nic_kind; /* it passes them when the queue is emptied */
+    if (to->filters && !later && net_filters_keep(to, NET_TO_BACKEND, f)) {
+        return true;
     }
-    memcpy(room, f->data, f->len);
-    net_queue_commit(&to->rx, &f->hdr, f->len);
-    return true;
+    bool taken = hand_over(to, f, !later);
+    if (!taken) {
+        net_client_count_drop(to);
+    }
+    return taken;
+}
+
+bool net_client_pass_on(NetClient *backend, NetWay way, const NetFrame *f)
+{
+    NetClient *peer = backend->peer;
+    if (!net_client_link(backend) || !net_hdr_good(&f->hdr, f->data, f->len)) {
+        net_client_count_drop(way == NET_TO_BACKEND || !peer ? backend : peer);
+        return true;
+    }
+    if (way == NET_FROM_BACKEND) {
+        return (peer->filters && net_filters_keep(peer, NET_TO_BACKEND, f)) || hand_over(peer, f, true);
+    }
+    /* Its queue is the card's to fill: not through that. Half a frame that waits there keeps its place. */
+    unsigned segment = backend->segment;
+    backend->segment = 0;
+    bool taken = deliver(backend, f, NULL);
+    backend->segment = segment;
+    return taken;
 }
 
 /* ---- cables ---- */
@@ -200,6 +272,7 @@ void net_client_unpair(NetClient *c)
     }
     set_peer(c, NULL);
     set_peer(peer, NULL);
+    c->filtered = peer->filtered = false;
     net_queue_clear(&c->rx);
     net_queue_clear(&peer->rx);
     c->segment = peer->segment = 0;
@@ -263,6 +336,7 @@ static void machine_net_free(MachineNet *n)
 void net_client_free(NetClient *c)
 {
     MachineNet *n = c->machine->net;
+    net_filters_free(c);
     net_client_unpair(c);
     if (c->kind->close) {
         c->kind->close(c);
@@ -352,6 +426,7 @@ static void print_client(const NetClient *c, const char *prefix, GString *out)
                            " bytes, %" G_GUINT64_FORMAT " dropped\n",
                            c->link_down ? ",link=down;" : ";", c->count.frames, c->count.bytes,
                            __atomic_load_n(&c->count.dropped, __ATOMIC_RELAXED));
+    net_filters_print(c, out);
 }
 
 void net_print(Machine *m, GString *out)

@@ -333,7 +333,8 @@ static bool check(const NetdevDgramOptions *o, Error **errp)
         return false;
     }
     if (o->has_local && o->local.type == NET_SOCKET_TYPE_FD) {
-        return !o->has_remote || error_set(errp, "'remote' does not go with an open socket, which has its peer");
+        return !o->has_remote ||
+               error_set(errp, "'remote' does not go with an open socket, which has its peer");
     }
     if (!o->has_remote) {
         error_set(errp, "'remote' is missing: where do frames go to?");

@@ -52,6 +52,9 @@ typedef struct NetKind {
     void (*describe)(const NetClient *c, GString *out);
 } NetKind;
 
+typedef struct NetFilter NetFilter;
+typedef enum NetWay { NET_TO_BACKEND, NET_FROM_BACKEND } NetWay;
+
 struct NetClient {
     const NetKind *kind;
     Machine *machine;
@@ -65,6 +68,8 @@ struct NetClient {
     unsigned segment;  /* of the oldest frame, when it is cut: the next one */
     NetCounters count; /* `dropped` also by the producer: atomic */
     bool was_up;       /* what link_changed() was told last */
+    GPtrArray *filters; /* NetFilter *, in their order; NULL: none. Back ends only */
+    bool filtered;      /* the oldest frame that waits has passed them */
 };
 
 struct MachineNet {
@@ -90,6 +95,19 @@ void net_client_resume(NetClient *c);         /* any thread */
 void net_client_count_drop(NetClient *to);    /* a frame for it was lost; any thread */
 bool net_client_link(const NetClient *c);     /* both cables are in */
 void net_links_changed(NetClient *c);         /* tells both ends if it changed */
+
+/* For each of the finished frames that it becomes. */
+void net_frame_finish(Machine *m, const NetFrame *f, void (*each)(void *opaque, const NetFrame *f),
+                      void *opaque);
+/* Behind the filters of a back end: to it, or from it to its peer. False: no room, the frame is still the
+ * caller's. */
+bool net_client_pass_on(NetClient *backend, NetWay way, const NetFrame *f);
+
+/* filter.c */
+void net_filter_register(void);
+bool net_filters_keep(NetClient *c, NetWay way, const NetFrame *f); /* true: the frame goes no further */
+void net_filters_free(NetClient *c);
+void net_filters_print(const NetClient *c, GString *out);
 
 /* nic.c */
 extern const NetKind net_nic_kind;

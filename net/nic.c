@@ -366,4 +366,5 @@ void net_register(void)
     static const PropBinder mac = { .bind = mac_bind, .name = mac_name, .release = mac_release };
     prop_register_binder(PROP_NETDEV_, &netdev);
     prop_register_binder(PROP_MAC_, &mac);
+    net_filter_register();
 }

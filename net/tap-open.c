@@ -238,7 +238,8 @@ static bool ask_helper(TapPlan *p, const char *given, const char *br, Error **er
     int fd = ok ? receive_fd(pair[0]) : -1;
     close(pair[0]);
     if (!ok) {
-        error_hint(errp, "bridge helpers want 'allow %s' in /etc/qemu/bridge.conf, and root's rights (setuid)",
+        error_hint(errp,
+                   "bridge helpers want 'allow %s' in /etc/qemu/bridge.conf, and root's rights (setuid)",
                    br ? br : "br0");
         return false;
     }
@@ -269,7 +270,8 @@ static bool check(const NetdevTapOptions *o, Error **errp)
         return error_set(errp, "'fd', 'fds' and 'helper' exclude each other");
     }
     if (given && own) {
-        error_set(errp, "'ifname', 'script', 'downscript', 'vnet_hdr' and 'queues' do not go with '%s'", given);
+        error_set(errp, "'ifname', 'script', 'downscript', 'vnet_hdr' and 'queues' do not go with '%s'",
+                  given);
         error_hint(errp, "they are for an interface that this program makes");
         return false;
     }

@@ -506,12 +506,12 @@ bool cli_build(Cli *cli, Error **errp)
     if (cli->mem_lock) { /* devices are told before it happens */
         ram_discard_forbid(m, RAM_KEEP_LOCKED);
     }
-    return cli_make_objects(cli, true, errp) && cli_make_drives(cli, errp) && make_chardevs(cli, errp) &&
-           make_serials(cli, errp) &&
-           make_monitors(cli, errp) && make_debugcons(cli, errp) && make_qtests(cli, errp) &&
-           cli_make_memory(cli, errp) && machine_build(m, errp) && cli_make_drive_devices(cli, errp) &&
-           cli_make_nets(cli, errp) && make_devices(cli, errp) && machine_ready(m, errp) &&
-           make_gdb(cli, errp) && lock_memory(cli, errp);
+    return cli_make_objects(cli, OBJECT_FOR_DRIVES, errp) && cli_make_drives(cli, errp) &&
+           make_chardevs(cli, errp) && make_serials(cli, errp) && make_monitors(cli, errp) &&
+           make_debugcons(cli, errp) && make_qtests(cli, errp) && cli_make_memory(cli, errp) &&
+           machine_build(m, errp) && cli_make_drive_devices(cli, errp) &&
+           cli_make_nets(cli, errp) && cli_make_objects(cli, OBJECT_FOR_NETS, errp) &&
+           make_devices(cli, errp) && machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
 }
 
 void cli_teardown(Cli *cli)

@@ -121,7 +121,8 @@ void cli_teardown(Cli *cli);
 
 /* memory.c */
 /* -object: those that drives need, or the others */
-bool cli_make_objects(Cli *cli, bool for_drives, Error **errp);
+typedef enum ObjectTime { OBJECT_FOR_DRIVES, OBJECT_FOR_DEVICES, OBJECT_FOR_NETS } ObjectTime;
+bool cli_make_objects(Cli *cli, ObjectTime time, Error **errp);
 bool cli_make_memory(Cli *cli, Error **errp); /* memory backends, Machine.ram_given; the board is chosen */
 
 /* numa.c */

@@ -63,7 +63,7 @@ static const struct { const char *prefix, *reason, *cure;
     { "secret_keyring", "the kernel's keyring is not asked", "secret,id=ID,file=FILE" },
     { "tls-", "there is no TLS", "a UNIX socket and a TLS proxy" },
     { "sev-guest", "encrypted guest memory is not available", NULL },
-    { "filter-", "there is no network yet", NULL },
+    { "filter-", "there is no such filter", "filter-buffer, -dump, -mirror or -redirector" },
     { "can-", "there is no CAN bus", NULL },
     { "cryptodev-", "there is no crypto device yet", NULL },
     { "thread-context", "there are no thread contexts", "taskset or numactl on the program" },
@@ -131,12 +131,20 @@ OPTION_RUN(opt_object)
 
 /* ---- memory ---- */
 
-bool cli_make_objects(Cli *cli, bool for_drives, Error **errp)
+/* Some must be there before others, and some after. */
+static ObjectTime object_time(const char *kind)
+{
+    return object_is_for_drives(kind) ? OBJECT_FOR_DRIVES
+           : object_is_for_nets(kind) ? OBJECT_FOR_NETS
+                                      : OBJECT_FOR_DEVICES;
+}
+
+bool cli_make_objects(Cli *cli, ObjectTime time, Error **errp)
 {
     for (guint i = 0; i < cli->objects->len; i++) {
         Item *item = cli->objects->pdata[i];
         const char *kind = json_get_string(json_member(item->opts, "qom-type", NULL));
-        if (object_is_for_drives(kind) == for_drives &&
+        if (object_time(kind) == time &&
             !object_new_json(cli->m, item->opts, item->from_text, cli->mem_prealloc, errp)) {
             error_prefix(errp, "%s", item->where);
             return false;
@@ -223,7 +231,7 @@ bool cli_make_memory(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
     uint64_t size = m->ram_size ? m->ram_size : m->board->default_ram;
-    if (!cli_make_objects(cli, false, errp)) {
+    if (!cli_make_objects(cli, OBJECT_FOR_DEVICES, errp)) {
         return false;
     }
     bool ok = cli->numa->len          ? cli_make_numa(cli, errp)

@@ -107,8 +107,8 @@ static void test_fd(void)
     frame_fill(f, sizeof(f), 3);
     for (unsigned i = 0; i < 3; i++) {
         g_assert_cmpint(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds), ==, 0);
-        g_autofree char *text = g_strdup_printf(i ? "socket,id=s,fd=%d" : "dgram,id=s,local.type=fd,local.str=%d",
-                                                fds[0]);
+        g_autofree char *text =
+            g_strdup_printf(i ? "socket,id=s,fd=%d" : "dgram,id=s,local.type=fd,local.str=%d", fds[0]);
         if (i == 2) {
             g_assert_true(machine_fd_put(tm->m, "mine", fds[0], NULL));
         }

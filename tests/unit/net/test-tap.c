@@ -76,7 +76,8 @@ static size_t host_got(TestMachine *tm, int fd, uint8_t *buf, size_t size, size_
         struct sockaddr_ll from;
         socklen_t len = sizeof(from);
         ssize_t n = recvfrom(fd, buf, size, 0, (struct sockaddr *)&from, &len);
-        if (n > (ssize_t)head && from.sll_pkttype != PACKET_OUTGOING && is_ours(buf + head, (size_t)n - head)) {
+        bool came = n > (ssize_t)head && from.sll_pkttype != PACKET_OUTGOING;
+        if (came && is_ours(buf + head, (size_t)n - head)) {
             return (size_t)n;
         }
         if (n < 0) {
@@ -147,8 +148,8 @@ static size_t tcp_frame(uint8_t *f, size_t payload, unsigned flow)
     return len;
 }
 
-/* A long segment without checksum: to a card that takes none of that in finished pieces, to one that does as it is;
- * and back. */
+/* A long segment without checksum: to a card that takes none of that in finished pieces, to one that does as
+ * it is; and back. */
 static void test_unfinished(void)
 {
     enum { PAYLOAD = 10000, MSS = 1000 };
