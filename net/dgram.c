@@ -41,19 +41,11 @@ static Dgram *dgram_of(const NetClient *c)
 
 /* ---- out ---- */
 
-/* What the network answered to an earlier frame makes a socket ready until somebody has asked. */
-static void forget_error(int fd)
-{
-    int err;
-    socklen_t len = sizeof(err);
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
-}
-
 static void out_ready(void *opaque, unsigned revents)
 {
     Dgram *d = opaque;
     if (!(revents & LOOP_OUT)) {
-        forget_error(d->out);
+        net_forget_error(d->out);
     }
     fd_watch_set(&d->out_watch, 0);
     net_client_resume(d->client);
@@ -141,7 +133,7 @@ static void dgram_ready(void *opaque, unsigned revents)
 {
     Dgram *d = opaque;
     if (!(revents & LOOP_IN)) {
-        forget_error(d->fd);
+        net_forget_error(d->fd);
     }
     for (unsigned i = 0; i < TURN_FRAMES && net_client_may_send(d->client); i++) {
         struct sockaddr_storage from;

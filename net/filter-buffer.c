@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * net/filter-buffer.c - -object filter-buffer: frames wait, and go on together.
  *
- * Models: QEMU's interval=, in microseconds of the machine's time: what came meanwhile goes on at its end, and
- *         when the filter is turned off or removed. Up to 16 MiB wait; what does not fit is lost and counted.
+ * Models: QEMU's interval=, in microseconds of the machine's time: what came meanwhile goes on at its end,
+ *         and when the filter is turned off. Up to 16 MiB wait; what does not fit is lost and counted.
  * Threads: main loop.
  */
 #include "filter_internal.h"
@@ -26,7 +26,7 @@ typedef struct Buffer {
     Timer timer;
 } Buffer;
 
-/* Both ways by themselves: one that has no room does not hold the other. What finds none stays unless `all`. */
+/* Each way by itself: one that has no room does not hold the other. What finds none stays unless `all`. */
 static void buffer_release(Buffer *b, bool all)
 {
     bool full[2] = { false, false };

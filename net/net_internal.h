@@ -133,6 +133,8 @@ int net_find_fd(Machine *m, const char *key, const char *text, Error **errp);
 int net_take_socket(Machine *m, const char *key, const char *text, int type, Error **errp);
 /* SOCK_*; -1: not a socket. A name is not used up. */
 int net_fd_type(Machine *m, const char *text);
+/* What the network answered to an earlier frame makes a socket ready until somebody has asked. */
+void net_forget_error(int fd);
 Json *net_address_json(const struct sockaddr_storage *sa, socklen_t len); /* an InetSocketAddress of QMP */
 
 /* child.c: waits for the program argv[0]; it inherits no descriptor but keep_fd (-1: none). False: it did not
@@ -141,6 +143,8 @@ bool net_child_run(char *const argv[], int keep_fd, Error **errp);
 
 /* tap.c */
 extern const NetKind net_tap_kind, net_bridge_kind;
+/* l2tpv3.c */
+extern const NetKind net_l2tpv3_kind;
 /* stream.c, dgram.c */
 extern const NetKind net_stream_kind, net_dgram_kind;
 /* socket.c: what the older names mean; *out is cleared by the caller, also after an error. */

@@ -17,7 +17,6 @@ static const struct {
     { "nic", "it is the guest's card, not a back end", "use -device or -nic" },
     { "none", "it is no back end", "use -nic none" },
     { "passt", "no other program is started", "start passt and use stream,addr.type=unix,addr.path=..." },
-    { "l2tpv3", "there are no L2TPv3 tunnels", USE_USER },
     { "vde", "there is no VDE switch", "use hubport to join networks of one machine" },
     { "netmap", "it is FreeBSD's", USE_USER },
     { "af-xdp", "there are no AF_XDP sockets", USE_USER },
@@ -39,6 +38,7 @@ static const NetKind *const kinds[NET_CLIENT_DRIVER__COUNT] = {
     [NET_CLIENT_DRIVER_HUBPORT] = &net_hubport_kind,
     [NET_CLIENT_DRIVER_TAP] = &net_tap_kind,
     [NET_CLIENT_DRIVER_BRIDGE] = &net_bridge_kind,
+    [NET_CLIENT_DRIVER_L2TPV3] = &net_l2tpv3_kind,
     [NET_CLIENT_DRIVER_STREAM] = &net_stream_kind,
     [NET_CLIENT_DRIVER_DGRAM] = &net_dgram_kind,
 };

@@ -82,6 +82,13 @@ int net_fd_type(Machine *m, const char *text)
     return type;
 }
 
+void net_forget_error(int fd)
+{
+    int err;
+    socklen_t len = sizeof(err);
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+}
+
 Json *net_address_json(const struct sockaddr_storage *sa, socklen_t len)
 {
     char host[NI_MAXHOST], port[NI_MAXSERV];

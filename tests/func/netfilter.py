@@ -80,13 +80,12 @@ def filters_live():
             qmp.expect("error" in c.try_call("chardev-remove", id="out"), "the filter has it")
             c.call("qom-set", property="status", value="on", **at)
             with netpairs.guest(path, 2, "-netdev", f"stream,id=n,addr.type=unix,addr.path={d}/s") as b:
-                for vm in a, b:
-                    vm.expect("@@exchanged@@")
+                rt.expect_all("@@exchanged@@", a, b)
                 c.call("qom-set", property="status", value="off", **at)
                 text = c.call("human-monitor-command", command_line="info network")
                 qmp.expect("dump: type=filter-dump,queue=all,status=off;" in text, text)
                 size = os.path.getsize(f"{d}/x.pcap")
-                netpairs.finish((a, b), waited=True)
+                netpairs.finish((a, b))
             qmp.expect(os.path.getsize(f"{d}/x.pcap") == size, "nothing is written while it is off")
         found = captured(f"{d}/x.pcap")
         sent, came = list(frames(relay.data)), list(frames(copy.data))

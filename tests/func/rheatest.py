@@ -101,18 +101,25 @@ class Vm:
 
     def expect(self, pattern):
         """Waits until the regular expression occurs in the output not yet consumed; returns the match."""
-        rx = re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
         while True:
-            m = rx.search(self.out, self.seen)
+            m = self.look(pattern, 1.0)
             if m:
-                self.seen = m.end()
                 return m
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                self.fail(f"timed out waiting for /{pattern}/")
-            if self._pump(min(left, 1.0)) is False and not rx.search(self.out, self.seen):
-                self.p.wait()
-                self.fail(f"ended with status {self.p.returncode} before /{pattern}/")
+
+    def look(self, pattern, wait):
+        """The same, but for so many seconds at most; then None. An emulator that ends before fails."""
+        rx = re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
+        m = rx.search(self.out, self.seen)
+        if m:
+            self.seen = m.end()
+            return m
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            self.fail(f"timed out waiting for /{pattern}/")
+        if self._pump(min(left, wait)) is False and not rx.search(self.out, self.seen):
+            self.p.wait()
+            self.fail(f"ended with status {self.p.returncode} before /{pattern}/")
+        return None
 
     def send(self, text):
         self.p.stdin.write(text.encode() if isinstance(text, str) else text)
@@ -137,6 +144,13 @@ def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg"
     return Vm("-nodefaults", "-M", board, "-accel", accel, "-m", mem, "-display", "none", "-serial", "stdio",
               "-no-reboot", "-kernel", kernel, "-initrd", initrd,
               "-append", f"console=ttyS0 panic=-1 {append}".strip(), *args, timeout=timeout, **how)
+
+
+def expect_all(pattern, *vms):
+    """Waits until the pattern has come from all of them; fails as soon as one ends without."""
+    missing = list(vms)
+    while missing:
+        missing = [vm for vm in missing if not vm.look(pattern, 0.2)]
 
 
 def module_tree(top, flavour, modules):

@@ -147,9 +147,12 @@ static void test_mirror(void)
 static void test_finished(void)
 {
     enum { PAYLOAD = 5000 };
-    static const uint8_t ip[] = { 0x08, 0, 0x45, 0, 0x13, 0xb0, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2 };
+    static const uint8_t ip[] = { 0x08, 0, 0x45, 0, 0x13, 0xb0, 0, 1, 0x40, 0, 64,
+                                  6,    0, 0,    10, 9,   0,    1, 10, 9, 0, 2 };
     uint8_t f[54 + PAYLOAD], got[8192];
-    NetHdr h = { .needs_csum = true, .gso = NET_GSO_TCP4, .gso_size = 1000, .csum_start = 34, .csum_offset = 16 };
+    NetHdr h = {
+        .needs_csum = true, .gso = NET_GSO_TCP4, .gso_size = 1000, .csum_start = 34, .csum_offset = 16
+    };
     Net n;
     net_open(&n);
     Chardev *c = chardev_new_buffer(n.tm->m, "c");
@@ -304,7 +307,8 @@ static void test_places(void)
     both_ways(&n, 100, 3);
     assert_mirrored(&n, c, 3, "100 ");
     assert_got(&n, 0, 0);
-    refused(&n, "filter-dump,id=x,netdev=h0,file=/nonexistent,position=middle", "'position' does not take 'middle'");
+    refused(&n, "filter-dump,id=x,netdev=h0,file=/nonexistent,position=middle",
+            "'position' does not take 'middle'");
     refused(&n, "filter-dump,id=x,netdev=h0,file=/nonexistent,position=id=y", "has no filter 'y'");
     refused(&n, "filter-dump,id=x,netdev=h1,file=/nonexistent,position=id=m", "has no filter 'm'");
     net_close(&n);
@@ -321,7 +325,8 @@ static void test_options(void)
     refused(&n, "filter-mirror,id=x,netdev=h0", "'outdev' is missing");
     refused(&n, "filter-mirror,id=x,netdev=a,outdev=c", "is a network card");
     refused(&n, "filter-mirror,id=x,netdev=none,outdev=c", "there is no network back end 'none'");
-    refused(&n, "filter-mirror,id=x,netdev=h0,outdev=c,vnet_hdr_support=on", "'vnet_hdr_support' is not supported");
+    refused(&n, "filter-mirror,id=x,netdev=h0,outdev=c,vnet_hdr_support=on",
+            "'vnet_hdr_support' is not supported");
     refused(&n, "filter-redirector,id=x,netdev=h0", "'indev' and 'outdev' are missing");
     refused(&n, "filter-redirector,id=x,netdev=h0,indev=c,outdev=c", "must not be the same");
     refused(&n, "filter-buffer,id=x,netdev=h0", "'interval' is missing");

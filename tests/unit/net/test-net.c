@@ -232,7 +232,7 @@ static const struct {
     const char *text, *error;
 } wrong[] = {
     { "tap,id=x,vhost=on", "'vhost' is not supported: the card's queues are served by this program" },
-    { "l2tpv3,id=x", "network back end 'l2tpv3' is not supported" },
+    { "vde,id=x", "network back end 'vde' is not supported" },
     { "foo,id=x", "'type' must be one of" },
     { "hubport,hubid=0", "'id' is missing" },
     { "hubport,id=1x,hubid=0", "id '1x' is not a name" },
