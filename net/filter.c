@@ -16,6 +16,7 @@ static const NetFilterType *const types[NET_FILTER_KIND__COUNT] = {
     [NET_FILTER_KIND_FILTER_DUMP] = &filter_dump_type,
     [NET_FILTER_KIND_FILTER_MIRROR] = &filter_mirror_type,
     [NET_FILTER_KIND_FILTER_REDIRECTOR] = &filter_redirector_type,
+    [NET_FILTER_KIND_X_RHEA_FILTER_FLOWS] = &filter_flows_type,
 };
 
 /* ---- frames ---- */
@@ -212,6 +213,9 @@ static bool filter_set(Machine *m, const char *id, const char *name, const Json 
 {
     NetFilter *f = find(m, id);
     bool on;
+    if (strcmp(name, "status") && f->type->set) {
+        return f->type->set(f, name, value, errp);
+    }
     if (strcmp(name, "status")) {
         error_set(errp, "property '%s' of filter '%s' cannot change any more", name, id);
         error_hint(errp, "status can; for the others make another filter");

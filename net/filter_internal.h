@@ -14,6 +14,7 @@ typedef struct NetFilterType {
     bool (*frame)(NetFilter *f, NetWay way, const NetFrame *frame);
     void (*turned_off)(NetFilter *f);                    /* may be NULL, like what follows */
     Json *(*get)(const NetFilter *f, const char *name);  /* a property of its own */
+    bool (*set)(NetFilter *f, const char *name, const Json *value, Error **errp);
 } NetFilterType;
 
 struct NetFilter {
@@ -28,7 +29,8 @@ struct NetFilter {
     void *state;
 };
 
-extern const NetFilterType filter_buffer_type, filter_dump_type, filter_mirror_type, filter_redirector_type;
+extern const NetFilterType filter_buffer_type, filter_dump_type, filter_mirror_type, filter_redirector_type,
+    filter_flows_type;
 
 /* The frame goes on behind this filter. False: there is no room for it now. */
 bool net_filter_pass(NetFilter *f, NetWay way, const NetFrame *frame);

@@ -50,6 +50,7 @@ typedef struct NetKind {
     void (*resumed)(NetClient *c);                    /* net_client_send() had no room, and has some */
     void (*link_changed)(NetClient *c, bool up);      /* the own cable's and the peer's, together */
     void (*describe)(const NetClient *c, GString *out);
+    void (*queues)(const NetClient *c, GArray *out); /* NetQueueInfo of each */
 } NetKind;
 
 typedef struct NetFilter NetFilter;

@@ -25,6 +25,7 @@ typedef struct Stream {
     Timer retry;
     int64_t reconnect_ns; /* 0: never again */
     bool said;            /* that there is nobody, since somebody was there */
+    bool complained;      /* of nonsense: one line, however often a peer comes with more */
     char *where, *path;   /* path: a name in the file system that is ours */
     NetSocketType type;
     char *name; /* as the user wrote it: a unix socket's, a descriptor's */
@@ -148,8 +149,11 @@ static bool take_frames(Stream *s)
         const uint8_t *p = s->in + at;
         size_t len = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
         if (len < NET_ETH || len > NET_FRAME_MAX) {
-            log_warn("network '%s': the peer sends a frame of %zu bytes; the connection is closed",
-                     s->client->name, len);
+            if (!s->complained) {
+                log_warn("network '%s': the peer sends a frame of %zu bytes; the connection is closed",
+                         s->client->name, len);
+            }
+            s->complained = true;
             return false;
         }
         if (s->have - at - LENGTH < len) {

@@ -24,6 +24,7 @@ enum { TURN_FRAMES = 256, FULL = NET_CAN_CSUM | NET_CAN_TSO4 | NET_CAN_TSO6 | NE
 typedef struct TapQueue {
     struct Tap *tap;
     FdWatch watch;
+    NetQueueInfo count;
 } TapQueue;
 
 typedef struct Tap {
@@ -116,7 +117,10 @@ static bool tap_receive(NetClient *c, const NetFrame *f)
     }
     if (n < 0) {
         net_client_count_drop(c); /* the interface is down, or takes no such frame */
+        return true;
     }
+    q->count.sent_frames++;
+    q->count.sent_bytes += (int64_t)f->len;
     return true;
 }
 
@@ -131,7 +135,7 @@ static void watch_queues(Tap *t)
     }
 }
 
-static void take_frame(Tap *t, size_t n)
+static void take_frame(Tap *t, TapQueue *q, size_t n)
 {
     size_t head = t->plan.vnet ? sizeof(VnetHdr) : 0;
     NetFrame f = { .data = t->in + head, .len = n - MIN(head, n) };
@@ -142,6 +146,8 @@ static void take_frame(Tap *t, size_t n)
             f.len = 0; /* nothing that was agreed on; it is counted */
         }
     }
+    q->count.got_frames++;
+    q->count.got_bytes += (int64_t)f.len;
     net_client_send(t->client, &f);
 }
 
@@ -156,7 +162,7 @@ static bool read_frame(TapQueue *q)
         fd_watch_remove(&q->watch); /* the kernel would tell so for ever */
     }
     if (n > 0) {
-        take_frame(t, (size_t)n);
+        take_frame(t, q, (size_t)n);
     }
     return n > 0;
 }
@@ -270,10 +276,18 @@ static void tap_describe(const NetClient *c, GString *out)
     }
 }
 
+static void tap_queues(const NetClient *c, GArray *out)
+{
+    const Tap *t = tap_of(c);
+    for (unsigned i = 0; i < t->plan.n; i++) {
+        g_array_append_val(out, t->queues[i].count);
+    }
+}
+
 #define TAP_KIND(kind_name, opener)                                                                     \
     {                                                                                                   \
         .name = (kind_name), .state_size = sizeof(Tap), .open = (opener), .close = tap_close,           \
-        .receive = tap_receive, .resumed = tap_resumed, .describe = tap_describe,                       \
+        .receive = tap_receive, .resumed = tap_resumed, .describe = tap_describe, .queues = tap_queues, \
     }
 const NetKind net_tap_kind = TAP_KIND("tap", tap_open);
 const NetKind net_bridge_kind = TAP_KIND("bridge", bridge_open);

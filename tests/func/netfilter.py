@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Filters of a running guest's network (net/filter*.c, backends/object.c, monitor/qmp_qom.c): everything that the first of two guests
+"""Filters of a running guest's network (net/filter*.c, net/flow-rules.c, net/packet.c, backends/object.c, monitor/qmp_qom.c): everything that the first of two guests
 sends goes through a relay of the test's own (filter-redirector, out and in again), a copy of what comes to it goes to a reader
-(filter-mirror), and a capture (filter-dump) is added, switched on, off and removed by QMP while they exchange their files."""
+(filter-mirror), and a capture (filter-dump) is added, switched on, off and removed by QMP while they exchange their files. What a guest on user-mode networking may reach, and how much went where
+(x-rhea-filter-flows)."""
 import os
 import socket
 import struct
 import sys
 import threading
 
+import net
 import netpairs
+import nettap
 import qmp
 import rheatest as rt
 
@@ -95,7 +98,65 @@ def filters_live():
                 qmp.expect(any(what.encode() in f and f[6:12] == source for f in group), f"{what} from card {mac} is in {name}")
 
 
-ALL = [filters_live]
+FLOWS = """set -e
+for m in %(modules)s; do insmod /lib/modules/$m.ko; done
+ip link set lo up
+ip addr add 10.0.2.15/24 dev eth0
+ip link set eth0 up
+mkdir /srv
+dd if=/dev/urandom of=/srv/f bs=64k count=%(blocks)d 2>/dev/null
+echo "own $(sha1sum < /srv/f)"
+httpd -h /srv -p 80
+for n in 1 2; do
+    read one two < /dev/ttyS0
+    for port in $one $two; do
+        wget -q -O /got http://10.0.2.2:$port/f 2> /why || echo "failed $port $(cat /why)"
+        [ ! -s /got ] || echo "got $port $(sha1sum < /got)"
+        rm -f /got
+    done
+    echo "@@tried$n@@"
+done
+read line < /dev/ttyS0
+""" + rt.HEALTH
+
+
+def flows_user():
+    """A guest on user-mode networking may reach one of two servers, then both; what comes through a forwarded port is answered."""
+    forward = net.free_port()
+    with netpairs.initrd(8, FLOWS) as (path, d), net.Server() as one, net.Server() as two, \
+            netpairs.guest(path, 1, "-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{forward}-10.0.2.15:80", "-object",
+                           f"x-rhea-filter-flows,id=f,netdev=n,allow=tcp:10.0.2.2:{one.port}", "-qmp",
+                           f"unix:{d}/q,server=on,wait=off") as vm:
+        c = qmp.Client(f"{d}/q")
+
+        def get(name):
+            return c.call("qom-get", path="/objects/f", property=name)
+
+        vm.expect("own ")
+        vm.send(f"{one.port} {two.port}\n")
+        vm.expect("@@tried1@@")
+        qmp.expect(get("rules") == [{"rule": f"tcp:10.0.2.2:{one.port}", "flows": 1}] and get("refused") == 1, "what was allowed")
+        flows = {f["port"]: f for f in get("flows") if f["by-guest"]}
+        qmp.expect(flows[one.port]["allowed"] and flows[one.port]["got-bytes"] > net.SIZE, f"what came: {flows}")
+        qmp.expect(not flows[two.port]["allowed"] and flows[two.port]["got-frames"] == 0, f"what was refused: {flows}")
+        served = nettap.fetch(f"http://127.0.0.1:{forward}/f")
+        c.call("qom-set", path="/objects/f", property="allow", value=f"tcp:10.0.2.2:{one.port};tcp:10.0.2.2:{two.port}")
+        wrong = c.try_call("qom-set", path="/objects/f", property="allow", value="tcp:x")
+        qmp.expect("is not PROTO:ADDR" in wrong["error"]["desc"], f"a rule that is none: {wrong}")
+        vm.send(f"{two.port} {one.port}\n")
+        vm.expect("@@tried2@@")
+        qmp.expect(all(r["flows"] for r in get("rules")), "both have been used")
+        vm.seen = 0
+        vm.send("\n")
+        text = rt.once_output(vm)
+    rt.healthy(text.splitlines())
+    qmp.expect(netpairs.sums(text, "own") == [served], "the forwarded port's answer")
+    tries = [line for line in text.splitlines() if line.startswith(("got ", "failed "))]
+    want = [f"got {one.port} {one.sum}", f"failed {two.port} ", f"got {two.port} {two.sum}", f"got {one.port} {one.sum}"]
+    qmp.expect(len(tries) == 4 and all(t.startswith(w) for t, w in zip(tries, want)) and "refused" in tries[1], f"what happened: {tries}")
+
+
+ALL = [filters_live, flows_user]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -49,6 +49,15 @@ bool qmp_hostfwd_remove(QmpCall *call, const HostfwdRemoveArgs *args, Error **er
     return net_hostfwd_remove(call->machine, args->id, args->rule, errp);
 }
 
+bool qmp_x_rhea_query_net(QmpCall *call, XRheaQueryNetResult *ret, Error **errp)
+{
+    GArray *a = g_array_new(FALSE, TRUE, sizeof(NetClientInfo));
+    net_infos(call->machine, a);
+    ret->n = a->len;
+    ret->items = (void *)g_array_free(a, FALSE);
+    return true;
+}
+
 bool qmp_query_hostfwd(QmpCall *call, QueryHostfwdResult *ret, Error **errp)
 {
     GArray *a = g_array_new(FALSE, TRUE, sizeof(HostfwdInfo));

@@ -104,6 +104,7 @@ bool net_hostfwd_remove(Machine *m, const char *id, const char *rule, Error **er
 void net_hostfwd_list(Machine *m, GArray *out);  /* HostfwdInfo, owned members */
 void net_foreach_name(Machine *m, bool cards, void (*fn)(const char *name, void *opaque), void *opaque);
 bool net_parse_mac(const char *text, uint8_t *mac, Error **errp);
+void net_infos(Machine *m, GArray *out);         /* NetClientInfo, owned members */
 bool net_counters(Machine *m, const char *name, NetCounters *out);
 
 #endif

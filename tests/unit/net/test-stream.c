@@ -156,6 +156,59 @@ static void test_inet(void)
     }
 }
 
+static unsigned open_fds(void)
+{
+    unsigned n = 0;
+    g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
+    while (g_dir_read_name(dir)) {
+        n++;
+    }
+    return n;
+}
+
+/* Ten thousand peers, one after the other, each with nonsense or the beginning of a frame, while
+ * cables are pulled out and put back: nothing is left of them, and the next one is served. */
+static void test_flaps(void)
+{
+    NetPair p;
+    GRand *rand = g_rand_new_with_seed(3);
+    uint8_t f[100], junk[64];
+    pair_open(&p);
+    g_assert_true(netdev_del(p.b->m, "s", NULL));
+    tm_turns(p.a);
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    g_snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", p.dir);
+    unsigned before = open_fds();
+    for (unsigned i = 0; i < 10000; i++) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_cmpint(connect(fd, (struct sockaddr *)&un, sizeof(un)), ==, 0);
+        for (size_t k = 0; k < sizeof(junk); k++) {
+            junk[k] = k < 3 ? 0 : (uint8_t)g_rand_int(rand); /* lengths below 256 */
+        }
+        size_t n = (size_t)g_rand_int_range(rand, 0, sizeof(junk));
+        g_assert_cmpint(send(fd, junk, n, MSG_NOSIGNAL), ==, (ssize_t)n);
+        g_assert_true(net_set_link(p.a->m, i & 1 ? "s" : "n", i & 2, NULL));
+        loop_turn(p.a->loop, false);
+        test_nic_send(p.na, NULL, f, sizeof(f));
+        close(fd);
+        loop_turn(p.a->loop, false);
+        loop_turn(p.a->loop, false);
+        test_nic_drop(p.na);
+    }
+    tm_turns(p.a);
+    g_assert_cmpuint(open_fds(), ==, before);
+    net_set_link(p.a->m, "s", true, NULL);
+    net_set_link(p.a->m, "n", true, NULL);
+    device_remove(&p.nb->dev);
+    net_pair_netdev(&p, p.b, "stream,id=s,addr.type=unix,addr.path=@/s");
+    p.nb = test_nic_new(p.b, "n", "s");
+    tm_turns(p.a);
+    test_nic_drop(p.na);
+    net_pair_exchange(&p);
+    g_rand_free(rand);
+    net_pair_close(&p);
+}
+
 static void test_options(void)
 {
     static const char *const wrong[] = {
@@ -219,6 +272,7 @@ int main(int argc, char **argv)
     g_test_add_func("/stream/come-and-go", test_come_and_go);
     g_test_add_func("/stream/reconnect", test_reconnect);
     g_test_add_func("/stream/inet", test_inet);
+    g_test_add_func("/stream/flaps", test_flaps);
     g_test_add_func("/stream/options", test_options);
     return g_test_run();
 }

@@ -215,6 +215,24 @@ static void test_queues(void)
         g_autoptr(GByteArray) at_card = card_got(tm, n);
         g_assert_cmpmem(at_card->data, at_card->len, f, len);
     }
+    g_autoptr(GArray) infos = g_array_new(FALSE, TRUE, sizeof(NetClientInfo));
+    net_infos(tm->m, infos);
+    g_assert_cmpuint(infos->len, ==, 2); /* the back end, then the card */
+    unsigned used = 0;
+    for (guint i = 0; i < infos->len; i++) {
+        NetClientInfo *info = &g_array_index(infos, NetClientInfo, i);
+        int64_t sent = 0, came = 0;
+        for (size_t k = 0; k < info->queues.n; k++) {
+            sent += info->queues.items[k].sent_frames;
+            came += info->queues.items[k].got_frames;
+            used += info->queues.items[k].sent_frames > 0;
+        }
+        g_assert_cmpint(sent, ==, i ? 0 : 200);
+        g_assert_cmpint(came, >=, i ? 0 : 200);
+        g_assert_cmpstr(info->peer, ==, i ? "s" : "n");
+        type_clear(&net_client_info_type, info);
+    }
+    g_assert_cmpuint(used, ==, 4); /* so many flows use all queues */
     close(fd);
     net_test_free(tm);
 }
