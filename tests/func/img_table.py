@@ -6,6 +6,7 @@ image, the other changes it, both judge it after each step. Contents must be tho
 Covers: block/qcow2*.c, raw.c, file.c with images of another maker; tools/img/*.c, tools/io/transfer.c."""
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -188,7 +189,9 @@ def steps_for(options, fmt):
         yield "bitmap --clear", img_step("bitmap", "--clear", "--disable", "@", "b")
         yield "bitmap --remove", img_step("bitmap", "--remove", "@", "c")
         yield "bitmap --remove the last", img_step("bitmap", "--remove", "@", "b")
-        for change in ("lazy_refcounts=on", "lazy_refcounts=off", "refcount_bits=64", "refcount_bits=16", "compat=0.10", "compat=1.1"):
+        # QEMU's amend needs two to three minutes of CPU time for other refcounts of such large clusters.
+        widths = [] if re.search("cluster_size=[12]M", options) else ["refcount_bits=64", "refcount_bits=16"]
+        for change in ("lazy_refcounts=on", "lazy_refcounts=off", *widths, "compat=0.10", "compat=1.1"):
             # Clusters of zeros with a place become data in version 2: contents stay.
             yield f"amend {change}", img_step("amend", "-o", change, "@")
         yield "amend size", img_step("amend", "-o", f"size={8 * MIB}", "@", change=resized(8 * MIB))
