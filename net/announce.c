@@ -53,7 +53,10 @@ void net_announce_stop(MachineNet *n)
 void net_announce(Machine *m, const AnnounceParameters *p)
 {
     role_assert_main();
-    MachineNet *n = machine_net(m);
+    MachineNet *n = m->net;
+    if (!n) { /* nobody to announce, and what there is goes with its last client */
+        return;
+    }
     const char *id = p->id ? p->id : "";
     for (guint i = 0; i < n->announcements->len; i++) {
         Announcement *old = n->announcements->pdata[i];

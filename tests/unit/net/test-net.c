@@ -302,6 +302,10 @@ static void test_announce(void)
     g_assert_cmpuint(a->got->len, ==, 1);
     g_assert_cmpuint(b->got->len, ==, 0);
     net_test_free(tm); /* with rounds to come */
+    tm = tm_new(0);
+    net_announce(tm->m, &p); /* without a card nothing begins, and nothing is left */
+    g_assert_null(tm->m->net);
+    tm_free(tm);
 }
 
 int main(int argc, char **argv)
