@@ -420,7 +420,8 @@ def agent_shutdown(g):
     g.v.watch()
     g.starts()
     g.v.event("'agent-lifecycle'.*'connected'")
-    g.dom.do("shutdown", "--mode", "agent")
+    p = g.v.try_virsh("shutdown", "guest", "--mode", "agent")  # no answer comes: the agent may be gone before libvirt has heard why
+    expect(p.returncode == 0 or "agent" in p.stderr, p.stderr)
     g.dom.ends()
     expect("shutdown -h -P +0" in g.dom.text(), "the guest's own shutdown was called")
     g.v.event("'lifecycle'.*Shutdown Finished after guest request")

@@ -113,11 +113,13 @@ class Vm:
             self.p.kill() if kind else self.p.terminate()
         try:
             status = self.p.wait(20 * rheatest.SLOW)
+            self.err.seek(0)
+            said = self.err.read().decode("utf-8", "replace")
         finally:
             self.p.kill()
             shutil.rmtree(self.dir, ignore_errors=True)
             self.err.close()
-        expect(kind or status == 0, f"exit status {status}")
+        expect(kind or status == 0, f"exit status {status}:\n{said[:6000]}\n...\n{said[-6000:]}")
 
 
 def qmp_session():
