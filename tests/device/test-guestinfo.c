@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-guestinfo.c - devices that are files of fw_cfg: hw/misc/vmgenid.c, vmcoreinfo.c; files
- * that the guest may write (hw/misc/fw_cfg.c), the general-purpose events of ich9-lpc.c and piix4pm.c. The
- * test is the guest's firmware and its kernel. Threads: main.
+ * that the guest may write (hw/misc/fw_cfg.c), the general-purpose events of ich9-lpc.c and piix4pm.c; what a
+ * dump takes of the guest's note (tools/system/dump_note.c). The test is the guest's firmware and its kernel.
+ * Threads: main.
  */
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/guestinfo.h"
 #include "tests/device/q35test.h"
+#include "tools/system/dump.h"
 
 #include <string.h>
 
 #define GUID_A "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87"
 #define GUID_B "8987940a-0951-2cc5-e815-10634ff550b9"
-enum { BLOCK = 0x1000, BUFFER = 0x2000, GUID_AT = 0x3fff028, READ = 0x0a, WRITE = 0x18, SKIP_SELECT = 0x0c };
+enum { BLOCK = 0x1000, BUFFER = 0x2000, GUID_AT = 0x3fff028, NOTE = 0x100ffc, READ = 0x0a, WRITE = 0x18, SKIP_SELECT = 0x0c };
 enum { GPE_STS_Q35 = PM + 0x20, GPE_STS_PC = PM + 0x0c, GPE = 1 << VMGENID_GPE };
 
 /* ---- the guest's side of fw_cfg ---- */
@@ -250,6 +252,56 @@ static void test_vmcoreinfo(void)
     tm_free(tm);
 }
 
+/* What the guest has at NOTE as a note; the dump's notes afterwards (owned), which begin with "cpus". */
+static GByteArray *take_note(TestMachine *tm, const void *note, size_t len, uint32_t told, uint64_t paddr, DumpPlan *p)
+{
+    const DumpRange range = { .size = tm->m->ram->size, .host = tm->m->ram->host, .ram = tm->m->ram };
+    tm_copy_in(tm, NOTE, note, len);
+    say_core(tm, 1, told, paddr);
+    *p = (DumpPlan){ .ranges = g_array_new(FALSE, FALSE, sizeof(DumpRange)), .notes = g_byte_array_new() };
+    g_array_append_val(p->ranges, range);
+    g_byte_array_append(p->notes, (const uint8_t *)"cpus", 4);
+    dump_add_vmcoreinfo(tm->m, p);
+    g_array_free(p->ranges, TRUE);
+    return p->notes;
+}
+
+static void test_note(void)
+{
+    static const char text[] = "OSRELEASE=6.1\nNUMBER(phys_base)=-4096\nEND=\n"; /* 43 characters */
+    struct {
+        uint32_t name, desc, type;
+        char is[12], text[44];
+    } note = { GUINT32_TO_LE(11), GUINT32_TO_LE(43), 0, "VMCOREINFO", "" }, bad;
+    DumpPlan p;
+    memcpy(note.text, text, 43);
+    TestMachine *tm = q35_new_with(64 << 20, NULL, add_vmcoreinfo);
+    g_autoptr(GByteArray) good = take_note(tm, &note, sizeof(note), 4096, NOTE, &p);
+    g_assert_cmpuint(good->len, ==, 4 + sizeof(note)); /* padded, and no more than the note */
+    g_assert_cmpmem(good->data + 4, sizeof(note), &note, sizeof(note));
+    g_assert_cmpuint(p.info_len, ==, 43);
+    g_assert_cmpmem(good->data + p.info_at, p.info_len, text, 43);
+    g_assert_cmphex(p.phys_base, ==, (uint64_t)-4096);
+    const struct {
+        uint32_t name, desc, told;
+        uint64_t paddr;
+    } wrong[] = {
+        { 11, 43, 12, NOTE }, { 11, 43, sizeof(note) - 1, NOTE }, { 11, UINT32_MAX, 1 << 20, NOTE },
+        { UINT32_MAX, 43, 1 << 20, NOTE }, { 4, 43, 4096, NOTE }, { 11, 0, 4096, NOTE }, { 11, 43, 8, NOTE },
+        { 11, 43, 4096, 0xfee00000 }, { 11, 43, 4096, UINT64_MAX - 100 }, { 11, 43, 4096, (64 << 20) - 100 },
+        { 11, 43, 4096, NOTE + 4 },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        bad = note;
+        bad.name = GUINT32_TO_LE(wrong[i].name);
+        bad.desc = GUINT32_TO_LE(wrong[i].desc);
+        g_autoptr(GByteArray) left = take_note(tm, &bad, sizeof(bad), wrong[i].told, wrong[i].paddr, &p);
+        g_assert_cmpuint(left->len, ==, 4);
+        g_assert_cmpuint(p.info_len, ==, 0);
+    }
+    tm_free(tm);
+}
+
 static void test_writes(void)
 {
     static const uint8_t data[64] = { 1, 2, 3 };
@@ -280,6 +332,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vmgenid/spec", test_vmgenid);
     g_test_add_func("/vmgenid/choice", test_vmgenid_choice);
     g_test_add_func("/vmcoreinfo", test_vmcoreinfo);
+    g_test_add_func("/vmcoreinfo/note", test_note);
     g_test_add_func("/fw_cfg/writes", test_writes);
     return g_test_run();
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""dump-guest-memory (tools/system/dump*.c, target/x86/coredump.c, tables.c): the files' structure by a reader of the test's
+"""dump-guest-memory (tools/system/dump*.c, hw/misc/vmcoreinfo.c, target/x86/coredump.c, tables.c): the files' structure by a reader of the test's
 own, by readelf and makedumpfile, their content against pmemsave; a Linux guest's memory and registers by gdb."""
 import os
 import re
@@ -95,6 +95,9 @@ class Kdump:
         expect(status == 1 and block == PAGE, "compressed by zlib")
         at, n = struct.unpack_from("<QQ" if wide else "<QI", d, PAGE + (48 if wide else 32))
         self.notes = d[at:at + n]
+        self.phys_base = struct.unpack_from("<q" if wide else "<i", d, PAGE)[0]
+        at, n = struct.unpack_from("<QQ" if wide else "<QI", d, PAGE + (32 if wide else 20))
+        self.info = d[at:at + n]
         max_pfn = struct.unpack_from("<Q", d, PAGE + (96 if wide else 72))[0]
         first, half = (1 + sub) * PAGE, maps // 2 * PAGE
         expect(d[first:first + half] == d[first + half:first + 2 * half], "both bitmaps are the same")
@@ -317,7 +320,47 @@ def check_pages(path):
         expect(kdump.page(pfn) == plain.physical(pfn * PAGE, PAGE), f"the page at {pfn:#x}000")
 
 
-ALL = [dump_elf, dump_kdump, dump_ways, dump_gdb]
+def dump_note():
+    """The kernel's note VMCOREINFO: in both formats, and makedumpfile can filter by it."""
+    script = """echo "symbol $(grep ' init_uts_ns$' /proc/kallsyms)"; echo "release $(uname -r)"
+echo @@ready@@
+read line < /dev/console
+"""
+    with tempfile.TemporaryDirectory(prefix="rhea-dump-") as d:
+        sock, elf, flat, path = (os.path.join(d, n) for n in ("q", "core", "flat", "kdump"))
+        with rt.booted(("drivers/firmware/qemu_fw_cfg",), script, "quiet", "-device", "vmcoreinfo", "-qmp",
+                       f"unix:{sock},server=on,wait=off", flavour="generic", mem="256M") as vm:
+            vm.expect("@@ready@@")
+            c = qmp.Client(sock)
+            c.call("stop")
+            dump(c, elf)
+            dump(c, flat, format="kdump-zlib")
+            c.close()
+            release = re.search(r"release (\S+)", vm.text()).group(1)
+            symbol = re.search(r"symbol ([0-9a-f]+) ", vm.text()).group(1)
+        notes = [n for n in Core(elf).notes if n[0] == "VMCOREINFO"]
+        expect(len(notes) == 1, f"one note: {notes}")
+        info = notes[0][2]
+        expect(info.startswith(f"OSRELEASE={release}\n".encode()), f"the kernel's: {info[:80]}")
+        expect(f"SYMBOL(init_uts_ns)={symbol}\n".encode() in info, "where the kernel's symbols are")
+        unflatten(flat, path)
+        kdump = Kdump(path)
+        expect(kdump.info == info, "the same in the compressed format")
+        base = int(re.search(rb"NUMBER\(phys_base\)=(-?\d+)", info).group(1))
+        expect(kdump.phys_base == base, f"how far the kernel was moved: {kdump.phys_base:#x}, it says {base:#x}")
+        ways = {"filters the ELF file": ["-d", "31", "-c", elf], "reads the compressed one": ["--dump-dmesg", path]}
+        for what, args in ways.items() if shutil.which("makedumpfile") else ():
+            out = os.path.join(d, "out")
+            run = subprocess.run(["makedumpfile", "-f", *args, out], capture_output=True, text=True, check=False,
+                                 timeout=300 * rt.SLOW)
+            expect(run.returncode == 0, f"makedumpfile {what}: {run.stdout} {run.stderr}")
+            with open(out, "rb") as f:
+                text = f.read()
+            expect(f"Linux version {release} ".encode() in text if "dmesg" in args[0] else len(text) < os.path.getsize(path),
+                   f"makedumpfile {what}: {len(text)} bytes")
+
+
+ALL = [dump_elf, dump_kdump, dump_ways, dump_gdb, dump_note]
 
 if __name__ == "__main__":
     rt.main(*[t for t in ALL if len(sys.argv) == 1 or t.__name__ in sys.argv[1:]])

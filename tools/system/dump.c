@@ -280,6 +280,7 @@ static bool make_plan(Machine *m, DumpPlan *p, const DumpGuestMemoryArgs *a, Err
         return false;
     }
     find_registers(m, p);
+    dump_add_vmcoreinfo(m, p);
     if (a->paging && !find_mappings(m, p, errp)) {
         return false;
     }

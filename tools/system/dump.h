@@ -25,7 +25,9 @@ typedef struct DumpPlan {
     unsigned n_cpus;
     GArray *ranges;    /* DumpRange, by address, disjoint */
     GArray *mappings;  /* DumpMapping, each inside one range */
-    GByteArray *notes; /* ELF notes of all CPUs */
+    GByteArray *notes; /* ELF notes: of all CPUs, then perhaps the kernel's */
+    size_t info_at, info_len; /* the text of the kernel's note VMCOREINFO inside notes; info_len 0: none */
+    uint64_t phys_base;       /* how far the kernel was moved, as that says; 0: not at all, or not known */
     int fd;
     bool regular;   /* a file: writing does not wait for a reader */
     uint64_t total; /* bytes of memory */
@@ -36,6 +38,10 @@ typedef struct DumpPlan {
 /* The whole file, one byte after the other: a pipe will do. On the dump's thread. */
 bool dump_write_elf(DumpPlan *p, Error **errp);
 bool dump_write_kdump(DumpPlan *p, Error **errp);
+
+/* Appends the note VMCOREINFO to p->notes, if the guest has told where it is. The ranges and the CPUs' notes are
+ * there. MAIN_LOOP. */
+void dump_add_vmcoreinfo(Machine *m, DumpPlan *p);
 
 /* For them. Writes all of it, or fails; looks at p->cancel. */
 bool dump_put(DumpPlan *p, const void *data, size_t len, Error **errp);

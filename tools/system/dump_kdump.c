@@ -3,8 +3,8 @@
  *
  * Models: makedumpfile's IMPLEMENTATION and diskdump header, version 6: header, sub-header with the ELF
  * notes, two bitmaps of page frames, page descriptors, pages. Flattened: a stream of pieces, each with its
- * place in the file that `makedumpfile -R` makes; crash reads it as it is. Does not model: VMCOREINFO (the
- * guest tells nobody), the split format. Threads: the dump's.
+ * place in the file that `makedumpfile -R` makes; crash reads it as it is. Does not model: the split format.
+ * Threads: the dump's.
  */
 #include "dump.h"
 
@@ -103,15 +103,16 @@ static unsigned sub_header_size(const Kdump *k)
 static bool put_sub_header(Kdump *k, Error **errp)
 {
     const unsigned word = k->p->wide ? 8 : 4;
+    const uint64_t notes_at = PAGE + sub_header_size(k);
     g_autoptr(GByteArray) h = g_byte_array_new();
-    dump_number(h, 0, word); /* phys_base */
+    dump_number(h, k->p->phys_base, word);
     dump_number(h, DUMP_LEVEL, 4);
     dump_number(h, 0, 4);    /* split */
     dump_number(h, 0, word); /* first and last frame of a split file */
     dump_number(h, 0, word);
-    dump_number(h, 0, 8); /* vmcoreinfo: where, how much */
-    dump_number(h, 0, word);
-    dump_number(h, PAGE + sub_header_size(k), 8); /* notes */
+    dump_number(h, k->p->info_len ? notes_at + k->p->info_at : 0, 8); /* vmcoreinfo */
+    dump_number(h, k->p->info_len, word);
+    dump_number(h, notes_at, 8); /* notes */
     dump_number(h, k->p->notes->len, word);
     dump_number(h, 0, 8); /* eraseinfo */
     dump_number(h, 0, word);
