@@ -6,6 +6,7 @@
  *         when block_gate_close() returns, and none is forgotten in front of an open gate.
  * Threads: requests on any loop; gates, creation and removal on the main loop's thread.
  */
+#include "block/trace.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -92,12 +93,14 @@ static void each_client_above(BlockNode *n, void (*fn)(BlockClient *c))
 void block_gate_close(BlockNode *n)
 {
     role_assert_main();
+    trace_block_gate(block_name(n), true);
     each_client_above(n, gate_close);
 }
 
 void block_gate_open(BlockNode *n)
 {
     role_assert_main();
+    trace_block_gate(block_name(n), false);
     each_client_above(n, gate_open);
 }
 
@@ -133,6 +136,13 @@ static void client_enter(BlockClient *c)
     }
 }
 
+/* The request is told before it is checked: one that breaks the rules shows, too. */
+static int client_result(const BlockClient *c, const char *what, int64_t off, int r)
+{
+    trace_blk_done(c->edge.node->name, c->edge.role, what, off, r);
+    return r;
+}
+
 static int client_check(const BlockClient *c, int64_t off, int64_t bytes, unsigned perm)
 {
     if (perm & ~c->edge.perm) {
@@ -144,22 +154,26 @@ static int client_check(const BlockClient *c, int64_t off, int64_t bytes, unsign
 
 int block_preadv(BlockClient *c, int64_t off, IoVec *v, unsigned flags)
 {
+    trace_blk_read(c->edge.node->name, c->edge.role, off, v->bytes);
     client_enter(c);
     int r = client_check(c, off, (int64_t)v->bytes, BLOCK_PERM_READ);
     if (r == 0 && v->bytes) {
         r = node_preadv(c->edge.node, off, v, flags);
     }
+    r = client_result(c, "read", off, r);
     client_leave(c);
     return r;
 }
 
 int block_pwritev(BlockClient *c, int64_t off, IoVec *v, unsigned flags)
 {
+    trace_blk_write(c->edge.node->name, c->edge.role, off, v->bytes, flags);
     client_enter(c);
     int r = client_check(c, off, (int64_t)v->bytes, BLOCK_PERM_WRITE);
     if (r == 0 && v->bytes) {
         r = node_pwritev(c->edge.node, off, v, flags | (c->write_through ? BLK_FUA : 0));
     }
+    r = client_result(c, "write", off, r);
     client_leave(c);
     return r;
 }
@@ -180,30 +194,36 @@ int block_copy_from(BlockClient *c, int64_t off, int fd, int64_t fd_off, int64_t
 
 int block_write_zeroes(BlockClient *c, int64_t off, int64_t bytes, unsigned flags)
 {
+    trace_blk_write_zeroes(c->edge.node->name, c->edge.role, off, bytes, flags);
     client_enter(c);
     int r = client_check(c, off, bytes, BLOCK_PERM_WRITE);
     if (r == 0 && bytes) {
         r = node_write_zeroes(c->edge.node, off, bytes, flags | (c->write_through ? BLK_FUA : 0));
     }
+    r = client_result(c, "write_zeroes", off, r);
     client_leave(c);
     return r;
 }
 
 int block_discard(BlockClient *c, int64_t off, int64_t bytes)
 {
+    trace_blk_discard(c->edge.node->name, c->edge.role, off, bytes);
     client_enter(c);
     int r = client_check(c, off, bytes, BLOCK_PERM_WRITE);
     if (r == 0 && bytes) {
         r = node_discard(c->edge.node, off, bytes);
     }
+    r = client_result(c, "discard", off, r);
     client_leave(c);
     return r;
 }
 
 int block_flush(BlockClient *c)
 {
+    trace_blk_flush(c->edge.node->name, c->edge.role);
     client_enter(c);
     int r = node_flush(c->edge.node);
+    r = client_result(c, "flush", 0, r);
     client_leave(c);
     return r;
 }

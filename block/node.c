@@ -4,6 +4,7 @@
  * Models: a directed graph without cycles: an edge leads to a node that existed before its parent was ready.
  * Threads: all of it on the main loop's thread.
  */
+#include "block/trace.h"
 #include "internal.h"
 #include "rhea/block/bitmap.h"
 #include "rhea/util/text.h"
@@ -90,6 +91,7 @@ static BlockNode *node_new(BlockGraph *g, const BlockDriver *driver)
 static void node_destroy(BlockNode *n)
 {
     g_assert(n->edges_up->len == 0);
+    trace_block_node_close(n->name, n->driver->name);
     n->driver->close(n);
     block_bitmaps_free(n);
     for (unsigned i = n->edges_down->len; i-- > 0;) {
@@ -230,6 +232,7 @@ BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error 
         node_destroy(n);
         return NULL;
     }
+    trace_block_node_open(n->name, n->driver->name, n->filename, block_size(n));
     return n;
 }
 

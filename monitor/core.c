@@ -183,6 +183,7 @@ static void log_help(GString *out)
     for (const LogItem *i = log_items; i->name; i++) {
         g_string_append_printf(out, "%-15s %s\n", i->name, i->help);
     }
+    g_string_append(out, "trace:PATTERN   trace events ('info trace-events' lists them)\n");
 }
 
 static void hmp_log(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
@@ -380,6 +381,8 @@ const HmpCommand monitor_core_commands[] = {
     { "stop|s", "", "stop the machine", hmp_stop },
     { "system_powerdown", "", "press the power button", hmp_system_powerdown },
     { "system_reset", "", "reset the machine", hmp_system_reset },
+    { "trace-event", "NAME on|off", "switch a trace event, or all that match a pattern; they go to the log",
+      hmp_trace_event, NULL, complete_trace_event },
     { "watchdog_action", "ACTION", "choose what follows when a watchdog expires (reset, none, ...)",
       hmp_watchdog_action, NULL, complete_watchdog },
     { "x", "/fmt ADDR", "dump virtual memory", hmp_x },

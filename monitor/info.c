@@ -346,6 +346,8 @@ const HmpCommand monitor_info_commands[] = {
       hmp_info_stats },
     { "status", "", "show whether the machine runs", info_status },
     { "tlb", "", "show the page translations of the current CPU", info_tlb },
+    { "trace-events", "[NAME]", "show the trace events (a name or pattern), and whether they are on",
+      hmp_info_trace_events, NULL, complete_trace_event },
     { "uuid", "", "show the machine's UUID", info_uuid },
     { "version", "", "show the version of the emulator", info_version },
     { 0 },

@@ -7,6 +7,7 @@
  * Threads: main loop, no domain held.
  */
 #include "config.h"
+#include "monitor/trace.h"
 #include "monitor_internal.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
@@ -215,6 +216,7 @@ static bool split_line(const char *line, GPtrArray *words, GString *out)
 void monitor_run_line(Monitor *mon, Machine *m, const char *line, GString *out)
 {
     role_assert_main();
+    trace_hmp_line(line);
     g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
     if (!split_line(line, words, out) || words->len == 0) {
         return;

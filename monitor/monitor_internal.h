@@ -41,6 +41,10 @@ void hmp_out(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_gva2gpa(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 /* stats.c */
 void hmp_info_stats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+/* qmp_trace.c */
+void hmp_trace_event(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_info_trace_events(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void complete_trace_event(Machine *m, unsigned arg, GPtrArray *out);
 /* accel.c */
 void hmp_accel(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void complete_accel(Machine *m, unsigned arg, GPtrArray *out);

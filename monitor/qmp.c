@@ -11,6 +11,7 @@
  *         between, but never a second in-band command of the same session.
  */
 #include "config.h"
+#include "monitor/trace.h"
 #include "monitor_internal.h"
 #include "qmp_internal.h"
 #include "rhea/util/errorcode.h"
@@ -127,6 +128,7 @@ void qmp_session_send(QmpSession *s, Json *message)
 {
     if (s->open) {
         g_autofree char *text = json_format(message, s->pretty);
+        trace_qmp_message(s, text);
         g_string_append(s->out, text);
         g_string_append(s->out, "\r\n");
         flush_out(s);
@@ -363,6 +365,7 @@ static void run_next(void *opaque)
 static void take_message(QmpSession *s)
 {
     Error *err = NULL;
+    trace_qmp_request(s, s->framer.text->str);
     Json *j = json_parse(s->framer.text->str, s->framer.text->len, &err);
     if (!j) {
         error_set_code(&err, "invalid-json", NULL);

@@ -6,6 +6,7 @@
  * Threads: the main loop's. A card puts frames into its peer's queue from its domain (nic.c); a task of the
  *          main loop hands them over, a bounded number of bytes in a turn.
  */
+#include "net/trace.h"
 #include "net_internal.h"
 
 #include <string.h>
@@ -14,14 +15,18 @@
 
 void net_client_count_drop(NetClient *to)
 {
+    trace_net_frame_dropped(to->name);
     __atomic_add_fetch(&to->count.dropped, 1, __ATOMIC_RELAXED);
 }
 
 static bool give(NetClient *to, const NetFrame *f)
 {
+    const char *from = to->peer ? to->peer->name : NULL;
     if (!to->kind->receive(to, f)) {
+        trace_net_frame_waits(from, to->name, f->len);
         return false;
     }
+    trace_net_frame(from, to->name, f->len);
     to->count.frames++;
     to->count.bytes += f->len;
     return true;

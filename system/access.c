@@ -5,6 +5,7 @@
  *   for the target: its writes are posted, its reads give all-ones.
  */
 #include "internal.h"
+#include "system/trace.h"
 
 #include "rhea/system/iothread.h"
 #include <inttypes.h>
@@ -183,6 +184,7 @@ MemResult mmio_read(MemRegion *r, hwaddr off, unsigned size, uint64_t *val, MemA
         res = read_pieces(r, &s, off, size, val, attrs);
     }
     leave(d);
+    trace_mmio_read(r->name, off, size, *val);
     return res;
 }
 
@@ -199,6 +201,7 @@ MemResult mmio_write(MemRegion *r, hwaddr off, unsigned size, uint64_t val, MemA
         return mmio_post_write(r, off, size, val, attrs) ? MEM_OK : MEM_DEVICE_ERROR;
     }
     MemResult res = MEM_OK;
+    trace_mmio_write(r->name, off, size, val);
     if (G_LIKELY(size <= s.step && size >= s.impl_min)) {
         call_write(r, off, size, val, attrs, &res);
     } else {

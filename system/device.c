@@ -4,6 +4,7 @@
  * Threads: main loop, without a domain held.
  */
 #include "internal.h"
+#include "system/trace.h"
 
 #include <inttypes.h>
 #include <semaphore.h>
@@ -462,6 +463,7 @@ void device_cut_lines(Device *dev)
 void device_remove(Device *dev)
 {
     role_assert_main();
+    trace_device_remove(dev->type->name, dev->path);
     device_free_tree(dev);
 }
 
@@ -564,6 +566,7 @@ bool device_realize(Device *dev, Bus *bus, Error **errp)
         g_ptr_array_add(dev->parent->children, dev);
     }
     dev->realized = true;
+    trace_device_realize(dev->type->name, dev->path, bus ? bus->name : NULL);
     if (m->priv->ready) { /* plugged into a machine that is up: it starts from reset */
         device_reset(dev, RESET_COLD);
     }

@@ -4,6 +4,7 @@
  * Threads: main loop, without a domain held.
  */
 #include "internal.h"
+#include "system/trace.h"
 
 #include "rhea/system/hotplug.h"
 
@@ -55,6 +56,7 @@ bool device_plug(Device *dev, Bus *bus, Error **errp)
 bool device_unplug(Device *dev, Error **errp)
 {
     role_assert_main();
+    trace_device_unplug(dev->type->name, dev->path);
     if (dev->going) { /* something of its own is still under way */
         error_set(errp, "device '%s' is already in the process of unplug", device_name(dev));
         error_hint(errp, "wait for DEVICE_DELETED");
@@ -100,5 +102,6 @@ void device_unplugged(Device *dev)
 
 void device_unplug_refused(Device *dev)
 {
+    trace_device_unplug_refused(dev->type->name, dev->path);
     machine_event(dev->machine, "DEVICE_UNPLUG_GUEST_ERROR", event_data(dev));
 }

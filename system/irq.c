@@ -4,6 +4,7 @@
  * Threads: a line belongs to its owner's domain or leaf lock; OR gates and msi_send() are free for any.
  */
 #include "internal.h"
+#include "system/trace.h"
 
 #include "rhea/system/msiroute.h"
 
@@ -25,6 +26,7 @@ void irq_set(IrqLine *line, bool level)
         return;
     }
     line->level = level;
+    trace_irq_line(line->sink, line->pin, level);
     if (G_UNLIKELY(line->observer)) {
         line->observer(line->observer_opaque, line->observer_index, level);
     }
@@ -129,6 +131,7 @@ void msi_routes_provide(Machine *m, const MsiRouteOps *ops)
 
 void msi_send(Machine *m, MsiMessage msg)
 {
+    trace_msi_message(msg.addr, msg.data);
     if (m->msi_sink && msg.addr - m->msi_base < m->msi_size) {
         m->msi_sink(m->msi_opaque, msg);
         return;

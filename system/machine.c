@@ -4,6 +4,7 @@
  * Threads: main loop.
  */
 #include "internal.h"
+#include "system/trace.h"
 
 #include "rhea/system/iothread.h"
 #include "rhea/system/doorbell.h"
@@ -371,6 +372,7 @@ void machine_set_state(Machine *m, RunState now)
     if (was == now) {
         return;
     }
+    trace_run_state(run_state_name(was), run_state_name(now));
     m->state = now;
     for (GSList *l = m->listeners, *next; l; l = next) {
         next = l->next;
@@ -438,8 +440,10 @@ void machine_stop(Machine *m, RunState why)
 
 void machine_reset(Machine *m, ResetKind kind)
 {
+    static const char *const kinds[] = { "cold", "warm", "snapshot" };
     role_assert_main();
     bool running = machine_running(m);
+    trace_machine_reset(kinds[kind], running);
     if (running) {
         vcpus_pause(m);
         doorbells_flush(m);

@@ -5,6 +5,7 @@
  * Threads: requests from any thread, noted under the leaf lock; carried out on the main loop.
  */
 #include "internal.h"
+#include "system/trace.h"
 #include "rhea/system/busy.h"
 #include "rhea/util/log.h"
 #include "schema/options.h"
@@ -44,8 +45,17 @@ bool shutdown_by_guest(ShutdownCause c)
 
 /* ---- events ---- */
 
+static void trace_event(const char *name, const Json *data)
+{
+    g_autofree char *text = data ? json_format(data, false) : NULL;
+    trace_machine_event(name, text);
+}
+
 static void deliver(Machine *m, const char *name, const Json *data)
 {
+    if (trace_machine_event_on()) {
+        trace_event(name, data);
+    }
     for (GSList *l = m->listeners, *next; l; l = next) {
         next = l->next;
         MachineListener *lis = l->data;

@@ -5,6 +5,7 @@
  * a region that belongs to no machine yet is private to whoever builds it.
  */
 #include "internal.h"
+#include "system/trace.h"
 
 #include "rhea/system/doorbell.h"
 
@@ -331,6 +332,7 @@ static void as_update(AddressSpace *as)
         return;
     }
     now->generation = ++m->priv->view_generation;
+    trace_memory_view(as->name, now->generation, now->n);
     rcu_publish(&as->view, now);
     for (GSList *l = as->listeners; l; l = l->next) {
         MemListener *lis = l->data;

@@ -7,6 +7,7 @@
  */
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
+#include "rhea/util/trace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,7 +83,11 @@ bool log_set_items(const char *items, Error **errp)
     g_auto(GStrv) words = g_strsplit(items, ",", 0);
     unsigned mask = 0;
     for (char **w = words; *w; w++) {
-        if (!log_find_item(*w, &mask, errp)) {
+        if (g_str_has_prefix(*w, "trace:")) {
+            if (!trace_choose(*w + strlen("trace:"), errp)) {
+                return false;
+            }
+        } else if (!log_find_item(*w, &mask, errp)) {
             return false;
         }
     }
@@ -182,6 +187,11 @@ static char *guest_name; /* set before other threads exist */
 void log_set_timestamps(bool on)
 {
     timestamps = on;
+}
+
+bool log_has_timestamps(void)
+{
+    return timestamps;
 }
 
 void log_set_guest_name(const char *name)

@@ -9,6 +9,7 @@
  * Threads: the topology lock is held while the view changes; slot_lock, a leaf, guards the table
  *   against those who read the dirty log at the same time. Slots change with the gate closed (gate.c).
  */
+#include "accel/trace.h"
 #include "kvm_internal.h"
 
 #include "rhea/system/ramdiscard.h"
@@ -94,7 +95,9 @@ static int slot_tell(Machine *m, unsigned i, uint64_t size)
         .memory_size = size,
         .userspace_addr = (uintptr_t)s->host,
     };
-    return kvm_vm_ioctl(m, KVM_SET_USER_MEMORY_REGION, &r);
+    int result = kvm_vm_ioctl(m, KVM_SET_USER_MEMORY_REGION, &r);
+    trace_kvm_slot(r.slot, r.guest_phys_addr, r.memory_size, r.flags, result);
+    return result;
 }
 
 static void slot_failed(Machine *m, const KvmSlot *s, int r, const char *what)

@@ -7,6 +7,7 @@
  * Does not model: parity and master-abort status of CPU accesses.
  * Threads: a cycle runs in the domain of the function it names; remapping a BAR takes the topology lock.
  */
+#include "hw/trace.h"
 #include "pci_internal.h"
 #include "rhea/hw/pcie.h"
 #include "rhea/system/machine.h"
@@ -90,8 +91,10 @@ static bool pci_range_usable(hwaddr at, uint64_t size, uint64_t top)
     return at != 0 && at <= top && size - 1 < top - at;
 }
 
-static void pci_place(MemRegion *parent, MemRegion *r, hwaddr at, bool want, hwaddr *was, bool *mapped)
+/* True: something has changed. */
+static bool pci_place(MemRegion *parent, MemRegion *r, hwaddr at, bool want, hwaddr *was, bool *mapped)
 {
+    bool changes = *mapped != want || (want && *was != at);
     if (*mapped && (!want || *was != at)) {
         region_unmap(r);
         *mapped = false;
@@ -101,6 +104,7 @@ static void pci_place(MemRegion *parent, MemRegion *r, hwaddr at, bool want, hwa
         *mapped = true;
     }
     *was = want ? at : 0;
+    return changes;
 }
 
 void pci_bars_update(PciFunc *f)
@@ -115,8 +119,10 @@ void pci_bars_update(PciFunc *f)
         uint64_t top = io ? 0xffff : f->bar[k].desc.kind == PCI_BAR_MEM64 ? UINT64_MAX : UINT32_MAX;
         hwaddr at = pci_bar_addr(f, k);
         bool want = (cmd & (io ? PCI_CMD_IO : PCI_CMD_MEM)) && pci_range_usable(at, f->bar[k].size, top);
-        pci_place(io ? f->bus->io : f->bus->mem, &f->bar[k].window, at, want, &f->bar[k].at,
-                  &f->bar[k].mapped);
+        if (pci_place(io ? f->bus->io : f->bus->mem, &f->bar[k].window, at, want, &f->bar[k].at,
+                      &f->bar[k].mapped)) {
+            trace_pci_bar(device_name(f->dev), k, at, f->bar[k].size, want);
+        }
     }
     if (f->rom_ram) {
         uint32_t reg = pci_le32(f->config + PCI_ROM);
@@ -250,6 +256,9 @@ uint32_t pci_config_read(PciBus *bus, unsigned bdf, unsigned off, unsigned len)
             domain_unlock(d->domain);
         }
     }
+    if (trace_pci_config_read_on()) {
+        trace_pci_config_read(d ? device_name(d) : NULL, bdf, off, len, v);
+    }
     rcu_read_unlock();
     return v;
 }
@@ -258,6 +267,9 @@ void pci_config_write(PciBus *bus, unsigned bdf, unsigned off, uint32_t val, uns
 {
     rcu_read_lock();
     Device *d = pci_resolve(bus, bdf, off, len);
+    if (trace_pci_config_write_on()) {
+        trace_pci_config_write(d ? device_name(d) : NULL, bdf, off, len, val);
+    }
     if (d) {
         bool locked = pci_enter(d);
         pci_func_write(pci_func(d), off, val, len);

@@ -7,6 +7,7 @@
  * Does not model: in-order use; buffers outside RAM.
  * Threads: the device's domain. The driver runs at the same time: every value is read once, then checked.
  */
+#include "hw/trace.h"
 #include "ring.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -184,6 +185,9 @@ VirtElem *virtq_taken(VirtioDevice *v, VirtElem *e, bool ok)
     }
     e->q->in_use += e->n_ring;
     v->in_flight++;
+    if (trace_virtio_pop_on()) {
+        trace_virtio_pop(device_name(&v->dev), (unsigned)(e->q - v->q), e->head, e->out.bytes, e->in.bytes);
+    }
     return e;
 }
 
@@ -295,6 +299,9 @@ bool virtq_fill(VirtioDevice *v, VirtElem *e, uint32_t written, unsigned ahead)
     VirtQueue *q = e->q;
     bool old = !virtq_is_current(e), current = !old && virtio_queue_live(v, q);
     uint16_t head = e->head, n_ring = e->n_ring;
+    if (trace_virtio_push_on()) {
+        trace_virtio_push(device_name(&v->dev), (unsigned)(q - v->q), head, written);
+    }
     if (!old) {
         q->in_use -= n_ring;
     }

@@ -5,6 +5,7 @@
  *         queues), and what the sections "Legacy Interface" there say.
  * Threads: the device's domain.
  */
+#include "hw/trace.h"
 #include "virtio.h"
 #include "rhea/system/machine.h"
 
@@ -29,6 +30,9 @@ void virtio_init(VirtioDevice *v, const VirtioClass *class, const VirtioTranspor
 
 void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit)
 {
+    if (trace_virtio_interrupt_on()) {
+        trace_virtio_interrupt(device_name(&v->dev), vector, isr_bit);
+    }
     v->transport->interrupt(v, vector, isr_bit);
 }
 
@@ -59,6 +63,7 @@ static void queue_clear(const VirtioDevice *v, VirtQueue *q)
 
 static void virtio_driver_reset(VirtioDevice *v)
 {
+    trace_virtio_status(device_name(&v->dev), v->status, 0);
     v->reset_waits = v->legacy = v->packed = false;
     v->legacy_echo = 0;
     memset(v->legacy_align, 0, sizeof(v->legacy_align));
@@ -117,6 +122,10 @@ void virtio_choose(VirtioDevice *v, uint32_t val)
 static void status_written(VirtioDevice *v, uint8_t val)
 {
     bool starts = val & ~v->status & VIRTIO_DRIVER_OK;
+    trace_virtio_status(device_name(&v->dev), v->status, val);
+    if (starts) {
+        trace_virtio_features(device_name(&v->dev), v->driver_features, v->features);
+    }
     v->status = val;
     v->packed = (val & VIRTIO_FEATURES_OK) && virtio_has(v, VIRTIO_F_RING_PACKED);
     if (starts && v->class->started) {
@@ -250,6 +259,9 @@ void virtio_legacy_set_queue(VirtioDevice *v, VirtQueue *q, uint64_t at, uint32_
 void virtio_kick(VirtioDevice *v, unsigned n)
 {
     if (n < v->n_queues && virtio_queue_live(v, &v->q[n])) {
+        if (trace_virtio_kick_on()) {
+            trace_virtio_kick(device_name(&v->dev), n);
+        }
         v->class->kick(v, &v->q[n]);
     }
 }

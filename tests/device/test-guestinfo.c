@@ -13,7 +13,8 @@
 
 #define GUID_A "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87"
 #define GUID_B "8987940a-0951-2cc5-e815-10634ff550b9"
-enum { BLOCK = 0x1000, BUFFER = 0x2000, GUID_AT = 0x3fff028, NOTE = 0x100ffc, READ = 0x0a, WRITE = 0x18, SKIP_SELECT = 0x0c };
+enum { BLOCK = 0x1000, BUFFER = 0x2000, GUID_AT = 0x3fff028, NOTE = 0x100ffc };
+enum { READ = 0x0a, WRITE = 0x18, SKIP_SELECT = 0x0c };
 enum { GPE_STS_Q35 = PM + 0x20, GPE_STS_PC = PM + 0x0c, GPE = 1 << VMGENID_GPE };
 
 /* ---- the guest's side of fw_cfg ---- */
@@ -253,7 +254,8 @@ static void test_vmcoreinfo(void)
 }
 
 /* What the guest has at NOTE as a note; the dump's notes afterwards (owned), which begin with "cpus". */
-static GByteArray *take_note(TestMachine *tm, const void *note, size_t len, uint32_t told, uint64_t paddr, DumpPlan *p)
+static GByteArray *take_note(TestMachine *tm, const void *note, size_t len, uint32_t told, uint64_t paddr,
+                             DumpPlan *p)
 {
     const DumpRange range = { .size = tm->m->ram->size, .host = tm->m->ram->host, .ram = tm->m->ram };
     tm_copy_in(tm, NOTE, note, len);

@@ -556,8 +556,8 @@ convert -h # words
 
 # What is otherwise on purpose: the line, our status, a word of the message.
 REFUSED = """
--T help | 1 | trace
---trace=help info plain.raw | 1 | trace
+-T nope info plain.raw | 1 | there is no trace event 'nope'
+--trace | 1 | needs an argument
 info --object secret,id=a,data=b plain.raw | 1 | --object
 amend --object secret,id=a,data=b -o size=10M top.qcow2 | 1 | --object
 check --object secret,id=a,data=b top.qcow2 | 1 | --object

@@ -103,7 +103,7 @@ def commands():
 
 def refusals():
     images()
-    assert "-T (--trace) is not supported" in bad("-T", "x", "a.raw")
+    assert "there is no trace event 'x'" in bad("-T", "x", "a.raw")
     assert "--object is not supported" in bad("--object", "secret,id=a", "a.raw")
     assert "hold no VM state" in bad("a.qcow2", "-c", "read -b 0 512")
     assert "exclude each other" in bad("a.qcow2", "-c", "write -zc 0 64k")

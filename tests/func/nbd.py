@@ -120,7 +120,7 @@ def options():
                          (["--port=70000", "a"], "65535"), (["--cache=fast", "a"], "cache mode"), ([], "no image"),
                          (["a", "b"], "more than one"), (["-L", "a"], "-L"), (["-s", "-r", "a"], "nothing would be written"),
                          (["-c", "/dev/nbd0", "a"], "nbd-client"), (["-d", "/dev/nbd0"], "nbd-client"), (["-P", "1", "a"], "-o OFFSET"),
-                         (["--tls-creds", "x", "a"], "TLS"), (["--object", "x", "a"], "--object"), (["-T", "x", "a"], "trace"),
+                         (["--tls-creds", "x", "a"], "TLS"), (["--object", "x", "a"], "--object"), (["-T", "x", "a"], "there is no trace event"),
                          (["none"], "No such file"), (["--fork", "none"], "No such file"), (["-f", "qcow3", "none"], "none"),
                          (["-n", "--cache=none", "a"], "once"), (["--discard=unmp", "a"], "did you mean 'unmap'")):
         out = run(NBD, *args, status=1)

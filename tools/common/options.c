@@ -4,6 +4,7 @@
  * Threads: the main thread.
  */
 #include "rhea/tools/image.h"
+#include "rhea/tools/trace.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 
@@ -95,4 +96,15 @@ int tool_getopt(int argc, char **argv, const ToolOption *all)
         }
     }
     return c;
+}
+
+int tool_trace(const char *arg)
+{
+    bool help;
+    Error *err = NULL;
+    if (!trace_option(arg, &help, NULL, &err)) {
+        error_prefix(&err, "--trace %s", arg);
+        return tool_fail(err);
+    }
+    return help ? 0 : -1;
 }

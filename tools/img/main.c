@@ -96,12 +96,38 @@ static void help(void)
         "SIZE is in bytes, or with a suffix k, M, G, T, P, E (powers of 1024).\n"
         "FILE may be json:{...}; with --image-opts it is key=value text as -blockdev takes it.\n"
         "-p shows progress, -q says nothing but errors, -U (--force-share) opens an image that is in use.\n"
-        "Refused, each with its reason: -T (--trace), --object, amend --force.\n");
+        "-T (--trace) in front of the command switches trace events on ('help' lists them):\n"
+        "[[enable=]PATTERN][,events=FILE][,file=LOG].\n"
+        "Refused, each with its reason: --object, amend --force.\n");
+}
+
+/* -T stands in front of the command; takes it off. -1: go on; else the exit status. */
+static int take_trace(int *argc, char ***argv)
+{
+    const char *arg = *argc > 1 ? (*argv)[1] : "", *value = NULL;
+    bool apart = g_str_equal(arg, "-T") || g_str_equal(arg, "--trace");
+    if (!apart && g_str_has_prefix(arg, "--trace=")) {
+        value = arg + strlen("--trace=");
+    } else if (!apart && g_str_has_prefix(arg, "-T")) {
+        value = arg + strlen("-T");
+    } else if (!apart) {
+        return -1;
+    } else if (*argc < 3) {
+        return tool_complain("option '%s' needs an argument", arg);
+    }
+    int status = tool_trace(value ? value : (*argv)[2]);
+    *argc -= 1 + apart;
+    *argv += 1 + apart;
+    return status < 0 ? take_trace(argc, argv) : status;
 }
 
 int main(int argc, char **argv)
 {
     log_set_program("rhea-img");
+    int traced = take_trace(&argc, &argv);
+    if (traced >= 0) {
+        return fflush(stdout) ? 1 : traced;
+    }
     if (argc < 2) {
         fprintf(stderr, "rhea-img: no command given\nTry 'rhea-img --help' for more information\n");
         return 1;
@@ -109,11 +135,6 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         help();
         return 0;
-    }
-    if (g_str_has_prefix(argv[1], "-T") || g_str_has_prefix(argv[1], "--trace")) {
-        static const ToolOption trace[] = { { "trace", 'T', true, TOOL_NO_TRACE }, TOOL_OPTIONS_END };
-        tool_getopt(argc, argv, trace);
-        return 1;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         printf("rhea-img version " RHEA_VERSION "\n");

@@ -127,7 +127,7 @@ static const ToolOption options[] = {
     { "discard", 'd', true },
     { "force-share", 'U' },
     { "image-opts", OPT_IMAGE_OPTS },
-    { "trace", 'T', true, TOOL_NO_TRACE },
+    { "trace", 'T', true },
     { "object", OPT_OBJECT, true, TOOL_NO_OBJECT },
     TOOL_OPTIONS_END,
 };
@@ -149,6 +149,7 @@ static int parse_option(Args *a, int c, const char **cache)
     case 'd': a->how.discard = optarg; break;
     case 'U': a->how.share = true; break;
     case OPT_IMAGE_OPTS: a->how.image_opts = true; break;
+    case 'T': return tool_trace(optarg);
     case 'h': help(stdout); return 0;
     case 'V': printf("rhea-io version " RHEA_VERSION "\n"); return 0;
     default: return 1; /* it was told */

@@ -56,12 +56,12 @@ static const ToolOption options[] = {
     { "discard", OPT_DISCARD, true },
     { "detect-zeroes", OPT_DETECT_ZEROES, true },
     { "image-opts", OPT_IMAGE_OPTS },
+    { "trace", 'T', true },
     { "connect", 'c', true, NO_DEVICE,
       "serve a socket with -k PATH and run 'nbd-client -unix PATH /dev/nbd0'" },
     { "disconnect", 'd', false, NO_DEVICE, "run 'nbd-client -d /dev/nbd0'" },
     { "partition", 'P', true, "partitions are not looked for",
       "use -o OFFSET, or --image-opts driver=raw,offset=OFFSET,size=SIZE,file.filename=FILE" },
-    { "trace", 'T', true, TOOL_NO_TRACE },
     { "object", OPT_OBJECT, true, TOOL_NO_OBJECT },
     { "tls-creds", OPT_TLS_CREDS, true, NO_TLS },
     { "tls-authz", OPT_TLS_AUTHZ, true, NO_TLS },
@@ -95,7 +95,9 @@ static void help(void)
            "General:\n"
            "  -L, --list                show the exports of the server at -k, or at -b and -p\n"
            "  --fork                    go to the background as soon as clients can connect\n"
-           "  --pid-file=PATH           write the process's number there\n\n"
+           "  --pid-file=PATH           write the process's number there\n"
+           "  -T, --trace=OPTION        switch trace events on: [[enable=]PATTERN][,events=FILE]\n"
+           "                            [,file=LOG]\n\n"
            "The image:\n"
            "  -f, --format=FORMAT       its format; it is found out when not given\n"
            "  -r, --read-only           never write\n"
@@ -109,7 +111,7 @@ static void help(void)
            "      --detect-zeroes=MODE  off, on or unmap\n"
            "      --image-opts          FILE is option text: driver=qcow2,file.filename=...\n\n"
            "Refused, each with its reason: -c (--connect), -d (--disconnect), -P (--partition),\n"
-           "-T (--trace), --object, --tls-creds, --tls-authz, --tls-hostname, --selinux-label.\n");
+           "--object, --tls-creds, --tls-authz, --tls-hostname, --selinux-label.\n");
 }
 
 static int parse_number(const char *option, const char *text, uint64_t max, uint64_t *out)
@@ -194,6 +196,7 @@ static int parse_option(NbdArgs *a, int c, const char **cache)
     case 's': a->snapshot = true; break;
     case 'l': a->snapshot_view = optarg; break;
     case OPT_IMAGE_OPTS: a->image.image_opts = true; break;
+    case 'T': return tool_trace(optarg);
     case 'h': help(); return 0;
     case 'V': printf("rhea-nbd version " RHEA_VERSION "\n"); return 0;
     default: return parse_value(a, c, cache);

@@ -39,8 +39,8 @@ typedef struct DumpPlan {
 bool dump_write_elf(DumpPlan *p, Error **errp);
 bool dump_write_kdump(DumpPlan *p, Error **errp);
 
-/* Appends the note VMCOREINFO to p->notes, if the guest has told where it is. The ranges and the CPUs' notes are
- * there. MAIN_LOOP. */
+/* Appends the note VMCOREINFO to p->notes, if the guest has told where it is. The ranges and the CPUs' notes
+ * are there. MAIN_LOOP. */
 void dump_add_vmcoreinfo(Machine *m, DumpPlan *p);
 
 /* For them. Writes all of it, or fails; looks at p->cancel. */

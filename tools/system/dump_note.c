@@ -78,7 +78,8 @@ void dump_add_vmcoreinfo(Machine *m, DumpPlan *p)
         total = check_note(raw, size, &text, &text_len);
     }
     if (!total) {
-        log_warn("the dump has no VMCOREINFO: what the guest says lies at 0x%" G_GINT64_MODIFIER "x, %u bytes, %s",
+        log_warn("the dump has no VMCOREINFO: what the guest says lies at 0x%" G_GINT64_MODIFIER
+                 "x, %u bytes, %s",
                  paddr, (unsigned)size, there ? "is no such note" : "is not in the dumped memory");
         return;
     }

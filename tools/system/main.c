@@ -17,6 +17,7 @@
 #include "schema/qmp-net.h"
 #include "schema/qmp-pci.h"
 #include "schema/qmp-state.h"
+#include "schema/qmp-trace.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,7 +131,8 @@ int main(int argc, char **argv)
     static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_dump_commands,
                                               qmp_export_commands, qmp_input_commands,
                                               qmp_machine_commands, qmp_net_commands,
-                                              qmp_pci_commands, qmp_state_commands, NULL };
+                                              qmp_pci_commands, qmp_state_commands, qmp_trace_commands,
+                                              NULL };
     static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_dump_events,
                                              qmp_export_events, qmp_net_events, NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,

@@ -5,6 +5,7 @@
  */
 #include "cli.h"
 #include "rhea/backends/audio.h"
+#include "rhea/tools/trace.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
@@ -321,10 +322,25 @@ OPTION_RUN(opt_log)
         for (const LogItem *i = log_items; i->name; i++) {
             g_string_append_printf(s, "%-15s %s\n", i->name, i->help);
         }
+        g_string_append(s, "trace:PATTERN   trace events ('-trace help' lists them)\n");
         return help_done(cli, s);
     }
     cli_record(cli, "d", json_new_string(arg));
     return log_set_items(arg, errp);
+}
+
+OPTION_RUN(opt_trace)
+{
+    bool help;
+    Json *record = NULL;
+    if (!trace_option(arg, &help, &record, errp)) {
+        return false;
+    }
+    cli->done = cli->done || help;
+    if (record) {
+        cli_record(cli, "trace", record);
+    }
+    return true;
 }
 
 OPTION_RUN(opt_logfile)

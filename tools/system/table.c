@@ -4,6 +4,7 @@
  * Names are QEMU's. Rows without a function are options of QEMU 7.2 that are known and refused.
  */
 #include "cli.h"
+#include "rhea/tools/trace.h"
 
 const char *const option_group_titles[GROUP_COUNT] = {
     [GROUP_STANDARD] = "Standard options",
@@ -181,7 +182,7 @@ const Option option_table[] = {
     { "qtest-log", "none", GROUP_DEBUG, "the qtest protocol is not logged (/dev/null means the same)", opt_qtest_log },
     { "pidfile", "FILE", GROUP_DEBUG, "write the process id here, lock it, remove it at the end", opt_path },
     { "S", NULL, GROUP_DEBUG, "do not start the CPUs ('cont' in the monitor does)", opt_flag },
-    { "d", "ITEM[,ITEM]...", GROUP_DEBUG, "what to log ('help' lists the items)", opt_log },
+    { "d", "ITEM[,ITEM]...", GROUP_DEBUG, "what to log ('help' lists the items); trace:PATTERN: trace events, as -trace", opt_log },
     { "D", "FILE", GROUP_DEBUG, "the log goes here instead of stderr", opt_logfile },
     { "dfilter", NULL, GROUP_DEBUG, NULL, NULL, "logs cannot be limited to addresses yet", "-d with fewer items" },
     { "seed", "N", GROUP_DEBUG, "give the guest's RDRAND and RDSEED a repeatable sequence", opt_seed },
@@ -231,7 +232,9 @@ const Option option_table[] = {
     { "semihosting", NULL, GROUP_DEBUG, NULL, NULL, "x86 has no semihosting", "-debugcon" },
     { "semihosting-config", NULL, GROUP_DEBUG, NULL, NULL, "x86 has no semihosting", "-debugcon" },
     { "old-param", NULL, GROUP_DEBUG, NULL, NULL, "it is for old ARM kernels", "-append" },
-    { "trace", NULL, GROUP_DEBUG, NULL, NULL, "there are no trace points yet", "-d ITEM" },
+    { "trace", TRACE_OPTION_ARGS, GROUP_DEBUG,
+      "switch trace events on ('help' lists them; PATTERN may have * and ?, and -PATTERN switches off)\n"
+      "events=FILE  a pattern on each line; file=FILE  where the log goes, as -D", opt_trace },
     { "plugin", NULL, GROUP_DEBUG, NULL, NULL, "there are no plugins", "-d ITEM" },
     { "tb-size", NULL, GROUP_DEBUG, NULL, NULL, "it is a property of the accelerator", "-accel tcg,tb-size=MiB" },
     { "async-teardown", NULL, GROUP_DEBUG, NULL, NULL, "memory is given back by the kernel at once", NULL },

@@ -49,7 +49,6 @@ enum { TOOL_LONG = 256, TOOL_BAD = '?' };
     {                                                                                                        \
         NULL, 0, false, NULL, NULL                                                                           \
     }
-#define TOOL_NO_TRACE  "there are no trace events", "strace and perf show what the program does"
 #define TOOL_NO_OBJECT "no object here is of use to an image: there are neither keys nor TLS", "leave it out"
 /* The next option of argv as getopt_long() gives it: its `c`, with optarg and optind; -1 behind the last.
  * TOOL_BAD after a message about one that is unknown (which one is near), lacks its argument, or is refused.
@@ -61,6 +60,8 @@ static inline int64_t tool_whole_sectors(int64_t bytes)
 {
     return (bytes + 511) & ~(int64_t)511;
 }
+/* -T, --trace. -1: go on; else the exit status, after a message or the list of events. */
+int tool_trace(const char *arg);
 /* What a format says of an image, in lines, if it says anything. */
 void tool_print_specific(BlockNode *n);
 

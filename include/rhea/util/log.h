@@ -34,7 +34,8 @@ static inline bool log_on(unsigned mask)
     return G_UNLIKELY(__atomic_load_n(&log_mask, __ATOMIC_RELAXED) & mask);
 }
 
-/* "int,exec", "all", "none", "help" is handled by the caller. Unknown names fail with the nearest one. */
+/* "int,exec", "all", "none", "trace:PATTERN" (rhea/util/trace.h); "help" is handled by the caller. Unknown
+ * names fail with the nearest one. */
 bool log_set_items(const char *items, Error **errp);
 bool log_set_file(const char *path, Error **errp); /* NULL: stderr; %d in the path becomes the pid */
 
@@ -51,6 +52,7 @@ void log_set_program(const char *name); /* borrowed, default g_get_prgname() */
 const char *log_program(void);
 /* -msg: what messages for the operator begin with. Before other threads exist. */
 void log_set_timestamps(bool on);
+bool log_has_timestamps(void);
 void log_set_guest_name(const char *name); /* NULL: none */
 char *log_prefix(void);                    /* "TIME GUEST PROGRAM: "; g_free */
 
