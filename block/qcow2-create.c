@@ -395,29 +395,73 @@ static bool create_files(BlockGraph *g, const char *filename, const Qcow2Create 
     return raw->create(g, filename, &empty, errp);
 }
 
+/* Header and tables through `file` (NULL: an error was set), then the size through the image. Takes both. */
+static bool fill(Create *k, BlockGraph *g, BlockClient *file, Json *image, Error **errp)
+{
+    Loop *loop = block_graph_loop(g);
+    k->c = file;
+    if (file) {
+        co_run_sync(loop, write_skeleton, k);
+        block_client_free(file);
+    }
+    if (!file || !k->ok) {
+        json_unref(image);
+        return false;
+    }
+    k->c = open_for(g, image, errp);
+    if (!k->c) {
+        return false;
+    }
+    co_run_sync(loop, resize_body, k);
+    block_client_free(k->c);
+    return k->ok;
+}
+
 bool qcow2_create(BlockGraph *g, const char *filename, const void *options, Error **errp)
 {
     Create k = { .o = options, .errp = errp };
-    Loop *loop = block_graph_loop(g);
     if (!check_options(&k, errp) || !create_files(g, filename, k.o, errp)) {
         return false;
     }
-    k.c = open_for(g, block_image_options(filename, nbd_is_url(filename) ? "nbd" : "file", errp), errp);
+    const char *protocol = nbd_is_url(filename) ? "nbd" : "file";
+    Json *image = image_json(g, filename, k.o, errp);
+    BlockClient *c = image ? open_for(g, block_image_options(filename, protocol, errp), errp) : NULL;
+    return fill(&k, g, c, image, errp);
+}
+
+static void empty_body(void *opaque)
+{
+    Create *k = opaque;
+    k->ok = block_truncate(k->c, 0, BLOCK_PREALLOC_OFF, k->errp);
+}
+
+bool qcow2_create_at(BlockGraph *g, const Json *file, const void *options, Error **errp)
+{
+    Create k = { .o = options, .errp = errp };
+    const char *name = json_get_string(file);
+    if (!check_options(&k, errp)) {
+        return false;
+    }
+    BlockNode *n = !name ? block_open(g, file, false, errp) : block_find(g, name);
+    if (!n) {
+        return name ? error_set(errp, "there is no node '%s'", name) : false;
+    }
+    n = name ? block_ref(n) : n;
+    k.c = block_client_new(n, "create", BLOCK_PERM_READ | BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE,
+                           BLOCK_PERM_READ, errp);
+    block_unref(n);
     if (!k.c) {
         return false;
     }
-    co_run_sync(loop, write_skeleton, &k);
-    block_client_free(k.c);
+    co_run_sync(block_graph_loop(g), empty_body, &k); /* holes stand for zeros */
     if (!k.ok) {
+        block_client_free(k.c);
         return false;
     }
-    k.c = open_for(g, image_json(g, filename, k.o, errp), errp);
-    if (!k.c) {
-        return false;
-    }
-    co_run_sync(loop, resize_body, &k);
-    block_client_free(k.c);
-    return k.ok;
+    Json *image = json_put(json_new_object(), "driver", json_new_string("qcow2"));
+    json_put(image, "file", json_ref((Json *)file));
+    json_put(image, "backing", json_new_string("")); /* the backing file's content plays no part */
+    return fill(&k, g, k.c, image, errp);
 }
 
 /* Space */

@@ -561,6 +561,7 @@ static const BlockFormatOps qcow2_format = {
     .probe = qcow2_probe,
     .create_type = &qcow2_create_type,
     .create = qcow2_create,
+    .create_at = qcow2_create_at,
     .measure = qcow2_measure,
     .info = qcow2_info,
     .cluster_size = qcow2_cluster_size,

@@ -263,6 +263,7 @@ bool qcow2_amend(BlockNode *n, const void *options, Error **errp) CO_FN;
 
 /* qcow2-create.c */
 bool qcow2_create(BlockGraph *g, const char *filename, const void *options, Error **errp);
+bool qcow2_create_at(BlockGraph *g, const Json *file, const void *options, Error **errp);
 bool qcow2_measure(const void *options, int64_t size, BlockClient *source, BlockMeasure *out, Error **errp);
 bool qcow2_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp) CO_FN;
 int qcow2_grow_l1(Qcow2 *q, uint64_t entries) CO_FN;

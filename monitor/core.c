@@ -11,6 +11,7 @@
 #include "rhea/schema/type.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
+#include "schema/qmp-state.h"
 #include "schema/qmp.h"
 #include <string.h>
 
@@ -86,6 +87,11 @@ static void hmp_system_reset(Monitor *mon, Machine *m, int argc, char **argv, GS
 static void hmp_system_powerdown(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     QMP_CALL(out, m, qmp_system_powerdown);
+}
+
+static void hmp_system_wakeup(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    QMP_CALL(out, m, qmp_system_wakeup);
 }
 
 static void hmp_cpu(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
@@ -359,6 +365,7 @@ const HmpCommand monitor_core_commands[] = {
     { "cpu", "N", "make CPU N the one other commands look at", hmp_cpu },
     { "device_add", "DRIVER,PROP=VALUE,...", "add a device", hmp_device_add, NULL, complete_device_type },
     { "device_del", "ID", "remove a device", hmp_device_del, NULL, complete_device_id },
+    { "gpa2hva", "ADDR", "show the host's address of guest memory at a physical one", hmp_gpa2hva },
     { "gva2gpa", "ADDR", "show the physical address of a virtual one", hmp_gva2gpa },
     { "gdbserver", "[DEV|none]", "serve GDB on a device (tcp::1234), or no longer", hmp_gdbserver },
     { "help|?", "[COMMAND]", "show the commands, or one of them", hmp_help },
@@ -373,14 +380,20 @@ const HmpCommand monitor_core_commands[] = {
     { "object_del", "ID", "remove an object that nothing uses", hmp_object_del },
     { "pmemsave", "ADDR SIZE FILE", "write physical memory to a file", hmp_pmemsave },
     { "print|p", "/fmt EXPR", "show the value of an expression ($reg is a register)", hmp_print },
+    { "qom-get", "PATH PROPERTY", "show a property of an object of the machine", hmp_qom_get },
+    { "qom-list", "[PATH]", "show the properties and children of an object", hmp_qom_list },
+    { "qom-set", "[-j] PATH PROPERTY VALUE", "change a property that can change (-j: the value is JSON)",
+      hmp_qom_set },
     { "quit|q", "", "end the emulator", hmp_quit },
     { "ringbuf_read", "ID SIZE", "take bytes from a ringbuf character device", hmp_ringbuf_read, NULL,
       complete_chardev },
     { "ringbuf_write", "ID TEXT", "write a text to a ringbuf character device", hmp_ringbuf_write, NULL,
       complete_chardev },
     { "stop|s", "", "stop the machine", hmp_stop },
+    { "sum", "ADDR SIZE", "show the checksum of physical memory, as sum(1) has it", hmp_sum },
     { "system_powerdown", "", "press the power button", hmp_system_powerdown },
     { "system_reset", "", "reset the machine", hmp_system_reset },
+    { "system_wakeup", "", "wake the guest from sleep", hmp_system_wakeup },
     { "trace-event", "NAME on|off", "switch a trace event, or all that match a pattern; they go to the log",
       hmp_trace_event, NULL, complete_trace_event },
     { "watchdog_action", "ACTION", "choose what follows when a watchdog expires (reset, none, ...)",

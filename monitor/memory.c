@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * monitor/memory.c - commands that look at memory, ports and expressions: x, xp, print, i, o, gva2gpa.
+ * monitor/memory.c - commands that look at memory, ports and expressions: x, xp, sum, print, i, o,
+ * gva2gpa, gpa2hva.
  *
  * Models: the /COUNT FORMAT SIZE letters of QEMU's monitor (x d u o c i; b h w g) and its line layout.
  * Does not model: writes to memory.
@@ -11,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { DUMP_MAX = 1 << 20, INSN_MAX = 15 };
+enum { DUMP_MAX = 1 << 20, INSN_MAX = 15, SUM_MAX = 1 << 30 };
 
 typedef struct Format {
     unsigned count, size; /* size 0: not given */
@@ -242,6 +243,41 @@ void hmp_xp(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
     dump(mon, m, argc, argv, out, true);
 }
 
+/* The checksum of sum(1), BSD's: 16 bits that are rotated before each byte is added. */
+void hmp_sum(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    uint64_t at, left;
+    Error *err = NULL;
+    uint16_t sum = 0;
+    if (argc != 3) {
+        g_string_append(out, "sum: an address and a size are expected\n");
+        return;
+    }
+    if (!monitor_eval(monitor_cpu(mon, m), argv[1], &at, &err) ||
+        !monitor_eval(monitor_cpu(mon, m), argv[2], &left, &err)) {
+        monitor_say_error(out, err);
+        return;
+    }
+    if (left > SUM_MAX) {
+        g_string_append_printf(out, "sum: %d bytes are possible at a time\n", SUM_MAX);
+        return;
+    }
+    while (left) {
+        uint8_t buf[RAM_PAGE_SIZE];
+        size_t n = MIN(left, sizeof(buf));
+        if (!read_guest(NULL, m, at, buf, n, true)) {
+            g_string_append_printf(out, "Cannot access memory at 0x%" PRIx64 "\n", at);
+            return;
+        }
+        for (size_t i = 0; i < n; i++) {
+            sum = (uint16_t)((sum >> 1 | sum << 15) + buf[i]);
+        }
+        at += n;
+        left -= n;
+    }
+    g_string_append_printf(out, "%05d\n", sum);
+}
+
 /* ---- addresses and ports ---- */
 
 typedef struct Translate {
@@ -274,6 +310,26 @@ void hmp_gva2gpa(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
     } else {
         g_string_append(out, "Unmapped\n");
     }
+}
+
+void hmp_gpa2hva(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Format f;
+    uint64_t at;
+    if (!parse_args(mon, m, argc, argv, "", &f, &at, out)) {
+        return;
+    }
+    rcu_read_lock();
+    const FlatRange *r = flatview_find(as_view(&m->as_mem), at, NULL);
+    if (!r) {
+        g_string_append_printf(out, "No memory is mapped at address 0x%" PRIx64 "\n", at);
+    } else if (!r->host) {
+        g_string_append_printf(out, "Memory at address 0x%" PRIx64 " is not RAM\n", at);
+    } else {
+        g_string_append_printf(out, "Host virtual address for 0x%" PRIx64 " (%s) is %p\n", at,
+                               r->region->name, (void *)(r->host + (at - r->start)));
+    }
+    rcu_read_unlock();
 }
 
 static const char *port_suffix(unsigned size)

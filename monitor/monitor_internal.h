@@ -41,6 +41,15 @@ void hmp_out(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_gva2gpa(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 /* stats.c */
 void hmp_info_stats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_sum(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_gpa2hva(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+/* objects.c */
+void hmp_qom_list(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_qom_get(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_qom_set(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_info_iothreads(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_info_memory_size(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_info_hotpluggable_cpus(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 /* qmp_trace.c */
 void hmp_trace_event(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_info_trace_events(Monitor *mon, Machine *m, int argc, char **argv, GString *out);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * monitor/qmp_state.c - commands whose answer is short on these machines (sleep, migration, TPM, jobs), which
+ * monitor/qmp_state.c - commands whose answer is short on these machines (sleep, migration, TPM), which
  * management programs need all the same; memory backends; texts of the human monitor.
  *
  * Models: QEMU 7.2's commands of these names. libvirt starts no domain without query-migrate-capabilities and
- *         migrate-set-capabilities, and asks for jobs when it connects again.
+ *         migrate-set-capabilities.
  * Does not model: what they are about, which these machines do not have yet: lists are empty, and what
  *         would need it is refused.
  * Threads: main loop, no domain held.
@@ -73,11 +73,6 @@ bool qmp_query_tpm_types(QmpCall *call, QueryTpmTypesResult *ret, Error **errp)
     return true;
 }
 
-bool qmp_query_jobs(QmpCall *call, QueryJobsResult *ret, Error **errp)
-{
-    return true;
-}
-
 bool qmp_query_memory_devices(QmpCall *call, QueryMemoryDevicesResult *ret, Error **errp)
 {
     return true;
@@ -128,6 +123,11 @@ bool qmp_x_query_roms(QmpCall *call, HumanReadableText *ret, Error **errp)
 bool qmp_x_query_numa(QmpCall *call, HumanReadableText *ret, Error **errp)
 {
     return text_of(call, "info numa", ret);
+}
+
+bool qmp_x_query_irq(QmpCall *call, HumanReadableText *ret, Error **errp)
+{
+    return text_of(call, "info irq", ret);
 }
 
 bool qmp_x_query_jit(QmpCall *call, HumanReadableText *ret, Error **errp)

@@ -63,6 +63,7 @@ struct MachinePrivate {
     bool timers_held;             /* virtual timers wait although time passes: a debugger's step */
     GSList *powerdown_hooks;      /* PowerdownHook * */
     const char *busy;             /* see busy.h; NULL: nothing keeps the machine from running */
+    GPtrArray *jobs;              /* Job *, in order of creation; NULL: none yet. job.c */
     GHashTable *fds;              /* char * to descriptor, see host.c; NULL: none yet */
     Device *balloon;              /* balloon.c; NULL: none */
     const struct BalloonOps *balloon_ops;

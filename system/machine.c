@@ -7,6 +7,7 @@
 #include "system/trace.h"
 
 #include "rhea/system/iothread.h"
+#include "rhea/system/job.h"
 #include "rhea/system/doorbell.h"
 #include "config.h"
 
@@ -252,6 +253,7 @@ void machine_free(Machine *m)
     role_assert_main();
     struct MachinePrivate *p = m->priv;
     p->quitting = true;
+    jobs_end(m);
     vcpus_destroy(m);
     machine_clock_pause(m, true);
     iothreads_settle(m);

@@ -11,6 +11,7 @@
 #include "pc.h"
 #include "shadow.h"
 #include "rhea/hw/fw_cfg.h"
+#include "rhea/hw/pc.h"
 #include "rhea/backends/drive.h"
 #include "rhea/hw/fdc.h"
 #include "rhea/hw/loader.h"
@@ -166,6 +167,24 @@ void pc_set_boot_order(PcBoard *s, const char *order)
     }
     mc146818_set_cmos(s->rtc, 0x3d, n[1] << 4 | n[0]);
     mc146818_set_cmos(s->rtc, 0x38, n[2] << 4 | (s->fd_bootchk ? 0 : 1));
+}
+
+bool pc_boot_set(Machine *m, const char *order, Error **errp)
+{
+    if (m->board != &pc_board && m->board != &q35_board) {
+        return error_set(errp, "machine type '%s' has no list of boot devices", m->board->name);
+    }
+    PcBoard *s = m->board_state;
+    if (!order[0] || !pc_check_order("order", order, errp)) {
+        return order[0] ? false : error_set(errp, "no boot device is given");
+    }
+    g_free(s->boot_order);
+    s->boot_order = g_strdup(order);
+    g_clear_pointer(&s->boot_once, g_free);
+    domain_lock(m->platform);
+    pc_set_boot_order(s, order);
+    domain_unlock(m->platform);
+    return true;
 }
 
 /* ---- CMOS ---- */

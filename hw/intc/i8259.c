@@ -15,6 +15,7 @@
 #include "rhea/hw/isa.h"
 #include "rhea/system/machine.h"
 #include <pthread.h>
+#include <string.h>
 
 enum { R_CMD, R_DATA };
 enum { ICW1 = 0x10, ICW1_IC4 = 0x01, ICW1_SNGL = 0x02, ICW1_LTIM = 0x08 };
@@ -35,6 +36,7 @@ typedef struct Pic {
     pthread_mutex_t lock;
     AccelChipUser inside;
     MachineListener listener;
+    uint64_t raised[8]; /* for people: no part of the state */
     /* guest-visible state */
     uint8_t pins;  /* input levels */
     uint8_t latch; /* edges seen and not yet acknowledged */
@@ -113,6 +115,7 @@ static void pic_set_pin(Pic *p, unsigned n, bool level)
     pthread_mutex_lock(&p->lock);
     if (level && !(p->pins & bit)) {
         p->latch |= bit;
+        p->raised[n]++;
     }
     p->pins = level ? p->pins | bit : p->pins & ~bit;
     pic_update(p);
@@ -301,6 +304,14 @@ bool i8259_int_level(Device *dev)
     bool level = pic_pending(p) >= 0;
     pthread_mutex_unlock(&p->lock);
     return level;
+}
+
+void i8259_counts(Device *chip, uint64_t out[static 8])
+{
+    Pic *p = dev_as(Pic, chip);
+    pthread_mutex_lock(&p->lock);
+    memcpy(out, p->raised, sizeof(p->raised));
+    pthread_mutex_unlock(&p->lock);
 }
 
 bool i8259_waits(Device *dev, unsigned pin)

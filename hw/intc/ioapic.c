@@ -15,6 +15,7 @@
 #include "rhea/hw/intc.h"
 #include "rhea/system/machine.h"
 #include <pthread.h>
+#include <string.h>
 
 enum { R_SELECT = 0x00, R_WINDOW = 0x10, R_EOI = 0x40 };
 enum { REG_ID, REG_VERSION, REG_ARB, REG_TABLE = 0x10 };
@@ -36,6 +37,7 @@ typedef struct Ioapic {
     MachineListener listener;
     AccelChipUser inside;
     pthread_mutex_t lock;
+    uint64_t raised[IOAPIC_PINS]; /* for people: no part of the state */
     /* guest-visible state */
     uint8_t id, select;
     uint32_t pins; /* input levels */
@@ -87,6 +89,7 @@ static void ioapic_set_pin(void *sink, unsigned n, bool level)
     uint64_t rte = s->rte[n];
     bool rising = level && !(s->pins >> n & 1);
     s->pins = (s->pins & ~(1u << n)) | (uint32_t)level << n;
+    s->raised[n] += rising;
     if (s->inside.attached) {
         accel_chip_line(s->dev.machine, &s->inside, n, level);
     } else if (rte & RTE_LEVEL && RTE_MODE(rte) <= MODE_LOWEST) {
@@ -205,6 +208,14 @@ int ioapic_edge_vector(Device *dev, unsigned pin)
     pthread_mutex_unlock(&s->lock);
     bool edge = !(rte & (RTE_MASKED | RTE_LEVEL)) && RTE_MODE(rte) <= MODE_LOWEST;
     return edge ? (int)(rte & RTE_VECTOR) : -1;
+}
+
+void ioapic_counts(Device *ioapic, uint64_t out[static IOAPIC_PINS])
+{
+    Ioapic *s = dev_as(Ioapic, ioapic);
+    pthread_mutex_lock(&s->lock);
+    memcpy(out, s->raised, sizeof(s->raised));
+    pthread_mutex_unlock(&s->lock);
 }
 
 bool ioapic_waits(Device *dev, unsigned pin)

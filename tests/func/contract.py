@@ -260,7 +260,7 @@ def run(machine):
         c.need("qmp_capabilities")
         c.need("query-migrate-capabilities")
         expect(c.need("query-status")["status"] == "running", "the state that a new client hears")
-        for name in ("query-jobs", "query-chardev", "query-hotpluggable-cpus", "query-cpus-fast", "query-iothreads", "query-block"):
+        for name in ("query-jobs", "query-block-jobs", "query-chardev", "query-hotpluggable-cpus", "query-cpus-fast", "query-iothreads", "query-block"):
             c.need(name)
         c.need("system_powerdown")
         c.event("POWERDOWN")

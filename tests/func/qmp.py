@@ -740,7 +740,7 @@ def qmp_state():
     """What libvirt asks before it starts a domain, where the answer is short; memory backends; texts."""
     with Vm("-M", "pc,memory-backend=ram0", "-m", "16M", "-object", "memory-backend-ram,id=ram0,size=16M") as vm:
         c = Client(vm.path)
-        for name in ("query-tpm-models", "query-tpm-types", "query-jobs", "query-memory-devices"):
+        for name in ("query-tpm-models", "query-tpm-types", "query-jobs", "query-block-jobs", "query-memory-devices"):
             expect(c.call(name) == [], f"{name} lists nothing")
         for state in (True, False):  # libvirt turns it on in every machine
             one = [{"capability": "events", "state": state}]

@@ -14,6 +14,7 @@
 #include "rhea/accel/kvm.h"
 #include "qtest.h"
 #include "rhea/net/net.h"
+#include "rhea/system/job.h"
 #include "rhea/system/ramdiscard.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
@@ -522,6 +523,7 @@ void cli_teardown(Cli *cli)
     }
     input_forget(m);
     dump_end(m);
+    jobs_end(m); /* before the disks that they work on */
     g_ptr_array_free(cli->qtest_list, TRUE);
     net_remove_all(m);   /* before the character devices that forwarded ports lead to */
     drive_remove_all(m); /* vCPUs are parked: nobody writes any more */

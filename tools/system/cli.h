@@ -108,6 +108,9 @@ bool cli_is_help(const char *arg);
 char *cli_number_repeats(const char *arg, const char *const *keys); /* g_free */
 bool cli_refuse(Error **errp, const char *what, const char *reason, const char *instead);
 
+/* sugar_host.c */
+void cli_device_help(GString *out); /* -device help */
+
 /* drives.c */
 bool cli_make_drives(Cli *cli, Error **errp);        /* nodes and drives: before the machine is built */
 bool cli_make_drive_devices(Cli *cli, Error **errp); /* the devices that if= asks for: on the board's buses */
@@ -141,6 +144,9 @@ bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 /* qmp_input.c */
 void input_forget(Machine *m); /* keys that wait; before the machine goes */
 void hmp_sendkey(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_mouse_move(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_mouse_button(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_mouse_set(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_info_mice(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void complete_sendkey(Machine *m, unsigned arg, GPtrArray *out);
 

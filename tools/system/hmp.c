@@ -6,6 +6,8 @@
  */
 #include "cli.h"
 #include "rhea/hw/apic.h"
+#include "rhea/hw/intc.h"
+#include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
 #include "schema/qmp-machine.h"
 #include <string.h>
@@ -33,6 +35,33 @@ static void info_pic(Monitor *mon, Machine *m, int argc, char **argv, GString *o
     if (!describe_types(m->root, types, out)) {
         g_string_append(out, "this machine has no interrupt controllers\n");
     }
+}
+
+static void print_counts(Device *dev, GString *out)
+{
+    uint64_t n[IOAPIC_PINS] = { 0 };
+    bool pic = dev->type == &i8259_type, ioapic = dev->type == &ioapic_type;
+    if (pic) {
+        i8259_counts(dev, n);
+    } else if (ioapic) {
+        ioapic_counts(dev, n);
+    }
+    if (pic || ioapic) {
+        g_string_append_printf(out, "IRQ statistics for %s:\n", dev->type->name);
+    }
+    for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+        if (n[i]) {
+            g_string_append_printf(out, "%2u: %" G_GUINT64_FORMAT "\n", i, n[i]);
+        }
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        print_counts(dev->children->pdata[i], out);
+    }
+}
+
+static void info_irq(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    print_counts(m->root, out);
 }
 
 static void info_lapic(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
@@ -104,18 +133,43 @@ static void hmp_nmi(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
     }
 }
 
+static void info_qdm(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    cli_device_help(out);
+}
+
+static void hmp_boot_set(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (argc != 2) {
+        g_string_append(out, "boot_set: letters of drives are expected (a, c, d, n)\n");
+    } else if (!pc_boot_set(m, argv[1], &err)) {
+        hmp_say_error(out, err);
+    } else {
+        g_string_append_printf(out, "boot device list now set to %s\n", argv[1]);
+    }
+}
+
 static const HmpCommand board_info[] = {
+    { "irq", "", "show how often each input of the interrupt controllers was raised", info_irq },
     { "lapic", "", "show the local APIC of the current CPU", info_lapic },
     { "mice", "", "show the guest's mice", hmp_info_mice },
     { "numa", "", "show the guest's NUMA nodes", info_numa },
     { "pci", "", "show the PCI functions", info_pci },
     { "pic", "", "show the interrupt controllers", info_pic },
+    { "qdm", "", "show the devices that device_add takes", info_qdm },
     { "vm-generation-id", "", "show the GUID of -device vmgenid", info_vm_generation_id },
     { 0 },
 };
 
 const HmpCommand hmp_board_commands[] = {
     { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, board_info },
+    { "boot_set", "DRIVES", "choose what firmware boots from now on (letters as of -boot order=)",
+      hmp_boot_set },
+    { "mouse_button", "STATE", "press and release the mouse's buttons: the sum of 1 left, 2 middle, 4 right",
+      hmp_mouse_button },
+    { "mouse_move", "DX DY [DZ]", "move the mouse, and turn its wheel", hmp_mouse_move },
+    { "mouse_set", "INDEX", "choose the mouse that gets events ('info mice' lists them)", hmp_mouse_set },
     { "nmi", "", "send all CPUs a non-maskable interrupt", hmp_nmi },
     { "sendkey", "KEY[-KEY]... [MS]", "press keys together (ctrl-alt-delete, 0x1e), MS milliseconds long",
       hmp_sendkey, NULL, complete_sendkey },

@@ -280,3 +280,71 @@ bool qmp_input_send_event(QmpCall *call, const InputSendEventArgs *args, Error *
     }
     return true;
 }
+
+static Device *need_mouse(Machine *m, GString *out)
+{
+    Error *err = NULL;
+    Device *mouse = need_device(m, &ps2_mouse_type, "mouse", &err);
+    if (!mouse) {
+        hmp_say_error(out, err);
+    }
+    return mouse;
+}
+
+static bool take_step(const char *text, int *by, GString *out)
+{
+    char *end;
+    gint64 v = g_ascii_strtoll(text, &end, 0);
+    if (end == text || *end || v < -INT16_MAX || v > INT16_MAX) {
+        g_string_append_printf(out, "mouse_move: '%s' is no number of steps up to %d\n", text, INT16_MAX);
+        return false;
+    }
+    *by = (int)v;
+    return true;
+}
+
+void hmp_mouse_move(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    int by[3] = { 0 };
+    if (argc != 3 && argc != 4) {
+        g_string_append(out, "mouse_move: DX DY [DZ] is expected\n");
+        return;
+    }
+    for (int i = 1; i < argc; i++) {
+        if (!take_step(argv[i], &by[i - 1], out)) {
+            return;
+        }
+    }
+    Device *mouse = need_mouse(m, out);
+    if (mouse) {
+        domain_lock(mouse->domain);
+        ps2_mouse_move(mouse, by[0], by[1], by[2]);
+        domain_unlock(mouse->domain);
+    }
+}
+
+void hmp_mouse_button(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    uint64_t state;
+    if (argc != 2 || !text_to_u64(argv[1], &state, NULL) || state > 7) {
+        g_string_append(out, "mouse_button: the sum of 1 (left), 2 (middle) and 4 (right) is expected\n");
+        return;
+    }
+    Device *mouse = need_mouse(m, out);
+    if (mouse) {
+        queue.buttons = (state & 1) | (state & 2) << 1 | (state & 4) >> 1;
+        domain_lock(mouse->domain);
+        ps2_mouse_buttons(mouse, queue.buttons);
+        domain_unlock(mouse->domain);
+    }
+}
+
+void hmp_mouse_set(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    uint64_t index;
+    if (argc != 2 || !text_to_u64(argv[1], &index, NULL)) {
+        g_string_append(out, "mouse_set: the number of a mouse is expected ('info mice')\n");
+    } else if (index || !find_device(m->root, &ps2_mouse_type)) {
+        g_string_append(out, "Error: Mouse at given index not found\n");
+    }
+}

@@ -34,9 +34,8 @@ static int by_category(gconstpointer a, gconstpointer b)
     return c ? c : strcmp(x->name, y->name);
 }
 
-static bool device_help(Cli *cli)
+void cli_device_help(GString *s)
 {
-    GString *s = g_string_new(NULL);
     g_autoptr(GPtrArray) list = g_ptr_array_new();
     for (const DeviceType *const *t = device_table; *t; t++) {
         if (!(*t)->internal && (*t)->bus_type) {
@@ -53,7 +52,6 @@ static bool device_help(Cli *cli)
         }
         g_string_append_printf(s, "name \"%s\", bus %s, desc \"%s\"\n", t->name, t->bus_type->name, t->desc);
     }
-    return help_done(cli, s);
 }
 
 static void props_help(GString *s, const Prop *p)
@@ -89,7 +87,9 @@ static bool device_props_help(Cli *cli, const char *driver, Error **errp)
 OPTION_RUN(opt_device)
 {
     if (cli_is_help(arg)) {
-        return device_help(cli);
+        GString *s = g_string_new(NULL);
+        cli_device_help(s);
+        return help_done(cli, s);
     }
     bool from_text;
     Json *j = keyval_parse(arg, "driver", &from_text, errp);

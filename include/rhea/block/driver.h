@@ -117,6 +117,8 @@ struct BlockFormatOps {
     const TypeDesc *create_type;
     /* `options` is a decoded create_type. `g` opens what is needed meanwhile. */
     bool (*create)(BlockGraph *g, const char *filename, const void *options, Error **errp) MAIN_LOOP;
+    /* The same inside a node, whose content is lost; file: its name, or its options. NULL: files only. */
+    bool (*create_at)(BlockGraph *g, const Json *file, const void *options, Error **errp) MAIN_LOOP;
     bool (*measure)(const void *options, int64_t size, BlockClient *source, BlockMeasure *out,
                     Error **errp) MAIN_LOOP;
     Json *(*info)(BlockNode *n); /* members of format-specific data; NULL: none */

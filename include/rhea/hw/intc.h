@@ -24,6 +24,8 @@ Device *i8259_slave(Device *master);
  * gives the spurious IR7 (slave: 15). Any thread, no lock of INT's sink held. */
 int i8259_ack(Device *master);
 bool i8259_int_level(Device *master); /* is INT asserted? */
+/* How often each of a chip's inputs was raised since the machine began: for people. Any thread. */
+void i8259_counts(Device *chip, uint64_t out[static 8]);
 bool i8259_waits(Device *chip, unsigned pin); /* is a request of this input, not masked, not acknowledged yet? */
 
 /* "ioapic": no bus; property version (0x11 or 0x20). Exported region 0: 4 KiB, usually at FEC00000h.
@@ -36,6 +38,7 @@ enum { IOAPIC_PINS = 24, IOAPIC_BASE = 0xfec00000 };
 void ioapic_eoi(Device *ioapic, uint8_t vector);
 /* The vector of this input when it is edge-triggered and not masked, else -1. Does it wait in some local APIC? */
 int ioapic_edge_vector(Device *ioapic, unsigned pin);
+void ioapic_counts(Device *ioapic, uint64_t out[static IOAPIC_PINS]); /* as i8259_counts() */
 bool ioapic_waits(Device *ioapic, unsigned pin);
 
 #endif

@@ -57,7 +57,6 @@ static void test_none(void)
           "*'capabilities.0.capability' must be one of*" },
         { "query-tpm-models", NULL, "[]" },
         { "query-tpm-types", NULL, "[]" },
-        { "query-jobs", NULL, "[]" },
         { "query-memory-devices", NULL, "[]" },
     };
     TestMachine *tm = tm_new(1 << 20);
