@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """gen-manpage.py PROGRAM OUTPUT: the manual page of rhea-system, from what itself says: -help, -version,
--device help and the human monitor's help."""
+-device help, -trace help and the human monitor's help."""
 import re
 import subprocess
 import sys
@@ -77,6 +77,11 @@ def commands(program):
             yield m.groups()
 
 
+def events(program):
+    """(name and arguments, what it tells) of each trace event."""
+    return re.findall(r"^(\w+\(.*\))\n    (\S.*)$", output(program, "-trace", "help"), re.M)
+
+
 def entries_of(rows):
     for head, text in rows:
         yield from (".TP", f".B {roff(head)}", roff(text))
@@ -119,6 +124,8 @@ def main():
                        devices(output(program, "-device", "help")))
     page += [".SH MONITOR COMMANDS", "What the human monitor understands. Programs use QMP: rhea\\-qmp(7)."]
     page += entries_of(commands(program))
+    page += [".SH TRACE EVENTS", "What", ".B \\-trace", "and the monitor's trace\\-event switch on."]
+    page += entries_of(events(program))
     page.append(OUTRO.strip().format(name=roff(NAME)))
     with open(target, "w", encoding="utf-8") as f:
         f.write("\n".join(page) + "\n")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The manual pages hold every option of -help with what is said of it, every device, and every command of both monitors; they format
-without a complaint and are installed. The human monitor's help has every command of the tables."""
+"""The manual pages hold every option of -help with what is said of it, every device, every trace event, and every command of both
+monitors; they format without a complaint and are installed. The human monitor's help has every command of the tables. Nothing that
+can be asked for help is without a text: options, devices, machines, accelerators, objects, and the properties of all of them."""
 import glob
 import json
 import os
@@ -57,6 +58,40 @@ def every_device(page):
     assert not missing, f"devices that are not in the manual page: {missing}"
 
 
+def every_event(page):
+    names = re.findall(r"^(\w+)\(.*\)$", output(BIN, "-trace", "help"), re.M)
+    assert len(names) > 30, names
+    missing = set(names) - {h.split("(")[0] for h in bold(page)}
+    assert not missing, f"trace events that are not in the manual page: {missing}"
+
+
+def without_text(what, text):
+    """The properties that lack a type or a text: "  NAME=<TYPE>   - TEXT"."""
+    lines = [line for line in text.splitlines() if line.startswith("  ")]
+    return [f"{what}: {line}" for line in lines if not re.fullmatch(r"  \S+=<[^>]+> +- \S.*", line)], len(lines)
+
+
+def every_text(page):
+    bad, count = [], 0
+    options = output(BIN, "-help")
+    options = options[:options.index("Known, but not supported yet")].splitlines() + ["", ""]
+    for n, line in enumerate(options[:-2]):
+        below = options[n + 1] if not options[n + 1].startswith("[") else options[n + 2]
+        if re.match(r"-\S", line) and not re.match(r"-.{14} \S", line) and not re.match(r" {16}\S", below):
+            bad.append(f"option without a text: {line}")
+    devices = re.findall(r'^name "([^"]+)", bus .*?, desc "(.*)"$', output(BIN, "-device", "help"), re.M)
+    bad += [f"device without a text: {name}" for name, desc in devices if not desc.strip()]
+    machines = re.findall(r"^(\S+) +(\S.*)$", output(BIN, "-M", "help").split("\n", 1)[1], re.M)
+    accels = re.findall(r"^(\S+) +(\S.*)$", output(BIN, "-accel", "help").split("\n", 1)[1], re.M)
+    assert len(devices) > 30 and len(machines) > 3 and len(accels) > 1, (devices, machines, accels)
+    for option, names in (("-device", devices), ("-M", machines), ("-accel", accels)):
+        for name, _ in names:
+            wrong, n = without_text(f"{option} {name}", output(BIN, option, f"{name},help"))
+            bad += wrong
+            count += n
+    assert count > 200 and not bad, f"{count} properties:\n" + "\n# ".join(bad)
+
+
 def monitor_help():
     p = subprocess.run([BIN, "-M", "none", "-S", "-nodefaults", "-display", "none", "-monitor", "stdio"], input="help\nhelp info\nquit\n",
                        stdout=subprocess.PIPE, text=True, check=True)
@@ -105,7 +140,8 @@ def installed(page):
 
 
 def main():
-    tests = [every_option, every_word, every_device, every_command, every_qmp_command, formats, installed]
+    tests = [every_option, every_word, every_device, every_event, every_text, every_command, every_qmp_command, formats,
+             installed]
     print(f"1..{len(tests)}")
     with open(PAGE, encoding="utf-8") as f:
         page = f.read()

@@ -78,6 +78,8 @@ struct Cli {
 bool cli_parse(Cli *cli, int argc, char **argv, Error **errp);
 void cli_help(GString *out);
 const Option *option_find(const char *name);
+/* As if it stood on the command line, where it is written `dashed`; arg: NULL when it takes none. */
+bool cli_run_option(Cli *cli, const Option *o, const char *dashed, const char *arg, Error **errp);
 
 /* sugar*.c: the run functions of the table */
 #define OPTION_RUN(name) bool name(Cli *cli, const Option *o, const char *arg, Error **errp)
@@ -94,7 +96,7 @@ OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTI
 OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 OPTION_RUN(opt_numa); OPTION_RUN(opt_qmp); OPTION_RUN(opt_add_fd); OPTION_RUN(opt_audiodev);
-OPTION_RUN(opt_sandbox); OPTION_RUN(opt_trace);
+OPTION_RUN(opt_sandbox); OPTION_RUN(opt_trace); OPTION_RUN(opt_readconfig);
 OPTION_RUN(opt_netdev); OPTION_RUN(opt_net);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 

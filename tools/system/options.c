@@ -55,7 +55,7 @@ static bool refuse(const Option *o, const char *dashed, Error **errp)
     return cli_refuse(errp, dashed, o->reason, o->instead);
 }
 
-static bool run_option(Cli *cli, const Option *o, const char *dashed, const char *arg, Error **errp)
+bool cli_run_option(Cli *cli, const Option *o, const char *dashed, const char *arg, Error **errp)
 {
     if (!o->run) {
         return refuse(o, dashed, errp);
@@ -73,7 +73,7 @@ bool cli_parse(Cli *cli, int argc, char **argv, Error **errp)
     for (int i = 1; i < argc && !cli->done; i++) {
         const char *dashed = argv[i];
         if (dashed[0] != '-' || !dashed[1]) {
-            if (!run_option(cli, option_find("hda"), "-hda", dashed, errp)) { /* a disk image */
+            if (!cli_run_option(cli, option_find("hda"), "-hda", dashed, errp)) { /* a disk image */
                 return false;
             }
             continue;
@@ -92,7 +92,7 @@ bool cli_parse(Cli *cli, int argc, char **argv, Error **errp)
             }
             arg = argv[i];
         }
-        if (!run_option(cli, o, dashed, arg, errp)) {
+        if (!cli_run_option(cli, o, dashed, arg, errp)) {
             return false;
         }
     }

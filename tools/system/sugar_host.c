@@ -422,14 +422,15 @@ OPTION_RUN(opt_global)
 {
     GlobalProp *g = g_new0(GlobalProp, 1);
     const char *dot = strchr(arg, '.'), *equal = strchr(arg, '=');
-    if (dot && equal && dot < equal && dot > arg && !g_str_has_prefix(arg, "driver=")) {
+    bool json = arg[0] == '{';
+    if (!json && dot && equal && dot < equal && dot > arg && !g_str_has_prefix(arg, "driver=")) {
         g->driver = g_strndup(arg, dot - arg);
         g->prop = g_strndup(dot + 1, equal - dot - 1);
         g->value = g_strdup(equal + 1);
         Json *j = json_put(json_new_object(), "driver", json_new_string(g->driver));
         json_put(j, "property", json_new_string(g->prop));
         cli_record(cli, "global", json_put(j, "value", json_new_string(g->value)));
-    } else if (!strchr(arg, ',') || !equal) {
+    } else if (!json && (!strchr(arg, ',') || !equal)) {
         error_set(errp, "'%s' is not DRIVER.PROPERTY=VALUE", arg);
         g_free(g);
         return false;
@@ -514,7 +515,12 @@ OPTION_RUN(opt_smbios)
     static const char *const repeated[] = { "value", "path", NULL };
     g_autofree char *text = cli_number_repeats(arg, repeated);
     union { SmbiosOptions fields; SmbiosFile file; } v;
-    bool whole = g_str_has_prefix(arg, "file=");
+    bool from_text, whole = false;
+    g_autoptr(Json) given = keyval_parse(text, NULL, &from_text, errp);
+    if (!given) {
+        return false;
+    }
+    json_member(given, "file", &whole);
     const TypeDesc *t = whole ? &smbios_file_type : &smbios_options_type;
     if (!cli_decode(cli, o, t, NULL, text, &v, errp)) {
         return false;

@@ -201,7 +201,7 @@ const Option option_table[] = {
     { "chroot", "DIR", GROUP_DEBUG, "change the root directory once the machine is ready", opt_path },
     { "nodefaults", NULL, GROUP_DEBUG, "no serial port, no monitor by default", opt_flag },
     { "no-user-config", NULL, GROUP_DEBUG, "read no configuration files (there are none)", opt_flag },
-    { "dump-config", NULL, GROUP_DEBUG, "print what the options so far mean, as JSON, and end", opt_flag },
+    { "dump-config", NULL, GROUP_DEBUG, "print what the options mean, as JSON, and end: a file for -readconfig", opt_flag },
     { "enable-kvm", NULL, GROUP_DEBUG, "the same as -accel kvm", opt_flag },
     { "s", NULL, GROUP_DEBUG, "as -gdb tcp::1234", opt_gdb },
     { "gdb", "DEV", GROUP_DEBUG,
@@ -219,7 +219,8 @@ const Option option_table[] = {
     { "watchdog-action", "reset|shutdown|poweroff|inject-nmi|pause|debug|none", GROUP_DEBUG,
       "what to do when a watchdog expires (-device i6300esb, -device ib700, that of q35's chipset)", opt_watchdog_action },
     { "watchdog", NULL, GROUP_DEBUG, NULL, NULL, "it went away in QEMU 7.2", "-device i6300esb or -device ib700" },
-    { "readconfig", NULL, GROUP_DEBUG, NULL, NULL, "configuration files are not read yet", "the options themselves" },
+    { "readconfig", "FILE", GROUP_DEBUG,
+      "options from a file: JSON as -dump-config prints it, or sections [group \"id\"] of lines key = \"value\"", opt_readconfig },
     { "writeconfig", NULL, GROUP_DEBUG, NULL, NULL, "configuration files are not written", "-dump-config" },
     { "sandbox", "on|off[,obsolete=deny|allow][,elevateprivileges=deny|allow|children][,spawn=deny|allow]\n"
       "[,resourcecontrol=deny|allow]", GROUP_DEBUG,
