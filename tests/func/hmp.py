@@ -123,7 +123,29 @@ def hmp_input():
         expect(hmp("info irq") == "", "no interrupt controllers")
 
 
-ALL = [hmp_objects, hmp_memory, hmp_input]
+def hmp_disks():
+    """Drives that come later, and their limits."""
+    with qmp.Vm("-M", "pc", "-m", "32M") as vm:
+        c = qmp.Client(vm.path)
+        hmp = Hmp(c)
+        path = os.path.join(vm.dir, "disk")
+        with open(path, "wb") as f:
+            f.truncate(1 << 20)
+        expect(hmp(f"drive_add 0 if=none,id=d,file={path},format=raw") == "OK\n", "drive_add")
+        expect(hmp("device_add virtio-blk-pci,drive=d,id=v") == "", "its device")
+        expect(hmp("block_set_io_throttle d 0 1k 2k 0 30 0") == "", "limits")
+        now = next(b for b in c.call("query-block") if b["device"] == "d")["inserted"]
+        expect([now[k] for k in ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")] == [0, 1024, 2048, 0, 30, 0], f"{now}")
+        expect(hmp("drive_add -n 0 null-co,node-name=n,size=512") == "OK\n", "a node")
+        expect(any(n["node-name"] == "n" for n in c.call("query-named-block-nodes")), "the node is there")
+        expect(hmp("info block-jobs") == "No active jobs\n", "info block-jobs")
+        for line, want in ((f"drive_add 0 file={path}", "say if=none"), ("drive_add x", "are expected"), ("drive_add 0 if=none,fiel=x", "fiel"),
+                           ("drive_add -n 0 nope,node-name=m", "nope"), ("block_set_io_throttle d 1", "six limits"),
+                           ("block_set_io_throttle x 0 0 0 0 0 0", "Error: "), ("block_set_io_throttle d x 0 0 0 0 0", "Error: ")):
+            expect(want in hmp(line), f"{line}: {hmp(line)}")
+
+
+ALL = [hmp_disks, hmp_objects, hmp_memory, hmp_input]
 
 if __name__ == "__main__":
     rt.main(*[t for t in ALL if len(sys.argv) == 1 or t.__name__ in sys.argv[1:]])

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/hmp_block.c - monitor commands about disks: block_resize, eject, change, info block.
+ * tools/system/hmp_block.c - monitor commands about disks: block_resize, block_set_io_throttle, change,
+ * drive_add, eject, info block, info block-jobs.
  *
  * Models: QEMU's commands of these names. Threads: main loop, no domain held.
  */
 #include "cli.h"
 #include "rhea/util/text.h"
+#include "schema/qmp-block.h"
 #include <string.h>
 
 bool hmp_take_flag(int *argc, char ***argv, const char *flag)
@@ -78,6 +80,61 @@ static void hmp_change(Monitor *mon, Machine *m, int argc, char **argv, GString 
     }
 }
 
+static void hmp_block_set_io_throttle(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    BlockSetIoThrottleArgs a = { 0 };
+    int64_t *const limits[] = { &a.bps, &a.bps_rd, &a.bps_wr, &a.iops, &a.iops_rd, &a.iops_wr };
+    Error *err = NULL;
+    if (argc != 8) {
+        g_string_append(out, "block_set_io_throttle: a drive and six limits are expected: bytes a second, "
+                             "bytes read, bytes written, requests, reads, writes (0: none)\n");
+        return;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(limits); i++) {
+        uint64_t n;
+        if (!text_to_size(argv[2 + i], 'b', &n, &err)) {
+            hmp_say_error(out, err);
+            return;
+        }
+        *limits[i] = (int64_t)MIN(n, (uint64_t)INT64_MAX);
+    }
+    a.device = argv[1];
+    if (!qmp_block_set_io_throttle(&(QmpCall){ .machine = m }, &a, &err)) {
+        hmp_say_error(out, err);
+    }
+}
+
+/* The first argument, a place for the device, means nothing: if=none leaves that to device_add. */
+static void hmp_drive_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    bool node = hmp_take_flag(&argc, &argv, "-n"), from_text, ok = false;
+    if (argc != 3) {
+        g_string_append(out, "drive_add: [-n], a place (0) and KEY=VALUE,... are expected\n");
+        return;
+    }
+    g_autoptr(Json) o = keyval_parse(argv[2], node ? "driver" : "file", &from_text, &err);
+    if (o && node) {
+        ok = blockdev_add_json(m, o, from_text, &err);
+    } else if (o && g_strcmp0(json_get_string(json_member(o, "if", NULL)), "none") != 0) {
+        error_set(&err, "drive_add makes drives for device_add only");
+        error_hint(&err, "say if=none");
+    } else if (o) {
+        ok = drive_add_json(m, o, from_text, false, &err) != NULL;
+    }
+    if (ok) {
+        g_string_append(out, "OK\n");
+    } else {
+        hmp_say_error(out, err);
+    }
+}
+
+/* No command begins one yet. */
+static void info_block_jobs(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    g_string_append(out, "No active jobs\n");
+}
+
 static void info_block(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     bool verbose = hmp_take_flag(&argc, &argv, "-v");
@@ -97,6 +154,7 @@ static void complete_drive(Machine *m, unsigned arg, GPtrArray *out)
 
 static const HmpCommand block_info[] = {
     { "block", "[-v] [DRIVE]", "show the disks and their images", info_block, NULL, complete_drive },
+    { "block-jobs", "", "show the jobs of disks", info_block_jobs },
     { "blockstats", "", "show what the disks did", hmp_info_blockstats, NULL, NULL },
     { 0 },
 };
@@ -104,8 +162,13 @@ static const HmpCommand block_info[] = {
 const HmpCommand hmp_block_commands[] = {
     { "block_resize", "DRIVE SIZE", "give a disk another size, in MiB or with a suffix", hmp_block_resize,
       NULL, complete_drive },
+    { "block_set_io_throttle", "DRIVE BPS BPS_RD BPS_WR IOPS IOPS_RD IOPS_WR",
+      "limit a disk: bytes and requests a second, of all, of reads and of writes (0: no limit)",
+      hmp_block_set_io_throttle, NULL, complete_drive },
     { "change", "[-f] DRIVE FILE [FORMAT]", "put another medium into a drive", hmp_change, NULL,
       complete_drive },
+    { "drive_add", "[-n] 0 if=none,KEY=VALUE,...", "make a drive for device_add (-n: a block node)",
+      hmp_drive_add },
     { "eject", "[-f] DRIVE", "take the medium out of a drive (-f: although the guest has locked it)",
       hmp_eject, NULL, complete_drive },
     { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, block_info },
