@@ -117,7 +117,7 @@ for n in 1 2; do
     echo "@@tried$n@@"
 done
 read line < /dev/ttyS0
-""" + rt.HEALTH
+""" + rt.health(stalls=False)
 
 
 def flows_user():

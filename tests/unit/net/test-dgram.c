@@ -193,6 +193,37 @@ static void test_come_and_go(void)
     net_pair_close(&p);
 }
 
+/* Datagrams of any length and content, whole frames between them: those arrive in order. */
+static void test_nonsense(void)
+{
+    GRand *rand = g_rand_new_with_seed(5);
+    NetPair p;
+    uint8_t junk[3000], f[60];
+    const char *storm = g_getenv("RHEA_STORM");
+    unsigned rounds = storm ? (unsigned)atoi(storm) : 20000;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    net_pair_open(&p, UNIX_PAIR("1", "2"), UNIX_PAIR("2", "1"));
+    g_snprintf(un.sun_path, sizeof(un.sun_path), "%s/1", p.dir);
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&un, sizeof(un)), ==, 0);
+    for (unsigned i = 0; i < rounds; i++) {
+        size_t len = (size_t)g_rand_int_range(rand, 0, sizeof(junk));
+        for (size_t k = 0; k < MIN(len, 64); k++) {
+            junk[k] = (uint8_t)g_rand_int(rand);
+        }
+        g_assert_cmpint(send(fd, junk, len, 0), ==, (ssize_t)len);
+        frame_fill(f, sizeof(f), i);
+        g_assert_cmpint(send(fd, f, sizeof(f), 0), ==, sizeof(f));
+        test_nic_drop(p.na);
+        net_pair_turn_until(&p, p.na, len < NET_ETH ? 1 : 2);
+        const GByteArray *last = p.na->got->pdata[p.na->got->len - 1];
+        g_assert_cmpmem(last->data, last->len, f, sizeof(f));
+    }
+    close(fd);
+    g_rand_free(rand);
+    net_pair_close(&p);
+}
+
 static void test_options(void)
 {
     static const struct {
@@ -236,6 +267,7 @@ int main(int argc, char **argv)
     g_test_add_func("/dgram/fd", test_fd);
     g_test_add_func("/dgram/pressure", test_pressure);
     g_test_add_func("/dgram/come-and-go", test_come_and_go);
+    g_test_add_func("/dgram/nonsense", test_nonsense);
     g_test_add_func("/dgram/options", test_options);
     return g_test_run();
 }
