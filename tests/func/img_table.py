@@ -167,7 +167,10 @@ def steps_for(options, fmt):
     if fmt == "qcow2" and "preallocation" not in options:  # qemu-io refuses to compress what has a place already
         yield "compressed", io_step("write -c -P 7 4M 2M")
         yield "over compressed", io_step("write -P 8 4100k 3k", "write -z 4500k 100k", "write -P 9 5000k 200k")
-    yield "discard", io_step("discard 2M 2M")
+    discard, zeros = io_step("discard 2M 2M")
+    # Version 2 has no mark for clusters of zeros: above a backing file they are left as they are.
+    left = "backing_file" in options and "compat=0.10" in options
+    yield "discard", (discard, (lambda image: None) if left else zeros)
     yield "over discarded", io_step("write -P 10 3000k 10k", "write -z 3500k 10k")
     if fmt == "qcow2":
         yield "snapshot -c", img_step("snapshot", "-c", "one", "@", change=snapshot_made("one"))
