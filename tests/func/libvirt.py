@@ -536,6 +536,10 @@ def uefi_disk(k):
         os_xml = "<os firmware='efi'><type machine='q35'>hvm</type></os>"
     dom = k.boots("uefi", os_xml, "virtio")
     expect("GRUB starts Linux" in dom.text() and "efi" in dom.run("ls /sys/firmware"), dom.text()[-1000:])
+    mine, = re.findall(r"<nvram[^>]*>([^<]+)<", dom.do("dumpxml"))
+    with open(mine, "rb") as f, open(variables, "rb") as g:
+        data, template = f.read(), g.read()
+    expect(len(data) == len(template) and data != template, f"'{mine}' holds the domain's variables, made of the template")
     k.ends(dom, "--nvram")
 
 
