@@ -100,5 +100,5 @@ const BoardType q35_board = {
     .ide_buses = 6, .ide_units = 1, .state_size = sizeof(PcBoard), .props = q35_props,
     .init = q35_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
     .default_bus = q35_default_bus,
-    .default_nic = "e1000",
+    .default_nic = "e1000e",
 };

@@ -9,10 +9,8 @@
 #include "e1000.h"
 
 #include <string.h>
-#include <zlib.h>
 
 enum {
-    RCTL_EN = 1 << 1,
     RCTL_UPE = 1 << 3,
     RCTL_MPE = 1 << 4,
     RCTL_LPE = 1 << 5,
@@ -21,17 +19,11 @@ enum {
     RCTL_BSEX = 1 << 25,
     RCTL_SECRC = 1 << 26
 };
-enum { RXD_DD = 1, RXD_EOP = 2, RXD_IXSM = 4, RXD_VP = 8, RXD_TCPCS = 0x20, RXD_IPCS = 0x40 };
 enum { RXCSUM_IPOFLD = 1 << 8, RXCSUM_TUOFLD = 1 << 9, RAH_AV = 1u << 31, LONGEST = 1522, RX_ADDRESSES = 16 };
-
-static unsigned be16(const uint8_t *p)
-{
-    return (unsigned)(p[0] << 8 | p[1]);
-}
 
 static bool is_vlan(E1000 *s, const NetFrame *f)
 {
-    return f->len >= NET_ETH + 4 && be16(f->data + 12) == (*e1000_reg(s, E_VET) & 0xffff);
+    return f->len >= NET_ETH + 4 && nic_be16(f->data + 12) == (*e1000_reg(s, E_VET) & 0xffff);
 }
 
 static bool exact(E1000 *s, const uint8_t *d)
@@ -55,13 +47,12 @@ static bool hashed(E1000 *s, const uint8_t *d)
     return *e1000_reg(s, E_MTA + 4 * (h >> 5)) >> (h & 31) & 1;
 }
 
-static bool filter(E1000 *s, const NetFrame *f)
+bool e1000_accepts(E1000 *s, const NetFrame *f)
 {
-    static const uint8_t all[NET_MAC] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
     uint32_t rctl = *e1000_reg(s, E_RCTL);
     const uint8_t *d = f->data;
     if ((rctl & RCTL_VFE) && is_vlan(s, f)) {
-        unsigned vid = be16(d + 14) & 0xfff;
+        unsigned vid = nic_be16(d + 14) & 0xfff;
         if (!(*e1000_reg(s, E_VFTA + 4 * (vid >> 5)) >> (vid & 31) & 1)) {
             return false;
         }
@@ -73,20 +64,19 @@ static bool filter(E1000 *s, const NetFrame *f)
     if (rctl & (group ? RCTL_MPE : RCTL_UPE) || exact(s, d)) {
         return true;
     }
-    return net_mac_is(d, all) ? (rctl & RCTL_BAM) != 0 : hashed(s, d);
+    return nic_is_broadcast(d) ? (rctl & RCTL_BAM) != 0 : hashed(s, d);
 }
 
-static uint32_t buffer_bytes(uint32_t rctl)
+uint32_t e1000_buffer_bytes(uint32_t rctl)
 {
     unsigned size = rctl >> 16 & 3;
     return rctl & RCTL_BSEX && size ? 32768u >> size : 2048u >> size;
 }
 
-/* What the network has checked already. */
-static uint8_t csum_status(E1000 *s, const NetFrame *f)
+uint8_t e1000_csum_status(E1000 *s, const NetFrame *f)
 {
     uint32_t on = *e1000_reg(s, E_RXCSUM);
-    bool v4 = f->len >= NET_ETH + 20 && be16(f->data + 12) == 0x0800 && f->data[NET_ETH] >> 4 == 4;
+    bool v4 = f->len >= NET_ETH + 20 && nic_be16(f->data + 12) == 0x0800 && f->data[NET_ETH] >> 4 == 4;
     bool tcp = v4 && (f->data[NET_ETH + 9] == 6 || f->data[NET_ETH + 9] == 17);
     if (!v4 || !f->hdr.csum_valid || !(on & (RXCSUM_IPOFLD | RXCSUM_TUOFLD))) {
         return RXD_IXSM;
@@ -94,26 +84,24 @@ static uint8_t csum_status(E1000 *s, const NetFrame *f)
     return (on & RXCSUM_IPOFLD ? RXD_IPCS : 0) | (tcp && on & RXCSUM_TUOFLD ? RXD_TCPCS : 0);
 }
 
-static void count_received(E1000 *s, const NetFrame *f)
+void e1000_count_received(E1000 *s, const NetFrame *f)
 {
-    static const uint8_t all[NET_MAC] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
     e1000_count(s, E_GPRC, 1);
     e1000_count(s, E_TPR, 1);
     e1000_count64(s, E_GORCL, (uint32_t)f->len + 4);
     e1000_count64(s, E_TORL, (uint32_t)f->len + 4);
     if (f->data[0] & 1) {
-        e1000_count(s, net_mac_is(f->data, all) ? E_BPRC : E_MPRC, 1);
+        e1000_count(s, nic_is_broadcast(f->data) ? E_BPRC : E_MPRC, 1);
     }
 }
 
-/* A frame as it lies in memory: at least 60 bytes, without its tag when that is stripped, with a CRC. */
-static size_t lay_out(E1000 *s, const NetFrame *f, uint8_t *out, uint8_t *status, uint16_t *tag)
+size_t e1000_lay_out(E1000 *s, const NetFrame *f, uint8_t *out, uint8_t *status, uint16_t *tag)
 {
     size_t len = f->len, pad;
     if ((*e1000_reg(s, E_CTRL) & CTRL_VME) && is_vlan(s, f)) {
         memcpy(out, f->data, 12);
         memcpy(out + 12, f->data + 16, len - 16);
-        *tag = (uint16_t)be16(f->data + 14);
+        *tag = (uint16_t)nic_be16(f->data + 14);
         *status |= RXD_VP;
         len -= 4;
     } else {
@@ -123,9 +111,8 @@ static size_t lay_out(E1000 *s, const NetFrame *f, uint8_t *out, uint8_t *status
     memset(out + len, 0, pad);
     len += pad;
     if (!(*e1000_reg(s, E_RCTL) & RCTL_SECRC)) {
-        uint32_t crc = GUINT32_TO_LE((uint32_t)crc32(0, out, (unsigned)len));
-        memcpy(out + len, &crc, 4);
-        len += 4;
+        nic_put_le(out + len, NIC_CRC, nic_crc(out, len));
+        len += NIC_CRC;
     }
     return len;
 }
@@ -158,19 +145,20 @@ bool e1000_receive(Device *dev, const NetFrame *f)
 {
     E1000 *s = dev_as(E1000, dev);
     uint32_t rctl = *e1000_reg(s, E_RCTL), n = *e1000_reg(s, E_RDLEN) / DESC_BYTES;
-    uint32_t *head = e1000_reg(s, E_RDH), tail = *e1000_reg(s, E_RDT), each = buffer_bytes(rctl);
-    if (!(rctl & RCTL_EN) || n == 0 || *head >= n || tail >= n || f->len > 16384 || !filter(s, f)) {
+    uint32_t *head = e1000_reg(s, E_RDH), tail = *e1000_reg(s, E_RDT), each = e1000_buffer_bytes(rctl);
+    if (!(rctl & RCTL_EN) || n == 0 || *head >= n || tail >= n || f->len > RX_LONGEST ||
+        !e1000_accepts(s, f)) {
         return true;
     }
-    uint8_t frame[16384 + 64], status = 0;
+    uint8_t frame[RX_LONGEST + 64], status = 0;
     uint16_t tag = 0;
-    size_t len = lay_out(s, f, frame, &status, &tag);
+    size_t len = e1000_lay_out(s, f, frame, &status, &tag);
     uint32_t need = (uint32_t)((len + each - 1) / each), left = (tail + n - *head) % n;
     if (need > left) {
         if (need < n) { /* 13.7.4 */
             e1000_count(s, E_RNBC, 1);
         }
-        e1000_interrupt(s, need < n ? INT_RXO | INT_RXDMT0 : INT_RXO);
+        s->kind->interrupt(s, need < n ? INT_RXO | INT_RXDMT0 : INT_RXO);
         return need >= n;
     }
     uint64_t base = *e1000_reg(s, E_RDBAL) | (uint64_t)*e1000_reg(s, E_RDBAH) << 32;
@@ -178,7 +166,8 @@ bool e1000_receive(Device *dev, const NetFrame *f)
     uint16_t sum = GUINT16_TO_LE((uint16_t)~net_checksum(frame, len));
     for (size_t at = 0; at < len; at += each) {
         bool last = len - at <= each;
-        uint8_t end[6] = { [2] = (uint8_t)(RXD_DD | (last ? RXD_EOP | status | csum_status(s, f) : 0)),
+        uint8_t csum = e1000_csum_status(s, f);
+        uint8_t end[6] = { [2] = (uint8_t)(RXD_DD | (last ? RXD_EOP | status | csum : 0)),
                            [4] = (uint8_t)tag,
                            [5] = (uint8_t)(tag >> 8) };
         memcpy(end, &sum, 2);
@@ -186,7 +175,7 @@ bool e1000_receive(Device *dev, const NetFrame *f)
         *head = (*head + 1) % n;
         cause |= few_left(s, --left, n) ? INT_RXDMT0 : 0;
     }
-    count_received(s, f);
-    e1000_interrupt(s, cause);
+    e1000_count_received(s, f);
+    s->kind->interrupt(s, cause);
     return true;
 }

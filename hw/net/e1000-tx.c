@@ -21,57 +21,41 @@ enum { TU_TCP = 1, TU_IP = 2, TU_TSE = 4 }; /* of a context */
 enum { POPTS_IXSM = 1, POPTS_TXSM = 2 };
 enum { TCTL_EN = 2, TCTL_PSP = 8, TX_TURN = 512 };
 
-static void put16(uint8_t *p, unsigned v)
+static void tx_clear(E1000Tx *t)
 {
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-static unsigned be16(const uint8_t *p)
-{
-    return (unsigned)(p[0] << 8 | p[1]);
-}
-
-static uint32_t le32(const uint8_t *p)
-{
-    return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void tx_clear(E1000 *s)
-{
-    s->tx_len = 0;
-    s->tx_skip = s->tx_tse = false;
-    s->tx_popts = s->tx_css = s->tx_cso = s->tx_cmd = 0;
-    s->tx_special = 0;
+    t->len = 0;
+    t->skip = t->tse = false;
+    t->popts = t->css = t->cso = t->cmd = 0;
+    t->special = 0;
 }
 
 /* 3.3.7.1: the header's checksum, put where the context says. */
-static void insert_ip_csum(E1000 *s, const E1000Context *c)
+static void insert_ip_csum(E1000Tx *t, const E1000Context *c)
 {
-    size_t end = c->ipcse && c->ipcse < s->tx_len ? c->ipcse + 1u : s->tx_len;
-    if (c->ipcss < end && c->ipcso + 2u <= s->tx_len) {
-        put16(s->tx + c->ipcso, 0);
-        put16(s->tx + c->ipcso, (uint16_t)~net_checksum(s->tx + c->ipcss, end - c->ipcss));
+    size_t end = c->ipcse && c->ipcse < t->len ? c->ipcse + 1u : t->len;
+    if (c->ipcss < end && c->ipcso + 2u <= t->len) {
+        nic_put_be16(t->data + c->ipcso, 0);
+        nic_put_be16(t->data + c->ipcso, (uint16_t)~net_checksum(t->data + c->ipcss, end - c->ipcss));
     }
 }
 
 /* 3.5: the headers have neither lengths nor the checksum's share of them. */
-static bool prepare_tso(E1000 *s, NetHdr *h)
+static bool prepare_tso(E1000 *s, E1000Tx *t, NetHdr *h)
 {
-    const E1000Context *c = &s->ctx;
+    const E1000Context *c = &t->ctx;
     bool v6 = !(c->cmd & TU_IP);
     size_t ip = c->ipcss, tcp = c->tucss;
-    if (!(c->cmd & TU_TCP) || ip < NET_ETH || tcp < ip + 20u || tcp + 20u > s->tx_len || !c->mss ||
+    if (!(c->cmd & TU_TCP) || ip < NET_ETH || tcp < ip + 20u || tcp + 20u > t->len || !c->mss ||
         c->tucso != tcp + 16u) {
         guest_error(&s->dev, "e1000: segmentation with headers at %zu and %zu, %u bytes each", ip, tcp,
                     c->mss);
         return false;
     }
-    put16(s->tx + ip + (v6 ? 4 : 2), (unsigned)(s->tx_len - ip - (v6 ? 40 : 0)));
-    unsigned sum = be16(s->tx + c->tucso) + (unsigned)(s->tx_len - tcp);
-    put16(s->tx + c->tucso, (sum & 0xffff) + (sum >> 16));
+    nic_put_be16(t->data + ip + (v6 ? 4 : 2), (unsigned)(t->len - ip - (v6 ? 40 : 0)));
+    unsigned sum = nic_be16(t->data + c->tucso) + (unsigned)(t->len - tcp);
+    nic_put_be16(t->data + c->tucso, (sum & 0xffff) + (sum >> 16));
     if (!v6) {
-        insert_ip_csum(s, c);
+        insert_ip_csum(t, c);
     }
     *h = (NetHdr){ .needs_csum = true,
                    .csum_start = (uint16_t)tcp,
@@ -83,87 +67,86 @@ static bool prepare_tso(E1000 *s, NetHdr *h)
     return true;
 }
 
-static void prepare_csum(E1000 *s, NetHdr *h)
+static void prepare_csum(E1000Tx *t, NetHdr *h)
 {
-    const E1000Context *c = &s->ctx;
-    unsigned start = s->tx_cmd & CMD_DEXT ? c->tucss : s->tx_css,
-             at = s->tx_cmd & CMD_DEXT ? c->tucso : s->tx_cso;
-    if (s->tx_popts & POPTS_IXSM) {
-        insert_ip_csum(s, c);
+    const E1000Context *c = &t->ctx;
+    unsigned start = t->cmd & CMD_DEXT ? c->tucss : t->css,
+             at = t->cmd & CMD_DEXT ? c->tucso : t->cso;
+    if (t->popts & POPTS_IXSM) {
+        insert_ip_csum(t, c);
     }
-    if ((s->tx_popts & POPTS_TXSM) && start >= NET_ETH && at >= start && at + 2 <= s->tx_len) {
+    if ((t->popts & POPTS_TXSM) && start >= NET_ETH && at >= start && at + 2 <= t->len) {
         h->needs_csum = true;
         h->csum_start = (uint16_t)start;
         h->csum_offset = (uint16_t)(at - start);
     }
 }
 
-static void insert_vlan(E1000 *s)
+static void insert_vlan(E1000 *s, E1000Tx *t)
 {
-    memmove(s->tx + 16, s->tx + 12, s->tx_len - 12);
-    put16(s->tx + 12, *e1000_reg(s, E_VET) & 0xffff);
-    put16(s->tx + 14, s->tx_special);
-    s->tx_len += 4;
+    memmove(t->data + 16, t->data + 12, t->len - 12);
+    nic_put_be16(t->data + 12, *e1000_reg(s, E_VET) & 0xffff);
+    nic_put_be16(t->data + 14, t->special);
+    t->len += 4;
 }
 
-static void count_sent(E1000 *s)
+static void count_sent(E1000 *s, const E1000Tx *t)
 {
-    static const uint8_t all[NET_MAC] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
     e1000_count(s, E_GPTC, 1);
     e1000_count(s, E_TPT, 1);
-    e1000_count64(s, E_GOTCL, s->tx_len + 4);
-    e1000_count64(s, E_TOTL, s->tx_len + 4);
-    if (s->tx[0] & 1) {
-        e1000_count(s, net_mac_is(s->tx, all) ? E_BPTC : E_MPTC, 1);
+    e1000_count64(s, E_GOTCL, t->len + 4);
+    e1000_count64(s, E_TOTL, t->len + 4);
+    if (t->data[0] & 1) {
+        e1000_count(s, nic_is_broadcast(t->data) ? E_BPTC : E_MPTC, 1);
     }
 }
 
 /* Everything that changes the frame, once. False: it is none. */
-static bool finish_frame(E1000 *s)
+static bool finish_frame(E1000 *s, E1000Tx *t)
 {
-    if (s->tx_skip || s->tx_len < NET_ETH) {
-        guest_error(&s->dev, "e1000: a frame of %s bytes", s->tx_skip ? "too many" : "too few");
+    if (t->skip || t->len < NET_ETH) {
+        guest_error(&s->dev, "e1000: a frame of %s bytes", t->skip ? "too many" : "too few");
         return false;
     }
-    if ((*e1000_reg(s, E_TCTL) & TCTL_PSP) && s->tx_len < 60) {
-        memset(s->tx + s->tx_len, 0, 60 - s->tx_len);
-        s->tx_len = 60;
+    if ((*e1000_reg(s, E_TCTL) & TCTL_PSP) && t->len < 60) {
+        memset(t->data + t->len, 0, 60 - t->len);
+        t->len = 60;
     }
     return true;
 }
 
 /* False: no room, it stays. */
-static bool send_frame(E1000 *s)
+static bool send_frame(E1000 *s, E1000Tx *t)
 {
     NetHdr h = { 0 };
-    if (!s->tx_stalled) {
-        if (!finish_frame(s)) {
+    if (!t->stalled) {
+        if (!finish_frame(s, t)) {
             return true;
         }
-        if (!s->tx_tse) {
-            prepare_csum(s, &h);
-        } else if (!prepare_tso(s, &h)) {
+        if (!t->tse) {
+            prepare_csum(t, &h);
+        } else if (!prepare_tso(s, t, &h)) {
             return true;
         }
-        s->tx_hdr = h;
-        if (s->tx_cmd & CMD_VLE && *e1000_reg(s, E_CTRL) & CTRL_VME) {
-            insert_vlan(s);
-            s->tx_hdr.csum_start += s->tx_hdr.needs_csum ? 4 : 0;
+        t->hdr = h;
+        if (t->cmd & CMD_VLE && *e1000_reg(s, E_CTRL) & CTRL_VME) {
+            insert_vlan(s, t);
+            t->hdr.csum_start += t->hdr.needs_csum ? 4 : 0;
         }
     }
     IoVec v;
-    iov_init_buf(&v, s->tx, s->tx_len);
-    if (!net_port_send(&s->port, &s->tx_hdr, &v, 0)) {
+    iov_init_buf(&v, t->data, t->len);
+    if (!net_port_send(&s->port, &t->hdr, &v, 0)) {
         return false;
     }
-    count_sent(s);
+    count_sent(s, t);
     return true;
 }
 
-static void take_context(E1000 *s, const uint8_t *d)
+static void take_context(E1000Tx *t, const uint8_t *d)
 {
-    uint32_t low = le32(d + 8);
-    s->ctx = (E1000Context){ .ipcss = d[0],
+    uint32_t low = nic_le32(d + 8);
+    t->ctx = (E1000Context){ .ipcss = d[0],
                              .ipcso = d[1],
                              .ipcse = (uint16_t)(d[2] | d[3] << 8),
                              .tucss = d[4],
@@ -175,78 +158,135 @@ static void take_context(E1000 *s, const uint8_t *d)
                              .mss = (uint16_t)(d[14] | d[15] << 8) };
 }
 
-static void take_data(E1000 *s, const uint8_t *d)
+static void take_data(E1000 *s, E1000Tx *t, const uint8_t *d)
 {
-    uint64_t addr = le32(d) | (uint64_t)le32(d + 4) << 32;
+    uint64_t addr = nic_le32(d) | (uint64_t)nic_le32(d + 4) << 32;
     uint8_t cmd = d[11];
     bool extended = cmd & CMD_DEXT;
-    uint32_t len = extended ? le32(d + 8) & 0xfffff : (uint32_t)(d[8] | d[9] << 8);
-    if (s->tx_len == 0 && !s->tx_skip) { /* of the first descriptor: 3.3.7 */
-        s->tx_cmd = cmd;
-        s->tx_popts = extended ? d[13] : cmd & CMD_IC ? POPTS_TXSM : 0;
-        s->tx_css = d[13];
-        s->tx_cso = d[10];
-        s->tx_tse = extended && (cmd & CMD_TSE);
+    uint32_t len = extended ? nic_le32(d + 8) & 0xfffff : (uint32_t)(d[8] | d[9] << 8);
+    if (t->len == 0 && !t->skip) { /* of the first descriptor: 3.3.7 */
+        t->cmd = cmd;
+        t->popts = extended ? d[13] : cmd & CMD_IC ? POPTS_TXSM : 0;
+        t->css = d[13];
+        t->cso = d[10];
+        t->tse = extended && (cmd & CMD_TSE);
     }
-    s->tx_special = (uint16_t)(d[14] | d[15] << 8);
-    s->tx_cmd |= cmd & CMD_VLE;
-    if (len > TX_MAX - 8 - s->tx_len) {
-        s->tx_skip = true;
-    } else if (len && !s->tx_skip) {
-        dma_read(&pci_func(&s->dev)->dma, addr, s->tx + s->tx_len, len);
-        s->tx_len += len;
+    t->special = (uint16_t)(d[14] | d[15] << 8);
+    t->cmd |= cmd & CMD_VLE;
+    if (len > TX_MAX - 8 - t->len) {
+        t->skip = true;
+    } else if (len && !t->skip) {
+        dma_read(&pci_func(&s->dev)->dma, addr, t->data + t->len, len);
+        t->len += len;
     }
 }
 
 /* One descriptor; false: the network is full, it stays where it is. */
-static bool take_descriptor(E1000 *s, uint64_t at, uint32_t *cause)
+static bool take_descriptor(E1000 *s, E1000Tx *t, uint64_t at, uint32_t *cause)
 {
     DmaContext *dma = &pci_func(&s->dev)->dma;
     uint8_t d[DESC_BYTES];
     dma_read(dma, at, d, sizeof(d));
     bool extended = d[11] & CMD_DEXT, context = extended && (d[10] >> 4) == 0;
     if (context) {
-        take_context(s, d);
+        take_context(t, d);
     } else {
-        if (!s->tx_stalled) {
-            take_data(s, d);
+        if (!t->stalled) {
+            take_data(s, t, d);
         }
         if (d[11] & CMD_EOP) {
-            s->tx_stalled = !send_frame(s);
-            if (s->tx_stalled) {
+            t->stalled = !send_frame(s, t);
+            if (t->stalled) {
                 return false;
             }
-            tx_clear(s);
+            tx_clear(t);
         }
     }
     if (d[11] & CMD_RS) { /* 3.3.3.2 */
         uint8_t status = (uint8_t)((d[12] & 0xf0) | 1);
         dma_write(dma, at + 12, &status, 1);
-        *cause |= INT_TXDW;
+        *cause |= t->cause;
     }
     return true;
 }
 
-void e1000_transmit(E1000 *s)
+void e1000_transmit(E1000 *s, E1000Tx *t)
 {
-    uint32_t n = *e1000_reg(s, E_TDLEN) / DESC_BYTES, *head = e1000_reg(s, E_TDH),
-             tail = *e1000_reg(s, E_TDT);
-    uint64_t base = *e1000_reg(s, E_TDBAL) | (uint64_t)*e1000_reg(s, E_TDBAH) << 32;
+    unsigned q = t->queue;
+    uint32_t n = *e1000_queue_reg(s, E_TDLEN, q) / DESC_BYTES, *head = e1000_queue_reg(s, E_TDH, q),
+             tail = *e1000_queue_reg(s, E_TDT, q);
+    uint64_t base =
+        *e1000_queue_reg(s, E_TDBAL, q) | (uint64_t)*e1000_queue_reg(s, E_TDBAH, q) << 32;
     uint32_t cause = 0;
     if (!(*e1000_reg(s, E_TCTL) & TCTL_EN) || n == 0 || *head >= n || tail >= n || *head == tail) {
         return;
     }
     unsigned taken = 0;
     while (*head != tail && taken++ < TX_TURN &&
-           take_descriptor(s, base + (uint64_t)*head * DESC_BYTES, &cause)) {
+           take_descriptor(s, t, base + (uint64_t)*head * DESC_BYTES, &cause)) {
         *head = (*head + 1) % n;
     }
     if (*head == tail) {
         cause |= INT_TXQE;
-    } else if (!s->tx_stalled) {
+    } else if (!t->stalled) {
         domain_post(&s->more); /* others want the domain too */
     }
     if (cause) {
-        e1000_interrupt(s, cause);
+        s->kind->interrupt(s, cause);
     }
 }
+
+/* ---- what a queue keeps ---- */
+
+void e1000_tx_reset(E1000Tx *t)
+{
+    t->ctx = (E1000Context){ 0 };
+    t->hdr = (NetHdr){ 0 };
+    t->stalled = false;
+    tx_clear(t);
+    memset(t->data, 0, sizeof(t->data));
+}
+
+bool e1000_tx_loaded(E1000Tx *t, Error **errp)
+{
+    if (t->len > TX_MAX - 8) {
+        return error_set(errp, "saved e1000: a frame of %u bytes", t->len);
+    }
+    if (t->stalled) { /* the frame is lost, its last descriptor is done again */
+        t->stalled = false;
+        t->skip = true;
+    }
+    return true;
+}
+
+static const VmField context_fields[] = {
+    VM_U8(E1000Context, ipcss),
+    VM_U8(E1000Context, ipcso),
+    VM_U8(E1000Context, tucss),
+    VM_U8(E1000Context, tucso),
+    VM_U8(E1000Context, hdrlen),
+    VM_U8(E1000Context, cmd),
+    VM_U16(E1000Context, ipcse),
+    VM_U16(E1000Context, tucse),
+    VM_U16(E1000Context, mss),
+    VM_U32(E1000Context, paylen),
+    { 0 },
+};
+static const VmState context_state = {
+    .name = "e1000-context", .version = 1, .oldest = 1, .fields = context_fields
+};
+static const VmField tx_fields[] = {
+    VM_STRUCT(E1000Tx, ctx, context_state),
+    VM_BOOL(E1000Tx, stalled),
+    VM_BOOL(E1000Tx, skip),
+    VM_BOOL(E1000Tx, tse),
+    VM_U8(E1000Tx, popts),
+    VM_U8(E1000Tx, css),
+    VM_U8(E1000Tx, cso),
+    VM_U8(E1000Tx, cmd),
+    VM_U16(E1000Tx, special),
+    VM_U32(E1000Tx, len),
+    VM_U8_ARRAY(E1000Tx, data),
+    { 0 },
+};
+const VmState e1000_tx_state = { .name = "e1000-tx", .version = 1, .oldest = 1, .fields = tx_fields };

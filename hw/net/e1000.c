@@ -14,17 +14,23 @@ enum { STATUS_FD = 1, STATUS_LU = 2, STATUS_1000 = 0x80, STATS = 64, IO_BYTES = 
 
 /* ---- interrupts ---- */
 
+bool e1000_throttled(E1000 *s)
+{
+    if (timer_armed(&s->throttle)) {
+        return true;
+    }
+    uint32_t itr = *e1000_reg(s, E_ITR) & 0xffff;
+    if (itr) {
+        timer_arm(&s->throttle, clock_now(s->dev.machine->clock) + itr * INT64_C(256));
+    }
+    return false;
+}
+
 static void update_line(E1000 *s)
 {
     bool level = (*e1000_reg(s, E_ICR) & *e1000_reg(s, E_IMS)) != 0;
-    if (level && !s->line) {
-        if (timer_armed(&s->throttle)) {
-            return; /* the timer looks again */
-        }
-        uint32_t itr = *e1000_reg(s, E_ITR) & 0xffff;
-        if (itr) {
-            timer_arm(&s->throttle, clock_now(s->dev.machine->clock) + itr * INT64_C(256));
-        }
+    if (level && !s->line && e1000_throttled(s)) {
+        return;
     }
     s->line = level;
     irq_set(&s->irq, level);
@@ -35,7 +41,7 @@ static void throttle_fired(void *opaque)
     update_line(dev_as(E1000, (Device *)opaque));
 }
 
-void e1000_interrupt(E1000 *s, uint32_t cause)
+static void interrupt(E1000 *s, uint32_t cause)
 {
     *e1000_reg(s, E_ICR) |= cause;
     update_line(s);
@@ -59,6 +65,12 @@ void e1000_count64(E1000 *s, unsigned at, uint32_t n)
 
 /* ---- reset ---- */
 
+void e1000_reset_address(E1000 *s)
+{
+    *e1000_reg(s, E_RA) = nic_le32(s->mac.b);
+    *e1000_reg(s, E_RA + 4) = nic_le16(s->mac.b + 4) | 1u << 31;
+}
+
 static void reset_registers(E1000 *s)
 {
     memset(s->reg, 0, sizeof(s->reg));
@@ -67,19 +79,10 @@ static void reset_registers(E1000 *s)
     *e1000_reg(s, E_VET) = 0x8100;
     *e1000_reg(s, E_LEDCTL) = 0x07068302;
     *e1000_reg(s, E_MANC) = 0;
-    memcpy(e1000_reg(s, E_RA), s->mac.b, 4);
-    s->reg[E_RA / 4] = GUINT32_FROM_LE(s->reg[E_RA / 4]);
-    s->reg[E_RA / 4 + 1] = s->mac.b[4] | s->mac.b[5] << 8 | 1u << 31;
+    e1000_reset_address(s);
     s->io_addr = 0;
-    s->ee_count = 0;
-    s->ee_shift = s->ee_out = 0;
-    s->ee_bit = 0;
-    s->ctx = (E1000Context){ 0 };
-    s->tx_hdr = (NetHdr){ 0 };
-    s->tx_stalled = s->tx_skip = s->tx_tse = false;
-    s->tx_popts = s->tx_css = s->tx_cso = s->tx_cmd = 0;
-    s->tx_special = 0;
-    s->tx_len = 0;
+    microwire_reset(&s->eeprom);
+    e1000_tx_reset(&s->tx);
     s->line = false;
     timer_cancel(&s->throttle);
     e1000_phy_reset(s);
@@ -87,7 +90,7 @@ static void reset_registers(E1000 *s)
 
 /* ---- registers ---- */
 
-static uint32_t read_register(E1000 *s, unsigned at)
+uint32_t e1000_read(E1000 *s, unsigned at)
 {
     uint32_t v = at / 4 < E_REGS ? s->reg[at / 4] : 0;
     if (at >= E_STATS && at < E_STATS + 4 * STATS) { /* 13.7: cleared by reading */
@@ -97,30 +100,26 @@ static uint32_t read_register(E1000 *s, unsigned at)
     switch (at) {
     case E_STATUS: return STATUS_FD | STATUS_1000 | (net_port_link_up(&s->port) ? STATUS_LU : 0);
     case E_EECD: return e1000_eecd_read(s);
-    case E_ICR: /* 13.4.17 */
-        s->reg[at / 4] = 0;
-        update_line(s);
-        return v;
     case E_ICS:
     case E_IMC: return 0; /* write-only */
     default: return v;
     }
 }
 
-static void write_control(E1000 *s, uint32_t val)
+static uint32_t read_register(E1000 *s, unsigned at)
 {
-    if (val & CTRL_RST) {
-        reset_registers(s);
-        irq_set(&s->irq, false);
-    } else {
-        *e1000_reg(s, E_CTRL) = val;
+    uint32_t v = e1000_read(s, at);
+    if (at == E_ICR) { /* 13.4.17 */
+        s->reg[at / 4] = 0;
+        update_line(s);
     }
+    return v;
 }
 
 /* Bits that are there, for registers of which it matters. */
 static uint32_t writable(unsigned at)
 {
-    switch (at) {
+    switch (at >= E_RDBAL ? at & ~(unsigned)QUEUE_STEP : at) { /* a second queue's are as the first one's */
     case E_RDBAL:
     case E_TDBAL: return 0xfffffff0;
     case E_RDLEN:
@@ -136,53 +135,67 @@ static uint32_t writable(unsigned at)
     }
 }
 
-static void write_register(E1000 *s, unsigned at, uint32_t val)
+void e1000_write(E1000 *s, unsigned at, uint32_t val)
 {
     if (at / 4 >= E_REGS || (at >= E_STATS && at < E_STATS + 4 * STATS)) {
         return;
     }
     switch (at) {
-    case E_CTRL: write_control(s, val); return;
     case E_EECD: e1000_eecd_write(s, val); return;
-    case E_EERD: e1000_eerd_write(s, val); return;
     case E_MDIC: e1000_mdic_write(s, val); return;
-    case E_ICR:
-        s->reg[at / 4] &= ~val;
-        update_line(s);
-        return;
-    case E_ICS: e1000_interrupt(s, val); return;
-    case E_IMS:
-        s->reg[at / 4] |= val;
-        update_line(s);
-        return;
-    case E_IMC:
-        *e1000_reg(s, E_IMS) &= ~val;
-        update_line(s);
-        return;
+    case E_ICS: s->kind->interrupt(s, val); return;
     default: break;
     }
     s->reg[at / 4] = val & writable(at);
     switch (at) {
     case E_RDT:
+    case E_RDT + QUEUE_STEP:
     case E_RCTL: net_port_resume(&s->port); break;
     case E_TDT:
-    case E_TCTL:
-        if (!s->tx_stalled) {
-            e1000_transmit(s);
+    case E_TDT + QUEUE_STEP:
+    case E_TCTL: s->kind->go_on(s); break;
+    default: break;
+    }
+}
+
+static void write_register(E1000 *s, unsigned at, uint32_t val)
+{
+    switch (at) {
+    case E_CTRL:
+        if (val & CTRL_RST) {
+            reset_registers(s);
+            irq_set(&s->irq, false);
+        } else {
+            *e1000_reg(s, E_CTRL) = val;
         }
         break;
-    default: break;
+    case E_EERD: e1000_eerd_write(s, val, 4); break; /* 13.4.4: bit 4 says that it is done */
+    case E_ICR:
+        s->reg[at / 4] &= ~val;
+        update_line(s);
+        break;
+    case E_IMS:
+        s->reg[at / 4] |= val;
+        update_line(s);
+        break;
+    case E_IMC:
+        *e1000_reg(s, E_IMS) &= ~val;
+        update_line(s);
+        break;
+    default: e1000_write(s, at, val); break;
     }
 }
 
 static uint64_t mem_read(void *opaque, MemAccess *a)
 {
-    return read_register(opaque, (unsigned)a->off);
+    E1000 *s = opaque;
+    return s->kind->read(s, (unsigned)a->off);
 }
 
 static void mem_write(void *opaque, MemAccess *a, uint64_t val)
 {
-    write_register(opaque, (unsigned)a->off, (uint32_t)val);
+    E1000 *s = opaque;
+    s->kind->write(s, (unsigned)a->off, (uint32_t)val);
 }
 
 /* 13.2.1.3: address and data. */
@@ -190,7 +203,7 @@ static uint64_t io_read(void *opaque, MemAccess *a)
 {
     E1000 *s = opaque;
     return a->off == 0                          ? s->io_addr
-           : a->off == 4 && s->io_addr < E_SIZE ? read_register(s, s->io_addr & ~3u)
+           : a->off == 4 && s->io_addr < E_SIZE ? s->kind->read(s, s->io_addr & ~3u)
                                                 : 0;
 }
 
@@ -200,28 +213,33 @@ static void io_write(void *opaque, MemAccess *a, uint64_t val)
     if (a->off == 0) {
         s->io_addr = (uint32_t)val;
     } else if (a->off == 4 && s->io_addr < E_SIZE) {
-        write_register(s, s->io_addr & ~3u, (uint32_t)val);
+        s->kind->write(s, s->io_addr & ~3u, (uint32_t)val);
     }
 }
 
 /* ---- the network's side ---- */
 
+/* What the network had no room for is tried again when it has some, not at every doorbell. */
 static void e1000_go_on(void *opaque)
 {
-    e1000_transmit(opaque);
+    E1000 *s = opaque;
+    if (!s->tx.stalled) {
+        e1000_transmit(s, &s->tx);
+    }
 }
 
 static void e1000_writable(Device *dev)
 {
-    e1000_transmit(dev_as(E1000, dev));
+    E1000 *s = dev_as(E1000, dev);
+    e1000_transmit(s, &s->tx);
 }
 
-static void e1000_link_changed(Device *dev, bool up)
+void e1000_link_changed(Device *dev, bool up)
 {
     E1000 *s = dev_as(E1000, dev);
     e1000_phy_link(s, up);
-    e1000_interrupt(s, INT_LSC);
-    domain_post(&s->more); /* into an open end there is room */
+    s->kind->interrupt(s, INT_LSC);
+    s->kind->nic->writable(dev); /* into an open end there is room */
 }
 
 static const NicOps nic_ops = {
@@ -238,7 +256,7 @@ static void stop_more(void *opaque)
     loop_unpost(domain_loop(s->dev.domain), &s->more.task);
 }
 
-static bool e1000_realize(Device *dev, Error **errp)
+bool e1000_setup(E1000 *s, const E1000Kind *kind, Error **errp)
 {
     static const MemOps mem = {
         .read = mem_read, .write = mem_write, .min = 1, .max = 8, .impl_min = 4, .impl_max = 4
@@ -246,10 +264,12 @@ static bool e1000_realize(Device *dev, Error **errp)
     static const MemOps io = {
         .read = io_read, .write = io_write, .min = 1, .max = 4, .impl_min = 4, .impl_max = 4
     };
-    E1000 *s = dev_as(E1000, dev);
-    domain_task_init(&s->more, dev->domain, e1000_go_on, s);
+    Device *dev = &s->dev;
+    s->kind = kind;
+    s->tx.cause = INT_TXDW;
+    domain_task_init(&s->more, dev->domain, kind->go_on, s);
     device_add_cleanup(dev, stop_more, s);
-    if (!net_port_open(&s->port, dev, &nic_ops, &s->mac, errp) ||
+    if (!net_port_open(&s->port, dev, kind->nic, &s->mac, errp) ||
         !machine_add_boot_device(dev, s->bootindex, "/ethernet-phy@0", errp)) {
         return false;
     }
@@ -259,16 +279,38 @@ static bool e1000_realize(Device *dev, Error **errp)
     device_add_region(dev, &s->mem);
     device_add_region(dev, &s->io);
     device_add_irq(dev, &s->irq);
-    device_add_timer(dev, &s->throttle, throttle_fired);
+    device_add_timer(dev, &s->throttle, kind->throttled);
+    return true;
+}
+
+/* 5.6: words that matter; the address comes before, a sum behind. */
+static const uint16_t eeprom[NIC_MICROWIRE_WORDS] = {
+    [0x03] = 0x0400, [0x05] = 0xffff, [0x08] = 0xffff, [0x09] = 0xffff, [0x0a] = 0x4408, [0x0b] = 0x1100,
+    [0x0c] = 0x1af4, [0x0d] = 0x100e, [0x0e] = 0x8086, [0x0f] = 0x3040, [0x21] = 0x7863, [0x2f] = 0xffff,
+};
+/* IEEE 802.3, 22.2.4, and from 16 on the M88E1011's: 1000 Mbit/s, full duplex, agreed on. */
+static const uint16_t phy[PHY_REGS] = {
+    0x1140,        0x7949,        0x0141,        0x0c20,        0x0de1,        0x45e1,
+    [9] = 0x0e00,  [10] = 0x3c00, [15] = 0x3000, [16] = 0x0360, [17] = 0xa800, [20] = 0x0d60,
+};
+
+static bool e1000_realize(Device *dev, Error **errp)
+{
+    static const E1000Kind kind = {
+        .name = "e1000", .eeprom = eeprom, .phy = phy, .nic = &nic_ops, .read = read_register,
+        .write = write_register, .interrupt = interrupt, .throttled = throttle_fired, .go_on = e1000_go_on,
+    };
+    E1000 *s = dev_as(E1000, dev);
+    if (!e1000_setup(s, &kind, errp)) {
+        return false;
+    }
     reset_registers(s);
     return true;
 }
 
 static void e1000_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
 {
-    E1000 *s = dev_as(E1000, dev);
-    reset_registers(s);
-    memset(s->tx, 0, sizeof(s->tx));
+    reset_registers(dev_as(E1000, dev));
 }
 
 static void e1000_reset_done(Device *dev)
@@ -276,68 +318,44 @@ static void e1000_reset_done(Device *dev)
     irq_set(&dev_as(E1000, dev)->irq, false);
 }
 
-static bool e1000_post_load(void *opaque, Error **errp)
+bool e1000_loaded(E1000 *s, Error **errp)
 {
-    E1000 *s = opaque;
-    if (s->tx_len > TX_MAX - 8 || s->ee_count > 25) {
-        return error_set(errp, "saved e1000: a frame of %u bytes, %u bits to the EEPROM", s->tx_len,
-                         s->ee_count);
+    if (!e1000_tx_loaded(&s->tx, errp)) {
+        return false;
     }
-    if (s->tx_stalled) { /* the frame is lost, its last descriptor is done again */
-        s->tx_stalled = false;
-        s->tx_skip = true;
-    }
-    irq_set(&s->irq, s->line);
     e1000_phy_link(s, net_port_link_up(&s->port));
     domain_post(&s->more);
     return true;
 }
 
-static const VmField context_fields[] = {
-    VM_U8(E1000Context, ipcss),
-    VM_U8(E1000Context, ipcso),
-    VM_U8(E1000Context, tucss),
-    VM_U8(E1000Context, tucso),
-    VM_U8(E1000Context, hdrlen),
-    VM_U8(E1000Context, cmd),
-    VM_U16(E1000Context, ipcse),
-    VM_U16(E1000Context, tucse),
-    VM_U16(E1000Context, mss),
-    VM_U32(E1000Context, paylen),
-    { 0 },
-};
-static const VmState context_state = {
-    .name = "e1000-context", .version = 1, .oldest = 1, .fields = context_fields
-};
+static bool e1000_post_load(void *opaque, Error **errp)
+{
+    E1000 *s = opaque;
+    if (!e1000_loaded(s, errp)) {
+        return false;
+    }
+    irq_set(&s->irq, s->line);
+    return true;
+}
 
-static const VmField e1000_fields[] = {
+static const VmField common_fields[] = {
     VM_U32_ARRAY(E1000, reg),
     VM_U32(E1000, io_addr),
     VM_U16_ARRAY(E1000, phy),
     VM_BOOL(E1000, line),
     VM_TIMER(E1000, throttle),
-    VM_U8(E1000, ee_count),
-    VM_U8_MAX(E1000, ee_bit, 1),
-    VM_U16(E1000, ee_shift),
-    VM_U16(E1000, ee_out),
-    VM_STRUCT(E1000, ctx, context_state),
-    VM_BOOL(E1000, tx_stalled),
-    VM_BOOL(E1000, tx_skip),
-    VM_BOOL(E1000, tx_tse),
-    VM_U8(E1000, tx_popts),
-    VM_U8(E1000, tx_css),
-    VM_U8(E1000, tx_cso),
-    VM_U8(E1000, tx_cmd),
-    VM_U16(E1000, tx_special),
-    VM_U32(E1000, tx_len),
-    VM_U8_ARRAY(E1000, tx),
+    VM_STRUCT(E1000, eeprom, microwire_state),
+    VM_STRUCT(E1000, tx, e1000_tx_state),
     { 0 },
+};
+const VmState e1000_common_state = {
+    .name = "e1000-common", .version = 1, .oldest = 1, .fields = common_fields
 };
 static const VmState e1000_state = {
     .name = "e1000",
-    .version = 1,
-    .oldest = 1,
-    .fields = e1000_fields,
+    .version = 2,
+    .oldest = 2,
+    .fields = common_fields,
     .post_load = e1000_post_load,
 };
 
@@ -354,6 +372,7 @@ static const PciOps e1000_pci_ops = {
     .class_code = 0x020000,
     .revision = 3,
     .intx_pin = 1,
+    .romfile = "efi-e1000.rom",
     .bar = { [0] = { PCI_BAR_MEM32 }, [1] = { PCI_BAR_IO } },
 };
 

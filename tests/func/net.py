@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""User-mode networking with real software (net/user*.c, hw/virtio/virtio-net*.c, hw/net/e1000*.c, tools/system/net.c): Debian's kernel
+"""User-mode networking with real software (net/user*.c, hw/virtio/virtio-net*.c, hw/net/*.c, tools/system/net.c): Debian's kernel
 with busybox gets an address by DHCP and by IPv6 autoconfiguration, fetches from and sends to a server of the host on
 loopback, checksums compared, and answers a connection through a forwarded port. On pc, q35 and microvm."""
 import hashlib
@@ -22,7 +22,16 @@ DRIVERS = {
     "virtio-net-pci": PCI + ("drivers/net/virtio_net",),
     "virtio-net-device": ("virtio_ring", "virtio", "virtio_mmio") + FAILOVER + ("drivers/net/virtio_net",),
 }
-DRIVERS["e1000"] = ("drivers/net/ethernet/intel/e1000/e1000",)
+MII = ("drivers/net/mii",)
+CARDS = { # of Debian's generic kernel
+    "e1000": ("intel/e1000/e1000",),
+    "e1000e": ("intel/e1000e/e1000e",),
+    "ne2k_pci": ("8390/8390", "8390/ne2k-pci"),
+    "pcnet": MII + ("amd/pcnet32",),
+    "rtl8139": MII + ("realtek/8139cp",),
+}
+DRIVERS.update({card: [m if m.startswith("drivers/") else "drivers/net/ethernet/" + m for m in modules]
+                for card, modules in CARDS.items()})
 SIZE = 8 << 20
 SCRIPT = """set -e
 for m in %(modules)s; do insmod /lib/modules/$m.ko; done
@@ -201,11 +210,15 @@ def net_microvm():
     guest("microvm", "virtio-net-device")
 
 
-def net_e1000():
-    guest("pc", "e1000", flavour="generic")
+def card_test(card, board):
+    def test():
+        guest(board, card, flavour="generic")
+
+    test.__name__ = f"net_{card}" if board == "pc" else f"net_{card}_{board}"
+    return test
 
 
-ALL = [net_pc, net_q35, net_packed, net_legacy, net_microvm, net_e1000]
+ALL = [net_pc, net_q35, net_packed, net_legacy, net_microvm] + [card_test(c, b) for c in CARDS for b in ("pc", "q35")]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
