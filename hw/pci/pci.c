@@ -10,12 +10,14 @@
 #include "pci_internal.h"
 #include "rhea/hw/pcie.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/log.h"
 
 static const Prop pci_child_props[] = {
     PROP_PCI_ADDR(PciFunc, addr_prop, "addr", "Slot and optional function: DEV[.FN], hexadecimal"),
     PROP_BOOL(PciFunc, multifunction, "multifunction", false,
               "Slot has several functions; set on function 0"),
-    PROP_STR(PciFunc, romfile, "romfile", NULL, "Option ROM image; empty: none"),
+    PROP_STR(PciFunc, romfile, "romfile", NULL,
+             "Option ROM image; empty: none; default: the type's own, a network card's from iPXE"),
     PROP_I32(PciFunc, rombar, "rombar", 1, 0, 1, "1: the option ROM is in the ROM BAR; 0: no option ROM"),
     PROP_U32(PciFunc, romsize, "romsize", UINT32_MAX, 0, UINT32_MAX,
              "Bytes of the ROM BAR, a power of two; 4294967295: what the image needs"),
@@ -200,6 +202,41 @@ static bool pci_prepare(Bus *bus, Device *dev, Error **errp)
     return true;
 }
 
+/* PCI Firmware 3.0, 5.1: firmware runs images for the function's own ids only. A type's own ROM serves all
+ * of its variants, so its ids become the variant's; an image for PCs still sums up to zero, by a reserved
+ * byte. */
+static void pci_fit_rom(const PciFunc *f, uint8_t *rom, size_t len)
+{
+    enum { ROM_HEADER = 0x1a, ROM_DATA = 24, FOR_PC = 0, SPARE = 6, LAST = 0x80 };
+    for (size_t at = 0; len - at >= ROM_HEADER && pci_le16(rom + at) == 0xaa55;) {
+        uint8_t *image = rom + at, *data = image + pci_le16(image + 0x18);
+        size_t room = len - at, size;
+        if ((size_t)(data - image) + ROM_DATA > room || memcmp(data, "PCIR", 4)) {
+            return;
+        }
+        size = pci_le16(data + 16) * 512u;
+        if (!size || size > room) {
+            return;
+        }
+        uint8_t was = 0, is = 0;
+        for (unsigned i = 4; i < 8; i++) {
+            was += data[i];
+        }
+        pci_put16(data + 4, f->ops->vendor);
+        pci_put16(data + 6, f->ops->device);
+        for (unsigned i = 4; i < 8; i++) {
+            is += data[i];
+        }
+        if (data[20] == FOR_PC) {
+            image[SPARE] += was - is;
+        }
+        if (data[21] & LAST) {
+            return;
+        }
+        at += size;
+    }
+}
+
 /* The image becomes read-only memory of the next power of two, at least 2 KiB (3.0, 6.2.5.2). */
 static bool pci_load_rom(PciFunc *f, Error **errp)
 {
@@ -212,10 +249,20 @@ static bool pci_load_rom(PciFunc *f, Error **errp)
         }
         return true;
     }
-    g_autofree char *path = machine_find_firmware(f->dev->machine, name, errp);
+    Error *missing = NULL;
+    g_autofree char *path = machine_find_firmware(f->dev->machine, name, &missing);
     if (!path) {
-        error_prefix(errp, "option ROM of '%s'", device_name(f->dev));
-        return false;
+        error_prefix(&missing, "option ROM of '%s'", device_name(f->dev));
+        if (f->romfile || f->romsize != UINT32_MAX) {
+            return error_propagate(errp, missing);
+        }
+        if (f->dev->machine->firmware_path->len) { /* what the type has of its own: all but booting works */
+            log_info("%s: firmware cannot boot from it%s%s", error_text(missing),
+                     error_hint_text(missing) ? "; " : "",
+                     error_hint_text(missing) ? error_hint_text(missing) : "");
+        }
+        error_free(missing);
+        return true;
     }
     g_autofree char *data = NULL;
     gsize len;
@@ -245,6 +292,9 @@ static bool pci_load_rom(PciFunc *f, Error **errp)
         return false;
     }
     memcpy(f->rom_ram->host, data, len);
+    if (!f->romfile) {
+        pci_fit_rom(f, f->rom_ram->host, len);
+    }
     ram_written(f->rom_ram, 0, len);
     region_init_rom(&f->rom_window, f->dev, "option-rom", f->rom_ram);
     pci_put32(f->wmask + PCI_ROM, (uint32_t)~(size - 1) | PCI_ROM_ENABLE);

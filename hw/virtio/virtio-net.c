@@ -409,7 +409,8 @@ static uint64_t net_features(const VirtioNet *s)
     return all;
 }
 
-static const PciOps net_pci_ops[VIRTIO_PCI_VARIANTS] = VIRTIO_PCI_OPS(NET_CLASS, 0x1000, 0x020000);
+static const PciOps net_pci_ops[VIRTIO_PCI_VARIANTS] =
+    VIRTIO_PCI_ROM_OPS(NET_CLASS, 0x1000, 0x020000, "efi-virtio.rom");
 
 static const VirtioClass net_class = {
     .id = NET_CLASS,

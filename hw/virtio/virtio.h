@@ -241,18 +241,21 @@ bool virtio_post_load(VirtioDevice *v, Error **errp); /* in the type's post_load
 /* virtio-pci.c */
 /* 4.1.2: 0x1040 and the class's id, revision 1; with a legacy interface an id of its own below, revision 0,
  * and the class's id in the subsystem's. */
-#define VIRTIO_PCI_VARIANT_(DEVICE, REVISION, CLASS_CODE) \
+#define VIRTIO_PCI_VARIANT_(DEVICE, REVISION, CLASS_CODE, ROM) \
     .vendor = 0x1af4, .device = (DEVICE), .class_code = (CLASS_CODE), .revision = (REVISION), .intx_pin = 1, \
-    .express = true, .config_written = virtio_pci_config_written, .config_read = virtio_pci_config_read
-#define VIRTIO_PCI_OPS(ID, LEGACY_ID, CLASS_CODE) \
+    .romfile = (ROM), .express = true, .config_written = virtio_pci_config_written, \
+    .config_read = virtio_pci_config_read
+#define VIRTIO_PCI_OPS(ID, LEGACY_ID, CLASS_CODE) VIRTIO_PCI_ROM_OPS(ID, LEGACY_ID, CLASS_CODE, NULL)
+/* ROM: what firmware boots from it with, or NULL. */
+#define VIRTIO_PCI_ROM_OPS(ID, LEGACY_ID, CLASS_CODE, ROM) \
     { \
-        [VIRTIO_PCI_MODERN] = { VIRTIO_PCI_VARIANT_(0x1040 + (ID), 1, CLASS_CODE), \
+        [VIRTIO_PCI_MODERN] = { VIRTIO_PCI_VARIANT_(0x1040 + (ID), 1, CLASS_CODE, ROM), \
                                 .bar = { [1] = { PCI_BAR_MEM32 }, [4] = { PCI_BAR_MEM64, true } } }, \
-        [VIRTIO_PCI_TRANSITIONAL] = { VIRTIO_PCI_VARIANT_(LEGACY_ID, 0, CLASS_CODE), \
+        [VIRTIO_PCI_TRANSITIONAL] = { VIRTIO_PCI_VARIANT_(LEGACY_ID, 0, CLASS_CODE, ROM), \
                                       .subvendor = 0x1af4, .subdevice = (ID), \
                                       .bar = { [0] = { PCI_BAR_IO }, [1] = { PCI_BAR_MEM32 }, \
                                                [4] = { PCI_BAR_MEM64, true } } }, \
-        [VIRTIO_PCI_LEGACY] = { VIRTIO_PCI_VARIANT_(LEGACY_ID, 0, CLASS_CODE), \
+        [VIRTIO_PCI_LEGACY] = { VIRTIO_PCI_VARIANT_(LEGACY_ID, 0, CLASS_CODE, ROM), \
                                 .subvendor = 0x1af4, .subdevice = (ID), \
                                 .bar = { { PCI_BAR_IO }, { PCI_BAR_MEM32 } } }, \
     }

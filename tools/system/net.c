@@ -2,9 +2,11 @@
  * tools/system/net.c - -netdev, -nic and -net: back ends, and the cards that the last two make.
  *
  * Models: QEMU's options of these names. -nic is a -netdev and a -device; a card and a back end of -net that
- * name each other in no way meet at hub 0. Threads: main thread.
+ * name each other in no way meet at hub 0. Without any of the three and without -nodefaults there is one
+ * card, of the board's kind, on user-mode networking. Threads: main thread.
  */
 #include "cli.h"
+#include "config.h"
 #include "rhea/net/net.h"
 #include "rhea/util/text.h"
 #include "schema/net.h"
@@ -230,9 +232,39 @@ static bool make_legacy_back_end(Cli *cli, const Item *item, Error **errp)
     return netdev_add_json(cli->m, o, item->from_text, errp) && netdev_hub_port(cli->m, 0, name, &port, errp);
 }
 
+/* What nobody asked for, and nobody refused. A build without user-mode networking leaves its cable open. */
+static bool make_default_card(Cli *cli, Error **errp)
+{
+    Card c = { .netdev = NULL };
+#if HAVE_SLIRP
+    g_autofree char *name = free_name(cli->m);
+    g_autoptr(Json) o = json_new_object();
+    put_text(o, "type", "user");
+    put_text(o, "id", name);
+    c.netdev = name;
+    if (!netdev_add_json(cli->m, o, false, errp)) {
+        error_prefix(errp, "the default network card");
+        return false;
+    }
+#endif
+    if (!make_card(cli, &c, errp)) {
+        error_prefix(errp, "the default network card");
+        error_hint(errp, "-nic none leaves it out");
+        return false;
+    }
+    return true;
+}
+
 bool cli_make_nets(Cli *cli, Error **errp)
 {
     Error *err = NULL;
+    const char *fits = cli->m->board->default_nic;
+    /* boards without PCI have what they are asked for */
+    bool pci = fits && !g_str_has_suffix(fits, "-device");
+    if (pci && !cli->no_nic && !cli->m->no_defaults && !cli->netdevs->len && !cli->nics->len &&
+        !cli->nets->len) {
+        return make_default_card(cli, errp);
+    }
     if (cli->no_nic && (cli->nics->len || cli->nets->len)) {
         return error_set(errp, "-nic none and a card exclude each other");
     }
