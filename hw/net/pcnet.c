@@ -133,8 +133,10 @@ static uint32_t upper(const Pcnet *s)
 static void read_desc(Pcnet *s, uint64_t at, bool receive, Desc *d)
 {
     uint8_t b[16] = { 0 };
-    dma_read(&pci_func(&s->dev)->dma, at, b, desc_bytes(s));
     *d = (Desc){ .at = at };
+    if (dma_read(&pci_func(&s->dev)->dma, at, b, desc_bytes(s)) != MEM_OK) {
+        return; /* where nothing is, all bits are ones: it is not the card's */
+    }
     switch (style(s)) {
     case 0:
         d->addr = nic_le16(b) | (uint32_t)b[2] << 16 | upper(s);
@@ -382,6 +384,7 @@ static void transmit(Pcnet *s)
     s->csr[0] &= ~C0_TDMD;
     while (take_descriptor(s)) {
         if (++taken == TX_TURN) { /* others want the domain too */
+            s->csr[0] |= C0_TDMD;
             domain_post(&s->more);
             break;
         }
@@ -759,13 +762,13 @@ static bool pcnet_post_load(void *opaque, Error **errp)
     if (s->tx_len > TX_MAX) {
         return error_set(errp, "saved pcnet: a frame of %u bytes", s->tx_len);
     }
-    if (s->tx_stalled) { /* the frame is lost, its last descriptor is done again */
-        s->tx_stalled = false;
-        s->tx_skip = true;
+    if (s->tx_stalled || (s->csr[0] & C0_TDMD)) {
+        domain_post(&s->more);
     }
+    s->tx_skip |= s->tx_stalled; /* the frame is lost, its last descriptor is done again */
+    s->tx_stalled = false;
     s->bcr[BCR_SWS] &= 0x303;
     update_line(s);
-    domain_post(&s->more);
     return true;
 }
 

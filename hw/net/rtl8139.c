@@ -260,9 +260,9 @@ static bool take_descriptor(Rtl8139 *s, unsigned ring)
     DmaContext *dma = &pci_func(&s->dev)->dma;
     uint64_t at = ring_base(s, ring) + s->tx_at[ring] * (uint64_t)DESC;
     uint8_t d[DESC];
-    dma_read(dma, at, d, sizeof(d));
+    bool there = dma_read(dma, at, d, sizeof(d)) == MEM_OK; /* where nothing is, all bits are ones */
     uint32_t first = nic_le32(d), len = first & 0xffff;
-    if (!(first & D_OWN)) {
+    if (!there || !(first & D_OWN)) {
         return false;
     }
     if (!s->stalled) {
@@ -395,9 +395,9 @@ static bool descriptor_receive(Rtl8139 *s, const NetFrame *f, const uint8_t *fra
     while (room < len) { /* are there enough? */
         uint8_t d[4];
         at[n] = base + place * (uint64_t)DESC;
-        dma_read(dma, at[n], d, sizeof(d));
+        bool there = dma_read(dma, at[n], d, sizeof(d)) == MEM_OK;
         word[n] = nic_le32(d);
-        if (!(word[n] & D_OWN) || !(word[n] & RD_SIZE)) {
+        if (!there || !(word[n] & D_OWN) || !(word[n] & RD_SIZE)) {
             interrupt(s, INT_RXOVW);
             return false;
         }
@@ -628,10 +628,12 @@ static void write_tppoll(Rtl8139 *s, uint8_t val)
     if (val & POLL_SW) {
         interrupt(s, INT_SW);
     }
-    s->tx_wanted[0] |= (val & POLL_NORMAL) != 0;
-    s->tx_wanted[1] |= (val & POLL_HIGH) != 0;
-    if (!s->stalled && (s->cpcr & CPCR_TX)) {
-        transmit(s);
+    if (s->cpcr & CPCR_TX) {
+        s->tx_wanted[0] |= (val & POLL_NORMAL) != 0;
+        s->tx_wanted[1] |= (val & POLL_HIGH) != 0;
+        if (!s->stalled) {
+            transmit(s);
+        }
     }
 }
 
@@ -685,6 +687,11 @@ static bool write_half(Rtl8139 *s, unsigned at, uint16_t val)
     case R_ANAR: s->anar = val; return true;
     case R_CPCR:
         s->cpcr = val & 0x7b;
+        s->tx_wanted[0] &= (val & CPCR_TX) != 0;
+        s->tx_wanted[1] &= (val & CPCR_TX) != 0;
+        if (!s->stalled) {
+            transmit(s);
+        }
         return true;
     case R_CBR:
     case R_BMSR:
