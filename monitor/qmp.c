@@ -197,7 +197,7 @@ static void on_event(void *opaque, const char *name, const Json *data)
     if (data) {
         json_put(e, "data", json_ref((Json *)data));
     }
-    qmp_rate_event(&s->rate, name, data, e);
+    qmp_rate_event(&s->rate, name, e);
 }
 
 /* ---- running ---- */

@@ -6,19 +6,11 @@
  */
 #include "qmp_rate.h"
 
-#include <string.h>
-
 enum { RATE_NS = 1000 * 1000 * 1000 };
 
 /* Not VSERPORT_CHANGE, which QEMU limits for each port: who waits for a port to be opened must not wait for
  * the second to end. */
-static const struct {
-    const char *event, *each; /* each: the member whose values count for themselves; NULL: all together */
-} limited[] = {
-    { "BALLOON_CHANGE", NULL },
-    { "RTC_CHANGE", NULL },
-    { "WATCHDOG", NULL },
-};
+static const char *const limited[] = { "BALLOON_CHANGE", "RTC_CHANGE", "WATCHDOG", NULL };
 
 typedef struct Held {
     QmpRate *rate;
@@ -65,36 +57,23 @@ static void held_due(void *opaque)
     }
 }
 
-/* NULL: this event is not limited. g_free. */
-static char *key_of(const char *name, const Json *data)
+/* NULL: this event is not limited. */
+static Held *held_find(QmpRate *r, const char *name)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(limited); i++) {
-        if (!strcmp(limited[i].event, name)) {
-            const Json *each = limited[i].each ? json_member(data, limited[i].each, NULL) : NULL;
-            return g_strconcat(name, "/", json_get_string(each), NULL);
-        }
-    }
-    return NULL;
-}
-
-static Held *held_find(QmpRate *r, char *key)
-{
-    Held *h = g_hash_table_lookup(r->held, key);
-    if (h) {
-        g_free(key);
+    Held *h = g_hash_table_lookup(r->held, name);
+    if (h || !g_strv_contains(limited, name)) {
         return h;
     }
     h = g_new0(Held, 1);
     h->rate = r;
     timer_init(&h->timer, r->loop, r->clock, held_due, h);
-    g_hash_table_insert(r->held, key, h);
+    g_hash_table_insert(r->held, g_strdup(name), h);
     return h;
 }
 
-void qmp_rate_event(QmpRate *r, const char *name, const Json *data, Json *message)
+void qmp_rate_event(QmpRate *r, const char *name, Json *message)
 {
-    char *key = key_of(name, data);
-    Held *h = key ? held_find(r, key) : NULL;
+    Held *h = held_find(r, name);
     if (!h) {
         r->send(r->opaque, message);
     } else if (timer_armed(&h->timer)) {

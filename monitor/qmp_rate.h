@@ -13,13 +13,13 @@ typedef struct QmpRate {
     const Clock *clock;
     void (*send)(void *opaque, Json *message); /* takes the message */
     void *opaque;
-    GHashTable *held; /* by what counts together: an event's name, with its `id` where there are several */
+    GHashTable *held; /* by the event's name */
 } QmpRate;
 
 void qmp_rate_init(QmpRate *r, Loop *loop, void (*send)(void *opaque, Json *message), void *opaque);
 void qmp_rate_fini(QmpRate *r);
 void qmp_rate_clear(QmpRate *r); /* what waits is dropped, and time begins anew: another client */
-/* Takes message, and sends it now, or later, or another one of its kind instead. data may be NULL. */
-void qmp_rate_event(QmpRate *r, const char *name, const Json *data, Json *message);
+/* Takes message, and sends it now, or later, or another one of its kind instead. */
+void qmp_rate_event(QmpRate *r, const char *name, Json *message);
 
 #endif
