@@ -9,6 +9,7 @@
  */
 #include "rhea/backends/audio.h"
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "schema/audio.h"
 
@@ -38,7 +39,8 @@ static bool check_driver(const char *driver, Error **errp)
 {
     for (unsigned i = 0; driver && i < G_N_ELEMENTS(other_drivers); i++) {
         if (g_str_equal(driver, other_drivers[i].name)) {
-            error_set(errp, "driver '%s' is not supported: %s", driver, other_drivers[i].reason);
+            error_fail(errp, "not-supported", "driver", NULL,
+                       "driver '%s' is not supported: %s", driver, other_drivers[i].reason);
             error_hint(errp, "use none, which plays nothing");
             return false;
         }
@@ -51,13 +53,13 @@ static bool check_direction(const char *name, const AudiodevPerDirectionOptions 
 {
     bool fixed = o->has_fixed_settings ? o->fixed_settings : o->mixing_engine;
     if (fixed && !o->mixing_engine) {
-        error_set(errp, "'%s': fixed-settings=on needs mixing-engine=on", name);
+        error_fail(errp, "conflict", name, NULL, "'%s': fixed-settings=on needs mixing-engine=on", name);
         error_hint(errp, "leave out one of them");
         return false;
     }
     if (!fixed && (o->has_frequency || o->has_channels || o->has_format)) {
-        error_set(errp, "'%s': frequency, channels and format are the stream's with fixed-settings=off",
-                  name);
+        error_fail(errp, "conflict", name, NULL,
+                   "'%s': frequency, channels and format are the stream's with fixed-settings=off", name);
         error_hint(errp, "leave them out, or use fixed-settings=on");
         return false;
     }
@@ -68,10 +70,12 @@ static bool check_options(Machine *m, const AudiodevOptions *o, Error **errp)
 {
     const AudiodevGenericOptions *g = &o->u.none;
     if (!text_is_id(o->id)) {
-        return error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
+        return error_fail(errp, "invalid-value", "id", "such as audio0",
+                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
     }
     if (audiodev_exists(m, o->id)) {
-        return error_set(errp, "there is already an audiodev '%s'", o->id);
+        return error_fail(errp, "already-exists", "id", "give another id",
+                          "there is already an audiodev '%s'", o->id);
     }
     return (!g->has_in || check_direction("in", &g->in, errp)) &&
            (!g->has_out || check_direction("out", &g->out, errp));

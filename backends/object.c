@@ -9,6 +9,7 @@
 #include "rhea/backends/rng.h"
 #include "rhea/backends/secret.h"
 #include "rhea/system/iothread.h"
+#include "rhea/util/errorcode.h"
 #include "schema/hostmem.h"
 #include "schema/iothread.h"
 #include "schema/rng.h"
@@ -47,7 +48,9 @@ static bool iothread_make(Machine *m, const Json *opts, bool from_text, bool pre
     const IothreadProperties *p = &o.u.iothread;
     IoThreadPoll poll = { p->has_poll_max_ns ? p->poll_max_ns : IOTHREAD_POLL_NS, p->poll_grow,
                           p->poll_shrink };
-    bool ok = iothread_find(m, o.id) ? error_set(errp, "there is already an iothread '%s'", o.id)
+    bool ok = iothread_find(m, o.id) ? error_fail(errp, "already-exists", "id",
+                                                  "give another id, or remove that one: object-del",
+                                                  "there is already an iothread '%s'", o.id)
                                      : iothread_new(m, o.id, poll, errp);
     type_clear(&iothread_options_type, &o);
     return ok;
@@ -136,7 +139,8 @@ bool object_new_json(Machine *m, const Json *opts, bool from_text, bool prealloc
     const char *id = json_get_string(json_member(opts, "id", NULL));
     f = f ? f : memory_family;
     if (id && family_that_has(m, id, f)) { /* of the same kind: make() says so */
-        return error_set(errp, "there is already an object with id '%s'", id);
+        return error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
+                          "there is already an object with id '%s'", id);
     }
     return f->make(m, opts, from_text, prealloc, errp);
 }

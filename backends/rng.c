@@ -8,6 +8,7 @@
  */
 #include "rhea/backends/rng.h"
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include "schema/rng.h"
@@ -119,10 +120,12 @@ static void rng_drop(Rng *r)
 static bool rng_new(Machine *m, const char *id, const char *file, Error **errp)
 {
     if (!text_is_id(id)) {
-        return error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
+        return error_fail(errp, "invalid-value", "id", "such as rng0",
+                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
     }
     if (rng_find(m, id)) {
-        return error_set(errp, "there is already an object with id '%s'", id);
+        return error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
+                          "there is already an object with id '%s'", id);
     }
     int fd = file ? open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY) : -1;
     if (file && fd < 0) {
@@ -155,10 +158,11 @@ bool rng_remove(Machine *m, const char *id, Error **errp)
 {
     Rng *r = rng_find(m, id);
     if (!r) {
-        return error_set(errp, "there is no rng '%s'", id);
+        return error_fail(errp, "not-found", NULL, NULL, "there is no rng '%s'", id);
     }
     if (r->refs > 1) {
-        error_set(errp, "object '%s' is in use by %u device%s", id, r->refs - 1, r->refs > 2 ? "s" : "");
+        error_fail(errp, "in-use", "id", NULL,
+                   "object '%s' is in use by %u device%s", id, r->refs - 1, r->refs > 2 ? "s" : "");
         error_hint(errp, "remove the device first: device_del");
         return false;
     }
@@ -181,7 +185,7 @@ Rng *rng_claim(Device *dev, const char *id, Error **errp)
     Rng *r = rng_find(dev->machine, id);
     role_assert_main();
     if (!r) {
-        error_set(errp, "there is no rng '%s'", id);
+        error_fail(errp, "not-found", NULL, NULL, "there is no rng '%s'", id);
         error_hint(errp, "make it with -object rng-random,id=%s,filename=FILE, or leave rng= out", id);
         return NULL;
     }

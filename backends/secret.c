@@ -10,6 +10,7 @@
 #include "rhea/backends/secret.h"
 #include "config.h"
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
 #include "schema/secret.h"
@@ -114,8 +115,8 @@ static GBytes *read_file(const char *path, Error **errp)
     if (n < 0) {
         error_set_errno(errp, e, "could not read '%s'", path);
     } else {
-        error_set(errp, "'%s' grows, or has more than %d bytes, the most a secret can have", path,
-                  SECRET_MAX);
+        error_fail(errp, "too-large", "file", "a key of 32 bytes, or a password, is enough",
+                   "'%s' grows, or has more than %d bytes, the most a secret can have", path, SECRET_MAX);
     }
     return NULL;
 }
@@ -169,7 +170,8 @@ static GBytes *decrypt(GBytes *key, GBytes *iv, GBytes *coded, Error **errp)
     size_t len;
     const uint8_t *in = g_bytes_get_data(coded, &len);
     if (!len || len % BLOCK_SIZE) {
-        error_set(errp, "encrypted data has %zu bytes, not a multiple of %d", len, BLOCK_SIZE);
+        error_fail(errp, "invalid-value", NULL, NULL,
+                   "encrypted data has %zu bytes, not a multiple of %d", len, BLOCK_SIZE);
         error_hint(errp, "data from 'openssl enc -aes-256-cbc -a' needs format=base64");
         return NULL;
     }
@@ -181,7 +183,7 @@ static GBytes *decrypt(GBytes *key, GBytes *iv, GBytes *coded, Error **errp)
     size_t pad = padding(w->data + len - BLOCK_SIZE);
     if (!pad) {
         wiped_free(w);
-        error_set(errp, "decryption gives no padded text");
+        error_fail(errp, "invalid-value", NULL, NULL, "decryption gives no padded text");
         error_hint(errp, "it was encrypted with another key or iv");
         return NULL;
     }
@@ -190,7 +192,7 @@ static GBytes *decrypt(GBytes *key, GBytes *iv, GBytes *coded, Error **errp)
 #else
 static GBytes *decrypt(GBytes *key, GBytes *iv, GBytes *coded, Error **errp)
 {
-    error_set(errp, "'keyid' is not available: this build has no nettle");
+    error_fail(errp, "not-supported", "keyid", NULL, "'keyid' is not available: this build has no nettle");
     error_hint(errp, "give the secret unencrypted, in a file that only this program can read");
     return NULL;
 }
@@ -201,17 +203,19 @@ static GBytes *decrypt_with(Machine *m, const SecretProperties *p, GBytes *coded
     g_autoptr(GBytes) key = secret_lookup(m, p->keyid, errp);
     if (!key) {
         error_prefix(errp, "'keyid'");
+        error_member_default(errp, "keyid");
         return NULL;
     }
     if (g_bytes_get_size(key) != KEY_SIZE) {
-        error_set(errp, "'keyid': secret '%s' has %zu bytes, and a key has %d", p->keyid,
-                  g_bytes_get_size(key), KEY_SIZE);
+        error_fail(errp, "invalid-value", "keyid", NULL,
+                   "'keyid': secret '%s' has %zu bytes, and a key has %d", p->keyid, g_bytes_get_size(key),
+                   KEY_SIZE);
         error_hint(errp, "'openssl rand -base64 %d' makes one, for format=base64", KEY_SIZE);
         return NULL;
     }
     g_autoptr(GBytes) iv = from_base64(p->iv, strlen(p->iv));
     if (!iv || g_bytes_get_size(iv) != BLOCK_SIZE) {
-        error_set(errp, "'iv' is not %d bytes in base64", BLOCK_SIZE);
+        error_fail(errp, "invalid-value", "iv", NULL, "'iv' is not %d bytes in base64", BLOCK_SIZE);
         error_hint(errp, "'openssl rand -base64 %d' makes such a text", BLOCK_SIZE);
         return NULL;
     }
@@ -223,12 +227,14 @@ static GBytes *decrypt_with(Machine *m, const SecretProperties *p, GBytes *coded
 static bool check(const SecretProperties *p, Error **errp)
 {
     if (!p->data == !p->file) {
-        error_set(errp, p->data ? "'data' and 'file' exclude each other" : "'data' or 'file' is needed");
+        error_fail(errp, p->data ? "conflict" : "missing-member", "data", NULL,
+                   p->data ? "'data' and 'file' exclude each other" : "'data' or 'file' is needed");
         error_hint(errp, "file= keeps the secret out of the list of processes");
         return false;
     }
     if (!p->keyid != !p->iv) {
-        error_set(errp, p->iv ? "'iv' goes with 'keyid' only" : "'keyid' needs 'iv'");
+        error_fail(errp, "missing-member", p->iv ? "keyid" : "iv", NULL,
+                   p->iv ? "'iv' goes with 'keyid' only" : "'keyid' needs 'iv'");
         error_hint(errp, "an encrypted secret has both, one that is not has neither");
         return false;
     }
@@ -252,7 +258,8 @@ static GBytes *load(Machine *m, const SecretProperties *p, Error **errp)
         g_bytes_unref(given);
         given = plain;
         if (!given) {
-            error_set(errp, "%s is not base64", p->file ? "the file's content" : "'data'");
+            error_fail(errp, "invalid-value", p->file ? "file" : "data", NULL,
+                       "%s is not base64", p->file ? "the file's content" : "'data'");
             error_hint(errp, "format=raw takes the bytes as they are");
         }
     }
@@ -286,10 +293,12 @@ static void secret_free(void *opaque)
 static bool secret_new(Machine *m, const SecretOptions *o, Error **errp)
 {
     if (!text_is_id(o->id)) {
-        return error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
+        return error_fail(errp, "invalid-value", "id", "such as sec0",
+                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
     }
     if (secret_find(m, o->id)) {
-        return error_set(errp, "there is already an object with id '%s'", o->id);
+        return error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
+                          "there is already an object with id '%s'", o->id);
     }
     GBytes *bytes = load(m, &o->u.secret, errp);
     if (!bytes) {
@@ -330,7 +339,7 @@ bool secret_remove(Machine *m, const char *id, Error **errp)
 {
     guint i;
     if (!secrets || !g_ptr_array_find(secrets, secret_find(m, id), &i)) {
-        return error_set(errp, "there is no secret '%s'", id);
+        return error_fail(errp, "not-found", NULL, NULL, "there is no secret '%s'", id);
     }
     drop(i);
     return true;
@@ -350,7 +359,7 @@ GBytes *secret_lookup(Machine *m, const char *id, Error **errp)
     Secret *s = secret_find(m, id);
     role_assert_main();
     if (!s) {
-        error_set(errp, "there is no secret '%s'", id);
+        error_fail(errp, "not-found", NULL, NULL, "there is no secret '%s'", id);
         error_hint(errp, "make it before, with -object secret,id=%s,file=FILE", id);
         return NULL;
     }

@@ -7,6 +7,7 @@
  */
 #include "internal.h"
 #include "rhea/block/bitmap.h"
+#include "rhea/util/errorcode.h"
 
 typedef struct Touch {
     BlockNode *n;
@@ -27,7 +28,8 @@ static bool touch(BlockNode *n, bool persistent, Error **errp)
         return true;
     }
     if (n->read_only) {
-        return error_set(errp, "node '%s' is read-only: its persistent bitmaps cannot be changed", n->name);
+        return error_fail(errp, "read-only", "node", "open the node with read-only=off",
+                          "node '%s' is read-only: its persistent bitmaps cannot be changed", n->name);
     }
     Touch t = { .n = n, .errp = errp };
     co_run_sync(n->graph->loop, touch_body, &t);
@@ -38,7 +40,8 @@ BlockBitmap *block_bitmap_get(const BlockNode *n, const char *name, Error **errp
 {
     BlockBitmap *b = block_bitmap_find(n, name);
     if (!b) {
-        error_set(errp, "Dirty bitmap '%s' not found", name);
+        error_fail(errp, "not-found", "name", "query-named-block-nodes lists the bitmaps of nodes",
+                   "Dirty bitmap '%s' not found", name);
     }
     return b;
 }
@@ -48,8 +51,9 @@ bool block_bitmap_cmd_add(BlockNode *n, const char *name, uint64_t granularity, 
 {
     const BlockFormatOps *f = n->driver->format;
     if (persistent && (!f || !f->bitmap_fits)) {
-        error_set(errp, "Can't store persistent bitmaps to %s: images of format '%s' hold none", n->name,
-                  n->driver->name);
+        error_fail(errp, "not-supported", "persistent", NULL,
+                   "Can't store persistent bitmaps to %s: images of format '%s' hold none", n->name,
+                   n->driver->name);
         error_hint(errp, "qcow2 images do");
         return false;
     }
@@ -76,7 +80,8 @@ bool block_bitmap_cmd_remove(BlockNode *n, const char *name, Error **errp)
         return false;
     }
     if (b->busy) {
-        return error_set(errp, "Bitmap '%s' is currently in use by another operation", name);
+        return error_fail(errp, "in-use", "name", "wait for the operation to end",
+                          "Bitmap '%s' is currently in use by another operation", name);
     }
     if (!touch(n, b->persistent, errp)) {
         return false;
@@ -118,10 +123,10 @@ bool block_bitmap_cmd_merge(BlockNode *n, const char *name, BlockBitmap *const *
             return false;
         }
         if (block_size(from[i]->node) != block_size(n)) {
-            return error_set(errp,
-                             "Bitmaps are of different sizes (destination size is %" PRId64
-                             " and source size is %" PRId64 ") and can't be merged",
-                             block_size(n), block_size(from[i]->node));
+            return error_fail(errp, "conflict", "bitmaps", "merge bitmaps of nodes of one size",
+                              "Bitmaps are of different sizes (destination size is %" PRId64
+                              " and source size is %" PRId64 ") and can't be merged",
+                              block_size(n), block_size(from[i]->node));
         }
     }
     BlockBitmap *b = get_to_change(n, name, errp);

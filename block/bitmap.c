@@ -6,6 +6,7 @@
  * bitmap_lock; who marks looks first whether anybody records.
  */
 #include "rhea/block/bitmap.h"
+#include "rhea/util/errorcode.h"
 #include "internal.h"
 
 #include <string.h>
@@ -131,8 +132,9 @@ static bool room_for(const BlockNode *n, int64_t bits, Error **errp)
     if (sum <= BLOCK_BITMAP_MAX_BYTES && block_bitmap_count(n) < BLOCK_BITMAP_MAX_PER_NODE) {
         return true;
     }
-    error_set(errp, "the bitmaps of node '%s' would have more than %" PRId64 " bytes, or be more than %d",
-              n->name, BLOCK_BITMAP_MAX_BYTES, BLOCK_BITMAP_MAX_PER_NODE);
+    error_fail(errp, "too-many", "granularity", NULL,
+               "the bitmaps of node '%s' would have more than %" PRId64 " bytes, or be more than %d",
+               n->name, BLOCK_BITMAP_MAX_BYTES, BLOCK_BITMAP_MAX_PER_NODE);
     error_hint(errp, "a larger granularity makes them smaller");
     return false;
 }
@@ -141,17 +143,21 @@ BlockBitmap *block_bitmap_add(BlockNode *n, const char *name, uint64_t granulari
 {
     granularity = granularity ? granularity : default_granularity(n);
     if (!*name || strlen(name) > BLOCK_BITMAP_MAX_NAME) {
-        error_set(errp, "a bitmap's name has 1 to %d bytes", BLOCK_BITMAP_MAX_NAME);
+        error_fail(errp, "invalid-value", "name", "give a shorter one that is not empty",
+                   "a bitmap's name has 1 to %d bytes", BLOCK_BITMAP_MAX_NAME);
         return NULL;
     }
     if (block_bitmap_find(n, name)) {
-        error_set(errp, "Bitmap already exists: %s", name);
+        error_fail(errp, "already-exists", "name",
+                   "give another name, or remove that one: block-dirty-bitmap-remove",
+                   "Bitmap already exists: %s", name);
         return NULL;
     }
     if (granularity & (granularity - 1) || granularity < (uint64_t)1 << BLOCK_BITMAP_MIN_BITS ||
         granularity > (uint64_t)1 << BLOCK_BITMAP_MAX_BITS) {
-        error_set(errp, "Granularity must be power of 2 and at least 512 (and at most 2G), not %" PRIu64,
-                  granularity);
+        error_fail(errp, "invalid-value", "granularity", "leave it out: then it follows the image's clusters",
+                   "Granularity must be power of 2 and at least 512 (and at most 2G), not %" PRIu64,
+                   granularity);
         return NULL;
     }
     unsigned bits = (unsigned)__builtin_ctzll(granularity);
@@ -221,11 +227,13 @@ BlockBitmap *block_bitmap_find(const BlockNode *n, const char *name)
 bool block_bitmap_usable(const BlockBitmap *b, Error **errp)
 {
     if (b->inconsistent) {
-        error_set(errp, "Bitmap '%s' is inconsistent and cannot be used", b->name);
+        error_fail(errp, "inconsistent", "name", NULL,
+                   "Bitmap '%s' is inconsistent and cannot be used", b->name);
         error_hint(errp, "it was not stored when the image was last written; remove it");
         return false;
     }
-    return !b->busy || error_set(errp, "Bitmap '%s' is currently in use by another operation", b->name);
+    return !b->busy || error_fail(errp, "in-use", "name", "wait for the operation to end",
+                                  "Bitmap '%s' is currently in use by another operation", b->name);
 }
 
 /* Bits */

@@ -9,6 +9,7 @@
  * Threads: coroutines on any loop; flags are atomics.
  */
 #include "internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 
@@ -68,10 +69,11 @@ static bool file_kind_ok(BlockNode *n, const struct stat *st, bool want_device, 
 {
     bool device = S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode);
     if (want_device && !device) {
-        return error_set(errp, "'%s' is not a device; use driver 'file'", n->filename);
+        return error_fail(errp, "invalid-value", "filename", NULL,
+                          "'%s' is not a device; use driver 'file'", n->filename);
     }
     if (!want_device && !S_ISREG(st->st_mode)) {
-        error_set(errp, "'%s' is not a regular file", n->filename);
+        error_fail(errp, "invalid-value", "filename", NULL, "'%s' is not a regular file", n->filename);
         error_hint(errp, device ? "use driver 'host_device'" : "name a file");
         return false;
     }
@@ -112,7 +114,7 @@ static bool choose_engine(BlockNode *n, BlockAio aio, Error **errp)
     File *s = n->state;
     Error *why = NULL;
     if (aio == BLOCK_AIO_NATIVE && !n->direct) {
-        error_set(errp, "aio=native needs cache.direct=on");
+        error_fail(errp, "conflict", "aio", NULL, "aio=native needs cache.direct=on");
         error_hint(errp, "with the page cache use aio=threads or aio=io_uring");
         return false;
     }
@@ -551,21 +553,23 @@ static bool file_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp
     if (s->is_device) {
         int64_t have = file_length(s);
         if (size > have) {
-            return error_set(errp, "'%s' is a device of %" PRId64 " bytes and cannot grow", n->filename,
-                             have);
+            return error_fail(errp, "not-supported", "size", "enlarge the device first",
+                              "'%s' is a device of %" PRId64 " bytes and cannot grow", n->filename, have);
         }
         return true;
     }
     if (prealloc == BLOCK_PREALLOC_METADATA) {
-        return error_set(errp, "a file has no metadata to preallocate; use falloc or full");
+        return error_fail(errp, "invalid-value", "preallocation", NULL,
+                          "a file has no metadata to preallocate; use falloc or full");
     }
     ResizeCall c = { s, block_size(n), size, prealloc };
     if (prealloc != BLOCK_PREALLOC_OFF && size < c.was) {
-        return error_set(errp, "preallocation goes with growing, not with shrinking");
+        return error_fail(errp, "conflict", "preallocation", "leave it out",
+                          "preallocation goes with growing, not with shrinking");
     }
     if (prealloc == BLOCK_PREALLOC_FULL && n->direct) {
-        return error_set(errp,
-                         "preallocation=full needs cache.direct=off; falloc reserves the space as well");
+        return error_fail(errp, "conflict", "preallocation", NULL,
+                          "preallocation=full needs cache.direct=off; falloc reserves the space as well");
     }
     CoRange range;
     co_range_claim(&s->ranges, &range, 0, INT64_MAX, true);

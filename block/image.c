@@ -7,6 +7,7 @@
  */
 #include "internal.h"
 #include "rhea/block/nbd.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
 
@@ -83,8 +84,9 @@ const char *block_probe_node(BlockNode *n, Error **errp)
 static bool known_format(const char *format, Error **errp)
 {
     if (type_enum_value(block_driver_name_names, format) < 0) {
-        error_set(errp, "format '%s' is not known", format);
+        error_fail(errp, "invalid-value", "format", NULL, "format '%s' is not known", format);
         error_hint_nearest(errp, format, block_driver_name_names);
+        error_hint_else(errp, "such as raw or qcow2");
         return false;
     }
     return true;
@@ -108,13 +110,14 @@ static Json *blkdebug_options(const char *text, const char *format, Error **errp
 {
     const char *colon = strchr(text, ':');
     if (!colon) {
-        error_set(errp, "'blkdebug:%s': the image is missing", text);
+        error_fail(errp, "missing-member", "file", NULL, "'blkdebug:%s': the image is missing", text);
         error_hint(errp, "write blkdebug:CONFIG:IMAGE; the name of the configuration file may be empty");
         return NULL;
     }
     Json *o = block_image_options(colon + 1, format, errp), *file = o ? json_member(o, "file", NULL) : NULL;
     if (o && !file) {
-        error_set(errp, "'blkdebug:%s': '%s' has nothing below that blkdebug could serve", text, colon + 1);
+        error_fail(errp, "invalid-value", "file", "name an image behind the colon",
+                   "'blkdebug:%s': '%s' has nothing below that blkdebug could serve", text, colon + 1);
         g_clear_pointer(&o, json_unref);
     }
     if (!o) {
@@ -150,7 +153,9 @@ Json *block_image_options(const char *name, const char *format, Error **errp)
     if (g_str_has_prefix(name, "json:")) {
         Json *o = json_parse(name + 5, -1, errp);
         if (o && json_kind(o) != JSON_OBJECT) {
-            error_set(errp, "'%s' is not a JSON object", name);
+            error_fail(errp, "invalid-json", "file",
+                       "it looks like json:{\"driver\": \"file\", \"filename\": \"NAME\"}",
+                       "'%s' is not a JSON object", name);
             g_clear_pointer(&o, json_unref);
         }
         if (o && format) {

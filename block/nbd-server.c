@@ -8,6 +8,7 @@
  * Threads: main loop.
  */
 #include "nbd-server.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -193,7 +194,8 @@ bool nbd_server_listen_fd(NbdServer *s, int fd, Error **errp)
     socklen_t len = sizeof(listening);
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening) {
         close(fd);
-        return error_set(errp, "descriptor %d is not a listening socket", fd);
+        return error_fail(errp, "invalid-value", "addr", "pass a socket that listens",
+                          "descriptor %d is not a listening socket", fd);
     }
     sock_tune(fd);
     return listener_add(s, fd, NULL, errp);
@@ -246,11 +248,13 @@ NbdExport *nbd_export_add(NbdServer *s, const NbdExportConfig *config, Error **e
     const char *id = config->id ? config->id : config->name;
     if (strlen(config->name) > NBD_STRING_MAX ||
         (config->description && strlen(config->description) > NBD_STRING_MAX)) {
-        error_set(errp, "an export's name and description have at most %d bytes", NBD_STRING_MAX);
+        error_fail(errp, "too-large", "name", "shorten them",
+                   "an export's name and description have at most %d bytes", NBD_STRING_MAX);
         return NULL;
     }
     if (nbd_server_export(s, config->name, strlen(config->name))) {
-        error_set(errp, "there is already an NBD export with name '%s'", config->name);
+        error_fail(errp, "already-exists", "name", "give another name",
+                   "there is already an NBD export with name '%s'", config->name);
         return NULL;
     }
     unsigned perm = BLOCK_PERM_READ | (config->writable ? BLOCK_PERM_WRITE : 0);
@@ -287,7 +291,8 @@ BlockBitmap *nbd_find_bitmap(BlockNode *n, const char *name, Error **errp)
         bool window = below && at->driver->filter && block_size(below) != block_size(at);
         at = window ? NULL : below;
     }
-    error_set(errp, "there is no dirty bitmap '%s' on node '%s' or below", name, block_name(n));
+    error_fail(errp, "not-found", NULL, "block-dirty-bitmap-add makes one",
+               "there is no dirty bitmap '%s' on node '%s' or below", name, block_name(n));
     return NULL;
 }
 
@@ -296,19 +301,22 @@ bool nbd_export_add_bitmap(NbdExport *e, BlockBitmap *b, Error **errp)
     g_autofree char *context = g_strdup_printf("qemu:dirty-bitmap:%s", b->name);
     for (unsigned i = 0; i < e->n_contexts; i++) {
         if (g_str_equal(e->contexts[i].name, context)) {
-            return error_set(errp, "the export has dirty bitmap '%s' already", b->name);
+            return error_fail(errp, "already-exists", "bitmaps", "name each once",
+                              "the export has dirty bitmap '%s' already", b->name);
         }
     }
     if (!block_bitmap_usable(b, errp)) {
         return false;
     }
     if (b->recording && !e->writable && !block_is_read_only(b->node)) {
-        error_set(errp, "dirty bitmap '%s' is recording, but the export is for reading", b->name);
+        error_fail(errp, "in-use", "bitmaps", NULL,
+                   "dirty bitmap '%s' is recording, but the export is for reading", b->name);
         error_hint(errp, "disable it first (block-dirty-bitmap-disable): what a client sees would change");
         return false;
     }
     if (e->n_contexts == NBD_CONTEXTS) {
-        return error_set(errp, "an export has at most %d meta contexts", NBD_CONTEXTS);
+        return error_fail(errp, "too-many", "bitmaps", "make several exports",
+                          "an export has at most %d meta contexts", NBD_CONTEXTS);
     }
     b->busy++;
     g_ptr_array_add(e->bitmaps, b);
@@ -346,7 +354,8 @@ bool nbd_export_remove(NbdExport *e, bool hard, Error **errp)
     role_assert_main();
     NbdServer *s = e->server;
     if (e->users && !hard) {
-        error_set(errp, "export '%s' is in use by %u connection%s", e->id, e->users, e->users > 1 ? "s" : "");
+        error_fail(errp, "in-use", "id", NULL,
+                   "export '%s' is in use by %u connection%s", e->id, e->users, e->users > 1 ? "s" : "");
         error_hint(errp, "mode=hard ends them");
         return false;
     }

@@ -7,6 +7,7 @@
 #include "block/trace.h"
 #include "internal.h"
 #include "rhea/block/bitmap.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <string.h>
@@ -166,12 +167,13 @@ static bool node_set_name(BlockNode *n, const char *name, Error **errp)
         return true;
     }
     if (!(text_is_id(name) && strlen(name) <= 31)) {
-        error_set(errp, "'%s' is not a valid node name", name);
+        error_fail(errp, "invalid-value", "node-name", NULL, "'%s' is not a valid node name", name);
         error_hint(errp, "a name is a letter, then up to 30 letters, digits, '-', '.' and '_'");
         return false;
     }
     if (block_find(n->graph, name)) {
-        return error_set(errp, "node name '%s' is in use", name);
+        return error_fail(errp, "already-exists", "node-name", "give another name",
+                          "node name '%s' is in use", name);
     }
     g_free(n->name);
     n->name = g_strdup(name);
@@ -187,12 +189,13 @@ static bool node_configure(BlockNode *n, const BlockdevOptions *o, Error **errp)
     n->discard = o->discard;
     n->detect_zeroes = o->detect_zeroes;
     if (o->force_share && !o->read_only) {
-        error_set(errp, "force-share=on needs read-only=on");
+        error_fail(errp, "conflict", "force-share", NULL, "force-share=on needs read-only=on");
         error_hint(errp, "two writers of one image destroy it");
         return false;
     }
     if (o->detect_zeroes == BLOCK_DETECT_ZEROES_UNMAP && o->discard != BLOCK_DISCARD_UNMAP) {
-        return error_set(errp, "detect-zeroes=unmap needs discard=unmap");
+        return error_fail(errp, "conflict", "detect-zeroes", "use discard=unmap as well, or detect-zeroes=on",
+                          "detect-zeroes=unmap needs discard=unmap");
     }
     return true;
 }
@@ -210,7 +213,8 @@ BlockNode *block_open(BlockGraph *g, const Json *options, bool from_text, Error 
         return open_probed(g, options, from_text, errp);
     }
     if (g->depth >= BLOCK_MAX_DEPTH) {
-        error_set(errp, "more than %d nodes lie on top of each other", BLOCK_MAX_DEPTH);
+        error_fail(errp, "too-many", NULL, NULL,
+                   "more than %d nodes lie on top of each other", BLOCK_MAX_DEPTH);
         error_hint(errp, "does an image name itself as its backing file?");
         return NULL;
     }
@@ -278,17 +282,20 @@ static BlockNode *attach_find(BlockNode *n, const char *role, const Json *ref, b
     if (name) {
         BlockNode *below = block_find(n->graph, name);
         if (!below) {
-            error_set(errp, "'%s' of node '%s': there is no node '%s'", role, n->name, name);
+            error_fail(errp, "not-found", role, "query-named-block-nodes lists the nodes",
+                       "'%s' of node '%s': there is no node '%s'", role, n->name, name);
             return NULL;
         }
         if (below == n) {
-            error_set(errp, "node '%s' cannot lie on top of itself", name);
+            error_fail(errp, "conflict", role, "name another node",
+                       "node '%s' cannot lie on top of itself", name);
             return NULL;
         }
         return block_ref(below);
     }
     if (json_kind(ref) != JSON_OBJECT) {
-        error_set(errp, "'%s' of node '%s' must be a node's name or its options", role, n->name);
+        error_fail(errp, "wrong-type", role, "blockdev-add takes both",
+                   "'%s' of node '%s' must be a node's name or its options", role, n->name);
         return NULL;
     }
     g_autoptr(Json) options = inherit(n, role, ref, from_text);

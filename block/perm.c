@@ -6,6 +6,7 @@
  * the sums into locks that other processes see (lock.c). Threads: all of it on the main loop's thread.
  */
 #include "internal.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -52,8 +53,10 @@ static bool perm_conflict(const BlockNode *n, Error **errp)
             const BlockEdge *b = g_ptr_array_index(n->edges_up, k);
             unsigned bad = a->perm & ~b->shared;
             if (a != b && bad) {
-                return error_set(errp, "node '%s' is used by '%s', which does not share %s access with '%s'",
-                                 n->name, edge_user(b), perm_name(bad), edge_user(a));
+                return error_fail(errp, "in-use", NULL,
+                                  "query-named-block-nodes shows what uses it; share-rw=on shares a disk",
+                                  "node '%s' is used by '%s', which does not share %s access with '%s'",
+                                  n->name, edge_user(b), perm_name(bad), edge_user(a));
             }
         }
     }
@@ -87,7 +90,8 @@ bool block_update_perm(BlockNode *n, Error **errp)
         shared &= e->shared;
     }
     if (n->read_only && (perm & (BLOCK_PERM_WRITE | BLOCK_PERM_RESIZE))) {
-        return error_set(errp, "block node '%s' is read-only", n->name);
+        return error_fail(errp, "read-only", NULL, "open it with read-only=off",
+                          "block node '%s' is read-only", n->name);
     }
     if (perm == was && shared == was_shared) {
         return true;

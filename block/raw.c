@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 #include "rhea/block/nbd.h"
+#include "rhea/util/errorcode.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,16 +34,19 @@ static bool raw_open(BlockNode *n, const BlockdevOptions *o, bool from_text, Err
         n->read_only = true;
     }
     if (s->offset > size) {
-        return error_set(errp, "raw: offset %" PRId64 " lies behind the end of '%s' (%" PRId64 " bytes)",
-                         s->offset, n->filename, size);
+        return error_fail(errp, "out-of-range", "offset", "give an offset within the image",
+                          "raw: offset %" PRId64 " lies behind the end of '%s' (%" PRId64 " bytes)",
+                          s->offset, n->filename, size);
     }
     if (r->has_size && (int64_t)r->size > size - s->offset) {
-        return error_set(errp,
-                         "raw: size %" PRIu64 " from offset %" PRId64 " ends behind '%s' (%" PRId64 " bytes)",
-                         r->size, s->offset, n->filename, size);
+        return error_fail(errp, "out-of-range", "size", "leave size out: then it ends where the image ends",
+                          "raw: size %" PRIu64 " from offset %" PRId64 " ends behind '%s' (%" PRId64
+                          " bytes)",
+                          r->size, s->offset, n->filename, size);
     }
     if ((s->offset | (r->has_size ? (int64_t)r->size : 0)) % below->align) {
-        return error_set(errp, "raw: offset and size must be multiples of %" PRId64, below->align);
+        return error_fail(errp, "invalid-value", "offset", "round them",
+                          "raw: offset and size must be multiples of %" PRId64, below->align);
     }
     node_set_size(n, r->has_size ? (int64_t)r->size : size - s->offset);
     n->zero_align = s->offset % below->zero_align ? 1 : below->zero_align;
@@ -115,7 +119,7 @@ static bool raw_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
 {
     Raw *s = n->state;
     if (s->window) {
-        error_set(errp, "a raw node with a size cannot be resized");
+        error_fail(errp, "not-supported", "size", NULL, "a raw node with a size cannot be resized");
         error_hint(errp, "open it without 'size'");
         return false;
     }

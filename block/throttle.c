@@ -13,6 +13,7 @@
  */
 #include "internal.h"
 #include "rhea/block/throttle.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -175,7 +176,8 @@ static bool throttle_open(BlockNode *n, const BlockdevOptions *all, bool from_te
     const BlockThrottleOptions *o = &all->u.throttle;
     BlockThrottle *t = block_throttle_find(n->graph, o->throttle_group);
     if (!t) {
-        error_set(errp, "there is no throttle group '%s'", o->throttle_group);
+        error_fail(errp, "not-found", "throttle-group", NULL,
+                   "there is no throttle group '%s'", o->throttle_group);
         error_hint(errp, "make it before: -object throttle-group,id=%s,...", o->throttle_group);
         return false;
     }

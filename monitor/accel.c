@@ -21,8 +21,9 @@ static const AccelOps *accel_named(const char *name, Error **errp)
             g_ptr_array_add(names, (gpointer)(*t)->name);
         }
         g_ptr_array_add(names, NULL);
-        error_set(errp, "unknown accelerator '%s'", name);
+        error_fail(errp, "not-found", "accel", NULL, "unknown accelerator '%s'", name);
         error_hint_nearest(errp, name, (const char *const *)names->pdata);
+    error_hint_else(errp, "x-rhea-query-accel lists them");
     }
     return a;
 }
@@ -36,7 +37,8 @@ static bool take_props(Machine *m, const AccelOps *a, void *state, const Json *o
             continue;
         }
         if (!p) {
-            return error_set(errp, "accelerator '%s' has no property '%s'", a->name, key);
+            return error_fail(errp, "unknown-member", key, "-accel NAME,help lists its properties",
+                              "accelerator '%s' has no property '%s'", a->name, key);
         }
         if (!prop_set_json(m, p, state, value, errp)) {
             return false;
@@ -50,7 +52,8 @@ bool monitor_accel_json(Machine *m, const Json *opts, Error **errp)
     const char *name = json_get_string(json_member(opts, "accel", NULL));
     const AccelOps *a = name ? accel_named(name, errp) : NULL;
     if (!a) {
-        return name ? false : error_set(errp, "'accel' is missing: which accelerator?");
+        return name ? false : error_fail(errp, "missing-member", "accel", "x-rhea-query-accel lists them",
+                                         "'accel' is missing: which accelerator?");
     }
     void *state = g_malloc0(MAX(a->state_size, (size_t)1));
     props_init(a->props, state);
@@ -100,7 +103,9 @@ bool qmp_x_rhea_accel(QmpCall *call, const XRheaAccelArgs *args, RheaAccelMove *
         json_object_object_foreach(args->props, key, value)
         {
             if (!strcmp(key, "accel")) {
-                return error_set(errp, "accelerator '%s' has no property 'accel'", args->accel);
+                return error_fail(errp, "unknown-member", "props.accel",
+                                  "leave it out: the name of the accelerator is given already",
+                                  "accelerator '%s' has no property 'accel'", args->accel);
             }
             json_put(opts, key, json_ref(value));
         }

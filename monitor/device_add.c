@@ -93,13 +93,14 @@ static const DeviceType *type_for_option(const char *driver, Error **errp)
         return type;
     }
     if (type) {
-        error_set(errp, "device '%s' is part of the board and cannot be added", driver);
+        error_fail(errp, "not-supported", "driver", "-device help lists what can be added",
+                   "device '%s' is part of the board and cannot be added", driver);
         return NULL;
     }
     if (is_refused(driver, errp)) {
         return NULL;
     }
-    error_set(errp, "'%s' is not a device this emulator has", driver);
+    error_fail(errp, "not-found", "driver", NULL, "'%s' is not a device this emulator has", driver);
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     for (const DeviceType *const *t = device_table; *t; t++) {
         if (!(*t)->internal) {
@@ -108,6 +109,7 @@ static const DeviceType *type_for_option(const char *driver, Error **errp)
     }
     g_ptr_array_add(names, NULL);
     error_hint_nearest(errp, driver, (const char *const *)names->pdata);
+    error_hint_else(errp, "-device help lists those it has");
     error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
     return NULL;
 }
@@ -151,11 +153,13 @@ static Bus *choose_bus(Machine *m, const DeviceType *type, const char *name, Err
         return bus;
     }
     if (name) {
-        error_set(errp, bus ? "bus '%s' is no place for device '%s'" : "there is no bus '%s' for device '%s'",
-                  name, type->name);
+        error_fail(errp, bus ? "invalid-value" : "not-found", "bus", NULL,
+                   bus ? "bus '%s' is no place for device '%s'" : "there is no bus '%s' for device '%s'",
+                   name, type->name);
     } else {
-        error_set(errp, "board '%s' has no %s bus for device '%s'", m->board->name,
-                  type->bus_type ? type->bus_type->name : "pluggable", type->name);
+        error_fail(errp, "no-place", "driver", NULL,
+                   "board '%s' has no %s bus for device '%s'", m->board->name,
+                   type->bus_type ? type->bus_type->name : "pluggable", type->name);
     }
     hint_bus(type, errp);
     return NULL;
@@ -167,14 +171,15 @@ bool device_add_json(Machine *m, const Json *opts, Error **errp)
     const char *id = json_get_string(json_member(opts, "id", NULL));
     const char *busname = json_get_string(json_member(opts, "bus", NULL));
     if (!driver) {
-        return error_set(errp, "'driver' is missing: which device?");
+        return error_fail(errp, "missing-member", "driver", "-device help lists the devices",
+                          "'driver' is missing: which device?");
     }
     const DeviceType *type = type_for_option(driver, errp);
     if (!type) {
         return false;
     }
     if (id && device_named(m->root, id)) {
-        error_set(errp, "there is already a device with id '%s'", id);
+        error_fail(errp, "already-exists", "id", NULL, "there is already a device with id '%s'", id);
         error_hint(errp, "give another id; one that is removed is free again after DEVICE_DELETED");
         return false;
     }
@@ -201,7 +206,8 @@ bool device_del(Machine *m, const char *id, Error **errp)
 {
     Device *top = *id == '/' ? m->root : m->peripheral, *dev = top ? device_named(top, id) : NULL;
     if (!dev) {
-        error_set(errp, *id == '/' ? "there is no device at '%s'" : "there is no device with id '%s'", id);
+        error_fail(errp, "not-found", "id", "'qom-list /machine/peripheral' lists those that have one",
+                   *id == '/' ? "there is no device at '%s'" : "there is no device with id '%s'", id);
         error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
         return false;
     }

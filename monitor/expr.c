@@ -6,6 +6,7 @@
  * Threads: main loop; the vCPU whose registers are read is stopped or read between instructions.
  */
 #include "monitor_internal.h"
+#include "rhea/util/errorcode.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -51,11 +52,13 @@ static bool expr_register(Expr *e, uint64_t *out)
     g_autofree char *name = g_ascii_strdown(start, e->p - start);
     RegRead r = { .cpu = e->cpu, .name = name };
     if (!e->cpu || !e->cpu->target->get_reg) {
-        return error_set(e->errp, "$%s: this machine has no CPU with named registers", name);
+        return error_fail(e->errp, "no-cpu", NULL, "use numbers",
+                          "$%s: this machine has no CPU with named registers", name);
     }
     vcpu_run_on_wait(e->cpu, read_reg, &r);
     if (!r.found) {
-        return error_set(e->errp, "unknown register '$%s'", name);
+        return error_fail(e->errp, "not-found", NULL, "'info registers' shows the names",
+                          "unknown register '$%s'", name);
     }
     *out = r.value;
     return true;
@@ -64,7 +67,8 @@ static bool expr_register(Expr *e, uint64_t *out)
 static bool expr_char(Expr *e, uint64_t *out)
 {
     if (!e->p[1] || e->p[2] != '\'') {
-        return error_set(e->errp, "a character is written like 'a'");
+        return error_fail(e->errp, "invalid-syntax", NULL, "one character between quotation marks",
+                          "a character is written like 'a'");
     }
     *out = (unsigned char)e->p[1];
     e->p += 3;
@@ -75,7 +79,8 @@ static bool expr_unary(Expr *e, uint64_t *out)
 {
     skip_blank(e);
     if (++e->depth > EXPR_DEPTH) {
-        return error_set(e->errp, "expression is nested too deeply");
+        return error_fail(e->errp, "invalid-syntax", NULL, "use fewer brackets",
+                          "expression is nested too deeply");
     }
     bool ok = true;
     char c = *e->p;
@@ -87,7 +92,7 @@ static bool expr_unary(Expr *e, uint64_t *out)
         e->p++;
         ok = expr_sum(e, out);
         if (ok && *e->p != ')') {
-            ok = error_set(e->errp, "')' expected");
+            ok = error_fail(e->errp, "invalid-syntax", NULL, "close what was opened", "')' expected");
         }
         e->p += ok;
     } else if (c == '$') {
@@ -98,11 +103,14 @@ static bool expr_unary(Expr *e, uint64_t *out)
         char *end;
         errno = 0;
         *out = strtoull(e->p, &end, 0);
-        ok = errno == 0 || error_set(e->errp, "number '%s' does not fit 64 bits", e->p);
+        ok = errno == 0 || error_fail(e->errp, "out-of-range", NULL, "the largest is 0xffffffffffffffff",
+                                      "number '%s' does not fit 64 bits", e->p);
         e->p = end;
     } else {
-        ok = c ? error_set(e->errp, "unexpected '%c' in expression", c)
-               : error_set(e->errp, "expression ends where a value is expected");
+        ok = c ? error_fail(e->errp, "invalid-syntax", NULL, "numbers, $REGISTER, operators and brackets go",
+                            "unexpected '%c' in expression", c)
+               : error_fail(e->errp, "invalid-syntax", NULL, "give a number or $REGISTER",
+                            "expression ends where a value is expected");
     }
     skip_blank(e);
     e->depth--;
@@ -121,7 +129,7 @@ static bool expr_product(Expr *e, uint64_t *out)
             return false;
         }
         if (op != '*' && right == 0) {
-            return error_set(e->errp, "division by zero");
+            return error_fail(e->errp, "invalid-value", NULL, "divide by something else", "division by zero");
         }
         *out = op == '*' ? *out * right : op == '/' ? *out / right : *out % right;
     }
@@ -167,7 +175,8 @@ bool monitor_eval(Vcpu *cpu, const char *text, uint64_t *out, Error **errp)
         return false;
     }
     if (*e.p) {
-        return error_set(errp, "'%s' is left over at the end of the expression", e.p);
+        return error_fail(errp, "invalid-syntax", NULL, "put it in quotation marks if it is part of it",
+                          "'%s' is left over at the end of the expression", e.p);
     }
     return true;
 }

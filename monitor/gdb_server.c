@@ -5,6 +5,7 @@
  * Threads: main loop, no domain held.
  */
 #include "gdb_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include <string.h>
 
@@ -302,7 +303,8 @@ bool gdb_server_start(Machine *m, const char *dev, Error **errp)
 {
     role_assert_main();
     if (m->gdb && m->gdb->busy) {
-        return error_set(errp, "the GDB server cannot be changed by the debugger that it serves");
+        return error_fail(errp, "in-use", NULL, "use another monitor",
+                          "the GDB server cannot be changed by the debugger that it serves");
     }
     if (!g_str_equal(dev, "none") && !debug_supported(m, errp)) {
         return false;

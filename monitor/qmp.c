@@ -59,22 +59,21 @@ static void put_text(Json *object, const char *key, const char *text)
 
 Json *qmp_error_json(const Error *err)
 {
-    static const struct { const char *name, *code; } classes[] = {
-        [ERROR_GENERIC] = { "GenericError", "failed" },
-        [ERROR_COMMAND_NOT_FOUND] = { "CommandNotFound", "command-not-found" },
-        [ERROR_DEVICE_NOT_ACTIVE] = { "DeviceNotActive", "device-not-active" },
-        [ERROR_DEVICE_NOT_FOUND] = { "DeviceNotFound", "not-found" },
-        [ERROR_KVM_MISSING_CAP] = { "KVMMissingCap", "kvm-missing-cap" },
+    static const char *const classes[] = {
+        [ERROR_GENERIC] = "GenericError",
+        [ERROR_COMMAND_NOT_FOUND] = "CommandNotFound",
+        [ERROR_DEVICE_NOT_ACTIVE] = "DeviceNotActive",
+        [ERROR_DEVICE_NOT_FOUND] = "DeviceNotFound",
+        [ERROR_KVM_MISSING_CAP] = "KVMMissingCap",
     };
     const char *hint = error_hint_text(err);
-    const char *code = error_code(err);
     g_autofree char *desc = hint ? g_strdup_printf("%s (%s)", error_text(err), hint) : NULL;
     Json *data = json_new_object();
-    put_text(data, "code", code ? code : classes[error_class(err)].code);
+    put_text(data, "code", error_code(err));
     put_text(data, "member", error_member(err));
     put_text(data, "hint", hint);
     Json *e = json_new_object();
-    put_text(e, "class", classes[error_class(err)].name);
+    put_text(e, "class", classes[error_class(err)]);
     put_text(e, "desc", desc ? g_strdelimit(desc, "\n", ' ') : error_text(err));
     return json_put(e, "data", data);
 }
@@ -202,6 +201,46 @@ static void on_event(void *opaque, const char *name, const Json *data)
 
 /* ---- running ---- */
 
+static bool has_member(const TypeDesc *t, const char *name, size_t len)
+{
+    for (unsigned i = 0; t && i < t->n; i++) {
+        if (strlen(t->fields[i].name) == len && !strncmp(t->fields[i].name, name, len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is the path one of a member that the command may have? */
+static bool takes_member(const QmpCommand *c, const char *path)
+{
+    size_t len = strcspn(path, ".");
+    if (!c->args || c->flags & QMP_RAW || has_member(c->args, path, len)) {
+        return true;
+    }
+    const TypeDesc *tag = NULL;
+    for (unsigned i = 0; c->args->kind == TYPE_UNION && i < c->args->n; i++) {
+        tag = g_str_equal(c->args->fields[i].name, c->args->tag) ? c->args->fields[i].type : tag;
+    }
+    for (unsigned i = 0; tag && tag->names[i]; i++) {
+        if (has_member(c->args->branch[i], path, len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A function below knows the command line's name of a member, or the value alone. */
+static void settle_member(const QmpCommand *c, const Json *arguments, Error **errp)
+{
+    const char *member = errp && *errp ? error_member(*errp) : NULL;
+    if (member && !takes_member(c, member)) {
+        error_place_member(errp, arguments);
+    }
+    error_find_member(errp, arguments);
+    error_add_cure(errp);
+}
+
 static Json *run_typed(QmpCall *call, const QmpCommand *c, const Json *arguments, Error **errp)
 {
     g_autofree void *args = c->args && !(c->flags & QMP_RAW) ? g_malloc0(MAX(c->args->size, 1)) : NULL;
@@ -214,6 +253,8 @@ static Json *run_typed(QmpCall *call, const QmpCommand *c, const Json *arguments
         result = !c->ret                       ? json_new_object()
                  : c->flags & QMP_RAW_RESULT ? json_ref(*(Json **)ret)
                                                : type_encode(c->ret, ret);
+    } else {
+        settle_member(c, arguments, errp);
     }
     if (args) {
         type_clear(c->args, args);
@@ -236,8 +277,8 @@ Json *qmp_run(Machine *m, QmpSession *s, const QmpCommand *c, const Json *argume
         json_object_object_foreach((Json *)arguments, key, value)
         {
             (void)value;
-            error_set(errp, "'%s' is unknown: command '%s' takes no arguments", key, c->name);
-            error_set_code(errp, "unknown-member", key);
+            error_fail(errp, "unknown-member", key, "leave 'arguments' out",
+                       "'%s' is unknown: command '%s' takes no arguments", key, c->name);
             break;
         }
         return NULL;
@@ -256,14 +297,14 @@ static void refuse_unknown(const char *name, Error **errp)
     g_ptr_array_add(names, NULL);
     error_set(errp, "there is no command '%s'", name);
     error_hint_nearest(errp, name, (const char *const *)names->pdata);
+    error_hint_else(errp, "query-commands lists them");
     error_set_class(errp, ERROR_COMMAND_NOT_FOUND);
+    error_set_code(errp, "command-not-found", "execute");
 }
 
 static bool member_error(Error **errp, const char *member, const char *code, const char *what)
 {
-    error_set(errp, "'%s' %s", member, what);
-    error_set_code(errp, code, member);
-    return false;
+    return error_fail(errp, code, member, NULL, "'%s' %s", member, what);
 }
 
 /* Checks a message's members, not the command. *name: what to execute. */
@@ -271,7 +312,8 @@ static bool check_message(const QmpSession *s, const Json *j, const char **name,
 {
     bool has_execute, has_oob, has_arguments;
     if (json_kind(j) != JSON_OBJECT) {
-        error_set(errp, "a command is an object, not %s", json_kind_name(json_kind(j)));
+        error_fail(errp, "wrong-type", NULL, NULL,
+                   "a command is an object, not %s", json_kind_name(json_kind(j)));
         error_hint(errp, "for example {\"execute\": \"query-status\"}");
         return false;
     }
@@ -309,7 +351,7 @@ static Json *execute(QmpSession *s, const Json *j, const char *name, bool oob, E
     const QmpCommand *c = qmp_find(name);
     bool negotiates = g_str_equal(name, "qmp_capabilities");
     if (!s->negotiated && !negotiates) {
-        error_set(errp, "'%s' must wait: capabilities come first", name);
+        error_fail(errp, "not-now", "execute", NULL, "'%s' must wait: capabilities come first", name);
         error_hint(errp, "send {\"execute\": \"qmp_capabilities\"}");
         error_set_class(errp, ERROR_COMMAND_NOT_FOUND);
         return NULL;
@@ -319,7 +361,7 @@ static Json *execute(QmpSession *s, const Json *j, const char *name, bool oob, E
         return NULL;
     }
     if (oob && !(c->flags & QMP_ALLOW_OOB)) {
-        error_set(errp, "command '%s' cannot run out of band", name);
+        error_fail(errp, "not-supported", "exec-oob", NULL, "command '%s' cannot run out of band", name);
         error_hint(errp, "use 'execute' instead of 'exec-oob'");
         return NULL;
     }
@@ -329,7 +371,7 @@ static Json *execute(QmpSession *s, const Json *j, const char *name, bool oob, E
 static void run_message(QmpSession *s, const Json *j)
 {
     const char *name;
-    bool oob;
+    bool oob = false;
     Error *err = NULL;
     unsigned client = s->client;
     Json *result = check_message(s, j, &name, &oob, &err) ? execute(s, j, name, oob, &err) : NULL;
@@ -454,7 +496,8 @@ QmpSession *qmp_session_new(Machine *m, Chardev *c, bool pretty, Error **errp)
                                          .event = session_event, .answers = true };
     role_assert_main();
     if (chardev_is_mux(c)) {
-        error_set(errp, "chardev '%s' is shared (mux=on), which QMP cannot be", chardev_id(c));
+        error_fail(errp, "conflict", "chardev", NULL,
+                   "chardev '%s' is shared (mux=on), which QMP cannot be", chardev_id(c));
         error_hint(errp, "use a chardev without mux=on");
         return NULL;
     }

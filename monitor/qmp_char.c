@@ -67,9 +67,40 @@ static Json *chardev_options(const char *id, const ChardevBackend *from)
     return opts;
 }
 
-/* What became of it; NULL: nothing. */
-static bool chardev_made(const Chardev *c, const ChardevBackend *backend, ChardevReturn *ret)
+/* Where a member of -chardev is in the nested description. */
+static void place_member(Error **errp, const ChardevBackend *backend)
 {
+    static const struct {
+        const char *option, *file, *socket; /* socket: in the address */
+    } rows[] = {
+        { "path", "out", "path" },     { "input-path", "in", NULL }, { "fd", NULL, "str" },
+        { "host", NULL, "host" },      { "port", NULL, "port" },     { "to", NULL, "to" },
+        { "ipv4", NULL, "ipv4" },      { "ipv6", NULL, "ipv6" },     { "size", "size", NULL },
+        { "server", NULL, NULL },      { "wait", NULL, NULL },       { "reconnect", NULL, NULL },
+    };
+    const char *member = errp && *errp ? error_member(*errp) : NULL;
+    bool socket = backend->type == CHARDEV_BACKEND_KIND_SOCKET;
+    for (size_t i = 0; member && i < G_N_ELEMENTS(rows); i++) {
+        if (!g_str_equal(member, rows[i].option)) {
+            continue;
+        }
+        const char *to = socket ? rows[i].socket : rows[i].file;
+        g_autofree char *path =
+            g_strconcat(socket && to ? "backend.data.addr.data." : "backend.data.", to ? to : member, NULL);
+        error_set_code(errp, error_code(*errp), path);
+        return;
+    }
+    if (socket && errp && *errp && error_errno(*errp)) { /* the host's answer to all of it */
+        error_member_default(errp, "backend.data.addr");
+    }
+}
+
+/* What became of it; NULL: nothing. */
+static bool chardev_made(const Chardev *c, const ChardevBackend *backend, ChardevReturn *ret, Error **errp)
+{
+    if (!c) {
+        place_member(errp, backend);
+    }
     if (c && backend->type == CHARDEV_BACKEND_KIND_PTY) {
         g_autofree char *name = chardev_filename(c);
         ret->pty = g_strdup(name + (g_str_has_prefix(name, "pty:") ? 4 : 0));
@@ -80,13 +111,15 @@ static bool chardev_made(const Chardev *c, const ChardevBackend *backend, Charde
 bool qmp_chardev_add(QmpCall *call, const ChardevAddArgs *args, ChardevReturn *ret, Error **errp)
 {
     g_autoptr(Json) opts = chardev_options(args->id, &args->backend);
-    return chardev_made(chardev_new_json(call->machine, opts, false, errp), &args->backend, ret);
+    return chardev_made(chardev_new_json(call->machine, opts, false, errp), &args->backend, ret,
+                        errp);
 }
 
 bool qmp_chardev_change(QmpCall *call, const ChardevChangeArgs *args, ChardevReturn *ret, Error **errp)
 {
     g_autoptr(Json) opts = chardev_options(args->id, &args->backend);
-    return chardev_made(chardev_change_json(call->machine, opts, false, errp), &args->backend, ret);
+    return chardev_made(chardev_change_json(call->machine, opts, false, errp), &args->backend, ret,
+                        errp);
 }
 
 bool qmp_chardev_send_break(QmpCall *call, const ChardevSendBreakArgs *args, Error **errp)

@@ -24,10 +24,12 @@
 bool qmp_qmp_capabilities(QmpCall *call, const QmpCapabilitiesArgs *args, Error **errp)
 {
     if (!call->session) {
-        return error_set(errp, "there is no session to begin");
+        return error_fail(errp, "not-now", NULL, "only a session of QMP has one",
+                          "there is no session to begin");
     }
     if (call->session->negotiated) {
-        error_set(errp, "the session has begun already: capabilities are chosen once");
+        error_fail(errp, "command-not-found", "execute", "connect anew to choose others",
+                   "the session has begun already: capabilities are chosen once");
         error_set_class(errp, ERROR_COMMAND_NOT_FOUND);
         return false;
     }
@@ -68,7 +70,7 @@ static int take_fd(QmpCall *call, Error **errp)
 {
     int fd = call->session ? qmp_session_take_fd(call->session) : -1;
     if (fd < 0) {
-        error_set(errp, "no descriptor came along with the command");
+        error_fail(errp, "no-descriptor", NULL, NULL, "no descriptor came along with the command");
         error_hint(errp, "send one over a unix socket, as SCM_RIGHTS with the bytes of the command");
     }
     return fd;
@@ -85,9 +87,8 @@ bool qmp_add_fd(QmpCall *call, const AddFdArgs *args, AddfdInfo *ret, Error **er
 bool qmp_remove_fd(QmpCall *call, const RemoveFdArgs *args, Error **errp)
 {
     if (args->has_fd && (args->fd < 0 || args->fd > INT_MAX)) {
-        error_set(errp, "'fd' is %" G_GINT64_FORMAT ", which is no descriptor", args->fd);
-        error_set_code(errp, "out-of-range", "fd");
-        return false;
+        return error_fail(errp, "out-of-range", "fd", "query-fdsets lists the descriptors",
+                          "'fd' is %" G_GINT64_FORMAT ", which is no descriptor", args->fd);
     }
     return fdset_remove(args->fdset_id, args->has_fd ? args->fd : -1, errp);
 }
@@ -131,9 +132,8 @@ bool qmp_human_monitor_command(QmpCall *call, const HumanMonitorCommandArgs *arg
     Machine *m = call->machine;
     Monitor mon = { .machine = m, .dump_format = 'x', .dump_size = 4 };
     if (args->has_cpu_index && (args->cpu_index < 0 || !m->cpus || args->cpu_index >= (int64_t)m->n_cpus)) {
-        error_set(errp, "'cpu-index' is %" G_GINT64_FORMAT ": there is no such CPU", args->cpu_index);
-        error_set_code(errp, "out-of-range", "cpu-index");
-        return false;
+        return error_fail(errp, "out-of-range", "cpu-index", "query-cpus-fast lists them",
+                          "'cpu-index' is %" G_GINT64_FORMAT ": there is no such CPU", args->cpu_index);
     }
     mon.cpu = args->has_cpu_index ? args->cpu_index : 0;
     GString *out = g_string_new(NULL);
@@ -167,14 +167,12 @@ bool qmp_cont(QmpCall *call, Error **errp)
 {
     Machine *m = call->machine;
     if (m->state == RUN_SHUTDOWN || m->state == RUN_INTERNAL_ERROR || m->state == RUN_GUEST_PANICKED) {
-        error_set(errp, "the machine must be reset first (system_reset)");
-        error_set_code(errp, "reset-required", NULL);
-        return false;
+        return error_fail(errp, "reset-required", NULL, "send system_reset, then cont",
+                          "the machine must be reset first (system_reset)");
     }
     if (machine_busy(m)) {
-        error_set(errp, "the machine must stand: %s", machine_busy(m));
-        error_set_code(errp, "busy", NULL);
-        return false;
+        return error_fail(errp, "busy", NULL, "try again when that has ended", "the machine must stand: %s",
+                          machine_busy(m));
     }
     machine_start(m); /* no effect when it runs */
     return true;
@@ -263,7 +261,8 @@ bool qmp_query_target(QmpCall *call, TargetInfo *ret, Error **errp)
     const TargetOps *t = find_target(call->machine);
     int arch = t ? type_enum_value(sys_emu_target_names, t->name) : -1;
     if (arch < 0) {
-        return error_set(errp, "this program has no machine with a CPU");
+        return error_fail(errp, "no-cpu", NULL, "use a machine type that has one, such as pc",
+                          "this program has no machine with a CPU");
     }
     ret->arch = arch;
     return true;
@@ -403,10 +402,10 @@ static bool save_pieces(MemPiece *r, uint64_t size, int fd, const char *filename
             read_piece(r);
         }
         if (!r->ok) {
-            error_set(errp, "there is no memory at %s address 0x%" G_GINT64_MODIFIER "x",
-                      r->cpu ? "virtual" : "physical", r->addr);
-            error_set_code(errp, "out-of-range", "val");
-            return false;
+            return error_fail(errp, "out-of-range", "val", r->cpu ? "'info mem' shows what is mapped"
+                                                                  : "'info mtree -f' shows where memory is",
+                              "there is no memory at %s address 0x%" G_GINT64_MODIFIER "x",
+                              r->cpu ? "virtual" : "physical", r->addr);
         }
         ssize_t n = write(fd, r->buf, r->len);
         if (n < 0 && errno == EINTR) {
@@ -424,9 +423,8 @@ static bool save_pieces(MemPiece *r, uint64_t size, int fd, const char *filename
 static bool save_memory(Machine *m, Vcpu *cpu, int64_t val, int64_t size, const char *filename, Error **errp)
 {
     if (size < 0) {
-        error_set(errp, "'size' must not be negative");
-        error_set_code(errp, "out-of-range", "size");
-        return false;
+        return error_fail(errp, "out-of-range", "size", "give bytes, 0 or more",
+                          "'size' must not be negative");
     }
     int fd = open(filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
@@ -446,9 +444,8 @@ bool qmp_memsave(QmpCall *call, const MemsaveArgs *args, Error **errp)
     int64_t i = args->has_cpu_index ? args->cpu_index : 0;
     Vcpu *cpu = m->cpus && i >= 0 && i < (int64_t)m->n_cpus ? m->cpus[i] : NULL;
     if (!cpu || !cpu->target->debug_translate) {
-        error_set(errp, "'cpu-index' is %" G_GINT64_FORMAT ": there is no such CPU", i);
-        error_set_code(errp, "out-of-range", "cpu-index");
-        return false;
+        return error_fail(errp, "out-of-range", "cpu-index", "query-cpus-fast lists them",
+                          "'cpu-index' is %" G_GINT64_FORMAT ": there is no such CPU", i);
     }
     return save_memory(m, cpu, args->val, args->size, args->filename, errp);
 }

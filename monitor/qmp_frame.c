@@ -8,6 +8,7 @@
  * Threads: any; the framer belongs to its session.
  */
 #include "qmp_frame.h"
+#include "rhea/util/errorcode.h"
 #include <string.h>
 
 enum { RESET_BYTE = 0xff };
@@ -62,7 +63,7 @@ static bool is_blank(uint8_t c)
 
 static QmpFrameResult over_limit(QmpFramer *f, Error **errp, const char *what, unsigned limit)
 {
-    error_set(errp, "message has more than %u %s; it is dropped", limit, what);
+    error_fail(errp, "too-many", NULL, NULL, "message has more than %u %s; it is dropped", limit, what);
     drop_text(f);
     f->skipping = true;
     return QMP_ERROR;

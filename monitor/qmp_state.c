@@ -46,12 +46,11 @@ bool qmp_migrate_set_capabilities(QmpCall *call, const MigrateSetCapabilitiesArg
     for (size_t i = 0; i < args->capabilities.n; i++) {
         const MigrationCapabilityStatus *s = &args->capabilities.items[i];
         if (s->state && s->capability != MIGRATION_CAPABILITY_EVENTS) {
-            error_set(errp, "capability '%s' cannot be on: this machine cannot migrate",
-                      migration_capability_names[s->capability]);
-            error_hint(errp, "query-migrate-capabilities lists what can be on");
             g_autofree char *member = g_strdup_printf("capabilities.%zu", i);
-            error_set_code(errp, "not-supported", member);
-            return false;
+            return error_fail(errp, "not-supported", member,
+                              "query-migrate-capabilities lists what can be on",
+                              "capability '%s' cannot be on: this machine cannot migrate",
+                              migration_capability_names[s->capability]);
         }
     }
     for (size_t i = 0; i < args->capabilities.n; i++) {

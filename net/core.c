@@ -8,6 +8,7 @@
  */
 #include "net/trace.h"
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -401,7 +402,8 @@ bool net_set_link(Machine *m, const char *name, bool up, Error **errp)
     role_assert_main();
     NetClient *c = net_client_find(m, name);
     if (!c) {
-        error_set(errp, "there is no network card or back end '%s'", name);
+        error_fail(errp, "not-found", "name", "query-rx-filter lists the cards",
+                   "there is no network card or back end '%s'", name);
         error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
         return false;
     }

@@ -6,6 +6,7 @@
  * Threads: main loop.
  */
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 
 typedef struct HubPort {
     int hub;
@@ -35,12 +36,14 @@ static bool hubport_open(NetClient *c, const NetdevOptions *o, Error **errp)
     if (o->u.hubport.netdev) {
         NetClient *b = net_client_find(c->machine, o->u.hubport.netdev);
         if (!b || b->kind == &net_nic_kind) {
-            error_set(errp, "there is no network back end '%s'", o->u.hubport.netdev);
+            error_fail(errp, "not-found", "netdev", "make it before: netdev_add or -netdev",
+                       "there is no network back end '%s'", o->u.hubport.netdev);
             error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
             return false;
         }
         if (b->peer) {
-            return error_set(errp, "network back end '%s' is already in use by '%s'", b->name, b->peer->name);
+            return error_fail(errp, "in-use", "netdev", "each back end has one peer: use another one",
+                              "network back end '%s' is already in use by '%s'", b->name, b->peer->name);
         }
         net_client_pair(c, b);
     }

@@ -7,6 +7,7 @@
  *          domain around calls of the device.
  */
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 
@@ -241,11 +242,13 @@ bool net_port_open(NetPort *p, Device *dev, const NicOps *ops, NetMac *mac, Erro
     MachineNet *net = machine_net(dev->machine);
     g_autofree char *name = nic_name(dev);
     if (net_client_find(dev->machine, name)) {
-        return error_set(errp, "there is already a network back end or card '%s'", name);
+        return error_fail(errp, "already-exists", "id", "give another id",
+                          "there is already a network back end or card '%s'", name);
     }
     if (p->backend && p->backend->peer) {
-        return error_set(errp, "network back end '%s' is already in use by '%s'", p->backend->name,
-                         p->backend->peer->name);
+        return error_fail(errp, "in-use", "netdev", "each back end has one peer: use another one",
+                          "network back end '%s' is already in use by '%s'", p->backend->name,
+                          p->backend->peer->name);
     }
     if (!mac->set) {
         memcpy(mac->b, first, NET_MAC);
@@ -288,12 +291,14 @@ static bool netdev_bind(Machine *m, const Prop *prop, void *slot, const char *id
             }
         }
         g_ptr_array_add(names, NULL);
-        error_set(errp, "there is no network back end '%s'", id);
+        error_fail(errp, "not-found", NULL, "make it before: netdev_add or -netdev",
+                   "there is no network back end '%s'", id);
         error_hint_nearest(errp, id, (const char *const *)names->pdata);
         return false;
     }
     if (c->peer) {
-        return error_set(errp, "network back end '%s' is already in use by '%s'", id, c->peer->name);
+        return error_fail(errp, "in-use", "netdev", "each back end has one peer: use another one",
+                          "network back end '%s' is already in use by '%s'", id, c->peer->name);
     }
     p->backend = c;
     return true;
@@ -325,12 +330,13 @@ bool net_parse_mac(const char *text, uint8_t *mac, Error **errp)
         t++;
     }
     if (!ok) {
-        error_set(errp, "'%s' is not a network card's address", text);
+        error_fail(errp, "invalid-value", "mac", NULL, "'%s' is not a network card's address", text);
         error_hint(errp, "it looks like 52:54:00:12:34:56");
         return false;
     }
     if (b[0] & 1) {
-        error_set(errp, "'%s' is the address of a group, not of one card", text);
+        error_fail(errp, "invalid-value", "mac", NULL,
+                   "'%s' is the address of a group, not of one card", text);
         error_hint(errp, "the first byte is even");
         return false;
     }

@@ -7,6 +7,7 @@
  */
 #include "config.h"
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #define USE_USER "use user, which needs no privileges"
@@ -47,7 +48,8 @@ bool net_refuse_kind(const char *kind, Error **errp)
 {
     for (size_t i = 0; refused[i].name; i++) {
         if (g_str_equal(refused[i].name, kind)) {
-            error_set(errp, "network back end '%s' is not supported: %s", kind, refused[i].reason);
+            error_fail(errp, "not-supported", "type", NULL,
+                       "network back end '%s' is not supported: %s", kind, refused[i].reason);
             error_hint(errp, "%s", refused[i].cure);
             return true;
         }
@@ -96,9 +98,12 @@ static Json *with_text_lists(const Json *opts)
 static bool id_is_free(Machine *m, const char *id, Error **errp)
 {
     if (!text_is_id(id) && id[0] != '#') { /* '#' begins names that this program gives */
-        return error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
+        return error_fail(errp, "invalid-value", "id", "such as net0",
+                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
     }
-    return !net_client_find(m, id) || error_set(errp, "there is already a network back end or card '%s'", id);
+    return !net_client_find(m, id) || error_fail(errp, "already-exists", "id",
+                                                 "give another id, or remove that one: netdev_del",
+                                                 "there is already a network back end or card '%s'", id);
 }
 
 bool netdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp)
@@ -142,12 +147,13 @@ bool netdev_del(Machine *m, const char *id, Error **errp)
     role_assert_main();
     NetClient *c = net_client_find(m, id);
     if (!c || c->kind == &net_nic_kind) {
-        error_set(errp, c ? "'%s' is a network card, not a back end" : "there is no network back end '%s'",
-                  id);
+        error_fail(errp, c ? "invalid-value" : "not-found", "id", NULL,
+                   c ? "'%s' is a network card, not a back end" : "there is no network back end '%s'", id);
         if (c) {
             error_hint(errp, "device_del removes it");
         } else {
             error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
+            error_hint(errp, "'info network' lists them");
         }
         return false;
     }
@@ -182,7 +188,9 @@ bool net_rx_filters(Machine *m, const char *name, RxFilterInfo **out, size_t *n,
     GArray *a = g_array_new(FALSE, TRUE, sizeof(RxFilterInfo));
     const NetClient *named = name ? net_client_find(m, name) : NULL;
     if (name && (!named || named->kind != &net_nic_kind)) {
-        error_set(errp, named ? "'%s' is no network card" : "there is no network card '%s'", name);
+        error_fail(errp, named ? "invalid-value" : "not-found", "name",
+                   "query-rx-filter without a name lists them",
+                   named ? "'%s' is no network card" : "there is no network card '%s'", name);
         error_set_class(errp, named ? ERROR_GENERIC : ERROR_DEVICE_NOT_FOUND);
         g_array_free(a, TRUE);
         return false;
@@ -212,14 +220,15 @@ static NetClient *find_user(Machine *m, const char *id, Error **errp)
             continue;
         }
         if (found) {
-            error_set(errp, "there are several user-mode back ends");
+            error_fail(errp, "missing-member", NULL, NULL, "there are several user-mode back ends");
             error_hint(errp, "name one: '%s', '%s'", found->name, c->name);
             return NULL;
         }
         found = c;
     }
     if (!found) {
-        error_set(errp, id ? "there is no user-mode back end '%s'" : "there is no user-mode back end", id);
+        error_fail(errp, "not-found", NULL, "netdev_add with type=user makes one",
+                   id ? "there is no user-mode back end '%s'" : "there is no user-mode back end", id);
         error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
     }
     return found;

@@ -6,6 +6,7 @@
  * is told with who has it; port 0 is any free one. Threads: main loop.
  */
 #include "user_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "rhea/util/who.h"
 
@@ -70,7 +71,8 @@ static const char *parse_place(const char *text, char end, const char *what, Pla
     const char *stop = colon ? end ? strchr(colon, end) : colon + strlen(colon) : NULL;
     uint64_t port;
     if (!stop) {
-        error_set(errp, "the %s's side is not [ADDR]:PORT", what);
+        error_fail(errp, "invalid-syntax", "hostfwd", "it looks like tcp::5555-:22",
+                   "the %s's side is not [ADDR]:PORT", what);
         return NULL;
     }
     g_autofree char *addr =
@@ -83,12 +85,13 @@ static const char *parse_place(const char *text, char end, const char *what, Pla
     } else if (out->any || inet_pton(AF_INET, addr, &out->in.sin_addr) == 1) {
         out->sa.sa_family = AF_INET;
     } else {
-        error_set(errp, "'%s' is no address of the %s", addr, what);
+        error_fail(errp, "invalid-value", "hostfwd", NULL, "'%s' is no address of the %s", addr, what);
         error_hint(errp, "a number such as 127.0.0.1, or [::1]; nothing for all");
         return NULL;
     }
     if (!text_to_u64(number, &port, NULL) || port > 65535) {
-        error_set(errp, "'%s' is no port of the %s", number, what);
+        error_fail(errp, "out-of-range", "hostfwd", "ports are 1 to 65535",
+                   "'%s' is no port of the %s", number, what);
         return NULL;
     }
     place_set_port(out, (unsigned)port);
@@ -102,7 +105,8 @@ static const char *parse_protocol(const char *rule, bool *udp, Error **errp)
     if (*udp || g_str_has_prefix(rule, "tcp:") || rule[0] == ':') {
         return colon + 1;
     }
-    error_set(errp, "the rule begins with neither 'tcp:', 'udp:' nor ':'");
+    error_fail(errp, "invalid-syntax", "hostfwd", NULL,
+               "the rule begins with neither 'tcp:', 'udp:' nor ':'");
     error_hint(errp, "it looks like tcp::5555-:22, or udp:127.0.0.1:5353-10.0.2.15:53");
     return NULL;
 }
@@ -115,7 +119,7 @@ static bool say_taken(const UserForward *f, int err, Error **errp)
     const char *proto = f->udp ? "UDP" : "TCP";
     g_autofree char *who = err != EADDRINUSE ? NULL : f->udp ? who_has_udp(port) : who_listens_tcp(port);
     if (who) {
-        error_set(errp, "%s port %u is in use by %s", proto, port, who);
+        error_fail(errp, "in-use", "hostfwd", NULL, "%s port %u is in use by %s", proto, port, who);
         error_hint(errp, "choose another port, or 0 for any that is free");
         return false;
     }
@@ -155,7 +159,8 @@ bool user_forward_add(UserNet *u, const char *rule, Error **errp)
         return false;
     }
     if (!place_port(&f.guest)) {
-        return error_set(errp, "port 0 of the guest leads nowhere");
+        return error_fail(errp, "out-of-range", "hostfwd", "name the port that the guest listens on",
+                          "port 0 of the guest leads nowhere");
     }
     if (f.guest.sa.sa_family == AF_INET6 && f.host.any) { /* all of the guest's family */
         f.host.in6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = f.host.in.sin_port };
@@ -194,9 +199,9 @@ bool user_forward_remove(UserNet *u, const char *rule, Error **errp)
         user_leave(u);
         g_ptr_array_remove_index(u->forwards, i);
         g_free(o);
-        return r == 0 || error_set(errp, "the port was not forwarded any more");
+        return r == 0 || error_fail(errp, "not-found", NULL, NULL, "the port was not forwarded any more");
     }
-    error_set(errp, "there is no forward from '%s'", rule);
+    error_fail(errp, "not-found", NULL, NULL, "there is no forward from '%s'", rule);
     error_hint(errp, "info usernet lists them");
     return false;
 }
@@ -261,7 +266,10 @@ static bool guest_connect(GuestForward *g, const char *target, Error **errp)
     Error *err = NULL;
     Chardev *c = chardev_new_legacy(m, id, target, &err);
     if (!c) {
-        return err ? error_propagate(errp, err) : error_set(errp, "'%s' leads nowhere", target);
+        return err ? error_propagate(errp, err)
+                   : error_fail(errp, "invalid-value", "guestfwd",
+                                "it leads to a chardev: chardev:ID, tcp:HOST:PORT, unix:PATH",
+                                "'%s' leads nowhere", target);
     }
     g->chr = named ? NULL : c;
     if (!chardev_connect(c, &g->front, errp)) {
@@ -282,7 +290,8 @@ bool user_guestfwd_add(UserNet *u, const char *rule, Error **errp)
         return false;
     }
     if (p.sa.sa_family != AF_INET || p.any || !place_port(&p)) {
-        return error_set(errp, "an IPv4 address and a port in the guest's network are needed");
+        return error_fail(errp, "invalid-syntax", "guestfwd", "it looks like tcp:10.0.2.100:80-chardev:ID",
+                          "an IPv4 address and a port in the guest's network are needed");
     }
     struct in_addr addr = p.in.sin_addr;
     int port = (int)place_port(&p), r;
@@ -299,7 +308,7 @@ bool user_guestfwd_add(UserNet *u, const char *rule, Error **errp)
     user_leave(u);
     if (r < 0) {
         g_free(g);
-        error_set(errp, "the address is not free for this");
+        error_fail(errp, "in-use", "guestfwd", NULL, "the address is not free for this");
         error_hint(errp,
                    "one in the guest's network that is neither the host's, the name server's, nor forwarded");
         return false;

@@ -6,6 +6,7 @@
  * Threads: main loop.
  */
 #include "user_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <arpa/inet.h>
@@ -14,13 +15,15 @@
 static bool parse_ip4(const char *key, const char *text, struct in_addr *out, Error **errp)
 {
     return inet_pton(AF_INET, text, out) == 1 ||
-           error_set(errp, "'%s' does not take '%s': it is no IPv4 address", key, text);
+           error_fail(errp, "invalid-value", key, "it looks like 10.0.2.2",
+                      "'%s' does not take '%s': it is no IPv4 address", key, text);
 }
 
 static bool parse_ip6(const char *key, const char *text, struct in6_addr *out, Error **errp)
 {
     return inet_pton(AF_INET6, text, out) == 1 ||
-           error_set(errp, "'%s' does not take '%s': it is no IPv6 address", key, text);
+           error_fail(errp, "invalid-value", key, "it looks like fec0::2",
+                      "'%s' does not take '%s': it is no IPv6 address", key, text);
 }
 
 /* address[/bits] or address/mask; without either by the class of the address. */
@@ -43,11 +46,13 @@ static bool parse_net(const char *text, struct in_addr *net, struct in_addr *mas
         }
         m = ntohl(mask->s_addr);
         if (~m & (~m + 1)) {
-            return error_set(errp, "'net' does not take '%s': its mask is not a prefix", text);
+            return error_fail(errp, "invalid-value", "net", "it looks like 10.0.2.0/24",
+                              "'net' does not take '%s': its mask is not a prefix", text);
         }
     } else {
         if (!text_to_u64(part[1], &bits, NULL) || bits < 1 || bits > 30) {
-            return error_set(errp, "'net' does not take '%s': a prefix has 1 to 30 bits", text);
+            return error_fail(errp, "out-of-range", "net", "it looks like 10.0.2.0/24",
+                              "'net' does not take '%s': a prefix has 1 to 30 bits", text);
         }
         m = UINT32_MAX << (32 - bits);
     }
@@ -69,7 +74,9 @@ static bool place_ip4(const char *key, const char *text, uint32_t low, const Sli
     }
     uint32_t addr = ntohl(out->s_addr);
     if ((addr & mask) != net || addr == net || (addr | mask) == UINT32_MAX) {
-        return error_set(errp, "'%s' is %s, which is no address of a computer in the network", key, text);
+        return error_fail(errp, "invalid-value", key,
+                          "choose one in the network that is neither its first nor its last",
+                          "'%s' is %s, which is no address of a computer in the network", key, text);
     }
     return true;
 }
@@ -78,7 +85,8 @@ static bool config_ip4(const NetdevUserOptions *o, SlirpConfig *c, Error **errp)
 {
     const char *net = o->net ? o->net : o->ip ? o->ip : "10.0.2.0/24";
     if (o->net && o->ip) {
-        return error_set(errp, "'net' and 'ip', which is its older name, exclude each other");
+        return error_fail(errp, "conflict", "net", "leave out 'ip'",
+                          "'net' and 'ip', which is its older name, exclude each other");
     }
     if (!parse_net(net, &c->vnetwork, &c->vnetmask, errp) ||
         !place_ip4("host", o->host, 2, c, &c->vhost, errp) ||
@@ -87,10 +95,12 @@ static bool config_ip4(const NetdevUserOptions *o, SlirpConfig *c, Error **errp)
         return false;
     }
     if (c->vhost.s_addr == c->vnameserver.s_addr) {
-        return error_set(errp, "'host' and 'dns' must not be the same address");
+        return error_fail(errp, "conflict", "dns", "give them two addresses",
+                          "'host' and 'dns' must not be the same address");
     }
     if (c->vdhcp_start.s_addr == c->vhost.s_addr || c->vdhcp_start.s_addr == c->vnameserver.s_addr) {
-        return error_set(errp, "'dhcpstart' must not be the address of 'host' or 'dns'");
+        return error_fail(errp, "conflict", "dhcpstart", "give an address of its own",
+                          "'dhcpstart' must not be the address of 'host' or 'dns'");
     }
     return true;
 }
@@ -108,7 +118,8 @@ static bool place_ip6(const char *key, const char *text, uint8_t low, const Slir
     }
     for (unsigned bit = 0; bit < c->vprefix_len; bit++) {
         if ((out->s6_addr[bit / 8] ^ c->vprefix_addr6.s6_addr[bit / 8]) & (0x80 >> bit % 8)) {
-            return error_set(errp, "'%s' is %s, which is not in the network", key, text);
+            return error_fail(errp, "invalid-value", key, "give one in the network, or change the network",
+                              "'%s' is %s, which is not in the network", key, text);
         }
     }
     return true;
@@ -134,11 +145,13 @@ static bool config_names(const NetdevUserOptions *o, UserConfig *out, Error **er
                    { "bootfile", o->bootfile, 127 } };
     for (size_t i = 0; i < G_N_ELEMENTS(limits); i++) {
         if (limits[i].text && strlen(limits[i].text) > limits[i].max) {
-            return error_set(errp, "'%s' is longer than %zu characters", limits[i].key, limits[i].max);
+            return error_fail(errp, "too-large", limits[i].key, "shorten it",
+                              "'%s' is longer than %zu characters", limits[i].key, limits[i].max);
         }
     }
     if (o->tftp && !g_file_test(o->tftp, G_FILE_TEST_IS_DIR)) {
-        return error_set(errp, "'tftp' does not take '%s': there is no such folder", o->tftp);
+        return error_fail(errp, "file-not-found", "tftp", "create it first",
+                          "'tftp' does not take '%s': there is no such folder", o->tftp);
     }
     out->c.vhostname = o->hostname;
     out->c.vdomainname = o->domainname;
@@ -163,11 +176,14 @@ bool user_config(const NetdevUserOptions *o, UserConfig *out, Error **errp)
     c->in6_enabled = o->has_ipv6 ? o->ipv6 : !(o->has_ipv4 && o->ipv4);
     c->restricted = o->has_restrict && o->restrict_;
     if (!c->in_enabled && !c->in6_enabled) {
-        return error_set(errp, "'ipv4' and 'ipv6' are both off: nothing is left");
+        return error_fail(errp, "conflict", "ipv4", "leave one of them on",
+                          "'ipv4' and 'ipv6' are both off: nothing is left");
     }
     if ((any4 && !c->in_enabled) || (any6 && !c->in6_enabled)) {
-        return error_set(errp, "an IPv%d address is given, and IPv%d is off", any4 && !c->in_enabled ? 4 : 6,
-                         any4 && !c->in_enabled ? 4 : 6);
+        return error_fail(errp, "conflict", any4 && !c->in_enabled ? "ipv4" : "ipv6",
+                          "leave out one of the two",
+                          "an IPv%d address is given, and IPv%d is off", any4 && !c->in_enabled ? 4 : 6,
+                          any4 && !c->in_enabled ? 4 : 6);
     }
     bool ok = config_ip4(o, c, errp) && config_ip6(o, c, errp) && config_names(o, out, errp);
     char text[INET_ADDRSTRLEN];

@@ -9,6 +9,7 @@
  * machine's: it stands with the guest.
  */
 #include "user_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <string.h>
@@ -297,7 +298,8 @@ static bool user_open(NetClient *c, const NetdevOptions *o, Error **errp)
     u->inside = false;
     user_config_clear(&cfg);
     if (!u->slirp) {
-        return error_set(errp, "libslirp %s does not take these options", slirp_version_string());
+        return error_fail(errp, "not-supported", NULL, "use fewer of them, or another libslirp",
+                          "libslirp %s does not take these options", slirp_version_string());
     }
     loop_post(m->loop, &u->update);
     return add_rules(u, &o->u.user, errp);

@@ -7,6 +7,7 @@
  * Threads: any; no state.
  */
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -45,7 +46,9 @@ static bool keyval_put(Json *root, const char *key, Json *value, Error **errp)
     }
     if (!ok) {
         json_unref(value);
-        return error_set(errp, "'%s' is not a valid option name", key);
+        return error_fail(errp, "invalid-syntax", key,
+                          "options are NAME=VALUE with commas between; ',,' is a comma in a value",
+                          "'%s' is not a valid option name", key);
     }
     Json *at = root;
     for (unsigned i = 0; i + 1 < n; i++) {
@@ -56,13 +59,15 @@ static bool keyval_put(Json *root, const char *key, Json *value, Error **errp)
             json_put(at, parts[i], next);
         } else if (json_kind(next) != JSON_OBJECT) {
             json_unref(value);
-            return error_set(errp, "'%s' is given both a value and members", parts[i]);
+            return error_fail(errp, "conflict", parts[i], "leave out one of the two",
+                              "'%s' is given both a value and members", parts[i]);
         }
         at = next;
     }
     if (json_kind(json_member(at, parts[n - 1], NULL)) == JSON_OBJECT) {
         json_unref(value);
-        return error_set(errp, "'%s' is given both a value and members", key);
+        return error_fail(errp, "conflict", key, "leave out one of the two",
+                          "'%s' is given both a value and members", key);
     }
     json_put(at, parts[n - 1], value);
     return true;
@@ -91,7 +96,8 @@ static bool keyval_make_lists(Json **j, const char *path, Error **errp)
         return true;
     }
     if (names || !*path) {
-        return error_set(errp, "'%s' mixes numbered and named members", *path ? path : "option");
+        return error_fail(errp, "conflict", *path ? path : NULL, "number all of them from 0, or none",
+                          "'%s' mixes numbered and named members", *path ? path : "option");
     }
     Json *array = json_new_array();
     for (size_t i = 0; i < numbers; i++) {
@@ -101,7 +107,8 @@ static bool keyval_make_lists(Json **j, const char *path, Error **errp)
         Json *value = json_member(out, index, &found);
         if (!found) {
             json_unref(array);
-            return error_set(errp, "'%s.%zu' is missing: list elements count from 0 without gaps", path, i);
+            return error_fail(errp, "missing-member", path, NULL,
+                              "'%s.%zu' is missing: list elements count from 0 without gaps", path, i);
         }
         json_append(array, json_ref(value));
     }

@@ -79,6 +79,12 @@ static bool decode_code(const Decoder *d, const char *code)
     return false;
 }
 
+static bool decode_range_fail(const Decoder *d, const Path *path, const TypeDesc *t, const char *what)
+{
+    decode_fail(d, path, t, "%s", what);
+    return decode_code(d, "out-of-range");
+}
+
 static bool decode_kind_fail(const Decoder *d, const Path *path, const TypeDesc *t, const char *want,
                              const Json *in)
 {
@@ -102,6 +108,7 @@ static bool decode_text_fail(const Decoder *d, const Path *path, const TypeDesc 
     if (error_hint_text(err)) {
         error_hint(d->errp, "%s", error_hint_text(err));
     }
+    decode_code(d, error_code(err));
     error_free(err);
     return false;
 }
@@ -231,6 +238,23 @@ static const FieldDesc *find_rest(const TypeDesc *t)
     return NULL;
 }
 
+/* The members that there are, as many as one reads. */
+static void hint_members(const Decoder *d, const char *const *names)
+{
+    enum { MEMBERS_TOLD = 12 };
+    GString *all = g_string_new(NULL);
+    unsigned n = 0;
+    for (; names[n] && n < MEMBERS_TOLD; n++) {
+        g_string_append_printf(all, "%s%s", n ? ", " : "", names[n]);
+    }
+    if (n) {
+        error_hint(d->errp, "there %s %s%s", n > 1 ? "are" : "is", all->str, names[n] ? " and others" : "");
+    } else {
+        error_hint(d->errp, "there are no members");
+    }
+    g_string_free(all, TRUE);
+}
+
 /* Members that neither t nor branch knows go to a rest member, or are an error. */
 static bool decode_unknown(const Decoder *d, const Path *path, const TypeDesc *t, const TypeDesc *branch,
                            const Json *in, void *out)
@@ -258,6 +282,9 @@ static bool decode_unknown(const Decoder *d, const Path *path, const TypeDesc *t
         decode_fail(d, &part, t, "is unknown");
         decode_code(d, "unknown-member");
         error_hint_nearest(d->errp, key, (const char *const *)names->pdata);
+        if (d->errp && *d->errp && !error_hint_text(*d->errp)) {
+            hint_members(d, (const char *const *)names->pdata);
+        }
         return false;
     }
     return true;
@@ -273,6 +300,22 @@ static bool decode_refused(const Decoder *d, const Path *path, const FieldDesc *
     }
     decode_fail(d, path, f->type, "is not supported: %s", f->refused);
     return decode_code(d, "not-supported");
+}
+
+/* What the schema says the member is. */
+static void hint_missing(const Decoder *d, const FieldDesc *f)
+{
+    size_t n = f->doc ? strlen(f->doc) : 0;
+    if (n) {
+        n -= f->doc[n - 1] == '.';
+        char first = g_ascii_isupper(f->doc[1]) ? *f->doc : g_ascii_tolower(*f->doc);
+        error_hint(d->errp, "give it: %c%.*s", first, (int)n - 1, f->doc + 1);
+    } else if (f->type->kind == TYPE_ENUM) {
+        g_autofree char *all = g_strjoinv(", ", (char **)f->type->names);
+        error_hint(d->errp, "one of %s", all);
+    } else {
+        error_hint(d->errp, "give it: %s", f->name);
+    }
 }
 
 static bool decode_field(const Decoder *d, const Path *path, const FieldDesc *f, const Json *in, void *out)
@@ -298,6 +341,7 @@ static bool decode_field(const Decoder *d, const Path *path, const FieldDesc *f,
     }
     if (!f->optional) {
         decode_fail(d, &part, f->type, "is missing");
+        hint_missing(d, f);
         return decode_code(d, "missing-member");
     }
     return true;
@@ -393,14 +437,14 @@ static bool decode_value(const Decoder *d, const Path *path, const FieldDesc *f,
             return decode_kind_fail(d, path, t, "an integer", in);
         }
         return (json_get_int(in, out) ||
-                decode_fail(d, path, t, "does not fit in a signed 64-bit integer")) &&
+                decode_range_fail(d, path, t, "must fit in a signed 64-bit integer")) &&
                decode_range(d, path, f, t, *(int64_t *)out);
     case TYPE_UINT:
     case TYPE_SIZE:
         if (json_kind(in) != JSON_INT) {
             return decode_kind_fail(d, path, t, "an integer", in);
         }
-        return (json_get_uint(in, out) || decode_fail(d, path, t, "must not be negative")) &&
+        return (json_get_uint(in, out) || decode_range_fail(d, path, t, "must not be negative")) &&
                decode_range(d, path, f, t, *(uint64_t *)out);
     case TYPE_NUMBER:
         return json_get_double(in, out) || decode_kind_fail(d, path, t, "a number", in);

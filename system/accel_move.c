@@ -9,6 +9,7 @@
 #include "internal.h"
 
 #include "rhea/system/doorbell.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 /* After a failure that could not be undone: the state is whole, but nothing runs it until another move
@@ -77,8 +78,9 @@ static bool same_points(Machine *m, Error **errp)
     for (unsigned i = 0; i < m->debug.n; i++) {
         const DebugPoint *p = &m->debug.points[i];
         if (!(m->accel->debug_kinds >> p->kind & 1)) {
-            return error_set(errp, "the debugger has %s, which accelerator '%s' lacks", what[p->kind],
-                             m->accel->name);
+            return error_fail(errp, "conflict", NULL, "remove it in the debugger, then try again",
+                              "the debugger has %s, which accelerator '%s' lacks", what[p->kind],
+                              m->accel->name);
         }
         if (m->accel->debug_point && !m->accel->debug_point(m, p, true, errp)) {
             return false;
@@ -99,7 +101,8 @@ static bool take_up(Machine *m, const AccelOps *a, void *state, Error **errp)
     }
     if (m->serial_mode != serial) {
         m->serial_mode = serial;
-        return error_set(errp, "this machine's CPUs have threads of their own, and must go on so");
+        return error_fail(errp, "not-supported", NULL, "start the machine with the other accelerator",
+                          "this machine's CPUs have threads of their own, and must go on so");
     }
     if (t->accel_fits && !t->accel_fits(m, errp)) {
         return false;
@@ -124,19 +127,22 @@ static bool take_up(Machine *m, const AccelOps *a, void *state, Error **errp)
 static bool can_move(const Machine *m, const AccelOps *to, Error **errp)
 {
     if (!m->cpus || !m->n_cpus || !m->accel || !to->run) {
-        return error_set(errp, "%s '%s' runs no CPU", !to->run ? "accelerator" : "machine",
-                         !to->run ? to->name : m->board->name);
+        return error_fail(errp, "no-cpu", NULL, "name an accelerator that runs one: x-rhea-query-accel",
+                          "%s '%s' runs no CPU", !to->run ? "accelerator" : "machine",
+                          !to->run ? to->name : m->board->name);
     }
     if (machine_running(m)) {
-        error_set(errp, "the machine is running");
+        error_fail(errp, "running", NULL, NULL, "the machine is running");
         error_hint(errp, "stop it first");
         return false;
     }
     if (m->icount.on) {
-        return error_set(errp, "with -icount time is counted in instructions of accelerator 'tcg'");
+        return error_fail(errp, "not-supported", NULL, "start the machine without -icount",
+                          "with -icount time is counted in instructions of accelerator 'tcg'");
     }
     if (m->serial_mode) {
-        return error_set(errp, "this machine's CPUs take turns in one thread, and must go on so");
+        return error_fail(errp, "not-supported", NULL, "start the machine with thread=multi",
+                          "this machine's CPUs take turns in one thread, and must go on so");
     }
     if (to->available && !to->available(errp)) {
         return false;

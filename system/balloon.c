@@ -20,8 +20,8 @@ bool balloon_register(Device *dev, const BalloonOps *ops, Error **errp)
     struct MachinePrivate *p = dev->machine->priv;
     role_assert_main();
     if (p->balloon) {
-        error_set(errp, "the machine has a balloon already, '%s', and there can be one",
-                  device_name(p->balloon));
+        error_fail(errp, "already-exists", "driver", NULL,
+                   "the machine has a balloon already, '%s', and there can be one", device_name(p->balloon));
         error_hint(errp, "leave this one out, or remove the other (device_del)");
         return false;
     }

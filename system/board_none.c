@@ -5,6 +5,7 @@
  */
 #include "rhea/system/machine.h"
 #include "rhea/system/ramprops.h"
+#include "rhea/util/errorcode.h"
 
 typedef struct NoneBoard { /* Machine.board_state */
     bool dump_guest_core, mem_merge, usb;
@@ -22,7 +23,8 @@ static bool none_check(const Machine *m, const NoneBoard *s, Error **errp)
                              ? "-boot"
                              : NULL;
     if (option) {
-        error_set(errp, "%s: machine type 'none' has nothing that could use it", option);
+        error_fail(errp, "not-supported", NULL, NULL,
+                   "%s: machine type 'none' has nothing that could use it", option);
         error_hint(errp, "leave it out, or use -machine pc");
     }
     return !option;

@@ -5,6 +5,7 @@
  * bus, from the host bridge down, "/NAME@UNIT-ADDRESS". Threads: main loop.
  */
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -48,7 +49,8 @@ bool machine_add_boot_device(Device *dev, int32_t index, const char *suffix, Err
     for (; at < m->boot_devices->len; at++) {
         const BootDevice *o = m->boot_devices->pdata[at];
         if (o->index == index) {
-            error_set(errp, "bootindex=%d is that of '%s' already", index, device_name(o->dev));
+            error_fail(errp, "already-exists", "bootindex", NULL,
+                       "bootindex=%d is that of '%s' already", index, device_name(o->dev));
             error_hint(errp, "each device needs another one; the smallest is tried first");
             return false;
         }

@@ -4,14 +4,17 @@
  * Threads: main loop while the machine does not run; debug_note_hit() on the vCPU's thread.
  */
 #include "internal.h"
+#include "rhea/util/errorcode.h"
 
 bool debug_supported(const Machine *m, Error **errp)
 {
     if (!m->cpus || !m->n_cpus || !m->board->target->gdb) {
-        return error_set(errp, "machine '%s' has no CPU to debug", m->board->name);
+        return error_fail(errp, "no-cpu", NULL, "use a machine type that has one, such as pc",
+                          "machine '%s' has no CPU to debug", m->board->name);
     }
     if (!m->accel->debug_kinds) {
-        error_set(errp, "accelerator '%s' cannot stop guest code for a debugger", m->accel->name);
+        error_fail(errp, "not-supported", NULL, NULL,
+                   "accelerator '%s' cannot stop guest code for a debugger", m->accel->name);
         error_hint(errp, "use -accel tcg");
         return false;
     }

@@ -4,6 +4,7 @@
  * Threads: main loop, without a domain held.
  */
 #include "internal.h"
+#include "rhea/util/errorcode.h"
 #include "system/trace.h"
 
 #include <inttypes.h>
@@ -224,8 +225,9 @@ bool device_map_io(Device *dev, MemRegion *r, uint16_t port, Error **errp)
 {
     Machine *m = dev->machine;
     if (port + r->size > 0x10000) {
-        return error_set(errp, "%s: ports 0x%x..0x%" PRIx64 " do not exist", device_name(dev), port,
-                         port + r->size - 1);
+        return error_fail(errp, "out-of-range", "iobase", "ports go up to 0xffff",
+                          "%s: ports 0x%x..0x%" PRIx64 " do not exist", device_name(dev), port,
+                          port + r->size - 1);
     }
     mem_begin(m);
     MemRegion *holder = find_overlap(&m->sysio, 0, port, r->size, 0);
@@ -236,8 +238,9 @@ bool device_map_io(Device *dev, MemRegion *r, uint16_t port, Error **errp)
     mem_commit(m);
     if (holder) {
         const char *who = holder->owner ? device_name(holder->owner) : holder->name;
-        error_set(errp, "%s: ports 0x%x..0x%x are taken by %s (%s)", device_name(dev), port,
-                  (unsigned)(port + r->size - 1), who, holder->name);
+        error_fail(errp, "in-use", "iobase", NULL,
+                   "%s: ports 0x%x..0x%x are taken by %s (%s)", device_name(dev), port,
+                   (unsigned)(port + r->size - 1), who, holder->name);
         error_hint(errp, "give one of the two another iobase");
         return false;
     }
@@ -489,16 +492,19 @@ static bool check_place(Device *dev, Bus *bus, Error **errp)
         return error_propagate(errp, err);
     }
     if (id_is_taken(dev)) {
-        return error_set(errp, "duplicate device id '%s'", dev->id);
+        return error_fail(errp, "already-exists", "id", "give another id",
+                          "duplicate device id '%s'", dev->id);
     }
     if (on_bus && !bus) {
-        error_set(errp, "device '%s' needs a bus of type %s", dev->type->name, on_bus->bus_type->name);
+        error_fail(errp, "no-place", "bus", NULL,
+                   "device '%s' needs a bus of type %s", dev->type->name, on_bus->bus_type->name);
         error_hint(errp, "choose a machine that has one, or name it with bus=");
         return false;
     }
     if (on_bus && bus->type != on_bus->bus_type) {
-        return error_set(errp, "device '%s' needs a bus of type %s, '%s' is of type %s", dev->type->name,
-                         on_bus->bus_type->name, bus->name, bus->type->name);
+        return error_fail(errp, "invalid-value", "bus", NULL,
+                          "device '%s' needs a bus of type %s, '%s' is of type %s", dev->type->name,
+                          on_bus->bus_type->name, bus->name, bus->type->name);
     }
     return true;
 }

@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 #include "rhea/system/liveprop.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <string.h>
@@ -29,7 +30,8 @@ static const Prop *need_prop(Device *dev, const char *name, void **base, Error *
 {
     const Prop *p = device_find_prop(dev, name, base);
     if (!p) {
-        error_set(errp, "device '%s' has no property '%s'", dev->type->name, name);
+        error_fail(errp, "unknown-member", name, NULL,
+                   "device '%s' has no property '%s'", dev->type->name, name);
         error_hint(errp, "-device %s,help lists its properties", dev->type->name);
     }
     return p;
@@ -38,8 +40,9 @@ static const Prop *need_prop(Device *dev, const char *name, void **base, Error *
 static const Prop *writable_prop(Device *dev, const char *name, void **base, Error **errp)
 {
     if (dev->realized) {
-        error_set(errp, "property '%s' of device '%s' cannot be changed once it is plugged in", name,
-                  device_name(dev));
+        error_fail(errp, "not-changeable", name, "give it when the device is made",
+                   "property '%s' of device '%s' cannot be changed once it is plugged in", name,
+                   device_name(dev));
         return NULL;
     }
     return need_prop(dev, name, base, errp);

@@ -4,6 +4,7 @@
  * Threads: main loop.
  */
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -33,7 +34,8 @@ char *machine_find_firmware(Machine *m, const char *name, Error **errp)
         }
         g_string_append_printf(places, "%s%s", places->len ? ", " : "", (char *)m->firmware_path->pdata[i]);
     }
-    error_set(errp, "firmware file '%s' not found%s%s", name, places->len ? " in " : "", places->str);
+    error_fail(errp, "file-not-found", NULL, NULL,
+               "firmware file '%s' not found%s%s", name, places->len ? " in " : "", places->str);
     for (unsigned i = 0; i < G_N_ELEMENTS(packages); i++) {
         if (g_str_has_prefix(name, packages[i].prefix)) {
             error_hint(errp, "Debian's package '%s' has it; -L DIR names another directory",

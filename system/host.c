@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 #include "rhea/system/host.h"
+#include "rhea/util/errorcode.h"
 #include <unistd.h>
 
 enum { FDS_MAX = 256 };
@@ -21,7 +22,8 @@ bool machine_fd_put(Machine *m, const char *name, int fd, Error **errp)
     role_assert_main();
     if (!*name || g_ascii_isdigit(*name)) {
         close(fd);
-        error_set(errp, "'%s' cannot name a descriptor: names do not begin with a digit", name);
+        error_fail(errp, "invalid-value", "fdname", "begin it with a letter",
+                   "'%s' cannot name a descriptor: names do not begin with a digit", name);
         return false;
     }
     if (!p->fds) {
@@ -29,7 +31,8 @@ bool machine_fd_put(Machine *m, const char *name, int fd, Error **errp)
     }
     if (g_hash_table_size(p->fds) >= FDS_MAX && !g_hash_table_contains(p->fds, name)) {
         close(fd);
-        error_set(errp, "there are %d descriptors with names already, the most there can be", FDS_MAX);
+        error_fail(errp, "too-many", "fdname", NULL,
+                   "there are %d descriptors with names already, the most there can be", FDS_MAX);
         error_hint(errp, "use them, or close some with closefd");
         return false;
     }
@@ -43,7 +46,7 @@ int machine_fd_take(Machine *m, const char *name, Error **errp)
     GHashTable *fds = m->priv->fds;
     role_assert_main();
     if (!fds || !g_hash_table_lookup_extended(fds, name, &key, &value)) {
-        error_set(errp, "there is no descriptor with the name '%s'", name);
+        error_fail(errp, "not-found", "fdname", NULL, "there is no descriptor with the name '%s'", name);
         error_hint(errp, "getfd gives a name to a descriptor");
         return -1;
     }

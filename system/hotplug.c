@@ -7,6 +7,7 @@
 #include "system/trace.h"
 
 #include "rhea/system/hotplug.h"
+#include "rhea/util/errorcode.h"
 
 bool machine_is_up(const Machine *m)
 {
@@ -22,12 +23,14 @@ bool device_hotpluggable(const Device *dev, const Bus *bus)
 static bool check_bus(const Device *dev, const Bus *bus, Error **errp)
 {
     if (!bus || (!bus->type->hotplug && !bus->hotplug)) {
-        error_set(errp, "bus '%s' does not support hotplugging", bus ? bus->name : "(none)");
+        error_fail(errp, "not-hotpluggable", "bus", NULL,
+                   "bus '%s' does not support hotplugging", bus ? bus->name : "(none)");
         error_hint(errp, "%s", bus && bus->no_hotplug ? bus->no_hotplug : "use -device on the command line");
         return false;
     }
     if (!device_hotpluggable(dev, bus)) {
-        error_set(errp, "device '%s' does not support hotplugging", dev->type->name);
+        error_fail(errp, "not-hotpluggable", "driver", NULL,
+                   "device '%s' does not support hotplugging", dev->type->name);
         error_hint(errp, "what the machine has of it is on the command line, and stays until it ends");
         return false;
     }
@@ -58,7 +61,8 @@ bool device_unplug(Device *dev, Error **errp)
     role_assert_main();
     trace_device_unplug(dev->type->name, dev->path);
     if (dev->going) { /* something of its own is still under way */
-        error_set(errp, "device '%s' is already in the process of unplug", device_name(dev));
+        error_fail(errp, "busy", "id", NULL,
+                   "device '%s' is already in the process of unplug", device_name(dev));
         error_hint(errp, "wait for DEVICE_DELETED");
         return false;
     }

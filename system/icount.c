@@ -9,6 +9,7 @@
  * Threads: main loop.
  */
 #include "internal.h"
+#include "rhea/util/errorcode.h"
 
 enum {
     SHIFT_MAX = 10,
@@ -78,7 +79,8 @@ bool icount_check(Machine *m, Error **errp)
         return true;
     }
     if (!m->accel->insns) {
-        error_set(errp, "-icount: accelerator '%s' does not count instructions", m->accel->name);
+        error_fail(errp, "conflict", "accel", NULL,
+                   "-icount: accelerator '%s' does not count instructions", m->accel->name);
         error_hint(errp, "use -accel tcg");
         return false;
     }

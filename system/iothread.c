@@ -8,6 +8,7 @@
 #include "internal.h"
 
 #include "rhea/system/iothread.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/rcu.h"
 #include <errno.h>
 #include <signal.h>
@@ -70,7 +71,8 @@ bool iothread_new(Machine *m, const char *id, IoThreadPoll poll, Error **errp)
 {
     role_assert_main();
     if (m->icount.on) {
-        error_set(errp, "'%s': -icount has one thread do everything, so that each run is the same", id);
+        error_fail(errp, "conflict", "id", NULL,
+                   "'%s': -icount has one thread do everything, so that each run is the same", id);
         error_hint(errp, "leave out the iothread, and iothread= of devices");
         return false;
     }
@@ -114,7 +116,8 @@ bool iothread_remove(Machine *m, const char *id, Error **errp)
     IoThread *t = iothread_find(m, id);
     g_assert(t && !domain_current());
     if (t->users) {
-        error_set(errp, "object '%s' is in use by %u device%s", id, t->users, t->users > 1 ? "s" : "");
+        error_fail(errp, "in-use", "id", NULL,
+                   "object '%s' is in use by %u device%s", id, t->users, t->users > 1 ? "s" : "");
         error_hint(errp, "remove the device first: device_del");
         return false;
     }
@@ -180,7 +183,7 @@ static bool bind_iothread(Machine *m, const Prop *p G_GNUC_UNUSED, void *slot, c
 {
     IoThread **at = slot, *t = iothread_find(m, id);
     if (!t) {
-        error_set(errp, "there is no iothread '%s'", id);
+        error_fail(errp, "not-found", NULL, NULL, "there is no iothread '%s'", id);
         error_hint(errp, "make it with -object iothread,id=%s", id);
         return false;
     }

@@ -9,6 +9,7 @@
 #include "rhea/system/iothread.h"
 #include "rhea/system/job.h"
 #include "rhea/system/doorbell.h"
+#include "rhea/util/errorcode.h"
 #include "config.h"
 
 #include <string.h>
@@ -151,26 +152,27 @@ static bool check_options(Machine *m, Error **errp)
 {
     const BoardType *b = m->board;
     if (!b || !m->accel) {
-        return error_set(errp, "a machine needs a board and an accelerator");
+        return error_fail(errp, "missing-member", NULL, "-machine and -accel name them",
+                          "a machine needs a board and an accelerator");
     }
     unsigned cpus = MAX(m->n_cpus, m->max_cpus);
     if (b->max_cpus && cpus > b->max_cpus) {
-        return error_set(errp, "machine '%s' takes at most %u CPUs, %u are asked for", b->name, b->max_cpus,
-                         cpus);
+        return error_fail(errp, "out-of-range", "cpus", "use a smaller -smp, or another machine type",
+                          "machine '%s' takes at most %u CPUs, %u are asked for", b->name, b->max_cpus, cpus);
     }
     if (!m->ram_size) {
         m->ram_size = b->default_ram;
     }
     if (m->numa && !b->numa) {
-        error_set(errp, "machine '%s' has no NUMA nodes", b->name);
+        error_fail(errp, "not-supported", "numa", NULL, "machine '%s' has no NUMA nodes", b->name);
         error_hint(errp, "leave out -numa, or use another machine type");
         return false;
     }
     if (m->ram_size < b->min_ram || (b->max_ram && m->ram_size > b->max_ram)) {
-        return error_set(errp,
-                         "machine '%s' takes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-                         " MiB of memory, not %" G_GUINT64_FORMAT " bytes",
-                         b->name, b->min_ram >> 20, b->max_ram >> 20, m->ram_size);
+        return error_fail(errp, "out-of-range", "size", "use another -m",
+                          "machine '%s' takes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                          " MiB of memory, not %" G_GUINT64_FORMAT " bytes",
+                          b->name, b->min_ram >> 20, b->max_ram >> 20, m->ram_size);
     }
     return true;
 }
@@ -219,10 +221,11 @@ bool machine_build(Machine *m, Error **errp)
     const TargetOps *t = m->board->target;
     const char *cpu = m->cpu_text ? m->cpu_text : t ? t->default_cpu : NULL;
     if (!t && m->cpu_text) {
-        return error_set(errp, "machine '%s' has no CPU, so -cpu %s has no meaning", m->board->name,
-                         m->cpu_text);
+        return error_fail(errp, "no-cpu", "cpu", "leave it out, or use -machine pc",
+                          "machine '%s' has no CPU, so -cpu %s has no meaning", m->board->name, m->cpu_text);
     }
     if (t && t->model_parse && !t->model_parse(m, cpu, errp)) {
+        error_member_default(errp, "cpu");
         return false;
     }
     return vcpus_create(m, errp) && (!m->board->init || m->board->init(m, errp));

@@ -7,6 +7,7 @@
 #include "internal.h"
 #include "system/trace.h"
 #include "rhea/system/busy.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "schema/options.h"
 
@@ -197,7 +198,8 @@ void machine_watchdog_expired(Machine *m)
 bool machine_inject_nmi(Machine *m, Error **errp)
 {
     if (!m->nmi) {
-        return error_set(errp, "this machine has no CPU that takes an NMI");
+        return error_fail(errp, "no-cpu", NULL, "use a machine type with a local APIC, such as pc",
+                          "this machine has no CPU that takes an NMI");
     }
     m->nmi(m);
     return true;

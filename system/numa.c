@@ -6,6 +6,7 @@
  * Threads: main loop.
  */
 #include "rhea/system/numa.h"
+#include "rhea/util/errorcode.h"
 #include "internal.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
@@ -28,7 +29,7 @@ static bool numa_known(const MachineNuma *numa, uint64_t node, Error **errp)
     if (node < NUMA_MAX_NODES && numa && numa->node[node].given) {
         return true;
     }
-    error_set(errp, "there is no NUMA node %" G_GUINT64_FORMAT, node);
+    error_fail(errp, "not-found", NULL, NULL, "there is no NUMA node %" G_GUINT64_FORMAT, node);
     error_hint(errp, "-numa node,nodeid=%" G_GUINT64_FORMAT " makes one", node);
     return false;
 }
@@ -42,13 +43,14 @@ int numa_add_node(Machine *m, int64_t number, RamBlock *ram, Error **errp)
         number = numa->n;
     }
     if (number >= NUMA_MAX_NODES) {
-        error_set(errp, "NUMA node %" G_GINT64_FORMAT ": the last possible one is %d", number,
-                  NUMA_MAX_NODES - 1);
+        error_fail(errp, "out-of-range", "nodeid", "give a smaller number",
+                   "NUMA node %" G_GINT64_FORMAT ": the last possible one is %d", number, NUMA_MAX_NODES - 1);
         return -1;
     }
     NumaNode *node = &numa->node[number];
     if (node->given) {
-        error_set(errp, "NUMA node %" G_GINT64_FORMAT " is there already", number);
+        error_fail(errp, "already-exists", "nodeid", NULL,
+                   "NUMA node %" G_GINT64_FORMAT " is there already", number);
         error_hint(errp, "give each node another nodeid=");
         return -1;
     }
@@ -75,7 +77,8 @@ static NumaCpu numa_cpu_place(const Machine *m, unsigned index)
 static bool numa_claim_cpu(MachineNuma *numa, unsigned node, unsigned cpu, Error **errp)
 {
     if (numa->cpu_node[cpu] != NUMA_CPU_UNSET && numa->cpu_node[cpu] != (int)node) {
-        return error_set(errp, "CPU %u belongs to NUMA node %d already", cpu, numa->cpu_node[cpu]);
+        return error_fail(errp, "already-exists", "cpus", "name each CPU once",
+                          "CPU %u belongs to NUMA node %d already", cpu, numa->cpu_node[cpu]);
     }
     numa->cpu_node[cpu] = (int16_t)node;
     return true;
@@ -87,12 +90,13 @@ bool numa_add_cpus(Machine *m, unsigned node, uint64_t first, uint64_t last, Err
         return false;
     }
     if (first > last) {
-        return error_set(errp,
-                         "CPUs %" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT ": the first is behind the last",
-                         first, last);
+        return error_fail(errp, "invalid-value", "cpus", "exchange the two",
+                          "CPUs %" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT ": the first is behind the last",
+                          first, last);
     }
     if (last >= numa_cpus(m)) {
-        error_set(errp, "there is no CPU %" G_GUINT64_FORMAT ", the last is %u", last, numa_cpus(m) - 1);
+        error_fail(errp, "out-of-range", "cpus", NULL,
+                   "there is no CPU %" G_GUINT64_FORMAT ", the last is %u", last, numa_cpus(m) - 1);
         error_hint(errp, "-smp says how many there are");
         return false;
     }
@@ -126,8 +130,9 @@ bool numa_add_cpu(Machine *m, uint64_t node, const NumaCpu *where, Error **errp)
         }
     }
     if (!found) {
-        error_set(errp, "no CPU has this place: there are %u sockets of %u dies of %u cores of %u threads",
-                  m->sockets, m->dies, m->cores, m->threads);
+        error_fail(errp, "not-found", NULL, "-smp says how many there are of each",
+                   "no CPU has this place: there are %u sockets of %u dies of %u cores of %u threads",
+                   m->sockets, m->dies, m->cores, m->threads);
         error_hint(errp, "numbers count from 0; -smp says how many there are");
     }
     return found > 0;
@@ -139,14 +144,16 @@ bool numa_set_distance(Machine *m, uint64_t from, uint64_t to, uint64_t value, E
         return false;
     }
     if (value < NUMA_LOCAL || value > NUMA_MAX_DISTANCE) {
-        error_set(errp, "a distance of %" G_GUINT64_FORMAT " is not possible: 10 is local, 255 unreachable",
-                  value);
+        error_fail(errp, "out-of-range", "val", "give a value from 10 to 255",
+                   "a distance of %" G_GUINT64_FORMAT " is not possible: 10 is local, 255 unreachable",
+                   value);
         return false;
     }
     if (from == to && value != NUMA_LOCAL) {
-        return error_set(
-            errp, "the distance of node %" G_GUINT64_FORMAT " from itself is 10, not %" G_GUINT64_FORMAT,
-            from, value);
+        return error_fail(errp, "invalid-value", "val", "leave it out",
+                          "the distance of node %" G_GUINT64_FORMAT " from itself is 10, not %"
+                          G_GUINT64_FORMAT,
+                          from, value);
     }
     m->numa->distance[from][to] = (uint8_t)value;
     m->numa->has_distances = true;
@@ -159,7 +166,8 @@ static bool numa_check_numbers(const MachineNuma *numa, Error **errp)
 {
     for (unsigned i = 0; i < numa->n; i++) {
         if (!numa->node[i].given) {
-            error_set(errp, "there are %u NUMA nodes, but no node %u", numa->n, i);
+            error_fail(errp, "missing-member", "nodeid", NULL,
+                       "there are %u NUMA nodes, but no node %u", numa->n, i);
             error_hint(errp, "their numbers count from 0 without gaps");
             return false;
         }
@@ -174,7 +182,8 @@ static bool numa_check_memory(Machine *m, Error **errp)
         return true;
     }
     g_autofree char *all = text_from_size(m->ram_size), *nodes = text_from_size(sum);
-    error_set(errp, "the NUMA nodes have %s of memory, the machine %s", sum ? nodes : "nothing", all);
+    error_fail(errp, "conflict", "memdev", NULL,
+               "the NUMA nodes have %s of memory, the machine %s", sum ? nodes : "nothing", all);
     error_hint(errp, "give nodes a memdev= each, of the size of -m together");
     return false;
 }
@@ -210,7 +219,8 @@ static bool numa_complete_distances(MachineNuma *numa, Error **errp)
         for (unsigned k = 0; k < i; k++) {
             uint8_t a = numa->distance[i][k], b = numa->distance[k][i];
             if (!a && !b) {
-                error_set(errp, "the distance between NUMA nodes %u and %u is missing", k, i);
+                error_fail(errp, "missing-member", "dist", NULL,
+                           "the distance between NUMA nodes %u and %u is missing", k, i);
                 error_hint(errp, "-numa dist,src=%u,dst=%u,val=20", k, i);
                 return false;
             }
@@ -220,7 +230,8 @@ static bool numa_complete_distances(MachineNuma *numa, Error **errp)
     for (unsigned i = 0; i < numa->n; i++) {
         for (unsigned k = 0; k < numa->n; k++) {
             if (!numa->distance[i][k] && asymmetric) {
-                error_set(errp, "the distance from NUMA node %u to %u is missing", i, k);
+                error_fail(errp, "missing-member", "dist", NULL,
+                           "the distance from NUMA node %u to %u is missing", i, k);
                 error_hint(errp,
                            "when one pair differs by direction, both directions of all pairs are needed");
                 return false;

@@ -4,6 +4,7 @@
  * Threads: main loop (configuration).
  */
 #include "rhea/system/prop.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <inttypes.h>
@@ -94,7 +95,7 @@ static bool set_enum(const Prop *p, void *slot, const char *const *names, const 
         }
     }
     g_autofree char *all = names ? g_strjoinv(", ", (char **)names) : g_strdup("none");
-    error_set(errp, "property '%s' does not accept '%s'", p->name, text);
+    error_fail(errp, "invalid-value", p->name, NULL, "property '%s' does not accept '%s'", p->name, text);
     error_hint(errp, "possible values: %s", all);
     return false;
 }
@@ -103,9 +104,9 @@ static bool set_int(const Prop *p, void *slot, int64_t v, Error **errp)
 {
     int64_t lo = (int64_t)p->min, hi = (int64_t)p->max;
     if (v < lo || v > hi) {
-        return error_set(errp,
-                         "property '%s' does not accept %" PRId64 ": the range is %" PRId64 " to %" PRId64,
-                         p->name, v, lo, hi);
+        return error_fail(errp, "out-of-range", p->name, NULL,
+                          "property '%s' does not accept %" PRId64 ": the range is %" PRId64 " to %" PRId64,
+                          p->name, v, lo, hi);
     }
     *(int32_t *)slot = (int32_t)v;
     return true;
@@ -115,9 +116,9 @@ static bool set_uint(const Prop *p, void *slot, uint64_t v, Error **errp)
 {
     uint64_t hi = p->max;
     if (v < p->min || v > hi) {
-        return error_set(errp,
-                         "property '%s' does not accept %" PRIu64 ": the range is %" PRIu64 " to %" PRIu64,
-                         p->name, v, p->min, hi);
+        return error_fail(errp, "out-of-range", p->name, NULL,
+                          "property '%s' does not accept %" PRIu64 ": the range is %" PRIu64 " to %" PRIu64,
+                          p->name, v, p->min, hi);
     }
     slot_set_uint(p, slot, v);
     return true;
@@ -134,7 +135,7 @@ static bool set_pci_addr(const Prop *p, void *slot, const char *text, Error **er
         fn = strtoul(end + 1, &end, 16);
     }
     if (!ok || *end || dev > 31 || fn > 7) {
-        error_set(errp, "property '%s' does not accept '%s'", p->name, text);
+        error_fail(errp, "invalid-value", p->name, NULL, "property '%s' does not accept '%s'", p->name, text);
         error_hint(errp, "give slot and optional function in hexadecimal, such as 06.0 or 1f");
         return false;
     }
@@ -146,7 +147,8 @@ static bool set_bound(Machine *m, const Prop *p, void *slot, const char *id, Err
 {
     const PropBinder *b = binders[p->kind];
     if (!b) {
-        error_set(errp, "property '%s' needs a back end of a kind this program does not have", p->name);
+        error_fail(errp, "not-supported", p->name, NULL,
+                   "property '%s' needs a back end of a kind this program does not have", p->name);
         error_hint(errp, "leave out %s=%s", p->name, id);
         return false;
     }
@@ -183,7 +185,8 @@ static bool set_text(Machine *m, const Prop *p, void *slot, const char *text, Er
     case PROP_MAC_:
     case PROP_AUDIO_: return set_bound(m, p, slot, text, errp);
     }
-    return error_set(errp, "property '%s' has no textual form", p->name);
+    return error_fail(errp, "wrong-type", p->name, "leave it out",
+                      "property '%s' has no textual form", p->name);
 }
 
 /* Of PROP_ONLY_...: the one value that is taken has no place to go to. */
@@ -198,7 +201,8 @@ static bool set_only(Machine *m, const Prop *p, const Json *value, Error **errp)
     }
     g_autofree char *text =
         json_get_string(value) ? g_strdup(json_get_string(value)) : json_format(value, false);
-    error_set(errp, "property '%s' does not accept '%s': %s", p->name, text, p->why);
+    error_fail(errp, "not-supported", p->name, NULL,
+               "property '%s' does not accept '%s': %s", p->name, text, p->why);
     error_hint(errp, "%s", p->cure);
     return false;
 }
@@ -216,6 +220,7 @@ bool prop_set_text(Machine *m, const Prop *p, void *base, const char *text, Erro
     if (err && !strstr(error_text(err), p->name)) {
         error_prefix(&err, "property '%s'", p->name);
     }
+    error_member_default(&err, p->name);
     return error_propagate(errp, err);
 }
 
@@ -268,8 +273,10 @@ bool prop_set_json(Machine *m, const Prop *p, void *base, const Json *value, Err
     default: break;
     }
     g_autofree char *type = prop_type_name(p);
-    return error_set(errp, "property '%s' is of type %s and does not accept a JSON value of kind %s", p->name,
-                     type, json_kind_name(json_kind(value)));
+    return error_fail(errp, "wrong-type", p->name,
+                      "give a value of that type, or the text that -device takes",
+                      "property '%s' is of type %s and does not accept a JSON value of kind %s", p->name,
+                      type, json_kind_name(json_kind(value)));
 }
 
 Json *prop_get(const Prop *p, const void *base)

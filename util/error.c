@@ -32,7 +32,8 @@ static G_GNUC_NORETURN void error_die(const Error *err)
     abort();
 }
 
-bool error_set_at(Error **errp, const char *file, int line, int err, const char *fmt, ...)
+static bool G_GNUC_PRINTF(5, 0)
+    error_set_va(Error **errp, const char *file, int line, int err, const char *fmt, va_list ap)
 {
     if (!errp) {
         return false;
@@ -41,10 +42,7 @@ bool error_set_at(Error **errp, const char *file, int line, int err, const char 
 
     int saved_errno = errno;
     Error *e = g_new0(Error, 1);
-    va_list ap;
-    va_start(ap, fmt);
     e->text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
     if (err) {
         char *full = g_strdup_printf("%s: %s", e->text, g_strerror(err));
         g_free(e->text);
@@ -58,6 +56,29 @@ bool error_set_at(Error **errp, const char *file, int line, int err, const char 
     }
     *errp = e;
     errno = saved_errno;
+    return false;
+}
+
+bool error_set_at(Error **errp, const char *file, int line, int err, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    error_set_va(errp, file, line, err, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool error_fail_at(Error **errp, const char *file, int line, const char *code, const char *member,
+                   const char *cure, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    error_set_va(errp, file, line, 0, fmt, ap);
+    va_end(ap);
+    error_set_code(errp, code, member);
+    if (cure) {
+        error_hint(errp, "%s", cure);
+    }
     return false;
 }
 
@@ -112,9 +133,18 @@ void error_set_code(Error **errp, const char *code, const char *member)
     }
 }
 
+void error_member_default(Error **errp, const char *member)
+{
+    if (errp && *errp && !member) {
+        g_clear_pointer(&(*errp)->member, g_free);
+    } else if (errp && *errp && !(*errp)->member) {
+        (*errp)->member = g_strdup(member);
+    }
+}
+
 const char *error_code(const Error *err)
 {
-    return err->code;
+    return err->code ? err->code : error_code_default(err);
 }
 
 const char *error_member(const Error *err)

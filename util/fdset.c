@@ -6,6 +6,7 @@
  *         giver's descriptor: so do locks.
  * Threads: main loop.
  */
+#include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/roles.h"
 
@@ -47,9 +48,11 @@ bool fdset_add(uint64_t set, int fd, const char *opaque, Error **errp)
     if (a->len >= FDS_MAX || set > INT64_MAX) {
         close(fd);
         if (set > INT64_MAX) {
-            return error_set(errp, "the number of a descriptor set must not be negative");
+            return error_fail(errp, "out-of-range", "fdset-id", "leave it out: then a free number is taken",
+                              "the number of a descriptor set must not be negative");
         }
-        error_set(errp, "there are %d descriptors in sets already, the most there can be", FDS_MAX);
+        error_fail(errp, "too-many", "fdset-id", NULL,
+                   "there are %d descriptors in sets already, the most there can be", FDS_MAX);
         error_hint(errp, "remove some with remove-fd");
         return false;
     }
@@ -90,9 +93,11 @@ bool fdset_remove(uint64_t set, int fd, Error **errp)
         }
     }
     if (!found && fd >= 0) {
-        return error_set(errp, "there is no descriptor %d in set %" G_GUINT64_FORMAT, fd, set);
+        return error_fail(errp, "not-found", "fd", "query-fdsets lists the sets",
+                          "there is no descriptor %d in set %" G_GUINT64_FORMAT, fd, set);
     }
-    return found || error_set(errp, "there is no descriptor set %" G_GUINT64_FORMAT, set);
+    return found || error_fail(errp, "not-found", "fdset-id", "query-fdsets lists the sets",
+                               "there is no descriptor set %" G_GUINT64_FORMAT, set);
 }
 
 void fdset_foreach(void (*fn)(const FdsetEntry *e, void *opaque), void *opaque)

@@ -8,6 +8,7 @@
  *         (which would read as a failure): both are refused.
  * Threads: any; no state.
  */
+#include "rhea/util/errorcode.h"
 #include "rhea/util/json.h"
 
 #include <errno.h>
@@ -36,7 +37,8 @@ static bool json_fail(JsonReader *r, const char *at, const char *what)
             column++; /* characters, not bytes */
         }
     }
-    return error_set(r->errp, "invalid JSON at line %u column %u: %s", line, column, what);
+    return error_fail(r->errp, "invalid-json", NULL, NULL,
+                      "invalid JSON at line %u column %u: %s", line, column, what);
 }
 
 static void json_skip_blanks(JsonReader *r)
@@ -343,7 +345,8 @@ Json *json_parse(const char *text, ssize_t len, Error **errp)
 {
     size_t n = len < 0 ? strlen(text) : (size_t)len;
     if (n > JSON_MAX_TEXT) {
-        error_set(errp, "JSON text of %zu bytes is larger than the limit of 64 MiB", n);
+        error_fail(errp, "too-large", NULL, NULL,
+                   "JSON text of %zu bytes is larger than the limit of 64 MiB", n);
         return NULL;
     }
     JsonReader r = { .start = text, .at = text, .end = text + n, .errp = errp };

@@ -5,6 +5,7 @@
  *         lines of several threads never mix, also when the file is shared with other processes.
  * Threads: any. The file is swapped under `file_lock`, which is a leaf.
  */
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include "rhea/util/trace.h"
@@ -72,7 +73,7 @@ static bool log_find_item(const char *name, unsigned *mask, Error **errp)
     names[n++] = "all";
     names[n++] = "none";
     names[n] = NULL;
-    error_set(errp, "unknown log item '%s'", name);
+    error_fail(errp, "not-found", NULL, NULL, "unknown log item '%s'", name);
     error_hint_nearest(errp, name, names);
     error_hint(errp, "'-d help' lists the log items");
     return false;

@@ -4,6 +4,7 @@
  * Models: getaddrinfo(3), unix(7) with abstract names, sockets that were handed over as descriptors.
  * Threads: any; no state.
  */
+#include "rhea/util/errorcode.h"
 #include "rhea/util/sock.h"
 #include "rhea/util/text.h"
 #include "rhea/util/who.h"
@@ -46,8 +47,8 @@ static bool resolve_unix(const SockSpec *s, SockAddrs *out, Error **errp)
     struct sockaddr_un *un = (struct sockaddr_un *)&out->list[0].sa;
     size_t len = strlen(s->path), limit = sizeof(un->sun_path) - 1;
     if (len == 0 || len > limit) {
-        error_set(errp, "the name of unix socket '%s' has %zu bytes; it may have 1 to %zu", s->path, len,
-                  limit);
+        error_fail(errp, "too-large", "addr", NULL,
+                   "the name of unix socket '%s' has %zu bytes; it may have 1 to %zu", s->path, len, limit);
         error_hint(errp, "use a relative path, or a shorter folder");
         return false;
     }
@@ -63,7 +64,8 @@ static bool resolve_unix(const SockSpec *s, SockAddrs *out, Error **errp)
 static bool resolve_inet(const SockSpec *s, bool server, SockAddrs *out, Error **errp)
 {
     if (s->no_ipv4 && s->no_ipv6) {
-        return error_set(errp, "ipv4=off and ipv6=off leave no address to use");
+        return error_fail(errp, "conflict", "ipv6", "leave out one of them",
+                          "ipv4=off and ipv6=off leave no address to use");
     }
     struct addrinfo hints = { .ai_family = s->no_ipv6   ? AF_INET
                                            : s->no_ipv4 ? AF_INET6
@@ -74,8 +76,9 @@ static bool resolve_inet(const SockSpec *s, bool server, SockAddrs *out, Error *
     struct addrinfo *list = NULL;
     int r = getaddrinfo(host, s->port, &hints, &list);
     if (r) {
-        return error_set(errp, "'%s', port '%s': %s", s->host, s->port,
-                         r == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(r));
+        return error_fail(errp, "not-found", "addr", "give a numeric address, or a name that the host knows",
+                          "'%s', port '%s': %s", s->host, s->port,
+                          r == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(r));
     }
     for (struct addrinfo *i = list; i && out->n < G_N_ELEMENTS(out->list); i = i->ai_next) {
         memcpy(&out->list[out->n].sa, i->ai_addr, i->ai_addrlen);
@@ -99,7 +102,8 @@ bool sock_clear_name(const struct sockaddr *sa, socklen_t len, Error **errp)
         return true;
     }
     if (!S_ISSOCK(st.st_mode)) {
-        return error_set(errp, "'%s' exists, and is no socket", un->sun_path);
+        return error_fail(errp, "already-exists", "addr", "use another path, or remove that file",
+                          "'%s' exists, and is no socket", un->sun_path);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool served = fd >= 0 && (connect(fd, sa, len) == 0 || errno != ECONNREFUSED);
@@ -108,7 +112,8 @@ bool sock_clear_name(const struct sockaddr *sa, socklen_t len, Error **errp)
         close(fd);
     }
     if (served) {
-        return error_set(errp, "'%s' is in use by %s", un->sun_path, who);
+        return error_fail(errp, "in-use", "addr", "use another path, or end that process",
+                          "'%s' is in use by %s", un->sun_path, who);
     }
     unlink(un->sun_path);
     return true;
@@ -199,7 +204,8 @@ int sock_take_fd(const char *number, Error **errp)
         if (fd >= 0) {
             close(fd);
         }
-        error_set(errp, "'%s' is not the number of an open stream socket", number);
+        error_fail(errp, "invalid-value", "addr", "pass an open socket of type SOCK_STREAM",
+                   "'%s' is not the number of an open stream socket", number);
         return -1;
     }
     sock_tune(fd);

@@ -4,6 +4,7 @@
  * Models: what users write after '=' on a command line. Whole strings only: "12x" is an error, never 12.
  * Threads: any; no state.
  */
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <errno.h>
@@ -13,16 +14,19 @@
 bool text_to_u64(const char *s, uint64_t *out, Error **errp)
 {
     if (!g_ascii_isdigit(s[0])) {
-        return error_set(errp, "'%s' is not a non-negative number", s);
+        return error_fail(errp, "invalid-value", NULL, "give a number from 0 on, decimal or with 0x",
+                          "'%s' is not a non-negative number", s);
     }
     char *end;
     errno = 0;
     unsigned long long v = g_ascii_strtoull(s, &end, 0);
     if (*end) {
-        return error_set(errp, "'%s' is not a number", s);
+        return error_fail(errp, "invalid-value", NULL, "give a number, decimal or with 0x",
+                          "'%s' is not a number", s);
     }
     if (errno == ERANGE) {
-        return error_set(errp, "'%s' does not fit in 64 bits", s);
+        return error_fail(errp, "out-of-range", NULL, "give a smaller number",
+                          "'%s' does not fit in 64 bits", s);
     }
     *out = v;
     return true;
@@ -32,16 +36,19 @@ bool text_to_i64(const char *s, int64_t *out, Error **errp)
 {
     const char *digits = s + (*s == '-' || *s == '+');
     if (!g_ascii_isdigit(digits[0])) {
-        return error_set(errp, "'%s' is not a number", s);
+        return error_fail(errp, "invalid-value", NULL, "give a number, decimal or with 0x",
+                          "'%s' is not a number", s);
     }
     char *end;
     errno = 0;
     long long v = g_ascii_strtoll(s, &end, 0);
     if (*end) {
-        return error_set(errp, "'%s' is not a number", s);
+        return error_fail(errp, "invalid-value", NULL, "give a number, decimal or with 0x",
+                          "'%s' is not a number", s);
     }
     if (errno == ERANGE) {
-        return error_set(errp, "'%s' does not fit in 64 bits", s);
+        return error_fail(errp, "out-of-range", NULL, "give a smaller number",
+                          "'%s' does not fit in 64 bits", s);
     }
     *out = v;
     return true;
@@ -73,7 +80,7 @@ static uint64_t text_fraction(const char *digits, size_t n, unsigned shift)
 bool text_to_size(const char *s, char unit, uint64_t *out, Error **errp)
 {
     if (!g_ascii_isdigit(s[0])) {
-        error_set(errp, "'%s' is not a size", s);
+        error_fail(errp, "invalid-value", NULL, NULL, "'%s' is not a size", s);
         error_hint(errp, "a size is a number with an optional suffix k, M, G, T, P or E");
         return false;
     }
@@ -90,7 +97,8 @@ bool text_to_size(const char *s, char unit, uint64_t *out, Error **errp)
         n_frac = strspn(frac, "0123456789");
         end += n_frac;
         if (!n_frac) {
-            return error_set(errp, "'%s' is not a size: digits are missing behind the point", s);
+            return error_fail(errp, "invalid-value", NULL, "write 1.5G, or 1G",
+                              "'%s' is not a size: digits are missing behind the point", s);
         }
     }
     unsigned shift;
@@ -98,15 +106,17 @@ bool text_to_size(const char *s, char unit, uint64_t *out, Error **errp)
         bool known = text_size_shift(unit, &shift);
         g_assert(known);
     } else if (!text_size_shift(*end, &shift) || end[1]) {
-        error_set(errp, "'%s' is not a size: unknown suffix '%s'", s, end);
+        error_fail(errp, "invalid-value", NULL, NULL, "'%s' is not a size: unknown suffix '%s'", s, end);
         error_hint(errp, "suffixes are k, M, G, T, P and E, powers of 1024");
         return false;
     }
     if (frac && !shift && strspn(frac, "0") < n_frac) {
-        return error_set(errp, "'%s' is not a size: a byte has no fractions", s);
+        return error_fail(errp, "invalid-value", NULL, "add a suffix, such as k, M or G",
+                          "'%s' is not a size: a byte has no fractions", s);
     }
     if (overflow || (whole << shift) >> shift != whole) {
-        return error_set(errp, "size '%s' does not fit in 64 bits", s);
+        return error_fail(errp, "out-of-range", NULL, "give a smaller number",
+                          "size '%s' does not fit in 64 bits", s);
     }
     *out = (whole << shift) + text_fraction(frac ? frac : "", n_frac, shift);
     return true;
@@ -146,7 +156,7 @@ bool text_to_bool(const char *s, bool *out, Error **errp)
             return true;
         }
     }
-    error_set(errp, "'%s' is not a switch", s);
+    error_fail(errp, "invalid-value", NULL, NULL, "'%s' is not a switch", s);
     error_hint(errp, "use 'on' or 'off'");
     return false;
 }

@@ -6,6 +6,7 @@
  */
 #include "rhea/accel/tcg.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 
 enum { THREAD_AUTO, THREAD_SINGLE, THREAD_MULTI };
 static const char *const thread_names[] = { "auto", "single", "multi", NULL };
@@ -51,24 +52,29 @@ static bool options_fit(const Machine *m, const TcgState *s, Error **errp)
 #endif
         const char *why = s->tier == 0 ? "tier=0" : m->icount.on ? "-icount" : s->thread == THREAD_SINGLE ? "thread=single" : NULL;
         if (why) {
-            error_set(errp, "accelerator 'tcg': '%s' has no meaning with %s, which runs in tier 0 alone", option[i].text, why);
+            error_fail(errp, "conflict", "accel", NULL,
+                       "accelerator 'tcg': '%s' has no meaning with %s, which runs in tier 0 alone",
+                       option[i].text, why);
             error_hint(errp, "leave out one of the two");
             return false;
         }
     }
     if (s->chaos && s->tb_size) {
-        error_set(errp, "accelerator 'tcg': 'tb-size' is not possible with 'chaos', which uses a small cache");
+        error_fail(errp, "conflict", "tb-size", NULL,
+                   "accelerator 'tcg': 'tb-size' is not possible with 'chaos', which uses a small cache");
         error_hint(errp, "leave out tb-size");
         return false;
     }
     if (s->lockstep && s->chaos) {
-        error_set(errp, "accelerator 'tcg': 'lockstep=on' is not possible with 'chaos', which leaves units half way");
+        error_fail(errp, "conflict", "lockstep", NULL,
+                   "accelerator 'tcg': 'lockstep=on' is not possible with 'chaos', which leaves units half way");
         error_hint(errp, "run them one after the other");
         return false;
     }
     if (s->lockstep && m->max_cpus > 1) {
-        error_set(errp, "accelerator 'tcg': 'lockstep=on' runs code twice, and %u CPUs would see each other's memory change in between",
-                  m->max_cpus);
+        error_fail(errp, "conflict", "lockstep", NULL,
+                   "accelerator 'tcg': 'lockstep=on' runs code twice, and %u CPUs would see each other's memory change in between",
+                   m->max_cpus);
         error_hint(errp, "use -smp 1");
         return false;
     }
@@ -82,7 +88,8 @@ static bool tcg_machine_init(Machine *m, Error **errp)
         return error_set(errp, "accelerator 'tcg' has no interpreter for guest architecture '%s'", m->board->target->name);
     }
     if (s->thread == THREAD_MULTI && m->icount.on) {
-        error_set(errp, "accelerator 'tcg': 'thread=multi' is not possible with -icount, which counts in one thread");
+        error_fail(errp, "conflict", "thread", NULL,
+                   "accelerator 'tcg': 'thread=multi' is not possible with -icount, which counts in one thread");
         error_hint(errp, "leave out thread=multi");
         return false;
     }

@@ -8,6 +8,7 @@
  * Threads: the device's domain; the main loop takes it to look.
  */
 #include "drive_internal.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -108,11 +109,13 @@ bool drive_set_histogram(DrivePort *p, DriveStatKind kind, const uint64_t *bound
 {
     role_assert_main();
     if (n > DRIVE_HISTOGRAM_MAX) {
-        return error_set(errp, "%u boundaries: %d are possible", n, DRIVE_HISTOGRAM_MAX);
+        return error_fail(errp, "too-many", NULL, "leave some out",
+                          "%u boundaries: %d are possible", n, DRIVE_HISTOGRAM_MAX);
     }
     for (unsigned i = 0; i < n; i++) {
         if (i ? bounds[i] <= bounds[i - 1] : !bounds[i]) {
-            error_set(errp, "the boundary %" G_GUINT64_FORMAT " is not above the one before", bounds[i]);
+            error_fail(errp, "invalid-value", NULL, NULL,
+                       "the boundary %" G_GUINT64_FORMAT " is not above the one before", bounds[i]);
             error_hint(errp, "give nanoseconds above 0 that rise");
             return false;
         }

@@ -7,6 +7,7 @@
  */
 #include "drive_internal.h"
 #include "rhea/block/driver.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <inttypes.h>
@@ -106,17 +107,18 @@ bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **err
     MachineBlock *b = machine_block(m);
     const char *name = json_get_string(json_member(opts, "node-name", NULL));
     if (!name) {
-        error_set(errp, "'node-name' is missing");
+        error_fail(errp, "missing-member", "node-name", NULL, "'node-name' is missing");
         error_hint(errp, "it is the name that drive= of a -device takes");
         return false;
     }
     if (drive_find(m, name)) {
-        return error_set(errp, "node name '%s' is the id of a drive", name);
+        return error_fail(errp, "already-exists", "node-name", "give another name",
+                          "node name '%s' is the id of a drive", name);
     }
     bool found;
     json_member(opts, "driver", &found);
     if (!found) { /* a guest could choose what its content looks like */
-        error_set(errp, "'driver' is missing");
+        error_fail(errp, "missing-member", "driver", NULL, "'driver' is missing");
         error_hint(errp, "it is the image's format, such as raw or qcow2");
         return false;
     }
@@ -131,8 +133,9 @@ bool blockdev_add_json(Machine *m, const Json *opts, bool from_text, Error **err
 static bool refuse_del(Machine *m, const char *name, Error **errp)
 {
     bool there = block_find(machine_block(m)->graph, name) != NULL;
-    error_set(errp, there ? "block node '%s' was not made by blockdev-add" : "there is no block node '%s'",
-              name);
+    error_fail(errp, there ? "not-supported" : "not-found", "node-name",
+               "query-named-block-nodes lists the nodes",
+               there ? "block node '%s' was not made by blockdev-add" : "there is no block node '%s'", name);
     if (there) {
         error_hint(errp, "it goes with the drive or node that it belongs to");
     }
@@ -148,7 +151,7 @@ bool blockdev_del(Machine *m, const char *node_name, Error **errp)
             continue;
         }
         if (n->refs > 1) {
-            error_set(errp, "block node '%s' is in use", node_name);
+            error_fail(errp, "in-use", "node-name", NULL, "block node '%s' is in use", node_name);
             error_hint(errp, "remove the device, the medium or the node above it first");
             return false;
         }
@@ -214,18 +217,20 @@ static bool drive_place(Machine *m, Drive *d, const DriveOptions *v, Error **err
     if (d->iface == DRIVE_INTERFACE_NONE) {
         if (v->has_index || v->has_bus || v->has_unit) {
             const char *key = v->has_index ? "index" : v->has_bus ? "bus" : "unit";
-            error_set(errp, "if=none drives have no %s", key);
+            error_fail(errp, "conflict", key, NULL, "if=none drives have no %s", key);
             error_hint(errp, "the -device that uses it says where it is");
             return false;
         }
         return true;
     }
     if (v->has_index && (v->has_bus || v->has_unit)) {
-        return error_set(errp, "'index' and 'bus' or 'unit' exclude each other");
+        return error_fail(errp, "conflict", "index", "leave out one of them",
+                          "'index' and 'bus' or 'unit' exclude each other");
     }
     unsigned per_bus = units_per_bus(m, d);
     if (v->has_unit && v->unit >= per_bus) {
-        return error_set(errp, "unit=%" PRIu64 " is too large: a bus of this kind has %u", v->unit, per_bus);
+        return error_fail(errp, "out-of-range", "unit", NULL,
+                          "unit=%" PRIu64 " is too large: a bus of this kind has %u", v->unit, per_bus);
     }
     if (v->has_index || v->has_bus || v->has_unit) {
         set_index(m, d, v->has_index ? (unsigned)v->index
@@ -242,23 +247,26 @@ static bool drive_place(Machine *m, Drive *d, const DriveOptions *v, Error **err
         }
     }
     if (place_taken(m, d)) {
-        return error_set(errp, "there is already a drive with bus=%u, unit=%u (index=%u)", d->bus, d->unit,
-                         d->index);
+        return error_fail(errp, "already-exists", "index", "give another index=, or bus= and unit=",
+                          "there is already a drive with bus=%u, unit=%u (index=%u)", d->bus, d->unit,
+                          d->index);
     }
     if (d->iface == DRIVE_INTERFACE_PFLASH && d->bus) {
-        error_set(errp, "there are two places for flash, not %u", d->index + 1);
+        error_fail(errp, "out-of-range", "unit", NULL,
+                   "there are two places for flash, not %u", d->index + 1);
         error_hint(errp, "unit=0 is the firmware, unit=1 its variables");
         return false;
     }
     if (d->iface == DRIVE_INTERFACE_FLOPPY && d->bus) {
-        error_set(errp, "there are two floppy drives, not %u", d->index + 1);
+        error_fail(errp, "out-of-range", "index", NULL, "there are two floppy drives, not %u", d->index + 1);
         error_hint(errp, "index=0 is A, index=1 is B");
         return false;
     }
     unsigned buses = m->board && m->board->ide_buses ? m->board->ide_buses : IDE_BUSES;
     if (d->iface == DRIVE_INTERFACE_IDE && d->bus >= buses) {
-        error_set(errp, "there is no IDE bus %u: the board has %u with %u drive%s each", d->bus, buses,
-                  per_bus, per_bus > 1 ? "s" : "");
+        error_fail(errp, "out-of-range", "bus", NULL,
+                   "there is no IDE bus %u: the board has %u with %u drive%s each", d->bus, buses, per_bus,
+                   per_bus > 1 ? "s" : "");
         error_hint(errp, "if=none with -device takes more kinds of disks");
         return false;
     }
@@ -281,10 +289,12 @@ static bool drive_name(Machine *m, Drive *d, const char *id, Error **errp)
         } while (drive_find(m, d->id));
     }
     if (drive_find(m, d->id)) {
-        return error_set(errp, "there is already a drive with id '%s'", d->id);
+        return error_fail(errp, "already-exists", "id", "give another id",
+                          "there is already a drive with id '%s'", d->id);
     }
     if (m->block && block_find(m->block->graph, d->id)) {
-        return error_set(errp, "drive id '%s' is the name of a block node", d->id);
+        return error_fail(errp, "already-exists", "id", "give another id",
+                          "drive id '%s' is the name of a block node", d->id);
     }
     return true;
 }
@@ -350,11 +360,12 @@ static bool drive_open_image(Machine *m, Drive *d, const DriveOptions *v, bool s
     BlockGraph *g = machine_block(m)->graph;
     bool read_only = d->cdrom || (v->has_read_only && v->read_only) || (v->has_readonly && v->readonly);
     if (snapshot && (v->has_read_only ? v->read_only : v->has_readonly && v->readonly)) {
-        return error_set(errp, "read-only=on and snapshot=on exclude each other");
+        return error_fail(errp, "conflict", "snapshot", "leave out one of them",
+                          "read-only=on and snapshot=on exclude each other");
     }
     snapshot = snapshot && !d->cdrom;
     if (v->copy_on_read && read_only) {
-        error_set(errp, "copy-on-read=on: the drive is read-only");
+        error_fail(errp, "conflict", "copy-on-read", NULL, "copy-on-read=on: the drive is read-only");
         error_hint(errp, "it writes to the image");
         return false;
     }
@@ -381,7 +392,7 @@ static bool drive_open_image(Machine *m, Drive *d, const DriveOptions *v, bool s
 
 static bool refuse_value(Error **errp, const char *key, const char *value, const char *why, const char *cure)
 {
-    error_set(errp, "%s=%s is not supported: %s", key, value, why);
+    error_fail(errp, "not-supported", key, NULL, "%s=%s is not supported: %s", key, value, why);
     error_hint(errp, "%s", cure);
     return false;
 }
@@ -414,15 +425,14 @@ static bool drive_check(const DriveOptions *v, Error **errp)
     }
     if (!v->file && v->media != DRIVE_MEDIA_CDROM && v->if_ != DRIVE_INTERFACE_NONE &&
         v->if_ != DRIVE_INTERFACE_FLOPPY) {
-        error_set(errp, "'file' is missing");
+        error_fail(errp, "missing-member", "file", NULL, "'file' is missing");
         error_hint(errp, "only CD-ROM drives (media=cdrom) and floppy drives may be empty");
         return false;
     }
     if (!v->file && (v->format || v->node_name || v->copy_on_read)) {
-        return error_set(errp, "'%s' goes with file= only",
-                         v->format      ? "format"
-                         : v->node_name ? "node-name"
-                                        : "copy-on-read");
+        return error_fail(errp, "conflict", NULL, "leave it out, or give file=",
+                          "'%s' goes with file= only",
+                          v->format      ? "format" : v->node_name ? "node-name" : "copy-on-read");
     }
     return true;
 }
@@ -451,13 +461,15 @@ static bool drive_intervals(Drive *d, const DriveOptions *v, Error **errp)
 {
     unsigned n = v->has_stats_intervals ? (unsigned)MIN(v->stats_intervals.n, DRIVE_INTERVALS_MAX + 1) : 0;
     if (n > DRIVE_INTERVALS_MAX) {
-        return error_set(errp, "more than %d intervals in stats-intervals", DRIVE_INTERVALS_MAX);
+        return error_fail(errp, "too-many", "stats-intervals", "leave some out",
+                          "more than %d intervals in stats-intervals", DRIVE_INTERVALS_MAX);
     }
     d->intervals = g_new0(uint32_t, n);
     for (unsigned i = 0; i < n; i++) {
         uint64_t seconds = v->stats_intervals.items[i];
         if (!seconds || seconds > UINT32_MAX) {
-            error_set(errp, "stats-intervals.%u=%" PRIu64 " is no interval", i, seconds);
+            error_fail(errp, "out-of-range", "stats-intervals", NULL,
+                       "stats-intervals.%u=%" PRIu64 " is no interval", i, seconds);
             error_hint(errp, "give seconds: 1 to %u", UINT32_MAX);
             return false;
         }

@@ -7,6 +7,7 @@
  */
 #include "drive_internal.h"
 #include "rhea/backends/export.h"
+#include "rhea/util/errorcode.h"
 
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ static NbdServer *server_new(Machine *m, unsigned max_connections, Error **errp)
     };
     MachineBlock *b = machine_block(m);
     if (b->nbd) {
-        error_set(errp, "the NBD server runs already");
+        error_fail(errp, "already-running", NULL, NULL, "the NBD server runs already");
         error_hint(errp, "nbd-server-stop ends it, and its exports");
         return NULL;
     }
@@ -59,7 +60,7 @@ static NbdServer *server_of(Machine *m, Error **errp)
 {
     NbdServer *s = machine_block(m)->nbd;
     if (!s) {
-        error_set(errp, "the NBD server does not run");
+        error_fail(errp, "not-running", NULL, NULL, "the NBD server does not run");
         error_hint(errp, "nbd-server-start starts it");
     }
     return s;
@@ -85,7 +86,9 @@ bool export_add(Machine *m, const NbdExportConfig *config, BlockBitmap *const *b
         return false;
     }
     if (nbd_export_find(s, c.id)) {
-        return error_set(errp, "there is already an export with id '%s'", c.id);
+        return error_fail(errp, "already-exists", "id",
+                          "give another id, or remove that one: block-export-del",
+                          "there is already an export with id '%s'", c.id);
     }
     c.shared = BLOCK_PERM_ALL;
     NbdExport *e = nbd_export_add(s, &c, errp);
@@ -103,10 +106,12 @@ bool export_del(Machine *m, const char *id, bool hard, Error **errp)
     NbdServer *s = machine_block(m)->nbd;
     NbdExport *e = s ? nbd_export_find(s, id) : NULL;
     if (!e) {
-        return error_set(errp, "there is no export '%s'", id);
+        return error_fail(errp, "not-found", "id", "query-block-exports lists them",
+                          "there is no export '%s'", id);
     }
     if (nbd_export_removed(e)) {
-        return error_set(errp, "export '%s' is being removed", id);
+        return error_fail(errp, "busy", "id", "wait for BLOCK_EXPORT_DELETED",
+                          "export '%s' is being removed", id);
     }
     return nbd_export_remove(e, hard, errp);
 }
@@ -123,7 +128,8 @@ BlockNode *export_find_node(Machine *m, const char *name, Error **errp)
     Drive *d = drive_find(m, name);
     BlockNode *n = d ? (d->port ? d->port->node : d->node) : block_find(machine_block(m)->graph, name);
     if (!n) {
-        error_set(errp, d ? "drive '%s' has no medium" : "there is no drive or block node '%s'", name);
+        error_fail(errp, d ? "no-medium" : "not-found", "device", "query-block lists the drives",
+                   d ? "drive '%s' has no medium" : "there is no drive or block node '%s'", name);
     }
     return n;
 }

@@ -5,6 +5,7 @@
  * Threads: any; no state.
  */
 #include "drive_internal.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -32,21 +33,25 @@ static uint64_t number(const Json *o, const char *name, const char *suffix, uint
 static bool check_limit(const DriveLimit *l, const char *name, Error **errp)
 {
     if (l->max && l->max < l->avg) {
-        error_set(errp, "%s: a burst of %" G_GUINT64_FORMAT " is below the limit, %" G_GUINT64_FORMAT, name,
-                  l->max, l->avg);
+        error_fail(errp, "out-of-range", NULL, "give a burst above the limit, or none",
+                   "%s: a burst of %" G_GUINT64_FORMAT " is below the limit, %" G_GUINT64_FORMAT, name,
+                   l->max, l->avg);
         return false;
     }
     if (l->max && !l->avg) {
-        error_set(errp, "%s: a burst needs the limit that it exceeds", name);
+        error_fail(errp, "missing-member", NULL, "give the limit as well, or leave out the burst",
+                   "%s: a burst needs the limit that it exceeds", name);
         return false;
     }
     if (!l->length || (l->length > 1 && !l->max)) {
-        error_set(errp, "%s: a burst of %" G_GUINT64_FORMAT " seconds %s", name, l->length,
-                  l->length ? "has no rate" : "is none");
+        error_fail(errp, "invalid-value", NULL, NULL,
+                   "%s: a burst of %" G_GUINT64_FORMAT " seconds %s", name, l->length,
+                   l->length ? "has no rate" : "is none");
         return false;
     }
     if (l->avg > RATE_MAX || l->max > RATE_MAX / l->length) {
-        return error_set(errp, "%s: more than 10^15 is no limit", name);
+        return error_fail(errp, "out-of-range", NULL, "leave it out",
+                          "%s: more than 10^15 is no limit", name);
     }
     return true;
 }
@@ -64,13 +69,15 @@ bool drive_limits_read(const Json *o, bool qmp, DriveLimits *out, Error **errp)
             return false;
         }
         if (i % LIMIT_BPS && out->limit[i - i % LIMIT_BPS].avg && l->avg) {
-            return error_set(errp, "%s and %s exclude each other", names[i - i % LIMIT_BPS][qmp], name);
+            return error_fail(errp, "conflict", name, "give the sum alone, or reading and writing",
+                              "%s and %s exclude each other", names[i - i % LIMIT_BPS][qmp], name);
         }
     }
     out->iops_size = number(o, qmp ? "iops_size" : "iops-size", "", 0);
     if (out->iops_size && !out->limit[DRIVE_IOPS].avg && !out->limit[DRIVE_IOPS_READ].avg &&
         !out->limit[DRIVE_IOPS_WRITE].avg) {
-        return error_set(errp, "%s goes with a limit of requests (iops)", qmp ? "iops_size" : "iops-size");
+        return error_fail(errp, "missing-member", "iops", "give a limit of requests as well",
+                          "%s goes with a limit of requests (iops)", qmp ? "iops_size" : "iops-size");
     }
     return true;
 }
@@ -84,7 +91,8 @@ bool drive_limits_of_object(const Json *o, DriveLimits *out, Error **errp)
     {
         if (g_str_has_prefix(key, "x-")) {
             if (json_member(limits, key + 2, NULL)) {
-                return error_set(errp, "%s and limits.%s are the same", key, key + 2);
+                return error_fail(errp, "conflict", NULL, "leave out one of them",
+                                  "%s and limits.%s are the same", key, key + 2);
             }
             json_put(all, key + 2, json_ref(value));
         }

@@ -26,7 +26,8 @@ DrivePort *drive_port_find(Machine *m, const char *name, Error **errp)
         return d->port;
     }
     if (d) {
-        error_set(errp, "drive '%s' belongs to no device", name);
+        error_fail(errp, "not-found", NULL, "-device with drive=ID gives it one",
+                   "drive '%s' belongs to no device", name);
         return NULL;
     }
     g_autoptr(GPtrArray) names = g_ptr_array_new();
@@ -40,7 +41,8 @@ DrivePort *drive_port_find(Machine *m, const char *name, Error **errp)
         }
     }
     g_ptr_array_add(names, NULL);
-    error_set(errp, "there is no drive or device '%s'", name);
+    error_fail(errp, "not-found", NULL, "query-block lists the drives",
+               "there is no drive or device '%s'", name);
     error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
     error_hint_nearest(errp, name, (const char *const *)names->pdata);
     return NULL;
@@ -58,7 +60,9 @@ void drive_tray_moved(DrivePort *p, bool open)
 
 static bool check_removable(const DrivePort *p, Error **errp)
 {
-    return p->media || error_set(errp, "'%s' has no removable medium", port_title(p));
+    return p->media || error_fail(errp, "not-removable", NULL,
+                                  "CD-ROM and floppy drives have one; device_del removes a disk",
+                                  "'%s' has no removable medium", port_title(p));
 }
 
 /* Nothing but the medium goes in and out. */
@@ -159,7 +163,8 @@ static bool check_open(const DrivePort *p, Error **errp)
     if (!check_removable(p, errp)) {
         return false;
     }
-    return tray_is_open(p) || error_set(errp, "the tray of '%s' is not open", port_title(p));
+    return tray_is_open(p) || error_fail(errp, "tray-closed", NULL, "blockdev-open-tray opens it",
+                                         "the tray of '%s' is not open", port_title(p));
 }
 
 bool drive_remove_medium(DrivePort *p, Error **errp)
@@ -185,7 +190,8 @@ bool drive_insert_medium(DrivePort *p, BlockNode *n, Error **errp)
         return false;
     }
     if (p->node) {
-        return error_set(errp, "there is a medium in '%s' already", port_title(p));
+        return error_fail(errp, "in-use", NULL, "blockdev-remove-medium takes it out",
+                          "there is a medium in '%s' already", port_title(p));
     }
     bool was = p->read_only;
     p->read_only = !p->may_write || block_is_read_only(n);
@@ -207,7 +213,8 @@ static bool open_now(DrivePort *p, bool force, Error **errp)
         return false;
     }
     if (asked) {
-        error_set(errp, "'%s' is locked by the guest, which has been asked to open it", port_title(p));
+        error_fail(errp, "locked", NULL, NULL,
+                   "'%s' is locked by the guest, which has been asked to open it", port_title(p));
         error_hint(errp, "try again when the tray is open, or use force (-f)");
         return false;
     }

@@ -8,6 +8,7 @@
  */
 #include "drive_internal.h"
 #include "rhea/system/iothread.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <errno.h>
@@ -78,7 +79,8 @@ static bool unknown_drive(Machine *m, const char *id, Error **errp)
         g_ptr_array_add(names, (gpointer)block_name(b->nodes->pdata[i]));
     }
     g_ptr_array_add(names, NULL);
-    error_set(errp, "there is no drive or block node '%s'", id);
+    error_fail(errp, "not-found", NULL, "query-named-block-nodes lists the nodes, query-block the drives",
+               "there is no drive or block node '%s'", id);
     error_hint_nearest(errp, id, (const char *const *)names->pdata);
     return false;
 }
@@ -93,7 +95,7 @@ static bool port_bind(Machine *m, const Prop *prop G_GNUC_UNUSED, void *slot, co
     }
     if (d && d->port && d->port != p) {
         g_autofree char *holder = port_holder(d->port);
-        error_set(errp, "drive '%s' is already in use by %s", id, holder);
+        error_fail(errp, "in-use", NULL, NULL, "drive '%s' is already in use by %s", id, holder);
         if (d->iface != DRIVE_INTERFACE_NONE) {
             error_hint(errp, "if=none leaves a drive to -device");
         }
@@ -156,7 +158,8 @@ bool drive_open(DrivePort *p, Device *dev, bool read_only, Error **errp)
     }
     if (!read_only && block_is_read_only(p->node)) {
         g_autofree char *name = port_name(p);
-        error_set(errp, "device '%s' writes to its disk, and '%s' is read-only", device_name(dev), name);
+        error_fail(errp, "read-only", NULL, NULL,
+                   "device '%s' writes to its disk, and '%s' is read-only", device_name(dev), name);
         error_hint(errp, "leave out read-only=on, or give it snapshot=on");
         return false;
     }

@@ -13,14 +13,17 @@
 static BlockNode *find_node(Machine *m, const char *device, const char *node_name, Error **errp)
 {
     if (!!device == !!node_name) {
-        error_set(errp, device ? "'device' and 'node-name' exclude each other"
-                               : "'device' or 'node-name' is missing: which disk?");
+        error_fail(errp, device ? "conflict" : "missing-member", "node-name",
+                   "query-block lists the drives, query-named-block-nodes the nodes",
+                   device ? "'device' and 'node-name' exclude each other"
+                          : "'device' or 'node-name' is missing: which disk?");
         return NULL;
     }
     if (node_name) {
         BlockNode *n = block_find(machine_block_graph(m), node_name);
         if (!n) {
-            error_set(errp, "there is no block node '%s'", node_name);
+            error_fail(errp, "not-found", "node-name", "query-named-block-nodes lists the nodes",
+                       "there is no block node '%s'", node_name);
         }
         return n;
     }
@@ -28,7 +31,8 @@ static BlockNode *find_node(Machine *m, const char *device, const char *node_nam
     const DrivePort *p = d ? NULL : drive_port_find(m, device, errp);
     BlockNode *n = d ? d->port ? d->port->node : d->node : p ? p->node : NULL;
     if (!n && (d || p)) {
-        error_set(errp, "'%s' has no medium", device);
+        error_fail(errp, "no-medium", "device", "blockdev-change-medium puts one in",
+                   "'%s' has no medium", device);
     }
     return n;
 }
@@ -41,12 +45,13 @@ bool drive_resize(Machine *m, const char *device, const char *node_name, int64_t
         return false;
     }
     if (size < 0) {
-        error_set(errp, "size %" G_GINT64_FORMAT " is negative", size);
-        error_set_code(errp, "invalid-value", "size");
+        error_fail(errp, "out-of-range", "size", "give bytes, 0 or more",
+                   "size %" G_GINT64_FORMAT " is negative", size);
         return false;
     }
     if (block_is_read_only(n)) {
-        return error_set(errp, "block node '%s' is read-only", block_name(n));
+        return error_fail(errp, "read-only", NULL, "open it with read-only=off",
+                          "block node '%s' is read-only", block_name(n));
     }
     Error *err = NULL;
     MachineBlock *b = machine_block(m);

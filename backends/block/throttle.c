@@ -45,7 +45,7 @@ static bool throttle_apply(MachineBlock *b, DriveThrottle **slot, const DriveLim
     DriveThrottle *t = group ? throttle_find(b, group) : *slot && !(*slot)->name ? *slot : NULL;
     bool any = block_limits_any(l);
     if (!any && !(t && (t->object || block_limits_any(&t->limits)))) {
-        error_set(errp, "the group '%s' has no limits", group);
+        error_fail(errp, "missing-member", NULL, NULL, "the group '%s' has no limits", group);
         error_hint(errp, "give some: throttling.bps-total=N,... or -object throttle-group,id=%s,...", group);
         return false;
     }
@@ -105,10 +105,12 @@ bool drive_throttle_group_new(Machine *m, const Json *opts, bool from_text, Erro
     type_clear(&throttle_group_options_type, &o);
     MachineBlock *b = machine_block(m);
     if (!text_is_id(id)) {
-        return error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
+        return error_fail(errp, "invalid-value", "id", "such as group0",
+                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
     }
     if (throttle_find(b, id)) {
-        error_set(errp, "there is already a throttle group '%s'", id);
+        error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
+                   "there is already a throttle group '%s'", id);
         return false;
     }
     if (!drive_limits_of_object(j, &l, errp)) {
@@ -150,10 +152,9 @@ bool drive_throttle_group_remove(Machine *m, const char *id, Error **errp)
     DriveThrottle *t = throttle_find(m->block, id);
     g_autofree char *user = t->nodes ? g_strdup("a node 'throttle'") : throttle_user(m->block, t);
     if (user) {
-        error_set(errp, "object '%s' is in use, by %s", id, user);
+        error_fail(errp, "in-use", "id", NULL, "object '%s' is in use, by %s", id, user);
         error_hint(errp, t->nodes ? "delete the node first"
                                   : "block_set_io_throttle takes a disk out of its group");
-        error_set_code(errp, "in-use", "id");
         return false;
     }
     drive_drain(m); /* a request may wait in it that was there before its disk left */

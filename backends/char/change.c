@@ -8,20 +8,22 @@
  * Threads: main loop, no domain held.
  */
 #include "char_internal.h"
+#include "rhea/util/errorcode.h"
 
 static bool can_change(const Chardev *old, const CharConfig *cfg, Error **errp)
 {
     const CharPortPrivate *p = old->fe[0];
     if (old->mux || cfg->mux) {
-        error_set(errp, "chardev '%s' is%s shared (mux=on), which it cannot be for a change", old->id,
-                  old->mux ? "" : " to be");
+        error_fail(errp, "conflict", NULL, NULL,
+                   "chardev '%s' is%s shared (mux=on), which it cannot be for a change", old->id,
+                   old->mux ? "" : " to be");
         error_hint(errp, "use a chardev without mux=on");
         return false;
     }
     if (p && !p->port->domain) {
         g_autofree char *holder = chardev_holder(old);
-        error_set(errp, "chardev '%s' is in use by %s, which cannot be moved to another one", old->id,
-                  holder);
+        error_fail(errp, "in-use", "id", NULL,
+                   "chardev '%s' is in use by %s, which cannot be moved to another one", old->id, holder);
         error_hint(errp, "add another chardev, and use that");
         return false;
     }
@@ -59,7 +61,7 @@ Chardev *chardev_change(Machine *m, const char *id, const CharConfig *cfg, Error
 {
     Chardev *old = chardev_find(m, id);
     if (!old) {
-        error_set(errp, "there is no chardev with id '%s'", id);
+        error_fail(errp, "not-found", "id", NULL, "there is no chardev with id '%s'", id);
         chardev_id_hint(m, id, errp);
         return NULL;
     }

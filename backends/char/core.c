@@ -6,6 +6,7 @@
  * Threads: main loop; bytes cross to and from front ends (port.c) in rings under the leaf lock.
  */
 #include "char_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/text.h"
 #include <errno.h>
@@ -386,7 +387,8 @@ Chardev *chardev_new(Machine *m, const char *id, const CharConfig *cfg, Error **
 {
     role_assert_main();
     if (chardev_find(m, id)) {
-        error_set(errp, "there is already a chardev with id '%s'", id);
+        error_fail(errp, "already-exists", "id", "give another id, or remove that one: chardev-remove",
+                   "there is already a chardev with id '%s'", id);
         return NULL;
     }
     Chardev *c = chardev_open(m, id, cfg, errp);
@@ -446,13 +448,14 @@ bool chardev_remove(Machine *m, const char *id, Error **errp)
 {
     Chardev *c = chardev_find(m, id);
     if (!c) {
-        error_set(errp, "there is no chardev with id '%s'", id);
+        error_fail(errp, "not-found", NULL, NULL, "there is no chardev with id '%s'", id);
         chardev_id_hint(m, id, errp);
         return false;
     }
     if (c->n_fe) {
         g_autofree char *holder = chardev_holder(c);
-        return error_set(errp, "chardev '%s' is in use by %s", id, holder);
+        return error_fail(errp, "in-use", "id", "remove what uses it first",
+                          "chardev '%s' is in use by %s", id, holder);
     }
     g_ptr_array_remove(m->chardevs, c);
     chardev_close(c);
@@ -463,7 +466,7 @@ bool chardev_send_break(Machine *m, const char *id, Error **errp)
 {
     Chardev *c = chardev_find(m, id);
     if (!c) {
-        error_set(errp, "there is no chardev with id '%s'", id);
+        error_fail(errp, "not-found", NULL, NULL, "there is no chardev with id '%s'", id);
         chardev_id_hint(m, id, errp);
     } else if (!c->mux) {
         chardev_event(c, CHAR_BREAK);
@@ -518,13 +521,14 @@ void chardev_id_hint(Machine *m, const char *id, Error **errp)
         names[i] = chardev_id(m->chardevs->pdata[i]);
     }
     error_hint_nearest(errp, id, names);
+    error_hint_else(errp, "query-chardev lists them; -chardev and chardev-add make one");
 }
 
 static bool prop_bind(Machine *m, const Prop *p G_GNUC_UNUSED, void *slot, const char *id, Error **errp)
 {
     Chardev *c = chardev_find(m, id);
     if (!c) {
-        error_set(errp, "there is no chardev with id '%s'", id);
+        error_fail(errp, "not-found", NULL, NULL, "there is no chardev with id '%s'", id);
         chardev_id_hint(m, id, errp);
         return false;
     }

@@ -8,6 +8,7 @@
 #include "char_internal.h"
 #include "rhea/util/text.h"
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 #include <string.h>
 
 static void put_all(Json *into, const Json *from)
@@ -23,7 +24,8 @@ static bool put_host_port(Json *j, const char *text, Error **errp)
 {
     const char *colon = strrchr(text, ':');
     if (!colon || !colon[1]) {
-        return error_set(errp, "'%s' is not HOST:PORT", text);
+        return error_fail(errp, "invalid-syntax", NULL, "for example localhost:4444",
+                          "'%s' is not HOST:PORT", text);
     }
     g_autofree char *host = g_strndup(text, colon - text);
     size_t n = strlen(host);
@@ -31,7 +33,7 @@ static bool put_host_port(Json *j, const char *text, Error **errp)
         host[n - 1] = 0;
         memmove(host, host + 1, n - 1);
     } else if (strchr(host, ':')) {
-        error_set(errp, "'%s' has several colons", text);
+        error_fail(errp, "invalid-syntax", NULL, NULL, "'%s' has several colons", text);
         error_hint(errp, "write an IPv6 address in brackets: [::1]:4444");
         return false;
     }
@@ -93,15 +95,18 @@ static bool translate(Json *j, const char *text, Error **errp)
     if (g_str_has_prefix(text, "file:") || g_str_has_prefix(text, "pipe:")) {
         g_autofree char *kind = g_strndup(text, 4);
         put_path(j, kind, text + 5);
-        return text[5] || error_set(errp, "'%s' needs a path", text);
+        return text[5] || error_fail(errp, "missing-member", NULL, "for example unix:/tmp/socket",
+                                     "'%s' needs a path", text);
     }
     if (g_str_has_prefix(text, "telnet:") || g_str_has_prefix(text, "websocket:")) {
-        error_set(errp, "'%s': neither telnet nor websocket is supported", text);
+        error_fail(errp, "not-supported", NULL, NULL,
+                   "'%s': neither telnet nor websocket is supported", text);
         error_hint(errp, "use tcp:HOST:PORT with a plain client such as socat or nc");
         return false;
     }
     if (g_str_has_prefix(text, "/dev/")) {
-        error_set(errp, "host terminal '%s': host serial lines are not passed through yet", text);
+        error_fail(errp, "not-supported", NULL, NULL,
+                   "host terminal '%s': host serial lines are not passed through yet", text);
         error_hint(errp, "use pipe, pty or unix, and a program such as socat");
         return false;
     }
@@ -124,7 +129,7 @@ Chardev *chardev_new_legacy(Machine *m, const char *id, const char *text, Error 
     if (g_str_has_prefix(text, "chardev:")) {
         Chardev *c = chardev_find(m, text + 8);
         if (!c) {
-            error_set(errp, "there is no chardev with id '%s'", text + 8);
+            error_fail(errp, "not-found", NULL, NULL, "there is no chardev with id '%s'", text + 8);
             chardev_id_hint(m, text + 8, errp);
         }
         return c;

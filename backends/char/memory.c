@@ -5,6 +5,7 @@
  * Threads: main loop.
  */
 #include "char_internal.h"
+#include "rhea/util/errorcode.h"
 #include <errno.h>
 
 static bool null_open(Chardev *c, const CharConfig *cfg G_GNUC_UNUSED, Error **errp G_GNUC_UNUSED)
@@ -29,7 +30,8 @@ static bool ringbuf_open(Chardev *c, const CharConfig *cfg, Error **errp)
     MemState *s = c->state;
     uint64_t size = cfg->size ? cfg->size : 65536;
     if (size > 1u << 30 || (size & (size - 1))) {
-        error_set(errp, "ringbuf size %" G_GUINT64_FORMAT " is not a power of two up to 1 GiB", size);
+        error_fail(errp, "invalid-value", "size", "65536 is the usual one",
+                   "ringbuf size %" G_GUINT64_FORMAT " is not a power of two up to 1 GiB", size);
         return false;
     }
     ring_init(&s->ring, size);

@@ -6,6 +6,7 @@
  * Threads: main loop.
  */
 #include "char_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "schema/chardev.h"
 #include <string.h>
@@ -36,7 +37,8 @@ bool char_refuse_kind(const char *kind, Error **errp)
 {
     for (size_t i = 0; refused[i].name; i++) {
         if (g_str_equal(refused[i].name, kind)) {
-            error_set(errp, "chardev backend '%s' is not supported: %s", kind, refused[i].reason);
+            error_fail(errp, "not-supported", "backend", NULL,
+                       "chardev backend '%s' is not supported: %s", kind, refused[i].reason);
             error_hint(errp, "%s", refused[i].cure);
             return true;
         }
@@ -61,24 +63,32 @@ static bool socket_config(const ChardevSocket *s, CharConfig *cfg, Error **errp)
 {
     unsigned kinds = !!s->path + !!s->port + !!s->fd;
     if (kinds != 1) {
-        error_set(errp, kinds ? "only one of 'path', 'port' and 'fd' can be given"
-                              : "'path' (unix), 'port' (TCP) or 'fd' is missing");
+        error_fail(errp, kinds ? "conflict" : "missing-member", "path",
+                   "path=FILE is a unix socket, host=HOST,port=PORT a TCP one",
+                   kinds ? "only one of 'path', 'port' and 'fd' can be given"
+                         : "'path' (unix), 'port' (TCP) or 'fd' is missing");
         return false;
     }
     if (!s->server && s->has_wait) {
-        return error_set(errp, "'wait' goes with server=on only");
+        return error_fail(errp, "conflict", "wait", "leave it out, or use server=on",
+                          "'wait' goes with server=on only");
     }
     if (s->server && (s->reconnect || s->reconnect_ms)) {
-        return error_set(errp, "'reconnect' goes with a client (server=off) only");
+        return error_fail(errp, "conflict", "reconnect",
+                          "leave it out: a server waits for the next client anyway",
+                          "'reconnect' goes with a client (server=off) only");
     }
     if (s->reconnect && s->reconnect_ms) {
-        return error_set(errp, "'reconnect' and 'reconnect-ms' exclude each other");
+        return error_fail(errp, "conflict", "reconnect", "leave out one of them",
+                          "'reconnect' and 'reconnect-ms' exclude each other");
     }
     if (s->has_to && (!s->server || !s->port)) {
-        return error_set(errp, "'to' goes with a TCP server only");
+        return error_fail(errp, "conflict", "to", "leave it out, or use server=on and port=",
+                          "'to' goes with a TCP server only");
     }
     if (s->host && !s->port) {
-        return error_set(errp, "'host' needs 'port'");
+        return error_fail(errp, "missing-member", "port", "give port=, or path= for a unix socket",
+                          "'host' needs 'port'");
     }
     cfg->path = s->path;
     cfg->abstract = s->abstract;
@@ -129,7 +139,7 @@ static bool make_config(const ChardevOptions *o, CharConfig *cfg, Error **errp)
         cfg->size = o->u.ringbuf.size;
         return true;
     }
-    return error_set(errp, "unknown kind");
+    return error_fail(errp, "invalid-value", "backend", "-chardev help lists them", "unknown kind");
 }
 
 static Chardev *with_config(Machine *m, const Json *json, bool from_text,
@@ -147,7 +157,8 @@ static Chardev *with_config(Machine *m, const Json *json, bool from_text,
     CharConfig cfg;
     Chardev *c = NULL;
     if (!text_is_id(o.id)) {
-        error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o.id);
+        error_fail(errp, "invalid-value", "id", "such as char0",
+                   "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o.id);
     } else if (make_config(&o, &cfg, errp)) {
         c = use(m, o.id, &cfg, errp);
     }
@@ -174,7 +185,7 @@ Chardev *chardev_change_option(Machine *m, const char *id, const char *text, Err
     }
     json_member(json, "id", &has_id);
     if (has_id) {
-        error_set(errp, "'id' is given twice");
+        error_fail(errp, "conflict", "id", NULL, "'id' is given twice");
         error_hint(errp, "leave it out: the chardev's id stays");
         return NULL;
     }

@@ -6,6 +6,7 @@
  * without one. Connecting and detaching: main loop.
  */
 #include "char_internal.h"
+#include "rhea/util/errorcode.h"
 #include <string.h>
 
 /* ---- front-end side ---- */
@@ -337,7 +338,8 @@ bool chardev_connect(Chardev *c, CharPort *port, Error **errp)
 {
     role_assert_main();
     if (port->priv) {
-        return error_set(errp, "this front end already uses chardev '%s'", port->priv->chr->id);
+        return error_fail(errp, "in-use", "chardev", "leave it out, or remove the device first",
+                          "this front end already uses chardev '%s'", port->priv->chr->id);
     }
     unsigned limit = c->mux ? CHAR_MUX_PORTS : 1, tag = 0;
     while (tag < limit && c->fe[tag]) {
@@ -346,10 +348,11 @@ bool chardev_connect(Chardev *c, CharPort *port, Error **errp)
     if (tag == limit) {
         g_autofree char *holder = chardev_holder(c);
         if (c->mux) {
-            return error_set(errp, "chardev '%s' has %d front ends already, no more can share it", c->id,
-                             CHAR_MUX_PORTS);
+            return error_fail(errp, "too-many", "chardev", "use another chardev",
+                              "chardev '%s' has %d front ends already, no more can share it", c->id,
+                              CHAR_MUX_PORTS);
         }
-        error_set(errp, "chardev '%s' is already in use by %s", c->id, holder);
+        error_fail(errp, "in-use", "chardev", NULL, "chardev '%s' is already in use by %s", c->id, holder);
         error_hint(errp, "mux=on lets up to %d front ends share a chardev", CHAR_MUX_PORTS);
         return false;
     }

@@ -9,6 +9,7 @@
  */
 #include "char_internal.h"
 #include "rhea/system/host.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/who.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +64,8 @@ static bool unix_address(SocketState *s, const CharConfig *cfg, Error **errp)
     size_t len = strlen(cfg->path);
     size_t limit = sizeof(un->sun_path) - 1;
     if (len > limit) {
-        error_set(errp, "unix socket path '%s' is %zu bytes long, the limit is %zu", cfg->path, len, limit);
+        error_fail(errp, "too-large", "path", NULL,
+                   "unix socket path '%s' is %zu bytes long, the limit is %zu", cfg->path, len, limit);
         error_hint(errp, "use a relative path, or a shorter directory");
         return false;
     }
@@ -82,7 +84,8 @@ static bool tcp_addresses(SocketState *s, const CharConfig *cfg, const char *por
     bool want4 = cfg->ipv4 == ON || (cfg->ipv4 == AUTO && cfg->ipv6 != ON);
     bool want6 = cfg->ipv6 == ON || (cfg->ipv6 == AUTO && cfg->ipv4 != ON);
     if (!want4 && !want6) {
-        return error_set(errp, "ipv4=off and ipv6=off leave no address to use");
+        return error_fail(errp, "conflict", "ipv6", "leave out one of them",
+                          "ipv4=off and ipv6=off leave no address to use");
     }
     struct addrinfo hints = {
         .ai_family = want4 && want6 ? AF_UNSPEC : want4 ? AF_INET : AF_INET6,
@@ -92,8 +95,9 @@ static bool tcp_addresses(SocketState *s, const CharConfig *cfg, const char *por
     struct addrinfo *list = NULL;
     int rc = getaddrinfo(host ? host : cfg->server ? NULL : "localhost", port, &hints, &list);
     if (rc) {
-        return error_set(errp, "address '%s:%s' cannot be resolved: %s", host ? host : "", port,
-                         rc == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(rc));
+        return error_fail(errp, "not-found", "host", "give a numeric address, or a name that the host knows",
+                          "address '%s:%s' cannot be resolved: %s", host ? host : "", port,
+                          rc == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(rc));
     }
     s->n_addrs = 0;
     for (struct addrinfo *i = list; i && s->n_addrs < G_N_ELEMENTS(s->addrs); i = i->ai_next) {
@@ -132,10 +136,13 @@ static bool wait_fd(int fd, short events, int64_t limit_ms, const char *what, Er
             return error_set_errno(errp, errno, "waiting for %s failed", what);
         }
         if (asked_to_end()) {
-            return error_set(errp, "ended by a signal while waiting for %s", what);
+            return error_fail(errp, "interrupted", NULL, NULL,
+                              "ended by a signal while waiting for %s", what);
         }
         if (limit_ms >= 0 && g_get_monotonic_time() - start > limit_ms * 1000) {
-            return error_set(errp, "%s: no answer in %d seconds", what, (int)(limit_ms / 1000));
+            return error_fail(errp, "cannot-connect", "host",
+                              "see whether a server listens there, or use reconnect=SECONDS",
+                              "%s: no answer in %d seconds", what, (int)(limit_ms / 1000));
         }
     }
 }
@@ -262,7 +269,8 @@ static bool unix_clear_path(SocketState *s, Error **errp)
         return true;
     }
     if (!S_ISSOCK(st.st_mode)) {
-        return error_set(errp, "'%s' exists and is not a socket", s->path);
+        return error_fail(errp, "already-exists", "path", "use another path, or remove that file",
+                          "'%s' exists and is not a socket", s->path);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool answers = fd >= 0 && connect(fd, (struct sockaddr *)&s->addrs[0].sa, s->addrs[0].len) == 0;
@@ -271,7 +279,7 @@ static bool unix_clear_path(SocketState *s, Error **errp)
         close(fd);
     }
     if (answers) {
-        error_set(errp, "unix socket '%s' is in use by %s", s->path, who);
+        error_fail(errp, "in-use", "path", NULL, "unix socket '%s' is in use by %s", s->path, who);
         error_hint(errp, "use another path, or end that process");
         return false;
     }
@@ -323,7 +331,8 @@ static bool listen_tcp(SocketState *s, const CharConfig *cfg, Error **errp)
     bool numeric = g_ascii_string_to_unsigned(cfg->port, 10, 0, 65535, &first, NULL);
     unsigned last = cfg->to && numeric ? cfg->to : first;
     if (cfg->to && (!numeric || cfg->to < first)) {
-        return error_set(errp, "to=%u lies below port=%s", cfg->to, cfg->port);
+        return error_fail(errp, "invalid-value", "to", "give a port behind port=",
+                          "to=%u lies below port=%s", cfg->to, cfg->port);
     }
     int err = 0;
     for (unsigned port = first; s->listen_fd < 0 && (port <= last || !numeric); port++) {
@@ -344,8 +353,9 @@ static bool listen_tcp(SocketState *s, const CharConfig *cfg, Error **errp)
     }
     if (err == EADDRINUSE) {
         g_autofree char *who = who_listens_tcp(first);
-        error_set(errp, "TCP port %s%s is in use%s%s", cfg->port,
-                  last > first ? " (and every one up to to=)" : "", who ? " by " : "", who ? who : "");
+        error_fail(errp, "in-use", "port", NULL,
+                   "TCP port %s%s is in use%s%s", cfg->port,
+                   last > first ? " (and every one up to to=)" : "", who ? " by " : "", who ? who : "");
         error_hint(errp, "use another port, or to=PORT to try a range");
         return false;
     }
@@ -524,7 +534,8 @@ static int named_fd(SocketState *s, const char *text, Error **errp)
         return machine_fd_take(s->chr->machine, text, errp);
     }
     if (!g_ascii_string_to_unsigned(text, 10, 0, INT32_MAX, &fd, NULL)) {
-        error_set(errp, "fd=%s is not a descriptor number", text);
+        error_fail(errp, "invalid-value", "fd", "use the number of an open socket",
+                   "fd=%s is not a descriptor number", text);
         return -1;
     }
     return fd;
@@ -543,10 +554,12 @@ static bool adopt_fd(SocketState *s, const CharConfig *cfg, Error **errp)
     getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
     if (!stream || !!listening != s->server) {
         if (!stream) {
-            error_set(errp, "descriptor %d is not an open stream socket", fd);
+            error_fail(errp, "invalid-value", "fd", "pass a connected or a listening socket",
+                       "descriptor %d is not an open stream socket", fd);
         } else {
-            error_set(errp, "descriptor %d is %s socket, but server=%s", fd,
-                      listening ? "a listening" : "a connected", s->server ? "on" : "off");
+            error_fail(errp, "conflict", "server", NULL,
+                       "descriptor %d is %s socket, but server=%s", fd,
+                       listening ? "a listening" : "a connected", s->server ? "on" : "off");
         }
         if (!g_ascii_isdigit(*cfg->fd)) {
             close(fd); /* its name is used up */

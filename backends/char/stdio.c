@@ -8,6 +8,7 @@
  * terminal is.
  */
 #include "char_internal.h"
+#include "rhea/util/errorcode.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -135,7 +136,7 @@ static bool stdio_open(Chardev *c, const CharConfig *cfg, Error **errp)
 {
     StdioState *s = c->state;
     if (tty.user) {
-        error_set(errp, "stdio is already used by chardev '%s'", chardev_id(tty.user));
+        error_fail(errp, "in-use", NULL, NULL, "stdio is already used by chardev '%s'", chardev_id(tty.user));
         error_hint(errp, "share it: -chardev stdio,id=ID,mux=on and chardev:ID, or mon:stdio");
         return false;
     }

@@ -27,7 +27,7 @@ struct HostMem {
 
 static bool clash(Error **errp, const char *hint, const char *what)
 {
-    error_set(errp, "%s", what);
+    error_fail(errp, "conflict", NULL, NULL, "%s", what);
     error_hint(errp, "%s", hint);
     return false;
 }
@@ -36,7 +36,8 @@ static bool check_file(const HostMemOptions *o, bool share, Error **errp)
 {
     const HostMemFile *f = &o->u.memory_backend_file;
     if (f->align & (f->align - 1)) {
-        return error_set(errp, "'align' must be a power of two, not %" G_GUINT64_FORMAT, f->align);
+        return error_fail(errp, "invalid-value", "align", "such as 2M",
+                          "'align' must be a power of two, not %" G_GUINT64_FORMAT, f->align);
     }
     if (f->readonly && share) {
         return clash(errp, "use share=off: the guest's writes go to private memory",
@@ -54,8 +55,8 @@ static bool check_options(const HostMemOptions *o, Error **errp)
     bool memfd = o->qom_type == HOST_MEM_KIND_MEMORY_BACKEND_MEMFD;
     bool share = hostmem_shared(o);
     if (o->size % RAM_PAGE_SIZE) {
-        return error_set(errp, "'size' must be a multiple of 4 KiB, not %" G_GUINT64_FORMAT " bytes",
-                         o->size);
+        return error_fail(errp, "invalid-value", "size", "round it up",
+                          "'size' must be a multiple of 4 KiB, not %" G_GUINT64_FORMAT " bytes", o->size);
     }
     if (memfd && o->u.memory_backend_memfd.has_hugetlbsize && !o->u.memory_backend_memfd.hugetlb) {
         return clash(errp, "add hugetlb=on", "'hugetlbsize' goes with hugetlb=on only");
@@ -126,11 +127,13 @@ static HostMem *add(Machine *m, HostMemOptions *o, bool prealloc, Error **errp)
 {
     HostMemMapping map = { .ram.fd = -1 };
     if (!text_is_id(o->id)) {
-        error_set(errp, "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
+        error_fail(errp, "invalid-value", "id", "such as mem0",
+                   "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
         return NULL;
     }
     if (hostmem_find(m, o->id)) {
-        error_set(errp, "there is already an object with id '%s'", o->id);
+        error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
+                   "there is already an object with id '%s'", o->id);
         return NULL;
     }
     if (!check_options(o, errp) || !hostmem_map(o, &map, errp)) {
@@ -177,7 +180,7 @@ RamBlock *hostmem_claim(Machine *m, const char *id, const char *user, Error **er
 {
     HostMem *h = hostmem_find(m, id);
     if (!h) {
-        error_set(errp, "there is no memory backend with id '%s'", id);
+        error_fail(errp, "not-found", NULL, NULL, "there is no memory backend with id '%s'", id);
         guint n = m->hostmems ? m->hostmems->len : 0;
         g_autofree const char **names = g_new0(const char *, n + 1);
         for (guint i = 0; i < n; i++) {
@@ -191,7 +194,7 @@ RamBlock *hostmem_claim(Machine *m, const char *id, const char *user, Error **er
         return NULL;
     }
     if (h->user) {
-        error_set(errp, "memory backend '%s' is used already, by %s", id, h->user);
+        error_fail(errp, "in-use", NULL, NULL, "memory backend '%s' is used already, by %s", id, h->user);
         error_hint(errp, "each use needs a backend of its own");
         return NULL;
     }
@@ -251,14 +254,12 @@ bool hostmem_remove(Machine *m, const char *id, Error **errp)
 {
     HostMem *h = hostmem_find(m, id);
     if (!h) {
-        error_set(errp, "there is no object with id '%s'", id);
-        error_set_code(errp, "not-found", "id");
-        return false;
+        return error_fail(errp, "not-found", "id", "qom-list /objects lists them",
+                          "there is no object with id '%s'", id);
     }
     if (h->user) {
-        error_set(errp, "object '%s' is in use, by %s", id, h->user);
-        error_set_code(errp, "in-use", "id");
-        return false;
+        return error_fail(errp, "in-use", "id", "it stays as long as what uses it",
+                          "object '%s' is in use, by %s", id, h->user);
     }
     g_ptr_array_remove(m->hostmems, h);
     free_hostmem(h);

@@ -5,6 +5,7 @@
  * Threads: main loop.
  */
 #include "hostmem_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -90,7 +91,8 @@ static bool open_file(const HostMemOptions *o, HostMemMapping *map, Error **errp
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
         if (f->readonly) {
-            return error_set(errp, "readonly=on needs a file, and '%s' is a folder", path);
+            return error_fail(errp, "conflict", "readonly", "name a file, or leave readonly out",
+                              "readonly=on needs a file, and '%s' is a folder", path);
         }
         map->ram.fd = open_in_folder(o, path);
         return map->ram.fd >= 0 || file_error(errp, errno, path);
@@ -104,7 +106,8 @@ static bool open_file(const HostMemOptions *o, HostMemMapping *map, Error **errp
         return file_error(errp, errno, path);
     }
     if (fstat(map->ram.fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        error_set(errp, "'%s' is neither a file nor a folder", path);
+        error_fail(errp, "invalid-value", "mem-path", "name a file, or a folder for a temporary one",
+                   "'%s' is neither a file nor a folder", path);
         return false;
     }
     return true;
@@ -124,7 +127,7 @@ static bool size_file(const HostMemOptions *o, HostMemMapping *map, const char *
     bool readonly = o->qom_type == HOST_MEM_KIND_MEMORY_BACKEND_FILE && o->u.memory_backend_file.readonly;
     if (st.st_size || readonly) {
         g_autofree char *has = text_from_size(st.st_size), *wanted = text_from_size(o->size);
-        error_set(errp, "'%s' has %s, and 'size' is %s", name, has, wanted);
+        error_fail(errp, "conflict", "size", NULL, "'%s' has %s, and 'size' is %s", name, has, wanted);
         error_hint(errp, "use size=%" G_GUINT64_FORMAT "b, or another file", (uint64_t)st.st_size);
         return false;
     }
@@ -144,8 +147,9 @@ static bool open_memfd(const HostMemOptions *o, HostMemMapping *map, Error **err
         flags |= MFD_HUGETLB;
         if (v->has_hugetlbsize) {
             if (v->hugetlbsize & (v->hugetlbsize - 1) || v->hugetlbsize < RAM_PAGE_SIZE) {
-                return error_set(errp, "'hugetlbsize' must be a power of two, not %" G_GUINT64_FORMAT,
-                                 v->hugetlbsize);
+                return error_fail(errp, "invalid-value", "hugetlbsize", "such as 2M",
+                                  "'hugetlbsize' must be a power of two, not %" G_GUINT64_FORMAT,
+                                  v->hugetlbsize);
             }
             flags |= (unsigned)__builtin_ctzll(v->hugetlbsize) << MFD_HUGE_SHIFT;
         }
@@ -190,9 +194,9 @@ static bool open_backing(const HostMemOptions *o, HostMemMapping *map, Error **e
     }
     if (o->size % map->ram.page) {
         g_autofree char *page = text_from_size(map->ram.page);
-        return error_set(errp,
-                         "'size' must be a multiple of the huge pages' %s, not %" G_GUINT64_FORMAT " bytes",
-                         page, o->size);
+        return error_fail(errp, "invalid-value", "size", "round it up",
+                          "'size' must be a multiple of the huge pages' %s, not %" G_GUINT64_FORMAT " bytes",
+                          page, o->size);
     }
     return size_file(o, map, file ? o->u.memory_backend_file.mem_path : o->id, errp) &&
            seal_memfd(o, map, errp);
@@ -203,8 +207,9 @@ static bool open_backing(const HostMemOptions *o, HostMemMapping *map, Error **e
 static bool add_range(uint64_t first, uint64_t last, unsigned long *nodes, Error **errp)
 {
     if (first > last || last >= MAX_NODES) {
-        return error_set(errp, "'host-nodes': %" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT " is not within 0-%d",
-                         first, last, MAX_NODES - 1);
+        return error_fail(errp, "out-of-range", "host-nodes", "'numactl -H' on the host shows its nodes",
+                          "'host-nodes': %" G_GUINT64_FORMAT "-%" G_GUINT64_FORMAT " is not within 0-%d",
+                          first, last, MAX_NODES - 1);
     }
     for (uint64_t i = first; i <= last; i++) {
         nodes[i / LONG_BITS] |= 1ul << i % LONG_BITS;
@@ -225,12 +230,14 @@ static bool add_nodes(const Json *j, unsigned long *nodes, Error **errp)
                 return false;
             }
         }
-        return json_length(j) || error_set(errp, "'host-nodes' is empty");
+        return json_length(j) || error_fail(errp, "invalid-value", "host-nodes",
+                                            "leave it out, or name nodes",
+                                            "'host-nodes' is empty");
     }
     g_auto(GStrv) part = g_strsplit(text ? text : "", "-", 2);
     if (!part[0] || !text_to_u64(part[0], &first, NULL) ||
         (part[1] ? !text_to_u64(part[1], &last, NULL) : (last = first, false))) {
-        error_set(errp, "'host-nodes' is neither a node nor a range");
+        error_fail(errp, "invalid-value", "host-nodes", NULL, "'host-nodes' is neither a node nor a range");
         error_hint(errp, "host-nodes=0 or host-nodes=0-3, several times if need be");
         return false;
     }
@@ -270,7 +277,8 @@ static bool set_policy(const HostMemOptions *o, const HostMemMapping *map, Error
     }
     const char *name = host_mem_policy_names[o->policy];
     if (!heeds_policy(map)) {
-        error_set(errp, "policy=%s has no effect on the pages of a shared file here", name);
+        error_fail(errp, "not-supported", "policy", NULL,
+                   "policy=%s has no effect on the pages of a shared file here", name);
         error_hint(errp, "put it on hugetlbfs or tmpfs (/dev/shm), use memory-backend-memfd, or share=off");
         return false;
     }
@@ -352,7 +360,7 @@ static bool advise(const HostMemOptions *o, HostMemMapping *map, Error **errp)
         madvise(r->host, r->size, MADV_HUGEPAGE); /* only a hint; a kernel without it changes nothing */
     }
     if (o->has_merge && o->merge && huge) {
-        error_set(errp, "merge=on: the host does not merge huge pages");
+        error_fail(errp, "not-supported", "merge", NULL, "merge=on: the host does not merge huge pages");
         error_hint(errp, "leave merge out");
         return false;
     }

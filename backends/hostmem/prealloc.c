@@ -6,6 +6,7 @@
  * Threads: the caller waits; as many threads as it wants take pieces. A signal that ends programs ends it.
  */
 #include "rhea/backends/hostmem.h"
+#include "rhea/util/errorcode.h"
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -193,7 +194,7 @@ bool hostmem_fill(const HostMemFill *fill, Error **errp)
         err = run_touching(&t);
     }
     if (!err && t.done < fill->size) {
-        return error_set(errp, "allocating memory was interrupted");
+        return error_fail(errp, "interrupted", NULL, NULL, "allocating memory was interrupted");
     }
     if (!err) {
         return true;
@@ -201,7 +202,8 @@ bool hostmem_fill(const HostMemFill *fill, Error **errp)
     g_autofree char *done = g_strdup_printf("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " MiB were there",
                                             t.done >> 20, fill->size >> 20);
     if (err == EFAULT || err == ENOMEM || err == ENOSPC) {
-        return error_set(errp, "allocating memory failed: no memory or space is left; %s", done);
+        return error_fail(errp, "no-memory", "prealloc", "give the guest less memory, or leave prealloc out",
+                          "allocating memory failed: no memory or space is left; %s", done);
     }
     return error_set_errno(errp, err, "allocating memory failed (%s)", done);
 }

@@ -7,6 +7,7 @@
  * Threads: the device's domain; media are changed from the main loop.
  */
 #include "fdc.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <inttypes.h>
@@ -79,11 +80,13 @@ static bool bus_prepare(Bus *bus, Device *dev, Error **errp)
         child->unit = s->drive[0] ? 1 : 0;
     }
     if (child->unit >= FDC_UNITS) {
-        return error_set(errp, "unit %u does not exist: bus '%s' has two places", child->unit, bus->name);
+        return error_fail(errp, "out-of-range", "unit", "unit=0 is A, unit=1 is B",
+                          "unit %u does not exist: bus '%s' has two places", child->unit, bus->name);
     }
     if (s->drive[child->unit]) {
-        error_set(errp, "unit %u of bus '%s' is in use by '%s'", child->unit, bus->name,
-                  device_name(&s->drive[child->unit]->dev));
+        error_fail(errp, "in-use", "unit", NULL,
+                   "unit %u of bus '%s' is in use by '%s'", child->unit, bus->name,
+                   device_name(&s->drive[child->unit]->dev));
         error_hint(errp, "give another unit=");
         return false;
     }
@@ -132,8 +135,9 @@ static bool floppy_realize(Device *dev, Error **errp)
         int64_t size = block_size(d->port.node);
         d->format = find_format(size, d->kind);
         if (!d->format) {
-            error_set(errp, "a floppy disk of %" PRId64 " bytes does not fit in drive-type=%s", size,
-                      floppy_types[d->drive_type]);
+            error_fail(errp, "too-large", "drive", NULL,
+                       "a floppy disk of %" PRId64 " bytes does not fit in drive-type=%s", size,
+                       floppy_types[d->drive_type]);
             error_hint(errp, "an image has 2880 KiB (1440 KiB, 1200 KiB) at most");
             return false;
         }

@@ -14,6 +14,7 @@
 #include "rhea/hw/pflash.h"
 #include "rhea/backends/drive.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <inttypes.h>
@@ -321,17 +322,17 @@ static void flash_free(void *opaque)
 static bool flash_check(Pflash *s, Error **errp)
 {
     if (!s->drive.block) {
-        error_set(errp, "drive property not set");
+        error_fail(errp, "missing-member", "drive", NULL, "drive property not set");
         error_hint(errp, "name an image: drive=ID");
         return false;
     }
     if (!s->drive.node) {
-        return error_set(errp, "drive '%s' has no medium, and a flash chip cannot do without",
-                         s->drive.drive->id);
+        return error_fail(errp, "no-medium", "drive", "give the drive a file=",
+                          "drive '%s' has no medium, and a flash chip cannot do without", s->drive.drive->id);
     }
     int64_t size = block_size(s->drive.node);
     if (size <= 0 || size % PFLASH_BLOCK || size > 64 << 20) {
-        error_set(errp, "the image of a flash chip has %" PRId64 " bytes", size);
+        error_fail(errp, "too-large", "drive", NULL, "the image of a flash chip has %" PRId64 " bytes", size);
         error_hint(errp, "64 MiB at most, in multiples of 4 KiB");
         return false;
     }

@@ -5,6 +5,7 @@
  * Models: QEMU's properties of disks. Does not model: sizes taken from the host's disk. Threads: main loop.
  */
 #include "rhea/hw/diskshape.h"
+#include "rhea/util/errorcode.h"
 
 #include <inttypes.h>
 
@@ -42,7 +43,8 @@ bool disk_shape_check(DiskShape *s, uint64_t sectors, unsigned cyls, unsigned he
                       Error **errp)
 {
     if (s->backend_defaults == ON) {
-        error_set(errp, "backend_defaults=on: block sizes are not taken from the host's disk");
+        error_fail(errp, "not-supported", "backend_defaults", NULL,
+                   "backend_defaults=on: block sizes are not taken from the host's disk");
         error_hint(errp, "give logical_block_size= and physical_block_size=");
         return false;
     }
@@ -56,7 +58,8 @@ bool disk_shape_check(DiskShape *s, uint64_t sectors, unsigned cyls, unsigned he
         return true;
     }
     if (!s->cyls || !s->heads || s->heads > heads || !s->secs || s->secs > secs) {
-        error_set(errp, "cyls=%u, heads=%u, secs=%u is no geometry of a disk", s->cyls, s->heads, s->secs);
+        error_fail(errp, "out-of-range", "cyls", NULL,
+                   "cyls=%u, heads=%u, secs=%u is no geometry of a disk", s->cyls, s->heads, s->secs);
         error_hint(errp, "give all three: 1 to %d, 1 to %u and 1 to %u, or none", DISK_CYLS_MAX, heads, secs);
         return false;
     }

@@ -9,6 +9,7 @@
 #include "rhea/backends/char.h"
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pcmisc.h"
+#include "rhea/util/errorcode.h"
 
 enum { DEBUGCON_BACKLOG = 65536 };
 
@@ -59,7 +60,8 @@ static bool debugcon_realize(Device *dev, Error **errp)
     static const CharHandler handler = { 0 };
     Debugcon *d = dev_as(Debugcon, dev);
     if (!d->chr.be) {
-        error_set(errp, "isa-debugcon has no chardev, its output would go nowhere");
+        error_fail(errp, "missing-member", "chardev", NULL,
+                   "isa-debugcon has no chardev, its output would go nowhere");
         error_hint(errp, "add -chardev stdio,id=dbg and chardev=dbg");
         return false;
     }

@@ -7,6 +7,7 @@
  * Threads: none; files are read at set-up.
  */
 #include "rhea/hw/loader.h"
+#include "rhea/util/errorcode.h"
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,16 +27,18 @@ static bool loader_check_file(int fd, const char *what, const char *path, uint64
         return error_set_errno(errp, errno, "could not examine %s file '%s'", what, path);
     }
     if (S_ISDIR(st.st_mode)) {
-        return error_set(errp, "%s file '%s' is a directory", what, path);
+        return error_fail(errp, "invalid-value", NULL, "name a file",
+                          "%s file '%s' is a directory", what, path);
     }
     *regular = S_ISREG(st.st_mode);
     if (*regular && st.st_size == 0) {
-        return error_set(errp, "%s file '%s' is empty", what, path);
+        return error_fail(errp, "invalid-value", NULL, "name a file that has something in it",
+                          "%s file '%s' is empty", what, path);
     }
     if (*regular && (uint64_t)st.st_size > max) {
-        return error_set(errp,
-                         "%s file '%s' has %" PRIu64 " bytes, more than the %" PRIu64 " that are possible",
-                         what, path, (uint64_t)st.st_size, max);
+        return error_fail(errp, "too-large", NULL, "name a smaller file",
+                          "%s file '%s' has %" PRIu64 " bytes, more than the %" PRIu64 " that are possible",
+                          what, path, (uint64_t)st.st_size, max);
     }
     return true;
 }
@@ -71,14 +74,15 @@ static GBytes *loader_read_stream(int fd, const char *what, const char *path, ui
             break;
         }
         if (all->len + (uint64_t)n > max) {
-            error_set(errp, "%s file '%s' has more than the %" PRIu64 " bytes that are possible", what, path,
-                      max);
+            error_fail(errp, "too-large", NULL, "name a smaller file",
+                       "%s file '%s' has more than the %" PRIu64 " bytes that are possible", what, path, max);
             return NULL;
         }
         g_byte_array_append(all, buf, n);
     }
     if (all->len == 0) {
-        error_set(errp, "%s file '%s' is empty", what, path);
+        error_fail(errp, "invalid-value", NULL, "name a file that has something in it",
+                   "%s file '%s' is empty", what, path);
         return NULL;
     }
     /* A mapping like that of a regular file, so that its users can drop its pages (loader.h). */

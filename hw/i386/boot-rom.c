@@ -6,6 +6,7 @@
  * Threads: main loop, before the machine runs.
  */
 #include "boot.h"
+#include "rhea/util/errorcode.h"
 
 extern const uint8_t rom_linuxboot[], rom_flatboot[];
 extern const size_t rom_linuxboot_size, rom_flatboot_size;
@@ -76,8 +77,9 @@ bool boot_refuse(const BootRequest *r, Error **errp)
     gsize n;
     const uint8_t *p = g_bytes_get_data(r->file, &n);
     const char *guess = boot_guess(p, n);
-    error_set(errp, "-kernel file '%s' is not a kernel: no Linux boot header, no Multiboot header, not ELF",
-              r->kernel);
+    error_fail(errp, "invalid-value", "kernel", NULL,
+               "-kernel file '%s' is not a kernel: no Linux boot header, no Multiboot header, not ELF",
+               r->kernel);
     if (guess) {
         error_hint(errp, "it looks like %s", guess);
     } else {
@@ -90,7 +92,7 @@ static bool boot_check_options(const Machine *m, Error **errp)
 {
     const char *option = m->initrd ? "-initrd" : m->append && m->append[0] ? "-append" : NULL;
     if (!m->kernel && option) {
-        error_set(errp, "%s has no effect without -kernel", option);
+        error_fail(errp, "missing-member", "kernel", NULL, "%s has no effect without -kernel", option);
         error_hint(errp, "add -kernel FILE");
         return false;
     }

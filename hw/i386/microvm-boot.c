@@ -13,6 +13,7 @@
 #include "rhea/hw/ged.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/target/x86/cpu.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include <string.h>
 
@@ -45,7 +46,8 @@ static bool map_bios(Machine *m, MicrovmBoard *s, const char *path, Error **errp
     }
     gsize n = g_bytes_get_size(s->bios_file), low = MIN(n, BIOS_LOW_MAX);
     if (n % BIOS_UNIT) {
-        error_set(errp, "-bios file '%s' has %zu bytes, which is not a multiple of 64 KiB", path, (size_t)n);
+        error_fail(errp, "invalid-value", "bios", NULL,
+                   "-bios file '%s' has %zu bytes, which is not a multiple of 64 KiB", path, (size_t)n);
         error_hint(errp, "give a complete firmware image, such as " MICROVM_BIOS " of the package seabios");
         return false;
     }
@@ -69,7 +71,8 @@ bool microvm_prepare_boot(Machine *m, MicrovmBoard *s, Error **errp)
         return true;
     }
     if (kernel && !s->option_roms) {
-        error_set(errp, "-machine x-option-roms=off: with -bios the kernel is loaded by an option ROM");
+        error_fail(errp, "conflict", "x-option-roms", NULL,
+                   "-machine x-option-roms=off: with -bios the kernel is loaded by an option ROM");
         error_hint(errp, "leave -bios out: then the kernel is entered without firmware");
         return false;
     }
@@ -200,7 +203,8 @@ bool microvm_publish(Machine *m, MicrovmBoard *s, Error **errp)
 {
     uint8_t uuid[16] = { 0 };
     if (m->uuid && m->uuid[0] && !text_to_uuid(m->uuid, uuid)) {
-        return error_set(errp, "-uuid %s is not a UUID", m->uuid);
+        return error_fail(errp, "invalid-value", "uuid", "it looks like 12345678-1234-1234-1234-123456789abc",
+                          "-uuid %s is not a UUID", m->uuid);
     }
     g_autoptr(GBytes) e820 = pc_e820_table(&s->layout);
     fw_cfg_add_bytes(s->fw, FW_CFG_UUID, uuid, sizeof(uuid));

@@ -19,6 +19,7 @@
 #include "rhea/hw/timer.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/target/x86/cpu.h"
+#include "rhea/util/errorcode.h"
 #include <inttypes.h>
 
 enum { MICROVM_MAX_CPUS = 255, SERIAL_PORT = 0x3f8, SERIAL_IRQ = 4 };
@@ -28,7 +29,7 @@ enum { SOURCE_GED = ISA_SOURCE_BOARD, SOURCE_VIRTIO };
 
 static bool refuse(Error **errp, const char *what, const char *why, const char *cure)
 {
-    error_set(errp, "%s: %s", what, why);
+    error_fail(errp, "not-supported", NULL, NULL, "%s: %s", what, why);
     error_hint(errp, "%s", cure);
     return false;
 }
@@ -174,8 +175,9 @@ static bool attach_cpus(Machine *m, MicrovmBoard *s, Error **errp)
         t->apic_id[i] = x86_apic_id(m, i);
     }
     if (t->max_cpus && t->apic_id[t->max_cpus - 1] >= 255) { /* 255 is the broadcast */
-        error_set(errp, "-smp: the last CPU would have APIC id %u, and interrupts reach ids below 255 only",
-                  t->apic_id[t->max_cpus - 1]);
+        error_fail(errp, "out-of-range", "smp", NULL,
+                   "-smp: the last CPU would have APIC id %u, and interrupts reach ids below 255 only",
+                   t->apic_id[t->max_cpus - 1]);
         error_hint(errp, "use fewer CPUs, or numbers of cores and threads that are powers of two");
         return false;
     }
@@ -242,7 +244,8 @@ static bool create_isa(Machine *m, MicrovmBoard *s, Error **errp)
         }
     }
     if (list && list->len > 1) {
-        error_set(errp, "%u serial ports asked for; the board has a place for one", list->len);
+        error_fail(errp, "too-many", "serial", NULL,
+                   "%u serial ports asked for; the board has a place for one", list->len);
         error_hint(errp, "use fewer -serial options, or -device isa-serial");
         return false;
     }
@@ -306,7 +309,8 @@ static bool microvm_ready(Machine *m, Error **errp)
     s->tables.layout = s->layout;
     s->tables.numa = m->numa;
     if (fw_cfg_find_device(m, &vmgenid_type)) {
-        error_set(errp, "device 'vmgenid': machine type 'microvm' has no firmware that could place it");
+        error_fail(errp, "not-supported", "driver", NULL,
+                   "device 'vmgenid': machine type 'microvm' has no firmware that could place it");
         error_hint(errp, "use -machine pc or q35");
         return false;
     }

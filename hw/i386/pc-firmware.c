@@ -17,6 +17,7 @@
 #include "rhea/hw/loader.h"
 #include "rhea/hw/pflash.h"
 #include "rhea/hw/timer.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <string.h>
@@ -32,8 +33,9 @@ static bool pc_flash_image(Machine *m, PcBoard *s, unsigned unit, const char **n
         const Drive *d = drive_at(m, i);
         if (d->iface == DRIVE_INTERFACE_PFLASH && d->unit == unit) {
             if (*name) {
-                return error_set(errp, "-machine pflash%u=%s and drive '%s' exclude each other", unit, *name,
-                                 d->id);
+                return error_fail(errp, "conflict", "pflash0", "leave out one of them",
+                                  "-machine pflash%u=%s and drive '%s' exclude each other", unit, *name,
+                                  d->id);
             }
             *name = d->id;
         }
@@ -44,12 +46,14 @@ static bool pc_flash_image(Machine *m, PcBoard *s, unsigned unit, const char **n
 static bool pc_flash_check(Machine *m, const char *const *name, Error **errp)
 {
     if (!name[0]) {
-        error_set(errp, "there is flash for variables (unit 1), and none with firmware (unit 0)");
+        error_fail(errp, "missing-member", "unit", NULL,
+                   "there is flash for variables (unit 1), and none with firmware (unit 0)");
         error_hint(errp, "add -drive if=pflash,unit=0,readonly=on,file=FILE; OVMF_CODE_4M.fd is such a file");
         return false;
     }
     if (m->bios && m->bios[0]) {
-        error_set(errp, "-bios %s and firmware in flash (if=pflash) exclude each other", m->bios);
+        error_fail(errp, "conflict", "bios", NULL,
+                   "-bios %s and firmware in flash (if=pflash) exclude each other", m->bios);
         error_hint(errp, "leave one of them out");
         return false;
     }
@@ -76,8 +80,9 @@ static bool pc_create_flash(Machine *m, PcBoard *s, bool *found, Error **errp)
         }
         top -= pflash_ram(dev)->size;
         if (top < 4 * GIB - FLASH_MAX) {
-            return error_set(errp, "the firmware's flash has more than %u MiB, for which there is no room",
-                             FLASH_MAX >> 20);
+            return error_fail(errp, "too-large", "pflash0", "name smaller images",
+                              "the firmware's flash has more than %u MiB, for which there is no room",
+                              FLASH_MAX >> 20);
         }
         region_map(s->pci_mem, top, device_region(dev, 0), 0);
         if (i == 0) {
@@ -105,7 +110,8 @@ bool pc_load_bios(Machine *m, PcBoard *s, Error **errp)
     gsize n;
     const void *p = g_bytes_get_data(data, &n);
     if (n % BIOS_UNIT) {
-        error_set(errp, "-bios file '%s' has %zu bytes, which is not a multiple of 64 KiB", path, (size_t)n);
+        error_fail(errp, "invalid-value", "bios", NULL,
+                   "-bios file '%s' has %zu bytes, which is not a multiple of 64 KiB", path, (size_t)n);
         error_hint(errp,
                    "give a complete firmware image, such as " PC_DEFAULT_BIOS " of the package seabios");
         return false;
@@ -139,11 +145,13 @@ static int pc_boot_nibble(char c)
 static bool pc_check_order(const char *option, const char *order, Error **errp)
 {
     if (strlen(order) > 3) {
-        return error_set(errp, "-boot %s=%s: at most three boot devices are possible", option, order);
+        return error_fail(errp, "too-many", "order", "leave some out",
+                          "-boot %s=%s: at most three boot devices are possible", option, order);
     }
     for (const char *p = order; *p; p++) {
         if (pc_boot_nibble(*p) < 0) {
-            error_set(errp, "-boot %s=%s: '%c' is not a boot device", option, order, *p);
+            error_fail(errp, "invalid-value", "order", NULL,
+                       "-boot %s=%s: '%c' is not a boot device", option, order, *p);
             error_hint(errp, "a: floppy, c: hard disk, d: CD-ROM, n: network");
             return false;
         }
@@ -244,7 +252,8 @@ static bool pc_publish_numbers(Machine *m, PcBoard *s, Error **errp)
     Device *fw = s->fw;
     uint8_t uuid[16] = { 0 };
     if (m->uuid && m->uuid[0] && !text_to_uuid(m->uuid, uuid)) {
-        return error_set(errp, "-uuid %s is not a UUID", m->uuid);
+        return error_fail(errp, "invalid-value", "uuid", "it looks like 12345678-1234-1234-1234-123456789abc",
+                          "-uuid %s is not a UUID", m->uuid);
     }
     unsigned max_cpus = MAX(m->max_cpus, m->n_cpus);
     fw_cfg_add_bytes(fw, FW_CFG_UUID, uuid, sizeof(uuid));

@@ -15,6 +15,7 @@
 #include "rhea/hw/ps2.h"
 #include "rhea/hw/timer.h"
 #include "rhea/target/x86/cpu.h"
+#include "rhea/util/errorcode.h"
 #include <pthread.h>
 
 enum { FERR_PORT = 0xf0, FERR_IRQ = 13, PIN2_ISA = 0, PIN2_HPET = 1, A20_PORT92 = 0, A20_KBC = 1 };
@@ -217,9 +218,9 @@ bool pc_glue_attach_cpus(Machine *m, PcBoard *s, Error **errp)
     }
     uint32_t last = s->tables.max_cpus ? s->tables.apic_id[s->tables.max_cpus - 1] : 0;
     if (last >= 255) { /* 255 is the broadcast; the firmware starts CPUs by 8-bit ids */
-        error_set(errp,
-                  "-smp: the last CPU would have APIC id %u, and the firmware reaches ids below 255 only",
-                  last);
+        error_fail(errp, "out-of-range", "smp", NULL,
+                   "-smp: the last CPU would have APIC id %u, and the firmware reaches ids below 255 only",
+                   last);
         error_hint(errp, "use fewer CPUs, or numbers of cores and threads that are powers of two");
         return false;
     }

@@ -18,6 +18,7 @@
 #include "rhea/hw/isadma.h"
 #include "rhea/hw/pcmisc.h"
 #include "rhea/target/x86/cpu.h"
+#include "rhea/util/errorcode.h"
 
 enum { PC_MAX_SERIAL = 4 };
 
@@ -25,7 +26,7 @@ enum { PC_MAX_SERIAL = 4 };
 
 static bool pc_refuse(Error **errp, const char *prop, const char *why, const char *cure)
 {
-    error_set(errp, "-machine %s: %s", prop, why);
+    error_fail(errp, "conflict", prop, NULL, "-machine %s: %s", prop, why);
     error_hint(errp, "%s", cure);
     return false;
 }
@@ -58,7 +59,8 @@ static bool pc_check_numa(const Machine *m, Error **errp)
     for (unsigned i = 0; numa && i < numa->n; i++) {
         uint64_t size = numa_node_size(&numa->node[i]);
         if (size) {
-            return size >= MIB || error_set(errp, "-numa: the first memory, of node %u, is below 1 MiB", i);
+            return size >= MIB || error_fail(errp, "out-of-range", "numa", "give it 1 MiB or more",
+                                             "-numa: the first memory, of node %u, is below 1 MiB", i);
         }
     }
     return true;
@@ -126,7 +128,8 @@ static bool pc_create_serial(Machine *m, PcBoard *s, Error **errp)
 {
     GPtrArray *list = m->serial_chardevs;
     if (list && list->len > PC_MAX_SERIAL) {
-        error_set(errp, "%u serial ports asked for; the board has places for %d", list->len, PC_MAX_SERIAL);
+        error_fail(errp, "too-many", "serial", NULL,
+                   "%u serial ports asked for; the board has places for %d", list->len, PC_MAX_SERIAL);
         error_hint(errp, "use fewer -serial options");
         return false;
     }
@@ -197,7 +200,8 @@ static bool pc_wire_vmgenid(Machine *m, PcBoard *s, Error **errp)
 {
     Device *dev = fw_cfg_find_device(m, &vmgenid_type);
     if (dev && s->acpi == OFF) {
-        error_set(errp, "device 'vmgenid': guests find it by ACPI, which this machine has not");
+        error_fail(errp, "conflict", "acpi", NULL,
+                   "device 'vmgenid': guests find it by ACPI, which this machine has not");
         error_hint(errp, "leave out vmgenid or acpi=off");
         return false;
     }

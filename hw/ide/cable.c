@@ -6,6 +6,7 @@
  * Threads: main loop; the channel's registers belong to the adapter's domain.
  */
 #include "ide.h"
+#include "rhea/util/errorcode.h"
 
 void ide_channel_init(IdeChannel *c, Device *host_dev, const char *name, const IdeOps *ops, void *host)
 {
@@ -28,12 +29,14 @@ static bool ide_bus_prepare(Bus *bus, Device *dev, Error **errp)
         child->unit = c->drive[0] && c->units > 1 ? 1 : 0;
     }
     if (child->unit >= c->units) {
-        return error_set(errp, "unit %u does not exist: bus '%s' has %s", child->unit, bus->name,
-                         c->units > 1 ? "two places" : "one place");
+        return error_fail(errp, "out-of-range", "unit", "unit=0 is the first",
+                          "unit %u does not exist: bus '%s' has %s", child->unit, bus->name,
+                          c->units > 1 ? "two places" : "one place");
     }
     if (c->drive[child->unit]) {
-        error_set(errp, "unit %u of bus '%s' is in use by '%s'", child->unit, bus->name,
-                  device_name((Device *)c->drive[child->unit]));
+        error_fail(errp, "in-use", "unit", NULL,
+                   "unit %u of bus '%s' is in use by '%s'", child->unit, bus->name,
+                   device_name((Device *)c->drive[child->unit]));
         error_hint(errp, "give another unit= or bus=");
         return false;
     }

@@ -6,6 +6,7 @@
  *         area, read look-ahead. TRIM is in trim.c. Threads: the domain of the adapter.
  */
 #include "ide.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -379,15 +380,17 @@ static bool hd_check(IdeDrive *d, Error **errp)
         return false;
     }
     if (!d->port.block) {
-        error_set(errp, "a disk needs an image: 'drive' is missing");
+        error_fail(errp, "missing-member", "drive", NULL, "a disk needs an image: 'drive' is missing");
         error_hint(errp, "drive=ID of a -drive if=none,id=ID or of a -blockdev node");
         return false;
     }
     if (!d->port.node) {
-        return error_set(errp, "drive '%s' has no image", d->port.drive->id);
+        return error_fail(errp, "no-medium", "drive", "give the drive a file=",
+                          "drive '%s' has no image", d->port.drive->id);
     }
     if (k->rotation_rate > 1 && (k->rotation_rate <= 0x400 || k->rotation_rate == 0xffff)) {
-        error_set(errp, "rotation_rate=%u cannot be told", k->rotation_rate);
+        error_fail(errp, "out-of-range", "rotation_rate", NULL,
+                   "rotation_rate=%u cannot be told", k->rotation_rate);
         error_hint(errp, "1: does not rotate; 1025 to 65534: rounds a minute; 0: not told");
         return false;
     }
@@ -404,23 +407,24 @@ static bool hd_realize(Device *dev, Error **errp)
     }
     k->sectors = (uint64_t)drive_size(&d->port) / IDE_SECTOR;
     if (!k->sectors || k->sectors >> 48) {
-        return error_set(
-            errp, "an ATA disk has 1 to 2^48 sectors of 512 bytes, the image has %" G_GINT64_FORMAT " bytes",
-            drive_size(&d->port));
+        return error_fail(errp, "out-of-range", "drive", "give an image of another size",
+                          "an ATA disk has 1 to 2^48 sectors of 512 bytes, the image has %" G_GINT64_FORMAT
+                          " bytes",
+                          drive_size(&d->port));
     }
     if (!disk_shape_check(&k->shape, k->sectors, IDE_MAX_CYLS, DISK_HEADS, 255, errp)) {
         return false;
     }
     if (k->shape.logical != IDE_SECTOR) {
-        error_set(errp, "logical_block_size=%u: an ATA disk has sectors of 512 bytes",
-                  (unsigned)k->shape.logical);
+        error_fail(errp, "not-supported", "logical_block_size", NULL,
+                   "logical_block_size=%u: an ATA disk has sectors of 512 bytes", (unsigned)k->shape.logical);
         error_hint(errp, "physical_block_size= may be larger; virtio-blk-pci has other sizes");
         return false;
     }
     if (k->shape.granularity && k->shape.granularity != IDE_SECTOR &&
         k->shape.granularity != DISK_GRANULARITY_AUTO) {
-        error_set(errp, "discard_granularity=%u: an ATA disk cannot tell of it",
-                  (unsigned)k->shape.granularity);
+        error_fail(errp, "not-supported", "discard_granularity", NULL,
+                   "discard_granularity=%u: an ATA disk cannot tell of it", (unsigned)k->shape.granularity);
         error_hint(errp, "0: no TRIM; leave it out for TRIM; virtio-blk-pci has other granularities");
         return false;
     }

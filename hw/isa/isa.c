@@ -6,6 +6,7 @@
  * Threads:        the main loop; lines are driven by the devices' domain.
  */
 #include "rhea/hw/isa.h"
+#include "rhea/util/errorcode.h"
 
 static const Prop isa_child_props[] = {
     PROP_U32(IsaChild, iobase, "iobase", UINT32_MAX, 0, UINT32_MAX, "First I/O port (unset: the usual one)"),
@@ -42,7 +43,8 @@ static bool isa_pick_index(Bus *bus, Device *dev, const IsaOps *ops, Error **err
     IsaChild *child = isa_child(dev);
     if (!ops->n) {
         if (child->index != UINT32_MAX) {
-            return error_set(errp, "%s has no 'index': there is one place for it", dev->type->name);
+            return error_fail(errp, "not-supported", "index", "leave it out",
+                              "%s has no 'index': there is one place for it", dev->type->name);
         }
         return true;
     }
@@ -52,15 +54,18 @@ static bool isa_pick_index(Bus *bus, Device *dev, const IsaOps *ops, Error **err
         }
         if (child->index >= ops->n) {
             child->index = UINT32_MAX;
-            error_set(errp, "at most %u devices of type %s have usual ports", ops->n, dev->type->name);
+            error_fail(errp, "no-place", "index", NULL,
+                       "at most %u devices of type %s have usual ports", ops->n, dev->type->name);
             error_hint(errp, "use a PCI device for more");
             return false;
         }
     } else if (child->index >= ops->n) {
-        return error_set(errp, "index %u of %s is out of range, the last is %u", child->index,
-                         dev->type->name, ops->n - 1);
+        return error_fail(errp, "out-of-range", "index", NULL,
+                          "index %u of %s is out of range, the last is %u", child->index, dev->type->name,
+                          ops->n - 1);
     } else if (isa_index_taken(bus, dev, child->index)) {
-        return error_set(errp, "index %u of %s is taken by another device", child->index, dev->type->name);
+        return error_fail(errp, "in-use", "index", "give another index=",
+                          "index %u of %s is taken by another device", child->index, dev->type->name);
     }
     return true;
 }
@@ -76,17 +81,19 @@ static bool isa_prepare(Bus *bus, Device *dev, Error **errp)
     if (child->iobase == UINT32_MAX) {
         child->iobase = listed && ops->iobase_n ? ops->iobase_n[child->index] : ops->iobase[0];
     } else if (!ops->iobase[0] && !ops->iobase_n) {
-        return error_set(errp, "%s has no 'iobase': its ports are fixed", dev->type->name);
+        return error_fail(errp, "not-supported", "iobase", "leave it out",
+                          "%s has no 'iobase': its ports are fixed", dev->type->name);
     } else if (child->iobase > UINT16_MAX) {
-        return error_set(errp, "iobase 0x%x of %s is beyond the last I/O port, 0xffff", child->iobase,
-                         dev->type->name);
+        return error_fail(errp, "out-of-range", "iobase", "give one below 0x10000",
+                          "iobase 0x%x of %s is beyond the last I/O port, 0xffff", child->iobase,
+                          dev->type->name);
     }
     int line = listed && ops->irq_n ? ops->irq_n[child->index] : ops->irq;
     if (child->irq == UINT32_MAX) {
         child->irq = line < 0 ? UINT32_MAX : (uint32_t)line;
     } else if (line < 0) {
-        return error_set(errp, "%s has no 'irq': it does not interrupt through this property",
-                         dev->type->name);
+        return error_fail(errp, "not-supported", "irq", "leave it out",
+                          "%s has no 'irq': it does not interrupt through this property", dev->type->name);
     }
     return true;
 }
@@ -102,8 +109,8 @@ static bool isa_attach(Bus *bus G_GNUC_UNUSED, Device *dev, Error **errp)
         }
         uint32_t port = child->iobase + (k ? ops->iobase[k] - ops->iobase[0] : 0);
         if (port + region->size > 0x10000) {
-            return error_set(errp, "ports 0x%x and up of %s do not fit below 0x10000", port,
-                             device_name(dev));
+            return error_fail(errp, "out-of-range", "iobase", "give a lower one",
+                              "ports 0x%x and up of %s do not fit below 0x10000", port, device_name(dev));
         }
         if (!device_map_io(dev, region, port, errp)) {
             return false;
@@ -157,11 +164,12 @@ bool isa_connect_irq(Device *dev, IrqLine *line, unsigned irq, bool shared, Erro
 {
     IsaBus *isa = isa_bus_of(dev);
     if (irq >= ISA_IRQS) {
-        return error_set(errp, "irq %u of %s does not exist, ISA lines are 0 to 15", irq, device_name(dev));
+        return error_fail(errp, "out-of-range", "irq", NULL,
+                          "irq %u of %s does not exist, ISA lines are 0 to 15", irq, device_name(dev));
     }
     if (irq == 2) {
-        error_set(errp, "irq 2 of %s is not on the bus, it cascades the interrupt controllers",
-                  device_name(dev));
+        error_fail(errp, "not-supported", "irq", NULL,
+                   "irq 2 of %s is not on the bus, it cascades the interrupt controllers", device_name(dev));
         error_hint(errp, "devices made for IRQ 2 use irq=9");
         return false;
     }
@@ -171,14 +179,16 @@ bool isa_connect_irq(Device *dev, IrqLine *line, unsigned irq, bool shared, Erro
         if (!pin->user[i].line) {
             slot = MIN(slot, i);
         } else if (!shared || !pin->user[i].shared) {
-            error_set(errp, "irq %u of %s is taken by %s, and ISA lines are edge-triggered", irq,
-                      device_name(dev), device_name(pin->user[i].dev));
+            error_fail(errp, "in-use", "irq", NULL,
+                       "irq %u of %s is taken by %s, and ISA lines are edge-triggered", irq,
+                       device_name(dev), device_name(pin->user[i].dev));
             error_hint(errp, "give one of them another line with irq=");
             return false;
         }
     }
     if (slot == ISA_SOURCE_BOARD) {
-        return error_set(errp, "irq %u has too many devices for %s to share it", irq, device_name(dev));
+        return error_fail(errp, "in-use", "irq", "give another irq=",
+                          "irq %u has too many devices for %s to share it", irq, device_name(dev));
     }
     pin->user[slot].dev = dev;
     pin->user[slot].line = line;

@@ -11,6 +11,7 @@
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/system/dma.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -159,7 +160,8 @@ bool fw_cfg_add_file(Device *fw, const char *name, GBytes *data, Error **errp)
 {
     FwCfg *s = fw_cfg(fw);
     if (strlen(name) >= FW_CFG_NAME_MAX) {
-        return error_set(errp, "fw_cfg file name '%s' is longer than %d bytes", name, FW_CFG_NAME_MAX - 1);
+        return error_fail(errp, "too-large", "name", "shorten it",
+                          "fw_cfg file name '%s' is longer than %d bytes", name, FW_CFG_NAME_MAX - 1);
     }
     if (g_bytes_get_size(data) > UINT32_MAX) {
         return error_set(errp, "fw_cfg file '%s' has 4 GiB or more", name);
@@ -223,7 +225,8 @@ bool fw_cfg_add_user_files(Device *fw, Error **errp)
     for (guint n = 0; opts && n < opts->len; n++) {
         const FwCfgFileOption *o = opts->pdata[n];
         if (fw_cfg_has_file(fw, o->name)) {
-            return error_set(errp, "-fw_cfg name=%s: the machine has a file of that name already", o->name);
+            return error_fail(errp, "already-exists", "name", "give another name",
+                              "-fw_cfg name=%s: the machine has a file of that name already", o->name);
         }
         if (o->string) {
             if (!fw_cfg_add_file_bytes(fw, o->name, o->string, strlen(o->string), errp)) {
@@ -446,7 +449,8 @@ bool fw_cfg_claim(Device *dev, Error **errp)
     for (guint i = 0; i < all->len; i++) {
         const Device *d = all->pdata[i];
         if (d != dev && d->type == dev->type) {
-            return error_set(errp, "there is already a %s: a machine has one at most", dev->type->name);
+            return error_fail(errp, "already-exists", "driver", "leave one of them out",
+                              "there is already a %s: a machine has one at most", dev->type->name);
         }
     }
     return true;

@@ -13,6 +13,7 @@
 #include "rhea/hw/guestinfo.h"
 #include "rhea/system/dma.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include <string.h>
 
@@ -38,7 +39,7 @@ static bool guid_choose(VmGenId *v, Error **errp)
     uint8_t plain[GUID_SIZE];
     if (v->text && strcmp(v->text, "auto")) {
         if (!text_to_uuid(v->text, plain)) {
-            error_set(errp, "guid=%s is not a GUID", v->text);
+            error_fail(errp, "invalid-value", "guid", NULL, "guid=%s is not a GUID", v->text);
             error_hint(errp, "it looks like 324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87; auto chooses one");
             return false;
         }

@@ -10,6 +10,7 @@
 #include "pci_internal.h"
 #include "rhea/hw/pcie.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 static const Prop pci_child_props[] = {
@@ -63,25 +64,27 @@ static bool pci_check_multifunction(PciBus *b, Device *dev, unsigned devfn, bool
     Device *zero = b->slot[PCI_DEVFN(slot, 0)];
     if (fn != 0) {
         if (zero && dev->hotplugged) { /* the guest has looked at the slot already */
-            error_set(errp, "PCI address %02x.%x: '%s' is function 0 of that slot, and the guest has seen it",
-                      slot, fn, device_name(zero));
+            error_fail(errp, "conflict", "addr", NULL,
+                       "PCI address %02x.%x: '%s' is function 0 of that slot, and the guest has seen it",
+                       slot, fn, device_name(zero));
             error_hint(errp, "use another slot, or remove '%s' and add it again as the last function",
                        device_name(zero));
             return false;
         }
         if (zero && !pci_func(zero)->multifunction) {
-            error_set(errp, "PCI address %02x.%x: '%s' is function 0 of that slot and has multifunction=off",
-                      slot, fn, zero->id ? zero->id : zero->type->name);
+            error_fail(errp, "conflict", "multifunction", NULL,
+                       "PCI address %02x.%x: '%s' is function 0 of that slot and has multifunction=off",
+                       slot, fn, zero->id ? zero->id : zero->type->name);
             error_hint(errp, "set multifunction=on on the device at %02x.0", slot);
             return false;
         }
         return true;
     }
     if (!multi && !pci_slot_empty(b, slot)) {
-        error_set(
-            errp,
-            "PCI address %02x.0: other functions of that slot are in use, but '%s' has multifunction=off",
-            slot, device_name(dev));
+        error_fail(errp, "conflict", "multifunction", NULL,
+                   "PCI address %02x.0: other functions of that slot are in use, but '%s' has "
+                   "multifunction=off",
+                   slot, device_name(dev));
         error_hint(errp, "set multifunction=on on '%s'", device_name(dev));
         return false;
     }
@@ -98,7 +101,8 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
                 return true;
             }
         }
-        error_set(errp, "no free slot on PCI bus '%s' for '%s'", b->bus->name, device_name(dev));
+        error_fail(errp, "no-place", "bus", NULL,
+                   "no free slot on PCI bus '%s' for '%s'", b->bus->name, device_name(dev));
         error_hint(errp, "%s",
                    b->n_slots == 1
                        ? "remove the device there, or give every device a pcie-root-port of its own"
@@ -108,8 +112,9 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
     }
     *devfn = f->addr_prop;
     if (*devfn >> 3 >= b->n_slots && *devfn <= 255) {
-        error_set(errp, "PCI address %02x.%x: bus '%s' belongs to a PCI Express port and has slot 0 only",
-                  *devfn >> 3, *devfn & 7, b->bus->name);
+        error_fail(errp, "out-of-range", "addr", NULL,
+                   "PCI address %02x.%x: bus '%s' belongs to a PCI Express port and has slot 0 only",
+                   *devfn >> 3, *devfn & 7, b->bus->name);
         error_hint(errp, "use addr=0, or give every device a pcie-root-port of its own");
         return false;
     }
@@ -120,10 +125,12 @@ static bool pci_pick_devfn(PciBus *b, Device *dev, unsigned *devfn, Error **errp
             pci_describe_holder(who, holder);
         }
         if (!holder) {
-            return error_set(errp, "PCI address 0x%x is beyond slot 1f, function 7", *devfn);
+            return error_fail(errp, "out-of-range", "addr", "slots are 0 to 1f, functions 0 to 7",
+                              "PCI address 0x%x is beyond slot 1f, function 7", *devfn);
         }
-        error_set(errp, "PCI address %02x.%x on bus '%s' is in use by %s", *devfn >> 3, *devfn & 7,
-                  b->bus->name, who->str);
+        error_fail(errp, "in-use", "addr", NULL,
+                   "PCI address %02x.%x on bus '%s' is in use by %s", *devfn >> 3, *devfn & 7, b->bus->name,
+                   who->str);
         error_hint(errp, b->n_slots > 1 ? "leave addr out: the next free slot is taken"
                                         : "give every device a pcie-root-port of its own");
         return false;
@@ -185,7 +192,8 @@ static bool pci_prepare(Bus *bus, Device *dev, Error **errp)
         return error_set(errp, "'%s' is not a PCI device", dev->type->name);
     }
     if (!f->rombar && f->romfile && f->romfile[0]) {
-        error_set(errp, "romfile=%s with rombar=0: the image would be visible nowhere", f->romfile);
+        error_fail(errp, "conflict", "romfile", NULL,
+                   "romfile=%s with rombar=0: the image would be visible nowhere", f->romfile);
         error_hint(errp, "leave rombar at 1");
         return false;
     }
@@ -243,7 +251,8 @@ static bool pci_load_rom(PciFunc *f, Error **errp)
     const char *name = f->romfile ? f->romfile : f->ops->romfile;
     if (!f->rombar || !name || !name[0]) {
         if (f->romsize != UINT32_MAX) {
-            error_set(errp, "romsize=%u: '%s' has no option ROM", f->romsize, device_name(f->dev));
+            error_fail(errp, "conflict", "romsize", NULL,
+                       "romsize=%u: '%s' has no option ROM", f->romsize, device_name(f->dev));
             error_hint(errp, "give romfile=, or leave it out");
             return false;
         }
@@ -271,13 +280,14 @@ static bool pci_load_rom(PciFunc *f, Error **errp)
         return error_set(errp, "option ROM of '%s': %s", device_name(f->dev), gerr->message);
     }
     if (len == 0 || len > 16 * 1024 * 1024) {
-        return error_set(errp, "option ROM '%s' has %zu bytes; 1 byte to 16 MiB are possible", path,
-                         (size_t)len);
+        return error_fail(errp, "too-large", "romfile", "name another file",
+                          "option ROM '%s' has %zu bytes; 1 byte to 16 MiB are possible", path, (size_t)len);
     }
     uint64_t size = RAM_PAGE_SIZE;
     if (f->romsize != UINT32_MAX) {
         if (f->romsize & (f->romsize - 1) || f->romsize < MAX(len, RAM_PAGE_SIZE)) {
-            error_set(errp, "romsize=%u: the option ROM '%s' has %zu bytes", f->romsize, path, (size_t)len);
+            error_fail(errp, "conflict", "romsize", NULL,
+                       "romsize=%u: the option ROM '%s' has %zu bytes", f->romsize, path, (size_t)len);
             error_hint(errp, "give a power of two from 4096 on that is not smaller, or leave it out");
             return false;
         }

@@ -10,6 +10,7 @@
 #include "rhea/hw/msi.h"
 #include "rhea/hw/pcie.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 
 enum { SSVID_CAP_ID = 0x0d, SSVID_CAP_SIZE = 8 };
 
@@ -25,8 +26,9 @@ typedef struct RootPort {
 static bool root_port_check(const RootPort *s, PciBus *bus, Error **errp)
 {
     if (!bus->express || bus->bridge) {
-        error_set(errp, "'pcie-root-port' must be on the root bus of a PCI Express board, not on '%s'",
-                  bus->bus->name);
+        error_fail(errp, "invalid-value", "bus", NULL,
+                   "'pcie-root-port' must be on the root bus of a PCI Express board, not on '%s'",
+                   bus->bus->name);
         error_hint(errp, "use -M q35 and bus=pcie.0");
         return false;
     }
@@ -34,7 +36,8 @@ static bool root_port_check(const RootPort *s, PciBus *bus, Error **errp)
         Device *d = bus->slot[devfn];
         const RootPort *other = d && d->type == s->dev.type ? dev_as(RootPort, d) : NULL;
         if (other && other->chassis == s->chassis && other->slot == s->slot) {
-            error_set(errp, "slot %u of chassis %u is taken by '%s'", s->slot, s->chassis, device_name(d));
+            error_fail(errp, "in-use", "slot", NULL,
+                       "slot %u of chassis %u is taken by '%s'", s->slot, s->chassis, device_name(d));
             error_hint(errp, "give each root port another chassis= or slot=");
             return false;
         }

@@ -11,6 +11,7 @@
 #include "rhea/hw/diskshape.h"
 #include "rhea/system/iothread.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 #include "virtio-types.h"
 #include <inttypes.h>
 #include <string.h>
@@ -352,27 +353,32 @@ static void blk_resume(void *opaque)
 static bool blk_check(VirtioBlk *s, Error **errp)
 {
     if (!s->drive.block) {
-        error_set(errp, "drive property not set");
+        error_fail(errp, "missing-member", "drive", NULL, "drive property not set");
         error_hint(errp, "name a disk: drive=ID, of -drive if=none,id=ID,... or -blockdev node-name=ID,...");
         return false;
     }
     if (s->serial && strlen(s->serial) > BLK_ID) {
-        return error_set(errp, "serial '%s' has more than %d characters", s->serial, BLK_ID);
+        return error_fail(errp, "too-large", "serial", "shorten it",
+                          "serial '%s' has more than %d characters", s->serial, BLK_ID);
     }
     if (s->queue_size & (s->queue_size - 1)) {
-        return error_set(errp, "queue-size %u is not a power of two", s->queue_size);
+        return error_fail(errp, "invalid-value", "queue-size", "such as 128 or 256",
+                          "queue-size %u is not a power of two", s->queue_size);
     }
     if (s->num_queues != QUEUES_AUTO && (s->num_queues < 1 || s->num_queues > VIRTIO_QUEUES)) {
-        return error_set(errp, "num-queues %u: 1 to %d are possible", s->num_queues, VIRTIO_QUEUES);
+        return error_fail(errp, "out-of-range", "num-queues", "leave it out: one for each CPU",
+                          "num-queues %u: 1 to %d are possible", s->num_queues, VIRTIO_QUEUES);
     }
     if (!s->seg_max_adjust && s->queue_size < SEG_MAX_QUEUE) {
-        error_set(errp, "seg-max-adjust=off: requests have up to %d parts, and queue-size is %u",
-                  SEG_MAX_QUEUE - 2, s->queue_size);
+        error_fail(errp, "conflict", "seg-max-adjust", NULL,
+                   "seg-max-adjust=off: requests have up to %d parts, and queue-size is %u",
+                   SEG_MAX_QUEUE - 2, s->queue_size);
         error_hint(errp, "leave it out, or use queue-size=%d or more", SEG_MAX_QUEUE);
         return false;
     }
     if (s->pci_class && s->pci_class != CLASS_SCSI && s->pci_class != CLASS_OTHER) {
-        error_set(errp, "class=0x%x is no PCI class of a virtio disk", s->pci_class);
+        error_fail(errp, "invalid-value", "class", NULL,
+                   "class=0x%x is no PCI class of a virtio disk", s->pci_class);
         error_hint(errp, "0x%x (SCSI), 0x%x (other storage) and 0 are possible", CLASS_SCSI, CLASS_OTHER);
         return false;
     }
@@ -403,7 +409,8 @@ static unsigned blk_prepare(VirtioBlk *s, Error **errp)
     }
     device_add_task(dev, &s->resume, blk_resume);
     if (!s->drive.node) {
-        error_set(errp, "drive '%s' has no medium, and a virtio disk cannot do without", s->drive.drive->id);
+        error_fail(errp, "no-medium", "drive", NULL,
+                   "drive '%s' has no medium, and a virtio disk cannot do without", s->drive.drive->id);
         error_hint(errp, "give it an image: file=...");
         return 0;
     }

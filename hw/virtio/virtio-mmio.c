@@ -7,6 +7,7 @@
  * Threads: the device's domain, the platform's while there is none.
  */
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 #include "virtio.h"
 
 #include <inttypes.h>
@@ -320,8 +321,9 @@ static void mmio_write(void *opaque, MemAccess *a, uint64_t val)
 static bool mmio_bus_prepare(Bus *bus, Device *dev G_GNUC_UNUSED, Error **errp)
 {
     if (bus->children->len) {
-        error_set(errp, "bus '%s' has one place, and device '%s' is there", bus->name,
-                  device_name(bus->children->pdata[0]));
+        error_fail(errp, "no-place", "bus", NULL,
+                   "bus '%s' has one place, and device '%s' is there", bus->name,
+                   device_name(bus->children->pdata[0]));
         error_hint(errp, "leave bus= out: each board has several of them");
         return false;
     }

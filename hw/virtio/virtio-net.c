@@ -8,6 +8,7 @@
  * device's domain; frames go to and from the main loop by queues of the net layer.
  */
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 #include "virtio-net.h"
 #include "virtio-types.h"
 
@@ -346,7 +347,7 @@ static bool net_refuse(const VirtioNet *s, Error **errp)
     };
     for (size_t i = 0; i < G_N_ELEMENTS(no); i++) {
         if (no[i].is) {
-            error_set(errp, "%s: %s", no[i].what, no[i].reason);
+            error_fail(errp, "not-supported", NULL, NULL, "%s: %s", no[i].what, no[i].reason);
             error_hint(errp, "%s", no[i].cure);
             return false;
         }
@@ -360,16 +361,19 @@ static bool net_check(const VirtioNet *s, Error **errp)
         return false;
     }
     if (s->rx_queue_size != s->tx_queue_size) {
-        error_set(errp, "rx_queue_size %u and tx_queue_size %u: both queues have one size", s->rx_queue_size,
-                  s->tx_queue_size);
+        error_fail(errp, "conflict", "rx_queue_size", NULL,
+                   "rx_queue_size %u and tx_queue_size %u: both queues have one size", s->rx_queue_size,
+                   s->tx_queue_size);
         error_hint(errp, "give both the same");
         return false;
     }
     if (s->rx_queue_size & (s->rx_queue_size - 1)) {
-        return error_set(errp, "rx_queue_size %u is not a power of two", s->rx_queue_size);
+        return error_fail(errp, "invalid-value", "rx_queue_size", "such as 256",
+                          "rx_queue_size %u is not a power of two", s->rx_queue_size);
     }
     if (s->host_mtu && s->host_mtu < 68) { /* 5.1.4.1 */
-        return error_set(errp, "host_mtu %u: 68 to 65535 are possible, and 0 for none", s->host_mtu);
+        return error_fail(errp, "out-of-range", "host_mtu", "leave it out",
+                          "host_mtu %u: 68 to 65535 are possible, and 0 for none", s->host_mtu);
     }
     return true;
 }

@@ -9,6 +9,7 @@
  * Threads: the platform domain, which main loop and vCPUs hold in turn.
  */
 #include "virtio-serial.h"
+#include "rhea/util/errorcode.h"
 
 enum {
     SEND_TURN = 256 << 10, /* bytes until others have their turn */
@@ -228,18 +229,21 @@ static bool bus_check_number(const Bus *bus, const SerialPort *p, Error **errp)
 {
     const VirtioSerial *s = p->ctl;
     if (p->nr >= s->max_ports) {
-        error_set(errp, "nr=%u: bus '%s' has ports 0 to %u", p->nr, bus->name, s->max_ports - 1);
+        error_fail(errp, "out-of-range", "nr", NULL,
+                   "nr=%u: bus '%s' has ports 0 to %u", p->nr, bus->name, s->max_ports - 1);
         error_hint(errp, "use a smaller one, leave nr= out, or give the controller a larger max_ports=");
         return false;
     }
     if (s->ports[p->nr]) {
-        error_set(errp, "nr=%u of bus '%s' is taken by '%s'", p->nr, bus->name,
-                  device_name(&s->ports[p->nr]->dev));
+        error_fail(errp, "in-use", "nr", NULL,
+                   "nr=%u of bus '%s' is taken by '%s'", p->nr, bus->name,
+                   device_name(&s->ports[p->nr]->dev));
         error_hint(errp, "leave nr= out: the next free one is used");
         return false;
     }
     if (p->nr == 0 && !p->console) {
-        error_set(errp, "nr=0 is kept for a virtconsole: old drivers take port 0 for one");
+        error_fail(errp, "conflict", "nr", NULL,
+                   "nr=0 is kept for a virtconsole: old drivers take port 0 for one");
         error_hint(errp, "leave nr= out: the next free one is used");
         return false;
     }
@@ -254,7 +258,8 @@ static bool bus_prepare(Bus *bus, Device *dev, Error **errp)
     p->console = dev->type == &virtconsole_type;
     const SerialPort *other = p->name ? port_named(dev->machine->root, p->name) : NULL;
     if (other) {
-        error_set(errp, "port '%s' has the name '%s' already", device_name(&other->dev), p->name);
+        error_fail(errp, "already-exists", "name", NULL,
+                   "port '%s' has the name '%s' already", device_name(&other->dev), p->name);
         error_hint(errp, "guests find ports by their names: use another one");
         return false;
     }
@@ -264,7 +269,8 @@ static bool bus_prepare(Bus *bus, Device *dev, Error **errp)
             nr++;
         }
         if (nr >= s->max_ports) {
-            error_set(errp, "bus '%s' has no free port: max_ports=%u", bus->name, s->max_ports);
+            error_fail(errp, "no-place", "bus", NULL,
+                       "bus '%s' has no free port: max_ports=%u", bus->name, s->max_ports);
             error_hint(errp, "use another controller, or give this one a larger max_ports=");
             return false;
         }

@@ -9,6 +9,7 @@
  */
 #include "virtio-serial.h"
 #include "virtio-types.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -288,13 +289,15 @@ static unsigned count_unnamed(const Device *dev)
 static bool serial_check(VirtioSerial *s, Error **errp)
 {
     if (s->max_ports == 0 || s->max_ports > SERIAL_PORTS) {
-        error_set(errp, "max_ports=%u: 1 to %d are possible", s->max_ports, SERIAL_PORTS);
+        error_fail(errp, "out-of-range", "max_ports", NULL,
+                   "max_ports=%u: 1 to %d are possible", s->max_ports, SERIAL_PORTS);
         error_hint(errp, "a device has %d queues; use several of them for more ports", VIRTIO_QUEUES);
         return false;
     }
     if (s->pci_class && s->pci_class != CLASS_COMMUNICATION && s->pci_class != CLASS_DISPLAY &&
         s->pci_class != CLASS_OTHERS) {
-        error_set(errp, "class=0x%x is no PCI class of a virtio serial device", s->pci_class);
+        error_fail(errp, "invalid-value", "class", NULL,
+                   "class=0x%x is no PCI class of a virtio serial device", s->pci_class);
         error_hint(errp, "0x%x (communication), 0x%x (display), 0x%x (others) and 0 are possible",
                    CLASS_COMMUNICATION, CLASS_DISPLAY, CLASS_OTHERS);
         return false;

@@ -8,6 +8,7 @@
 #include "hw/trace.h"
 #include "virtio.h"
 #include "rhea/system/machine.h"
+#include "rhea/util/errorcode.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -403,8 +404,9 @@ bool virtio_start(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, 
     bool pci = device_is_a(&v->dev, &virtio_pci_type);
     v->has_legacy = pci ? v->disable_legacy == OFF : virtio_mmio_is_legacy(v->dev.bus);
     if (v->has_legacy && (v->access_platform || (v->may_pack && !pci))) {
-        error_set(errp, "%s=on: drivers of the legacy interface know nothing of it",
-                  v->access_platform ? "iommu_platform" : "packed");
+        error_fail(errp, "conflict", v->access_platform ? "iommu_platform" : "packed", NULL,
+                   "%s=on: drivers of the legacy interface know nothing of it",
+                   v->access_platform ? "iommu_platform" : "packed");
         error_hint(errp, pci ? "use disable-legacy=on, or a place behind a pcie-root-port"
                              : "-global virtio-mmio.force-legacy=off gives the interface of virtio 1.0");
         return false;
@@ -487,12 +489,14 @@ static bool any_realize(Device *dev, Error **errp)
         v->disable_legacy = pci_behind_port(dev) && !v->disable_modern ? ON : OFF;
     }
     if (v->disable_legacy == ON && v->disable_modern) {
-        error_set(errp, "disable-legacy=on and disable-modern=on: no interface is left");
+        error_fail(errp, "conflict", "disable-legacy", NULL,
+                   "disable-legacy=on and disable-modern=on: no interface is left");
         error_hint(errp, "leave one of them out");
         return false;
     }
     if (v->may_pack && v->disable_modern) {
-        error_set(errp, "packed=on and disable-modern=on: the legacy interface has no packed rings");
+        error_fail(errp, "conflict", "packed", NULL,
+                   "packed=on and disable-modern=on: the legacy interface has no packed rings");
         error_hint(errp, "leave one of them out");
         return false;
     }

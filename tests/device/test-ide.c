@@ -71,7 +71,7 @@ static void test_cable(Fixture *f, gconstpointer data)
 {
     static const struct { const char *unit, *says, *hint; } wrong[] = {
         { "0", "unit 0 of bus 'ide.0' is in use by 'd'", "give another unit= or bus=" },
-        { "2", "unit 2 does not exist: bus 'ide.0' has two places", NULL },
+        { "2", "unit 2 does not exist: bus 'ide.0' has two places", "unit=0 is the first" },
     };
     Machine *m = f->t->m;
     Bus *bus = f->ide->buses->pdata[0];

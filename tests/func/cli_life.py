@@ -472,7 +472,7 @@ def test_cpu_in_monitor(d):
         assert "ljmp 0xf000:" in answers[6], answers
     assert answers[7].startswith("00000000fffffff0: 0xea "), answers
     assert answers[8] == "Error: unknown register '$nope'", answers
-    assert answers[9] == "* CPU #0: pc=0x00000000fffffff0", answers
+    assert answers[10] == "* CPU #0: pc=0x00000000fffffff0", answers
 
 
 def test_rtc_driftfix(d):

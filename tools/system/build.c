@@ -16,6 +16,7 @@
 #include "rhea/net/net.h"
 #include "rhea/system/job.h"
 #include "rhea/system/ramdiscard.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
@@ -23,12 +24,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-static bool fail_at(Error **errp, Error *err, const Item *item)
-{
-    error_prefix(&err, "%s", item->where);
-    return error_propagate(errp, err);
-}
 
 /* ---- board and accelerator ---- */
 
@@ -44,7 +39,7 @@ static bool choose_board(Cli *cli, Error **errp)
             return true;
         }
     }
-    error_set(errp, "no machine type is given, and there is no default");
+    error_fail(errp, "missing-member", "machine", NULL, "no machine type is given, and there is no default");
     error_hint(errp, "-machine help lists the types");
     return false;
 }
@@ -59,7 +54,7 @@ static bool set_props(Machine *m, const Prop *table, void *state, const Json *pr
     {
         const Prop *p = prop_find(table, key);
         if (!p) {
-            error_set(errp, "%s has no property '%s'", owner, key);
+            error_fail(errp, "unknown-member", key, NULL, "%s has no property '%s'", owner, key);
             g_autoptr(GPtrArray) names = g_ptr_array_new();
             for (p = table; p && p->name; p++) {
                 g_ptr_array_add(names, (gpointer)p->name);
@@ -121,12 +116,13 @@ static const AccelOps *try_accel(const char *name, Error **errp)
     }
     for (size_t i = 0; known_accels[i].name; i++) {
         if (g_str_equal(known_accels[i].name, name)) {
-            error_set(errp, "accelerator '%s' is not available: %s", name, known_accels[i].reason);
+            error_fail(errp, "not-supported", "accel", NULL,
+                       "accelerator '%s' is not available: %s", name, known_accels[i].reason);
             error_hint(errp, "use -accel tcg");
             return NULL;
         }
     }
-    error_set(errp, "unknown accelerator '%s'", name);
+    error_fail(errp, "not-found", "accel", NULL, "unknown accelerator '%s'", name);
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     for (const AccelOps *const *t = accel_table; *t; t++) {
         g_ptr_array_add(names, (gpointer)(*t)->name);
@@ -146,9 +142,9 @@ static bool take_irqchip(Cli *cli, const AccelOps *a, const Json *props, Error *
     const Prop *p = prop_find(a->props, "kernel-irqchip");
     const char *text = cli->kernel_irqchip;
     if (!p && strcmp(text, "off") && strcmp(text, "auto")) {
-        error_set(errp,
-                  "-machine kernel-irqchip=%s: accelerator '%s' has no interrupt controllers in the kernel",
-                  text, a->name);
+        error_fail(errp, "not-supported", "kernel-irqchip", NULL,
+                   "-machine kernel-irqchip=%s: accelerator '%s' has no interrupt controllers in the kernel",
+                   text, a->name);
         error_hint(errp, "leave it out, or use -accel kvm");
         return false;
     }
@@ -180,11 +176,12 @@ static bool take_accel(Cli *cli, const AccelOps *a, const Item *item, Error **er
         props = own;
     }
     if (!set_props(m, a->props, m->accel_state, props, owner, &err)) {
-        return fail_at(errp, err, item);
+        return cli_fail_at(errp, err, item);
     }
     if (m->cpu_pm && strcmp(a->name, "kvm")) {
-        error_set(errp, "-overcommit cpu-pm=on: accelerator '%s' has no idle states to hand to the guest",
-                  a->name);
+        error_fail(errp, "not-supported", "cpu-pm", NULL,
+                   "-overcommit cpu-pm=on: accelerator '%s' has no idle states to hand to the guest",
+                   a->name);
         error_hint(errp, "use -accel kvm, or cpu-pm=off");
         return false;
     }
@@ -216,7 +213,7 @@ static bool choose_accel(Cli *cli, Error **errp)
             return take_accel(cli, a, item, errp);
         }
         if (i + 1 == cli->accels->len) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
         Item *next = cli->accels->pdata[i + 1];
         const char *name = json_get_string(json_member(item->opts, "accel", NULL));
@@ -227,7 +224,8 @@ static bool choose_accel(Cli *cli, Error **errp)
     }
     const AccelOps *a = accel_find(cli->qtests->len ? "test" : default_accel(cli));
     a = a ? a : accel_table[0];
-    return a ? take_accel(cli, a, NULL, errp) : error_set(errp, "this program has no accelerator");
+    return a ? take_accel(cli, a, NULL, errp) : error_fail(errp, "not-supported", "accel", NULL,
+                                                           "this program has no accelerator");
 }
 
 /* ---- chardevs ---- */
@@ -238,7 +236,7 @@ static bool make_chardevs(Cli *cli, Error **errp)
         Item *item = cli->chardevs->pdata[i];
         Error *err = NULL;
         if (!chardev_new_json(cli->m, item->opts, item->from_text, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     return true;
@@ -271,7 +269,7 @@ static bool uses_stdio(const char *text)
 static bool daemon_check(const Cli *cli, const char *where, const char *text, Error **errp)
 {
     if (cli->daemonize && uses_stdio(text)) {
-        error_set(errp, "%s: -daemonize leaves no terminal for stdio", where);
+        error_fail(errp, "conflict", "daemonize", NULL, "%s: -daemonize leaves no terminal for stdio", where);
         error_hint(errp, "use a pty, file or socket");
         return false;
     }
@@ -287,7 +285,7 @@ static Chardev *legacy_chardev(Cli *cli, const Item *item, const char *id, Error
     }
     Chardev *c = chardev_new_legacy(cli->m, id, item->text, &err);
     if (err) {
-        fail_at(errp, err, item);
+        cli_fail_at(errp, err, item);
     }
     return c;
 }
@@ -306,7 +304,7 @@ static bool make_serials(Cli *cli, Error **errp)
         if (c && g_str_has_prefix(item->text, "mon:")) {
             cli->serial_is_monitor = true;
             if (!add_monitor(cli, c, NULL, &err)) {
-                return fail_at(errp, err, item);
+                return cli_fail_at(errp, err, item);
             }
         }
     }
@@ -324,7 +322,7 @@ static bool make_monitors(Cli *cli, Error **errp)
             return error_propagate(errp, err);
         }
         if (c && !add_monitor(cli, c, item->opts, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     for (guint i = 0; i < cli->mons->len; i++) {
@@ -332,10 +330,11 @@ static bool make_monitors(Cli *cli, Error **errp)
         Error *err = NULL;
         Chardev *c = chardev_find(cli->m, item->text);
         if (!c) {
-            error_set(&err, "there is no chardev with id '%s'", item->text);
+            error_fail(&err, "not-found", "chardev", "-chardev makes it",
+                       "there is no chardev with id '%s'", item->text);
         }
         if (!c || !add_monitor(cli, c, item->opts, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     return true;
@@ -406,8 +405,9 @@ static bool make_qtests(Cli *cli, Error **errp)
         Item *item = cli->qtests->pdata[i];
         Error *err = NULL;
         if (cli->m->accel != accel_find("test")) {
-            error_set(&err, "the qtest protocol drives -accel test only, not '%s'", cli->m->accel->name);
-            return fail_at(errp, err, item);
+            error_fail(&err, "conflict", "qtest", "use -accel test, or leave -qtest out",
+                       "the qtest protocol drives -accel test only, not '%s'", cli->m->accel->name);
+            return cli_fail_at(errp, err, item);
         }
         g_autofree char *id = g_strdup_printf("qtest%u", i);
         Chardev *c = legacy_chardev(cli, item, id, &err);
@@ -416,7 +416,7 @@ static bool make_qtests(Cli *cli, Error **errp)
         }
         QtestServer *s = c ? qtest_server_new(cli->m, c, &err) : NULL;
         if (c && !s) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
         if (s) {
             g_ptr_array_add(cli->qtest_list, s);
@@ -433,7 +433,7 @@ static bool make_devices(Cli *cli, Error **errp)
         Item *item = cli->devices->pdata[i];
         Error *err = NULL;
         if (!device_add_json(cli->m, item->opts, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     return true;
@@ -442,7 +442,8 @@ static bool make_devices(Cli *cli, Error **errp)
 static bool check_kernel_options(const Machine *m, Error **errp)
 {
     const char *lone = m->kernel ? NULL : m->initrd ? "-initrd" : m->append ? "-append" : NULL;
-    return !lone || error_set(errp, "%s goes with -kernel only", lone);
+    return !lone || error_fail(errp, "missing-member", "kernel", "add -kernel FILE, or leave it out",
+                               "%s goes with -kernel only", lone);
 }
 
 /* Errors of the board about these would not name the option. */
@@ -452,9 +453,10 @@ static bool check_board_options(Cli *cli, Error **errp)
     const BoardType *b = m->board;
     Error *err = NULL;
     if (m->ram_size && (m->ram_size < b->min_ram || (b->max_ram && m->ram_size > b->max_ram))) {
-        return error_set(errp,
-                         "%s: machine type '%s' takes %" G_GUINT64_FORMAT " MiB to %" G_GUINT64_FORMAT " MiB",
-                         cli->memory_where, b->name, b->min_ram >> 20, b->max_ram >> 20);
+        return error_fail(errp, "out-of-range", "size", "use another -m",
+                          "%s: machine type '%s' takes %" G_GUINT64_FORMAT " MiB to %" G_GUINT64_FORMAT
+                          " MiB",
+                          cli->memory_where, b->name, b->min_ram >> 20, b->max_ram >> 20);
     }
     if (m->bios) {
         g_autofree char *found = machine_find_firmware(m, m->bios, &err);
@@ -473,7 +475,7 @@ static bool make_gdb(Cli *cli, Error **errp)
         return true;
     }
     return daemon_check(cli, cli->gdb->where, cli->gdb->text, errp) &&
-           (gdb_server_start(cli->m, cli->gdb->text, &err) || fail_at(errp, err, cli->gdb));
+           (gdb_server_start(cli->m, cli->gdb->text, &err) || cli_fail_at(errp, err, cli->gdb));
 }
 
 static bool lock_memory(const Cli *cli, Error **errp)

@@ -58,7 +58,7 @@ struct Cli {
     bool no_nic;        /* -nic none or -net none */
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
-    bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name;
+    bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name, msg_code;
     int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
     char *pidfile, *chroot_dir, *run_as;
     Sandbox sandbox;
@@ -77,6 +77,10 @@ struct Cli {
 /* options.c */
 bool cli_parse(Cli *cli, int argc, char **argv, Error **errp);
 void cli_help(GString *out);
+/* The member that an error is about: the one of arg (NULL: none) whose value the sentence quotes, or the
+ * option itself, as dashed has it at its beginning. No effect when a member is known. */
+void cli_blame(Error **errp, const char *dashed, const char *arg);
+bool cli_fail_at(Error **errp, Error *err, const Item *item); /* takes err; false; says which option */
 const Option *option_find(const char *name);
 /* As if it stood on the command line, where it is written `dashed`; arg: NULL when it takes none. */
 bool cli_run_option(Cli *cli, const Option *o, const char *dashed, const char *arg, Error **errp);

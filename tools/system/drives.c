@@ -5,13 +5,8 @@
  */
 #include "cli.h"
 #include "rhea/hw/ide.h"
+#include "rhea/util/errorcode.h"
 #include <string.h>
-
-static bool fail_at(Error **errp, Error *err, const Item *item)
-{
-    error_prefix(&err, "%s", item->where);
-    return error_propagate(errp, err);
-}
 
 OPTION_RUN(opt_blockdev)
 {
@@ -70,13 +65,13 @@ bool cli_make_drives(Cli *cli, Error **errp)
     for (guint i = 0; i < cli->blockdevs->len; i++) {
         Item *item = cli->blockdevs->pdata[i];
         if (!blockdev_add_json(cli->m, item->opts, item->from_text, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     for (guint i = 0; i < cli->drives->len; i++) {
         Item *item = cli->drives->pdata[i];
         if (!drive_add_json(cli->m, item->opts, item->from_text, cli->snapshot, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     return true;
@@ -138,14 +133,15 @@ bool cli_make_drive_devices(Cli *cli, Error **errp)
         Error *err = NULL;
         if (d->iface == DRIVE_INTERFACE_PFLASH) { /* the board takes it, when it is built */
             if (!d->port) {
-                error_set(&err, "machine '%s' has no place for flash", cli->m->board->name);
+                error_fail(&err, "no-place", "if", NULL,
+                           "machine '%s' has no place for flash", cli->m->board->name);
                 error_hint(&err, "machine types pc and q35 have two");
-                return fail_at(errp, err, cli->drives->pdata[i]);
+                return cli_fail_at(errp, err, cli->drives->pdata[i]);
             }
             continue;
         }
         if (d->iface != DRIVE_INTERFACE_NONE && !make_device(cli, d, &err)) {
-            return fail_at(errp, err, cli->drives->pdata[i]);
+            return cli_fail_at(errp, err, cli->drives->pdata[i]);
         }
     }
     return make_default_cdrom(cli, errp);

@@ -78,7 +78,8 @@ bool dump_put(DumpPlan *p, const void *data, size_t len, Error **errp)
     const uint8_t *at = data;
     while (len) {
         if (cancelled(p)) {
-            return error_set(errp, "the program ended before the dump was complete");
+            return error_fail(errp, "interrupted", NULL, "dump again",
+                              "the program ended before the dump was complete");
         }
         if (!has_room(p)) {
             continue;
@@ -211,7 +212,8 @@ static bool find_mappings(Machine *m, DumpPlan *p, Error **errp)
         vcpu_run_on_wait(c.cpu, collect, &c);
     }
     if (!c.ok || !add_clipped(p, found)) {
-        error_set(errp, "the guest's page tables map more than %d ranges", MAPPINGS_MAX);
+        error_fail(errp, "too-many", "paging", NULL,
+                   "the guest's page tables map more than %d ranges", MAPPINGS_MAX);
         error_hint(errp, "use paging=false");
         return false;
     }
@@ -378,11 +380,13 @@ static int open_target(Machine *m, const char *protocol, Error **errp)
 {
     const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
     if (g_str_has_prefix(protocol, "fd:")) {
-        return machine_fd_take(m, protocol + 3, errp);
+        int fd = machine_fd_take(m, protocol + 3, errp);
+        error_set_code(errp, "not-found", "protocol");
+        return fd;
     }
     if (!g_str_has_prefix(protocol, "file:")) {
-        error_set(errp, "'protocol' must be file:PATH or fd:NAME, not '%s'", protocol);
-        error_set_code(errp, "invalid-value", "protocol");
+        error_fail(errp, "invalid-value", "protocol", "for example file:/tmp/guest.core",
+                   "'protocol' must be file:PATH or fd:NAME, not '%s'", protocol);
         return -1;
     }
     int fd = fdset_open(protocol + 5, flags, 0600); /* a guest's memory has its secrets */
@@ -390,15 +394,9 @@ static int open_target(Machine *m, const char *protocol, Error **errp)
         int err = errno;
         error_set_errno(errp, err, "could not open '%s'", protocol + 5);
         fdset_hint(protocol + 5, flags, err, errp);
+        error_member_default(errp, "protocol");
     }
     return fd;
-}
-
-static bool refuse(Error **errp, const char *code, const char *member, const char *what)
-{
-    error_set(errp, "%s", what);
-    error_set_code(errp, code, member);
-    return false;
 }
 
 static bool check_format(const DumpGuestMemoryArgs *a, Error **errp)
@@ -411,15 +409,12 @@ static bool check_format(const DumpGuestMemoryArgs *a, Error **errp)
     };
     DumpGuestMemoryFormat f = a->has_format ? a->format : DUMP_GUEST_MEMORY_FORMAT_ELF;
     if (f < G_N_ELEMENTS(missing) && missing[f]) {
-        refuse(errp, "not-supported", "format", missing[f]);
-        error_hint(errp, "use elf or kdump-zlib");
-        return false;
+        return error_fail(errp, "not-supported", "format", "use elf or kdump-zlib", "%s", missing[f]);
     }
     if (f != DUMP_GUEST_MEMORY_FORMAT_ELF && (a->paging || a->has_begin || a->has_length)) {
-        refuse(errp, "not-supported", a->paging ? "paging" : "begin",
-               "compressed dumps have all of the memory, by physical addresses");
-        error_hint(errp, "use format=elf, or leave out paging, begin and length");
-        return false;
+        return error_fail(errp, "not-supported", a->paging ? "paging" : "begin",
+                          "use format=elf, or leave out paging, begin and length",
+                          "compressed dumps have all of the memory, by physical addresses");
     }
     return true;
 }
@@ -427,20 +422,22 @@ static bool check_format(const DumpGuestMemoryArgs *a, Error **errp)
 static bool check(Machine *m, const DumpGuestMemoryArgs *a, Error **errp)
 {
     if (active) {
-        error_set(errp, "a dump is being written already");
+        error_fail(errp, "busy", NULL, NULL, "a dump is being written already");
         error_hint(errp, "wait for DUMP_COMPLETED; query-dump tells how far it is");
         return false;
     }
     if (!m->cpus || !m->n_cpus) {
-        return error_set(errp, "this machine has no CPU");
+        return error_fail(errp, "no-cpu", NULL, "use a machine type that has one, such as pc",
+                          "this machine has no CPU");
     }
     if (a->has_begin != a->has_length) {
-        return refuse(errp, "missing-member", a->has_begin ? "length" : "begin",
-                      "'begin' and 'length' go together");
+        return error_fail(errp, "missing-member", a->has_begin ? "length" : "begin",
+                          "give both, or neither for all memory", "'begin' and 'length' go together");
     }
     if (a->has_begin && (a->begin < 0 || a->length <= 0)) {
-        return refuse(errp, "out-of-range", a->begin < 0 ? "begin" : "length",
-                      "'begin' must not be negative, and 'length' must be positive");
+        return error_fail(errp, "out-of-range", a->begin < 0 ? "begin" : "length",
+                          "give both, or neither for all memory",
+                          "'begin' must not be negative, and 'length' must be positive");
     }
     return check_format(a, errp);
 }

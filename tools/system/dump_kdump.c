@@ -7,6 +7,7 @@
  * Threads: the dump's.
  */
 #include "dump.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 #include <zlib.h>
@@ -247,7 +248,8 @@ bool dump_write_kdump(DumpPlan *p, Error **errp)
     count_frames(&k);
     uint64_t map = (k.max_pfn + 8 * PAGE - 1) / (8 * PAGE); /* blocks of one bitmap */
     if (map > MAP_MAX) {
-        return error_set(errp, "memory at so high addresses does not fit in this format; use format=elf");
+        return error_fail(errp, "not-supported", "format", NULL,
+                          "memory at so high addresses does not fit in this format; use format=elf");
     }
     k.sub_blocks = (sub_header_size(&k) + p->notes->len + PAGE - 1) / PAGE;
     k.map_blocks = (unsigned)map * 2;

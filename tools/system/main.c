@@ -8,6 +8,7 @@
 #include "qtest.h"
 #include "rhea/net/net.h"
 #include "rhea/system/iothread.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "schema/qmp-block.h"
 #include "schema/qmp-dump.h"
@@ -124,6 +125,23 @@ static bool run(Cli *cli, Error **errp)
     return true;
 }
 
+/* Programs read the last line: what QMP has in an error's "data". */
+static void report(const Cli *cli, Error *err)
+{
+    const char *text = error_text(err), *option = *text == '-' ? text : strstr(text, " -");
+    if (option) { /* that is looked at late, and names itself */
+        cli_blame(&err, option + (*option == ' '), NULL);
+    }
+    error_add_cure(&err);
+    const char *member = error_member(err);
+    g_autofree char *line = g_strdup_printf("code=%s%s%s\n", error_code(err), member ? " member=" : "",
+                                            member ? member : "");
+    error_report(err);
+    if (cli->msg_code) {
+        fputs(line, stderr);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands,
@@ -167,7 +185,7 @@ int main(int argc, char **argv)
     bool ran = ok && !cli.done && run(&cli, &err);
     int status = ok && (cli.done || ran) ? (ran ? machine_exit_status(cli.m) : 0) : 1;
     if (err) {
-        error_report(err);
+        report(&cli, err);
     }
     process_unwatch_signals();
     cli_teardown(&cli);

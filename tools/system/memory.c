@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "rhea/backends/hostmem.h"
 #include "rhea/backends/object.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "schema/options.h"
 #include <stdio.h>
@@ -27,7 +28,7 @@ OPTION_RUN(opt_memory)
         return false;
     }
     if (v.has_slots && !v.has_maxmem) {
-        error_set(errp, "'slots' needs 'maxmem'");
+        error_fail(errp, "missing-member", "maxmem", NULL, "'slots' needs 'maxmem'");
         error_hint(errp, "leave out slots=");
         return false;
     }
@@ -75,7 +76,7 @@ static const struct { const char *prefix, *reason, *cure;
 static bool check_kind(const char *kind, Error **errp)
 {
     if (!kind) {
-        error_set(errp, "'qom-type' is missing");
+        error_fail(errp, "missing-member", "qom-type", NULL, "'qom-type' is missing");
         error_hint(errp, "-object help lists the types");
         return false;
     }
@@ -84,13 +85,14 @@ static bool check_kind(const char *kind, Error **errp)
     }
     for (unsigned i = 0; other_objects[i].prefix; i++) {
         if (g_str_has_prefix(kind, other_objects[i].prefix)) {
-            error_set(errp, "object '%s' is not supported: %s", kind, other_objects[i].reason);
+            error_fail(errp, "not-supported", "qom-type", NULL,
+                       "object '%s' is not supported: %s", kind, other_objects[i].reason);
             error_hint(errp, "%s%s", other_objects[i].cure ? "use " : "leave it out",
                        other_objects[i].cure ? other_objects[i].cure : "");
             return false;
         }
     }
-    error_set(errp, "unknown object type '%s'", kind);
+    error_fail(errp, "not-found", "qom-type", NULL, "unknown object type '%s'", kind);
     error_hint(errp, "-object help lists the types");
     return false;
 }
@@ -161,15 +163,19 @@ static bool check_slots(const Cli *cli, uint64_t size, Error **errp)
         return true;
     }
     if (cli->max_ram < size) {
-        error_set(errp, "%s: maxmem=%s is below the size, %s", cli->memory_where, max, now);
+        error_fail(errp, "conflict", "maxmem", NULL,
+                   "%s: maxmem=%s is below the size, %s", cli->memory_where, max, now);
     } else if (cli->max_ram > size && !cli->ram_slots) {
-        error_set(errp, "%s: maxmem=%s is above the size, %s, and there are no slots", cli->memory_where, max,
-                  now);
+        error_fail(errp, "conflict", "slots", NULL,
+                   "%s: maxmem=%s is above the size, %s, and there are no slots", cli->memory_where, max,
+                   now);
     } else if (cli->max_ram == size && cli->ram_slots) {
-        error_set(errp, "%s: slots=%" G_GUINT64_FORMAT " and maxmem=%s, which is the size, leave them empty",
-                  cli->memory_where, cli->ram_slots, max);
+        error_fail(errp, "conflict", "slots", NULL,
+                   "%s: slots=%" G_GUINT64_FORMAT " and maxmem=%s, which is the size, leave them empty",
+                   cli->memory_where, cli->ram_slots, max);
     } else if (cli->max_ram > size) {
-        error_set(errp, "%s: memory cannot be plugged in yet", cli->memory_where);
+        error_fail(errp, "not-supported", "maxmem", NULL,
+                   "%s: memory cannot be plugged in yet", cli->memory_where);
     } else {
         return true;
     }
@@ -181,8 +187,9 @@ static bool take_backend(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
     if (cli->mem_path) {
-        error_set(errp, "-mem-path %s does not go with -machine memory-backend=%s", cli->mem_path,
-                  cli->memory_backend);
+        error_fail(errp, "conflict", "mem-path", NULL,
+                   "-mem-path %s does not go with -machine memory-backend=%s", cli->mem_path,
+                   cli->memory_backend);
         error_hint(errp, "a memory-backend-file has mem-path=");
         return false;
     }
@@ -193,7 +200,8 @@ static bool take_backend(Cli *cli, Error **errp)
     }
     if (cli->memory_size_given && m->ram_size != m->ram_given->size) {
         g_autofree char *has = text_from_size(m->ram_given->size);
-        error_set(errp, "%s: memory backend '%s' has %s", cli->memory_where, cli->memory_backend, has);
+        error_fail(errp, "conflict", "size", NULL,
+                   "%s: memory backend '%s' has %s", cli->memory_where, cli->memory_backend, has);
         error_hint(errp, "both sizes must be the same; without -m the backend's counts");
         return false;
     }
@@ -207,7 +215,8 @@ static bool make_default(Cli *cli, uint64_t size, Error **errp)
     const char *kind = cli->mem_path ? "memory-backend-file" : "memory-backend-ram", *id = "pc.ram";
     const char *option = cli->mem_path ? "-mem-path" : "-mem-prealloc";
     if (!size) {
-        error_set(errp, "%s: machine type '%s' has no memory", option, cli->m->board->name);
+        error_fail(errp, "no-place", NULL, NULL,
+                   "%s: machine type '%s' has no memory", option, cli->m->board->name);
         error_hint(errp, "use -m");
         return false;
     }

@@ -8,17 +8,12 @@
 #include "cli.h"
 #include "config.h"
 #include "rhea/net/net.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "schema/net.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static bool fail_at(Error **errp, Error *err, const Item *item)
-{
-    error_prefix(&err, "%s", item->where);
-    return error_propagate(errp, err);
-}
 
 static bool show(Cli *cli, GString *text)
 {
@@ -89,7 +84,7 @@ static bool take_net(Cli *cli, const Option *o, const char *arg, GPtrArray *list
         bool alone = json_length(j) == 1;
         json_unref(j);
         cli->no_nic = true;
-        return alone || error_set(errp, "nothing goes with none");
+        return alone || error_fail(errp, "conflict", "type", "leave out the rest", "nothing goes with none");
     }
     g_ptr_array_add(list, item_new(o, arg, j, from_text));
     return true;
@@ -126,12 +121,14 @@ static const char *card_driver(const Cli *cli, const char *model, Error **errp)
         if (t && !g_strcmp0(t->category, "Network") && !t->internal) {
             return model;
         }
-        error_set(errp, t ? "'%s' is no network card" : "there is no network card '%s'", model);
+        error_fail(errp, t ? "invalid-value" : "not-found", "model", NULL,
+                   t ? "'%s' is no network card" : "there is no network card '%s'", model);
         error_hint(errp, "model=help lists them");
         return NULL;
     }
     if (!fits) {
-        error_set(errp, "machine type '%s' has no place for a network card", b->name);
+        error_fail(errp, "no-place", NULL, "use -machine pc or q35, or leave it out",
+                   "machine type '%s' has no place for a network card", b->name);
         return NULL;
     }
     if (model) {
@@ -181,7 +178,8 @@ static bool make_nic(Cli *cli, const Item *item, Error **errp)
     if (!type_decode(&nic_options_type, item->opts, item->from_text, &v, errp)) {
         return false;
     }
-    bool ok = v.type || error_set(errp, "'type' is missing: which back end?");
+    bool ok = v.type || error_fail(errp, "missing-member", "type", "user needs no privileges",
+                                   "'type' is missing: which back end?");
     g_autofree char *name = free_name(cli->m);
     if (ok) {
         g_autoptr(Json) o = v.props ? json_ref(v.props) : json_new_object();
@@ -266,25 +264,26 @@ bool cli_make_nets(Cli *cli, Error **errp)
         return make_default_card(cli, errp);
     }
     if (cli->no_nic && (cli->nics->len || cli->nets->len)) {
-        return error_set(errp, "-nic none and a card exclude each other");
+        return error_fail(errp, "conflict", "type", "leave out one of them",
+                          "-nic none and a card exclude each other");
     }
     for (guint i = 0; i < cli->netdevs->len; i++) {
         const Item *item = cli->netdevs->pdata[i];
         if (!netdev_add_json(cli->m, item->opts, item->from_text, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     for (guint i = 0; i < cli->nics->len; i++) {
         const Item *item = cli->nics->pdata[i];
         if (!make_nic(cli, item, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     for (guint i = 0; i < cli->nets->len; i++) {
         const Item *item = cli->nets->pdata[i];
         bool card = is_member(item->opts, "type", "nic");
         if (!(card ? make_legacy_card : make_legacy_back_end)(cli, item, &err)) {
-            return fail_at(errp, err, item);
+            return cli_fail_at(errp, err, item);
         }
     }
     return true;

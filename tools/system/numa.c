@@ -8,6 +8,7 @@
  */
 #include "cli.h"
 #include "rhea/backends/hostmem.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "schema/options.h"
 #include <string.h>
@@ -23,7 +24,8 @@ OPTION_RUN(opt_numa)
         return false;
     }
     if (kind && g_str_has_prefix(kind, "hmat-")) {
-        error_set(errp, "'%s' is not supported: there is no table of memory attributes (HMAT)", kind);
+        error_fail(errp, "not-supported", "type", NULL,
+                   "'%s' is not supported: there is no table of memory attributes (HMAT)", kind);
         error_hint(errp, "-numa dist tells the guest how far nodes are from each other");
         return false;
     }
@@ -55,7 +57,7 @@ static bool add_cpus(Machine *m, unsigned node, const Json *j, Error **errp)
     }
     g_auto(GStrv) part = g_strsplit(text ? text : "", "-", 2);
     if (!part[0] || !text_to_u64(part[0], &first, NULL) || (part[1] && !text_to_u64(part[1], &last, NULL))) {
-        error_set(errp, "'cpus' is neither a number nor a range");
+        error_fail(errp, "invalid-value", "cpus", NULL, "'cpus' is neither a number nor a range");
         error_hint(errp, "cpus=0 or cpus=0-3, several times if need be");
         return false;
     }
@@ -120,11 +122,13 @@ static bool check_others(const Cli *cli, Error **errp)
         return true;
     }
     if (!cli->m->board->numa) {
-        error_set(errp, "-numa: machine type '%s' has no NUMA nodes", cli->m->board->name);
+        error_fail(errp, "not-supported", "numa", NULL,
+                   "-numa: machine type '%s' has no NUMA nodes", cli->m->board->name);
         error_hint(errp, "leave it out, or use -machine pc");
     } else {
-        error_set(errp, "%s %s does not go with -numa", id ? "-machine memory-backend" : "-mem-path",
-                  id ? id : cli->mem_path);
+        error_fail(errp, "conflict", NULL, NULL,
+                   "%s %s does not go with -numa", id ? "-machine memory-backend" : "-mem-path",
+                   id ? id : cli->mem_path);
         error_hint(errp, "memory is given to nodes: -numa node,memdev=ID");
     }
     return false;
@@ -137,7 +141,7 @@ bool cli_make_numa(Cli *cli, Error **errp)
         return false;
     }
     if (!m->numa) {
-        error_set(errp, "-numa: there is no node");
+        error_fail(errp, "missing-member", "node", NULL, "-numa: there is no node");
         error_hint(errp, "-numa node,memdev=ID makes one");
         return false;
     }

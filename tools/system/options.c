@@ -4,6 +4,7 @@
  * Threads: main thread, before anything else runs.
  */
 #include "cli.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <string.h>
@@ -41,7 +42,7 @@ static bool unknown_option(const char *dashed, const char *name, Error **errp)
     }
     g_ptr_array_add(names, NULL);
     const char *near = text_nearest(name, (const char *const *)names->pdata);
-    error_set(errp, "unknown option '%s'", dashed);
+    error_fail(errp, "unknown-option", name, NULL, "unknown option '%s'", dashed);
     if (near) {
         error_hint(errp, "did you mean '-%s'?", near);
     } else {
@@ -55,6 +56,32 @@ static bool refuse(const Option *o, const char *dashed, Error **errp)
     return cli_refuse(errp, dashed, o->reason, o->instead);
 }
 
+void cli_blame(Error **errp, const char *dashed, const char *arg)
+{
+    static const char implied[] = "value"; /* of an item without a name */
+    bool from_text;
+    g_autoptr(Json) given = arg && *arg ? keyval_parse(arg, implied, &from_text, NULL) : NULL;
+    if (!errp || !*errp || error_member(*errp)) {
+        return;
+    }
+    if (given) {
+        error_find_member(errp, given);
+    }
+    if (!error_member(*errp) || g_str_equal(error_member(*errp), implied)) {
+        const char *name = dashed + strspn(dashed, "-");
+        g_autofree char *option = g_strndup(name, strcspn(name, " :"));
+        error_member_default(errp, NULL);
+        error_member_default(errp, option);
+    }
+}
+
+bool cli_fail_at(Error **errp, Error *err, const Item *item)
+{
+    cli_blame(&err, item->where, item->text);
+    error_prefix(&err, "%s", item->where);
+    return error_propagate(errp, err);
+}
+
 bool cli_run_option(Cli *cli, const Option *o, const char *dashed, const char *arg, Error **errp)
 {
     if (!o->run) {
@@ -64,6 +91,7 @@ bool cli_run_option(Cli *cli, const Option *o, const char *dashed, const char *a
     if (o->run(cli, o, arg, &err)) {
         return true;
     }
+    cli_blame(&err, dashed, arg);
     error_prefix(&err, "%s%s%s", dashed, arg ? " " : "", arg ? arg : "");
     return error_propagate(errp, err);
 }
@@ -86,7 +114,7 @@ bool cli_parse(Cli *cli, int argc, char **argv, Error **errp)
         const char *arg = NULL;
         if (o->args && o->run) {
             if (++i == argc) {
-                error_set(errp, "option '%s' needs an argument", dashed);
+                error_fail(errp, "missing-argument", name, NULL, "option '%s' needs an argument", dashed);
                 error_hint(errp, "usage: -%s %s", name, o->args);
                 return false;
             }

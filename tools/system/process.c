@@ -6,6 +6,7 @@
  * Threads: main thread; the state is process-wide because a process has one of each.
  */
 #include "cli.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <errno.h>
@@ -98,7 +99,8 @@ static bool pidfile_busy(const char *path, int fd, Error **errp)
     long pid = fcntl(fd, F_GETLK, &who) == 0 && who.l_type != F_UNLCK ? who.l_pid : 0;
     ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
     text[n > 0 ? n : 0] = 0;
-    error_set(errp, "-pidfile %s: it is locked by process %ld", path, pid ? pid : atol(text));
+    error_fail(errp, "in-use", "pidfile", NULL,
+               "-pidfile %s: it is locked by process %ld", path, pid ? pid : atol(text));
     error_hint(errp, "end that process, or use another file");
     return false;
 }
@@ -238,7 +240,9 @@ bool process_drop(const char *chroot_dir, const char *user, Error **errp)
     if (user && !parse_ids(user, &uid, &gid)) {
         pw = getpwnam(user);
         if (!pw) {
-            return error_set(errp, "-runas %s: there is no such user, and it is not UID:GID", user);
+            return error_fail(errp, "not-found", "runas",
+                              "name a user of the host, or give numbers, such as 1000:1000",
+                              "-runas %s: there is no such user, and it is not UID:GID", user);
         }
         uid = pw->pw_uid;
         gid = pw->pw_gid;
@@ -254,7 +258,8 @@ bool process_drop(const char *chroot_dir, const char *user, Error **errp)
         return error_set_errno(errp, errno, "-runas %s: could not change the user", user);
     }
     if (uid != 0 && setuid(0) != -1) {
-        return error_set(errp, "-runas %s: the change could be undone, which must not be", user);
+        return error_fail(errp, "failed", "runas", NULL,
+                          "-runas %s: the change could be undone, which must not be", user);
     }
     return true;
 }

@@ -18,8 +18,8 @@ static BlockNode *node_of(QmpCall *call, const char *name, Error **errp)
     const Drive *d = n ? NULL : drive_find(call->machine, name);
     n = d ? d->node : n;
     if (!n) {
-        error_set(errp, "there is no block node and no drive '%s'", name);
-        error_set_code(errp, "not-found", "node");
+        error_fail(errp, "not-found", NULL, "query-named-block-nodes lists the nodes",
+                   "there is no block node and no drive '%s'", name);
     }
     return n;
 }
@@ -28,7 +28,9 @@ bool qmp_block_dirty_bitmap_add(QmpCall *call, const BlockDirtyBitmapAddArgs *ar
 {
     BlockNode *n = node_of(call, args->node, errp);
     if (n && args->has_granularity && !args->granularity) {
-        return error_set(errp, "Granularity must be power of 2 and at least 512");
+        return error_fail(errp, "invalid-value", "granularity",
+                          "leave it out: then it follows the image's clusters",
+                          "Granularity must be power of 2 and at least 512");
     }
     return n && block_bitmap_cmd_add(n, args->name, args->has_granularity ? (uint64_t)args->granularity : 0,
                                      args->has_persistent && args->persistent,

@@ -75,8 +75,8 @@ bool qmp_query_named_block_nodes(QmpCall *call, const QueryNamedBlockNodesArgs *
 static const char *one_name(const char *device, const char *id, Error **errp)
 {
     if (!!device == !!id) {
-        error_set(errp, device ? "'device' and 'id' exclude each other" : "'id' is missing: which device?");
-        error_set_code(errp, device ? "invalid-value" : "missing-member", "id");
+        error_fail(errp, device ? "conflict" : "missing-member", "id", "query-block lists the devices",
+                   device ? "'device' and 'id' exclude each other" : "'id' is missing: which device?");
         return NULL;
     }
     return id ? id : device;

@@ -43,7 +43,12 @@ bool qmp_nbd_server_start(QmpCall *call, const NbdServerStartArgs *args, Error *
         return fd >= 0 && export_server_start_fd(call->machine, fd, max, errp);
     }
     SockSpec where = address(&args->addr);
-    return export_server_start(call->machine, &where, max, errp);
+    Error *err = NULL;
+    bool ok = export_server_start(call->machine, &where, max, &err);
+    if (err && error_errno(err)) {
+        error_member_default(&err, "addr");
+    }
+    return ok || error_propagate(errp, err);
 }
 
 bool qmp_nbd_server_stop(QmpCall *call, Error **errp)
@@ -94,7 +99,8 @@ static BlockBitmap *one_bitmap(QmpCall *call, BlockNode *n, const Json *ref, Err
     BlockNode *owner = block_find(machine_block_graph(call->machine), other.node);
     BlockBitmap *b = owner ? block_bitmap_get(owner, other.name, errp) : NULL;
     if (!owner) {
-        error_set(errp, "there is no block node '%s'", other.node);
+        error_fail(errp, "not-found", "bitmaps", "query-named-block-nodes lists the nodes",
+                   "there is no block node '%s'", other.node);
     }
     type_clear(&block_dirty_bitmap_type, &other);
     return b;
@@ -105,13 +111,13 @@ bool qmp_block_export_add(QmpCall *call, const BlockExportOptions *args, Error *
     const BlockExportOptionsNbd *nbd = &args->u.nbd;
     BlockNode *n = block_find(machine_block_graph(call->machine), args->node_name);
     if (!n) {
-        error_set(errp, "there is no block node '%s'", args->node_name);
-        error_set_code(errp, "not-found", "node-name");
+        error_fail(errp, "not-found", "node-name", "query-named-block-nodes lists the nodes",
+                   "there is no block node '%s'", args->node_name);
         return false;
     }
     if (!text_is_id(args->id)) {
-        error_set(errp, "'%s' is not a valid id", args->id);
-        error_set_code(errp, "invalid-value", "id");
+        error_fail(errp, "invalid-value", "id", "an id is a letter, then letters, digits, '-', '.', '_'",
+                   "'%s' is not a valid id", args->id);
         return false;
     }
     NbdExportConfig c = { .id = args->id,

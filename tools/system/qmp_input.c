@@ -44,9 +44,8 @@ static Device *need_device(Machine *m, const DeviceType *type, const char *what,
 {
     Device *d = find_device(m->root, type);
     if (!d) {
-        error_set(errp, "this machine has no %s", what);
+        error_fail(errp, "not-supported", NULL, NULL, "this machine has no %s", what);
         error_hint(errp, "-M pc and -M q35 have one");
-        error_set_code(errp, "not-found", NULL);
     }
     return d;
 }
@@ -87,11 +86,10 @@ static bool queue_keys(Machine *m, const uint8_t *keys, size_t n, uint32_t hold_
     }
     size_t waiting = queue.changes->len - queue.next;
     if (n > QUEUE_MAX / 2 || waiting + 2 * n > QUEUE_MAX) {
-        error_set(errp, "%zu keys are too many: %zu changes wait already, of %d at most", n, waiting,
-                  QUEUE_MAX);
+        error_fail(errp, "too-many", "keys", NULL,
+                   "%zu keys are too many: %zu changes wait already, of %d at most", n, waiting, QUEUE_MAX);
         error_hint(errp, machine_running(m) ? "send fewer, or wait until these are over"
                                             : "the machine is stopped: they wait for 'cont'");
-        error_set_code(errp, "out-of-range", "keys");
         return false;
     }
     if (queue.next) { /* drop what is over, so that the array stays bounded */

@@ -11,6 +11,7 @@
 #include "config.h"
 
 #if HAVE_SECCOMP
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <asm/prctl.h>
@@ -266,7 +267,7 @@ bool sandbox_enter(const Sandbox *s, bool starting, Error **errp)
     static bool again;
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_TRAP);
     if (!f) {
-        return error_set(errp, "-sandbox: there is no memory for the filter");
+        return error_fail(errp, "no-memory", "sandbox", NULL, "-sandbox: there is no memory for the filter");
     }
     bool ok = (again || catch_violations(errp)) && fill(f, s, starting, errp) && load(f, errp);
     again = true;
@@ -278,7 +279,8 @@ bool sandbox_enter(const Sandbox *s, bool starting, Error **errp)
 
 bool sandbox_available(Error **errp)
 {
-    error_set(errp, "this build cannot filter system calls (it needs libseccomp)");
+    error_fail(errp, "not-supported", "sandbox", NULL,
+               "this build cannot filter system calls (it needs libseccomp)");
     error_hint(errp, "use -sandbox off, and -runas and -chroot");
     return false;
 }

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 #include "cli.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include "schema/options.h"
@@ -23,8 +24,9 @@ bool cli_is_help(const char *arg)
 
 bool cli_refuse(Error **errp, const char *what, const char *reason, const char *instead)
 {
-    return error_set(errp, "option '%s' is not supported yet: %s; %s%s", what, reason,
-                     instead ? "use " : "leave it out", instead ? instead : "");
+    return error_fail(errp, "not-supported", what + strspn(what, "-"), NULL,
+                      "option '%s' is not supported yet: %s; %s%s", what, reason,
+                      instead ? "use " : "leave it out", instead ? instead : "");
 }
 
 static const char *main_name(const Option *o, char *buf, size_t size)
@@ -160,12 +162,13 @@ static bool board_unknown(const char *name, Error **errp)
         { "isapc", "a PC without PCI comes later" }, { NULL } };
     for (size_t i = 0; later[i].name; i++) {
         if (g_str_has_prefix(name, later[i].name) || g_str_has_prefix(name, "pc-q35")) {
-            error_set(errp, "machine type '%s' is not supported yet: %s", name, later[i].reason);
+            error_fail(errp, "not-supported", "type", NULL,
+                       "machine type '%s' is not supported yet: %s", name, later[i].reason);
             error_hint(errp, "use -machine pc");
             return false;
         }
     }
-    error_set(errp, "unknown machine type '%s'", name);
+    error_fail(errp, "not-found", "type", NULL, "unknown machine type '%s'", name);
     if (g_str_has_prefix(name, "pc-i440fx-")) { /* another program's versions promise its own details */
         error_hint(errp, "QEMU's versioned machines do not exist here; use 'pc'");
     } else if (text_nearest(name, (const char *const *)names->pdata)) {
@@ -336,14 +339,15 @@ static bool take_smp(Machine *m, const SmpOptions *v, Error **errp)
     }
     uint64_t product = sockets * dies * cores * threads;
     if (product != max) {
-        return error_set(errp,
-                         "%" G_GUINT64_FORMAT " sockets * %" G_GUINT64_FORMAT " dies * %" G_GUINT64_FORMAT
-                         " cores * %" G_GUINT64_FORMAT
-                         " threads is not the number of CPUs, %" G_GUINT64_FORMAT,
-                         sockets, dies, cores, threads, max);
+        return error_fail(errp, "conflict", "sockets", "leave some of them out: they follow from the others",
+                          "%" G_GUINT64_FORMAT " sockets * %" G_GUINT64_FORMAT " dies * %" G_GUINT64_FORMAT
+                          " cores * %" G_GUINT64_FORMAT
+                          " threads is not the number of CPUs, %" G_GUINT64_FORMAT,
+                          sockets, dies, cores, threads, max);
     }
     if (cpus > max) {
-        return error_set(errp, "cpus=%" G_GUINT64_FORMAT " is above maxcpus=%" G_GUINT64_FORMAT, cpus, max);
+        return error_fail(errp, "conflict", "maxcpus", "leave maxcpus out, or make it as large",
+                          "cpus=%" G_GUINT64_FORMAT " is above maxcpus=%" G_GUINT64_FORMAT, cpus, max);
     }
     m->n_cpus = cpus;
     m->max_cpus = max;
@@ -395,10 +399,13 @@ static bool check_drives(const char *drives, Error **errp)
 {
     for (const char *d = drives; d && *d; d++) {
         if (*d < 'a' || *d > 'p') {
-            return error_set(errp, "'%c' is not a boot drive (a to p)", *d);
+            return error_fail(errp, "invalid-value", "order",
+                              "a: floppy, c: hard disk, d: CD-ROM, n: network",
+                              "'%c' is not a boot drive (a to p)", *d);
         }
         if (strchr(d + 1, *d)) {
-            return error_set(errp, "boot drive '%c' is given twice", *d);
+            return error_fail(errp, "conflict", "order", "name each once",
+                              "boot drive '%c' is given twice", *d);
         }
     }
     return true;
@@ -452,7 +459,7 @@ OPTION_RUN(opt_name)
 OPTION_RUN(opt_uuid)
 {
     if (!g_uuid_string_is_valid(arg)) {
-        error_set(errp, "'%s' is not a UUID", arg);
+        error_fail(errp, "invalid-value", "uuid", NULL, "'%s' is not a UUID", arg);
         error_hint(errp, "it looks like 12345678-1234-1234-1234-123456789abc");
         return false;
     }
@@ -491,7 +498,7 @@ OPTION_RUN(opt_rtc)
     m->rtc.clock = v.clock;
     m->rtc.slew = v.driftfix == RTC_DRIFTFIX_SLEW;
     if (!m->rtc.utc && !m->rtc.localtime && !parse_date(v.base, &m->rtc.start_s)) {
-        ok = error_set(errp, "'base' does not take '%s'", v.base);
+        ok = error_fail(errp, "invalid-value", "base", NULL, "'base' does not take '%s'", v.base);
         error_hint(errp, "utc, localtime, 2006-06-17T16:01:21 or 2006-06-17");
     }
     type_clear(&rtc_options_type, &v);
@@ -503,8 +510,9 @@ OPTION_RUN(opt_rtc)
 static bool take_icount(Machine *m, const IcountOptions *v, Error **errp)
 {
     if (v->rr || v->rrfile || v->rrsnapshot) {
-        error_set(errp, "'%s' is not possible: input is neither recorded nor replayed",
-                  v->rr ? "rr" : v->rrfile ? "rrfile" : "rrsnapshot");
+        error_fail(errp, "not-supported", "rr", NULL,
+                   "'%s' is not possible: input is neither recorded nor replayed",
+                   v->rr ? "rr" : v->rrfile ? "rrfile" : "rrsnapshot");
         error_hint(errp, "a run without input repeats itself with "
                          "-icount shift=N -seed N -rtc base=DATE,clock=vm");
         return false;
@@ -512,20 +520,23 @@ static bool take_icount(Machine *m, const IcountOptions *v, Error **errp)
     bool automatic = v->shift && g_str_equal(v->shift, "auto");
     uint64_t shift = 0;
     if (!v->shift) {
-        error_set(errp, "'shift' is missing");
+        error_fail(errp, "missing-member", "shift", NULL, "'shift' is missing");
         error_hint(errp, "shift=N: an instruction takes 2^N ns; shift=auto adapts N to the host's speed");
         return false;
     }
     if (!automatic && (!text_to_u64(v->shift, &shift, NULL) || shift > 10)) {
-        return error_set(errp, "'shift' must be 'auto' or between 0 and 10, not '%s'", v->shift);
+        return error_fail(errp, "invalid-value", "shift", NULL,
+                          "'shift' must be 'auto' or between 0 and 10, not '%s'", v->shift);
     }
     if (v->align && (automatic || !v->sleep)) {
-        error_set(errp, "align=on is not possible with %s", automatic ? "shift=auto" : "sleep=off");
+        error_fail(errp, "conflict", "align", NULL,
+                   "align=on is not possible with %s", automatic ? "shift=auto" : "sleep=off");
         error_hint(errp, "%s", automatic ? "give shift a number" : "leave out sleep=off");
         return false;
     }
     if (automatic && !v->sleep) {
-        error_set(errp, "sleep=off is not possible with shift=auto, which follows the host's time");
+        error_fail(errp, "conflict", "sleep", NULL,
+                   "sleep=off is not possible with shift=auto, which follows the host's time");
         error_hint(errp, "give shift a number");
         return false;
     }

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "rhea/backends/audio.h"
 #include "rhea/tools/trace.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
@@ -71,7 +72,8 @@ static bool device_props_help(Cli *cli, const char *driver, Error **errp)
 {
     const DeviceType *type = device_type_find(driver);
     if (!type) {
-        return error_set(errp, "'%s' is not a device this emulator has", driver);
+        return error_fail(errp, "not-found", "driver", "-device help lists the devices",
+                          "'%s' is not a device this emulator has", driver);
     }
     GString *s = g_string_new(NULL);
     g_string_append_printf(s, "%s options:\n", type->name);
@@ -148,7 +150,8 @@ OPTION_RUN(opt_mon)
         return false;
     }
     if (v.pretty && v.mode != MONITOR_MODE_CONTROL) {
-        ok = error_set(errp, "'pretty' goes with mode=control only");
+        ok = error_fail(errp, "conflict", "pretty", "leave it out, or use mode=control",
+                        "'pretty' goes with mode=control only");
     } else {
         Json *opts = json_put(json_new_object(), "mode", json_new_string(monitor_mode_names[v.mode]));
         json_put(opts, "pretty", json_new_bool(v.pretty));
@@ -164,7 +167,8 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
     const char *dot1 = strchr(arg, '.'), *equal = strchr(arg, '=');
     const char *dot2 = dot1 ? strchr(dot1 + 1, '.') : NULL;
     if (!dot2 || !equal || dot2 > equal || dot2 == dot1 + 1 || equal == dot2 + 1) {
-        error_set(errp, "'%s' is not GROUP.ID.ARG=VALUE", arg);
+        error_fail(errp, "invalid-syntax", "set", "such as device.net0.mac=52:54:00:12:34:56",
+                   "'%s' is not GROUP.ID.ARG=VALUE", arg);
         return false;
     }
     g_autofree char *group = g_strndup(arg, dot1 - arg);
@@ -177,7 +181,7 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
                       : g_str_equal(group, "netdev")  ? cli->netdevs
                                                       : NULL;
     if (!list) {
-        error_set(errp, "group '%s' is not one that -set can change", group);
+        error_fail(errp, "not-supported", "set", NULL, "group '%s' is not one that -set can change", group);
         error_hint(errp, "the groups are device, chardev, drive, netdev and object");
         return false;
     }
@@ -189,7 +193,8 @@ static bool apply_set(Cli *cli, const char *arg, Error **errp)
             return true;
         }
     }
-    return error_set(errp, "there is no -%s with id '%s' before it", group, id);
+    return error_fail(errp, "not-found", "set", "write the option that makes it before -set",
+                      "there is no -%s with id '%s' before it", group, id);
 }
 
 OPTION_RUN(opt_add_fd)
@@ -199,9 +204,11 @@ OPTION_RUN(opt_add_fd)
         return false;
     }
     int fd = fcntl(v.fd, F_DUPFD_CLOEXEC, 0), flags = fcntl(v.fd, F_GETFD);
-    bool ok = fd >= 0 || error_set(errp, "descriptor %u is not open", (unsigned)v.fd);
+    bool ok = fd >= 0 || error_fail(errp, "not-found", "fd", "open it in the parent, without close-on-exec",
+                                    "descriptor %u is not open", (unsigned)v.fd);
     if (ok && flags & FD_CLOEXEC) { /* nothing that came through exec */
-        ok = error_set(errp, "descriptor %u is this program's own", (unsigned)v.fd);
+        ok = error_fail(errp, "in-use", "fd", "pass one of the parent's",
+                        "descriptor %u is this program's own", (unsigned)v.fd);
         close(fd);
     } else if (ok) {
         ok = fdset_add(v.set, fd, v.opaque, errp);
@@ -273,10 +280,11 @@ OPTION_RUN(opt_display)
         return true;
     }
     if (g_strv_contains(known, kind)) {
-        error_set(errp, "display '%s' is not supported yet: there is no display", kind);
+        error_fail(errp, "not-supported", "type", NULL,
+                   "display '%s' is not supported yet: there is no display", kind);
         error_hint(errp, "use -display none, or -nographic for a serial console here");
     } else {
-        error_set(errp, "unknown display '%s'", kind);
+        error_fail(errp, "not-found", "type", NULL, "unknown display '%s'", kind);
         error_hint(errp, "the only one is none");
     }
     return false;
@@ -294,10 +302,10 @@ OPTION_RUN(opt_vga)
         cli_record(cli, "vga", json_new_string("none"));
         return true;
     }
-    error_set(errp,
-              g_strv_contains(known, arg) ? "graphics card '%s' is not supported yet: there is no display"
-                                          : "unknown graphics card '%s'",
-              arg);
+    error_fail(errp, g_strv_contains(known, arg) ? "not-supported" : "not-found", "vga", NULL,
+               g_strv_contains(known, arg) ? "graphics card '%s' is not supported yet: there is no display"
+                                           : "unknown graphics card '%s'",
+               arg);
     error_hint(errp, "use -vga none");
     return false;
 }
@@ -308,7 +316,8 @@ OPTION_RUN(opt_parallel)
         cli_record(cli, "parallel", json_new_string("none"));
         return true; /* the board has no parallel port */
     }
-    error_set(errp, "parallel port '%s' is not supported yet: there is no parallel port", arg);
+    error_fail(errp, "not-supported", "parallel", NULL,
+               "parallel port '%s' is not supported yet: there is no parallel port", arg);
     error_hint(errp, "use -parallel none, or -serial");
     return false;
 }
@@ -355,7 +364,7 @@ OPTION_RUN(opt_qtest_log)
         cli_record(cli, "qtest-log", json_new_string("none"));
         return true;
     }
-    error_set(errp, "the qtest protocol is not logged");
+    error_fail(errp, "not-supported", "qtest-log", NULL, "the qtest protocol is not logged");
     error_hint(errp, "use none, and log at the client");
     return false;
 }
@@ -367,13 +376,13 @@ OPTION_RUN(opt_msg)
     if (!j) {
         return false;
     }
-    static const char *const keys[] = { "timestamp", "guest-name", NULL };
+    static const char *const keys[] = { "timestamp", "guest-name", "x-rhea-code", NULL };
     json_object_object_foreach(j, key, value)
     {
         bool on;
         const char *text = json_get_string(value);
         if (!g_strv_contains(keys, key)) {
-            error_set(errp, "'%s' is not a member of -msg", key);
+            error_fail(errp, "unknown-member", key, NULL, "'%s' is not a member of -msg", key);
             error_hint_nearest(errp, key, keys);
             return false;
         }
@@ -383,6 +392,8 @@ OPTION_RUN(opt_msg)
         }
         if (g_str_equal(key, "timestamp")) {
             log_set_timestamps(on);
+        } else if (g_str_equal(key, "x-rhea-code")) {
+            cli->msg_code = on;
         } else {
             cli->msg_guest_name = on;
         }
@@ -395,7 +406,7 @@ OPTION_RUN(opt_echr)
 {
     uint64_t code;
     if (!text_to_u64(arg, &code, NULL) || code > 255) {
-        error_set(errp, "'%s' is not the code of a byte (0 to 255)", arg);
+        error_fail(errp, "out-of-range", "echr", NULL, "'%s' is not the code of a byte (0 to 255)", arg);
         error_hint(errp, "1 is Ctrl-A, 20 is Ctrl-T");
         return false;
     }
@@ -431,7 +442,8 @@ OPTION_RUN(opt_global)
         json_put(j, "property", json_new_string(g->prop));
         cli_record(cli, "global", json_put(j, "value", json_new_string(g->value)));
     } else if (!json && (!strchr(arg, ',') || !equal)) {
-        error_set(errp, "'%s' is not DRIVER.PROPERTY=VALUE", arg);
+        error_fail(errp, "invalid-syntax", "global", "such as isa-serial.iobase=0x2f8",
+                   "'%s' is not DRIVER.PROPERTY=VALUE", arg);
         g_free(g);
         return false;
     } else {
@@ -457,9 +469,11 @@ OPTION_RUN(opt_fw_cfg)
     }
     bool ok = true;
     if (!v.file == !v.string) {
-        ok = error_set(errp, "exactly one of file= and string= is needed");
+        ok = error_fail(errp, v.file ? "conflict" : "missing-member", "file",
+                        "file=FILE takes a file's content, string=TEXT the text itself",
+                        "exactly one of file= and string= is needed");
     } else if (strlen(v.name) > 55) {
-        ok = error_set(errp, "name '%s' is longer than 55 bytes", v.name);
+        ok = error_fail(errp, "too-large", "name", "shorten it", "name '%s' is longer than 55 bytes", v.name);
     } else if (v.file && access(v.file, R_OK) < 0) {
         ok = error_set_errno(errp, errno, "could not read '%s'", v.file);
     } else {
@@ -575,7 +589,7 @@ OPTION_RUN(opt_overcommit)
         bool on;
         const char *text = json_get_string(value);
         if (!g_strv_contains(keys, key)) {
-            error_set(errp, "'%s' is not a member of -overcommit", key);
+            error_fail(errp, "unknown-member", key, NULL, "'%s' is not a member of -overcommit", key);
             error_hint_nearest(errp, key, keys);
             return false;
         }

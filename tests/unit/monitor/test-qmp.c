@@ -248,7 +248,7 @@ static void test_split(Fixture *f, gconstpointer data)
            "\"GenericError\", "
            "\"desc\": \"a command is an object, not array (for example {\\\"execute\\\": "
            "\\\"query-status\\\"})\", "
-           "\"data\": {\"code\": \"failed\", \"hint\": \"for example {\\\"execute\\\": "
+           "\"data\": {\"code\": \"wrong-type\", \"hint\": \"for example {\\\"execute\\\": "
            "\\\"query-status\\\"}\"}}}\r\n"
            "{\"return\": {}, \"id\": 3}\r\n");
 }
