@@ -245,9 +245,9 @@ bool qmp_qom_list_types(QmpCall *call, const QomListTypesArgs *args, QomListType
 
 static bool no_type(const char *name, const char *what, Error **errp)
 {
-    error_set(errp, "there is no %s '%s'", what, name);
+    error_fail(errp, "not-found", "typename", "qom-list-types lists the types",
+               "there is no %s '%s'", what, name);
     error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
-    error_set_code(errp, "not-found", "typename");
     return false;
 }
 
@@ -315,11 +315,13 @@ bool qmp_device_list_properties(QmpCall *call, const DeviceListPropertiesArgs *a
                                 DeviceListPropertiesResult *ret, Error **errp)
 {
     const DeviceType *type = device_type_find(args->typename);
-    if (!type) {
+    PropList *l = prop_list_new();
+    if (type) {
+        add_device_type(l, type);
+    } else if (!qmp_tables()->type_props || !qmp_tables()->type_props(args->typename, l)) { /* of a CPU */
+        g_array_free(l, TRUE);
         return no_type(args->typename, "device", errp);
     }
-    PropList *l = prop_list_new();
-    add_device_type(l, type);
     return LIST_RESULT(l, ret);
 }
 
@@ -473,9 +475,8 @@ bool qmp_qom_list(QmpCall *call, const QomListArgs *args, QomListResult *ret, Er
         g_autofree char *type = type_of(m, &(Object){ .dev = m->root, .cpu = -1 });
         add_child(l, "machine", type);
     } else if (o.cpu >= 0) {
-        if (qmp_tables()->type_props) {
-            g_autofree char *type = qmp_cpu_type(m);
-            qmp_tables()->type_props(type, l);
+        if (qmp_tables()->cpu_props) {
+            qmp_tables()->cpu_props(m->cpus[o.cpu], l);
         }
     } else if (o.user) {
         g_autofree char *type = type_of(m, &o);

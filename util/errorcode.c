@@ -34,6 +34,7 @@ static const struct {
     { "kvm-missing-cap", "the host's KVM lacks what is needed" },
     { "locked", "the guest holds it" },
     { "missing-argument", "the option needs an argument" },
+    { "missing-features", "the accelerator lacks features that were asked for" },
     { "missing-member", "a member that is needed is not there" },
     { "no-cpu", "there is no processor that could do it" },
     { "no-descriptor", "no file descriptor came with the command" },

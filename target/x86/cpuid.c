@@ -71,12 +71,13 @@ static void leaf_1(X86Cpu *cpu, uint32_t r[4])
 }
 
 /* Deterministic cache parameters (leaf 4, 0x8000001D). */
-static void leaf_cache(const Machine *m, bool amd, uint32_t sub, uint32_t r[4])
+static void leaf_cache(const X86Cpu *cpu, bool amd, uint32_t sub, uint32_t r[4])
 {
+    const Machine *m = cpu->vcpu.machine;
     static const struct { uint8_t type, level; uint16_t ways, sets; bool shared; } caches[] = {
         { 1, 1, 8, 64, false }, { 2, 1, 8, 64, false }, { 3, 2, 8, 1024, false }, { 3, 3, 16, 16384, true },
     };
-    if (sub >= G_N_ELEMENTS(caches)) {
+    if (sub >= G_N_ELEMENTS(caches) || (caches[sub].level == 3 && !cpu->model->l3_cache)) {
         return;
     }
     unsigned share = caches[sub].shared ? 1u << topo_die_bits(m) : 1u << topo_smt_bits(m);
@@ -172,20 +173,27 @@ static void leaf_tsc(const X86Cpu *cpu, uint32_t r[4])
  * too. 0x40000100: KVM's name, when any of its interfaces is on; guests look for it at every multiple of 100h. */
 static void leaf_hypervisor(const X86Cpu *cpu, uint32_t leaf, uint32_t r[4])
 {
-    uint32_t kvm = cpu->model->words[FW_KVM];
+    const X86CpuModel *m = cpu->model;
+    uint32_t kvm = m->words[FW_KVM];
+    bool kvm_name = cpu->kvm && m->kvm_name;
     if (leaf < 0x40000100 && x86_hyperv_on(&cpu->model->hv)) { /* KVM's own are found behind */
         x86_hyperv_leaf(cpu, leaf, r);
         return;
     }
+    if (leaf < 0x40000100 && !m->own_name && !kvm_name) {
+        return;
+    }
     switch (leaf) {
     case 0x40000000: /* on KVM the name is KVM's: what it offers is found there */
-        r[0] = 0x40000010;
-        memcpy(&r[1], cpu->kvm ? "KVMKVMKVM\0\0" : "RheaRheaRhea", 12);
+        r[0] = m->timing_leaf ? 0x40000010 : 0x40000001;
+        memcpy(&r[1], kvm_name ? "KVMKVMKVM\0\0" : "RheaRheaRhea", 12);
         break;
-    case 0x40000001: r[0] = cpu->kvm ? kvm : 0; break;
+    case 0x40000001: r[0] = kvm_name ? kvm : 0; break;
     case 0x40000010:
-        r[0] = (uint32_t)(cpu->tsc_hz / 1000);
-        r[1] = X86_APIC_TIMER_HZ / 1000;
+        if (m->timing_leaf) {
+            r[0] = (uint32_t)(cpu->tsc_hz / 1000);
+            r[1] = X86_APIC_TIMER_HZ / 1000;
+        }
         break;
     case 0x40000100:
         if (kvm) {
@@ -206,7 +214,7 @@ static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
     case 2: r[0] = 0xff01 | 0 << 16; break; /* 0xff: see leaf 4 */
     case 4:
         if (!m->amd) {
-            leaf_cache(cpu->vcpu.machine, false, sub, r);
+            leaf_cache(cpu, false, sub, r);
         }
         break;
     case 5:
@@ -223,7 +231,11 @@ static void leaf_basic(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
             r[3] = m->words[FW_7_EDX];
         }
         break;
-    case 0xb: leaf_topology(cpu, false, sub, r); break;
+    case 0xb:
+        if (m->topology_leaf) {
+            leaf_topology(cpu, false, sub, r);
+        }
+        break;
     case 0xd: leaf_xsave(cpu, sub, r); break;
     case 0x15: leaf_tsc(cpu, r); break;
     case 0x16:
@@ -268,7 +280,7 @@ static void leaf_extended(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4
         break;
     case 0x80000006: /* L2 512 KiB 8 ways; L3 16 MiB 16 ways (AMD) */
         r[2] = 512u << 16 | 6 << 12 | (m->amd ? 1 << 8 : 0) | 64;
-        r[3] = m->amd ? 32u << 18 | 8 << 12 | 1 << 8 | 64 : 0;
+        r[3] = m->amd && m->l3_cache ? 32u << 18 | 8 << 12 | 1 << 8 | 64 : 0;
         break;
     case 0x80000007: r[3] = m->words[FW_87_EDX]; break;
     case 0x80000008:
@@ -281,7 +293,7 @@ static void leaf_extended(X86Cpu *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4
     case 0x80000021: r[0] = m->amd ? m->words[FW_821_EAX] : 0; break;
     case 0x8000001d:
         if (m->amd && (m->words[FW_81_ECX] >> 22 & 1)) {
-            leaf_cache(mc, true, sub, r);
+            leaf_cache(cpu, true, sub, r);
         }
         break;
     case 0x8000001e:

@@ -11,21 +11,41 @@
 #include "rhea/target/x86/cpu.h"
 #include "config.h"
 
-enum X86FeatWord {
+enum X86FeatWord { /* in the order of lists */
     FW_1_EDX,
     FW_1_ECX,
     FW_7_EBX,
     FW_7_ECX,
     FW_7_EDX,
+    FW_71_EAX,
     FW_81_EDX,
     FW_81_ECX,
     FW_87_EDX,
     FW_88_EBX,
+    FW_C1_EDX, /* VIA PadLock */
+    FW_KVM, /* EAX of the second KVM leaf */
+    FW_KVM_HINTS, /* EDX of the second KVM leaf */
+    FW_8A_EDX, /* SVM */
     FW_D1_EAX,
     FW_6_EAX,
-    FW_CAPS /* IA32_ARCH_CAPABILITIES, low half */,
-    FW_821_EAX /* AMD, extended feature identification 2 */,
-    FW_KVM /* EAX of the second KVM leaf */,
+    FW_821_EAX, /* AMD, extended feature identification 2 */
+    FW_CAPS, /* IA32_ARCH_CAPABILITIES, low half */
+    FW_CORE_CAPS, /* IA32_CORE_CAPABILITIES */
+    FW_PERF_CAPS, /* IA32_PERF_CAPABILITIES; from here on names only, no engine has them */
+    FW_VMX_PIN,
+    FW_VMX_PROC,
+    FW_VMX_PROC2,
+    FW_VMX_EXIT,
+    FW_VMX_ENTRY,
+    FW_VMX_MISC,
+    FW_VMX_EPT,
+    FW_VMX_VPID,
+    FW_VMX_BASIC,
+    FW_VMX_FUNC,
+    FW_14_ECX,
+    FW_12_EAX,
+    FW_12_EBX,
+    FW_121_EAX,
     FW_COUNT
 };
 enum { X86_APIC_TIMER_HZ = 1000000000 }; /* hw/intc/apic-timer.c, before its divider */
@@ -85,9 +105,20 @@ typedef struct X86CpuModel {
     uint32_t family, model, stepping;
     uint32_t level, xlevel;
     uint32_t phys_bits;
+    uint32_t min_level, min_xlevel; /* level and xlevel grow from here as far as the features need */
+    uint32_t phys_bits_limit;       /* of host_phys_bits; 0: none */
     uint64_t tsc_hz;
     bool tsc_hz_set;     /* asked for: leaf 0x15 may tell it */
+    bool phys_bits_set;  /* asked for */
     bool amd;            /* AMD or Hygon rules where the vendors differ */
+    bool check, enforce; /* what cannot be offered is told, or refused */
+    bool migratable;     /* max and host: as asked; all that is offered can be saved */
+    bool kvm_name;       /* KVM's leaves and, on KVM, its name are shown */
+    bool own_name;       /* the leaves at 40000000H are shown */
+    bool timing_leaf;    /* 40000010H is */
+    bool topology_leaf;  /* 0BH is */
+    bool l3_cache;
+    bool host_phys_bits; /* phys_bits is the host's */
     uint32_t words[FW_COUNT];
     X86Hyperv hv;
 } X86CpuModel;
@@ -109,7 +140,8 @@ bool x86_model_fits(Machine *m, Error **errp); /* TargetOps.accel_fits */
 /* The model of text; quiet: without warnings. wanted (may be NULL, then an item "help" is an error): the features before
  * those that cannot be offered are taken away. g_free. */
 X86CpuModel *x86_model_make(const char *text, bool quiet, uint32_t *wanted, Error **errp);
-const char *x86_model_name(unsigned i, const char **brand); /* model-table.c. NULL: no more */
+/* model-table.c: by name. alias_of: the version it stands for, or NULL. NULL: no more. */
+const char *x86_model_name(unsigned i, const char **brand, const char **alias_of);
 /* features.c */
 void x86_features_available(uint32_t *words); /* what the software engine can do */
 void x86_features_set(uint32_t *words, const char *list, bool on); /* names with single spaces between */
@@ -121,6 +153,10 @@ void x86_kvm_shown(const Machine *m, uint32_t *words);
 /* model-help.c: all models; what `-cpu MODEL[,...],help` says of one. */
 bool x86_model_describe(const char *text, GString *out, Error **errp);
 void x86_model_help(GString *out);
+/* model-props.c: what -cpu takes besides features and hv-*. The property's name; NULL: no more. *type: "bool", "int",
+ * "uint8", "uint32", "string". */
+const char *x86_model_property(const X86CpuModel *m, unsigned i, const char **type);
+Json *x86_model_property_value(const X86CpuModel *m, const char *name); /* NULL: there is none */
 /* model-host.c: the host CPU's identity, address width and features, not masked. False: not an x86. */
 bool x86_model_read_host(X86CpuModel *m, Error **errp);
 /* features.c: a feature's number by any of its names, 0: none. */

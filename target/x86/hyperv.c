@@ -8,6 +8,7 @@
  */
 #include "hyperv.h"
 #include "model-parts.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include <string.h>
 
@@ -84,7 +85,8 @@ static bool take_number(const char *name, const char *val, uint32_t least, uint3
         return false;
     }
     if (n < least || n > most) {
-        return error_set(errp, "-cpu property '%s': %s is not from %u to %u", name, val, least, most);
+        return error_fail(errp, "out-of-range", name, "give a number in that range",
+                          "-cpu property '%s': %s is not from %u to %u", name, val, least, most);
     }
     *out = (uint32_t)n;
     return true;
@@ -98,13 +100,15 @@ static bool take_cores(const char *name, const char *val, X86Hyperv *hv, Error *
             return true;
         }
     }
-    return error_set(errp, "-cpu property '%s': '%s' is none of on, off, auto", name, val);
+    return error_fail(errp, "invalid-value", name, "give one of them",
+                      "-cpu property '%s': '%s' is none of on, off, auto", name, val);
 }
 
 static bool take_vendor(const char *name, const char *val, X86Hyperv *hv, Error **errp)
 {
     if (strlen(val) > 12) {
-        return error_set(errp, "-cpu property '%s': '%s' is longer than 12 characters", name, val);
+        return error_fail(errp, "too-large", name, "shorten it",
+                          "-cpu property '%s': '%s' is longer than 12 characters", name, val);
     }
     memset(hv->vendor, 0, sizeof(hv->vendor));
     memcpy(hv->vendor, val, strlen(val));
@@ -181,7 +185,9 @@ bool x86_hyperv_option(struct X86ModelParse *p, const char *name, const char *va
         return false;
     }
     if (!p->kvm && *known && (x86_hyperv_on(hv) || hv->passthrough || tuned_by(hv))) {
-        error_set(errp, "-cpu: '%s' is not there: Hyper-V enlightenments are KVM's, the software engine has none", name);
+        error_fail(errp, "not-supported", name, NULL,
+                   "-cpu: '%s' is not there: Hyper-V enlightenments are KVM's, the software engine has none",
+                   name);
         error_hint(errp, "leave them out: Windows runs without, with its plain timers and APIC; or use -accel kvm");
         return false;
     }
@@ -236,15 +242,16 @@ static bool check_host(const X86Hyperv *hv, const X86HvHost *host, Error **errp)
             continue;
         }
         if (features[f].lapic && !host->lapic) {
-            error_set(errp, "-cpu: '%s' needs local APICs in the kernel: KVM has no way to those of kernel-irqchip=off",
-                      features[f].name);
+            error_fail(errp, "conflict", features[f].name, NULL,
+                       "-cpu: '%s' needs local APICs in the kernel: KVM has no way to those of kernel-irqchip=off",
+                       features[f].name);
             error_hint(errp, "use -accel kvm,kernel-irqchip=split, or leave it out");
             return false;
         }
         if (!host_has(host, f)) {
-            error_set(errp, "-cpu: '%s' is not there: this host's KVM does not have it (CPUID 40000003H EAX 0x%08x EDX "
-                      "0x%08x, 40000004H EAX 0x%08x)", features[f].name, host->leaf[3][EAX], host->leaf[3][EDX],
-                      host->leaf[4][EAX]);
+            error_fail(errp, "missing-features", features[f].name, NULL,
+                       "-cpu: '%s' is not there: this host's KVM does not have it (CPUID 40000003H EAX 0x%08x EDX " "0x%08x, 40000004H EAX 0x%08x)",
+                       features[f].name, host->leaf[3][EAX], host->leaf[3][EDX], host->leaf[4][EAX]);
             error_hint(errp, "leave it out, or use a later Linux kernel");
             return false;
         }
@@ -259,14 +266,16 @@ bool x86_hyperv_settle(struct X86ModelParse *p, const Machine *m, Error **errp)
     if (!x86_hyperv_on(hv) && !hv->passthrough) {
         const char *alone = tuned_by(hv);
         if (alone) {
-            error_set(errp, "-cpu: '%s' means nothing: no Hyper-V enlightenment is on", alone);
+            error_fail(errp, "missing-member", alone, NULL,
+                       "-cpu: '%s' means nothing: no Hyper-V enlightenment is on", alone);
             error_hint(errp, "add hv-relaxed, or leave it out");
             return false;
         }
         return true;
     }
     if (!(p->m->words[FW_1_ECX] >> 31)) {
-        error_set(errp, "-cpu: Hyper-V enlightenments need the feature 'hypervisor', which is off");
+        error_fail(errp, "conflict", "hypervisor", NULL,
+                   "-cpu: Hyper-V enlightenments need the feature 'hypervisor', which is off");
         error_hint(errp, "switch it on, or leave them out");
         return false;
     }
@@ -354,8 +363,11 @@ const char *x86_hyperv_property(unsigned i, const char **type)
         return tunings[i].name;
     }
     i -= (unsigned)G_N_ELEMENTS(tunings);
-    *type = "uint32";
-    return i < G_N_ELEMENTS(version_names) ? version_names[i] : NULL;
+    if (i >= G_N_ELEMENTS(version_names)) {
+        return NULL;
+    }
+    *type = version_most[i] <= UINT8_MAX ? "uint8" : version_most[i] <= UINT16_MAX ? "uint16" : "uint32";
+    return version_names[i];
 }
 
 Json *x86_hyperv_value(const X86Hyperv *hv, const char *name)

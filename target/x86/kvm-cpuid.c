@@ -70,7 +70,9 @@ static const char never[] =
     "vmx svm mpx avx512f avx512dq avx512ifma avx512pf avx512er avx512cd avx512bw avx512vl avx512vbmi "
     "avx512vbmi2 avx512vnni avx512bitalg avx512-vpopcntdq avx512-4vnniw avx512-4fmaps "
     "avx512-vp2intersect avx512-fp16 amx-bf16 amx-tile amx-int8 pks intel-pt sgx sgxlc arch-lbr "
-    "monitor waitpkg";
+    "monitor waitpkg xfd "
+    "kvm-mmu kvm-asyncpf kvm-pv-eoi kvm-pv-unhalt kvm-pv-tlb-flush kvm-pv-ipi kvm-poll-control "
+    "kvm-pv-sched-yield kvm-asyncpf-int kvm-msi-ext-dest-id"; /* refused_names in model-text.c says why */
 /* Offered whatever KVM's list says: it is how the vCPU runs, or the table is ours. */
 static const char always[] = "hypervisor ht cmp-legacy topoext arat";
 

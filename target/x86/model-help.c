@@ -48,7 +48,14 @@ static const char properties[] =
     "  family= model= stepping=   the numbers of CPUID leaf 1\n"
     "  model-id=TEXT      the brand string, up to 48 characters\n"
     "  level= xlevel=     the highest basic and extended leaf\n"
+    "  min-level= min-xlevel=     the same, but more when features need it\n"
     "  phys-bits=N        width of physical addresses, 32 to 52\n"
+    "  host-phys-bits     the host's width, host-phys-bits-limit=N at most\n"
+    "  kvm=off            guests do not see KVM, or its clock\n"
+    "  tcg-cpuid=off      no leaves at 0x40000000 without KVM\n"
+    "  vmware-cpuid-freq=off  no leaf 0x40000010 (frequencies)\n"
+    "  cpuid-0xb=off l3-cache=off  no topology leaf, no third cache\n"
+    "  migratable         max and host: only what can be saved (all can)\n"
     "  tsc-frequency=HZ   with k, M, G: what RDTSC counts (1G)\n"
     "  hv-...             Hyper-V enlightenments, with -accel kvm:\n";
 
@@ -65,9 +72,13 @@ static void list_hyperv(GString *out)
 void x86_model_help(GString *out)
 {
     uint32_t words[FW_COUNT], rest[FW_COUNT];
-    const char *brand, *name;
+    const char *brand, *name, *alias_of;
     g_string_append(out, "Available CPUs:\n");
-    for (unsigned i = 0; (name = x86_model_name(i, &brand)); i++) {
+    for (unsigned i = 0; (name = x86_model_name(i, &brand, &alias_of)); i++) {
+        if (alias_of) {
+            g_string_append_printf(out, "x86 %-26s (alias of %s)\n", name, alias_of);
+            continue;
+        }
         g_string_append_printf(
             out, "x86 %-26s %s\n", name,
             !strcmp(name, "max")    ? "Enables all features supported by the accelerator"

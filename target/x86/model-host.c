@@ -7,6 +7,7 @@
  * Threads: main loop, before the machine runs.
  */
 #include "cpuid.h"
+#include "rhea/util/errorcode.h"
 #include <string.h>
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -82,7 +83,8 @@ bool x86_model_read_host(X86CpuModel *m, Error **errp)
 
 bool x86_model_read_host(X86CpuModel *m, Error **errp)
 {
-    error_set(errp, "CPU model '%s' is the host's CPU, and this host's is not an x86", m->name);
+    error_fail(errp, "not-supported", NULL, NULL,
+               "CPU model '%s' is the host's CPU, and this host's is not an x86", m->name);
     error_hint(errp, "use -cpu max: everything this accelerator can do");
     return false;
 }

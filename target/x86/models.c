@@ -7,6 +7,7 @@
  */
 #include "model-parts.h"
 #include "model-query.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "rhea/util/text.h"
 #include <string.h>
@@ -55,7 +56,7 @@ static bool model_mask(X86ModelParse *p, Error **errp)
             if (lack >> b & 1) {
                 const char *n = x86_feature_name(w, b);
                 g_string_append_printf(missing, "%s%s [%s bit %u%s]", missing->len ? ", " : "", n ? n : "?",
-                                       x86_word_names[w], b, x86_feature_host_lacks(n) ? "; the host's CPU lacks it" : "");
+                                       x86_feature_word(w), b, x86_feature_host_lacks(n) ? "; the host's CPU lacks it" : "");
             }
         }
         m->words[w] &= p->avail[w];
@@ -63,12 +64,13 @@ static bool model_mask(X86ModelParse *p, Error **errp)
     if (!missing->len) {
         return true;
     }
-    if (p->enforce) {
-        error_set(errp, "CPU model '%s' cannot be offered in full: missing %s", m->name, missing->str);
+    if (m->enforce) {
+        error_fail(errp, "missing-features", "enforce", NULL,
+                   "CPU model '%s' cannot be offered in full: missing %s", m->name, missing->str);
         error_hint(errp, "leave out 'enforce', switch these features off, or use -cpu max");
         return false;
     }
-    if (p->check) {
+    if (m->check && !p->quiet) {
         log_warn("CPU model '%s' without features this accelerator lacks: %s", m->name, missing->str);
     }
     return true;
@@ -86,6 +88,8 @@ static void model_levels(X86ModelParse *p)
         { FW_87_EDX, 0x80000007 }, { FW_88_EBX, 0x80000008 },
         { FW_821_EAX, 0x80000021 },
     };
+    m->level = p->level_set ? m->level : m->min_level;
+    m->xlevel = p->xlevel_set ? m->xlevel : m->min_xlevel;
     for (unsigned i = 0; i < G_N_ELEMENTS(need); i++) {
         bool x = need[i].level >> 31;
         uint32_t *l = x ? &m->xlevel : &m->level;
@@ -133,6 +137,8 @@ static bool model_host(X86ModelParse *p, Error **errp)
         m->words[w] &= p->avail[w];
     }
     x86_features_set(m->words, never_by_default, false);
+    m->min_level = m->level;
+    m->min_xlevel = m->xlevel;
     return true;
 }
 
@@ -157,38 +163,83 @@ static bool model_for_kvm(X86ModelParse *p, Error **errp)
     return true;
 }
 
+static bool model_host_bits(X86CpuModel *m, Error **errp)
+{
+    X86CpuModel host = { .name = "host-phys-bits" };
+    if (!m->host_phys_bits) {
+        return true;
+    }
+    if (!x86_model_read_host(&host, errp)) {
+        return false;
+    }
+    m->phys_bits = m->phys_bits_limit ? MIN(host.phys_bits, m->phys_bits_limit) : host.phys_bits;
+    return true;
+}
+
+/* As QEMU has it with KVM: no model asks for nested guests by itself where there are none. */
+static void model_nesting(X86ModelParse *p)
+{
+    unsigned svm = x86_feature_number("svm") - 1;
+    if (!(p->avail[svm / 32] >> (svm % 32) & 1)) {
+        x86_features_set(p->m->words, "svm", false);
+        p->m->words[FW_8A_EDX] = 0;
+    }
+}
+
 static X86CpuModel *model_unknown(const char *name, Error **errp)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new();
-    const char *one, *brand;
-    for (unsigned i = 0; (one = x86_model_name(i, &brand)); i++) {
+    const char *one, *brand, *alias_of;
+    for (unsigned i = 0; (one = x86_model_name(i, &brand, &alias_of)); i++) {
         g_ptr_array_add(names, (void *)one);
     }
     g_ptr_array_add(names, NULL);
-    error_set(errp, "unknown CPU model '%s'", name);
+    error_fail(errp, "not-found", NULL, NULL, "unknown CPU model '%s'", name);
     error_hint_nearest(errp, name, (const char *const *)names->pdata);
-    if (errp && *errp && !error_hint_text(*errp)) {
-        error_hint(errp, "'-cpu help' lists the models");
-    }
+    error_hint_else(errp, "'-cpu help' lists the models");
     return NULL;
+}
+
+/* At commas; two of them are one in an item, as in other options. g_strfreev. */
+static char **split_items(const char *text)
+{
+    g_autoptr(GPtrArray) items = g_ptr_array_new();
+    GString *item = g_string_new(NULL);
+    for (const char *c = text;; c++) {
+        if (*c == ',' && c[1] == ',') {
+            c++;
+        } else if (*c == ',' || !*c) {
+            g_ptr_array_add(items, g_string_free(item, FALSE));
+            if (!*c) {
+                break;
+            }
+            item = g_string_new(NULL);
+            continue;
+        }
+        g_string_append_c(item, *c);
+    }
+    g_ptr_array_add(items, NULL);
+    return (char **)g_ptr_array_free(g_steal_pointer(&items), FALSE);
 }
 
 static X86CpuModel *model_make(const Machine *machine, const char *text, bool quiet, uint32_t *wanted, Error **errp)
 {
-    g_auto(GStrv) items = g_strsplit(text, ",", -1);
+    g_auto(GStrv) items = split_items(text);
     const char *name = items[0] ? items[0] : "";
     g_autofree X86CpuModel *m = g_new0(X86CpuModel, 1);
     if (!x86_model_look_up(name, m)) {
         return model_unknown(name, errp);
     }
     x86_hyperv_defaults(&m->hv);
-    X86ModelParse p = { .m = m, .check = !quiet, .kvm = x86_model_on_kvm(machine) };
+    x86_model_property_defaults(m);
+    X86ModelParse p = { .m = m, .quiet = quiet, .kvm = x86_model_on_kvm(machine) };
     x86_model_features(machine, p.avail);
     if (!strcmp(m->name, "max")) {
         model_max(&p);
     } else if (!strcmp(m->name, "host") && !model_host(&p, errp)) {
         return NULL;
     }
+    model_nesting(&p);
     x86_features_set(m->words, strcmp(m->name, "base") ? "hypervisor" : NULL, true);
     const char *board = machine && machine->board ? machine->board->cpu_features : NULL;
     if ((p.kvm || board) && strcmp(m->name, "base")) { /* as users of KVM, or guests of the board, expect of every model */
@@ -206,6 +257,7 @@ static X86CpuModel *model_make(const Machine *machine, const char *text, bool qu
             return NULL;
         }
     }
+    m->words[FW_KVM] &= m->kvm_name ? UINT32_MAX : 0;
     if (wanted) {
         memcpy(wanted, m->words, sizeof(m->words));
     }
@@ -213,7 +265,7 @@ static X86CpuModel *model_make(const Machine *machine, const char *text, bool qu
         return NULL;
     }
     model_dependencies(&p);
-    if (!x86_hyperv_settle(&p, machine, errp) || !model_for_kvm(&p, errp)) {
+    if (!x86_hyperv_settle(&p, machine, errp) || !model_for_kvm(&p, errp) || !model_host_bits(m, errp)) {
         return NULL;
     }
     model_levels(&p);
@@ -267,8 +319,9 @@ bool x86_model_fits(Machine *machine, Error **errp)
         x86_hyperv_list(&m->hv, missing);
     }
     if (missing->len) {
-        error_set(errp, "the guest's CPU has features that accelerator '%s' lacks here: %s", machine->accel->name,
-                  missing->str);
+        error_fail(errp, "missing-features", "accel", NULL,
+                   "the guest's CPU has features that accelerator '%s' lacks here: %s",
+                   machine->accel->name, missing->str);
         error_hint(errp, "start the machine with these switched off (-cpu MODEL,-FEATURE,...), then it can move");
         return false;
     }

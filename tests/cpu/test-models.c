@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/cpu/test-models.c - the text of -cpu, and what CPUID makes of it.
- * Tests: target/x86/models.c, model-table.c, model-text.c, features.c, model-help.c, model-host.c, model-query.c, cpuid.c. The same through the program: tests/func/cli_life.py.
+ * Tests: target/x86/models.c, model-list.c, model-table.c, model-props.c, model-text.c, feature-names.c, features.c, model-help.c,
+ * model-host.c, model-query.c, cpuid.c. The same through the program: tests/func/cli_life.py, cpu_models.py.
  */
 #include "tests/cpu/sysguest.h"
 #include "rhea/target/x86/models.h"
@@ -32,7 +33,14 @@ static void test_errors(void)
     check_fails(m, "qemu64,pae=maybe", "pae", NULL);
     check_fails(m, "host,enforce,+avx512f", "avx512f", "enforce");
     check_fails(m, "Haswell,enforce", "rtm", "enforce");
-    check_fails(m, "qemu64,tsc-frequency=5", "tsc-frequency", NULL);
+    check_fails(m, "qemu64,tsc-frequency=5", "tsc-frequency", "1M");
+    check_fails(m, "qemu64,pmu=on", "'pmu=on'", "leave it out");
+    check_fails(m, "qemu64,+kvm-pv-unhalt", "'kvm-pv-unhalt'", "leave it out");
+    check_fails(m, "qemu64,migratable=on", "'migratable'", NULL);
+    check_fails(m, "qemu64,phys-bits=31", "phys-bits", "32");
+    check_fails(m, "qemu64,min-level=99", "min-level", "0x20");
+    check_fails(m, "Haswell-v5", "'Haswell-v5'", "Haswell-v");
+    check_fails(m, "base-v1", "'base-v1'", NULL);
     g_autoptr(GString) help = g_string_new(NULL);
     x86_model_help(help);
     g_assert_nonnull(strstr(help->str, "x86 qemu64"));
@@ -82,6 +90,56 @@ static void test_options(void)
     g_assert_cmphex(r[3], ==, 0xb);
     g_assert_false(x86_has_feature(g->cpu, "cmov"));
     guest_free(g);
+}
+
+static void leaf_of(const char *text, uint32_t leaf, uint32_t sub, uint32_t r[4])
+{
+    Guest *g = guest_new(text);
+    x86_cpuid(g->cpu, leaf, sub, r);
+    guest_free(g);
+}
+
+/* Leaves that can be left out, levels, widths, and a comma in a value. */
+static void test_properties(void)
+{
+    uint32_t r[4], own[4];
+    leaf_of("max,kvm=off", 0x40000100, 0, r);
+    g_assert_cmphex(r[0] | r[1], ==, 0);
+    leaf_of("max,kvm=off", 0x40000000, 0, r);
+    g_assert_cmpmem(&r[1], 4, "Rhea", 4);
+    leaf_of("max,tcg-cpuid=off", 0x40000000, 0, r);
+    g_assert_cmphex(r[0] | r[1], ==, 0);
+    leaf_of("max,tcg-cpuid=off", 0x40000100, 0, r);
+    g_assert_cmphex(r[0], ==, 0x40000101);
+    leaf_of("max,vmware-cpuid-freq=off", 0x40000000, 0, r);
+    g_assert_cmphex(r[0], ==, 0x40000001);
+    leaf_of("max,vmware-cpuid-freq=off", 0x40000010, 0, r);
+    g_assert_cmphex(r[0], ==, 0);
+    leaf_of("max,cpuid-0xb=off", 0xb, 0, r);
+    g_assert_cmphex(r[0] | r[1] | r[2] | r[3], ==, 0);
+    leaf_of("Nehalem", 4, 3, r);
+    g_assert_cmphex(r[0] & 0xff, ==, 3 | 3 << 5);
+    leaf_of("Nehalem,l3-cache=off", 4, 3, r);
+    g_assert_cmphex(r[0], ==, 0);
+    leaf_of("EPYC,l3-cache=off,check=off", 0x80000006, 0, r);
+    g_assert_cmphex(r[3], ==, 0);
+    leaf_of("486,min-level=7", 0, 0, r);
+    g_assert_cmphex(r[0], ==, 7);
+    leaf_of("486,min-level=2,+fsgsbase", 0, 0, r);
+    g_assert_cmphex(r[0], ==, 7);
+    leaf_of("486,level=2,+fsgsbase", 0, 0, r);
+    g_assert_cmphex(r[0], ==, 2);
+    leaf_of("486,min-xlevel=0x80000004", 0x80000000, 0, r);
+    g_assert_cmphex(r[0], ==, 0x80000004);
+    __cpuid(0x80000008, own[0], own[1], own[2], own[3]);
+    leaf_of("qemu64,host-phys-bits=on", 0x80000008, 0, r);
+    g_assert_cmphex(r[0] & 0xff, ==, own[0] & 0xff);
+    leaf_of("qemu64,host-phys-bits=on,host-phys-bits-limit=33", 0x80000008, 0, r);
+    g_assert_cmphex(r[0] & 0xff, ==, 33);
+    leaf_of("qemu64,model-id=One,, two", 0x80000002, 0, r);
+    g_assert_cmpmem(r, 8, "One, two", 8);
+    leaf_of("max,migratable=off,pmu=off,lmce=off,kvm-pv-eoi=off,hv-evmcs=off,xlevel2=0,full-cpuid-auto-level=on", 0, 0, r);
+    g_assert_cmphex(r[0], ==, 0x16);
 }
 
 /* Models that AVX2 and FMA complete are there in full; fma and f16c are the host's. */
@@ -370,19 +428,22 @@ static bool is_of_type(const Json *v, const char *type)
 {
     JsonKind k = json_kind(v);
     return g_str_equal(type, "bool")                                      ? k == JSON_BOOL
-           : g_str_equal(type, "int") || g_str_equal(type, "uint32") ? k == JSON_INT
+           : g_str_equal(type, "int") || g_str_has_prefix(type, "uint") ? k == JSON_INT
                                                                      : k == JSON_STRING;
 }
 
 /* An expansion has every property that is promised, and says what a CPU made from the same text says. */
 static void test_query(void)
 {
-    static const char text[] = "Westmere,-aes,sse4_2=off,+x2apic,vendor=AuthenticAMD,family=21,model-id=Some CPU,phys-bits=36,check=off";
+    static const char text[] = "Westmere,-aes,sse4_2=off,+x2apic,vendor=AuthenticAMD,family=21,model-id=Some CPU,phys-bits=36,tsc-frequency=2G,check=off";
     Guest *g = guest_new(text);
     g_autoptr(GHashTable) types = g_hash_table_new(g_str_hash, g_str_equal);
-    x86_cpu_each_property(note_property, types);
-    g_autoptr(Json) all = x86_cpu_expand(g->m, text, &error_abort_slot);
-    g_assert_cmpuint(json_length(all), ==, g_hash_table_size(types));
+    x86_cpu_each_live_property(&g->cpu->vcpu, note_property, types);
+    g_autoptr(Json) all = x86_cpu_expand(g->m, text, true, &error_abort_slot);
+    g_autoptr(GHashTable) every = g_hash_table_new(g_str_hash, g_str_equal);
+    x86_cpu_each_property("Westmere", note_property, every);
+    g_assert_cmpuint(json_length(all), ==, g_hash_table_size(every));
+    g_assert_cmpuint(json_length(all), >, g_hash_table_size(types));
     GHashTableIter it;
     gpointer name, type;
     g_hash_table_iter_init(&it, types);
@@ -392,7 +453,7 @@ static void test_query(void)
         g_assert_true(v && is_of_type(v, type));
         g_assert_true(x86_cpu_property(&g->cpu->vcpu, name, &own));
         g_assert_true(json_equal(v, own));
-        if (g_str_equal(type, "bool")) {
+        if (x86_feature_number(name)) {
             bool on;
             g_assert_true(json_get_bool(v, &on) && on == x86_has_feature(g->cpu, name));
         }
@@ -406,7 +467,7 @@ static void test_query(void)
     Json *none = NULL;
     g_assert_false(x86_cpu_property(&g->cpu->vcpu, "colour", &none));
     g_autoptr(Error) err = NULL, err2 = NULL;
-    g_assert_null(x86_cpu_expand(g->m, "Nehalm", &err));
+    g_assert_null(x86_cpu_expand(g->m, "Nehalm", true, &err));
     g_assert_nonnull(strstr(error_text(err), "unknown CPU model 'Nehalm'"));
     g_assert_null(x86_cpu_missing(g->m, "qemu64,+sse4.3", &err2));
     g_assert_nonnull(strstr(error_text(err2), "'sse4.3'"));
@@ -419,8 +480,9 @@ static void test_missing(void)
     Guest *g = guest_new(NULL);
     g_autoptr(GString) help = g_string_new(NULL);
     x86_model_help(help);
-    for (unsigned i = 0; x86_cpu_model(i); i++) {
-        g_autofree char *line = g_strdup_printf("\nx86 %s ", x86_cpu_model(i));
+    const char *model, *alias_of;
+    for (unsigned i = 0; (model = x86_cpu_model(i, &alias_of)); i++) {
+        g_autofree char *line = g_strdup_printf("\nx86 %s ", model);
         g_assert_true(strstr(help->str, line) || g_str_has_prefix(help->str, line + 1));
     }
     g_autoptr(Json) max = x86_cpu_missing(g->m, "max", &error_abort_slot);
@@ -443,6 +505,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cpu/models/errors", test_errors);
     g_test_add_func("/cpu/models/options", test_options);
+    g_test_add_func("/cpu/models/properties", test_properties);
     g_test_add_func("/cpu/models/max", test_max);
     g_test_add_func("/cpu/models/avx", test_avx_models);
     g_test_add_func("/cpu/models/frequencies", test_frequencies);

@@ -45,6 +45,18 @@ def fields(text):
 
 # ---- the emulator itself ----
 
+def cpu_models(v, domcaps, usable):
+    """Models are usable when the program lacks nothing of them; what libvirt makes of its features can be had."""
+    custom = dict(re.findall(r"usable='(yes|no)'[^>]*>([^<]+)", domcaps)[i][::-1] for i in range(domcaps.count("usable=")))
+    expect({"Skylake-Server", "Cooperlake", "Icelake-Server", "EPYC-Milan", "Snowridge"} <= custom.keys(), f"models: {custom}")
+    expect({"Haswell-noTSX-IBRS", "Broadwell-noTSX", "Opteron_G2"} <= usable, f"usable models: {usable}")
+    expect({m for m, yes in custom.items() if yes == "no"} >= {"Skylake-Server", "Cooperlake", "KnightsMill"} & custom.keys(), f"{custom}")
+    for name, verdict in (("Westmere", "superset|identical"), ("Cooperlake", "incompatible")):
+        v.write("images/cpu.xml", f"<cpu match='exact' mode='custom'><model fallback='forbid'>{name}</model></cpu>")
+        p = v.try_virsh("hypervisor-cpu-compare", "--virttype", "qemu", "--emulator", v.emulator, f"{v.images}/cpu.xml")
+        expect(re.search(verdict, p.stdout + p.stderr), f"{name} is to be {verdict}: {p.stdout}{p.stderr}")
+
+
 def probe(v):
     """One round of questions, whatever is asked of libvirt afterwards; what libvirt concludes."""
     def rounds():
@@ -61,6 +73,7 @@ def probe(v):
     expect({"qemu64", "Nehalem", "EPYC"} <= set(models), f"{models}")
     usable = re.findall(r"usable='yes'[^>]*>([^<]+)", domcaps["q35"])
     expect({"qemu64", "Westmere"} <= set(usable), f"models that a domain can have: {usable}")
+    cpu_models(v, domcaps["q35"], set(usable))
     for name in ("one", "two"):
         plain = f"<domain type='qemu'><name>{name}</name><memory>65536</memory><os><type machine='q35'>hvm</type></os><devices>" \
             f"<emulator>{v.emulator}</emulator></devices></domain>"

@@ -170,6 +170,7 @@ extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_dump_com
 void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),
                        void *opaque);
 bool qmp_cpu_type_props(const char *type, GArray *out);
+void qmp_cpu_props(Vcpu *cpu, GArray *out);
 bool qmp_cpu_value(Vcpu *cpu, const char *name, Json **out);
 
 #endif

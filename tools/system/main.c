@@ -156,7 +156,8 @@ int main(int argc, char **argv)
                                              qmp_export_events, qmp_job_events, qmp_net_events,
                                              NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,
-                                      .type_props = qmp_cpu_type_props, .cpu_value = qmp_cpu_value };
+                                      .type_props = qmp_cpu_type_props, .cpu_props = qmp_cpu_props,
+                                      .cpu_value = qmp_cpu_value };
     Error *err = NULL;
     Cli cli;
     g_autofree char *name = g_path_get_basename(argv[0]);

@@ -23,12 +23,13 @@
 
 /* ---- CPU models ---- */
 
-static void describe_model(Machine *m, const char *name, CpuDefinitionInfo *i)
+static void describe_model(Machine *m, const char *name, const char *alias_of, CpuDefinitionInfo *i)
 {
     g_autoptr(Json) missing = x86_cpu_missing(m, name, NULL);
     bool of_host = g_str_equal(name, "max") || g_str_equal(name, "host");
     i->name = g_strdup(name);
     i->typename = g_strconcat(name, CPU_SUFFIX, NULL);
+    i->alias_of = g_strdup(alias_of);
     i->has_migration_safe = true;
     i->migration_safe = !of_host;
     i->static_ = g_str_equal(name, "base");
@@ -42,12 +43,13 @@ static void describe_model(Machine *m, const char *name, CpuDefinitionInfo *i)
 
 bool qmp_query_cpu_definitions(QmpCall *call, QueryCpuDefinitionsResult *ret, Error **errp)
 {
-    while (x86_cpu_model(ret->n)) {
+    const char *name, *alias_of;
+    while (x86_cpu_model(ret->n, &alias_of)) {
         ret->n++;
     }
     ret->items = g_new0(CpuDefinitionInfo, ret->n);
-    for (size_t i = 0; i < ret->n; i++) {
-        describe_model(call->machine, x86_cpu_model(i), &ret->items[i]);
+    for (unsigned i = 0; (name = x86_cpu_model(i, &alias_of)); i++) {
+        describe_model(call->machine, name, alias_of, &ret->items[i]);
     }
     return true;
 }
@@ -58,12 +60,16 @@ static bool append_property(GString *text, const char *key, const Json *value, E
     const char *plain = json_get_string(value);
     g_autofree char *other = plain ? NULL : json_format(value, false);
     const char *v = json_get_bool(value, &yes) ? (yes ? "on" : "off") : plain ? plain : other;
-    if (strchr("+-", *key) || strpbrk(key, ",=") || strchr(v, ',')) { /* "" as well */
-        error_set(errp, "'%s' is not a CPU property with a value that -cpu could have", key);
-        error_set_code(errp, "unknown-member", "model.props");
+    if (strchr("+-", *key) || strpbrk(key, ",=")) { /* "" as well */
+        error_fail(errp, "unknown-member", "model.props",
+                   "device-list-properties of max-x86_64-cpu lists them",
+                   "'%s' is not a CPU property with a value that -cpu could have", key);
         return false;
     }
-    g_string_append_printf(text, ",%s=%s", key, v);
+    g_string_append_printf(text, ",%s=", key);
+    for (; *v; v++) {
+        g_string_append(text, *v == ',' ? ",," : (char[]){ *v, '\0' });
+    }
     return true;
 }
 
@@ -73,8 +79,9 @@ static char *model_text(const CpuModelInfo *model, Error **errp)
     GString *s = g_string_new(model->name);
     bool ok = !strchr(model->name, ',') && (!model->props || json_kind(model->props) == JSON_OBJECT);
     if (!ok) {
-        error_set(errp, "a model is a name and an object of properties");
-        error_set_code(errp, "wrong-type", "model");
+        error_fail(errp, "wrong-type", "model",
+                   "for example {\"name\": \"max\", \"props\": {\"avx\": false}}",
+                   "a model is a name and an object of properties");
     } else if (model->props) {
         json_object_object_foreach(model->props, key, value)
         {
@@ -88,12 +95,12 @@ bool qmp_query_cpu_model_expansion(QmpCall *call, const QueryCpuModelExpansionAr
                                    CpuModelExpansionInfo *ret, Error **errp)
 {
     g_autofree char *text = model_text(&args->model, errp);
-    ret->model.props = text ? x86_cpu_expand(call->machine, text, errp) : NULL;
+    bool full = args->type == CPU_MODEL_EXPANSION_TYPE_FULL;
+    ret->model.props = text ? x86_cpu_expand(call->machine, text, full, errp) : NULL;
     if (!ret->model.props) {
         return false;
     }
-    ret->model.name =
-        g_strdup(args->type == CPU_MODEL_EXPANSION_TYPE_STATIC ? "base" : args->model.name);
+    ret->model.name = g_strdup(full ? args->model.name : "base");
     return true;
 }
 
@@ -103,8 +110,9 @@ void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *pa
                        void *opaque)
 {
     fn(opaque, "x86_64-cpu", "cpu", true);
-    for (unsigned i = 0; x86_cpu_model(i); i++) {
-        g_autofree char *name = g_strconcat(x86_cpu_model(i), CPU_SUFFIX, NULL);
+    const char *model, *alias_of;
+    for (unsigned i = 0; (model = x86_cpu_model(i, &alias_of)); i++) {
+        g_autofree char *name = g_strconcat(model, CPU_SUFFIX, NULL);
         fn(opaque, name, "x86_64-cpu", false);
     }
 }
@@ -117,15 +125,22 @@ static void add_property(void *opaque, const char *name, const char *type)
 
 bool qmp_cpu_type_props(const char *type, GArray *out)
 {
-    for (unsigned i = 0; x86_cpu_model(i); i++) {
-        g_autofree char *name = g_strconcat(x86_cpu_model(i), CPU_SUFFIX, NULL);
+    const char *model, *alias_of;
+    for (unsigned i = 0; (model = x86_cpu_model(i, &alias_of)); i++) {
+        g_autofree char *name = g_strconcat(model, CPU_SUFFIX, NULL);
         if (g_str_equal(name, type)) {
-            x86_cpu_each_property(add_property, out);
+            x86_cpu_each_property(model, add_property, out);
             add_property(out, "unavailable-features", "strList");
             return true;
         }
     }
     return false;
+}
+
+void qmp_cpu_props(Vcpu *cpu, GArray *out)
+{
+    x86_cpu_each_live_property(cpu, add_property, out);
+    add_property(out, "unavailable-features", "strList");
 }
 
 bool qmp_cpu_value(Vcpu *cpu, const char *name, Json **out)
@@ -151,7 +166,7 @@ bool qmp_query_vm_generation_id(QmpCall *call, GuidInfo *ret, Error **errp)
 {
     char guid[VMGENID_TEXT];
     if (!vmgenid_get(call->machine, guid)) {
-        error_set(errp, "this machine has no VM generation ID");
+        error_fail(errp, "not-supported", NULL, NULL, "this machine has no VM generation ID");
         error_hint(errp, "start it with -device vmgenid");
         return false;
     }
@@ -248,8 +263,8 @@ bool qmp_query_command_line_options(QmpCall *call, const QueryCommandLineOptions
         o->parameters.items = (void *)g_array_free(a, FALSE);
     }
     if (args->option && !ret->n) {
-        error_set(errp, "there is no option '%s' with parameters", args->option);
-        error_set_code(errp, "not-found", "option");
+        error_fail(errp, "not-found", "option", "without 'option' all are listed",
+                   "there is no option '%s' with parameters", args->option);
         return false;
     }
     return true;

@@ -27,6 +27,7 @@ typedef struct QmpTables {
     void (*each_type)(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),
                       void *opaque);
     bool (*type_props)(const char *type, GArray *out); /* appends ObjectPropertyInfo; false: no such type */
+    void (*cpu_props)(Vcpu *cpu, GArray *out);           /* of a CPU: the same */
     bool (*cpu_value)(Vcpu *cpu, const char *name, Json **out); /* false: no such property */
 } QmpTables;
 void qmp_set_tables(const QmpTables *tables);
