@@ -4,6 +4,7 @@
  * Threads: main loop, which waits for the program.
  */
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -91,5 +92,6 @@ bool net_child_run(char *const argv[], int keep_fd, Error **errp)
     }
     g_autofree char *end = WIFSIGNALED(status) ? g_strdup_printf("by signal %d", WTERMSIG(status))
                                                : g_strdup_printf("with status %d", WEXITSTATUS(status));
-    return error_set(errp, "'%s' ended %s%s%s", argv[0], end, *said ? ": " : "", said);
+    return error_fail(errp, "failed", NULL, NULL,
+                      "'%s' ended %s%s%s", argv[0], end, *said ? ": " : "", said);
 }

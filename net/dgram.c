@@ -7,6 +7,7 @@
  * Threads: main loop.
  */
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/who.h"
 
 #include <arpa/inet.h>
@@ -188,7 +189,7 @@ static bool bind_to(int fd, const Address *a, const char *where, Error **errp)
     unsigned port = ntohs(((const struct sockaddr_in *)&a->sa)->sin_port); /* IPv6 has it there, too */
     g_autofree char *who = err == EADDRINUSE && a->sa.ss_family != AF_UNIX ? who_has_udp(port) : NULL;
     if (who) {
-        error_set(errp, "UDP port %u is in use by %s", port, who);
+        error_fail(errp, "in-use", "local", NULL, "UDP port %u is in use by %s", port, who);
         error_hint(errp, "choose another port");
         return false;
     }
@@ -221,7 +222,8 @@ static bool open_pair(Dgram *d, const NetdevDgramOptions *o, Error **errp)
         return false;
     }
     if (local.sa.ss_family != d->to.sa.ss_family) {
-        error_set(errp, "'local' and 'remote' are addresses of different families");
+        error_fail(errp, "conflict", "remote", NULL,
+                   "'local' and 'remote' are addresses of different families");
         error_hint(errp, "give both as IPv4, or both as IPv6 ('ipv4=on')");
         return false;
     }
@@ -266,7 +268,8 @@ static bool open_group(Dgram *d, const NetdevDgramOptions *o, Error **errp)
         return false;
     }
     if (iface.len && iface.sa.ss_family != AF_INET) {
-        return error_set(errp, "'local' has to be an IPv4 address of this host's, as the group is");
+        return error_fail(errp, "invalid-value", "local", NULL,
+                          "'local' has to be an IPv4 address of this host's, as the group is");
     }
     d->fd = new_socket(AF_INET, errp);
     if (d->fd < 0 || !join_group(d, &iface, errp)) {
@@ -306,7 +309,8 @@ static bool open_fd(Dgram *d, const NetdevDgramOptions *o, Error **errp)
     if (getpeername(d->fd, (struct sockaddr *)&peer.sa, &peer.len) < 0) {
         d->to.len = sizeof(d->to.sa);
         if (getsockname(d->fd, (struct sockaddr *)&d->to.sa, &d->to.len) < 0 || !is_group(&d->to)) {
-            error_set(errp, "socket '%s' is connected to nobody", o->local.u.fd.str);
+            error_fail(errp, "invalid-value", "local", NULL,
+                       "socket '%s' is connected to nobody", o->local.u.fd.str);
             error_hint(errp, "connect it before it is handed over, or give local and remote as addresses");
             return false;
         }
@@ -317,24 +321,27 @@ static bool open_fd(Dgram *d, const NetdevDgramOptions *o, Error **errp)
 static bool check(const NetdevDgramOptions *o, Error **errp)
 {
     if (!o->has_local && !o->has_remote) {
-        return error_set(errp, "'local' is missing: where do frames come in?");
+        return error_fail(errp, "missing-member", "local",
+                          "local.type=inet,local.host=ADDR,local.port=PORT for example",
+                          "'local' is missing: where do frames come in?");
     }
     if (o->has_remote && o->remote.type == NET_SOCKET_TYPE_FD) {
-        error_set(errp, "'remote' cannot be a descriptor");
+        error_fail(errp, "not-supported", "remote", NULL, "'remote' cannot be a descriptor");
         error_hint(errp, "use local.type=fd, a connected socket");
         return false;
     }
     if (o->has_local && o->local.type == NET_SOCKET_TYPE_FD) {
         return !o->has_remote ||
-               error_set(errp, "'remote' does not go with an open socket, which has its peer");
+               error_fail(errp, "conflict", "remote", NULL,
+                          "'remote' does not go with an open socket, which has its peer");
     }
     if (!o->has_remote) {
-        error_set(errp, "'remote' is missing: where do frames go to?");
+        error_fail(errp, "missing-member", "remote", NULL, "'remote' is missing: where do frames go to?");
         error_hint(errp, "only local.type=fd goes without");
         return false;
     }
     return !o->has_local || o->local.type == o->remote.type ||
-           error_set(errp, "'local' and 'remote' are of different types");
+           error_fail(errp, "conflict", "remote", NULL, "'local' and 'remote' are of different types");
 }
 
 static bool dgram_open(NetClient *c, const NetdevOptions *o, Error **errp)
@@ -359,7 +366,9 @@ static bool dgram_open(NetClient *c, const NetdevOptions *o, Error **errp)
     } else if (inet && is_group(&d->to)) {
         ok = open_group(d, opts, errp);
     } else if (!opts->has_local) {
-        error_set(errp, "'local' is missing: where do frames come in?");
+        error_fail(errp, "missing-member", "local",
+                   "local.type=inet,local.host=ADDR,local.port=PORT for example",
+                   "'local' is missing: where do frames come in?");
         error_hint(errp, "only a multicast group goes without");
         return false;
     } else {

@@ -8,6 +8,7 @@
  */
 #include "filter_internal.h"
 #include "rhea/backends/char.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <string.h>
@@ -149,7 +150,7 @@ static bool attach(Mirror *m, CharPort *port, const char *key, const char *id, c
     Chardev *c = chardev_find(m->filter->client->machine, id);
     g_autofree char *holder = g_strdup_printf("filter '%s'", m->filter->id);
     if (!c) {
-        error_set(errp, "'%s': there is no character device '%s'", key, id);
+        error_fail(errp, "not-found", key, NULL, "'%s': there is no character device '%s'", key, id);
         error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
         return false;
     }
@@ -165,7 +166,8 @@ static bool attach(Mirror *m, CharPort *port, const char *key, const char *id, c
 static bool refuse_headers(bool wanted, Error **errp)
 {
     if (wanted) {
-        error_set(errp, "'vnet_hdr_support' is not supported: frames leave finished, and need no header");
+        error_fail(errp, "not-supported", "vnet_hdr_support", NULL,
+                   "'vnet_hdr_support' is not supported: frames leave finished, and need no header");
         error_hint(errp, "leave it out, at both ends");
     }
     return wanted;
@@ -195,10 +197,12 @@ static bool redirector_open(NetFilter *f, const NetFilterOptions *o, Error **err
 {
     const FilterRedirectorProperties *p = &o->u.filter_redirector;
     if (!p->indev && !p->outdev) {
-        return error_set(errp, "'indev' and 'outdev' are missing: at least one is needed");
+        return error_fail(errp, "missing-member", "indev", "name the chardev that frames come from, or go to",
+                          "'indev' and 'outdev' are missing: at least one is needed");
     }
     if (p->indev && p->outdev && g_str_equal(p->indev, p->outdev)) {
-        return error_set(errp, "'indev' and 'outdev' must not be the same character device");
+        return error_fail(errp, "conflict", "outdev", "name two",
+                          "'indev' and 'outdev' must not be the same character device");
     }
     return !refuse_headers(p->vnet_hdr_support, errp) && open_both(f, p->outdev, p->indev, errp);
 }

@@ -8,6 +8,7 @@
 #include "filter_internal.h"
 #include "rhea/backends/object.h"
 #include "rhea/schema/type.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -85,13 +86,14 @@ static int find_place(const NetFilter *f, Error **errp)
         return 0;
     }
     if (!g_str_has_prefix(f->position, "id=")) {
-        error_set(errp, "'position' does not take '%s'", f->position);
+        error_fail(errp, "invalid-value", "position", NULL, "'position' does not take '%s'", f->position);
         error_hint(errp, "it is head, tail, or id=FILTER");
         return -1;
     }
     NetFilter *other = find(f->client->machine, f->position + 3);
     if (!other || !g_ptr_array_find(all, other, &at)) {
-        error_set(errp, "back end '%s' has no filter '%s'", f->client->name, f->position + 3);
+        error_fail(errp, "not-found", "position", NULL,
+                   "back end '%s' has no filter '%s'", f->client->name, f->position + 3);
         return -1;
     }
     return (int)at + (f->insert == NETFILTER_INSERT_BEHIND);
@@ -125,15 +127,16 @@ static bool parse_status(const char *text, bool *on, Error **errp)
 {
     *on = !text || g_str_equal(text, "on");
     return *on || g_str_equal(text, "off") ||
-           error_set(errp, "'status' does not take '%s': it is on or off", text);
+           error_fail(errp, "invalid-value", "status", NULL,
+                      "'status' does not take '%s': it is on or off", text);
 }
 
 static NetClient *find_back_end(Machine *m, const char *id, Error **errp)
 {
     NetClient *c = net_client_find(m, id);
     if (!c || c->kind == &net_nic_kind) {
-        error_set(errp, c ? "'%s' is a network card, not a back end" : "there is no network back end '%s'",
-                  id);
+        error_fail(errp, c ? "invalid-value" : "not-found", "netdev", NULL,
+                   c ? "'%s' is a network card, not a back end" : "there is no network back end '%s'", id);
         error_set_class(errp, c ? ERROR_GENERIC : ERROR_DEVICE_NOT_FOUND);
         return NULL;
     }
@@ -185,7 +188,9 @@ static bool filter_make(Machine *m, const Json *opts, bool from_text, bool preal
         return false;
     }
     bool ok =
-        find(m, o.id) ? error_set(errp, "there is already a filter '%s'", o.id) : filter_new(m, &o, errp);
+        find(m, o.id) ? error_fail(errp, "already-exists", "id",
+                                   "give another id, or remove that one: object-del",
+                                   "there is already a filter '%s'", o.id) : filter_new(m, &o, errp);
     type_clear(&net_filter_options_type, &o);
     return ok;
 }
@@ -217,12 +222,14 @@ static bool filter_set(Machine *m, const char *id, const char *name, const Json 
         return f->type->set(f, name, value, errp);
     }
     if (strcmp(name, "status")) {
-        error_set(errp, "property '%s' of filter '%s' cannot change any more", name, id);
+        error_fail(errp, "not-changeable", "property", NULL,
+                   "property '%s' of filter '%s' cannot change any more", name, id);
         error_hint(errp, "status can; for the others make another filter");
         return false;
     }
     if (json_kind(value) != JSON_STRING) {
-        return error_set(errp, "'status' is the text on or off");
+        return error_fail(errp, "wrong-type", "value", "for example \"off\"",
+                          "'status' is the text on or off");
     }
     if (!parse_status(json_get_string(value), &on, errp)) {
         return false;

@@ -7,6 +7,7 @@
  * Does not model: control messages: sessions are set up by hand at both ends. Threads: main loop.
  */
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/who.h"
 
 #include <errno.h>
@@ -151,25 +152,30 @@ static void l2tp_resumed(NetClient *c)
 static bool check(const NetdevL2TPv3Options *o, Error **errp)
 {
     if (o->udp && (!o->srcport || !o->dstport)) {
-        error_set(errp, "'srcport' and 'dstport' are missing: 'udp' needs both");
+        error_fail(errp, "missing-member", "srcport", NULL,
+                   "'srcport' and 'dstport' are missing: 'udp' needs both");
         error_hint(errp, "1701 is the port of L2TP");
         return false;
     }
     if (!o->udp && (o->srcport || o->dstport)) {
-        return error_set(errp, "'srcport' and 'dstport' go with 'udp=on' only");
+        return error_fail(errp, "conflict", "srcport", "leave them out",
+                          "'srcport' and 'dstport' go with 'udp=on' only");
     }
     if (o->has_txcookie != o->has_rxcookie) {
-        return error_set(errp, "'txcookie' and 'rxcookie' go together: both ends have cookies, or none");
+        return error_fail(errp, "missing-member", "rxcookie", "give both, or neither",
+                          "'txcookie' and 'rxcookie' go together: both ends have cookies, or none");
     }
     if (o->cookie64 && !o->has_txcookie) {
-        return error_set(errp, "'cookie64' needs 'txcookie' and 'rxcookie'");
+        return error_fail(errp, "missing-member", "txcookie", "give both, or leave cookie64 out",
+                          "'cookie64' needs 'txcookie' and 'rxcookie'");
     }
     if (!o->cookie64 && ((o->txcookie | o->rxcookie) >> 32)) {
-        error_set(errp, "a cookie has more than 32 bits");
+        error_fail(errp, "out-of-range", "rxcookie", NULL, "a cookie has more than 32 bits");
         error_hint(errp, "use cookie64=on, at both ends");
         return false;
     }
-    return !o->pincounter || o->counter || error_set(errp, "'pincounter' needs 'counter=on'");
+    return !o->pincounter || o->counter || error_fail(errp, "conflict", "pincounter", "leave it out",
+                                                      "'pincounter' needs 'counter=on'");
 }
 
 static bool resolve(const char *host, const char *port, const NetdevL2TPv3Options *o, SockAddrs *out,
@@ -207,7 +213,8 @@ static bool open_socket(L2tp *l, const NetdevL2TPv3Options *o, Error **errp)
     if (bind(l->fd, (const struct sockaddr *)in, from.list[0].len) < 0) {
         int err = errno;
         g_autofree char *who = err == EADDRINUSE ? who_has_udp(ntohs(in->sin_port)) : NULL;
-        return who ? error_set(errp, "UDP port %u is in use by %s", ntohs(in->sin_port), who)
+        return who ? error_fail(errp, "in-use", "srcport", "use another port",
+                                "UDP port %u is in use by %s", ntohs(in->sin_port), who)
                    : error_set_errno(errp, err, "cannot receive at %s", o->src);
     }
     /* Connected: what others send is not even seen. */

@@ -5,6 +5,7 @@
  * Threads: main loop.
  */
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 
 #include <string.h>
 
@@ -15,7 +16,7 @@ static bool take_address(const char *key, const char *text, bool any, NetSocketA
     size_t host = colon ? (size_t)(colon - text) : 0;
     bool brackets = host >= 2 && text[0] == '[' && text[host - 1] == ']';
     if (!colon || !colon[1] || (!host && !any)) {
-        error_set(errp, "'%s' does not take '%s'", key, text);
+        error_fail(errp, "invalid-value", key, NULL, "'%s' does not take '%s'", key, text);
         error_hint(errp, any ? "it looks like :5000, or 127.0.0.1:5000" : "it looks like 127.0.0.1:5000");
         return false;
     }
@@ -71,13 +72,15 @@ bool net_socket_translate(Machine *m, const NetdevSocketOptions *s, NetdevOption
 {
     unsigned n = !!s->fd + !!s->listen + !!s->connect + !!s->mcast + !!s->udp;
     if (n != 1) {
-        error_set(errp, n ? "more than one of 'fd', 'listen', 'connect', 'mcast' and 'udp' is given"
-                          : "none of 'fd', 'listen', 'connect', 'mcast' and 'udp' is given");
+        error_fail(errp, n ? "conflict" : "missing-member", "listen", NULL,
+                   n ? "more than one of 'fd', 'listen', 'connect', 'mcast' and 'udp' is given"
+                     : "none of 'fd', 'listen', 'connect', 'mcast' and 'udp' is given");
         error_hint(errp, "exactly one says what kind of socket it is");
         return false;
     }
     if (s->localaddr && !s->mcast && !s->udp) {
-        return error_set(errp, "'localaddr' goes with 'mcast' and 'udp' only");
+        return error_fail(errp, "conflict", "localaddr", "leave it out",
+                          "'localaddr' goes with 'mcast' and 'udp' only");
     }
     return s->fd                     ? take_fd(m, s->fd, out)
            : s->listen || s->connect ? take_stream(s, out, errp)

@@ -5,6 +5,7 @@
  */
 #include "net_internal.h"
 #include "rhea/system/host.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 
 #include <errno.h>
@@ -45,7 +46,8 @@ int net_find_fd(Machine *m, const char *key, const char *text, Error **errp)
         return fd;
     }
     if (!text_to_u64(text, &n, NULL) || n > INT32_MAX || fcntl((int)n, F_GETFD) < 0) {
-        error_set(errp, "'%s' does not take '%s': there is no such open descriptor", key, text);
+        error_fail(errp, "not-found", key, NULL,
+                   "'%s' does not take '%s': there is no such open descriptor", key, text);
         error_hint(errp, "it is a number that this process was started with, or a name that getfd gave");
         return -1;
     }
@@ -60,8 +62,9 @@ int net_take_socket(Machine *m, const char *key, const char *text, int type, Err
         return -1;
     }
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &has, &len) < 0 || has != type) {
-        error_set(errp, "'%s' does not take '%s': it is no %s socket", key, text,
-                  type == SOCK_STREAM ? "stream" : "datagram");
+        error_fail(errp, "invalid-value", key, NULL,
+                   "'%s' does not take '%s': it is no %s socket", key, text,
+                   type == SOCK_STREAM ? "stream" : "datagram");
         return -1;
     }
     sock_tune(fd);

@@ -7,6 +7,7 @@
  * Threads: main loop. Only a client without reconnect= waits, a few seconds, when it is made.
  */
 #include "net_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -356,13 +357,15 @@ static bool stream_open(NetClient *c, const NetdevOptions *o, Error **errp)
     s->reconnect_ns = opts->reconnect * INT64_C(1000000000);
     timer_init(&s->retry, c->machine->loop, &clock_host_monotonic, retry_fired, s);
     if (s->reconnect_ns && (opts->server || spec.kind == SOCK_KIND_FD)) {
-        error_set(errp, "'reconnect' is for clients that connect to a name or an address");
+        error_fail(errp, "conflict", "reconnect", NULL,
+                   "'reconnect' is for clients that connect to a name or an address");
         error_hint(errp, opts->server ? "a server waits for the next client anyway" : "leave it out");
         return false;
     }
     if (spec.kind == SOCK_KIND_FD) {
         if (opts->server) {
-            return error_set(errp, "'server' does not go with an open socket");
+            return error_fail(errp, "conflict", "server", "leave it out",
+                              "'server' does not go with an open socket");
         }
         int fd = net_take_socket(c->machine, "addr.str", spec.fd, SOCK_STREAM, errp);
         return fd >= 0 && stream_connected(s, fd, errp);

@@ -7,6 +7,7 @@
  * Threads: main loop, which waits for scripts and helpers.
  */
 #include "tap_internal.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/who.h"
 
 #include <errno.h>
@@ -48,12 +49,14 @@ static bool take_fd(TapPlan *p, Machine *m, const char *key, const char *text, E
         return false;
     }
     if (!tap_describe_fd(fd, name, &vnet)) {
-        error_set(errp, "'%s' does not take '%s': it is no tap interface", key, text);
+        error_fail(errp, "invalid-value", key, NULL,
+                   "'%s' does not take '%s': it is no tap interface", key, text);
         error_hint(errp, "one that was opened at " TUN_DEVICE " with IFF_TAP");
         return false;
     }
     if (p->n && vnet != p->vnet) {
-        return error_set(errp, "'%s': some of the interfaces have headers (IFF_VNET_HDR), others not", key);
+        return error_fail(errp, "conflict", key, "open all of them in one way",
+                          "'%s': some of the interfaces have headers (IFF_VNET_HDR), others not", key);
     }
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -68,13 +71,15 @@ static bool take_fds(TapPlan *p, Machine *m, const char *text, Error **errp)
     g_auto(GStrv) parts = g_strsplit(text, ":", -1);
     for (char **part = parts; *part; part++) {
         if (p->n == TAP_QUEUES) {
-            return error_set(errp, "'fds' names more than %d descriptors", TAP_QUEUES);
+            return error_fail(errp, "too-many", "fds", "name fewer",
+                              "'fds' names more than %d descriptors", TAP_QUEUES);
         }
         if (!take_fd(p, m, "fds", *part, errp)) {
             return false;
         }
     }
-    return p->n > 0 || error_set(errp, "'fds' is empty");
+    return p->n > 0 || error_fail(errp, "invalid-value", "fds", "name descriptors with ':' between",
+                                  "'fds' is empty");
 }
 
 /* ---- one of our own ---- */
@@ -83,7 +88,7 @@ static bool say_not_made(const char *ifname, int err, bool many, Error **errp)
 {
     g_autofree char *who = err == EBUSY ? who_has_tap(ifname) : NULL;
     if (who) {
-        error_set(errp, "tap interface '%s' is in use by %s", ifname, who);
+        error_fail(errp, "in-use", "ifname", NULL, "tap interface '%s' is in use by %s", ifname, who);
         error_hint(errp, "choose another name, or none for the next free one");
         return false;
     }
@@ -152,8 +157,9 @@ static bool make_own(TapPlan *p, const NetdevTapOptions *o, Error **errp)
     g_autofree char *up = NULL;
     const char *name = o->ifname && *o->ifname ? o->ifname : "tap%d";
     if (strlen(name) >= IFNAMSIZ) {
-        return error_set(errp, "'ifname' does not take '%s': a name has %d characters at most", name,
-                         IFNAMSIZ - 1);
+        return error_fail(errp, "too-large", "ifname", "shorten it",
+                          "'ifname' does not take '%s': a name has %d characters at most", name,
+                          IFNAMSIZ - 1);
     }
     if (!choose_script("script", o->script, UP_SCRIPT, &up, errp) ||
         !choose_script("downscript", o->downscript, DOWN_SCRIPT, &p->downscript, errp)) {
@@ -226,7 +232,8 @@ static bool ask_helper(TapPlan *p, const char *given, const char *br, Error **er
     const char *helper = given ? given : default_helper();
     int pair[2];
     if (!helper) {
-        error_set(errp, "there is no bridge helper: '%s' is missing", helpers[0]);
+        error_fail(errp, "file-not-found", "helper", NULL,
+                   "there is no bridge helper: '%s' is missing", helpers[0]);
         error_hint(errp, "the package qemu-system-common has it; or name one with helper=");
         return false;
     }
@@ -244,11 +251,13 @@ static bool ask_helper(TapPlan *p, const char *given, const char *br, Error **er
         return false;
     }
     if (fd < 0) {
-        return error_set(errp, "bridge helper '%s' gave no interface", helper);
+        return error_fail(errp, "failed", "helper", "see what it says of itself",
+                          "bridge helper '%s' gave no interface", helper);
     }
     if (!tap_describe_fd(fd, p->ifname, &p->vnet)) {
         close(fd);
-        return error_set(errp, "what bridge helper '%s' gave is no tap interface", helper);
+        return error_fail(errp, "failed", "helper", "use another one",
+                          "what bridge helper '%s' gave is no tap interface", helper);
     }
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     p->fds[p->n++] = fd;
@@ -262,20 +271,23 @@ static bool check(const NetdevTapOptions *o, Error **errp)
     bool own = o->ifname || o->script || o->downscript || o->has_vnet_hdr || o->has_queues;
     const char *given = o->fd ? "fd" : o->fds ? "fds" : o->helper ? "helper" : NULL;
     if ((o->has_vhost && o->vhost) || (o->has_vhostforce && o->vhostforce)) {
-        error_set(errp, "'vhost' is not supported: the card's queues are served by this program");
+        error_fail(errp, "not-supported", "vhost", NULL,
+                   "'vhost' is not supported: the card's queues are served by this program");
         error_hint(errp, "leave it out; checksums and segmentation are left to the host without it, too");
         return false;
     }
     if (!!o->fd + !!o->fds + !!o->helper > 1) {
-        return error_set(errp, "'fd', 'fds' and 'helper' exclude each other");
+        return error_fail(errp, "conflict", "fd", "leave out all but one",
+                          "'fd', 'fds' and 'helper' exclude each other");
     }
     if (given && own) {
-        error_set(errp, "'ifname', 'script', 'downscript', 'vnet_hdr' and 'queues' do not go with '%s'",
-                  given);
+        error_fail(errp, "conflict", "ifname", NULL,
+                   "'ifname', 'script', 'downscript', 'vnet_hdr' and 'queues' do not go with '%s'", given);
         error_hint(errp, "they are for an interface that this program makes");
         return false;
     }
-    return !o->br || o->helper || error_set(errp, "'br' goes with 'helper' only; -netdev bridge has its own");
+    return !o->br || o->helper || error_fail(errp, "conflict", "br", "leave it out",
+                                             "'br' goes with 'helper' only; -netdev bridge has its own");
 }
 
 bool tap_plan(TapPlan *p, Machine *m, const NetdevTapOptions *o, Error **errp)

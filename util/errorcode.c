@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * util/errorcode.c - the catalogue of error codes, and which member of the input an error is about.
  *
- * Models: what docs/devel/qmp.md says of errors. A code is stable: programs compare it, so a row is never renamed.
- *         Where nothing gave a code, the class or the errno does.
+ * Models: what docs/devel/qmp.md says of errors. A code is stable: programs compare it, so a row is never
+ *         renamed. Where nothing gave a code, the class or the errno does.
  * Threads: any; constant tables.
  */
 #include "rhea/util/errorcode.h"

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""error-codes.py ROOT: every code of an error in the sources is in the catalogue (util/errorcode.c), every row of the catalogue is
-used, and docs/devel/qmp.md has the same rows."""
+"""error-codes.py ROOT: every code of an error in the sources is in the catalogue (util/errorcode.c), each row
+of the catalogue is used, and docs/devel/qmp.md has the same rows."""
 import os
 import re
 import sys
 
-FOLDERS = ("accel", "backends", "block", "hw", "monitor", "net", "schema", "system", "target", "tools", "util")
+FOLDERS = ("accel", "backends", "block", "hw", "monitor", "net", "schema", "system", "target", "tools",
+           "util")
 # The call and the place of the code among its arguments, counted from the one behind errp.
-CALLS = re.compile(r"\b(error_fail|error_set_code|member_error|bad_dump|decode_code)\(")
-CODE_AT = {"error_fail": 1, "error_set_code": 1, "member_error": 2, "bad_dump": 1, "decode_code": 1}
+CALLS = re.compile(r"\b(error_fail|error_set_code|member_error|decode_code)\(")
+CODE_AT = {"error_fail": 1, "error_set_code": 1, "member_error": 2, "decode_code": 1}
 
 
 def arguments(text, start):
@@ -51,8 +52,9 @@ def used(root):
                     for m in CALLS.finditer(text):
                         args = arguments(text, m.end() - 1)
                         at = CODE_AT[m.group(1)]
+                        line = text.count("\n", 0, m.start()) + 1
                         for code in re.findall(r'"([^"]*)"', args[at] if at < len(args) else ""):
-                            yield code, f"{os.path.relpath(path, root)}:{text.count(chr(10), 0, m.start()) + 1}"
+                            yield code, f"{os.path.relpath(path, root)}:{line}"
 
 
 def main():
