@@ -9,6 +9,7 @@
  */
 #include "qcow2.h"
 #include "rhea/block/nbd.h"
+#include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
 #include <errno.h>
@@ -158,7 +159,8 @@ static bool parse_header(Qcow2 *q, const uint8_t *h, Error **errp)
 {
     const char *name = block_label(q->node);
     if (get32(h) != QCOW2_MAGIC) {
-        return error_set(errp, "'%s' is not a qcow2 image", name);
+        return error_fail(errp, "invalid-value", NULL, "'rhea-img info' tells what it is",
+                          "'%s' is not a qcow2 image", name);
     }
     q->version = get32(h + QH_VERSION);
     if (q->version != 2 && q->version != 3) {
