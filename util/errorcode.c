@@ -60,6 +60,7 @@ static const struct {
     { "tray-closed", "the tray must be open" },
     { "unknown-member", "there is no such member or property" },
     { "unknown-option", "the command line has no such option" },
+    { "wrong-state", "it is not at a point where this could be done" },
     { "wrong-type", "the value is of another kind" },
 };
 
