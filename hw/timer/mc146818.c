@@ -427,6 +427,15 @@ void mc146818_set_cmos(Device *dev, unsigned index, uint8_t val)
     }
 }
 
+void mc146818_forget_ticks(Device *dev)
+{
+    Rtc *r = dev_as(Rtc, dev);
+    rtc_catch_up(r);
+    r->lost = 0;
+    rtc_update_irq(r);
+    rtc_arm(r);
+}
+
 uint8_t mc146818_get_cmos(Device *dev, unsigned index)
 {
     return index < CMOS_SIZE ? rtc_read_reg(dev_as(Rtc, dev), index, true) : 0;

@@ -260,6 +260,34 @@ static void test_slew_rate(void)
     isatest_free(t);
 }
 
+/* The debt can be forgiven, and a new one arises. */
+static void test_forget(void)
+{
+    IsaTest *t = isatest_new_with(options_slew);
+    Device *rtc = isatest_add(t, &mc146818_type);
+    put(t, 0x0a, 0x2a); /* 64 Hz */
+    put(t, 0x0b, 0x42);
+    for (unsigned again = 0; again < 2; again++) {
+        unsigned ticks = 0;
+        tm_step(t->tm, 500 * MS);
+        if (!again) {
+            domain_lock(rtc->domain);
+            mc146818_forget_ticks(rtc);
+            domain_unlock(rtc->domain);
+        }
+        for (unsigned i = 0; i < 2500; i++) { /* a quarter of a second: 16 periods */
+            if (t->tm->level[8]) {
+                get(t, 0x0c);
+                ticks++;
+            }
+            tm_step(t->tm, 100000);
+        }
+        g_assert_cmpuint(ticks, >=, again ? 31 : 15);
+        g_assert_cmpuint(ticks, <=, again ? 34 : 18);
+    }
+    isatest_free(t);
+}
+
 static void test_reset(void)
 {
     IsaTest *t = isatest_new_with(options);
@@ -297,6 +325,7 @@ int main(int argc, char **argv)
     g_test_add_func("/mc146818/periodic", test_periodic);
     g_test_add_func("/mc146818/lost-ticks", test_lost_ticks);
     g_test_add_func("/mc146818/slew-rate", test_slew_rate);
+    g_test_add_func("/mc146818/forget", test_forget);
     g_test_add_func("/mc146818/reset", test_reset);
     return g_test_run();
 }

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import qmp
 import rheatest as rt
@@ -73,7 +74,8 @@ def hmp_memory():
         expect("IRQ statistics for isa-i8259:\n" in hmp("info irq") and "IRQ statistics for ioapic:\n" in hmp("info irq"), "controllers")
         c.call("cont")
         while not re.search(r"isa-i8259:\n 0: [1-9]\d*\n", hmp("info irq")):  # firmware's clock ticks
-            pass
+            time.sleep(0.05)
+        expect(c.call("rtc-reset-reinjection") == {}, "rtc-reset-reinjection")
         expect(" 0: " in c.call("x-query-irq")["human-readable-text"], "x-query-irq")
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/qmp_machine.c - QMP commands about CPU models, NMIs, vmgenid and the program's options.
+ * tools/system/qmp_machine.c - QMP commands about CPU models, NMIs, clocks, vmgenid, the program's options.
  *
  * Models: QEMU 7.2's commands of these names.
  * Does not model: query-cpu-model-comparison and -baseline.
@@ -8,6 +8,7 @@
 #include "cli.h"
 #include "config.h"
 #include "rhea/hw/guestinfo.h"
+#include "rhea/hw/timer.h"
 #include "rhea/target/x86/cpu.h"
 #include "rhea/target/x86/models.h"
 #include "rhea/util/errorcode.h"
@@ -20,6 +21,26 @@
 #include <string.h>
 
 #define CPU_SUFFIX "-x86_64-cpu"
+
+/* ---- clocks ---- */
+
+static void forget_ticks(Device *dev)
+{
+    if (dev->type == &mc146818_type) {
+        domain_lock(dev->domain);
+        mc146818_forget_ticks(dev);
+        domain_unlock(dev->domain);
+    }
+    for (guint i = 0; dev->children && i < dev->children->len; i++) {
+        forget_ticks(dev->children->pdata[i]);
+    }
+}
+
+bool qmp_rtc_reset_reinjection(QmpCall *call, Error **errp)
+{
+    forget_ticks(call->machine->root);
+    return true;
+}
 
 /* ---- CPU models ---- */
 

@@ -32,6 +32,8 @@ void i8254_taken(Device *pit); /* it was taken: one that was kept back may come.
 extern const DeviceType mc146818_type;
 void mc146818_set_cmos(Device *rtc, unsigned index, uint8_t val);
 uint8_t mc146818_get_cmos(Device *rtc, unsigned index);
+/* Periodic interrupts that are owed (lost_tick_policy=slew) are owed no more. In the clock's domain. */
+void mc146818_forget_ticks(Device *rtc);
 
 /* "hpet": no bus; properties timers, hpet-intcap, msi. Exported region 0: 1 KiB, usually at FED00000h.
  * Exported lines: 0..23 I/O APIC inputs (those in hpet-intcap are ever driven), HPET_LINE_IRQ0/8: what
