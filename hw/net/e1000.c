@@ -360,9 +360,12 @@ static const VmState e1000_state = {
 };
 
 static const Prop e1000_props[] = {
-    PROP_NETDEV(E1000, port, "netdev", "The back end: id of a -netdev"),
-    PROP_MAC(E1000, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),
-    PROP_BOOTINDEX(E1000, bootindex),
+    NIC_PROPS(E1000),
+    PROP_ONLY_BOOL("autonegotiation", true, "agreement is over as soon as it begins", "leave it out"),
+    PROP_ONLY_BOOL("mitigation", true, "the driver's ITR is heeded", "leave it out"),
+    PROP_ONLY_BOOL("extra_mac_registers", true, NIC_OLD_MACHINES),
+    PROP_ONLY_BOOL("migrate_tso_props", true, NIC_OLD_MACHINES),
+    PROP_ONLY_BOOL("init-vet", true, NIC_OLD_MACHINES),
     { 0 },
 };
 

@@ -321,13 +321,11 @@ static const VmState e1000e_state = {
 };
 
 static const Prop e1000e_props[] = {
-    PROP_NETDEV(E1000, port, "netdev", "The back end: id of a -netdev"),
-    PROP_MAC(E1000, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),
-    PROP_BOOTINDEX(E1000, bootindex),
+    NIC_PROPS(E1000),
+    PROP_ONLY_BOOL("init-vet", true, NIC_OLD_MACHINES),
     PROP_U16(E1000e, subsys_ven, "subsys_ven", 0x8086, 1, UINT16_MAX, "PCI subsystem vendor"),
     PROP_U16(E1000e, subsys, "subsys", 0, 0, UINT16_MAX, "PCI subsystem"),
-    PROP_ONLY_BOOL("disable_vnet_hdr", false, "it is a back end that takes frames as they are, or does not",
-                   "leave it out"),
+    PROP_ONLY_UINT("disable_vnet_hdr", 0, "unfinished frames go to back ends that take them", "leave it out"),
     { 0 },
 };
 

@@ -460,9 +460,7 @@ static const VmState ne2k_state = {
 };
 
 static const Prop ne2k_props[] = {
-    PROP_NETDEV(Ne2k, port, "netdev", "The back end: id of a -netdev"),
-    PROP_MAC(Ne2k, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),
-    PROP_BOOTINDEX(Ne2k, bootindex),
+    NIC_PROPS(Ne2k),
     { 0 },
 };
 

@@ -8,7 +8,16 @@
 #define HW_NET_NIC_H
 
 #include "rhea/net/net.h"
+#include "rhea/system/machine.h"
 #include "rhea/system/vmstate.h"
+
+/* What every card of QEMU's has. T: its struct, with port, mac and bootindex. */
+#define NIC_OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
+#define NIC_PROPS(T)                                                                                         \
+    PROP_NETDEV(T, port, "netdev", "The back end: id of a -netdev"),                                         \
+        PROP_MAC(T, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),               \
+        PROP_BOOTINDEX(T, bootindex), PROP_NEVER("x-pcie-extcap-init", NIC_OLD_MACHINES),                    \
+        PROP_NEVER("x-pcie-lnksta-dllla", NIC_OLD_MACHINES)
 
 enum { NIC_SHORTEST = 60, NIC_CRC = 4, NIC_MICROWIRE_WORDS = 64 };
 

@@ -795,9 +795,7 @@ static const VmState pcnet_state = {
 };
 
 static const Prop pcnet_props[] = {
-    PROP_NETDEV(Pcnet, port, "netdev", "The back end: id of a -netdev"),
-    PROP_MAC(Pcnet, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),
-    PROP_BOOTINDEX(Pcnet, bootindex),
+    NIC_PROPS(Pcnet),
     { 0 },
 };
 

@@ -922,9 +922,7 @@ static const VmState rtl8139_state = {
 };
 
 static const Prop rtl8139_props[] = {
-    PROP_NETDEV(Rtl8139, port, "netdev", "The back end: id of a -netdev"),
-    PROP_MAC(Rtl8139, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),
-    PROP_BOOTINDEX(Rtl8139, bootindex),
+    NIC_PROPS(Rtl8139),
     { 0 },
 };
 

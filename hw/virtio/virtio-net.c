@@ -386,9 +386,9 @@ static uint64_t net_features(const VirtioNet *s)
     } f[] = {
         { true, NET_F_MAC },
         { s->csum, NET_F_CSUM },
-        { s->csum && s->host_tso4, NET_F_HOST_TSO4 }, /* 5.1.3.1: what depends on what */
-        { s->csum && s->host_tso6, NET_F_HOST_TSO6 },
-        { s->csum && s->host_ecn && (s->host_tso4 || s->host_tso6), NET_F_HOST_ECN },
+        { s->csum && s->gso && s->host_tso4, NET_F_HOST_TSO4 }, /* 5.1.3.1: what depends on what */
+        { s->csum && s->gso && s->host_tso6, NET_F_HOST_TSO6 },
+        { s->csum && s->gso && s->host_ecn && (s->host_tso4 || s->host_tso6), NET_F_HOST_ECN },
         { s->guest_csum, NET_F_GUEST_CSUM },
         { s->guest_csum && s->guest_tso4, NET_F_GUEST_TSO4 },
         { s->guest_csum && s->guest_tso6, NET_F_GUEST_TSO6 },
@@ -482,46 +482,52 @@ VIRTIO_STATES(net, VirtioNet, "virtio-net", 3, 1, 4, 1, NET_FIELDS, .post_load =
 static const char *const duplex_names[] = { "half", "full", "unknown", NULL };
 static const char *const tx_names[] = { "bh", "timer", NULL };
 
-static const Prop net_props[] = {
-    PROP_NETDEV(VirtioNet, port, "netdev", "The back end: id of a -netdev"),
-    PROP_MAC(VirtioNet, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),
-    PROP_U16(VirtioNet, rx_queue_size, "rx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,
-             "Entries of the receive queue, a power of two"),
-    PROP_U16(VirtioNet, tx_queue_size, "tx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,
-             "Entries of the transmit queue: as many"),
-    PROP_U16(VirtioNet, host_mtu, "host_mtu", 0, 0, UINT16_MAX, "MTU that the driver is told; 0: none"),
-    PROP_I32(VirtioNet, speed, "speed", -1, -1, INT32_MAX,
-             "Mbit/s that the driver is told; -1: unknown"),
-    PROP_ENUM(VirtioNet, duplex, "duplex", DUPLEX_UNKNOWN, duplex_names, "What the driver is told"),
-    PROP_ENUM(VirtioNet, tx, "tx", 0, tx_names, "When frames go out: bh, at once"),
-    PROP_BOOL(VirtioNet, csum, "csum", true, "The driver may leave checksums to the device"),
-    PROP_BOOL(VirtioNet, guest_csum, "guest_csum", true, "The driver takes frames without checksums"),
-    PROP_BOOL(VirtioNet, host_tso4, "host_tso4", true, "The device cuts TCP over IPv4 into segments"),
-    PROP_BOOL(VirtioNet, host_tso6, "host_tso6", true, "The device cuts TCP over IPv6 into segments"),
-    PROP_BOOL(VirtioNet, host_ecn, "host_ecn", true, "Also with ECN"),
-    PROP_BOOL(VirtioNet, guest_tso4, "guest_tso4", true, "The driver takes uncut TCP over IPv4"),
-    PROP_BOOL(VirtioNet, guest_tso6, "guest_tso6", true, "The driver takes uncut TCP over IPv6"),
-    PROP_BOOL(VirtioNet, guest_ecn, "guest_ecn", true, "Also with ECN"),
-    PROP_BOOL(VirtioNet, host_ufo, "host_ufo", false, "UDP fragmentation by the device: off"),
-    PROP_BOOL(VirtioNet, guest_ufo, "guest_ufo", false, "Unfragmented UDP for the driver: off"),
-    PROP_BOOL(VirtioNet, mrg_rxbuf, "mrg_rxbuf", true, "A frame may take several receive buffers"),
-    PROP_BOOL(VirtioNet, status, "status", true, "The driver is told of the link"),
-    PROP_BOOL(VirtioNet, ctrl_vq, "ctrl_vq", true, "There is a control queue"),
-    PROP_BOOL(VirtioNet, ctrl_rx, "ctrl_rx", true, "It sets receive modes"),
-    PROP_BOOL(VirtioNet, ctrl_rx_extra, "ctrl_rx_extra", true, "It sets further ones"),
-    PROP_BOOL(VirtioNet, ctrl_vlan, "ctrl_vlan", true, "It filters VLANs"),
-    PROP_BOOL(VirtioNet, ctrl_mac, "ctrl_mac_addr", true, "It sets the card's address"),
-    PROP_BOOL(VirtioNet, ctrl_offloads, "ctrl_guest_offloads", true,
-             "It switches guest_csum and so on"),
-    PROP_BOOL(VirtioNet, announce, "guest_announce", true,
-             "The driver can be asked to announce itself"),
-    PROP_BOOL(VirtioNet, mq, "mq", false,
-             "Say that there may be several pairs of queues (there is one)"),
-    PROP_BOOL(VirtioNet, rss, "rss", false, "Spread over receive queues by hash: off"),
-    PROP_BOOL(VirtioNet, hash, "hash", false, "Report hashes: off"),
-    PROP_BOOL(VirtioNet, failover, "failover", false, "Stand in for another card: off"),
-    { 0 },
-};
+#define NET_PROPS                                                                                            \
+    PROP_NETDEV(VirtioNet, port, "netdev", "The back end: id of a -netdev"),                                 \
+    PROP_MAC(VirtioNet, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),           \
+    PROP_U16(VirtioNet, rx_queue_size, "rx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,                           \
+             "Entries of the receive queue, a power of two"),                                                \
+    PROP_U16(VirtioNet, tx_queue_size, "tx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,                           \
+             "Entries of the transmit queue: as many"),                                                      \
+    PROP_U16(VirtioNet, host_mtu, "host_mtu", 0, 0, UINT16_MAX, "MTU that the driver is told; 0: none"),     \
+    PROP_I32(VirtioNet, speed, "speed", -1, -1, INT32_MAX,                                                   \
+             "Mbit/s that the driver is told; -1: unknown"),                                                 \
+    PROP_ENUM(VirtioNet, duplex, "duplex", DUPLEX_UNKNOWN, duplex_names, "What the driver is told"),         \
+    PROP_ENUM(VirtioNet, tx, "tx", 0, tx_names, "When frames go out: bh, at once"),                          \
+    PROP_BOOL(VirtioNet, csum, "csum", true, "The driver may leave checksums to the device"),                \
+    PROP_BOOL(VirtioNet, guest_csum, "guest_csum", true, "The driver takes frames without checksums"),       \
+    PROP_BOOL(VirtioNet, host_tso4, "host_tso4", true, "The device cuts TCP over IPv4 into segments"),       \
+    PROP_BOOL(VirtioNet, host_tso6, "host_tso6", true, "The device cuts TCP over IPv6 into segments"),       \
+    PROP_BOOL(VirtioNet, host_ecn, "host_ecn", true, "Also with ECN"),                                       \
+    PROP_BOOL(VirtioNet, guest_tso4, "guest_tso4", true, "The driver takes uncut TCP over IPv4"),            \
+    PROP_BOOL(VirtioNet, guest_tso6, "guest_tso6", true, "The driver takes uncut TCP over IPv6"),            \
+    PROP_BOOL(VirtioNet, guest_ecn, "guest_ecn", true, "Also with ECN"),                                     \
+    PROP_BOOL(VirtioNet, host_ufo, "host_ufo", false, "UDP fragmentation by the device: off"),               \
+    PROP_BOOL(VirtioNet, guest_ufo, "guest_ufo", false, "Unfragmented UDP for the driver: off"),             \
+    PROP_BOOL(VirtioNet, mrg_rxbuf, "mrg_rxbuf", true, "A frame may take several receive buffers"),          \
+    PROP_BOOL(VirtioNet, status, "status", true, "The driver is told of the link"),                          \
+    PROP_BOOL(VirtioNet, ctrl_vq, "ctrl_vq", true, "There is a control queue"),                              \
+    PROP_BOOL(VirtioNet, ctrl_rx, "ctrl_rx", true, "It sets receive modes"),                                 \
+    PROP_BOOL(VirtioNet, ctrl_rx_extra, "ctrl_rx_extra", true, "It sets further ones"),                      \
+    PROP_BOOL(VirtioNet, ctrl_vlan, "ctrl_vlan", true, "It filters VLANs"),                                  \
+    PROP_BOOL(VirtioNet, ctrl_mac, "ctrl_mac_addr", true, "It sets the card's address"),                     \
+    PROP_BOOL(VirtioNet, ctrl_offloads, "ctrl_guest_offloads", true,                                         \
+             "It switches guest_csum and so on"),                                                            \
+    PROP_BOOL(VirtioNet, announce, "guest_announce", true,                                                   \
+             "The driver can be asked to announce itself"),                                                  \
+    PROP_BOOL(VirtioNet, mq, "mq", false,                                                                    \
+             "Say that there may be several pairs of queues (there is one)"),                                \
+    PROP_BOOL(VirtioNet, rss, "rss", false, "Spread over receive queues by hash: off"),                      \
+    PROP_BOOL(VirtioNet, hash, "hash", false, "Report hashes: off"),                                         \
+    PROP_BOOL(VirtioNet, failover, "failover", false, "Stand in for another card: off"),                     \
+    PROP_BOOL(VirtioNet, gso, "gso", true, "off: host_tso4 and host_tso6 are off, too"),                     \
+    PROP_ONLY_BOOL("guest_rsc_ext", false, "the device joins no segments", "leave it out"),                  \
+    PROP_ONLY_UINT("rsc_interval", 300000, "the device joins no segments", "leave it out"),                  \
+    PROP_ONLY_UINT("x-txtimer", 150000, "frames go out at once", "leave it out"),                            \
+    PROP_ONLY_UINT("x-txburst", 256, "how much goes out in a turn is fixed", "leave it out"),                \
+    PROP_ONLY_BOOL("x-mtu-bypass-backend", true, "a switch for QEMU's older machine types", "leave it out")
 
-VIRTIO_TYPES(virtio_net, net, VirtioNet, "virtio-net", "Virtio network card", net_props, net_props,
+VIRTIO_PROPS(net, VirtioNet, NET_PROPS);
+
+VIRTIO_TYPES(virtio_net, net, VirtioNet, "virtio-net", "Virtio network card", net_pci_props, net_mmio_props,
              .category = "Network", .realize = net_realize);

@@ -45,7 +45,7 @@ typedef struct VirtioNet {
     int duplex, tx;
     bool csum, guest_csum, host_tso4, host_tso6, host_ecn, guest_tso4, guest_tso6, guest_ecn, mrg_rxbuf,
         status, ctrl_vq, ctrl_rx, ctrl_rx_extra, ctrl_vlan, ctrl_mac, ctrl_offloads, announce, mq;
-    bool host_ufo, guest_ufo, rss, hash, failover;
+    bool gso, host_ufo, guest_ufo, rss, hash, failover;
     DomainTask more;                 /* goes on sending */
     VirtElem *got[VIRTIO_QUEUE_MAX]; /* buffers of the frame that comes in */
     bool full;                       /* the network had no room */

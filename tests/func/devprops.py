@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, sources of random numbers, serial ports, balloons, pvpanic, watchdogs and vmgenid (hw/virtio/virtio-blk.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c,
+"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c,
 virtio-mmio.c, hw/ide, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
@@ -220,7 +220,51 @@ romsize=65536 *romsize=65536: '*' has no option ROM | give romfile=, or leave it
 x-pcie-extcap-init=off OLD
 x-pcie-lnksta-dllla=on OLD
 """
+NIC = """
+netdev=h ok
+netdev=x *there is no network back end 'x'*
+mac=52:54:00:00:00:07 ok
+mac=x *mac*x*
+bootindex=3 ok
+"""
+NIC_ROM = "romsize=65536 *option ROM*\n" # each has one of its own, which is larger
+ANY_NIC = NIC + "\n".join(r for r in ANY_PCI.splitlines() if not r.startswith("romsize")) + "\n" + NIC_ROM
+VNET = RING + NIC + "".join(f"{name}=off ok\n" for name in (
+    "csum", "ctrl_guest_offloads", "ctrl_mac_addr", "ctrl_rx", "ctrl_rx_extra", "ctrl_vlan", "ctrl_vq", "failover", "gso",
+    "guest_announce", "guest_csum", "guest_ecn", "guest_rsc_ext", "guest_tso4", "guest_tso6", "guest_ufo", "hash", "host_ecn",
+    "host_tso4", "host_tso6", "host_ufo", "mq", "mrg_rxbuf", "rss", "status")) + """
+duplex=full ok
+failover=on *failover=on: there are no standby cards | leave it out
+guest_rsc_ext=on *property 'guest_rsc_ext' does not accept 'on': the device joins no segments | leave it out
+guest_ufo=on *guest_ufo=on: * | leave it out
+hash=on *hash=on: the device reports no hashes | leave it out
+host_mtu=1400 ok
+host_mtu=60 *host_mtu 60: 68 to 65535 are possible*
+host_ufo=on *host_ufo=on: * | leave it out
+mq=on ok
+rsc_interval=300000 ok
+rsc_interval=1 *property 'rsc_interval' does not accept '1': the device joins no segments | leave it out
+rss=on *rss=on: there is one receive queue | leave it out
+rx_queue_size=512,tx_queue_size=512 ok
+rx_queue_size=512 *both queues have one size*
+speed=1000 ok
+tx=bh ok
+tx=timer *tx=timer: frames go out at once | use tx=bh, or leave it out
+x-mtu-bypass-backend=off OLD
+x-txburst=1 *property 'x-txburst' does not accept '1': * | leave it out
+x-txtimer=1 *property 'x-txtimer' does not accept '1': frames go out at once | leave it out
+"""
+VNET_PCI = "\n".join(r for r in PCI.splitlines() if not r.startswith("romsize")) + "\n" + NIC_ROM
 TYPES = {
+    "e1000": ("pc", ANY_NIC + "autonegotiation=on ok\nautonegotiation=off *: agreement is over*\nmitigation=on ok\n"
+              "extra_mac_registers=off OLD\nmigrate_tso_props=off OLD\ninit-vet=off OLD\n"),
+    "e1000e": ("q35", ANY_NIC + "init-vet=off OLD\nsubsys=7 ok\nsubsys_ven=0x1af4 ok\ndisable_vnet_hdr=0 ok\n"
+               "disable_vnet_hdr=1 *: unfinished frames go to *\n"),
+    "ne2k_pci": ("pc", ANY_NIC),
+    "pcnet": ("pc", ANY_NIC),
+    "rtl8139": ("pc", ANY_NIC),
+    "virtio-net-pci": ("pc", VNET + VNET_PCI),
+    "virtio-net-device": ("microvm", VNET + "iommu_platform=on ok\n"),  # with force-legacy=off
     "pvpanic": ("pc", PANIC + "ioport=0x600 ok\nioport=0x60 *0x60*\n"),
     "pvpanic-pci": ("q35", PANIC + ANY_PCI),
     "i6300esb": ("pc", ANY_PCI),
@@ -245,7 +289,7 @@ WITH_DISK = ("virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd")
 def run(board, device):
     args = [BIN, "-nodefaults", "-M", board, "-display", "none", "-S", "-monitor", "stdio", "-blockdev",
             "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-object", "rng-builtin,id=r", "-chardev",
-            "null,id=c"]
+            "null,id=c", "-netdev", "hubport,id=h,hubid=0"]
     args += ["-device", "virtio-serial-pci,id=vs"] if device.startswith(WITH_BUS) else []
     args += ["-device", device]
     args += ["-global", "virtio-mmio.force-legacy=off"] if board == "microvm" else []
