@@ -81,13 +81,17 @@ def pxe_pcnet():
     seabios("pcnet")
 
 
+def pxe_ne2k_pci():
+    seabios("ne2k_pci")
+
+
 def pxe_ovmf():
     """OVMF's own network stack above the ROM's driver."""
     firmware = rt.asset(guest_assets.from_package, "ovmf", "usr/share/ovmf/OVMF.fd")
     boots("q35", "e1000e", "bootnetx64.efi", "-bios", firmware, timeout=600)
 
 
-ALL = [pxe_e1000, pxe_e1000e, pxe_virtio, pxe_rtl8139, pxe_pcnet, pxe_ovmf]
+ALL = [pxe_e1000, pxe_e1000e, pxe_virtio, pxe_rtl8139, pxe_pcnet, pxe_ne2k_pci, pxe_ovmf]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
