@@ -337,9 +337,11 @@ static const char *port_suffix(unsigned size)
     return size == 1 ? "b" : size == 2 ? "w" : "l";
 }
 
+#define PORT_LETTERS "xduoci" /* taken; values are told in hexadecimal all the same */
+
 static bool port_size(Format *f, uint64_t port, GString *out)
 {
-    f->size = f->size ? f->size : 1;
+    f->size = f->size ? f->size : 4;
     if (f->size > 4 || port + f->size > 0x10000) {
         g_string_append(out, "a port access has 1, 2 or 4 bytes (/b, /h, /w) below port 0x10000\n");
         return false;
@@ -351,7 +353,7 @@ void hmp_in(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     Format f;
     uint64_t port, val = 0;
-    if (!parse_args(mon, m, argc, argv, "", &f, &port, out) || !port_size(&f, port, out)) {
+    if (!parse_args(mon, m, argc, argv, PORT_LETTERS, &f, &port, out) || !port_size(&f, port, out)) {
         return;
     }
     as_load(&m->as_io, port, f.size, &val, MEM_ATTRS_NONE);
@@ -371,7 +373,7 @@ void hmp_out(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
     char *value = argv[argc - 1];
     g_autofree char **head = g_memdup2(argv, argc * sizeof(char *));
     head[argc - 1] = NULL;
-    if (!parse_args(mon, m, argc - 1, head, "", &f, &port, out) || !port_size(&f, port, out)) {
+    if (!parse_args(mon, m, argc - 1, head, PORT_LETTERS, &f, &port, out) || !port_size(&f, port, out)) {
         return;
     }
     if (!monitor_eval(monitor_cpu(mon, m), value, &val, &err)) {

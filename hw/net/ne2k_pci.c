@@ -207,14 +207,17 @@ static void chip_reset(Ne2k *s)
 static void write_cr(Ne2k *s, uint8_t val)
 {
     bool go = (val & CR_TXP) && !(s->cr & CR_TXP);
-    s->cr = (uint8_t)(val | (s->cr & CR_TXP)); /* only the chip ends a transmission */
+    /* Only the chip ends a transmission, and only STP stops it (10.3): drivers change pages with neither. */
+    s->cr = (uint8_t)(val | (s->cr & (CR_TXP | CR_STA)));
     if (val & CR_STP) {
         s->cr &= ~(CR_TXP | CR_STA);
         s->stalled = false;
         s->isr |= ISR_RST;
         return;
     }
-    s->isr &= ~ISR_RST;
+    if (s->cr & CR_STA) {
+        s->isr &= ~ISR_RST;
+    }
     if ((val & (CR_RD_READ | CR_RD_WRITE)) && !(val & CR_RD_ABORT) && !s->rbcr) {
         interrupt(s, ISR_RDC);
     }

@@ -453,6 +453,7 @@ static void test_ne2k(void)
     g_assert_cmphex(in(&g, 7, 1) & 2, ==, 2);
     /* in, around the ring's end; none is lost when it is full */
     unsigned page = 0x47, waiting = 0;
+    out(&g, 0, 1, 0); /* neither starts nor stops it */
     for (unsigned i = 0; i < 100; i++) {
         if (i < 30) {
             nicguest_arrive(&g, f, nic_own, sizeof(f));

@@ -87,6 +87,7 @@ def hmp_input():
         def cmos(index):
             hmp(f"o /b 0x70 {index}")
             return hmp("i /b 0x71").split("= ")[1].strip()
+        expect(hmp("i /xb 0x71") == hmp("i /b 0x71"), f"/xb: {hmp('i /xb 0x71')}")
         expect((cmos(0x3d), cmos(0x38)) == ("0x03", "0x00"), f"once=d: {cmos(0x3d)} {cmos(0x38)}")
         expect(hmp("boot_set nda") == "boot device list now set to nda\n", "boot_set")
         expect((cmos(0x3d), cmos(0x38)) == ("0x34", "0x10"), f"n, d, a: {cmos(0x3d)} {cmos(0x38)}")

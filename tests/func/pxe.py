@@ -57,7 +57,7 @@ def boots(board, card, bootfile, *args, steps=(), timeout=300):
 
 
 def seabios(card, board="pc,graphics=off", bootfile="boot.ipxe"):
-    boots(board, card, bootfile, steps=("iPXE initialising devices...ok", "boot.ipxe... ok" if "ipxe" in bootfile else "PXELINUX"))
+    boots(board, card, bootfile, steps=(r"iPXE initialising devices\.\.\.(WARNING: Using legacy NIC[^.]*)?ok", "boot.ipxe... ok" if "ipxe" in bootfile else "PXELINUX"))
 
 
 def pxe_e1000():

@@ -29,8 +29,10 @@ typedef struct Fuzz {
 
 static Fuzz *f;
 
-/* What no server knows: compared by a product, which the fuzzer cannot put into its input. */
+/* What no server knows: compared by a product, which the fuzzer cannot put into its input. The factor is read
+ * twice, or the compiler would compare the words themselves, which the fuzzer watches. */
 static uint64_t secret;
+static volatile uint64_t factor = UINT64_C(0x9e3779b97f4a7c15);
 
 static void mark(uint8_t *buf, size_t len)
 {
@@ -45,7 +47,7 @@ static bool marked(const uint8_t *buf, size_t len)
     for (size_t i = 0; i + sizeof(secret) <= len; i += sizeof(secret)) {
         uint64_t word;
         memcpy(&word, buf + i, sizeof(word));
-        found = found || word * UINT64_C(0x9e3779b97f4a7c15) == secret * UINT64_C(0x9e3779b97f4a7c15);
+        found = found || word * factor == secret * factor;
     }
     return found;
 }
