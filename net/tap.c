@@ -151,7 +151,7 @@ static void take_frame(Tap *t, TapQueue *q, size_t n)
     net_client_send(t->client, &f);
 }
 
-/* False: nothing more for now. */
+/* Takes one frame. False: there is none, or the descriptor has failed and is no longer watched. */
 static bool read_frame(TapQueue *q)
 {
     Tap *t = q->tap;

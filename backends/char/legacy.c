@@ -95,7 +95,7 @@ static bool translate(Json *j, const char *text, Error **errp)
     if (g_str_has_prefix(text, "file:") || g_str_has_prefix(text, "pipe:")) {
         g_autofree char *kind = g_strndup(text, 4);
         put_path(j, kind, text + 5);
-        return text[5] || error_fail(errp, "missing-member", NULL, "for example unix:/tmp/socket",
+        return text[5] || error_fail(errp, "missing-member", NULL, "for example unix:guest.sock",
                                      "'%s' needs a path", text);
     }
     if (g_str_has_prefix(text, "telnet:") || g_str_has_prefix(text, "websocket:")) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Jobs as clients see them: blockdev-create as libvirt uses it for an overlay (tools/system/qmp_create.c, block/qcow2-create.c), against
-QEMU 7.2's order of events and messages where that is installed."""
+"""Jobs as clients see them: blockdev-create as libvirt uses it for an overlay (monitor/qmp_job.c, tools/system/qmp_create.c,
+block/qcow2-create.c), against QEMU 7.2's order of events and messages where that is installed."""
 import os
 import re
 import shutil

@@ -149,7 +149,7 @@ migrate-set-capabilities {"capabilities": [{"capability": "xbzrle", "state": tru
 migrate-set-capabilities {"capabilities": [{"capability": "nothing", "state": false}]} => invalid-value/capabilities.0.capability 'capabilities.0.capability' must be one of *
 query-stats {"target": "nothing"}                            => invalid-value/target 'target' must be one of *
 memsave {"val": 0, "size": 1, "filename": "/dev/null", "cpu-index": 9} => out-of-range/cpu-index 'cpu-index' is 9: there is no such CPU (query-cpus-fast lists them)
-dump-guest-memory {"paging": false, "protocol": "elf.core"}  => invalid-value/protocol 'protocol' must be file:PATH or fd:NAME, not 'elf.core' (for example file:/tmp/guest.core)
+dump-guest-memory {"paging": false, "protocol": "elf.core"}  => invalid-value/protocol 'protocol' must be file:PATH or fd:NAME, not 'elf.core' (for example file:guest.core)
 dump-guest-memory {"paging": false, "protocol": "file:/nonexistent/x"} => file-not-found/protocol could not open '/nonexistent/x': No such file or directory (see whether the name is right: its folder must exist)
 dump-guest-memory {"paging": false, "protocol": "fd:nothing"} => not-found/protocol there is no descriptor with the name 'nothing' (getfd gives a name to a descriptor)
 dump-guest-memory {"paging": false, "protocol": "file:/dev/null", "begin": 0} => missing-member/length 'begin' and 'length' go together (give both, or neither for all memory)

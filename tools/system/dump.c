@@ -385,7 +385,7 @@ static int open_target(Machine *m, const char *protocol, Error **errp)
         return fd;
     }
     if (!g_str_has_prefix(protocol, "file:")) {
-        error_fail(errp, "invalid-value", "protocol", "for example file:/tmp/guest.core",
+        error_fail(errp, "invalid-value", "protocol", "for example file:guest.core",
                    "'protocol' must be file:PATH or fd:NAME, not '%s'", protocol);
         return -1;
     }
