@@ -233,3 +233,26 @@ void net_pair_exchange(NetPair *p)
         }
     }
 }
+
+unsigned net_pair_pressure(NetPair *p)
+{
+    uint8_t f[1400];
+    unsigned sent = 0, got = 0, idle = 0;
+    p->nb->closed = true;
+    while (idle < 50) {
+        frame_fill(f, sizeof(f), sent);
+        bool taken = test_nic_send(p->na, NULL, f, sizeof(f));
+        sent += taken;
+        idle = taken ? 0 : idle + 1;
+        net_pair_turn(p);
+    }
+    g_assert_cmpuint(sent, <, 5000);
+    test_nic_open(p->nb);
+    net_pair_turn_until(p, p->nb, sent);
+    for (GByteArray *one; (one = test_nic_take(p->nb)) != NULL; got++) {
+        frame_fill(f, sizeof(f), got);
+        g_assert_cmpmem(one->data, one->len, f, sizeof(f));
+        g_byte_array_unref(one);
+    }
+    return sent;
+}

@@ -53,5 +53,8 @@ void net_pair_turn_until(NetPair *p, TestNic *n, guint frames);
 unsigned net_pair_events(NetPair *p, const char *name);
 /* Frames of all lengths, 300 each way: all arrive, as they were. */
 void net_pair_exchange(NetPair *p);
+/* Card a sends until nothing more is taken, while card b takes nothing: a bounded number of frames. Then b
+ * takes them, and gets each in order. Returns their number. */
+unsigned net_pair_pressure(NetPair *p);
 
 #endif
