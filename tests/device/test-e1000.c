@@ -4,37 +4,34 @@
  * filters (hw/net/e1000-rx.c), registers, interrupts, hostile rings (hw/net/e1000.c). At the other end of the
  * cable, behind a hub, is a card of the test's own. Threads: main.
  */
-#include "pctest.h"
+#include "nicguest.h"
 #include "hw/net/e1000.h"
 #include "net/net_internal.h"
-#include "tests/unit/net/nettest.h"
 #include "rhea/schema/type.h"
 
 #include <string.h>
 
-enum { FN = PCI_DEVFN(4, 0), BAR = 0x40000000, TXD = 0x10000, RXD = 0x20000, BUF = 0x100000, N = 32 };
+enum { FN = NIC_FN, BAR = NIC_MEM, TXD = 0x10000, RXD = 0x20000, BUF = 0x100000, N = 32 };
 enum { EOP = 1, IC = 4, TSE = 4, RS = 8, DEXT = 0x20, VLE = 0x40 };
 
 typedef struct Guest {
-    PcTest *t;
-    TestMachine tm; /* the parts of it that the test's card needs */
-    TestNic *peer;
+    NicGuest n;
     unsigned tail;
 } Guest;
 
 static uint8_t *ram(Guest *g, hwaddr at)
 {
-    return g->t->m->ram->host + at;
+    return g->n.t->m->ram->host + at;
 }
 
 static uint32_t rd(Guest *g, unsigned off)
 {
-    return (uint32_t)pctest_read(g->t, BAR + off, 4);
+    return (uint32_t)pctest_read(g->n.t, BAR + off, 4);
 }
 
 static void wr(Guest *g, unsigned off, uint32_t v)
 {
-    pctest_write(g->t, BAR + off, v, 4);
+    pctest_write(g->n.t, BAR + off, v, 4);
 }
 
 static void put(uint8_t *p, unsigned n, uint64_t v)
@@ -46,7 +43,7 @@ static void put(uint8_t *p, unsigned n, uint64_t v)
 
 static void turns(Guest *g)
 {
-    for (unsigned i = 0; i < 1000 && loop_turn(g->t->loop, false); i++) {
+    for (unsigned i = 0; i < 1000 && loop_turn(g->n.t->loop, false); i++) {
     }
 }
 
@@ -70,26 +67,13 @@ static void guest_start(Guest *g)
 
 static void guest_open(Guest *g)
 {
-    memset(g, 0, sizeof(*g));
-    g->t = pctest_new(16 << 20, NULL);
-    Machine *m = g->t->m;
-    machine_start(m); /* a card of a standing machine takes nothing */
-    g->tm = (TestMachine){ .loop = g->t->loop, .m = m };
-    netdev_new(&g->tm, "hubport,id=h0,hubid=0");
-    netdev_new(&g->tm, "hubport,id=h1,hubid=0");
-    g->peer = test_nic_new(&g->tm, "peer", "h1");
-    device_create(m, device_type_find("e1000"), m->peripheral, "card", g->t->pci->bus, &error_abort_slot,
-                  "addr", "4", "netdev", "h0", "mac", "52:54:00:aa:bb:cc", NULL);
-    pctest_config_write(g->t, FN, 0x10, BAR, 4);
-    pctest_config_write(g->t, FN, 4, 7, 2);
+    nicguest_open(&g->n, "e1000", 0, -1);
     guest_start(g);
 }
 
 static void guest_close(Guest *g)
 {
-    machine_stop(g->t->m, RUN_PAUSED);
-    net_remove_all(g->t->m);
-    pctest_free(g->t);
+    nicguest_close(&g->n);
 }
 
 /* ---- 5, 8: EEPROM and PHY ---- */
@@ -142,7 +126,7 @@ static void test_eeprom(void)
     Guest g;
     unsigned sum = 0;
     guest_open(&g);
-    g_assert_cmphex(pctest_config_read(g.t, FN, 0, 4), ==, 0x100e8086);
+    g_assert_cmphex(pctest_config_read(g.n.t, FN, 0, 4), ==, 0x100e8086);
     for (unsigned i = 0; i < 64; i++) {
         unsigned word = eeprom_by_wires(&g, i);
         wr(&g, E_EERD, i << 8 | 1);
@@ -158,7 +142,7 @@ static void test_eeprom(void)
     g_assert_cmphex(phy_read(&g, 1) & 0x24, ==, 0x24);
     g_assert_cmphex(rd(&g, E_STATUS) & 0xc3, ==, 0x83);
     wr(&g, E_IMS, 4);
-    net_set_link(g.t->m, "card", false, NULL);
+    net_set_link(g.n.t->m, "card", false, NULL);
     g_assert_cmphex(phy_read(&g, 1) & 0x24, ==, 0);
     g_assert_cmphex(rd(&g, E_STATUS) & 3, ==, 1);
     g_assert_cmphex(rd(&g, E_ICR), ==, 4);
@@ -245,7 +229,7 @@ static void test_send(void)
         go(&g);
         g_assert_cmphex(ram(&g, TXD + 16 * d)[12] & 1, ==, 1);
         g_assert_cmphex(rd(&g, E_ICR) & 3, ==, 3);
-        g_autoptr(GByteArray) got = test_nic_take(g.peer);
+        g_autoptr(GByteArray) got = test_nic_take(g.n.peer);
         g_assert_cmpuint(got->len, ==, MAX(len, 60));
         g_assert_cmpmem(got->data, len, f, len);
         for (unsigned k = len; k < got->len; k++) {
@@ -261,7 +245,7 @@ static void test_send(void)
     add(&g, BUF,
         100 | 24 << 16 | (uint64_t)(EOP | IC | RS | VLE) << 24 | UINT64_C(20) << 40 | UINT64_C(0x2345) << 48);
     go(&g);
-    g_autoptr(GByteArray) got = test_nic_take(g.peer);
+    g_autoptr(GByteArray) got = test_nic_take(g.n.peer);
     g_assert_cmpuint(got->len, ==, 104);
     g_assert_cmpmem(got->data + 12, 6, "\x81\0\x23\x45\x88\xb5", 6);
     uint16_t sum = (uint16_t)~net_checksum(f + 20, 80);
@@ -283,18 +267,18 @@ static void test_send_more(void)
         add(&g, BUF + 0x1000 * i, 60 | (uint64_t)(EOP | RS) << 24);
     }
     go(&g);
-    g_assert_cmpuint(g.peer->got->len, ==, 3);
+    g_assert_cmpuint(g.n.peer->got->len, ==, 3);
     g_assert_cmpuint(rd(&g, E_MPTC), ==, 1);
     g_assert_cmpuint(rd(&g, E_BPTC), ==, 1);
     g_assert_cmpuint(rd(&g, E_GOTCL), ==, 3 * 64);
-    test_nic_drop(g.peer);
+    test_nic_drop(g.n.peer);
     frame_fill(f, sizeof(f), 9);
     memcpy(f + 12, "\x08\0\x45\0", 4);
     memcpy(ram(&g, BUF), f, sizeof(f));
     add(&g, 14 | 24 << 8 | 33 << 16, (uint64_t)DEXT << 24);
     add(&g, BUF, sizeof(f) | 1 << 20 | (uint64_t)(DEXT | EOP | RS) << 24 | UINT64_C(1) << 40);
     go(&g);
-    g_autoptr(GByteArray) got = test_nic_take(g.peer);
+    g_autoptr(GByteArray) got = test_nic_take(g.n.peer);
     g_assert_cmphex(net_csum(got->data + 14, 20, 0), ==, 0xffff);
     memcpy(got->data + 24, f + 24, 2); /* else it is as it was */
     g_assert_cmpmem(got->data, got->len, f, sizeof(f));
@@ -304,8 +288,8 @@ static void test_send_more(void)
     }
     add(&g, BUF, 80 | (uint64_t)(EOP | RS) << 24);
     go(&g);
-    g_assert_cmpuint(g.peer->got->len, ==, 1);
-    g_autoptr(GByteArray) next = test_nic_take(g.peer);
+    g_assert_cmpuint(g.n.peer->got->len, ==, 1);
+    g_autoptr(GByteArray) next = test_nic_take(g.n.peer);
     g_assert_cmpmem(next->data, next->len, f, 80);
     guest_close(&g);
 }
@@ -328,7 +312,7 @@ static void test_many(void)
     wr(&g, E_TDLEN, MANY * 16);
     wr(&g, E_TDT, MANY - 1);
     turns(&g);
-    for (GByteArray *one; (one = test_nic_take(g.peer)) != NULL; got++) {
+    for (GByteArray *one; (one = test_nic_take(g.n.peer)) != NULL; got++) {
         g_assert_cmpmem(one->data, one->len, f, sizeof(f));
         g_byte_array_unref(one);
     }
@@ -365,9 +349,9 @@ static void check_tso(bool v6)
     add(&g, BUF + head, 6000 | data);
     add(&g, BUF + head + 6000, (PAYLOAD - 6000) | data | (uint64_t)(EOP | RS) << 24);
     go(&g);
-    g_assert_cmpuint(g.peer->got->len, ==, (PAYLOAD + MSS - 1) / MSS);
+    g_assert_cmpuint(g.n.peer->got->len, ==, (PAYLOAD + MSS - 1) / MSS);
     unsigned at = 0;
-    for (GByteArray *one; (one = test_nic_take(g.peer)) != NULL;) {
+    for (GByteArray *one; (one = test_nic_take(g.n.peer)) != NULL;) {
         unsigned segment = one->len - tcp;
         if (v6) {
             g_assert_cmpuint(one->data[18] << 8 | one->data[19], ==, segment);
@@ -405,7 +389,7 @@ static void test_full(void)
             wr(&g, E_TDT, g.tail);
         }
         turns(&g);
-        for (GByteArray *one; (one = test_nic_take(g.peer)) != NULL; got++) {
+        for (GByteArray *one; (one = test_nic_take(g.n.peer)) != NULL; got++) {
             frame_fill(f, sizeof(f), got);
             g_assert_cmpmem(one->data, one->len, f, sizeof(f));
             g_byte_array_unref(one);
@@ -428,7 +412,7 @@ static bool arrives(Guest *g, const char *dst, int vlan, unsigned len)
         f[14] = (uint8_t)(vlan >> 8);
         f[15] = (uint8_t)vlan;
     }
-    test_nic_send(g->peer, NULL, f, len);
+    test_nic_send(g->n.peer, NULL, f, len);
     turns(g);
     unsigned now = rd(g, E_RDH);
     wr(g, E_RDT, (now + N - 1) % N);
@@ -480,7 +464,7 @@ static void test_receive(void)
     frame_fill(f, 60, 1);
     memcpy(f, own, 6);
     d = rd(&g, E_RDH);
-    test_nic_send(g.peer, NULL, f, 60);
+    test_nic_send(g.n.peer, NULL, f, 60);
     turns(&g);
     g_assert_cmpuint(rd(&g, E_RDH), ==, d);
     g_assert_cmphex(rd(&g, E_ICR) & 0x40, ==, 0x40);
@@ -561,7 +545,7 @@ static void test_buffers(void)
             uint8_t f[60];
             frame_fill(f, 60, 1);
             memcpy(f, own_mac, 6);
-            test_nic_send(g.peer, NULL, f, 60);
+            test_nic_send(g.n.peer, NULL, f, 60);
             turns(&g);
             g_assert_cmphex(rd(&g, E_ICR) & INT_RXDMT0, ==, i == 1 ? INT_RXDMT0 : 0);
         }
@@ -582,7 +566,7 @@ static void test_buffers(void)
         f[23] = 6;
         wr(&g, E_RXCSUM, on << 8);
         d = rd(&g, E_RDH);
-        test_nic_send(g.peer, &h, f, 60);
+        test_nic_send(g.n.peer, &h, f, 60);
         turns(&g);
         g_assert_cmpuint(rd(&g, E_RDH), ==, (d + 1) % N);
         g_assert_cmphex(ram(&g, RXD + 16 * d)[12] & 0x64, ==, want[on]);
@@ -595,7 +579,7 @@ static void test_throttle(void)
 {
     Guest g;
     guest_open(&g);
-    E1000 *s = dev_as(E1000, g.peer->dev.machine->peripheral->children->pdata[1]);
+    E1000 *s = dev_as(E1000, g.n.peer->dev.machine->peripheral->children->pdata[1]);
     wr(&g, E_ITR, 1000);
     wr(&g, E_IMS, 4);
     wr(&g, E_ICS, 4);
@@ -637,9 +621,9 @@ static void test_hostile(void)
         }
         frame_fill(f, sizeof(f), i);
         f[0] = (uint8_t)g_rand_int(rand);
-        test_nic_send(g.peer, NULL, f, (size_t)g_rand_int_range(rand, 14, sizeof(f)));
+        test_nic_send(g.n.peer, NULL, f, (size_t)g_rand_int_range(rand, 14, sizeof(f)));
         turns(&g);
-        test_nic_drop(g.peer);
+        test_nic_drop(g.n.peer);
         if (i % 8 == 0) {
             wr(&g, E_RDT, (rd(&g, E_RDH) + N - 1) % N);
         }
