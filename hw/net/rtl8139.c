@@ -306,7 +306,10 @@ static void transmit_rings(Rtl8139 *s)
         }
         if (!take_descriptor(s, ring)) {
             s->tx_wanted[ring] = s->stalled;
-            break;
+            if (s->stalled) {
+                break;
+            }
+            continue; /* the other ring's turn */
         }
         sent = true;
     }
