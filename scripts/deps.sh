@@ -4,7 +4,7 @@
 
 # Debian's names; what each is for stands in docs/devel/dependencies.md.
 deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev libjson-c-dev
-    libcapstone-dev nettle-dev
+    libcapstone-dev libpixman-1-dev nettle-dev
     liburing-dev libseccomp-dev libslirp-dev zlib1g-dev libzstd-dev seabios
     ipxe-qemu"
 deps_guest="dpkg-dev"
@@ -12,10 +12,10 @@ deps_test="git clang acpica-tools dmidecode gdb qemu-utils nbdkit libnbd-bin xor
     grub-pc-bin grub-efi-amd64-bin mtools debootstrap e2fsprogs makedumpfile
     libvirt-daemon libvirt-clients"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel
-    nettle-devel liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin
+    pixman-devel nettle-devel liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin
     libseccomp-devel"
-deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone nettle liburing libslirp zlib zstd
-    seabios libseccomp"
+deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone pixman nettle liburing libslirp
+    zlib zstd seabios libseccomp"
 
 deps_is_debian() { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; }
 

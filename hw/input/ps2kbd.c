@@ -15,14 +15,13 @@ enum { KBD_BUFFER = 16, KBD_REPLIES = 16, KBD_DEFAULT_RATE = 0x2b }; /* 500 ms, 
 enum { KEY_TYPEMATIC = 1, KEY_BREAK = 2 };                           /* set 3: what a key does */
 
 typedef struct Ps2Code {
-    const char *name;
     uint16_t set1, set2;
     uint8_t set3;
 } Ps2Code;
-static const Ps2Code codes[PS2_KEYS] = {
-#define PS2_KEY(id, name, set1, set2, set3) [PS2_KEY_##id] = { name, set1, set2, set3 },
-#include "rhea/hw/ps2keys.h"
-#undef PS2_KEY
+static const Ps2Code codes[INPUT_KEYS] = {
+#define INPUT_KEY(id, name, set1, set2, set3, usage, evdev) [INPUT_KEY_##id] = { set1, set2, set3 },
+#include "rhea/ui/keys.h"
+#undef INPUT_KEY
 };
 
 typedef struct Ps2Kbd {
@@ -37,41 +36,9 @@ typedef struct Ps2Kbd {
     uint8_t set, leds, rate;
     bool enabled, overrun;
     uint8_t types[256]; /* set 3: KEY_* by scan code */
-    uint8_t down[PS2_KEYS];
-    uint8_t repeating; /* the key that repeats; PS2_KEYS: none */
+    uint8_t down[INPUT_KEYS];
+    uint8_t repeating; /* the key that repeats; INPUT_KEYS: none */
 } Ps2Kbd;
-
-int ps2_key_find(const char *name)
-{
-    for (unsigned k = 0; k < PS2_KEYS; k++) {
-        if (!strcmp(codes[k].name, name)) {
-            return k;
-        }
-    }
-    return -1;
-}
-
-int ps2_key_find_code(unsigned code)
-{
-    unsigned set1 = code & 0x80 ? 0xe000 | (code & 0x7f) : code;
-    if (code == 0x54) {
-        return PS2_KEY_PRINT; /* SysRq is Print Screen with Alt */
-    }
-    if (code == 0xc6) {
-        return PS2_KEY_PAUSE;
-    }
-    for (unsigned k = 0; code && code < 0x100 && k < PS2_KEYS; k++) {
-        if (codes[k].set1 == set1) {
-            return k;
-        }
-    }
-    return -1;
-}
-
-const char *ps2_key_name(Ps2Key key)
-{
-    return key < PS2_KEYS ? codes[key].name : NULL;
-}
 
 static void kbd_ready(Ps2Kbd *k)
 {
@@ -112,7 +79,7 @@ static unsigned kbd_put_code(uint8_t *out, unsigned set, uint16_t code, bool dow
     return n;
 }
 
-static bool kbd_is_down(const Ps2Kbd *k, Ps2Key a, Ps2Key b)
+static bool kbd_is_down(const Ps2Kbd *k, InputKey a, InputKey b)
 {
     return k->down[a] || k->down[b];
 }
@@ -127,7 +94,7 @@ static void kbd_emit_pause(Ps2Kbd *k, bool down)
     if (!down) {
         return;
     }
-    bool ctrl = kbd_is_down(k, PS2_KEY_CTRL, PS2_KEY_CTRL_R);
+    bool ctrl = kbd_is_down(k, INPUT_KEY_CTRL, INPUT_KEY_CTRL_R);
     if (k->set == 1) {
         kbd_emit(k, ctrl ? break1 : pause1, ctrl ? sizeof(break1) : sizeof(pause1));
     } else {
@@ -139,13 +106,13 @@ static void kbd_emit_pause(Ps2Kbd *k, bool down)
 static void kbd_emit_print(Ps2Kbd *k, bool down)
 {
     uint16_t shift = k->set == 1 ? 0xe02a : 0xe012,
-             print = k->set == 1 ? codes[PS2_KEY_PRINT].set1 : codes[PS2_KEY_PRINT].set2;
+             print = k->set == 1 ? codes[INPUT_KEY_PRINT].set1 : codes[INPUT_KEY_PRINT].set2;
     uint8_t out[8];
     unsigned n = 0;
-    if (kbd_is_down(k, PS2_KEY_ALT, PS2_KEY_ALT_R)) {
+    if (kbd_is_down(k, INPUT_KEY_ALT, INPUT_KEY_ALT_R)) {
         n = kbd_put_code(out, k->set, k->set == 1 ? 0x54 : 0x84, down);
-    } else if (kbd_is_down(k, PS2_KEY_CTRL, PS2_KEY_CTRL_R) ||
-               kbd_is_down(k, PS2_KEY_SHIFT, PS2_KEY_SHIFT_R)) {
+    } else if (kbd_is_down(k, INPUT_KEY_CTRL, INPUT_KEY_CTRL_R) ||
+               kbd_is_down(k, INPUT_KEY_SHIFT, INPUT_KEY_SHIFT_R)) {
         n = kbd_put_code(out, k->set, print, down);
     } else if (down) {
         n = kbd_put_code(out, k->set, shift, true);
@@ -161,9 +128,9 @@ static void kbd_send_key(Ps2Kbd *k, unsigned key, bool down)
 {
     const Ps2Code *c = &codes[key];
     uint16_t code = k->set == 3 ? c->set3 : k->set == 2 ? c->set2 : c->set1;
-    if (k->set != 3 && key == PS2_KEY_PAUSE) {
+    if (k->set != 3 && key == INPUT_KEY_PAUSE) {
         kbd_emit_pause(k, down);
-    } else if (k->set != 3 && key == PS2_KEY_PRINT) {
+    } else if (k->set != 3 && key == INPUT_KEY_PRINT) {
         kbd_emit_print(k, down);
     } else if (code && (k->set != 3 || down || k->types[code & 0xff] & KEY_BREAK)) {
         uint8_t out[4];
@@ -185,14 +152,14 @@ static int64_t kbd_period_ns(const Ps2Kbd *k)
 
 static void kbd_stop_repeat(Ps2Kbd *k)
 {
-    k->repeating = PS2_KEYS;
+    k->repeating = INPUT_KEYS;
     timer_cancel(&k->repeat);
 }
 
 static void kbd_repeat(void *opaque)
 {
     Ps2Kbd *k = opaque;
-    if (k->repeating >= PS2_KEYS || !k->enabled) {
+    if (k->repeating >= INPUT_KEYS || !k->enabled) {
         return;
     }
     kbd_send_key(k, k->repeating, true);
@@ -201,13 +168,13 @@ static void kbd_repeat(void *opaque)
 
 static bool kbd_repeats(const Ps2Kbd *k, unsigned key)
 {
-    return k->set == 3 ? k->types[codes[key].set3] & KEY_TYPEMATIC : key != PS2_KEY_PAUSE;
+    return k->set == 3 ? k->types[codes[key].set3] & KEY_TYPEMATIC : key != INPUT_KEY_PAUSE;
 }
 
 void ps2_kbd_key(Device *dev, unsigned key, bool down)
 {
     Ps2Kbd *k = dev_as(Ps2Kbd, dev);
-    if (key >= PS2_KEYS || k->down[key] == down) {
+    if (key >= INPUT_KEYS || k->down[key] == down) {
         return;
     }
     k->down[key] = down;
@@ -424,7 +391,7 @@ static const VmField kbd_fields[] = {
     VM_U8_MAX(Ps2Kbd, set, 3),     VM_U8_MAX(Ps2Kbd, leds, 7),
     VM_U8_MAX(Ps2Kbd, rate, 0x7f), VM_BOOL(Ps2Kbd, enabled),
     VM_BOOL(Ps2Kbd, overrun),      VM_U8_ARRAY(Ps2Kbd, types),
-    VM_U8_ARRAY(Ps2Kbd, down),     VM_U8_MAX(Ps2Kbd, repeating, PS2_KEYS),
+    VM_U8_ARRAY(Ps2Kbd, down),     VM_U8_MAX(Ps2Kbd, repeating, INPUT_KEYS),
     VM_TIMER(Ps2Kbd, repeat),      { 0 },
 };
 static const VmState kbd_state = {

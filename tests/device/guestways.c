@@ -46,7 +46,7 @@ static uint64_t kbd_access(Device *dev, GRand *rand, bool write, uint64_t val)
 static void kbd_feed(Device *dev, GRand *rand)
 {
     domain_lock(dev->domain);
-    ps2_kbd_key(dev, (unsigned)g_rand_int_range(rand, 0, PS2_KEYS), g_rand_boolean(rand));
+    ps2_kbd_key(dev, (unsigned)g_rand_int_range(rand, 0, INPUT_KEYS), g_rand_boolean(rand));
     domain_unlock(dev->domain);
 }
 

@@ -50,9 +50,9 @@ static void expect(Kbc *k, const char *want)
 
 static void key(Kbc *k, const char *name, bool down)
 {
-    int code = ps2_key_find(name);
+    int code = input_key_find(name);
     g_assert_cmpint(code, >=, 0);
-    g_assert_cmpstr(ps2_key_name(code), ==, name);
+    g_assert_cmpstr(input_key_name(code), ==, name);
     domain_lock(k->t->tm->m->platform);
     ps2_kbd_key(i8042_keyboard(k->dev), code, down);
     domain_unlock(k->t->tm->m->platform);
@@ -251,14 +251,14 @@ static void test_every_key(void)
 {
     Kbc k = setup("off");
     GHashTable *seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (unsigned code = 0; code < PS2_KEYS; code++) {
+    for (unsigned code = 0; code < INPUT_KEYS; code++) {
         char *text[2];
         for (unsigned set1 = 0; set1 < 2; set1++) {
             command_byte(&k, set1 ? 0x03 : 0x43);
             data(&k, 0xf0);
             data(&k, set1 ? 1 : 2);
             expect(&k, "fa fa");
-            press(&k, ps2_key_name(code));
+            press(&k, input_key_name(code));
             GString *s = g_string_new(NULL);
             while (status(&k) & 1) {
                 g_string_append_printf(s, "%02x ", inb(k.t, DATA));

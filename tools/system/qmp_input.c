@@ -17,7 +17,7 @@
 enum { QUEUE_MAX = 1024, HOLD_MS = 100, HOLD_MAX_MS = 3600 * 1000 };
 
 typedef struct KeyChange {
-    uint8_t key; /* Ps2Key */
+    uint8_t key; /* InputKey */
     bool down;
     uint32_t hold_ms; /* until the next change */
 } KeyChange;
@@ -125,7 +125,7 @@ static int find_name(const char *name)
     for (size_t i = 0; i < G_N_ELEMENTS(same); i++) {
         name = g_str_equal(name, same[i].name) ? same[i].key : name;
     }
-    return ps2_key_find(name);
+    return input_key_find(name);
 }
 
 static bool find_key(const KeyValue *v, const char *member, uint8_t *key, Error **errp)
@@ -133,7 +133,7 @@ static bool find_key(const KeyValue *v, const char *member, uint8_t *key, Error 
     bool number = v->type == KEY_VALUE_KIND_NUMBER;
     int64_t code = number ? v->u.number.data : 0;
     int k = !number ? find_name(qkey_code_names[v->u.qcode.data])
-            : code > 0 && code < 0x100 ? ps2_key_find_code(code) : -1;
+            : code > 0 && code < 0x100 ? input_key_find_code(code) : -1;
     if (k < 0) {
         error_set(errp, "the keyboard has no key with scan code %" G_GINT64_FORMAT, code);
         error_hint(errp, "codes of set 1 are meant, with 128 added where they begin with e0h: 30 is 'a'");
@@ -180,7 +180,7 @@ void hmp_sendkey(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
     g_autofree uint8_t *keys = g_malloc(n + 1);
     for (guint i = 0; i < n; i++) {
         bool hex = g_str_has_prefix(names[i], "0x") && text_to_u64(names[i], &code, NULL) && code < 0x100;
-        int k = hex ? ps2_key_find_code(code) : find_name(names[i]);
+        int k = hex ? input_key_find_code(code) : find_name(names[i]);
         if (k < 0) {
             g_string_append_printf(out, "there is no key '%s' (for example ctrl-alt-delete, spc, 0x1e)\n",
                                    names[i]);
@@ -195,8 +195,8 @@ void hmp_sendkey(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 
 void complete_sendkey(Machine *m, unsigned arg, GPtrArray *out)
 {
-    for (unsigned k = 0; arg == 1 && k < PS2_KEYS; k++) {
-        g_ptr_array_add(out, g_strdup(ps2_key_name(k)));
+    for (unsigned k = 0; arg == 1 && k < INPUT_KEYS; k++) {
+        g_ptr_array_add(out, g_strdup(input_key_name(k)));
     }
 }
 

@@ -5,6 +5,7 @@
 #define RHEA_HW_PS2_H
 
 #include "rhea/system/device.h"
+#include "rhea/ui/input.h"
 
 /* "i8042": ISA device at 60h and 64h; properties kbd-irq, mouse-irq, kbd-throttle. Makes its keyboard and
  * mouse. Exported line I8042_LINE_A20 is the A20 gate (high: not masked); the two interrupt lines are
@@ -30,21 +31,9 @@ typedef struct Ps2Link {
 Ps2Link *ps2_kbd_link(Device *kbd);
 Ps2Link *ps2_mouse_link(Device *mouse);
 
-/* Keys by place, with the names QEMU's sendkey and input events use. */
-typedef enum Ps2Key {
-#define PS2_KEY(id, name, set1, set2, set3) PS2_KEY_##id,
-#include "rhea/hw/ps2keys.h"
-#undef PS2_KEY
-    PS2_KEYS
-} Ps2Key;
-int ps2_key_find(const char *name);     /* -1: no such key */
-/* By scan code of set 1, with 80h added where that begins with E0h; Pause is C6h. -1: no such key. */
-int ps2_key_find_code(unsigned code);
-const char *ps2_key_name(Ps2Key key);
-
 /* Input entry points; hold the platform domain. A repeated `down` is ignored: the keyboard repeats by
  * itself. */
-void ps2_kbd_key(Device *kbd, unsigned key, bool down);
+void ps2_kbd_key(Device *kbd, unsigned key, bool down); /* InputKey */
 unsigned ps2_kbd_leds(Device *kbd);     /* bit 0 scroll lock, 1 num lock, 2 caps lock */
 void ps2_mouse_move(Device *mouse, int dx, int dy, int dz); /* +x right, +y down, +z wheel towards the user */
 void ps2_mouse_buttons(Device *mouse, unsigned mask); /* bit 0 left, 1 right, 2 middle, 3 and 4 side */
