@@ -21,8 +21,12 @@ static VirtElem *pool_at(const VirtioDevice *v, const VirtPool *p, unsigned i)
 
 void virtio_pools_init(VirtioDevice *v)
 {
-    for (unsigned i = 0; i < v->n_queues; i++) { /* memory of zeroes, which is there once it is used */
-        v->pool[i].elems = g_malloc0_n(v->queue_size, v->class->elem_size);
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        VirtPool *p = &v->pool[i];
+        p->size = p->size ? p->size : v->queue_size;
+        if (i < v->n_queues) { /* memory of zeroes, which is there once it is used */
+            p->elems = g_malloc0_n(p->size, v->class->elem_size);
+        }
     }
 }
 
@@ -54,7 +58,7 @@ void virtio_pools_fini(void *opaque)
 bool virtq_has_elem(VirtioDevice *v, const VirtQueue *q)
 {
     const VirtPool *p = pool_of(v, q);
-    return p->free || p->fresh < v->queue_size;
+    return p->free || p->fresh < p->size;
 }
 
 VirtElem *virtq_elem_take(VirtioDevice *v, VirtQueue *q)

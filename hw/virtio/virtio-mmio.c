@@ -101,7 +101,7 @@ static uint64_t mmio_read_config(VirtioDevice *v, const MemAccess *a)
 static uint64_t mmio_read_queue(const VirtioDevice *v, const VirtQueue *q, unsigned off)
 {
     switch (off) {
-    case M_Q_SIZE_MAX: return q ? v->queue_size : 0;
+    case M_Q_SIZE_MAX: return q ? virtio_queue_max(v, q) : 0;
     case M_Q_READY: return q && q->enabled;
     case M_Q_RESET: return q && virtio_queue_resetting(v, q);
     default: return 0; /* the others are write-only */
@@ -113,7 +113,7 @@ static uint64_t mmio_read_legacy(const VirtioDevice *v, const VirtQueue *q, unsi
     switch (off) {
     case M_DEVICE_ID: return v->class->id;
     case M_DF: return v->device_feature_select ? 0 : virtio_legacy_offered(v);
-    case M_Q_SIZE_MAX: return q && !q->enabled ? v->queue_size : 0;
+    case M_Q_SIZE_MAX: return q && !q->enabled ? virtio_queue_max(v, q) : 0;
     case M_Q_PFN: return q && q->enabled && v->guest_page ? q->desc / v->guest_page : 0;
     case M_ISR: return v->isr;
     case M_STATUS: return (virtio_status(v) & (uint8_t)~VIRTIO_NEEDS_RESET) | v->legacy_echo;
@@ -165,7 +165,7 @@ static void mmio_set_ready(VirtioDevice *v, VirtQueue *q, uint32_t val)
     } else if (q->in_use) {
         guest_error(&v->dev, "virtio: queue %u stopped with %u buffers in use", v->queue_select, q->in_use);
     } else { /* it may start again, from the beginning */
-        *q = (VirtQueue){ .size = v->queue_size, .vector = VIRTIO_NO_VECTOR };
+        *q = (VirtQueue){ .size = (uint16_t)virtio_queue_max(v, q), .vector = VIRTIO_NO_VECTOR };
     }
 }
 

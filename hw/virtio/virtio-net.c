@@ -355,21 +355,20 @@ static bool net_refuse(const VirtioNet *s, Error **errp)
     return true;
 }
 
+static bool net_check_size(const char *name, unsigned size, Error **errp)
+{
+    return !(size & (size - 1)) || error_fail(errp, "invalid-value", name, "256, 512 and 1024 are possible",
+                                              "%s %u is not a power of two", name, size);
+}
+
 static bool net_check(const VirtioNet *s, Error **errp)
 {
     if (!net_refuse(s, errp)) {
         return false;
     }
-    if (s->rx_queue_size != s->tx_queue_size) {
-        error_fail(errp, "conflict", "rx_queue_size", NULL,
-                   "rx_queue_size %u and tx_queue_size %u: both queues have one size", s->rx_queue_size,
-                   s->tx_queue_size);
-        error_hint(errp, "give both the same");
+    if (!net_check_size("rx_queue_size", s->rx_queue_size, errp) ||
+        !net_check_size("tx_queue_size", s->tx_queue_size, errp)) {
         return false;
-    }
-    if (s->rx_queue_size & (s->rx_queue_size - 1)) {
-        return error_fail(errp, "invalid-value", "rx_queue_size", "such as 256",
-                          "rx_queue_size %u is not a power of two", s->rx_queue_size);
     }
     if (s->host_mtu && s->host_mtu < 68) { /* 5.1.4.1 */
         return error_fail(errp, "out-of-range", "host_mtu", "leave it out",
@@ -444,6 +443,7 @@ static bool net_realize(Device *dev, Error **errp)
     domain_task_init(&s->more, dev->domain, net_go_on, s);
     device_add_cleanup(dev, net_stop_more, s);
     s->v.features = net_features(s);
+    s->v.pool[NET_TXQ].size = s->tx_queue_size; /* the others have the receive queue's */
     return net_port_open(&s->port, dev, &nic_ops, &s->mac, errp) &&
            virtio_start(&s->v, &net_class, s->ctrl_vq ? NET_QUEUES : NET_CTRLQ, s->rx_queue_size, errp);
 }
@@ -485,10 +485,10 @@ static const char *const tx_names[] = { "bh", "timer", NULL };
 #define NET_PROPS                                                                                            \
     PROP_NETDEV(VirtioNet, port, "netdev", "The back end: id of a -netdev"),                                 \
     PROP_MAC(VirtioNet, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),           \
-    PROP_U16(VirtioNet, rx_queue_size, "rx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,                           \
-             "Entries of the receive queue, a power of two"),                                                \
-    PROP_U16(VirtioNet, tx_queue_size, "tx_queue_size", 256, 64, VIRTIO_QUEUE_MAX,                           \
-             "Entries of the transmit queue: as many"),                                                      \
+    PROP_U16(VirtioNet, rx_queue_size, "rx_queue_size", 256, 256, VIRTIO_QUEUE_MAX,                          \
+             "Entries of a receive queue, a power of two"),                                                  \
+    PROP_U16(VirtioNet, tx_queue_size, "tx_queue_size", 256, 256, VIRTIO_QUEUE_MAX,                          \
+             "Entries of a transmit queue, a power of two, with each back end"),                             \
     PROP_U16(VirtioNet, host_mtu, "host_mtu", 0, 0, UINT16_MAX, "MTU that the driver is told; 0: none"),     \
     PROP_I32(VirtioNet, speed, "speed", -1, -1, INT32_MAX,                                                   \
              "Mbit/s that the driver is told; -1: unknown"),                                                 \

@@ -59,7 +59,8 @@ void virtio_config_changed(VirtioDevice *v)
 /* 4.1.4.3.2: defaults, as after a reset of the device. */
 static void queue_clear(const VirtioDevice *v, VirtQueue *q)
 {
-    *q = (VirtQueue){ .size = v->queue_size, .vector = VIRTIO_NO_VECTOR, .generation = q->generation + 1 };
+    *q = (VirtQueue){ .size = (uint16_t)virtio_queue_max(v, q), .vector = VIRTIO_NO_VECTOR,
+                      .generation = q->generation + 1 };
 }
 
 static void virtio_driver_reset(VirtioDevice *v)
@@ -279,8 +280,9 @@ uint16_t virtio_vector(const VirtioDevice *v, uint32_t val)
 
 void virtio_queue_set_size(VirtioDevice *v, VirtQueue *q, uint32_t val)
 {
-    if (val == 0 || val > v->queue_size || (!v->packed && (val & (val - 1)))) {
-        guest_error(&v->dev, "virtio: %u is no size for a queue of up to %u", val, v->queue_size);
+    unsigned most = virtio_queue_max(v, q);
+    if (val == 0 || val > most || (!v->packed && (val & (val - 1)))) {
+        guest_error(&v->dev, "virtio: %u is no size for a queue of up to %u", val, most);
     } else {
         q->size = val;
     }
@@ -358,7 +360,7 @@ bool virtio_post_load(VirtioDevice *v, Error **errp)
     v->packed = (v->status & VIRTIO_FEATURES_OK) && virtio_has(v, VIRTIO_F_RING_PACKED);
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
         VirtQueue *q = &v->q[i];
-        if (q->size > v->queue_size || !virtio_queue_good(v, &(VirtQueue){ .size = q->size }) ||
+        if (q->size > virtio_queue_max(v, q) || !virtio_queue_good(v, &(VirtQueue){ .size = q->size }) ||
             (q->enabled && (i >= v->n_queues || !virtio_queue_good(v, q))) ||
             (v->packed && !queue_places_good(q))) {
             return error_set(errp, "saved virtqueue %u: %u entries at 0x%" PRIx64, i, q->size, q->desc);

@@ -68,7 +68,8 @@ typedef struct VirtElem {
 
 /* pool.c: the elements of one queue. */
 typedef struct VirtPool {
-    uint8_t *elems; /* as many as the queue may have entries, of elem_size bytes */
+    unsigned size;  /* entries that the queue may have; 0 before virtio_start(): queue_size */
+    uint8_t *elems; /* as many, of elem_size bytes */
     unsigned fresh; /* from this one on they have never been used */
     VirtElem *free;
     unsigned kept;  /* room of those in `free` */
@@ -181,6 +182,11 @@ void virtio_error(VirtioDevice *v, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 /* pool.c, for queue.c and virtio.c */
 void virtio_pools_init(VirtioDevice *v);
+/* Entries that this queue may have. */
+static inline unsigned virtio_queue_max(const VirtioDevice *v, const VirtQueue *q)
+{
+    return v->pool[q - v->q].size;
+}
 void virtio_pools_fini(void *opaque);
 bool virtq_has_elem(VirtioDevice *v, const VirtQueue *q);
 VirtElem *virtq_elem_take(VirtioDevice *v, VirtQueue *q); /* empty; there is one */

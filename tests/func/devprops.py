@@ -246,7 +246,12 @@ rsc_interval=300000 ok
 rsc_interval=1 *property 'rsc_interval' does not accept '1': the device joins no segments | leave it out
 rss=on *rss=on: there is one receive queue | leave it out
 rx_queue_size=512,tx_queue_size=512 ok
-rx_queue_size=512 *both queues have one size*
+rx_queue_size=1024 ok
+tx_queue_size=1024 ok
+rx_queue_size=300 *rx_queue_size 300 is not a power of two | 256, 512 and 1024 are possible
+tx_queue_size=300 *tx_queue_size 300 is not a power of two | *
+rx_queue_size=128 *property 'rx_queue_size' does not accept 128: the range is *
+tx_queue_size=2048 *property 'tx_queue_size' does not accept 2048: the range is *
 speed=1000 ok
 tx=bh ok
 tx=timer *tx=timer: frames go out at once | use tx=bh, or leave it out
