@@ -179,7 +179,15 @@ uint32_t virtio_legacy_offered(const VirtioDevice *v)
                       (v->any_layout ? VIRTIO_F_ANY_LAYOUT : 0));
 }
 
-/* There is no FEATURES_OK: what was not offered is not there. */
+/* From now until its reset; what was chosen by the other interface counts no more than it could here. */
+static void legacy_enter(VirtioDevice *v)
+{
+    v->legacy = true;
+    v->driver_features &= virtio_legacy_offered(v);
+}
+
+/* There is no FEATURES_OK: what was not offered is not there. The other interface chooses no more: the device
+ * has been told. */
 void virtio_legacy_choose(VirtioDevice *v, uint32_t val)
 {
     uint32_t offered = virtio_legacy_offered(v);
@@ -187,18 +195,12 @@ void virtio_legacy_choose(VirtioDevice *v, uint32_t val)
         guest_error(&v->dev, "virtio: features 0x%x chosen of 0x%x offered", val, offered);
     }
     if (!(v->status & VIRTIO_FEATURES_OK)) {
+        legacy_enter(v);
         v->driver_features = val & offered;
         if (v->class->started) {
             v->class->started(v);
         }
     }
-}
-
-/* From now until its reset; what was chosen by the other interface counts no more than it could here. */
-static void legacy_enter(VirtioDevice *v)
-{
-    v->legacy = true;
-    v->driver_features &= virtio_legacy_offered(v);
 }
 
 /* A legacy driver does not ask whether its reset is done, and takes its memory back at once: its vCPU waits
