@@ -7,7 +7,7 @@ import re
 import sys
 
 FOLDERS = ("accel", "backends", "block", "hw", "monitor", "net", "schema", "system", "target", "tools",
-           "util")
+           "ui", "util")
 # The call and the place of the code among its arguments, counted from the one behind errp.
 CALLS = re.compile(r"\b(error_fail|error_set_code|member_error|decode_code)\(")
 CODE_AT = {"error_fail": 1, "error_set_code": 1, "member_error": 2, "decode_code": 1}

@@ -298,7 +298,6 @@ OPTION_RUN(opt_vga)
         return help_done(cli, g_string_new("none                 no graphics card\n"));
     }
     if (g_str_equal(arg, "none")) {
-        cli->m->vga_none = true;
         cli_record(cli, "vga", json_new_string("none"));
         return true;
     }

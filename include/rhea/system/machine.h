@@ -19,6 +19,7 @@ typedef struct BoardType {
     bool is_default, deprecated;
     uint8_t ide_buses, ide_units; /* places for if=ide drives: buses, and drives on each; 0: two of both */
     const char *default_nic; /* the card of -nic without model=; NULL: none fits */
+    const char *default_vga; /* the graphics card without -vga; NULL: the board has no place for one */
     bool numa;         /* the guest is told of Machine.numa; without it none is accepted */
     const TargetOps *target;
     bool accel_chips; /* 8259s, I/O APIC and PIT are a PC's: an accelerator may have them inside */
@@ -89,7 +90,8 @@ struct Machine {
         bool reboot_is_shutdown, no_shutdown, panic_exit_failure, panic_pause, panic_none;
         unsigned watchdog; /* a WatchdogAction of schema/options.h; 0: reset */
     } action;
-    bool no_defaults, vga_none;
+    bool no_defaults;
+    const DeviceType *vga;                 /* -vga: the board makes it; NULL: no graphics card */
     bool seeded;                           /* -seed: guest-visible random numbers are a sequence */
     uint64_t seed;                         /* atomic once it runs: the sequence's state */
     bool cpu_pm;                           /* -overcommit cpu-pm=on: idle CPUs stay in the guest */
@@ -129,6 +131,8 @@ struct Machine {
     GPtrArray *chardevs;          /* all of them, in order of creation; backends/char owns it */
     struct MachineBlock *block;   /* disks; backends/block owns it */
     struct MachineNet *net;       /* networks; net/ owns it */
+    struct MachineConsoles *consoles; /* what the guest shows; ui/ owns it, NULL: nothing */
+    struct MachineInput *input;       /* keyboards and pointers; likewise */
     /* Waits for requests in flight once the vCPUs are parked; cancel: those that wait for the machine to go on after an
      * error end as well. NULL: there are none. */
     void (*drain_backends)(Machine *m, bool cancel);

@@ -18,7 +18,9 @@
 
 typedef struct Console Console;
 enum { SURFACE_MAX_SIDE = 16384, SURFACE_MAX_BYTES = 256 << 20 };
-enum { CONSOLE_RATE_MS = 16, CONSOLE_IDLE_MS = 1000 };
+/* A picture that stood still for CONSOLE_QUIET periods is looked at every CONSOLE_IDLE_MS, until something
+ * changes. */
+enum { CONSOLE_RATE_MS = 16, CONSOLE_IDLE_MS = 100, CONSOLE_QUIET = 8, CURSOR_MAX_SIDE = 512 };
 
 /* Pixels. Immutable in size and format; the contents change. Formats: those of surface_format_good(). */
 typedef struct Surface {
@@ -26,10 +28,15 @@ typedef struct Surface {
     unsigned refs;         /* atomic */
     RamBlock *ram;         /* the pixels are the guest's memory, which this keeps; NULL: they are ours */
 } Surface;
+/* Those of true colour that front ends can show: 15 to 32 bits a pixel. */
+bool surface_format_good(pixman_format_code_t format);
 /* Zeroed pixels (black) of x8r8g8b8. NULL: *errp says that a side is 0 or too long. Any thread. */
 Surface *surface_new(int width, int height, Error **errp);
-/* Over guest memory: the guest draws directly into what listeners see. False format, or a picture that
- * does not lie inside [off, ram->size): NULL with *errp. Takes a reference to ram. */
+/* a8r8g8b8, all of it transparent: for a CursorShape. */
+Surface *surface_new_alpha(int width, int height, Error **errp);
+/* Over guest memory: the guest draws directly into what listeners see. False format, off or stride no
+ * multiple of 4, or a picture that does not lie inside [off, ram->size): NULL with *errp. Takes a reference
+ * to ram. */
 Surface *surface_new_ram(RamBlock *ram, uint64_t off, pixman_format_code_t format, int width, int height,
                          int stride, Error **errp);
 Surface *surface_ref(Surface *s);
@@ -43,8 +50,8 @@ static inline uint8_t *surface_row(const Surface *s, int y)
     return surface_data(s) + (size_t)y * surface_stride(s);
 }
 
-typedef struct CursorShape { /* a8r8g8b8, premultiplied; reference-counted as a surface */
-    Surface *image;          /* at most 512 x 512 */
+typedef struct CursorShape { /* immutable, contents too; its references are the image's */
+    Surface *image;          /* a8r8g8b8, premultiplied; sides of at most CURSOR_MAX_SIDE */
     int hot_x, hot_y;
 } CursorShape;
 
@@ -75,7 +82,8 @@ typedef struct ConsoleOps { /* all in the device's domain, called on the main lo
 /* In realize; removed with console_free() in unrealize. head: 0 for the first of a device. MAIN_LOOP.
  * domain: the device's; NULL: the main loop's alone (terminals of ours). dev: whose it is; NULL likewise. */
 Console *console_new(Machine *m, Device *dev, unsigned head, const ConsoleOps *ops, void *opaque);
-void console_free(Console *c); /* MAIN_LOOP, no domain held: listeners lose it first */
+void console_free(Console *c); /* MAIN_LOOP, no domain held: listeners lose it first. No op is called */
+void console_set_label(Console *c, const char *label); /* of a terminal of ours */
 /* In the device's domain, also outside of `update`: collected, and told at most once per period. Out of
  * the surface: cut off. */
 void console_damage(Console *c, int x, int y, int w, int h);
@@ -85,9 +93,10 @@ void console_set_surface(Console *c, Surface *s);
 /* NULL shape: hidden. Takes a reference. */
 void console_set_cursor(Console *c, const CursorShape *shape);
 void console_move_cursor(Console *c, int x, int y, bool visible); /* of its hot spot */
-bool console_watched(const Console *c);       /* any thread */
+bool console_watched(const Console *c); /* any thread; a look of the moment (console_refresh()) counts, too */
 
 /* ---- the viewer's side: MAIN_LOOP, no domain held ---- */
+/* A callback may add and remove listeners, its own too; it must not free the console. */
 typedef struct ConsoleListener ConsoleListener;
 typedef struct ConsoleListenerOps {
     /* borrowed: take a reference to keep it; NULL: none */
@@ -122,12 +131,14 @@ void console_wish(Console *c, const ConsoleWish *wish); /* remembered, so that i
 Console *console_by_index(Machine *m, unsigned index);
 /* id or path of the device */
 Console *console_by_device(Machine *m, const char *id, unsigned head, Error **errp);
+/* What `screendump` and VNC's display= name; device NULL: the first graphics card. */
+Console *console_find(Machine *m, const char *device, unsigned head, Error **errp);
 unsigned console_index(const Console *c);
 unsigned console_head(const Console *c);
 Device *console_device(const Console *c);     /* NULL: a terminal of ours */
 char *console_label(const Console *c);        /* "VGA", "virtio-vga.1", "compat_monitor0"; g_free */
 bool console_is_graphic(const Console *c);
-/* Tells when consoles come or go, for front ends. NULL cb removes. */
+/* Tells when consoles come or go, for front ends; once per opaque. NULL changed: not any more. */
 void console_watch_list(Machine *m, void (*changed)(void *opaque), void *opaque);
 
 /* PNG or PPM of a surface, for screendump and recordings. fd is not closed. */
