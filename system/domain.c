@@ -4,8 +4,7 @@
  * Threads: any; a thread holds at most one domain, which domain_lock() asserts.
  */
 #include "rhea/system/domain.h"
-
-#include <pthread.h>
+#include "rhea/util/lock.h"
 
 struct Domain {
     char *name;
@@ -31,7 +30,7 @@ Domain *domain_new(const char *name, Loop *home)
     Domain *d = g_new0(Domain, 1);
     d->name = g_strdup(name);
     d->home = home;
-    pthread_mutex_init(&d->lock, NULL);
+    lock_init_adaptive(&d->lock);
     d->guard = (TimerGuard){ .lock = domain_guard_lock, .unlock = domain_guard_unlock, .opaque = d };
     return d;
 }

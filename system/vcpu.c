@@ -6,6 +6,7 @@
  *   reason with the lock held. So no wake-up is lost. park_lock (leaf) guards the parked flags.
  */
 #include "internal.h"
+#include "rhea/util/lock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,14 @@ void vcpu_kick(Vcpu *cpu)
 {
     Machine *m = cpu->machine;
     __atomic_store_n(&cpu->exit_request, 1, __ATOMIC_SEQ_CST);
-    pthread_mutex_lock(&cpu->lock);
-    pthread_cond_signal(&cpu->wake);
-    if (current != cpu && cpu->accel_ready && m->accel->kick) { /* under the lock: see cpu_leave() */
-        m->accel->kick(cpu);
+    if (current != cpu) { /* nobody else sleeps there */
+        pthread_mutex_lock(&cpu->lock);
+        if (cpu->accel_ready && m->accel->kick) { /* under the lock: see cpu_leave() */
+            m->accel->kick(cpu);
+        }
+        pthread_mutex_unlock(&cpu->lock);
+        pthread_cond_signal(&cpu->wake); /* without the lock, which it would wake up to wait for */
     }
-    pthread_mutex_unlock(&cpu->lock);
     if (m->priv->serial_task.run) {
         loop_post(m->loop, &m->priv->serial_task);
     }
@@ -505,7 +508,7 @@ static bool vcpu_create(Machine *m, unsigned index, Error **errp)
     cpu->stop_request = true;
     cpu->parked = true;
     cpu->budget = m->serial_mode ? VCPU_SERIAL_BUDGET : 0;
-    pthread_mutex_init(&cpu->lock, NULL);
+    lock_init_adaptive(&cpu->lock);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -58,7 +58,9 @@ enum { SERIAL_WAKE = 0, SERIAL_WALL = 1, SERIAL_FIRST = 2 };
 
 static void loop_add_internal(Loop *loop, int fd, uint64_t serial)
 {
-    struct epoll_event ev = { .events = EPOLLIN, .data.u64 = serial };
+    /* Each write to the eventfd is an edge of its own: it need not be read. */
+    uint32_t edge = serial == SERIAL_WAKE ? EPOLLET : 0;
+    struct epoll_event ev = { .events = EPOLLIN | edge, .data.u64 = serial };
     if (fd < 0 || epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
         g_error("loop '%s': cannot create its descriptors: %s", loop->name, g_strerror(errno));
     }
@@ -339,7 +341,7 @@ static bool loop_run_regular(Loop *loop)
     return ran;
 }
 
-static void loop_drain(Loop *loop, int fd)
+static void loop_rearm_wall(int fd)
 {
     uint64_t count;
     if (read(fd, &count, sizeof(count)) < 0 && errno == ECANCELED) {
@@ -353,8 +355,11 @@ static bool loop_run_events(Loop *loop, const struct epoll_event *events, int n)
     bool ran = false;
     for (int i = 0; i < n; i++) {
         uint64_t tag = events[i].data.u64;
-        if (tag == SERIAL_WAKE || tag == SERIAL_WALL) {
-            loop_drain(loop, tag == SERIAL_WAKE ? loop->wake_fd : loop->wall_fd);
+        if (tag == SERIAL_WAKE) {
+            continue;
+        }
+        if (tag == SERIAL_WALL) {
+            loop_rearm_wall(loop->wall_fd);
             continue;
         }
         /* An earlier callback may have removed the watch, closed the descriptor and opened another. */

@@ -7,6 +7,7 @@
  * Threads: see apic_internal.h.
  */
 #include "apic_internal.h"
+#include "rhea/util/lock.h"
 
 static void bus_unref(void *opaque)
 {
@@ -86,7 +87,7 @@ static ApicBus *bus_new_for(Machine *m)
     machine_add_listener(m, &bus->listener);
     bus->n = MAX(m->n_cpus, m->max_cpus);
     bus->apics = g_new0(Apic *, bus->n);
-    pthread_mutex_init(&bus->lock, NULL);
+    lock_init_adaptive(&bus->lock);
     region_init_io(&bus->page, NULL, "apic-msi", &apic_page_ops, bus, 4096);
     region_map(&m->sysmem, APIC_DEFAULT_BASE, &bus->page, 4096);
     m->msi_sink = apic_bus_msi;

@@ -124,6 +124,9 @@ class Bench:
             self.measure("ba", self.a.runs // 2)
         print(f"\n{'':<20}{'requests':>9}" + "".join(f"{n + ' MB/s':>10}{'kIOPS':>9}" for n, _ in self.programs) +
               f"{'speed':>9}{'cpu':>9}", flush=True)
+        self.sum_up()
+
+    def sum_up(self):
         rows = {n: self.row(n) for n in self.names}
         if len(self.programs) == 2:
             for k, what in enumerate(("speed", "CPU time")):

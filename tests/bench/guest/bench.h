@@ -18,6 +18,7 @@ enum {
     NEED_AVX2 = 4,
     NEED_PROC = 8, /* starts itself again: the program's own path must be reachable */
     NEED_DISKS = 16, /* overwrites disks: only for a guest whose command line says so */
+    NEED_NET = 32, /* a server of the host's, named in the environment */
 };
 
 typedef struct Workload {
@@ -29,7 +30,7 @@ typedef struct Workload {
 } Workload;
 
 /* Each file's table ends with an entry without a name. */
-extern const Workload bench_int[], bench_mem[], bench_float[], bench_code[], bench_os[], bench_disk[];
+extern const Workload bench_int[], bench_mem[], bench_float[], bench_code[], bench_os[], bench_disk[], bench_net[];
 
 extern const char *bench_self; /* absolute path of this program */
 

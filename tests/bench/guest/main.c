@@ -49,6 +49,7 @@ static const struct {
     const Workload *list;
 } groups[] = {
     {"int", bench_int}, {"mem", bench_mem}, {"float", bench_float}, {"code", bench_code}, {"os", bench_os}, {"disk", bench_disk},
+    {"net", bench_net},
 };
 
 void bench_die(const char *what)
@@ -106,6 +107,9 @@ static const char *missing(unsigned needs)
     }
     if ((needs & NEED_DISKS) && !disks_are_given) {
         return "no-disks";
+    }
+    if ((needs & NEED_NET) && !getenv("BENCH_NET_user")) {
+        return "no-net";
     }
     return NULL;
 }

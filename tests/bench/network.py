@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A virtio network card's throughput under Rhea and under an installed QEMU, in alternation: the same guest, on user-mode networking
+and on a tap interface, with a server on the host: TCP out of the guest and into it, and round trips of 64 bytes. Ratios above
+1: Rhea is faster. Wall time by the guest's clock; the emulators' CPU time beside it.
+
+    tests/bench/network.py [--runs N] [--only NAME,...] [--quick] [--seconds S] [--cpu MODEL] [--card MODEL] [--rhea PROGRAM]
+                       [--qemu PROGRAM|none] [--machine ...]
+
+Everything runs in a network namespace of its own, which needs the right to make one.
+"""
+import argparse
+import os
+import shlex
+import shutil
+import socket
+import statistics
+import struct
+import sys
+import tempfile
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../func")]  # there are two modules "disk"
+import disk  # noqa: E402
+import engines as en  # noqa: E402
+import net as func_net  # noqa: E402
+import nettap  # noqa: E402
+import rheatest as rt  # noqa: E402
+import suite  # noqa: E402
+
+NAMES = [f"{k}-{w}" for k in ("user", "tap") for w in ("send", "receive", "ping")]
+UNIT, PING = 65536, 64
+
+
+class Server(threading.Thread):
+    """A thread of this process: it waits while the guest computes."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.s = socket.create_server(("0.0.0.0", 0))
+        self.port = self.s.getsockname()[1]
+        self.buf = bytearray(1 << 18)
+        self.start()
+
+    def run(self):
+        while True:
+            c, _ = self.s.accept()
+            with c:
+                c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                try:
+                    self.serve(c)
+                except ConnectionError:
+                    pass # the guest's program says so
+
+    def serve(self, c):
+        what, n = struct.unpack("<QQ", c.recv(16, socket.MSG_WAITALL))
+        if what == ord("s"):
+            left = n * UNIT
+            while left:
+                left -= c.recv_into(self.buf, min(left, len(self.buf))) or sys.exit("a guest went away")
+            c.sendall(b"x")
+        elif what == ord("r"):
+            left = n * UNIT
+            while left:
+                piece = min(left, len(self.buf))
+                c.sendall(memoryview(self.buf)[:piece])
+                left -= piece
+            c.recv(1)
+        else:
+            for _ in range(n):
+                c.sendall(c.recv(PING, socket.MSG_WAITALL))
+
+
+class Bench(disk.Bench):
+    def __init__(self, a, tmp):
+        self.a, self.tmp, self.server = a, tmp, Server()
+        self.programs = [(n, p) for n, p in (("rhea", a.rhea), ("qemu", a.qemu)) if p]
+        self.names = [n for n in NAMES if not a.only or n in a.only]
+        self.guests, self.units = [], {}
+        self.got = {n: {p: [] for p, _ in self.programs} for n in self.names}
+        for i in range(len(self.programs)):
+            nettap.ip("tuntap", "add", f"t{i}", "mode", "tap", "vnet_hdr")
+            nettap.ip("addr", "add", f"10.77.{i}.1/24", "dev", f"t{i}")
+            nettap.ip("link", "set", f"t{i}", "up")
+
+    def initrd(self, i):
+        modules = func_net.DRIVERS[self.a.card]
+        tree = os.path.join(self.tmp, f"tree{i}")
+        rt.module_tree(tree, "generic" if self.a.card in func_net.CARDS else "cloud", modules)
+        en.small_tree(tree)
+        return en.guest_assets.initramfs(
+            os.path.join(self.tmp, f"i{i}.cpio"), "cd /tmp\n" + "".join(f"insmod /lib/modules/{os.path.basename(m)}.ko\n" for m in modules) +
+            f"until test -e /sys/class/net/eth1; do sleep 0.1; done\n"
+            f"ip addr add 10.0.2.15/24 dev eth0; ip addr add 10.77.{i}.2/24 dev eth1; ip link set eth0 up; ip link set eth1 up\n"
+            f"export BENCH_NET_user=10.0.2.2:{self.server.port} BENCH_NET_tap=10.77.{i}.1:{self.server.port}\n"
+            "/bench/bench </dev/console >/dev/console 2>&1", tree)
+
+    def guest(self, name, program, copy):
+        i = [n for n, _ in self.programs].index(name)
+        device = f"{self.a.card},addr=%d,netdev=%s"
+        g = en.Guest(name, program, self.initrd(i), self.a.cpu, "512M", shlex.split(self.a.machine) + [
+            "-netdev", "user,id=user", "-device", device % (4, "user"),
+            "-netdev", f"tap,id=tap,ifname=t{i},script=no,downscript=no", "-device", device % (5, "tap")])
+        if self.a.card in func_net.CARDS:
+            g.args[g.args.index("-kernel") + 1] = en.guest_assets.kernel("generic")
+        return g
+
+    def enough(self, name):
+        n = 100 if not name.endswith("-ping") else 50
+        for _ in range(8):
+            longest = max(g.ask(f"run {name} {n} 1", 300)["wall"] for g in self.guests)
+            if longest >= 0.7 * self.a.seconds:
+                break
+            n = round(n * min(20, max(1.3, self.a.seconds / longest)))
+        return n
+
+    def row(self, name):
+        n, got = self.units[name], self.got[name]
+        line, ratios = f"{name:<20}{n:>9}", []
+        for samples in got.values():
+            wall = statistics.median(s["wall"] for s in samples)
+            line += f"{wall / n * 1e6:>16.1f} us" if name.endswith("-ping") else f"{n * UNIT / wall / 1e6:>14.1f} MB/s"
+        for what in ("wall", "cpu"):
+            if len(got) == 2:
+                ratios.append(statistics.median(q[what] / r[what] for r, q in zip(got["rhea"], got["qemu"])))
+                line += f"{ratios[-1]:>9.2f}"
+        print(line, flush=True)
+        return ratios
+
+    def run(self):
+        self.measure("ab", self.a.runs)
+        print(f"\n{'':<20}{'units':>9}" + "".join(f"{n:>19}" for n, _ in self.programs) + f"{'speed':>9}{'cpu':>9}", flush=True)
+        self.sum_up()
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--runs", type=int, default=6)
+    ap.add_argument("--only", help="names of rows, separated by commas: " + ", ".join(NAMES))
+    ap.add_argument("--quick", action="store_true", help="one short run of each")
+    ap.add_argument("--seconds", type=float, default=2.0, help="time the slower emulator shall take for a run")
+    ap.add_argument("--cpu", default="max")
+    ap.add_argument("--card", default="virtio-net-pci", choices=sorted(func_net.DRIVERS))
+    ap.add_argument("--rhea", default=suite.RHEA)
+    ap.add_argument("--qemu", default=shutil.which("qemu-system-x86_64"))
+    ap.add_argument("--machine", default="", help="further arguments, for both")
+    a = ap.parse_args()
+    a.only = set(a.only.split(",")) if a.only else None
+    if a.only and a.only - set(NAMES):
+        ap.error(f"no such row: {sorted(a.only - set(NAMES))[0]}")
+    if a.quick:
+        a.runs, a.seconds = 1, 0.5
+    a.qemu = None if a.qemu == "none" else a.qemu
+    nettap.own_network()
+    with tempfile.TemporaryDirectory(prefix="rhea-net-") as tmp:
+        print(f"rhea: {suite.version(a.rhea)}\nqemu: {suite.version(a.qemu) if a.qemu else 'none'}\ncpu model {a.cpu}, {a.card}, "
+              f"{a.runs} runs, load {os.getloadavg()[0]:.1f}, options '{a.machine}'")
+        Bench(a, tmp).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
