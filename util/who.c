@@ -106,13 +106,22 @@ static bool process_has_tap(const char *pid, const char *line)
     return false;
 }
 
+/* Each network namespace has names of its own. One that cannot be looked at counts as ours. */
+static bool in_our_network(const char *pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/ns/net", pid);
+    g_autofree char *ours = g_file_read_link("/proc/self/ns/net", NULL);
+    g_autofree char *theirs = g_file_read_link(path, NULL);
+    return !ours || !theirs || g_str_equal(ours, theirs);
+}
+
 char *who_has_tap(const char *ifname)
 {
     g_autofree char *line = g_strdup_printf("iff:\t%s\n", ifname);
     g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
     const char *name;
     while (dir && (name = g_dir_read_name(dir))) {
-        if (isdigit((unsigned char)name[0]) && process_has_tap(name, line)) {
+        if (isdigit((unsigned char)name[0]) && in_our_network(name) && process_has_tap(name, line)) {
             return describe_pid(atol(name));
         }
     }
