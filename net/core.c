@@ -48,6 +48,7 @@ static bool give_segments(NetClient *to, const NetFrame *f)
     unsigned n = net_segments(f);
     while (to->segment < n) {
         NetFrame one = { .data = scratch, .len = net_segment(f, to->segment, scratch) };
+        one.hdr.queue = f->hdr.queue;
         if (!give(to, &one)) {
             return false;
         }
@@ -320,6 +321,7 @@ NetClient *net_client_new(Machine *m, const NetKind *kind, const char *name)
     c->machine = m;
     c->name = g_strdup(name);
     c->can = kind->can;
+    c->n_queues = 1;
     c->state = g_malloc0(MAX(kind->state_size, 1));
     c->flush = (Task){ .run = client_flush, .opaque = c };
     net_queue_init(&c->rx, NET_QUEUE_BYTES);

@@ -64,6 +64,7 @@ struct NetClient {
     NetClient *peer;
     bool link_down;
     unsigned can; /* atomic for cards */
+    unsigned n_queues; /* pairs of them; NetHdr.queue names one */
     NetQueue rx;  /* what waits for this client */
     Task flush;
     unsigned segment;  /* of the oldest frame, when it is cut: the next one */

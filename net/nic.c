@@ -91,6 +91,16 @@ static void nic_close(NetClient *c)
     g_free(n->model);
 }
 
+static void nic_queues(const NetClient *c, GArray *out)
+{
+    const Nic *n = nic_of(c);
+    if (n->ops->queues) {
+        domain_lock(n->dev->domain);
+        n->ops->queues(n->dev, out);
+        domain_unlock(n->dev->domain);
+    }
+}
+
 const NetKind net_nic_kind = {
     .name = "nic",
     .state_size = sizeof(Nic),
@@ -99,6 +109,7 @@ const NetKind net_nic_kind = {
     .resumed = nic_resumed,
     .link_changed = nic_link_changed,
     .describe = nic_describe,
+    .queues = nic_queues,
 };
 
 void net_nic_rx_filter(NetClient *c, RxFilterInfo *out)
@@ -274,6 +285,12 @@ bool net_port_open(NetPort *p, Device *dev, const NicOps *ops, NetMac *mac, Erro
         log_info("network card '%s' is not connected to anything", name);
     }
     return true;
+}
+
+unsigned net_port_queues(const NetPort *p)
+{
+    const NetClient *to = p->backend ? p->backend : p->nic ? p->nic->peer : NULL;
+    return to ? to->n_queues : 1;
 }
 
 /* ---- properties ---- */

@@ -3,8 +3,9 @@
  *
  * Models: the kernel's tuntap interface (networking/tuntap): a frame a read or write, behind a
  *         struct virtio_net_hdr where the interface has such. Then the host takes unfinished frames and
- *         gives them; what a card does not take so, net/core.c finishes. Several queues: the flow decides
- *         which one a frame goes to, the host which one it comes from.
+ *         gives them; what a card does not take so, net/core.c finishes. Several queues: each pair of a card
+ *         has its own; a card with one pair has its flows spread over them. Which one a frame comes from is
+ *         the host's choice: of a flow that has been sent something, the one that this was sent by.
  * Threads: main loop.
  */
 #include "tap_internal.h"
@@ -77,13 +78,16 @@ static VnetHdr to_vnet(const NetHdr *h, size_t len)
 
 /* ---- out ---- */
 
-/* Frames of one connection stay in order: addresses and ports decide. */
+/* The card's own queue has decided; else addresses and ports do, so that a connection stays in order. */
 static unsigned pick_queue(const Tap *t, const NetFrame *f)
 {
     uint32_t hash = 0;
     size_t from = 0, n = 0;
     if (t->plan.n == 1) {
         return 0;
+    }
+    if (f->hdr.queue) {
+        return (f->hdr.queue - 1u) % t->plan.n;
     }
     if (f->len >= 38 && f->data[12] == 0x08 && f->data[13] == 0) { /* IPv4 without options */
         from = 26;
@@ -146,6 +150,7 @@ static void take_frame(Tap *t, TapQueue *q, size_t n)
             f.len = 0; /* nothing that was agreed on; it is counted */
         }
     }
+    f.hdr.queue = t->plan.n > 1 ? (uint16_t)(q - t->queues + 1) : 0;
     q->count.got_frames++;
     q->count.got_bytes += (int64_t)f.len;
     net_client_send(t->client, &f);
@@ -213,6 +218,7 @@ static bool agree(Tap *t, uint64_t sndbuf, bool named, Error **errp)
         }
     }
     t->client->can = t->plan.vnet ? FULL : 0;
+    t->client->n_queues = t->plan.n;
     return true;
 }
 

@@ -139,6 +139,8 @@ static bool send_frame(E1000 *s, E1000Tx *t)
     if (!net_port_send(&s->port, &t->hdr, &v, 0)) {
         return false;
     }
+    s->count[t->queue].sent_frames++;
+    s->count[t->queue].sent_bytes += t->len;
     count_sent(s, t);
     return true;
 }

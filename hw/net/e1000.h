@@ -135,6 +135,7 @@ typedef struct E1000 {
     Microwire eeprom;
     const E1000Kind *kind;
     DomainTask more; /* transmits on */
+    NetQueueInfo count[2]; /* of the 82574's queues */
     /* guest-visible state */
     uint32_t reg[E_REGS];
     uint32_t io_addr;

@@ -220,6 +220,8 @@ bool e1000e_receive(Device *dev, const NetFrame *f)
         return need >= n;
     }
     hand_over(s, &rx, split, extended, n);
+    s->count[rx.queue].got_frames++;
+    s->count[rx.queue].got_bytes += (int64_t)f->len;
     e1000_count_received(s, f);
     return true;
 }

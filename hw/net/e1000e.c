@@ -225,10 +225,17 @@ static void writable(Device *dev)
 
 /* ---- life ---- */
 
+static void queues(Device *dev, GArray *out)
+{
+    const E1000 *s = dev_as(E1000, dev);
+    g_array_append_vals(out, s->count, G_N_ELEMENTS(s->count));
+}
+
 static const NicOps nic_ops = {
     .receive = e1000e_receive,
     .writable = writable,
     .link_changed = e1000_link_changed,
+    .queues = queues,
 };
 /* 6.1: words that matter; the address comes before, a sum behind. No management (word 0fh). */
 static const uint16_t eeprom[NIC_MICROWIRE_WORDS] = {

@@ -53,11 +53,30 @@ static void flow_transport(const uint8_t *frame, size_t len, size_t at, uint8_t 
     }
 }
 
+/* The option with the home address in destination options, and the one address of a routing header type 2. */
+static void flow_mobile(const uint8_t *frame, size_t len, size_t at, uint8_t header, NicFlow *out)
+{
+    enum { ROUTING = 43, OPTIONS = 60, PAD1 = 0, HOME_ADDRESS = 201 };
+    size_t end = at + 8 + frame[at + 1] * 8u;
+    if (end > len) {
+        return;
+    }
+    if (header == ROUTING && frame[at + 2] == 2 && end - at >= 24) {
+        out->route = at + 8;
+    }
+    for (size_t i = at + 2; header == OPTIONS && i + 2 <= end; i += frame[i] == PAD1 ? 1 : 2 + frame[i + 1]) {
+        if (frame[i] == HOME_ADDRESS && frame[i + 1] == 16 && i + 18 <= end) {
+            out->home = i + 2;
+        }
+    }
+}
+
 static void flow_ip6(const uint8_t *frame, size_t len, size_t at, NicFlow *out)
 {
     uint8_t next = frame[at + 6];
     out->ip = 6;
-    out->addresses = at + 8;
+    out->addresses = out->source = at + 8;
+    out->target = at + 24;
     at += IP6;
     for (unsigned i = 0; i < EXTENSIONS && at + 8 <= len; i++) {
         bool fragment = next == 44;
@@ -65,6 +84,7 @@ static void flow_ip6(const uint8_t *frame, size_t len, size_t at, NicFlow *out)
             break;
         }
         out->extended = true;
+        flow_mobile(frame, len, at, next, out);
         if (fragment) {
             out->payload = at;
             return;
@@ -90,7 +110,8 @@ void nic_flow(const uint8_t *frame, size_t len, NicFlow *out)
     size_t header = (frame[at] & 15) * 4u;
     if (type == 0x0800 && frame[at] >> 4 == 4 && header >= IP4 && at + header <= len) {
         out->ip = 4;
-        out->addresses = at + 12;
+        out->addresses = out->source = at + 12;
+        out->target = at + 16;
         out->payload = at + header;
         if (!(nic_be16(frame + at + 6) & 0x3fff)) { /* whole */
             flow_transport(frame, len, at + header, frame[at + 9], out);
@@ -105,7 +126,8 @@ uint32_t nic_toeplitz(const uint8_t *key, const uint8_t *frame, const NicFlow *f
 {
     uint8_t in[2 * 16 + 4];
     size_t n = flow->ip == 4 ? 8 : 32;
-    memcpy(in, frame + flow->addresses, n);
+    memcpy(in, frame + flow->source, n / 2);
+    memcpy(in + n / 2, frame + flow->target, n / 2);
     if (with_ports) {
         memcpy(in + n, frame + flow->ports, 4);
         n += 4;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * hw/net/nic.h - what network cards of different makers have in common: addresses, bytes in order, checksums
- * of frames, the small EEPROM with its wires.
+ * hw/net/nic.h - what network cards of different makers have in common: addresses, checksums of frames, the
+ * small EEPROM with its wires.
  *
  * Threads: pure functions; a Microwire belongs to its device's domain.
  */
 #ifndef HW_NET_NIC_H
 #define HW_NET_NIC_H
 
+#include "rhea/hw/nicflow.h"
 #include "rhea/net/net.h"
 #include "rhea/system/machine.h"
 #include "rhea/system/vmstate.h"
@@ -20,39 +21,6 @@
         PROP_NEVER("x-pcie-lnksta-dllla", NIC_OLD_MACHINES)
 
 enum { NIC_SHORTEST = 60, NIC_CRC = 4, NIC_MICROWIRE_WORDS = 64 };
-
-static inline uint16_t nic_le16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static inline uint32_t nic_le32(const uint8_t *p)
-{
-    return nic_le16(p) | (uint32_t)nic_le16(p + 2) << 16;
-}
-
-static inline uint64_t nic_le64(const uint8_t *p)
-{
-    return nic_le32(p) | (uint64_t)nic_le32(p + 4) << 32;
-}
-
-static inline void nic_put_le(uint8_t *p, unsigned n, uint64_t v)
-{
-    for (unsigned i = 0; i < n; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
-static inline uint16_t nic_be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline void nic_put_be16(uint8_t *p, unsigned v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
 
 /* To all? Any other address whose first bit is set is a group's. */
 static inline bool nic_is_broadcast(const uint8_t *frame)
@@ -68,18 +36,6 @@ uint32_t nic_crc(const uint8_t *data, size_t len);
 uint32_t nic_hash(const uint8_t *mac);
 /* Pads to the shortest frame and appends the CRC; out has room for both. Returns the length with it. */
 size_t nic_lay_out(const uint8_t *data, size_t len, uint8_t *out);
-
-/* What receive-side scaling looks at. */
-typedef struct NicFlow {
-    uint8_t ip;       /* 4, 6; 0: another protocol */
-    uint8_t protocol; /* 6 TCP, 17 UDP; 0 also for a fragment, whose ports are not there */
-    bool extended;    /* IPv6 with extension headers */
-    size_t addresses, ports, payload; /* where they begin; both addresses, both ports */
-} NicFlow;
-void nic_flow(const uint8_t *frame, size_t len, NicFlow *out);
-/* The Toeplitz hash over addresses and, with_ports, ports. key: 40 bytes. */
-enum { NIC_RSS_KEY = 40 };
-uint32_t nic_toeplitz(const uint8_t *key, const uint8_t *frame, const NicFlow *flow, bool with_ports);
 
 /* A 93C46 in its organisation by words: 64 of them, a one, two bits of command and six of address. Only
  * reading is modelled. */

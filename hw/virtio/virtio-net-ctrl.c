@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * hw/virtio/virtio-net-ctrl.c - a virtio network card's control queue, and what it filters.
  *
- * Models: virtio 1.2, 5.1.6.5: receive modes, MAC and VLAN tables, announcing, number of queue pairs (one),
- *         switching of offloads. Does not model: RSS and hash reports, coalescing.
+ * Models: virtio 1.2, 5.1.6.5: receive modes, MAC and VLAN tables, announcing, steering among queues
+ *         (virtio-net-steer.c), switching of offloads. Does not model: coalescing.
  * Threads: the device's domain.
  */
 #include "virtio-net.h"
@@ -13,12 +13,8 @@ enum { CTRL_RX, CTRL_MAC, CTRL_VLAN, CTRL_ANNOUNCE, CTRL_MQ, CTRL_OFFLOADS };
 enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST };
 enum { MAC_TABLE_SET, MAC_ADDR_SET };
 enum { VLAN_ADD, VLAN_DEL };
+enum { MQ_PAIRS_SET, MQ_RSS_CONFIG, MQ_HASH_CONFIG };
 enum { CTRL_HEADER = 2, ACK_OK = 0, ACK_ERR = 1 };
-
-static bool has(const VirtioNet *s, unsigned bit)
-{
-    return virtio_has(&s->v, NETF(bit));
-}
 
 /* ---- the filter ---- */
 
@@ -28,7 +24,7 @@ bool net_filter(const VirtioNet *s, const uint8_t *f, size_t len)
     if (s->promisc) {
         return true;
     }
-    if (has(s, NET_F_CTRL_VLAN) && len >= NET_ETH + 4 && f[12] == 0x81 && f[13] == 0) {
+    if (net_has(s, NET_F_CTRL_VLAN) && len >= NET_ETH + 4 && f[12] == 0x81 && f[13] == 0) {
         unsigned vid = (f[14] << 8 | f[15]) & 0xfff;
         if (!(s->vlan[vid / 32] >> vid % 32 & 1)) {
             return false;
@@ -66,14 +62,14 @@ void net_describe_filter(const VirtioNet *s, RxFilterInfo *out)
     out->promiscuous = s->promisc;
     out->multicast = s->nomulti ? RX_STATE_NONE : s->allmulti ? RX_STATE_ALL : RX_STATE_NORMAL;
     out->unicast = s->nouni ? RX_STATE_NONE : s->alluni ? RX_STATE_ALL : RX_STATE_NORMAL;
-    out->vlan = has(s, NET_F_CTRL_VLAN) ? RX_STATE_NORMAL : RX_STATE_ALL;
+    out->vlan = net_has(s, NET_F_CTRL_VLAN) ? RX_STATE_NORMAL : RX_STATE_ALL;
     out->broadcast_allowed = !s->nobcast;
     out->multicast_overflow = s->multi_overflow;
     out->unicast_overflow = s->uni_overflow;
     g_free(out->main_mac);
     out->main_mac = mac_text(s->addr);
     GArray *vlans = g_array_new(FALSE, TRUE, sizeof(int64_t));
-    for (int64_t i = 0; has(s, NET_F_CTRL_VLAN) && i < NET_VLANS; i++) {
+    for (int64_t i = 0; net_has(s, NET_F_CTRL_VLAN) && i < NET_VLANS; i++) {
         if (s->vlan[i / 32] >> i % 32 & 1) {
             g_array_append_val(vlans, i);
         }
@@ -114,7 +110,7 @@ void net_apply_offloads(VirtioNet *s)
 static bool ctrl_rx(VirtioNet *s, unsigned cmd, const uint8_t *data, size_t len)
 {
     bool *const flags[] = { &s->promisc, &s->allmulti, &s->alluni, &s->nomulti, &s->nouni, &s->nobcast };
-    bool offered = has(s, cmd <= RX_ALLMULTI ? NET_F_CTRL_RX : NET_F_CTRL_RX_EXTRA);
+    bool offered = net_has(s, cmd <= RX_ALLMULTI ? NET_F_CTRL_RX : NET_F_CTRL_RX_EXTRA);
     if (cmd > RX_NOBCAST || len != 1 || !offered) {
         return false;
     }
@@ -153,10 +149,10 @@ static bool ctrl_mac_table(VirtioNet *s, const uint8_t *data, size_t len)
 
 static bool ctrl_mac(VirtioNet *s, unsigned cmd, const uint8_t *data, size_t len)
 {
-    if (cmd == MAC_TABLE_SET && has(s, NET_F_CTRL_RX)) {
+    if (cmd == MAC_TABLE_SET && net_has(s, NET_F_CTRL_RX)) {
         return ctrl_mac_table(s, data, len);
     }
-    if (cmd != MAC_ADDR_SET || len != NET_MAC || !has(s, NET_F_CTRL_MAC_ADDR)) {
+    if (cmd != MAC_ADDR_SET || len != NET_MAC || !net_has(s, NET_F_CTRL_MAC_ADDR)) {
         return false;
     }
     memcpy(s->addr, data, NET_MAC);
@@ -164,26 +160,37 @@ static bool ctrl_mac(VirtioNet *s, unsigned cmd, const uint8_t *data, size_t len
     return true;
 }
 
-static uint16_t le16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
 static bool ctrl_vlan(VirtioNet *s, unsigned cmd, const uint8_t *data, size_t len)
 {
-    if (len != 2 || cmd > VLAN_DEL || !has(s, NET_F_CTRL_VLAN) || le16(data) >= NET_VLANS) {
+    if (len != 2 || cmd > VLAN_DEL || !net_has(s, NET_F_CTRL_VLAN) || nic_le16(data) >= NET_VLANS) {
         return false;
     }
-    unsigned vid = le16(data);
+    unsigned vid = nic_le16(data);
     uint32_t bit = 1u << vid % 32;
     s->vlan[vid / 32] = cmd == VLAN_ADD ? s->vlan[vid / 32] | bit : s->vlan[vid / 32] & ~bit;
     return true;
 }
 
+static bool ctrl_mq(VirtioNet *s, unsigned cmd, const uint8_t *data, size_t len)
+{
+    bool ok = false;
+    switch (cmd) {
+    case MQ_PAIRS_SET: ok = len == 2 && net_has(s, NET_F_MQ) && net_steer_by_flow(s, nic_le16(data)); break;
+    case MQ_RSS_CONFIG: ok = net_has(s, NET_F_RSS) && net_steer_by_hash(s, data, len); break;
+    case MQ_HASH_CONFIG: ok = net_has(s, NET_F_HASH_REPORT) && net_steer_hashes(s, data, len); break;
+    default: break;
+    }
+    if (ok) { /* queues may be in use now that have waited; a frame may go to another one */
+        domain_post(&s->more);
+        net_port_resume(&s->port);
+    }
+    return ok;
+}
+
 static bool ctrl_offloads(VirtioNet *s, unsigned cmd, const uint8_t *data, size_t len)
 {
     uint64_t le;
-    if (cmd != 0 || len != 8 || !has(s, NET_F_CTRL_GUEST_OFFLOADS)) {
+    if (cmd != 0 || len != 8 || !net_has(s, NET_F_CTRL_GUEST_OFFLOADS)) {
         return false;
     }
     memcpy(&le, data, 8);
@@ -204,10 +211,10 @@ static bool ctrl_run(VirtioNet *s, unsigned class, unsigned cmd, const uint8_t *
     case CTRL_MAC: ok = ctrl_mac(s, cmd, data, len); break;
     case CTRL_VLAN: ok = ctrl_vlan(s, cmd, data, len); break;
     case CTRL_ANNOUNCE: /* the driver has spoken */
-        ok = cmd == 0 && s->announcing && has(s, NET_F_GUEST_ANNOUNCE);
+        ok = cmd == 0 && s->announcing && net_has(s, NET_F_GUEST_ANNOUNCE);
         s->announcing = ok ? 0 : s->announcing;
         return ok;
-    case CTRL_MQ: return cmd == 0 && len == 2 && le16(data) == 1 && has(s, NET_F_MQ);
+    case CTRL_MQ: return ctrl_mq(s, cmd, data, len);
     case CTRL_OFFLOADS: return ctrl_offloads(s, cmd, data, len);
     default: return false;
     }
@@ -264,4 +271,6 @@ void net_ctrl_reset(VirtioNet *s)
     memset(s->vlan, 0, sizeof(s->vlan));
     s->announcing = 0;
     s->guest_offloads = 0;
+    s->active = 1;
+    s->steering = (NetSteering){ 0 };
 }

@@ -4,6 +4,7 @@
 #ifndef HW_VIRTIO_NET_H
 #define HW_VIRTIO_NET_H
 
+#include "rhea/hw/nicflow.h"
 #include "rhea/net/net.h"
 #include "virtio.h"
 
@@ -30,11 +31,37 @@ enum {
     NET_F_GUEST_ANNOUNCE = 21,
     NET_F_MQ = 22,
     NET_F_CTRL_MAC_ADDR = 23,
+    NET_F_HASH_REPORT = 57,
+    NET_F_RSS = 60,
     NET_F_SPEED_DUPLEX = 63,
 };
 enum { NET_S_LINK_UP = 1, NET_S_ANNOUNCE = 2 };
-enum { NET_RXQ, NET_TXQ, NET_CTRLQ, NET_QUEUES };
-enum { NET_CLASS = 1, NET_MACS = 64, NET_VLANS = 4096, NET_HEADER = 12, NET_CONFIG = 17 };
+/* 5.1.2: queues come in pairs; the control queue is behind those that the driver may use. */
+#define NET_RXQ(PAIR) (2 * (PAIR))
+#define NET_TXQ(PAIR) (2 * (PAIR) + 1)
+enum {
+    NET_CLASS = 1,
+    NET_PAIRS = (VIRTIO_QUEUES - 1) / 2,
+    NET_MACS = 64,
+    NET_VLANS = 4096,
+    NET_HEADER_MAX = 20,
+    NET_CONFIG = 24,
+    NET_KEY = NIC_RSS_KEY,
+    NET_TABLE = 128,
+};
+#define NET_HASH_TYPES 0x1ffu /* 5.1.6.4.3.1: all nine */
+
+/* Where frames go to that come in, as the driver set it. */
+typedef struct NetSteering {
+    bool by_hash;   /* RSS: the hash chooses, not what the network knows of flows */
+    uint32_t types; /* of hashes; 0: none is calculated */
+    uint16_t mask, other, table[NET_TABLE]; /* by the hash's low bits; other: without a hash */
+    uint8_t key[NET_KEY];
+} NetSteering;
+typedef struct NetHash {
+    uint32_t value;
+    uint16_t report; /* 5.1.6.4.4; 0: none was calculated */
+} NetHash;
 
 typedef struct VirtioNet {
     VirtioDevice v;
@@ -49,6 +76,10 @@ typedef struct VirtioNet {
     DomainTask more;                 /* goes on sending */
     VirtElem *got[VIRTIO_QUEUE_MAX]; /* buffers of the frame that comes in */
     bool full;                       /* the network had no room */
+    unsigned turn;                   /* the pair whose turn it is to send; may be one too many */
+    unsigned pairs;                  /* that there are */
+    unsigned lanes, header;          /* those that the driver may use; bytes in front of a frame */
+    NetQueueInfo count[NET_PAIRS];
     /* the driver's */
     uint8_t addr[NET_MAC];
     bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
@@ -58,8 +89,34 @@ typedef struct VirtioNet {
     uint32_t vlan[NET_VLANS / 32];
     uint8_t announcing;
     uint64_t guest_offloads; /* feature bits */
+    uint16_t active;         /* pairs in use */
+    uint16_t saved_pairs;    /* as `pairs`: a saved state fits a card with as many */
+    NetSteering steering;
 } VirtioNet;
 #define net_of(V) ((VirtioNet *)(V))
+
+static inline bool net_has(const VirtioNet *s, unsigned bit)
+{
+    return virtio_has(&s->v, NETF(bit));
+}
+
+/* virtio-net-queues.c */
+bool net_receive(Device *dev, const NetFrame *f); /* NicOps */
+void net_tx_kick(VirtioNet *s, unsigned pair);
+void net_go_on(VirtioNet *s); /* with sending, where it stopped */
+
+/* virtio-net-steer.c */
+static inline bool net_steers(const VirtioNet *s) /* the pair is not always the first, or there are hashes */
+{
+    return s->active > 1 || s->steering.types || s->steering.by_hash;
+}
+unsigned net_steer(VirtioNet *s, const NetFrame *f, NetHash *hash); /* the pair */
+/* Commands: the first `pairs`, by flow; the same with hashes for the driver; RSS. False: refused. */
+bool net_steer_by_flow(VirtioNet *s, unsigned pairs);
+bool net_steer_hashes(VirtioNet *s, const uint8_t *data, size_t len);
+bool net_steer_by_hash(VirtioNet *s, const uint8_t *data, size_t len);
+extern const VmState net_steering_state;
+bool net_steering_good(const VirtioNet *s); /* after loading */
 
 /* virtio-net-ctrl.c */
 void net_ctrl_kick(VirtioNet *s, VirtQueue *q);

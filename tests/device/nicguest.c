@@ -115,6 +115,19 @@ void nicguest_check_packet(const uint8_t *f, size_t len, bool tcp)
     g_assert_cmphex(net_csum(f + L4, len - L4, pseudo), ==, 0xffff);
 }
 
+const uint8_t nic_rss_key[NIC_RSS_KEY] = {
+    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+    0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+    0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+};
+const NicKnownHash nic_known_hashes[] = {
+    { { 66, 9, 149, 187, 161, 142, 100, 80, 2794 >> 8, 2794 & 255, 1766 >> 8, 1766 & 255 },
+      0x51ccc178, 0x323e8fc2 },
+    { { 199, 92, 111, 2, 65, 69, 140, 83, 14230 >> 8, 14230 & 255, 4739 >> 8, 4739 & 255 },
+      0xc626b0ea, 0xd718262a },
+};
+const unsigned nic_n_known_hashes = G_N_ELEMENTS(nic_known_hashes);
+
 unsigned nicguest_cases(void)
 {
     const char *env = g_getenv("RHEA_NIC_CASES");

@@ -5,6 +5,7 @@
 #ifndef TESTS_DEVICE_NICGUEST_H
 #define TESTS_DEVICE_NICGUEST_H
 
+#include "hw/net/nic.h"
 #include "pctest.h"
 #include "tests/unit/net/nettest.h"
 
@@ -34,6 +35,14 @@ unsigned nicguest_eeprom(NicGuest *g, unsigned at, void (*set)(NicGuest *g, unsi
 size_t nicguest_packet(uint8_t *f, bool tcp, size_t payload);
 /* Its checksums are right, seen from the frame's beginning. */
 void nicguest_check_packet(const uint8_t *f, size_t len, bool tcp);
+/* The key and two of the packets of Microsoft's "Verifying the RSS Hash Calculation". */
+typedef struct NicKnownHash {
+    uint8_t packet[12]; /* addresses, ports */
+    uint32_t with_ports, without;
+} NicKnownHash;
+extern const uint8_t nic_rss_key[NIC_RSS_KEY];
+extern const NicKnownHash nic_known_hashes[];
+extern const unsigned nic_n_known_hashes;
 /* RHEA_NIC_CASES, else few. */
 unsigned nicguest_cases(void);
 

@@ -177,33 +177,18 @@ static void test_split(void)
     nicguest_close(&g);
 }
 
-/* The key and two of the packets of Microsoft's "Verifying the RSS Hash Calculation". */
 static void test_rss(void)
 {
-    static const uint8_t key[NIC_RSS_KEY] = {
-        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
-        0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
-        0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-    };
-    static const struct {
-        uint8_t packet[12]; /* addresses, ports */
-        uint32_t with_ports, without;
-    } known[] = {
-        { { 66, 9, 149, 187, 161, 142, 100, 80, 2794 >> 8, 2794 & 255, 1766 >> 8, 1766 & 255 },
-          0x51ccc178, 0x323e8fc2 },
-        { { 199, 92, 111, 2, 65, 69, 140, 83, 14230 >> 8, 14230 & 255, 4739 >> 8, 4739 & 255 },
-          0xc626b0ea, 0xd718262a },
-    };
     NicGuest g;
     uint8_t f[200];
     opened(&g);
     for (unsigned i = 0; i < NIC_RSS_KEY; i += 4) {
-        wr(&g, E_RSSRK + i, nic_le32(key + i));
+        wr(&g, E_RSSRK + i, nic_le32(nic_rss_key + i));
     }
     wr(&g, E_RXCSUM, 1 << 13);
-    for (unsigned i = 0; i < 2 * G_N_ELEMENTS(known); i++) {
+    for (unsigned i = 0; i < 2 * nic_n_known_hashes; i++) {
         bool ports = i & 1;
-        uint32_t hash = ports ? known[i / 2].with_ports : known[i / 2].without;
+        uint32_t hash = ports ? nic_known_hashes[i / 2].with_ports : nic_known_hashes[i / 2].without;
         unsigned head[2] = { rd(&g, E_RDH), rd(&g, E_RDH + 0x100) };
         wr(&g, E_MRQC, 1 | 1 << 17 | (ports ? 1 << 16 : 0));
         for (unsigned k = 0; k < 128; k += 4) { /* queue 1 for this hash only */
@@ -212,7 +197,7 @@ static void test_rss(void)
         wr(&g, E_RETA + (hash & 0x7c), 0x80u << 8 * (hash & 3));
         size_t len = nicguest_packet(f, true, 40);
         memcpy(f, nic_own, 6);
-        memcpy(f + 26, known[i / 2].packet, 12);
+        memcpy(f + 26, nic_known_hashes[i / 2].packet, 12);
         test_nic_send(g.peer, NULL, f, len);
         nicguest_turns(&g);
         hwaddr d = RXD1 + 16 * head[1];

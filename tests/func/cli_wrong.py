@@ -275,7 +275,7 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -netdev user,id=n,guestfwd=:1.2.3.4:1-null => in-use/guestfwd -netdev user,id=n,guestfwd=:1.2.3.4:1-null: guestfwd=:1.2.3.4:1-null: the address is not free for this*
 -netdev hubport,id=h,hubid=0,netdev=x => not-found/netdev -netdev hubport,id=h,hubid=0,netdev=x: there is no network back end 'x' | make it before: netdev_add or -netdev
 -device virtio-net-pci,netdev=x     => not-found/netdev -device virtio-net-pci,netdev=x: property 'netdev': there is no network back end 'x' | make it before: netdev_add or -netdev
--device virtio-net-pci,rss=on       => not-supported/device -device virtio-net-pci,rss=on: device 'virtio-net-pci': rss=on: there is one receive queue | leave it out
+-device virtio-net-pci,failover=on  => not-supported/device -device virtio-net-pci,failover=on: device 'virtio-net-pci': failover=on: there are no standby cards | leave it out
 -d foo                              => not-found/d -d foo: unknown log item 'foo' | '-d help' lists the log items
 -d guest_error                      => not-found/d -d guest_error: unknown log item 'guest_error' | did you mean 'guest_errors'?*
 -D /nonexistent/x                   => file-not-found/D -D /nonexistent/x: cannot open log file '/nonexistent/x': No such file or directory | see whether the name is right: its folder must exist

@@ -237,14 +237,15 @@ duplex=full ok
 failover=on *failover=on: there are no standby cards | leave it out
 guest_rsc_ext=on *property 'guest_rsc_ext' does not accept 'on': the device joins no segments | leave it out
 guest_ufo=on *guest_ufo=on: * | leave it out
-hash=on *hash=on: the device reports no hashes | leave it out
+hash=on ok
 host_mtu=1400 ok
 host_mtu=60 *host_mtu 60: 68 to 65535 are possible*
 host_ufo=on *host_ufo=on: * | leave it out
 mq=on ok
 rsc_interval=300000 ok
 rsc_interval=1 *property 'rsc_interval' does not accept '1': the device joins no segments | leave it out
-rss=on *rss=on: there is one receive queue | leave it out
+rss=on ok
+rss=on,hash=on,mq=on,packed=on ok
 rx_queue_size=512,tx_queue_size=512 ok
 rx_queue_size=1024 ok
 tx_queue_size=1024 ok

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Guests on interfaces of the host's (net/tap.c, net/tap-open.c, net/child.c): two on bridges that a pair of veths joins, one with
-inherited descriptors (one queue, and two), whose other side is a server of the host's, and one that the distribution's bridge helper
+inherited descriptors (one queue, and two, also of a card with two), whose other side is a server of the host's, and one that the distribution's bridge helper
 connects. All in a network namespace of the test's own: skipped where that is not permitted."""
 import contextlib
 import fcntl
@@ -18,6 +18,7 @@ import threading
 import urllib.request
 
 import netpairs
+import qmp
 import rheatest as rt
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x400454CA, 2, 0x1000, 0x4000, 0x100
@@ -155,7 +156,49 @@ def tap_helper():
         with_host("bridge,id=n,br=b9")
 
 
-ALL = [tap_bridges, tap_fds, tap_helper]
+QUEUES = """set -e
+for m in %(modules)s; do insmod /lib/modules/$m.ko; done
+ip link set lo up
+ip addr add 10.9.0.1/24 dev eth0
+ip link set eth0 up
+echo "queues $(ls /sys/class/net/eth0/queues | sort | tr '\\n' ' ')"
+for cpu in 1 2; do # a mask: the first one, the second one
+    taskset $cpu wget -q -O /got http://10.9.0.2/f
+    echo "got $(sha1sum < /got)"
+done
+echo "@@exchanged %(blocks)d@@"
+read line < /dev/ttyS0
+""" + rt.health(stalls=False)
+
+
+def tap_queues():
+    """Two queues each way on two CPUs: what one CPU asks for comes by its own queue, of the interface and of the card."""
+    size = 4 << 20
+    fds = [open_tap("g2", IFF_VNET_HDR | IFF_MULTI_QUEUE) for _ in range(2)]
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    ip("addr", "add", "10.9.0.2/24", "dev", "g2")
+    ip("link", "set", "g2", "up")
+    with server("10.9.0.2", size) as digest, netpairs.initrd(0, QUEUES) as (path, d), \
+            netpairs.guest(path, 1, "-netdev", f"tap,id=n,fds={fds[0]}:{fds[1]}", "-smp", "2", "-global", "virtio-net-pci.mq=on",
+                           "-qmp", f"unix:{d}/q,server=on,wait=off", pass_fds=fds) as vm:
+        for fd in fds:
+            os.close(fd)
+        c = qmp.Client(f"{d}/q")
+        vm.expect("@@exchanged 0@@")
+        infos = {i["type"]: i["queues"] for i in c.call("x-rhea-query-net")}
+        vm.seen = 0
+        vm.send("\n")
+        text = rt.once_output(vm)
+    rt.healthy(text.splitlines())
+    qmp.expect("queues rx-0 rx-1 tx-0 tx-1" in text, f"the kernel's queues:\n{text}")
+    qmp.expect(netpairs.sums(text, "got") == [digest] * 2, f"what came:\n{text}")
+    for kind in "nic", "tap":
+        qmp.expect(len(infos[kind]) == 2 and all(q["got-bytes"] > size / 2 and q["sent-frames"] for q in infos[kind]),
+                   f"both queues are used: {infos}")
+
+
+ALL = [tap_bridges, tap_fds, tap_queues, tap_helper]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

@@ -25,6 +25,7 @@ typedef struct NetHdr {
     bool csum_valid;  /* checksums were checked: they are right */
     uint8_t gso, ecn; /* NetGso: to be cut into segments of gso_size bytes; ecn: with CWR */
     uint16_t gso_size, hdr_len, csum_start, csum_offset;
+    uint16_t queue; /* of several that the sender has: from 1; 0: it has one, or does not know */
 } NetHdr;
 typedef struct NetFrame {
     NetHdr hdr;
@@ -49,6 +50,7 @@ typedef struct NicOps {
     void (*link_changed)(Device *dev, bool up);      /* may be NULL, like what follows */
     void (*rx_filter)(Device *dev, RxFilterInfo *out);
     bool (*announce)(Device *dev); /* the driver is asked to; false: it cannot */
+    void (*queues)(Device *dev, GArray *out); /* of cards with several: NetQueueInfo of each pair */
 } NicOps;
 
 typedef struct NetMac {
@@ -68,6 +70,8 @@ typedef struct NetPort { /* zero: nothing bound */
 
 /* In the device's realize, undone with it. An address that is not given is the next free one. */
 bool net_port_open(NetPort *p, Device *dev, const NicOps *ops, NetMac *mac, Error **errp) MAIN_LOOP;
+/* How many pairs of queues the back end has, whether it is open or not: 1 without one. Main loop. */
+unsigned net_port_queues(const NetPort *p) MAIN_LOOP;
 /* From here: the device's domain. Sends what lies `skip` bytes behind the beginning of v, in all at most
  * NET_FRAME_MAX. False: no room, writable() is called when there is. What cannot be a frame is dropped. */
 bool net_port_send(NetPort *p, const NetHdr *hdr, const IoVec *v, size_t skip);
