@@ -27,6 +27,7 @@ static const Ps2Code codes[INPUT_KEYS] = {
 typedef struct Ps2Kbd {
     Device dev;
     Ps2Link link; /* wiring */
+    InputHandler *input;
     Timer repeat;
     /* guest-visible state */
     Fifo8 keys;      /* scan codes */
@@ -195,6 +196,26 @@ unsigned ps2_kbd_leds(Device *dev)
     return dev_as(Ps2Kbd, dev)->leds;
 }
 
+static void kbd_set_leds(Ps2Kbd *k, uint8_t leds)
+{
+    k->leds = leds;
+    input_handler_leds(k->input, leds);
+}
+
+static void kbd_input(void *opaque, const UiEvent *e)
+{
+    ps2_kbd_key(opaque, e->code, e->down);
+}
+
+/* Keys have three bytes at most in any set; the buffer's last place is for its overrun. While the guest has
+ * it off, or asks for something, nothing would arrive, or late. */
+static unsigned kbd_room(void *opaque)
+{
+    const Ps2Kbd *k = dev_as(Ps2Kbd, (Device *)opaque);
+    unsigned room = fifo8_room(&k->keys);
+    return !k->enabled || k->command || room == 0 ? 0 : (room - 1) / 3;
+}
+
 static void kbd_clear(Ps2Kbd *k)
 {
     fifo8_clear(&k->keys);
@@ -275,7 +296,7 @@ static void kbd_start_command(Ps2Kbd *k, uint8_t val)
     case KBD_RESEND: kbd_reply(k, k->last); break;
     case 0xff: /* reset */
         kbd_defaults(k);
-        k->leds = 0;
+        kbd_set_leds(k, 0);
         k->enabled = true;
         fifo8_clear(&k->replies);
         kbd_reply(k, KBD_ACK);
@@ -290,7 +311,7 @@ static void kbd_start_command(Ps2Kbd *k, uint8_t val)
 static void kbd_finish_command(Ps2Kbd *k, uint8_t command, uint8_t val)
 {
     switch (command) {
-    case 0xed: k->leds = val & 7; break;
+    case 0xed: kbd_set_leds(k, val & 7); break;
     case 0xf0:
         if (val > 3) {
             kbd_reply(k, KBD_RESEND);
@@ -356,6 +377,9 @@ Ps2Link *ps2_kbd_link(Device *dev)
 
 static bool kbd_realize(Device *dev, Error **errp G_GNUC_UNUSED)
 {
+    static const InputHandlerOps input = {
+        .name = "PS/2 keyboard", .kinds = 1 << INPUT_KIND_KEY, .event = kbd_input, .room = kbd_room
+    };
     Ps2Kbd *k = dev_as(Ps2Kbd, dev);
     device_add_fifo8(dev, &k->keys, KBD_BUFFER);
     device_add_fifo8(dev, &k->replies, KBD_REPLIES);
@@ -363,6 +387,7 @@ static bool kbd_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     k->link.pending = kbd_pending;
     k->link.take = kbd_take;
     k->link.write = kbd_write;
+    k->input = input_handler_new(dev->machine, dev, &input, dev);
     return true;
 }
 
@@ -372,7 +397,8 @@ static void kbd_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     kbd_defaults(k);
     fifo8_clear(&k->replies);
     memset(k->down, 0, sizeof(k->down));
-    k->last = k->command = k->leds = 0;
+    k->last = k->command = 0;
+    kbd_set_leds(k, 0);
     k->enabled = true;
 }
 
@@ -382,6 +408,7 @@ static bool kbd_post_load(void *opaque, Error **errp)
     if (k->set < 1 || k->set > 3) {
         return error_set(errp, "keyboard uses scan code set %u, there are 1 to 3", k->set);
     }
+    kbd_set_leds(k, k->leds);
     return true;
 }
 

@@ -26,6 +26,7 @@ typedef struct Ps2Mouse {
     uint8_t id, rate, resolution, buttons;
     uint8_t rates[2]; /* the two sample rates set before, for the id switch */
     bool enabled, remote, wrap, scale;
+    uint8_t told;        /* the buttons as in the last packet; no part of the state */
     bool changed;        /* moved or clicked since the last packet */
     uint32_t dx, dy, dz; /* two's complement: travel since the last packet; y grows upwards */
 } Ps2Mouse;
@@ -64,6 +65,7 @@ static unsigned mouse_packet(Ps2Mouse *s, uint8_t *out, bool stream)
     out[0] = P_SYNC | (s->buttons & 7) | (dx < 0 ? P_X_SIGN : 0) | (dy < 0 ? P_Y_SIGN : 0);
     out[1] = dx;
     out[2] = dy;
+    s->told = s->buttons;
     s->changed = s->dx || s->dy;
     if (s->id == ID_STANDARD) {
         s->dz = 0;
@@ -75,12 +77,13 @@ static unsigned mouse_packet(Ps2Mouse *s, uint8_t *out, bool stream)
     return 4;
 }
 
-/* Stream mode: one packet per sample period while there is something to tell and room for it. */
-static void mouse_stream(Ps2Mouse *s)
+static bool mouse_streams(const Ps2Mouse *s)
 {
-    if (!s->enabled || s->remote || s->wrap || !s->changed || timer_armed(&s->sample)) {
-        return;
-    }
+    return s->enabled && !s->remote && !s->wrap && s->changed;
+}
+
+static void mouse_report(Ps2Mouse *s)
+{
     if (fifo8_room(&s->packets) >= 4) {
         uint8_t packet[4];
         unsigned n = mouse_packet(s, packet, true);
@@ -88,6 +91,15 @@ static void mouse_stream(Ps2Mouse *s)
             fifo8_push(&s->packets, packet[i]);
         }
     }
+}
+
+/* Stream mode: one packet per sample period while there is something to tell and room for it. */
+static void mouse_stream(Ps2Mouse *s)
+{
+    if (!mouse_streams(s) || timer_armed(&s->sample)) {
+        return;
+    }
+    mouse_report(s);
     timer_arm(&s->sample, clock_now(s->dev.machine->clock) + INT64_C(1000000000) / s->rate);
     mouse_ready(s);
 }
@@ -102,23 +114,58 @@ static uint32_t mouse_add(uint32_t travel, int d)
     return (uint32_t)CLAMP((int64_t)(int32_t)travel + d, -M_MAX_TRAVEL, M_MAX_TRAVEL);
 }
 
-void ps2_mouse_move(Device *dev, int dx, int dy, int dz)
+static void mouse_travel(Ps2Mouse *s, int dx, int dy, int dz)
 {
-    Ps2Mouse *s = dev_as(Ps2Mouse, dev);
     s->dx = mouse_add(s->dx, dx);
     s->dy = mouse_add(s->dy, dy == INT_MIN ? INT_MAX : -dy);
     s->dz = mouse_add(s->dz, dz);
     s->changed |= dx || dy || (dz && s->id != ID_STANDARD);
-    mouse_stream(s);
+}
+
+/* A click shorter than a sample period is one: what was pressed is told before it is released. */
+static void mouse_press(Ps2Mouse *s, unsigned mask)
+{
+    mask &= 0x1f;
+    if (mask != s->buttons && s->buttons != s->told && mouse_streams(s)) {
+        mouse_report(s);
+    }
+    s->changed |= mask != s->buttons;
+    s->buttons = mask;
+}
+
+void ps2_mouse_move(Device *dev, int dx, int dy, int dz)
+{
+    mouse_travel(dev_as(Ps2Mouse, dev), dx, dy, dz);
+    mouse_stream(dev_as(Ps2Mouse, dev));
 }
 
 void ps2_mouse_buttons(Device *dev, unsigned mask)
 {
-    Ps2Mouse *s = dev_as(Ps2Mouse, dev);
-    mask &= 0x1f;
-    s->changed |= mask != s->buttons;
-    s->buttons = mask;
-    mouse_stream(s);
+    mouse_press(dev_as(Ps2Mouse, dev), mask);
+    mouse_stream(dev_as(Ps2Mouse, dev));
+}
+
+/* Movements and buttons that belong together make one packet: mouse_sync() sends. */
+static void mouse_input(void *opaque, const UiEvent *e)
+{
+    static const uint8_t bits[POINTER_BUTTONS] = { [POINTER_LEFT] = 1,
+                                                   [POINTER_RIGHT] = 2,
+                                                   [POINTER_MIDDLE] = 4,
+                                                   [POINTER_SIDE] = 8,
+                                                   [POINTER_EXTRA] = 16 };
+    Ps2Mouse *s = dev_as(Ps2Mouse, (Device *)opaque);
+    if (e->kind == INPUT_KIND_REL) {
+        mouse_travel(s, e->code == 0 ? e->value : 0, e->code == 1 ? e->value : 0, 0);
+    } else if (e->code == POINTER_WHEEL_UP || e->code == POINTER_WHEEL_DOWN) {
+        mouse_travel(s, 0, 0, !e->down ? 0 : e->code == POINTER_WHEEL_UP ? -1 : 1);
+    } else {
+        mouse_press(s, e->down ? s->buttons | bits[e->code] : s->buttons & ~bits[e->code]);
+    }
+}
+
+static void mouse_sync(void *opaque)
+{
+    mouse_stream(dev_as(Ps2Mouse, (Device *)opaque));
 }
 
 static void mouse_reply(Ps2Mouse *s, uint8_t byte)
@@ -263,6 +310,10 @@ Ps2Link *ps2_mouse_link(Device *dev)
 
 static bool mouse_realize(Device *dev, Error **errp G_GNUC_UNUSED)
 {
+    static const InputHandlerOps input = { .name = "PS/2 mouse",
+                                           .kinds = 1 << INPUT_KIND_REL | 1 << INPUT_KIND_BUTTON,
+                                           .event = mouse_input,
+                                           .sync = mouse_sync };
     Ps2Mouse *s = dev_as(Ps2Mouse, dev);
     device_add_fifo8(dev, &s->replies, M_REPLIES);
     device_add_fifo8(dev, &s->packets, M_PACKETS);
@@ -270,6 +321,7 @@ static bool mouse_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     s->link.pending = mouse_pending;
     s->link.take = mouse_take;
     s->link.write = mouse_write;
+    input_handler_new(dev->machine, dev, &input, dev);
     return true;
 }
 
@@ -278,7 +330,7 @@ static void mouse_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
     Ps2Mouse *s = dev_as(Ps2Mouse, dev);
     mouse_defaults(s);
     fifo8_clear(&s->replies);
-    s->last = s->command = s->id = s->buttons = 0;
+    s->last = s->command = s->id = s->buttons = s->told = 0;
     s->rates[0] = s->rates[1] = 0;
     s->wrap = false;
     timer_cancel(&s->sample);

@@ -325,6 +325,47 @@ static void test_keyboard_commands(void)
     isatest_free(k.t);
 }
 
+/* As viewers reach them: one packet for what belongs together, LEDs, how much may come. */
+static void test_input(void)
+{
+    Kbc k = setup("off");
+    Machine *m = k.t->tm->m;
+    UiEvent pointer[] = { { .kind = INPUT_KIND_REL, .code = 0, .value = 5 },
+                          { .kind = INPUT_KIND_REL, .code = 1, .value = 3 },
+                          { .kind = INPUT_KIND_BUTTON, .code = POINTER_MIDDLE, .down = true } };
+    command_byte(&k, 0x03);
+    g_assert_cmpuint(input_key_room(m, NULL), ==, 5);
+    input_send_key(m, NULL, INPUT_KEY_CTRL_R, true);
+    input_send_key(m, NULL, INPUT_KEY_CTRL_R, true);
+    g_assert_cmpuint(input_key_room(m, NULL), ==, 4); /* the first byte is in the controller */
+    input_release_all(m, NULL);
+    expect(&k, "e0 14 e0 f0 14");
+    data(&k, 0xed);
+    g_assert_cmpuint(input_key_room(m, NULL), ==, 0);
+    data(&k, 0x04);
+    expect(&k, "fa fa");
+    g_assert_cmpuint(input_leds(m), ==, 4);
+    data(&k, 0xf5);
+    expect(&k, "fa");
+    g_assert_cmpuint(input_key_room(m, NULL), ==, 0); /* it is off: what comes is lost */
+    mouse_cmd(&k, 0xf4);
+    expect(&k, "+fa");
+    g_assert_true(input_send(m, NULL, pointer, G_N_ELEMENTS(pointer)));
+    expect(&k, "+2c +05 +fd");
+    g_assert_false(input_pointer_is_absolute(m, NULL));
+    tm_step(k.t->tm, 100 * MS);
+    input_release_all(m, NULL);
+    expect(&k, "+08 +00 +00");
+    tm_step(k.t->tm, 100 * MS);
+    UiEvent click[] = { { .kind = INPUT_KIND_BUTTON, .code = POINTER_LEFT, .down = true },
+                        { .kind = INPUT_KIND_BUTTON, .code = POINTER_LEFT } };
+    input_send(m, NULL, click, G_N_ELEMENTS(click)); /* shorter than a sample */
+    expect(&k, "+09 +00 +00 +08 +00 +00");
+    tm_reset(k.t->tm);
+    g_assert_cmpuint(input_leds(m), ==, 0);
+    isatest_free(k.t);
+}
+
 static void test_mouse(void)
 {
     Kbc k = setup("off");
@@ -416,6 +457,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ps2-kbd/scan-codes", test_scan_codes);
     g_test_add_func("/ps2-kbd/every-key", test_every_key);
     g_test_add_func("/ps2-kbd/commands", test_keyboard_commands);
+    g_test_add_func("/i8042/input", test_input);
     g_test_add_func("/ps2-mouse/packets", test_mouse);
     g_test_add_func("/ps2-mouse/wheel", test_wheel);
     return g_test_run();

@@ -5,16 +5,16 @@
  * Models: QEMU 7.2's commands of these names: keys go down one after the other, hold-time apart (100 ms), and
  *         come up in the opposite order. Its limit of 1024 changes that wait.
  * Does not model: events that vanish while the machine is stopped: here they wait for the guest.
- * Threads: main loop; the keyboard and mouse are called with their domain held.
+ * Threads: main loop.
  */
 #include "cli.h"
-#include "rhea/hw/ps2.h"
+#include "rhea/ui/input.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "schema/qmp-input.h"
 #include <string.h>
 
-enum { QUEUE_MAX = 1024, HOLD_MS = 100, HOLD_MAX_MS = 3600 * 1000 };
+enum { QUEUE_MAX = 1024, HOLD_MS = 100, HOLD_MAX_MS = 3600 * 1000, MAX_TURNS = 64 };
 
 typedef struct KeyChange {
     uint8_t key; /* InputKey */
@@ -28,36 +28,23 @@ static struct InputQueue {
     Timer timer;      /* armed: the time of the last change is not over */
     GArray *changes;  /* KeyChange, from `next` on */
     guint next;
-    unsigned buttons; /* of the mouse, as ps2_mouse_buttons() takes them */
 } queue;
 
-static Device *find_device(Device *dev, const DeviceType *type)
+static bool need(Machine *m, InputKind kind, const char *what, Error **errp)
 {
-    Device *found = dev->type == type ? dev : NULL;
-    for (guint i = 0; !found && dev->children && i < dev->children->len; i++) {
-        found = find_device(dev->children->pdata[i], type);
+    if (input_has(m, NULL, kind)) {
+        return true;
     }
-    return found;
-}
-
-static Device *need_device(Machine *m, const DeviceType *type, const char *what, Error **errp)
-{
-    Device *d = find_device(m->root, type);
-    if (!d) {
+    if (input_is_there(m, kind)) {
+        error_fail(errp, "device-not-active", NULL, NULL, "no driver in the guest has begun to use the %s",
+                   what);
+        error_hint(errp, "wait until the guest's system runs");
+    } else {
         error_fail(errp, "not-supported", NULL, NULL, "this machine has no %s", what);
-        error_hint(errp, "-M pc and -M q35 have one");
+        error_hint(errp,
+                   kind == INPUT_KIND_ABS ? "-device virtio-tablet-pci is one" : "-M pc and -M q35 have one");
     }
-    return d;
-}
-
-static void change_key(Machine *m, unsigned key, bool down)
-{
-    Device *kbd = find_device(m->root, &ps2_kbd_type);
-    if (kbd) {
-        domain_lock(kbd->domain);
-        ps2_kbd_key(kbd, key, down);
-        domain_unlock(kbd->domain);
-    }
+    return false;
 }
 
 /* ---- changes that wait ---- */
@@ -70,13 +57,13 @@ static void run_queue(void *opaque)
         return;
     }
     KeyChange c = g_array_index(queue.changes, KeyChange, queue.next++);
-    change_key(queue.machine, c.key, c.down);
+    input_send_key(queue.machine, NULL, c.key, c.down);
     timer_arm(&queue.timer, clock_now(queue.machine->clock) + c.hold_ms * INT64_C(1000000));
 }
 
 static bool queue_keys(Machine *m, const uint8_t *keys, size_t n, uint32_t hold_ms, Error **errp)
 {
-    if (!need_device(m, &ps2_kbd_type, "keyboard", errp)) {
+    if (!need(m, INPUT_KIND_KEY, "keyboard", errp)) {
         return false;
     }
     if (!queue.machine) {
@@ -204,9 +191,13 @@ void complete_sendkey(Machine *m, unsigned arg, GPtrArray *out)
 
 bool qmp_query_mice(QmpCall *call, QueryMiceResult *ret, Error **errp)
 {
-    if (find_device(call->machine->root, &ps2_mouse_type)) {
-        ret->items = g_new0(MouseInfo, 1);
-        ret->items[ret->n++] = (MouseInfo){ .name = g_strdup("PS/2 mouse"), .current = true };
+    g_autoptr(GArray) mice = input_mice(call->machine);
+    ret->items = g_new0(MouseInfo, mice->len);
+    for (guint i = 0; i < mice->len; i++) {
+        const InputMouse *m = &g_array_index(mice, InputMouse, i);
+        ret->items[ret->n++] = (MouseInfo){
+            .name = g_strdup(m->name), .index = m->index, .current = m->current, .absolute = m->absolute
+        };
     }
     return true;
 }
@@ -226,67 +217,83 @@ void hmp_info_mice(Monitor *mon, Machine *m, int argc, char **argv, GString *out
     g_free(r.items);
 }
 
-static void press_button(Device *mouse, const InputBtnEvent *b)
+static const struct {
+    InputKind kind;
+    const char *what;
+} kinds[] = {
+    [INPUT_EVENT_KIND_KEY] = { INPUT_KIND_KEY, "keyboard" },
+    [INPUT_EVENT_KIND_BTN] = { INPUT_KIND_BUTTON, "mouse" },
+    [INPUT_EVENT_KIND_REL] = { INPUT_KIND_REL, "mouse" },
+    [INPUT_EVENT_KIND_ABS] = { INPUT_KIND_ABS, "pointing device that tells places" },
+};
+static const uint8_t buttons[] = {
+    [INPUT_BUTTON_LEFT] = POINTER_LEFT,
+    [INPUT_BUTTON_MIDDLE] = POINTER_MIDDLE,
+    [INPUT_BUTTON_RIGHT] = POINTER_RIGHT,
+    [INPUT_BUTTON_WHEEL_UP] = POINTER_WHEEL_UP,
+    [INPUT_BUTTON_WHEEL_DOWN] = POINTER_WHEEL_DOWN,
+    [INPUT_BUTTON_SIDE] = POINTER_SIDE,
+    [INPUT_BUTTON_EXTRA] = POINTER_EXTRA,
+    [INPUT_BUTTON_WHEEL_LEFT] = POINTER_WHEEL_LEFT,
+    [INPUT_BUTTON_WHEEL_RIGHT] = POINTER_WHEEL_RIGHT,
+};
+
+static UiEvent button_event(PointerButton button, bool down)
 {
-    static const uint8_t bits[] = {
-        [INPUT_BUTTON_LEFT] = 1, [INPUT_BUTTON_RIGHT] = 2, [INPUT_BUTTON_MIDDLE] = 4, [INPUT_BUTTON_SIDE] = 8,
-        [INPUT_BUTTON_EXTRA] = 16,
-    };
-    if (b->button == INPUT_BUTTON_WHEEL_UP || b->button == INPUT_BUTTON_WHEEL_DOWN) {
-        ps2_mouse_move(mouse, 0, 0, !b->down ? 0 : b->button == INPUT_BUTTON_WHEEL_UP ? -1 : 1);
-        return;
-    }
-    queue.buttons = b->down ? queue.buttons | bits[b->button] : queue.buttons & ~bits[b->button];
-    ps2_mouse_buttons(mouse, queue.buttons);
+    return (UiEvent){ .kind = INPUT_KIND_BUTTON, .code = button, .down = down };
 }
 
-static void send_mouse(Device *mouse, const InputEvent *e)
+static UiEvent move_event(InputKind kind, unsigned axis, int value)
 {
-    domain_lock(mouse->domain);
-    if (e->type == INPUT_EVENT_KIND_BTN) {
-        press_button(mouse, &e->u.btn.data);
-    } else {
-        bool x = e->u.rel.data.axis == INPUT_AXIS_X;
-        int by = e->u.rel.data.value;
-        ps2_mouse_move(mouse, x ? by : 0, x ? 0 : by, 0);
+    return (UiEvent){ .kind = kind, .code = axis, .value = value };
+}
+
+/* False: the machine has no such device, or it is no event. */
+static bool take_event(Machine *m, const InputEvent *e, size_t i, UiEvent *out, Error **errp)
+{
+    g_autofree char *key = g_strdup_printf("events.%zu.data.key.data", i);
+    if (!need(m, kinds[e->type].kind, kinds[e->type].what, errp)) {
+        return false;
     }
-    domain_unlock(mouse->domain);
+    *out = (UiEvent){ .kind = kinds[e->type].kind };
+    switch (e->type) {
+    case INPUT_EVENT_KIND_KEY:
+        out->down = e->u.key.data.down;
+        return find_key(&e->u.key.data.key, key, &out->code, errp);
+    case INPUT_EVENT_KIND_BTN:
+        *out = button_event(buttons[e->u.btn.data.button], e->u.btn.data.down);
+        return true;
+    case INPUT_EVENT_KIND_REL:
+        *out = move_event(INPUT_KIND_REL, e->u.rel.data.axis == INPUT_AXIS_Y, e->u.rel.data.value);
+        return true;
+    case INPUT_EVENT_KIND_ABS:
+        *out = move_event(INPUT_KIND_ABS, e->u.abs.data.axis == INPUT_AXIS_Y,
+                          CLAMP(e->u.abs.data.value, 0, INPUT_ABS_MAX));
+        return true;
+    }
+    g_assert_not_reached();
 }
 
 bool qmp_input_send_event(QmpCall *call, const InputSendEventArgs *args, Error **errp)
 {
-    Machine *m = call->machine;
-    Device *mouse = find_device(m->root, &ps2_mouse_type);
-    g_autofree uint8_t *keys = g_malloc0(args->events.n + 1);
+    g_autofree UiEvent *events = g_new0(UiEvent, args->events.n + 1);
     for (size_t i = 0; i < args->events.n; i++) { /* all are checked before the first is sent */
-        const InputEvent *e = &args->events.items[i];
-        g_autofree char *member = g_strdup_printf("events.%zu.data.key.data", i);
-        bool ok = e->type != INPUT_EVENT_KIND_KEY ? need_device(m, &ps2_mouse_type, "mouse", errp) != NULL
-                  : need_device(m, &ps2_kbd_type, "keyboard", errp) &&
-                        find_key(&e->u.key.data.key, member, &keys[i], errp);
-        if (!ok) {
+        if (!take_event(call->machine, &args->events.items[i], i, &events[i], errp)) {
             return false;
         }
     }
-    for (size_t i = 0; i < args->events.n; i++) {
-        const InputEvent *e = &args->events.items[i];
-        if (e->type == INPUT_EVENT_KIND_KEY) {
-            change_key(m, keys[i], e->u.key.data.down);
-        } else {
-            send_mouse(mouse, e);
-        }
-    }
+    input_send(call->machine, NULL, events, args->events.n);
     return true;
 }
 
-static Device *need_mouse(Machine *m, GString *out)
+static bool hmp_need_mouse(Machine *m, InputKind kind, GString *out)
 {
     Error *err = NULL;
-    Device *mouse = need_device(m, &ps2_mouse_type, "mouse", &err);
-    if (!mouse) {
+    if (!need(m, kind, "mouse", &err)) {
         hmp_say_error(out, err);
+        return false;
     }
-    return mouse;
+    return true;
 }
 
 static bool take_step(const char *text, int *by, GString *out)
@@ -313,12 +320,18 @@ void hmp_mouse_move(Monitor *mon, Machine *m, int argc, char **argv, GString *ou
             return;
         }
     }
-    Device *mouse = need_mouse(m, out);
-    if (mouse) {
-        domain_lock(mouse->domain);
-        ps2_mouse_move(mouse, by[0], by[1], by[2]);
-        domain_unlock(mouse->domain);
+    if (!hmp_need_mouse(m, INPUT_KIND_REL, out)) {
+        return;
     }
+    UiEvent events[2 + 2 * MAX_TURNS] = { move_event(INPUT_KIND_REL, 0, by[0]),
+                                          move_event(INPUT_KIND_REL, 1, by[1]) };
+    unsigned n = 2;
+    for (int i = 0; i < MIN(ABS(by[2]), MAX_TURNS); i++) { /* of the wheel: each is a press and a release */
+        PointerButton wheel = by[2] < 0 ? POINTER_WHEEL_UP : POINTER_WHEEL_DOWN;
+        events[n++] = button_event(wheel, true);
+        events[n++] = button_event(wheel, false);
+    }
+    input_send(m, NULL, events, n);
 }
 
 void hmp_mouse_button(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
@@ -328,21 +341,24 @@ void hmp_mouse_button(Monitor *mon, Machine *m, int argc, char **argv, GString *
         g_string_append(out, "mouse_button: the sum of 1 (left), 2 (middle) and 4 (right) is expected\n");
         return;
     }
-    Device *mouse = need_mouse(m, out);
-    if (mouse) {
-        queue.buttons = (state & 1) | (state & 2) << 1 | (state & 4) >> 1;
-        domain_lock(mouse->domain);
-        ps2_mouse_buttons(mouse, queue.buttons);
-        domain_unlock(mouse->domain);
+    if (!hmp_need_mouse(m, INPUT_KIND_BUTTON, out)) {
+        return;
     }
+    static const PointerButton order[] = { POINTER_LEFT, POINTER_MIDDLE, POINTER_RIGHT };
+    UiEvent events[G_N_ELEMENTS(order)];
+    for (unsigned i = 0; i < G_N_ELEMENTS(order); i++) {
+        events[i] = button_event(order[i], state >> i & 1);
+    }
+    input_send(m, NULL, events, G_N_ELEMENTS(order));
 }
 
 void hmp_mouse_set(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     uint64_t index;
-    if (argc != 2 || !text_to_u64(argv[1], &index, NULL)) {
+    Error *err = NULL;
+    if (argc != 2 || !text_to_u64(argv[1], &index, NULL) || index > UINT_MAX) {
         g_string_append(out, "mouse_set: the number of a mouse is expected ('info mice')\n");
-    } else if (index || !find_device(m->root, &ps2_mouse_type)) {
-        g_string_append(out, "Error: Mouse at given index not found\n");
+    } else if (!input_mouse_set(m, (unsigned)index, &err)) {
+        hmp_say_error(out, err);
     }
 }

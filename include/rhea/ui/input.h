@@ -47,11 +47,14 @@ typedef struct InputHandlerOps { /* in the device's domain */
     unsigned kinds;              /* bits 1 << InputKind */
     void (*event)(void *opaque, const UiEvent *e);
     void (*sync)(void *opaque);  /* events so far belong together; may be NULL */
-    /* How many key events can come now without one being lost; NULL: any number. For type-text. */
+    /* How many key events can come now without one being lost; NULL: any number. For type-text: Pause and
+     * Print Screen, which are longer, do not count. */
     unsigned (*room)(void *opaque);
 } InputHandlerOps;
 typedef struct InputHandler InputHandler;
-/* In realize; active at once, as the one activated last. MAIN_LOOP. */
+/* In realize; active at once, as the one activated last: who waits for a driver says
+ * input_handler_activate(h, false) then. It goes with the device. dev NULL: none, and no domain is held; then
+ * input_handler_free(). MAIN_LOOP. */
 InputHandler *input_handler_new(Machine *m, Device *dev, const InputHandlerOps *ops, void *opaque);
 void input_handler_free(InputHandler *h);      /* MAIN_LOOP */
 /* The guest's driver asks for reports, or has stopped to. Any thread, also with the domain held: takes
@@ -69,8 +72,10 @@ void input_handler_leds(InputHandler *h, unsigned leds);
  * the kinds (the rest is delivered). */
 bool input_send(Machine *m, Console *from, const UiEvent *events, unsigned n);
 bool input_send_key(Machine *m, Console *from, InputKey key, bool down);
-void input_release_all(Machine *m, Console *from); /* a window lost the focus, a client went */
-bool input_has(Machine *m, Console *from, InputKind kind);
+/* What came from there and from nowhere else: a window lost the focus, the console goes. */
+void input_release_all(Machine *m, Console *from);
+bool input_has(Machine *m, Console *from, InputKind kind); /* somebody takes it at present */
+bool input_is_there(Machine *m, InputKind kind);           /* some device would, once its driver works */
 bool input_pointer_is_absolute(Machine *m, Console *from);
 unsigned input_leds(Machine *m);
 unsigned input_key_room(Machine *m, Console *from); /* see InputHandlerOps.room; UINT_MAX: any number */
@@ -81,7 +86,8 @@ typedef struct InputWatcher { /* LEDs or the kind of the pointer have changed; m
 void input_watch(Machine *m, InputWatcher *w);
 void input_unwatch(InputWatcher *w);
 
-/* For query-mice, mouse_set: handlers of pointers in order of their activation. */
+/* For query-mice, mouse_set: handlers of pointers, the one activated last first. index: counted as they are
+ * made. */
 typedef struct InputMouse { const char *name; unsigned index; bool current, absolute; } InputMouse;
 GArray *input_mice(Machine *m);                /* InputMouse; g_array_unref */
 bool input_mouse_set(Machine *m, unsigned index, Error **errp);
