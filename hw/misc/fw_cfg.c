@@ -312,7 +312,10 @@ static bool fw_cfg_dma_read(FwCfg *s, hwaddr addr, uint32_t n)
 static bool fw_cfg_dma_write(FwCfg *s, hwaddr addr, uint32_t n)
 {
     const FwCfgItem *i = s->current;
-    size_t size = i && i->store ? g_bytes_get_size(i->data) : 0;
+    if (!i || !i->store) {
+        return false; /* also of no bytes at all */
+    }
+    size_t size = g_bytes_get_size(i->data);
     if (s->offset > size || n > size - s->offset) {
         return false;
     }

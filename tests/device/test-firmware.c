@@ -75,6 +75,8 @@ static void test_dma(void)
     g_assert_cmphex(pctest_read(t, 0x2000, 4), ==, 0);
     /* refused or hostile: an error bit, never a crash */
     g_assert_cmphex(dma(t, 0x18 << 16 | 0x18, 4, 0x2000), ==, 1);              /* write */
+    g_assert_cmphex(dma(t, 0x18 << 16 | 0x18, 0, 0x2000), ==, 1);              /* of nothing */
+    g_assert_cmphex(dma(t, 0xffffu << 16 | 0x18, 0, 0x2000), ==, 1);           /* to no item */
     g_assert_cmphex(dma(t, 0x18 << 16 | 0x0a, 8, 0xfff0000000), ==, 1);        /* no such memory */
     g_assert_cmphex(dma(t, 0x18 << 16 | 0x0a, 0xffffffff, UINT64_MAX - 8), ==, 1);
     g_assert_cmphex(dma(t, 0x18 << 16 | 0x0a, 0xffffffff, 0xff0000), ==, 1);   /* runs off the end of RAM */
