@@ -74,6 +74,8 @@ static bool is_refused(const char *driver, Error **errp)
         { "pc-dimm", "memory modules cannot be added to a machine", "start it with more memory: -m" },
         { "nvdimm", "memory modules cannot be added to a machine", "start it with more memory: -m" },
         { "virtio-mem*", "memory cannot be added to a machine", "start it with more memory: -m" },
+        { "virtio-input-host*", "the host's input devices are not handed to guests",
+          "virtio-keyboard-pci, virtio-mouse-pci and virtio-tablet-pci take what a viewer sends" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         if (g_pattern_match_simple(rows[i].pattern, driver)) {
