@@ -2,11 +2,11 @@
  * net/user.c - -netdev user: a network of the guest's own, whose connections are sockets of this process.
  *
  * Models: what libslirp does: an Ethernet with a router, DHCP, DNS, TFTP; TCP, UDP and ICMP echo end at it
- * and begin again at the host's sockets. It takes unsegmented TCP frames, and sends finished ones. Does not
- * model: urgent data out of band (it comes in line), SMB. Threads: main loop. The library cannot be entered
- * again from its own calls: a frame that comes meanwhile waits in the queue. Its descriptors are watched by
- * the loop; what it wants of them is asked for after each burst of calls, not in each turn. Its time is the
- * machine's: it stands with the guest.
+ * and begin again at the host's sockets. It takes unsegmented TCP frames (IPv4), and sends finished ones.
+ * Does not model: urgent data out of band (it comes in line), SMB.
+ * Threads: main loop. The library cannot be entered again from its own calls: a frame that comes meanwhile
+ * waits in the queue. Its descriptors are watched by the loop; what it wants of them is asked for after each
+ * burst of calls, not in each turn. Its time is the machine's: it stands with the guest.
  */
 #include "user_internal.h"
 #include "rhea/util/errorcode.h"
@@ -188,8 +188,14 @@ static int cb_get_revents(int idx, void *opaque)
     if (!f) {
         return 0;
     }
-    return (f->revents & LOOP_IN ? SLIRP_POLL_IN : 0) | (f->revents & LOOP_OUT ? SLIRP_POLL_OUT : 0) |
-           (f->revents & LOOP_HUP ? SLIRP_POLL_HUP | SLIRP_POLL_ERR : 0);
+    /* A peer that has closed both ways is told as such only to a reader, since the library reads at once,
+     * and with no room for anything it takes nothing for the end. Never as an error: then it writes, and
+     * with nothing to write it takes that for the end, while the last bytes are still in the socket. */
+    bool reads = f->watch.events & LOOP_IN, writes = f->watch.events & LOOP_OUT;
+    bool hup = f->revents & LOOP_HUP;
+    return (f->revents & LOOP_IN ? SLIRP_POLL_IN : 0) |
+           (f->revents & LOOP_OUT || (hup && writes) ? SLIRP_POLL_OUT : 0) |
+           (hup && reads ? SLIRP_POLL_HUP : 0);
 }
 
 static bool take_ready(UserNet *u)
@@ -336,7 +342,8 @@ static void user_describe(const NetClient *c, GString *out)
 const NetKind net_user_kind = {
     .name = "user",
     .state_size = sizeof(UserNet),
-    .can = NET_CAN_TSO4 | NET_CAN_TSO6 | NET_CAN_ECN, /* a long frame is one long packet to it */
+    /* A long frame is one long packet to it; but it refuses those of IPv6 that are longer than its link's. */
+    .can = NET_CAN_TSO4 | NET_CAN_ECN,
     .open = user_open,
     .close = user_close,
     .receive = user_receive,

@@ -59,6 +59,7 @@ typedef struct Ne2k {
     uint8_t par[NET_MAC], mar[8];
     uint16_t tbcr, rsar, rbcr;
     bool stalled; /* the network had no room for the frame */
+    bool waits;   /* the ring had no room for one that came */
     uint8_t ram[RAM_END - RAM_AT];
 } Ne2k;
 
@@ -118,9 +119,14 @@ static bool accepted(const Ne2k *s, const uint8_t *f)
     return (s->rcr & RCR_PRO) || net_mac_is(f, s->par);
 }
 
+/* A frame that finds the ring full waits, so nothing is lost, and there is no overflow to tell of: drivers
+ * answer one by stopping the chip for 10 ms. Instead the ring's frames are told of until there is room: a
+ * driver that acknowledges after it took a few of them would hear of the rest with the next frame, which
+ * cannot come. */
 static bool receive(Device *dev, const NetFrame *f)
 {
     Ne2k *s = dev_as(Ne2k, dev);
+    s->waits = false;
     if (!(s->cr & CR_STA) || (s->cr & CR_STP) || (s->rcr & RCR_MON) || (s->tcr & TCR_LB) || !ring_good(s) ||
         f->len + HEADER + NIC_CRC + NIC_SHORTEST > RX_LONGEST || !accepted(s, f->data)) {
         return true;
@@ -128,10 +134,17 @@ static bool receive(Device *dev, const NetFrame *f)
     uint8_t buf[HEADER + RX_LONGEST];
     size_t len = nic_lay_out(f->data, f->len, buf + HEADER), total = len + HEADER;
     unsigned pages = (unsigned)((total + PAGE - 1) / PAGE), all = s->pstop - s->pstart;
-    unsigned used = s->bnry >= s->pstart && s->bnry < s->pstop ? (s->curr + all - s->bnry) % all : 0;
-    if (used + pages >= all) {
+    /* Drivers keep the boundary a page behind what they read next: at the ring's start that is before it. */
+    unsigned bnry = s->bnry + 1u == s->pstart ? s->pstop - 1u : s->bnry;
+    unsigned used = bnry >= s->pstart && bnry < s->pstop ? (s->curr + all - bnry) % all : 0;
+    if (pages >= all) { /* it would never find room */
         interrupt(s, ISR_OVW);
-        return pages >= all; /* else it waits until the boundary moves */
+        return true;
+    }
+    if (used + pages >= all) {
+        s->waits = true;
+        interrupt(s, ISR_PRX);
+        return false; /* it waits until the boundary moves */
     }
     unsigned at = s->curr, next = s->pstart + (at - s->pstart + pages) % all;
     s->rsr = RSR_PRX | (f->data[0] & 1 ? RSR_PHY : 0);
@@ -200,7 +213,7 @@ static void chip_reset(Ne2k *s)
     s->cr = CR_STP | CR_RD_ABORT;
     s->isr = ISR_RST;
     s->imr = 0;
-    s->stalled = false;
+    s->stalled = s->waits = false;
     update_line(s);
 }
 
@@ -211,7 +224,7 @@ static void write_cr(Ne2k *s, uint8_t val)
     s->cr = (uint8_t)(val | (s->cr & (CR_TXP | CR_STA)));
     if (val & CR_STP) {
         s->cr &= ~(CR_TXP | CR_STA);
-        s->stalled = false;
+        s->stalled = s->waits = false;
         s->isr |= ISR_RST;
         return;
     }
@@ -234,6 +247,7 @@ static void write_page0(Ne2k *s, unsigned at, uint8_t val)
     case P0_CLDA1_PSTOP: s->pstop = val; break;
     case P0_BNRY:
         s->bnry = val;
+        s->waits = false; /* there may be room: it is tried again */
         net_port_resume(&s->port);
         break;
     case P0_TSR_TPSR: s->tpsr = val; break;
@@ -241,6 +255,7 @@ static void write_page0(Ne2k *s, unsigned at, uint8_t val)
     case P0_TBCR1: s->tbcr = (uint16_t)((s->tbcr & 0xff) | val << 8); break;
     case P0_ISR:
         s->isr &= ~(val & 0x7f);
+        s->isr |= s->waits ? ISR_PRX : 0;
         update_line(s);
         break;
     case P0_CRDA0_RSAR0: s->rsar = (uint16_t)((s->rsar & 0xff00) | val); break;
@@ -382,7 +397,7 @@ static void reset_all(Ne2k *s)
     s->cr = CR_STP | CR_RD_ABORT;
     s->isr = ISR_RST;
     s->tbcr = s->rsar = s->rbcr = 0;
-    s->stalled = false;
+    s->stalled = s->waits = false;
     memcpy(s->par, s->mac.b, NET_MAC);
     memset(s->mar, 0, sizeof(s->mar));
     memset(s->ram, 0, sizeof(s->ram));
@@ -431,7 +446,7 @@ static bool ne2k_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
     Ne2k *s = opaque;
     update_line(s);
     net_port_set_info(&s->port, NULL, s->par);
-    s->stalled = false;
+    s->stalled = s->waits = false;
     domain_post(&s->more);
     return true;
 }

@@ -402,7 +402,7 @@ static void ne2k_start(NicGuest *g)
     out(g, 0xc, 1, 4);
     out(g, 0xd, 1, 0);
     out(g, 1, 1, 0x46);
-    out(g, 2, 1, 0x80);
+    out(g, 2, 1, 0x7f);
     out(g, 3, 1, 0x46);
     out(g, 0, 1, 0x61);
     for (unsigned i = 0; i < 6; i++) {
@@ -455,9 +455,8 @@ static void test_ne2k(void)
     unsigned page = 0x47, waiting = 0;
     out(&g, 0, 1, 0); /* neither starts nor stops it */
     for (unsigned i = 0; i < 100; i++) {
-        if (i < 30) {
+        for (unsigned k = 0; i < 15 && k < 2; k++, waiting++) {
             nicguest_arrive(&g, f, nic_own, sizeof(f));
-            waiting++;
         }
         if (i < 20 && i % 2) {
             continue;
@@ -470,11 +469,13 @@ static void test_ne2k(void)
         for (unsigned k = 0; k < sizeof(got); k += 4) {
             nic_put_le(got + k, 4, in(&g, 0x10, 4));
         }
-        unsigned next = 0x46 + (page - 0x46 + 4) % 0x3a;
+        unsigned next = 0x46 + (page - 0x46 + 4) % 0x39;
         g_assert_cmphex(nic_le32(got), ==, 1 | next << 8 | 1008u << 16);
         g_assert_cmpmem(got + 4, sizeof(f), f, sizeof(f));
         page = next;
-        out(&g, 3, 1, page == 0x46 ? 0x7f : page - 1);
+        out(&g, 7, 1, 0xff); /* the ring holds 13: of them it is told again while others wait */
+        g_assert_cmphex(in(&g, 7, 1) & 1, ==, waiting > 13);
+        out(&g, 3, 1, page == 0x46 && i >= 60 ? 0x7e : page - 1); /* both are the page before the first */
         nicguest_turns(&g);
         waiting--;
     }

@@ -49,6 +49,13 @@ def initrd(blocks=32, script=SCRIPT):
             os.unlink(path)
 
 
+def fetch():
+    """All that guests need."""
+    rt.asset(guest_assets.kernel, "cloud")
+    with initrd():
+        pass
+
+
 def guest(path, me, *args, **how):
     """A guest with the address 10.9.0.ME; its card's back end has the id n. QEMU on a busy host fails the kernel's look at the timer."""
     return rt.linux(guest_assets.kernel("cloud"), path, f"quiet no_timer_check me={me} rhea=1", *args, "-device",

@@ -18,29 +18,14 @@ import threading
 import urllib.request
 
 import netpairs
+import ownnet
 import qmp
 import rheatest as rt
+from ownnet import ip
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x400454CA, 2, 0x1000, 0x4000, 0x100
+PROBE = "ip tuntap add t0 mode tap && ip link add b0 type bridge && ip link add v0 type veth"
 HELPER = "/usr/lib/qemu/qemu-bridge-helper"
-
-
-def ip(*args):
-    subprocess.run(("ip",) + args, check=True)
-
-
-def own_network():
-    """Runs this script again in a network of its own: as root, or as a user who is root there."""
-    if os.environ.get("RHEA_OWN_NETWORK"):
-        ip("link", "set", "lo", "up")
-        return
-    for how in ("-nm",), ("-rnm",):
-        probe = ["unshare", *how, "sh", "-c", "ip tuntap add t0 mode tap && ip link add b0 type bridge && ip link add v0 type veth"]
-        with contextlib.suppress(FileNotFoundError):
-            if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-                os.environ["RHEA_OWN_NETWORK"] = "1"
-                os.execvp("unshare", ["unshare", *how, sys.executable, *sys.argv])
-    raise rt.Skip("network namespaces, tap interfaces, bridges or veths are not permitted here")
 
 
 def bridge(name, *ports):
@@ -204,7 +189,7 @@ if __name__ == "__main__":
     wanted = sys.argv[1:]
     tests = [t for t in ALL if not wanted or t.__name__ in wanted]
     try:
-        own_network()
+        ownnet.enter(PROBE, netpairs.fetch)
     except rt.Skip as e:
         print(f"1..{len(tests)}")
         for number, t in enumerate(tests, 1):

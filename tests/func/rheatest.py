@@ -173,6 +173,18 @@ def module_tree(top, flavour, modules):
         shutil.copy(path, os.path.join(top, "lib/modules"))
 
 
+def add_program(tree, package, path, libs=()):
+    """Puts a Debian program into /sbin of a tree of module_tree(), with the C library and other (package, pattern)s."""
+    shutil.copy(asset(guest_assets.from_package, package, path), os.path.join(tree, "sbin"))
+    where = os.path.join(tree, "lib/x86_64-linux-gnu")
+    os.makedirs(where, exist_ok=True)
+    os.makedirs(os.path.join(tree, "lib64"), exist_ok=True)
+    for p, pattern in (("libc6", "lib/*/ld-linux-x86-64.so.2"), ("libc6", "lib/*/libc.so.6"), *libs):
+        shutil.copy(asset(guest_assets.from_package, p, pattern), where)
+    with contextlib.suppress(FileExistsError):
+        os.symlink("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", os.path.join(tree, "lib64/ld-linux-x86-64.so.2"))
+
+
 def once(script, tree=None, arch="amd64"):
     """An initramfs that runs the script and powers off; the caller's temporary file."""
     fd, path = tempfile.mkstemp(prefix="rhea-func-", suffix=".cpio")
