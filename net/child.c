@@ -53,6 +53,19 @@ static int spawn(char *const argv[], int keep_fd, int err_fd, pid_t *pid)
     return err;
 }
 
+/* Lines that tell nothing: how a program is used, and that it found no system log. */
+static char *without_clutter(const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    GString *kept = g_string_new(NULL);
+    for (char **l = lines; *l && !g_str_has_prefix(*l, "Usage:"); l++) {
+        if (!g_str_has_prefix(*l, "Failed to send ") || !g_str_has_suffix(*l, " to syslog")) {
+            g_string_append_printf(kept, "%s\n", *l);
+        }
+    }
+    return g_string_free(kept, FALSE);
+}
+
 /* A file without a name: unlike a pipe it does not have to be read while the program runs, and a daemon that
  * the program leaves behind does not keep us waiting. */
 static char *complaint(int fd)
@@ -60,15 +73,30 @@ static char *complaint(int fd)
     char text[COMPLAINT];
     ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
     text[MAX(n, 0)] = 0;
-    char *valid = g_utf8_make_valid(text, -1);
+    g_autofree char *said = without_clutter(text);
+    char *valid = g_utf8_make_valid(said, -1);
     for (char *p = valid; *p; p++) {
         *p = g_ascii_iscntrl(*p) ? ' ' : *p;
     }
     return g_strstrip(valid);
 }
 
+static bool forbidden;
+
+void net_forbid_programs(void)
+{
+    role_assert_main();
+    forbidden = true;
+}
+
 bool net_child_run(char *const argv[], int keep_fd, Error **errp)
 {
+    if (forbidden) { /* trying it would end this process */
+        error_fail(errp, "permission-denied", NULL, NULL,
+                   "'%s' must not be started: -sandbox forbids programs", argv[0]);
+        error_hint(errp, "-sandbox on,spawn=allow permits them");
+        return false;
+    }
     int err_fd = memfd_create("complaints", MFD_CLOEXEC), status;
     pid_t pid;
     int err = spawn(argv, keep_fd, err_fd, &pid);

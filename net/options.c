@@ -17,7 +17,6 @@ static const struct {
 } refused[] = {
     { "nic", "it is the guest's card, not a back end", "use -device or -nic" },
     { "none", "it is no back end", "use -nic none" },
-    { "passt", "no other program is started", "start passt and use stream,addr.type=unix,addr.path=..." },
     { "vde", "there is no VDE switch", "use hubport to join networks of one machine" },
     { "netmap", "it is FreeBSD's", USE_USER },
     { "af-xdp", "there are no AF_XDP sockets", USE_USER },
@@ -42,6 +41,7 @@ static const NetKind *const kinds[NET_CLIENT_DRIVER__COUNT] = {
     [NET_CLIENT_DRIVER_L2TPV3] = &net_l2tpv3_kind,
     [NET_CLIENT_DRIVER_STREAM] = &net_stream_kind,
     [NET_CLIENT_DRIVER_DGRAM] = &net_dgram_kind,
+    [NET_CLIENT_DRIVER_PASST] = &net_passt_kind,
 };
 
 bool net_refuse_kind(const char *kind, Error **errp)
@@ -80,16 +80,15 @@ static Json *text_list(Json *value)
     return list;
 }
 
+const char *const net_repeated_keys[] = { "hostfwd",   "guestfwd",  "dnssearch", "search",
+                                          "tcp-ports", "udp-ports", "param",     NULL };
+
 static Json *with_text_lists(const Json *opts)
 {
-    static const char *const lists[] = { "hostfwd", "guestfwd", "dnssearch" };
     Json *copy = json_new_object();
     json_object_object_foreach((Json *)opts, key, value)
     {
-        bool is_list = false;
-        for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
-            is_list |= g_str_equal(key, lists[i]);
-        }
+        bool is_list = g_strv_contains(net_repeated_keys, key);
         json_put(copy, key, is_list ? text_list(value) : json_ref(value));
     }
     return copy;

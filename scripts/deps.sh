@@ -10,7 +10,7 @@ deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2
 deps_guest="dpkg-dev"
 deps_test="git clang acpica-tools dmidecode gdb qemu-utils nbdkit libnbd-bin xorriso grub-common
     grub-pc-bin grub-efi-amd64-bin mtools debootstrap e2fsprogs makedumpfile
-    libvirt-daemon libvirt-clients"
+    libvirt-daemon libvirt-clients passt"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel
     pixman-devel nettle-devel liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin
     libseccomp-devel"

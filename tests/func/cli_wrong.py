@@ -262,6 +262,12 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -nic user,mac=1:2:3                 => invalid-value/mac -nic user,mac=1:2:3: property 'mac': '1:2:3' is not a network card's address | it looks like 52:54:00:12:34:56
 -M none -nic user                   => no-place/nic -nic user: machine type 'none' has no place for a network card | use -machine pc or q35, or leave it out
 -netdev vde,id=n                    => not-supported/type -netdev vde,id=n: network back end 'vde' is not supported: there is no VDE switch | use hubport to join networks of one machine
+-netdev passt,id=n,path=/x          => file-not-found/path -netdev passt,id=n,path=/x: there is no program '/x' | install the package passt, name the program with path=, or use user
+-netdev passt,id=n,fqdn=x           => not-supported/fqdn -netdev passt,id=n,fqdn=x: 'fqdn' is not supported: the passt of 2023 has none; a newer one takes it by param=
+-netdev passt,id=n,path=sh,mtu=70000 => out-of-range/mtu -netdev passt,id=n,path=sh,mtu=70000: 'mtu' must be *
+-netdev passt,id=n,ipv4=off,ipv6=off => conflict/ipv6 -netdev passt,id=n,ipv4=off,ipv6=off: 'ipv4' and 'ipv6' are both off: nothing is left | leave one of them on
+-netdev passt,id=n,path=false       => failed/path -netdev passt,id=n,path=false: '*false' ended with status 1 | passt(1) says what it takes and what it needs
+-sandbox on -netdev passt,id=n,path=sh => permission-denied/path -netdev passt,id=n,path=sh: '*sh' must not be started: -sandbox forbids programs | -sandbox on,spawn=allow permits them
 -netdev user                        => missing-member/id -netdev user: 'id' is missing | give it: the name that a network card's netdev= refers to
 -netdev user,id=n -netdev user,id=n => already-exists/id -netdev user,id=n: there is already a network back end or card 'n' | give another id, or remove that one: netdev_del
 -netdev user,id=n,smb=/             => not-supported/smb -netdev user,id=n,smb=/: 'smb' is not supported: there is no SMB server*

@@ -903,7 +903,7 @@ def qmp_keys():
 
 OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
 LATER = ("netdev_add/stream.reconnect",)  # of later versions of QEMU
-OWN_VALUES = ("x-rhea-filter-flows",)
+OWN_VALUES = ("x-rhea-filter-flows", "x-rhea-switch", "passt")
 
 
 def qmp_schema():

@@ -9,14 +9,13 @@
 
 static void hmp_netdev_add(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
-    static const char *const repeated[] = { "hostfwd", "guestfwd", "dnssearch", NULL };
     Error *err = NULL;
     bool from_text;
     if (argc != 2) {
         g_string_append(out, "netdev_add: TYPE,id=ID,... is expected\n");
         return;
     }
-    g_autofree char *text = cli_number_repeats(argv[1], repeated);
+    g_autofree char *text = cli_number_repeats(argv[1], net_repeated_keys);
     g_autoptr(Json) o = keyval_parse(text, "type", &from_text, &err);
     if (!o || !netdev_add_json(m, o, from_text, &err)) {
         hmp_say_error(out, err);

@@ -111,6 +111,9 @@ static bool run(Cli *cli, Error **errp)
     check_globals(m);
     bool drops = cli->chroot_dir || cli->run_as;
     cli->sandbox.uring = asks_for_uring(cli);
+    if (cli->sandbox.on && !cli->sandbox.spawn) {
+        net_forbid_programs();
+    }
     /* Before images are opened: what they say is not to be trusted. */
     if ((cli->sandbox.on && !sandbox_enter(&cli->sandbox, drops, errp)) || !cli_build(cli, errp) ||
         !process_watch_signals(m, errp) || !process_drop(cli->chroot_dir, cli->run_as, errp) ||

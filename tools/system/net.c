@@ -36,8 +36,7 @@ static bool show_cards(Cli *cli)
 
 static Json *parse(const char *arg, bool *from_text, Error **errp)
 {
-    static const char *const repeated[] = { "hostfwd", "guestfwd", "dnssearch", NULL };
-    g_autofree char *text = cli_number_repeats(arg, repeated);
+    g_autofree char *text = cli_number_repeats(arg, net_repeated_keys);
     return keyval_parse(text, "type", from_text, errp);
 }
 

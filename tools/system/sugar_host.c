@@ -489,12 +489,12 @@ OPTION_RUN(opt_fw_cfg)
     return ok;
 }
 
-/* "key=a,key=b" becomes "key.0=a,key.1=b" for the keys that may be repeated, four at most. ",," is a comma
+/* "key=a,key=b" becomes "key.0=a,key.1=b" for the keys that may be repeated, eight at most. ",," is a comma
  * inside a value. JSON stays as it is. */
 char *cli_number_repeats(const char *arg, const char *const *keys)
 {
     GString *out = g_string_new(NULL);
-    unsigned count[4] = { 0 };
+    unsigned count[8] = { 0 };
     if (*arg == '{') {
         g_string_append(out, arg);
         return g_string_free(out, FALSE);

@@ -87,11 +87,15 @@ void net_register(void); /* the PROP_NETDEV_ and PROP_MAC_ binders. Once per pro
 
 /* ---- back ends: options. MAIN_LOOP ---- */
 
+/* What may be given more than once on a command line (cli_number_repeats()); ends with NULL. */
+extern const char *const net_repeated_keys[];
 bool netdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp);
 bool netdev_del(Machine *m, const char *id, Error **errp);
 bool netdev_exists(Machine *m, const char *id);
 /* The card that is not bound to anything sits on a hub, as -net does: a new port of it, by name. */
 bool netdev_hub_port(Machine *m, int hub, const char *netdev, char **name, Error **errp);
+/* From here on no program can be started: what would need one fails. Once, before back ends are made. */
+void net_forbid_programs(void);
 void net_remove_all(Machine *m); /* before the devices go: back ends end, cards find nobody */
 /* True: refused, with the reason. */
 bool net_refuse_kind(const char *kind, Error **errp);
