@@ -10,8 +10,8 @@
 /* Called on the main loop. A callback may close the link that it is called for. */
 typedef struct FrameLinkOps {
     void (*frame)(void *opaque, const uint8_t *data, size_t len); /* NET_ETH to NET_FRAME_MAX bytes */
-    bool (*may_read)(void *opaque);  /* NULL: always; frame_link_update() when that changes */
-    void (*writable)(void *opaque);  /* frame_link_send() takes one again; also now and then without need */
+    bool (*may_read)(void *opaque); /* NULL: always; frame_link_update() when that changes */
+    void (*writable)(void *opaque); /* frame_link_send() takes one again; also now and then without need */
     /* The link is closed: the peer has gone, or named a frame of `nonsense` bytes (otherwise SIZE_MAX). */
     void (*gone)(void *opaque, size_t nonsense);
 } FrameLinkOps;

@@ -149,8 +149,8 @@ extern const NetKind net_tap_kind, net_bridge_kind;
 extern const NetKind net_l2tpv3_kind;
 /* stream.c, dgram.c */
 extern const NetKind net_stream_kind, net_dgram_kind;
-/* passt.c */
-extern const NetKind net_passt_kind;
+/* passt.c, vde.c, switch.c */
+extern const NetKind net_passt_kind, net_vde_kind, net_switch_kind;
 /* socket.c: what the older names mean; *out is cleared by the caller, also after an error. */
 bool net_socket_translate(Machine *m, const NetdevSocketOptions *s, NetdevOptions *out, Error **errp);
 

@@ -17,7 +17,6 @@ static const struct {
 } refused[] = {
     { "nic", "it is the guest's card, not a back end", "use -device or -nic" },
     { "none", "it is no back end", "use -nic none" },
-    { "vde", "there is no VDE switch", "use hubport to join networks of one machine" },
     { "netmap", "it is FreeBSD's", USE_USER },
     { "af-xdp", "there are no AF_XDP sockets", USE_USER },
     { "vhost-user", "no other process serves virtqueues yet", USE_USER },
@@ -25,6 +24,9 @@ static const struct {
     { "vmnet-host", "it is macOS's", USE_USER },
     { "vmnet-shared", "it is macOS's", USE_USER },
     { "vmnet-bridged", "it is macOS's", USE_USER },
+#if !HAVE_VDE
+    { "vde", "this build has no libvdeplug", "build with libvdeplug-dev, or use x-rhea-switch" },
+#endif
 #if !HAVE_SLIRP
     { "user", "this build has no libslirp", "build with libslirp-dev" },
 #endif
@@ -42,6 +44,10 @@ static const NetKind *const kinds[NET_CLIENT_DRIVER__COUNT] = {
     [NET_CLIENT_DRIVER_STREAM] = &net_stream_kind,
     [NET_CLIENT_DRIVER_DGRAM] = &net_dgram_kind,
     [NET_CLIENT_DRIVER_PASST] = &net_passt_kind,
+#if HAVE_VDE
+    [NET_CLIENT_DRIVER_VDE] = &net_vde_kind,
+#endif
+    [NET_CLIENT_DRIVER_X_RHEA_SWITCH] = &net_switch_kind,
 };
 
 bool net_refuse_kind(const char *kind, Error **errp)

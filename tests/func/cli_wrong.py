@@ -261,7 +261,8 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -nic user,model=isa-serial          => invalid-value/model -nic user,model=isa-serial: 'isa-serial' is no network card | model=help lists them
 -nic user,mac=1:2:3                 => invalid-value/mac -nic user,mac=1:2:3: property 'mac': '1:2:3' is not a network card's address | it looks like 52:54:00:12:34:56
 -M none -nic user                   => no-place/nic -nic user: machine type 'none' has no place for a network card | use -machine pc or q35, or leave it out
--netdev vde,id=n                    => not-supported/type -netdev vde,id=n: network back end 'vde' is not supported: there is no VDE switch | use hubport to join networks of one machine
+-netdev x-rhea-switch,id=n          => missing-member/name -netdev x-rhea-switch,id=n: 'name' is missing | *
+-netdev x-rhea-switch,id=n,name=a/b => invalid-value/name -netdev x-rhea-switch,id=n,name=a/b: 'name' does not take 'a/b' | letters, digits, '-', '.' and '_' make a name
 -netdev passt,id=n,path=/x          => file-not-found/path -netdev passt,id=n,path=/x: there is no program '/x' | install the package passt, name the program with path=, or use user
 -netdev passt,id=n,fqdn=x           => not-supported/fqdn -netdev passt,id=n,fqdn=x: 'fqdn' is not supported: the passt of 2023 has none; a newer one takes it by param=
 -netdev passt,id=n,path=sh,mtu=70000 => out-of-range/mtu -netdev passt,id=n,path=sh,mtu=70000: 'mtu' must be *

@@ -132,6 +132,8 @@ const Option option_table[] = {
       "[,ipv6=on|off][,txcookie=N,rxcookie=N][,cookie64=on|off][,counter=on|off][,pincounter=on|off]\n"
       "[,offset=BYTES]    a session of an L2TPv3 tunnel\n"
       "hubport,id=ID,hubid=N[,netdev=ID]    a port of a hub\n"
+      "x-rhea-switch,id=ID,name=NAME    a switch for all machines of this user that name it\n"
+      "vde,id=ID[,sock=PATH][,port=N][,group=NAME][,mode=0700]    a port of a VDE switch\n"
       "passt,id=ID[,path=FILE][,quiet=on|off][,mtu=N][,address=ADDR][,netmask=MASK]\n"
       "[,mac=ADDR][,gateway=ADDR][,interface=NAME][,outbound=ADDR]\n"
       "[,outbound-if4=NAME][,outbound-if6=NAME][,dns=ADDR][,dns-forward=ADDR]\n"

@@ -213,13 +213,20 @@ unsigned net_pair_events(NetPair *p, const char *name)
     return GPOINTER_TO_UINT(g_hash_table_lookup(p->events, name));
 }
 
+/* To a group: switches give it to all. */
+static void fill_for_all(uint8_t *f, size_t len, unsigned seed)
+{
+    frame_fill(f, len, seed);
+    f[0] = 3;
+}
+
 void net_pair_exchange(NetPair *p)
 {
     uint8_t f[1514];
     for (unsigned way = 0; way < 2; way++) {
         TestNic *from = way ? p->nb : p->na, *to = way ? p->na : p->nb;
         for (unsigned i = 0; i < 300; i++) {
-            frame_fill(f, 20 + i * 4, i);
+            fill_for_all(f, 20 + i * 4, i);
             g_assert_true(test_nic_send(from, NULL, f, 20 + i * 4));
             if (i % 32 == 31) { /* within what a datagram socket holds */
                 net_pair_turn_until(p, to, i + 1);
@@ -228,7 +235,7 @@ void net_pair_exchange(NetPair *p)
         net_pair_turn_until(p, to, 300);
         for (unsigned i = 0; i < 300; i++) {
             g_autoptr(GByteArray) got = test_nic_take(to);
-            frame_fill(f, 20 + i * 4, i);
+            fill_for_all(f, 20 + i * 4, i);
             g_assert_cmpmem(got->data, got->len, f, 20 + i * 4);
         }
     }

@@ -232,7 +232,7 @@ static const struct {
     const char *text, *error;
 } wrong[] = {
     { "tap,id=x,vhost=on", "'vhost' is not supported: the card's queues are served by this program" },
-    { "vde,id=x", "network back end 'vde' is not supported" },
+    { "netmap,id=x", "network back end 'netmap' is not supported" },
     { "foo,id=x", "'type' must be one of" },
     { "hubport,hubid=0", "'id' is missing" },
     { "hubport,id=1x,hubid=0", "id '1x' is not a name" },
