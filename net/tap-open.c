@@ -8,6 +8,7 @@
  */
 #include "tap_internal.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/log.h"
 #include "rhea/util/who.h"
 
 #include <errno.h>
@@ -17,10 +18,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define TUN_DEVICE "/dev/net/tun"
-#define UP_SCRIPT "/etc/qemu-ifup"
+#define TUN_DEVICE  "/dev/net/tun"
+#define UP_SCRIPT   "/etc/qemu-ifup"
 #define DOWN_SCRIPT "/etc/qemu-ifdown"
 
 static const char *const helpers[] = { "/usr/lib/qemu/qemu-bridge-helper",
@@ -49,8 +51,8 @@ static bool take_fd(TapPlan *p, Machine *m, const char *key, const char *text, E
         return false;
     }
     if (!tap_describe_fd(fd, name, &vnet)) {
-        error_fail(errp, "invalid-value", key, NULL,
-                   "'%s' does not take '%s': it is no tap interface", key, text);
+        error_fail(errp, "invalid-value", key, NULL, "'%s' does not take '%s': it is no tap interface", key,
+                   text);
         error_hint(errp, "one that was opened at " TUN_DEVICE " with IFF_TAP");
         return false;
     }
@@ -71,15 +73,15 @@ static bool take_fds(TapPlan *p, Machine *m, const char *text, Error **errp)
     g_auto(GStrv) parts = g_strsplit(text, ":", -1);
     for (char **part = parts; *part; part++) {
         if (p->n == TAP_QUEUES) {
-            return error_fail(errp, "too-many", "fds", "name fewer",
-                              "'fds' names more than %d descriptors", TAP_QUEUES);
+            return error_fail(errp, "too-many", "fds", "name fewer", "'fds' names more than %d descriptors",
+                              TAP_QUEUES);
         }
         if (!take_fd(p, m, "fds", *part, errp)) {
             return false;
         }
     }
-    return p->n > 0 || error_fail(errp, "invalid-value", "fds", "name descriptors with ':' between",
-                                  "'fds' is empty");
+    return p->n > 0 ||
+           error_fail(errp, "invalid-value", "fds", "name descriptors with ':' between", "'fds' is empty");
 }
 
 /* ---- one of our own ---- */
@@ -232,8 +234,8 @@ static bool ask_helper(TapPlan *p, const char *given, const char *br, Error **er
     const char *helper = given ? given : default_helper();
     int pair[2];
     if (!helper) {
-        error_fail(errp, "file-not-found", "helper", NULL,
-                   "there is no bridge helper: '%s' is missing", helpers[0]);
+        error_fail(errp, "file-not-found", "helper", NULL, "there is no bridge helper: '%s' is missing",
+                   helpers[0]);
         error_hint(errp, "the package qemu-system-common has it; or name one with helper=");
         return false;
     }
@@ -264,15 +266,60 @@ static bool ask_helper(TapPlan *p, const char *given, const char *br, Error **er
     return true;
 }
 
+/* ---- vhost ---- */
+
+/* Descriptors of the host's vhost, which management programs open for us. They have no use here, and are ours
+ * to close. */
+static bool drop_vhost_fds(Machine *m, const char *key, const char *text, Error **errp)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ":", -1);
+    for (char **part = parts; *part; part++) {
+        struct stat st;
+        int fd = net_find_fd(m, key, *part, errp);
+        if (fd < 0) {
+            return false;
+        }
+        if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode)) {
+            return error_fail(errp, "invalid-value", key, "it is /dev/vhost-net, open",
+                              "'%s' does not take '%s': it is no device", key, *part);
+        }
+        close(fd);
+    }
+    return true;
+}
+
+/* As with a host that has no vhost: one line tells, and the card's queues are served here. */
+static bool do_without_vhost(Machine *m, const NetdevTapOptions *o, Error **errp)
+{
+    bool given = o->vhostfd || o->vhostfds;
+    if (given && o->has_vhost && !o->vhost) {
+        return error_fail(errp, "conflict", o->vhostfd ? "vhostfd" : "vhostfds", "leave it out",
+                          "'vhostfd' and 'vhostfds' do not go with vhost=off");
+    }
+    if ((o->vhostfds && !o->fds) || (o->vhostfd && o->fds)) {
+        return error_fail(errp, "conflict", o->vhostfd ? "vhostfd" : "vhostfds",
+                          "'vhostfd' goes with 'fd', 'vhostfds' with 'fds'",
+                          o->vhostfd ? "'vhostfd' does not go with 'fds'" : "'vhostfds' needs 'fds'");
+    }
+    if (!given && !(o->has_vhost && o->vhost)) {
+        return true;
+    }
+    log_warn("vhost=on: the host's kernel serves no virtqueues of this program; they are served here, with "
+             "checksums "
+             "and segmentation left to the host");
+    return (!o->vhostfd || drop_vhost_fds(m, "vhostfd", o->vhostfd, errp)) &&
+           (!o->vhostfds || drop_vhost_fds(m, "vhostfds", o->vhostfds, errp));
+}
+
 /* ---- options ---- */
 
 static bool check(const NetdevTapOptions *o, Error **errp)
 {
     bool own = o->ifname || o->script || o->downscript || o->has_vnet_hdr || o->has_queues;
     const char *given = o->fd ? "fd" : o->fds ? "fds" : o->helper ? "helper" : NULL;
-    if ((o->has_vhost && o->vhost) || (o->has_vhostforce && o->vhostforce)) {
-        error_fail(errp, "not-supported", "vhost", NULL,
-                   "'vhost' is not supported: the card's queues are served by this program");
+    if (o->has_vhostforce && o->vhostforce) {
+        error_fail(errp, "not-supported", "vhostforce", NULL,
+                   "'vhostforce' is not supported: the card's queues are served by this program");
         error_hint(errp, "leave it out; checksums and segmentation are left to the host without it, too");
         return false;
     }
@@ -286,13 +333,14 @@ static bool check(const NetdevTapOptions *o, Error **errp)
         error_hint(errp, "they are for an interface that this program makes");
         return false;
     }
-    return !o->br || o->helper || error_fail(errp, "conflict", "br", "leave it out",
-                                             "'br' goes with 'helper' only; -netdev bridge has its own");
+    return !o->br || o->helper ||
+           error_fail(errp, "conflict", "br", "leave it out",
+                      "'br' goes with 'helper' only; -netdev bridge has its own");
 }
 
 bool tap_plan(TapPlan *p, Machine *m, const NetdevTapOptions *o, Error **errp)
 {
-    if (!check(o, errp)) {
+    if (!check(o, errp) || !do_without_vhost(m, o, errp)) {
         return false;
     }
     return o->fd       ? take_fd(p, m, "fd", o->fd, errp)

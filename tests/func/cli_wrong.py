@@ -246,9 +246,9 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -display sdl                        => not-supported/type -display sdl: display 'sdl' is not supported yet: there is no display | use -display none, or -nographic for a serial console here
 -vga foo                            => not-found/vga -vga foo: unknown graphics card 'foo' | use -vga none
 -vga std                            => not-supported/vga -vga std: graphics card 'std' is not supported yet: there is no display | use -vga none
--net tap,vhost=on                   => not-supported/vhost -net tap,vhost=on: 'vhost' is not supported: the card's queues are served by this program | leave it out; checksums and segmentation are left to the host without it, too
+-net tap,vhostforce=on              => not-supported/vhostforce -net tap,vhostforce=on: 'vhostforce' is not supported: the card's queues are served by this program | leave it out; checksums and segmentation are left to the host without it, too
 -net tap,fds=0:1,script=no          => conflict/ifname -net tap,fds=0:1,script=no: 'ifname', 'script', 'downscript', 'vnet_hdr' and 'queues' do not go with 'fds' | they are for an interface that this program makes
--nic tap,vhostfd=5                  => not-supported/vhostfd -nic tap,vhostfd=5: 'vhostfd' is not supported: the card's queues are served by this program; leave vhost options out
+-nic tap,vhost=off,vhostfd=0        => conflict/vhostfd -nic tap,vhost=off,vhostfd=0: 'vhostfd' and 'vhostfds' do not go with vhost=off | leave it out
 -netdev tap,id=n,fd=0               => invalid-value/fd -netdev tap,id=n,fd=0: 'fd' does not take '0': it is no tap interface | one that was opened at /dev/net/tun with IFF_TAP
 -netdev tap,id=n,helper=/bin/false  => failed/helper -netdev tap,id=n,helper=/bin/false: '/bin/false' ended with status 1 | bridge helpers want 'allow br0' in /etc/qemu/bridge.conf, and root's rights (setuid)
 -netdev tap,id=n,script=/nonexistent => file-not-found/script -netdev tap,id=n,script=/nonexistent: script '/nonexistent' cannot be started: No such file or directory | script=no for an interface that is set up otherwise

@@ -125,7 +125,7 @@ const Option option_table[] = {
       "[,guestfwd=[tcp]:ADDR:PORT-CHARDEV|cmd:COMMAND]...    address in the guest's network to the host\n"
       "a network of the guest's own behind the host's sockets: needs no privileges\n"
       "tap,id=ID[,ifname=NAME][,script=FILE|no][,downscript=FILE|no]\n"
-      "[,vnet_hdr=on|off][,sndbuf=BYTES][,queues=N]\n"
+      "[,vnet_hdr=on|off][,sndbuf=BYTES][,queues=N][,vhost=on|off][,vhostfd=N]\n"
       "an interface of the host's, made here; tap,id=ID,fd=N | fds=N:N... one that is open;\n"
       "tap,id=ID,helper=COMMAND[,br=BRIDGE] and bridge,id=ID[,br=BRIDGE][,helper=COMMAND] one from a helper\n"
       "l2tpv3,id=ID,src=ADDR,dst=ADDR,txsession=N[,rxsession=N][,udp=on,srcport=PORT,dstport=PORT]\n"

@@ -231,7 +231,7 @@ static void test_link(void)
 static const struct {
     const char *text, *error;
 } wrong[] = {
-    { "tap,id=x,vhost=on", "'vhost' is not supported: the card's queues are served by this program" },
+    { "tap,id=x,vhostforce=on", "'vhostforce' is not supported: the card's queues are served" },
     { "netmap,id=x", "network back end 'netmap' is not supported" },
     { "foo,id=x", "'type' must be one of" },
     { "hubport,hubid=0", "'id' is missing" },

@@ -252,9 +252,12 @@ static void test_fds(void)
         TestMachine *tm = tm_new(0);
         int flags = (kind & 1 ? IFF_VNET_HDR : 0) | (kind == 3 ? IFF_MULTI_QUEUE : 0);
         int fd = open_tap("t1", flags), more = kind == 3 ? open_tap("t1", flags) : -1;
-        g_autofree char *text = kind == 3   ? g_strdup_printf("tap,id=s,fds=%d:%d", fd, more)
-                                : kind == 2 ? g_strdup("tap,id=s,fd=mine,vhost=off")
-                                            : g_strdup_printf("tap,id=s,fd=%d", fd);
+        int vhost = open("/dev/null", O_RDWR | O_CLOEXEC), vhost2 = dup(vhost); /* closed again */
+        g_autofree char *text =
+            kind == 3   ? g_strdup_printf("tap,id=s,fds=%d:%d,vhostfds=%d:%d", fd, more, vhost, vhost2)
+            : kind == 1 ? g_strdup_printf("tap,id=s,fd=%d,vhost=on,vhostfd=%d", fd, vhost)
+            : kind == 2 ? g_strdup("tap,id=s,fd=mine,vhost=off")
+                        : g_strdup_printf("tap,id=s,fd=%d", fd);
         if (kind == 2) {
             g_assert_true(machine_fd_put(tm->m, "mine", fd, NULL));
         }
@@ -262,6 +265,8 @@ static void test_fds(void)
         TestNic *n = test_nic_new(tm, "n", "s");
         g_autoptr(GString) s = g_string_new(NULL);
         net_print(tm->m, s);
+        g_assert_cmpint(close(vhost), ==, kind & 1 ? -1 : 0);
+        g_assert_cmpint(close(vhost2), ==, kind == 3 ? -1 : 0);
         g_assert_nonnull(strstr(s->str, kind & 1 ? "ifname=t1,vnet_hdr=on" : "ifname=t1,vnet_hdr=off"));
         interface_up("t1");
         exchange(tm, n, "t1");
@@ -320,8 +325,7 @@ static void test_scripts(void)
     g_autofree char *up = write_script(dir, "up", up_body);
     g_autofree char *down = write_script(dir, "down", down_body);
     g_autofree char *bad = write_script(dir, "bad", "echo cannot do this >&2; exit 7");
-    g_autofree char *both =
-        g_strdup_printf("tap,id=s,ifname=t0,script=%s,downscript=%s", up, down);
+    g_autofree char *both = g_strdup_printf("tap,id=s,ifname=t0,script=%s,downscript=%s", up, down);
     g_autofree char *fails = g_strdup_printf("tap,id=x,script=%s,downscript=%s", bad, down);
     g_autofree char *helper = g_strdup_printf("tap,id=x,helper=%s a,br=b0", bad);
     TestMachine *tm = tm_new(0);
@@ -353,8 +357,12 @@ static void test_options(void)
         { "tap,id=x,fd=0,queues=2", "do not go with 'fd'" },
         { "tap,id=x,br=b0", "'br' goes with 'helper' only" },
         { "tap,id=x,queues=65", "'queues' must be" },
-        { "tap,id=x,script=no,vhost=on", "leave it out" },
-        { "tap,id=x,vhostforce=on", "'vhost' is not supported" },
+        { "tap,id=x,vhostforce=on", "leave it out" },
+        { "tap,id=x,script=no,vhost=on,poll-us=5", "'poll-us' is not supported" },
+        { "tap,id=x,script=no,vhost=off,vhostfd=0", "do not go with vhost=off" },
+        { "tap,id=x,script=no,vhostfds=0", "'vhostfds' needs 'fds'" },
+        { "tap,id=x,fds=0:1,vhostfd=0", "'vhostfd' does not go with 'fds'" },
+        { "tap,id=x,script=no,vhost=on,vhostfd=9999", "there is no such open descriptor" },
         { "tap,id=x,script=/nonexistent", "script=no" },
         { "tap,id=x,script=no,downscript=/nonexistent", "downscript '/nonexistent' cannot be started" },
         { "bridge,id=x,helper=/nonexistent", "cannot start '/nonexistent'" },
@@ -363,8 +371,7 @@ static void test_options(void)
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         netdev_refused(tm, wrong[i].text, wrong[i].error);
     }
-    g_autofree char *holder =
-        g_strdup_printf("tap interface 't0' is in use by process %d (", (int)getpid());
+    g_autofree char *holder = g_strdup_printf("tap interface 't0' is in use by process %d (", (int)getpid());
     netdev_new(tm, PLAIN);
     netdev_refused(tm, "tap,id=x,ifname=t0,script=no", holder);
     netdev_refused(tm, "tap,id=x,ifname=t0,script=no,queues=2", "made with multi_queue");
