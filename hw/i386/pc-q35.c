@@ -101,4 +101,5 @@ const BoardType q35_board = {
     .init = q35_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
     .default_bus = q35_default_bus,
     .default_nic = "e1000e",
+    .default_vga = "VGA",
 };

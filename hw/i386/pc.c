@@ -5,7 +5,7 @@
  * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
  *         (ISA bridge, IDE, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports,
  *         floppy controller, fw_cfg.
- * Does not model: USB, parallel port, graphics (not there yet), VMware port.
+ * Does not model: USB, parallel port, VMware port.
  * Threads: main loop.
  */
 #include "pc.h"
@@ -163,6 +163,12 @@ Bus *pc_floppy_bus(const PcBoard *s)
     return fdc ? fdc->buses->pdata[0] : NULL;
 }
 
+static bool pc_create_vga(Machine *m, PcBoard *s, Error **errp)
+{
+    Bus *bus = m->vga ? pc_plain_bus(s, m->vga->bus_type) : NULL;
+    return !m->vga || device_create(m, m->vga, m->unattached, NULL, bus, errp, NULL);
+}
+
 bool pc_board_init(Machine *m, const PcLayoutLimits *limits,
                    bool (*create_bridges)(Machine *m, PcBoard *s, Error **errp), Error **errp)
 {
@@ -173,6 +179,7 @@ bool pc_board_init(Machine *m, const PcLayoutLimits *limits,
     }
     s->fw = device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, errp, NULL);
     return s->fw && pc_glue_wire(m, s, errp) && isa_dma_create_pair(s->isa->bus, m->unattached, errp) &&
+           pc_create_vga(m, s, errp) &&
            pc_create_fdc(m, s, errp) && pc_create_serial(m, s, errp) && pc_glue_attach_cpus(m, s, errp);
 }
 
@@ -308,4 +315,5 @@ const BoardType pc_board = {
     .init = pc_init, .fini = pc_board_fini, .ready = pc_board_ready, .reset = pc_board_reset,
     .default_bus = pc_default_bus,
     .default_nic = "e1000",
+    .default_vga = "VGA",
 };

@@ -459,6 +459,17 @@ bool fw_cfg_claim(Device *dev, Error **errp)
     return true;
 }
 
+Device *fw_cfg_of_machine(Machine *m)
+{
+    GPtrArray *all = m->unattached->children;
+    for (guint i = 0; i < all->len; i++) {
+        if (((Device *)all->pdata[i])->type == &fw_cfg_type) {
+            return all->pdata[i];
+        }
+    }
+    return NULL;
+}
+
 Device *fw_cfg_find_device(Machine *m, const DeviceType *type)
 {
     GPtrArray *all = m->unattached->children;

@@ -244,8 +244,9 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -bios nope.bin                      => file-not-found/bios -bios nope.bin: firmware file 'nope.bin' not found in *
 -display foo                        => not-found/type -display foo: unknown display 'foo' | the only one is none
 -display sdl                        => not-supported/type -display sdl: display 'sdl' is not supported yet: there is no display | use -display none, or -nographic for a serial console here
--vga foo                            => not-found/vga -vga foo: unknown graphics card 'foo' | use -vga none
--vga std                            => not-supported/vga -vga std: graphics card 'std' is not supported yet: there is no display | use -vga none
+-vga foo                            => not-found/vga -vga foo: unknown graphics card 'foo' | use -vga std, or -vga none
+-vga vmware                         => not-supported/vga -vga vmware: graphics card 'vmware' is not supported: VMware's card is not emulated | use -vga std
+-vga std -M microvm                 => no-place/vga -vga std: machine type 'microvm' has no place for a graphics card | use -machine pc or q35, or -vga none
 -net tap,vhostforce=on              => not-supported/vhostforce -net tap,vhostforce=on: 'vhostforce' is not supported: the card's queues are served by this program | leave it out; checksums and segmentation are left to the host without it, too
 -net tap,fds=0:1,script=no          => conflict/ifname -net tap,fds=0:1,script=no: 'ifname', 'script', 'downscript', 'vnet_hdr' and 'queues' do not go with 'fds' | they are for an interface that this program makes
 -nic tap,vhost=off,vhostfd=0        => conflict/vhostfd -nic tap,vhost=off,vhostfd=0: 'vhostfd' and 'vhostfds' do not go with vhost=off | leave it out

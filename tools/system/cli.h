@@ -56,6 +56,7 @@ struct Cli {
     GPtrArray *objects, *numa; /* Item * */
     GPtrArray *netdevs, *nics, *nets; /* Item *: -netdev, -nic, -net */
     bool no_nic;        /* -nic none or -net none */
+    const char *vga;    /* the last -vga, a constant; NULL: none was given */
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
     bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name, msg_code;
@@ -123,6 +124,7 @@ bool cli_make_drive_devices(Cli *cli, Error **errp); /* the devices that if= ask
 
 /* net.c */
 bool cli_make_nets(Cli *cli, Error **errp); /* back ends and cards: the machine is built */
+bool cli_choose_vga(Cli *cli, Error **errp); /* display.c: Machine.vga; the board and -device are known */
 
 /* build.c: from collected options to a machine that is ready to run */
 bool cli_build(Cli *cli, Error **errp);
@@ -164,7 +166,7 @@ void dump_end(Machine *m); /* one that is being written fails; before the machin
 
 extern const HmpCommand hmp_board_commands[], hmp_block_commands[], hmp_dump_commands[],
     hmp_export_commands[],
-    hmp_net_commands[];
+    hmp_net_commands[], hmp_ui_commands[];
 
 /* qmp_machine.c: CPU models among the object types, for QmpTables */
 void qmp_cpu_each_type(void (*fn)(void *opaque, const char *name, const char *parent, bool abstract),

@@ -12,6 +12,7 @@
 #include "rhea/util/log.h"
 #include "schema/qmp-block.h"
 #include "schema/qmp-dump.h"
+#include "schema/qmp-ui.h"
 #include "schema/qmp-export.h"
 #include "schema/qmp-input.h"
 #include "schema/qmp-job.h"
@@ -149,12 +150,13 @@ int main(int argc, char **argv)
 {
     static const HmpCommand *const commands[] = { monitor_core_commands, hmp_board_commands,
                                                   hmp_block_commands, hmp_dump_commands,
-                                                  hmp_export_commands, hmp_net_commands, NULL };
+                                                  hmp_export_commands, hmp_net_commands,
+                                                  hmp_ui_commands, NULL };
     static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_dump_commands,
                                               qmp_export_commands, qmp_input_commands, qmp_job_commands,
                                               qmp_machine_commands, qmp_net_commands,
                                               qmp_pci_commands, qmp_state_commands, qmp_trace_commands,
-                                              NULL };
+                                              qmp_ui_commands, NULL };
     static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_dump_events,
                                              qmp_export_events, qmp_job_events, qmp_net_events,
                                              NULL };

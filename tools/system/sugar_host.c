@@ -290,25 +290,6 @@ OPTION_RUN(opt_display)
     return false;
 }
 
-OPTION_RUN(opt_vga)
-{
-    static const char *const known[] = { "std",   "cirrus", "vmware", "qxl", "virtio",
-                                         "xenfb", "tcx",    "cg3",    NULL };
-    if (cli_is_help(arg)) {
-        return help_done(cli, g_string_new("none                 no graphics card\n"));
-    }
-    if (g_str_equal(arg, "none")) {
-        cli_record(cli, "vga", json_new_string("none"));
-        return true;
-    }
-    error_fail(errp, g_strv_contains(known, arg) ? "not-supported" : "not-found", "vga", NULL,
-               g_strv_contains(known, arg) ? "graphics card '%s' is not supported yet: there is no display"
-                                           : "unknown graphics card '%s'",
-               arg);
-    error_hint(errp, "use -vga none");
-    return false;
-}
-
 OPTION_RUN(opt_parallel)
 {
     if (g_str_equal(arg, "none")) {

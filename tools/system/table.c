@@ -100,7 +100,7 @@ const Option option_table[] = {
     { "usbdevice", NULL, GROUP_USB, NULL, NULL, "there is no USB yet", "the PS/2 keyboard and mouse" },
     { "display", "none", GROUP_DISPLAY, "no display", opt_display },
     { "nographic", NULL, GROUP_DISPLAY, "no display; serial port and monitor share the terminal", opt_flag },
-    { "vga", "none", GROUP_DISPLAY, "no graphics card", opt_vga },
+    { "vga", "std | none", GROUP_DISPLAY, "the graphics card (help: those that there are; pc, q35: std)", opt_vga },
     { "spice", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
     { "portrait", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
     { "rotate", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },

@@ -56,6 +56,7 @@ void fw_cfg_withdraw_file(Device *fw, const char *name);
 extern const BusType fw_cfg_bus_type;
 Bus *fw_cfg_bus(Device *fw);
 bool fw_cfg_claim(Device *dev, Error **errp); /* in their realize: there is one of each type at most */
+Device *fw_cfg_of_machine(Machine *m); /* NULL: there is none. MAIN_LOOP */
 /* The device of a type on a machine's bus; NULL: there is none. MAIN_LOOP. */
 Device *fw_cfg_find_device(Machine *m, const DeviceType *type);
 

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT
+ * hw/display/vga-text.c - the VGA's text modes: characters, their fonts, the cursor, blinking.
+ * Models: IBM VGA (XGA Technical Reference, "alphanumeric modes"): two fonts of eight, characters 8 or 9 dots
+ * wide, line graphics, underline, blinking or 16 background colours, panning and split screens. Only
+ * characters that differ from those drawn last are drawn. Threads: the main loop, in the device's domain.
+ */
+#include "vga.h"
+
+#include <string.h>
+
+enum { FONT_SIZE = 0x2000, CELL_CURSOR = 1 << 16, CELL_HIDDEN = 1 << 17, MODE_LINES = 4, MODE_BLINK = 8 };
+
+static const uint8_t *cell_bytes(const Vga *v, uint32_t at)
+{
+    return v->ram->host + 4 * (uint64_t)(at & 0xffff);
+}
+
+/* Plane 2 holds the fonts. True: a glyph is another now. */
+static bool fetch_fonts(Vga *v)
+{
+    bool differs = false;
+    for (unsigned f = 0; f < 2; f++) {
+        const uint8_t *from = v->ram->host + 4 * (uint32_t)v->look.font[f] * FONT_SIZE + 2;
+        for (unsigned i = 0; i < sizeof(v->glyphs[f]); i++) {
+            differs |= v->glyphs[f][i] != from[4 * i];
+            v->glyphs[f][i] = from[4 * i];
+        }
+    }
+    return differs;
+}
+
+static bool fonts_dirty(const Vga *v)
+{
+    return vga_dirty(v, 4 * (uint64_t)v->look.font[0] * FONT_SIZE, 4 * FONT_SIZE) ||
+           vga_dirty(v, 4 * (uint64_t)v->look.font[1] * FONT_SIZE, 4 * FONT_SIZE);
+}
+
+/* A piece of the screen: lines [y1, y2) of one row of characters. */
+typedef struct Piece {
+    int y1, y2;
+    uint32_t at; /* of its first cell */
+    int line;    /* of the row, the first that is seen, doubled lines counted twice */
+    unsigned pan;
+    uint32_t *was; /* its cells as drawn last */
+} Piece;
+
+static uint32_t cell_now(const Vga *v, uint32_t at, uint32_t cursor, unsigned blink)
+{
+    const uint8_t *b = cell_bytes(v, at);
+    uint32_t cell = b[0] | b[1] << 8;
+    if (v->look.attr_mode & MODE_BLINK && b[1] & 0x80 && !(blink & 2)) {
+        cell |= CELL_HIDDEN;
+    }
+    return at == cursor ? cell | CELL_CURSOR : cell;
+}
+
+static unsigned glyph_bits(const Vga *v, uint32_t cell, unsigned scan)
+{
+    const VgaLook *l = &v->look;
+    unsigned ch = cell & 255, attr = cell >> 8 & 255;
+    unsigned bits = v->glyphs[attr >> 3 & 1][ch * VGA_GLYPH_ROWS + scan] << 1;
+    if (l->attr_mode & MODE_LINES && ch >= 0xc0 && ch <= 0xdf) {
+        bits |= bits >> 1 & 1; /* the ninth dot repeats the eighth */
+    }
+    if (scan == l->underline && (attr & 7) == 1) {
+        bits = 0x1ff;
+    }
+    if (cell & CELL_HIDDEN) {
+        bits = 0;
+    }
+    if (cell & CELL_CURSOR && scan >= l->cursor_first && scan <= l->cursor_last) {
+        bits = 0x1ff;
+    }
+    return bits;
+}
+
+/* Cells [c1, c2) of one line. */
+static void draw_cells(const Vga *v, const Piece *p, unsigned scan, int c1, int c2, uint32_t *out)
+{
+    const VgaLook *l = &v->look;
+    for (int c = c1; c < c2; c++) {
+        uint32_t cell = p->was[c];
+        unsigned attr = cell >> 8 & 255, bits = glyph_bits(v, cell, scan);
+        uint32_t fg = v->colour[attr & 15];
+        uint32_t bg = v->colour[l->attr_mode & MODE_BLINK ? attr >> 4 & 7 : attr >> 4];
+        if (l->double_x == 1) {
+            for (unsigned k = 0; k < l->cell_width; k++) {
+                *out++ = bits & (0x100u >> k) ? fg : bg;
+            }
+            continue;
+        }
+        for (unsigned k = 0; k < l->cell_width; k++, out += 2) {
+            out[0] = out[1] = bits & (0x100u >> k) ? fg : bg;
+        }
+    }
+}
+
+static void draw_piece(Vga *v, const Piece *p, int c1, int c2)
+{
+    const VgaLook *l = &v->look;
+    int dots = l->cell_width * l->double_x;
+    if (p->pan) {
+        c1 = 0;
+        c2 = l->columns + 1;
+    }
+    for (int y = p->y1; y < p->y2; y++) {
+        unsigned scan = (unsigned)(p->line + y - p->y1) >> l->double_y;
+        uint32_t *row = (uint32_t *)surface_row(v->surface, y);
+        draw_cells(v, p, scan, c1, c2, p->pan ? v->line : row + c1 * dots);
+        if (p->pan) {
+            memcpy(row, v->line + p->pan * l->double_x, (size_t)l->width * 4);
+        }
+    }
+    int x1 = p->pan ? 0 : c1 * dots, x2 = p->pan ? l->width : c2 * dots;
+    console_damage(v->console, x1, p->y1, x2 - x1, p->y2 - p->y1);
+}
+
+static void update_piece(Vga *v, const Piece *p, bool all, uint32_t cursor, unsigned blink)
+{
+    int n = MIN(v->look.columns + (p->pan ? 1 : 0), VGA_MAX_COLUMNS + 1), first = -1, last = -1;
+    for (int c = 0; c < n; c++) {
+        uint32_t cell = cell_now(v, p->at + (uint32_t)c, cursor, blink);
+        if (all || cell != p->was[c]) {
+            p->was[c] = cell;
+            first = first < 0 ? c : first;
+            last = c;
+        }
+    }
+    if (first >= 0) {
+        draw_piece(v, p, first, last + 1);
+    }
+}
+
+/* The address counter's value where the cursor is; UINT32_MAX: it is not seen. */
+static uint32_t cursor_place(const Vga *v, unsigned blink)
+{
+    bool seen = blink & 1 && !(v->look.cursor_first & 0x20);
+    return seen ? (uint32_t)v->crtc[0xe] << 8 | v->crtc[0xf] : UINT32_MAX;
+}
+
+void vga_draw_text(Vga *v, bool all, unsigned blink)
+{
+    const VgaLook *l = &v->look;
+    if (all || fonts_dirty(v)) {
+        all |= fetch_fonts(v);
+    }
+    uint32_t cursor = cursor_place(v, blink);
+    int full = l->row_lines << l->double_y, line = MIN(l->preset << l->double_y, full - 1);
+    Piece p = { .at = (l->start + l->byte_pan) & 0xffff, .pan = l->pan % l->cell_width, .was = v->cells };
+    for (int y = 0; y < l->height;) {
+        if (y == l->split + 1) { /* address 0, from its first line on */
+            p.at = l->split_pan ? 0 : l->byte_pan;
+            p.pan = l->split_pan ? 0 : p.pan;
+            line = 0;
+        }
+        int end = MIN(y + full - line, l->height);
+        p.y1 = y;
+        p.y2 = y <= l->split && end > l->split + 1 ? l->split + 1 : end;
+        p.line = line;
+        update_piece(v, &p, all, cursor, blink);
+        p.at = (p.at + l->pitch) & 0xffff;
+        p.was += VGA_MAX_COLUMNS + 1;
+        y = p.y2;
+        line = 0;
+    }
+    v->blink = blink;
+}
+
+/* ---- for programs that read screens ---- */
+
+/* Code page 437, the pictures of control characters too. */
+static const uint16_t cp437[256] = {
+    0x0020, 0x263a, 0x263b, 0x2665, 0x2666, 0x2663, 0x2660, 0x2022, 0x25d8, 0x25cb, 0x25d9, 0x2642, 0x2640,
+    0x266a, 0x266b, 0x263c, 0x25ba, 0x25c4, 0x2195, 0x203c, 0x00b6, 0x00a7, 0x25ac, 0x21a8, 0x2191, 0x2193,
+    0x2192, 0x2190, 0x221f, 0x2194, 0x25b2, 0x25bc, 0x0020, 0x0021, 0x0022, 0x0023, 0x0024, 0x0025, 0x0026,
+    0x0027, 0x0028, 0x0029, 0x002a, 0x002b, 0x002c, 0x002d, 0x002e, 0x002f, 0x0030, 0x0031, 0x0032, 0x0033,
+    0x0034, 0x0035, 0x0036, 0x0037, 0x0038, 0x0039, 0x003a, 0x003b, 0x003c, 0x003d, 0x003e, 0x003f, 0x0040,
+    0x0041, 0x0042, 0x0043, 0x0044, 0x0045, 0x0046, 0x0047, 0x0048, 0x0049, 0x004a, 0x004b, 0x004c, 0x004d,
+    0x004e, 0x004f, 0x0050, 0x0051, 0x0052, 0x0053, 0x0054, 0x0055, 0x0056, 0x0057, 0x0058, 0x0059, 0x005a,
+    0x005b, 0x005c, 0x005d, 0x005e, 0x005f, 0x0060, 0x0061, 0x0062, 0x0063, 0x0064, 0x0065, 0x0066, 0x0067,
+    0x0068, 0x0069, 0x006a, 0x006b, 0x006c, 0x006d, 0x006e, 0x006f, 0x0070, 0x0071, 0x0072, 0x0073, 0x0074,
+    0x0075, 0x0076, 0x0077, 0x0078, 0x0079, 0x007a, 0x007b, 0x007c, 0x007d, 0x007e, 0x2302, 0x00c7, 0x00fc,
+    0x00e9, 0x00e2, 0x00e4, 0x00e0, 0x00e5, 0x00e7, 0x00ea, 0x00eb, 0x00e8, 0x00ef, 0x00ee, 0x00ec, 0x00c4,
+    0x00c5, 0x00c9, 0x00e6, 0x00c6, 0x00f4, 0x00f6, 0x00f2, 0x00fb, 0x00f9, 0x00ff, 0x00d6, 0x00dc, 0x00a2,
+    0x00a3, 0x00a5, 0x20a7, 0x0192, 0x00e1, 0x00ed, 0x00f3, 0x00fa, 0x00f1, 0x00d1, 0x00aa, 0x00ba, 0x00bf,
+    0x2310, 0x00ac, 0x00bd, 0x00bc, 0x00a1, 0x00ab, 0x00bb, 0x2591, 0x2592, 0x2593, 0x2502, 0x2524, 0x2561,
+    0x2562, 0x2556, 0x2555, 0x2563, 0x2551, 0x2557, 0x255d, 0x255c, 0x255b, 0x2510, 0x2514, 0x2534, 0x252c,
+    0x251c, 0x2500, 0x253c, 0x255e, 0x255f, 0x255a, 0x2554, 0x2569, 0x2566, 0x2560, 0x2550, 0x256c, 0x2567,
+    0x2568, 0x2564, 0x2565, 0x2559, 0x2558, 0x2552, 0x2553, 0x256b, 0x256a, 0x2518, 0x250c, 0x2588, 0x2584,
+    0x258c, 0x2590, 0x2580, 0x03b1, 0x00df, 0x0393, 0x03c0, 0x03a3, 0x03c3, 0x00b5, 0x03c4, 0x03a6, 0x0398,
+    0x03a9, 0x03b4, 0x221e, 0x03c6, 0x03b5, 0x2229, 0x2261, 0x00b1, 0x2265, 0x2264, 0x2320, 0x2321, 0x00f7,
+    0x2248, 0x00b0, 0x2219, 0x00b7, 0x221a, 0x207f, 0x00b2, 0x25a0, 0x00a0,
+};
+
+bool vga_text(void *opaque, ConsoleText *out)
+{
+    const Vga *v = opaque;
+    VgaLook l;
+    vga_find_look(v, &l);
+    if (l.kind != VGA_TEXT) {
+        return false;
+    }
+    int rows = MIN(l.height / (l.row_lines << l.double_y), 128);
+    if (!rows) {
+        return false;
+    }
+    *out = (ConsoleText){ .columns = l.columns, .rows = rows, .cursor_x = -1, .cursor_y = -1 };
+    out->cells = g_new(uint32_t, (size_t)rows * (size_t)l.columns);
+    uint32_t cursor = v->crtc[0xe] << 8 | v->crtc[0xf];
+    for (int y = 0; y < rows; y++) {
+        for (int x = 0; x < l.columns; x++) {
+            uint32_t at = (l.start + (uint32_t)y * l.pitch + (uint32_t)x) & 0xffff;
+            out->cells[y * l.columns + x] = cp437[cell_bytes(v, at)[0]];
+            if (at == cursor && !(l.cursor_first & 0x20)) {
+                out->cursor_x = x;
+                out->cursor_y = y;
+            }
+        }
+    }
+    return true;
+}
