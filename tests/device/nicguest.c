@@ -128,6 +128,14 @@ const NicKnownHash nic_known_hashes[] = {
 };
 const unsigned nic_n_known_hashes = G_N_ELEMENTS(nic_known_hashes);
 
+Bytes nicguest_random(GRand *rand, uint8_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        nic_put_le(out + i, 4, g_rand_int(rand));
+    }
+    return (Bytes){ out, n };
+}
+
 unsigned nicguest_cases(void)
 {
     const char *env = g_getenv("RHEA_NIC_CASES");

@@ -43,6 +43,8 @@ typedef struct NicKnownHash {
 extern const uint8_t nic_rss_key[NIC_RSS_KEY];
 extern const NicKnownHash nic_known_hashes[];
 extern const unsigned nic_n_known_hashes;
+/* So many random bytes, a multiple of four, in out. */
+Bytes nicguest_random(GRand *rand, uint8_t *out, size_t n);
 /* RHEA_NIC_CASES, else few. */
 unsigned nicguest_cases(void);
 

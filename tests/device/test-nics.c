@@ -494,7 +494,7 @@ static void test_ne2k(void)
 static void hostile(const char *type, unsigned size, void (*start)(NicGuest *g))
 {
     NicGuest g;
-    GRand *rand = g_rand_new_with_seed(29);
+    GRand *rand = g_rand_new_with_seed((guint32)g_test_rand_int());
     uint8_t f[2000];
     nicguest_open(&g, type, -1, 0);
     for (unsigned i = 0; i < nicguest_cases(); i++) {

@@ -134,6 +134,27 @@ void net_test_free(TestMachine *tm)
     tm_free(tm);
 }
 
+void frame_any(uint8_t *f, size_t len, Bytes *b)
+{
+    static const uint8_t tcp4[] = {
+        0x52, 0x54, 0, 0xaa, 0xbb, 0xcc, 2, 0, 0, 0, 0, 1, 8, 0,               /* Ethernet */
+        0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 2, 2, 10, 0, 2, 15, /* IPv4 */
+        0, 1, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10,                        /* TCP */
+    };
+    static const uint8_t tcp6[] = {
+        0x52, 0x54, 0, 0xaa, 0xbb, 0xcc, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 6, 64,
+    };
+    bool v6 = bytes_u8(b) & 1;
+    memset(f, 0, len);
+    memcpy(f, v6 ? tcp6 : tcp4, MIN(len, v6 ? sizeof(tcp6) : sizeof(tcp4)));
+    if (v6 && len > 66) {
+        f[66] = 0x50;
+    }
+    for (unsigned i = bytes_u8(b) % 8; i > 0 && len; i--) {
+        f[bytes_u8(b) % len] = bytes_u8(b);
+    }
+}
+
 void frame_fill(uint8_t *f, size_t len, unsigned seed)
 {
     for (size_t i = 0; i < len; i++) {

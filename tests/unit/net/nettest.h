@@ -6,6 +6,7 @@
 #define TESTS_NETTEST_H
 
 #include "rhea/net/net.h"
+#include "tests/lib/bytes.h"
 #include "tests/lib/testmachine.h"
 
 typedef struct TestNic {
@@ -33,6 +34,8 @@ void net_test_free(TestMachine *tm);
 void netdev_refused(TestMachine *tm, const char *text, const char *error);
 /* A frame of len bytes between two addresses, with a content that depends on `seed`. */
 void frame_fill(uint8_t *f, size_t len, unsigned seed);
+/* A TCP packet of so many bytes, of which some are other ones, as b says. */
+void frame_any(uint8_t *f, size_t len, Bytes *b);
 
 /* Two machines in this process with a card each; '@' in the back ends' options (id=s) is a folder of the
  * pair's own, which is empty again at the end. Events of both are counted by name. */
