@@ -57,8 +57,12 @@ static bool user_receive(NetClient *c, const NetFrame *f)
     if (u->inside) {
         return false; /* user_update() resumes */
     }
+    NetFrame given = *f;
+    if (!user_guard(u, &given)) {
+        return true;
+    }
     user_enter(u);
-    slirp_input(u->slirp, f->data, (int)f->len);
+    slirp_input(u->slirp, given.data, (int)given.len);
     user_leave(u);
     return true;
 }
@@ -299,6 +303,8 @@ static bool user_open(NetClient *c, const NetdevOptions *o, Error **errp)
     }
     u->network = g_steal_pointer(&cfg.network);
     u->restricted = cfg.c.restricted;
+    u->host6 = cfg.c.vhost6;
+    u->dns6 = cfg.c.vnameserver6;
     u->inside = true;
     u->slirp = slirp_new(&cfg.c, &callbacks, u);
     u->inside = false;
@@ -330,6 +336,7 @@ static void user_close(NetClient *c)
     g_ptr_array_free(u->timers, TRUE);
     g_ptr_array_free(u->forwards, TRUE);
     g_ptr_array_free(u->guests, TRUE);
+    user_guard_free(u);
     g_free(u->network);
 }
 

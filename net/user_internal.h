@@ -8,6 +8,8 @@
 #include "rhea/backends/char.h"
 #include <libslirp.h>
 
+typedef struct UserFragments UserFragments;
+
 typedef struct UserNet {
     NetClient *client;
     Slirp *slirp;
@@ -23,6 +25,8 @@ typedef struct UserNet {
     GPtrArray *guests;   /* GuestForward * */
     char *network;       /* for `info network` */
     bool restricted;
+    struct in6_addr host6, dns6;
+    UserFragments *fragments; /* NULL until there are any */
 } UserNet;
 
 /* user-options.c */
@@ -41,6 +45,11 @@ bool user_guestfwd_add(UserNet *u, const char *rule, Error **errp);
 void user_forwards_free(UserNet *u);
 void user_guests_resumed(UserNet *u); /* the guest took something: more may fit */
 void user_forwards_list(UserNet *u, const char *id, GArray *out);
+
+/* user-guard.c. False: the library is not given this frame; else *f may have become another one, which stays
+ * until the next call. */
+bool user_guard(UserNet *u, NetFrame *f);
+void user_guard_free(UserNet *u);
 
 /* user.c: around calls of the library */
 void user_enter(UserNet *u);

@@ -75,7 +75,8 @@ get got4 10.0.2.2 %(blocks)d
 put sent4 10.0.2.2 %(blocks)d
 (cd $d && tftp -g -r loaded 10.0.2.2)
 echo "loaded $(md5sum < $d/loaded)"
-ping -c 2 -W 5 10.0.2.2 | grep 'bytes from' | head -1
+ping -c 1 -W 20 10.0.2.2 | grep 'bytes from'
+ping -c 1 -W 20 -s 8000 10.0.2.2 | grep 'bytes from' # in fragments, both ways
 i=0
 until ip -6 addr show eth0 | grep fec0 | grep -qv tentative; do sleep 0.5; i=$((i + 1)); [ $i -lt 60 ]; done
 ip -6 addr show eth0 | grep -o 'fec0[^ ]*' | sed 's/^/six /'
@@ -295,7 +296,8 @@ def guest(board, card, *args, flavour="cloud", bits=None):
             raise rt.Failure(f"feature {bit} is {not chosen}:\n{text}")
     large, one = stream_sum(blocks), stream_sum(1)
     want = ["dhcp 10.0.2.15 10.0.2.2 10.0.2.3 inside inner.test loaded", "search rhea.test inner.test", "52:54:00:ab:cd:ef",
-            f"got4 {large} ", f"sent4 {large} ", f"loaded {hashlib.md5(BLOCK[:100001]).hexdigest()}", "bytes from 10.0.2.2",
+            f"got4 {large} ", f"sent4 {large} ", f"loaded {hashlib.md5(BLOCK[:100001]).hexdigest()}", "64 bytes from 10.0.2.2",
+            "8008 bytes from 10.0.2.2",
             "six fec0::5054:ff:feab:cdef/64", "told Prefix                   : fec0::/64", f"came0 {one}"]
     if six:
         want += [f"got6 {one} ", f"sent6 {one} ", f"came1 {one}"]

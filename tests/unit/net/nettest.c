@@ -4,8 +4,14 @@
 #include "tests/unit/net/nettest.h"
 #include "rhea/schema/type.h"
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <net/if.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static bool nic_receive(Device *dev, const NetFrame *f)
 {
@@ -104,6 +110,34 @@ void test_nic_open(TestNic *n)
     n->closed = false;
     net_port_resume(&n->port);
     domain_unlock(n->dev.domain);
+}
+
+static bool write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+bool net_test_own_network(void)
+{
+    g_autofree char *users = g_strdup_printf("0 %u 1", getuid());
+    g_autofree char *groups = g_strdup_printf("0 %u 1", getgid());
+    return unshare(CLONE_NEWNET) == 0 ||
+           (unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 && write_text("/proc/self/setgroups", "deny") &&
+            write_text("/proc/self/uid_map", users) && write_text("/proc/self/gid_map", groups));
+}
+
+void net_test_interface_up(const char *name)
+{
+    struct ifreq r = { .ifr_flags = IFF_UP };
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    g_strlcpy(r.ifr_name, name, IFNAMSIZ);
+    g_assert_cmpint(ioctl(fd, SIOCSIFFLAGS, &r), ==, 0);
+    close(fd);
 }
 
 void netdev_new(TestMachine *tm, const char *text)

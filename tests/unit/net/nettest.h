@@ -28,6 +28,9 @@ bool test_nic_send(TestNic *n, const NetHdr *hdr, const void *data, size_t len);
 GByteArray *test_nic_take(TestNic *n); /* the oldest; NULL: none */
 void test_nic_drop(TestNic *n);        /* all */
 void test_nic_open(TestNic *n);        /* it takes frames again */
+/* This process enters a network namespace of its own, which has no interfaces up; false: not permitted. */
+bool net_test_own_network(void);
+void net_test_interface_up(const char *name);
 void netdev_new(TestMachine *tm, const char *text);
 void net_test_free(TestMachine *tm);
 /* netdev_add fails, and this is in the error's text or its hint. */

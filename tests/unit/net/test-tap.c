@@ -15,7 +15,6 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -23,15 +22,6 @@
 #include <unistd.h>
 
 #define PLAIN "tap,id=s,ifname=t0,script=no,downscript=no"
-
-static void interface_up(const char *name)
-{
-    struct ifreq r = { .ifr_flags = IFF_UP };
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    g_strlcpy(r.ifr_name, name, IFNAMSIZ);
-    g_assert_cmpint(ioctl(fd, SIOCSIFFLAGS, &r), ==, 0);
-    close(fd);
-}
 
 /* Sees all frames of the interface, with headers when `vnet`. */
 static int packet_socket(const char *name, int vnet)
@@ -110,7 +100,7 @@ static void test_frames(void)
         TestMachine *tm = tm_new(0);
         netdev_new(tm, texts[i]);
         TestNic *n = test_nic_new(tm, "n", "s");
-        interface_up("t0");
+        net_test_interface_up("t0");
         exchange(tm, n, "t0");
         net_test_free(tm);
         g_assert_cmpuint(if_nametoindex("t0"), ==, 0); /* it went with its back end */
@@ -171,7 +161,7 @@ static void test_unfinished(void)
     TestMachine *tm = tm_new(0);
     netdev_new(tm, PLAIN);
     TestNic *n = test_nic_new(tm, "n", "s");
-    interface_up("t0");
+    net_test_interface_up("t0");
     int fd = packet_socket("t0", 1);
     g_assert_cmpint(writev(fd, iov, 2), ==, (ssize_t)(sizeof(v) + len));
     for (unsigned i = 0; i < PAYLOAD / MSS; i++) {
@@ -205,7 +195,7 @@ static void test_queues(void)
     uint8_t f[200], got[2048];
     netdev_new(tm, PLAIN ",queues=4");
     TestNic *n = test_nic_new(tm, "n", "s");
-    interface_up("t0");
+    net_test_interface_up("t0");
     int fd = packet_socket("t0", 0);
     for (unsigned i = 0; i < 200; i++) {
         size_t len = tcp_frame(f, 40, i);
@@ -268,7 +258,7 @@ static void test_fds(void)
         g_assert_cmpint(close(vhost), ==, kind & 1 ? -1 : 0);
         g_assert_cmpint(close(vhost2), ==, kind == 3 ? -1 : 0);
         g_assert_nonnull(strstr(s->str, kind & 1 ? "ifname=t1,vnet_hdr=on" : "ifname=t1,vnet_hdr=off"));
-        interface_up("t1");
+        net_test_interface_up("t1");
         exchange(tm, n, "t1");
         net_test_free(tm);
         g_assert_cmpuint(if_nametoindex("t1"), ==, 0);
@@ -285,7 +275,7 @@ static void test_gone(void)
     frame_fill(f, sizeof(f), 1);
     netdev_new(tm, PLAIN);
     TestNic *n = test_nic_new(tm, "n", "s");
-    interface_up("t0");
+    net_test_interface_up("t0");
     tm_turns(tm);
     if (g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, &status, NULL) &&
         status == 0) {
@@ -378,26 +368,11 @@ static void test_options(void)
     net_test_free(tm);
 }
 
-static bool write_text(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return ok;
-}
-
 /* NULL, or why not. */
 static const char *enter_own_network(void)
 {
-    unsigned uid = getuid(), gid = getgid();
-    if (unshare(CLONE_NEWNET) < 0) {
-        g_autofree char *users = g_strdup_printf("0 %u 1", uid), *groups = g_strdup_printf("0 %u 1", gid);
-        if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 || !write_text("/proc/self/setgroups", "deny") ||
-            !write_text("/proc/self/uid_map", users) || !write_text("/proc/self/gid_map", groups)) {
-            return "a network namespace is not permitted here";
-        }
+    if (!net_test_own_network()) {
+        return "a network namespace is not permitted here";
     }
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
     struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/net/test-user.c - user-mode networking (net/user.c): DHCP, ARP, malformed frames; its options
  * (net/user-options.c); ports and addresses forwarded both ways, with TCP's handshake, and who has a port
- * (net/user-forward.c). Threads: main.
+ * (net/user-forward.c); fragments (net/user-guard.c). Threads: main.
  */
 #include "net/user_internal.h"
 #include "tests/unit/net/nettest.h"
@@ -557,6 +557,77 @@ static void test_forward(void)
     net_test_free(tm);
 }
 
+/* ---- fragments (net/user-guard.c) ---- */
+
+enum { ECHO = 3000 };
+
+/* An echo request of ECHO bytes, of which these are sent. */
+static void send_piece(TestNic *n, const uint8_t *echo, unsigned id, unsigned from, unsigned to)
+{
+    uint8_t f[34 + ECHO];
+    memcpy(f + 34, echo + from, to - from);
+    size_t len = wrap(f, n, 1, 0x0a00020f, 0x0a000202, to - from);
+    f[18] = (uint8_t)(id >> 8);
+    f[19] = (uint8_t)id;
+    f[20] = (uint8_t)((to < ECHO ? 0x20 : 0) | from / 8 >> 8);
+    f[21] = (uint8_t)(from / 8);
+    f[24] = f[25] = 0;
+    unsigned sum = csum(f + 14, 20, 0);
+    f[24] = (uint8_t)(sum >> 8);
+    f[25] = (uint8_t)sum;
+    test_nic_send(n, NULL, f, len);
+}
+
+/* Bytes of the echo replies that came. */
+static size_t replied(TestMachine *tm, TestNic *n)
+{
+    size_t got = 0;
+    tm_turns(tm);
+    for (GByteArray *f; (f = test_nic_take(n)) != NULL; g_byte_array_unref(f)) {
+        got += f->data[12] == 8 && f->data[13] == 0 && f->data[23] == 1 ? f->len - 34 : 0;
+    }
+    return got;
+}
+
+static void test_fragments(void)
+{
+    TestNic *n;
+    TestMachine *tm = user_new("", &n);
+    uint8_t echo[ECHO];
+    frame_fill(echo, sizeof(echo), 1);
+    memset(echo, 0, 8);
+    echo[0] = 8;
+    unsigned sum = csum(echo, sizeof(echo), 0);
+    echo[2] = (uint8_t)(sum >> 8);
+    echo[3] = (uint8_t)sum;
+    learn_guest(tm, n);
+    test_nic_drop(n);
+    static const unsigned orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 } };
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned k = 0; k < 3; k++) {
+            g_assert_cmpuint(replied(tm, n), ==, 0);
+            send_piece(n, echo, i, orders[i][k] * 1000, orders[i][k] * 1000 + 1000);
+        }
+        g_assert_cmpuint(replied(tm, n), ==, ECHO);
+    }
+    for (unsigned i = 0; i < 4; i++) { /* overlapping, twice, behind the end: the datagram is lost */
+        send_piece(n, echo, 10 + i, 0, 1000);
+        static const unsigned second[][2] = { { 800, 1800 }, { 0, 1000 }, { 1000, 2992 }, { 1000, 2992 } };
+        send_piece(n, echo, 10 + i, second[i][0], second[i][1]);
+        send_piece(n, echo, 10 + i, i < 2 ? 1000 : ECHO - 16, ECHO);
+        g_assert_cmpuint(replied(tm, n), ==, 0);
+    }
+    for (unsigned i = 0; i < 1000; i++) { /* many that never end do not keep the next one out */
+        send_piece(n, echo, 100 + i, 1000, 2000);
+    }
+    tm_turns(tm);
+    for (unsigned k = 0; k < 3; k++) {
+        send_piece(n, echo, 5000, k * 1000, k * 1000 + 1000);
+    }
+    g_assert_cmpuint(replied(tm, n), ==, ECHO);
+    net_test_free(tm);
+}
+
 /* Anything may come from a guest. */
 static void test_hostile(void)
 {
@@ -600,6 +671,7 @@ int main(int argc, char **argv)
     g_test_add_func("/user/rules", test_rules);
     g_test_add_func("/user/guestfwd", test_guestfwd);
     g_test_add_func("/user/forward", test_forward);
+    g_test_add_func("/user/fragments", test_fragments);
     g_test_add_func("/user/hostile", test_hostile);
     return g_test_run();
 }
