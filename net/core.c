@@ -404,7 +404,7 @@ bool net_set_link(Machine *m, const char *name, bool up, Error **errp)
     role_assert_main();
     NetClient *c = net_client_find(m, name);
     if (!c) {
-        error_fail(errp, "not-found", "name", "query-rx-filter lists the cards",
+        error_fail(errp, "not-found", "name", "x-rhea-query-net lists them",
                    "there is no network card or back end '%s'", name);
         error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
         return false;
@@ -426,7 +426,7 @@ void net_foreach_name(Machine *m, bool cards, void (*fn)(const char *name, void 
 
 static void print_client(const NetClient *c, const char *prefix, GString *out)
 {
-    g_string_append_printf(out, "%s%s: type=%s,", prefix, c->name, c->kind->name);
+    g_string_append_printf(out, "%s%s: index=0,type=%s,", prefix, c->name, c->kind->name);
     if (c->kind->describe) {
         c->kind->describe(c, out);
     }

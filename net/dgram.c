@@ -187,7 +187,8 @@ static bool bind_to(int fd, const Address *a, const char *where, Error **errp)
     }
     int err = errno;
     unsigned port = ntohs(((const struct sockaddr_in *)&a->sa)->sin_port); /* IPv6 has it there, too */
-    g_autofree char *who = err == EADDRINUSE && a->sa.ss_family != AF_UNIX ? who_has_udp(port) : NULL;
+    bool taken = err == EADDRINUSE && a->sa.ss_family != AF_UNIX;
+    g_autofree char *who = taken ? who_has_udp((const struct sockaddr *)&a->sa) : NULL;
     if (who) {
         error_fail(errp, "in-use", "local", NULL, "UDP port %u is in use by %s", port, who);
         error_hint(errp, "choose another port");

@@ -38,7 +38,6 @@ static bool hubport_open(NetClient *c, const NetdevOptions *o, Error **errp)
         if (!b || b->kind == &net_nic_kind) {
             error_fail(errp, "not-found", "netdev", "make it before: netdev_add or -netdev",
                        "there is no network back end '%s'", o->u.hubport.netdev);
-            error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
             return false;
         }
         if (b->peer) {

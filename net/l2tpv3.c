@@ -212,7 +212,7 @@ static bool open_socket(L2tp *l, const NetdevL2TPv3Options *o, Error **errp)
     }
     if (bind(l->fd, (const struct sockaddr *)in, from.list[0].len) < 0) {
         int err = errno;
-        g_autofree char *who = err == EADDRINUSE ? who_has_udp(ntohs(in->sin_port)) : NULL;
+        g_autofree char *who = err == EADDRINUSE ? who_has_udp((const struct sockaddr *)in) : NULL;
         return who ? error_fail(errp, "in-use", "srcport", "use another port",
                                 "UDP port %u is in use by %s", ntohs(in->sin_port), who)
                    : error_set_errno(errp, err, "cannot receive at %s", o->src);

@@ -114,6 +114,7 @@ void net_filters_print(const NetClient *c, GString *out);
 /* nic.c */
 extern const NetKind net_nic_kind;
 Device *net_nic_device(const NetClient *c);
+bool net_nic_has_rx_filter(const NetClient *c); /* otherwise the card does not tell */
 void net_nic_rx_filter(NetClient *c, RxFilterInfo *out);
 bool net_nic_announce(NetClient *c);
 /* A producer of this client's queue waited, and there is room. */

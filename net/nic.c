@@ -112,6 +112,11 @@ const NetKind net_nic_kind = {
     .queues = nic_queues,
 };
 
+bool net_nic_has_rx_filter(const NetClient *c)
+{
+    return nic_of(c)->ops->rx_filter != NULL;
+}
+
 void net_nic_rx_filter(NetClient *c, RxFilterInfo *out)
 {
     Nic *n = nic_of(c);
@@ -120,11 +125,9 @@ void net_nic_rx_filter(NetClient *c, RxFilterInfo *out)
     out->main_mac = g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", n->mac[0], n->mac[1], n->mac[2],
                                     n->mac[3], n->mac[4], n->mac[5]);
     __atomic_store_n(&n->filter_told, false, __ATOMIC_RELAXED);
-    if (n->ops->rx_filter) {
-        domain_lock(n->dev->domain);
-        n->ops->rx_filter(n->dev, out);
-        domain_unlock(n->dev->domain);
-    }
+    domain_lock(n->dev->domain);
+    n->ops->rx_filter(n->dev, out);
+    domain_unlock(n->dev->domain);
 }
 
 bool net_nic_announce(NetClient *c)
@@ -352,8 +355,8 @@ bool net_parse_mac(const char *text, uint8_t *mac, Error **errp)
         return false;
     }
     if (b[0] & 1) {
-        error_fail(errp, "invalid-value", "mac", NULL,
-                   "'%s' is the address of a group, not of one card", text);
+        error_fail(errp, "invalid-value", "mac", NULL, "'%s' is the address of a group, not of one card",
+                   text);
         error_hint(errp, "the first byte is even");
         return false;
     }

@@ -16,6 +16,7 @@ static const struct {
     const char *name, *reason, *cure;
 } refused[] = {
     { "nic", "it is the guest's card, not a back end", "use -device or -nic" },
+    { "dump", "a filter writes frames to a file", "use -object filter-dump,id=ID,netdev=ID,file=FILE" },
     { "none", "it is no back end", "use -nic none" },
     { "netmap", "it is FreeBSD's", USE_USER },
     { "af-xdp", "there are no AF_XDP sockets", USE_USER },
@@ -54,8 +55,8 @@ bool net_refuse_kind(const char *kind, Error **errp)
 {
     for (size_t i = 0; refused[i].name; i++) {
         if (g_str_equal(refused[i].name, kind)) {
-            error_fail(errp, "not-supported", "type", NULL,
-                       "network back end '%s' is not supported: %s", kind, refused[i].reason);
+            error_fail(errp, "not-supported", "type", NULL, "network back end '%s' is not supported: %s",
+                       kind, refused[i].reason);
             error_hint(errp, "%s", refused[i].cure);
             return true;
         }
@@ -106,9 +107,9 @@ static bool id_is_free(Machine *m, const char *id, Error **errp)
         return error_fail(errp, "invalid-value", "id", "such as net0",
                           "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
     }
-    return !net_client_find(m, id) || error_fail(errp, "already-exists", "id",
-                                                 "give another id, or remove that one: netdev_del",
-                                                 "there is already a network back end or card '%s'", id);
+    return !net_client_find(m, id) ||
+           error_fail(errp, "already-exists", "id", "give another id, or remove that one: netdev_del",
+                      "there is already a network back end or card '%s'", id);
 }
 
 bool netdev_add_json(Machine *m, const Json *opts, bool from_text, Error **errp)
@@ -154,10 +155,10 @@ bool netdev_del(Machine *m, const char *id, Error **errp)
     if (!c || c->kind == &net_nic_kind) {
         error_fail(errp, c ? "invalid-value" : "not-found", "id", NULL,
                    c ? "'%s' is a network card, not a back end" : "there is no network back end '%s'", id);
+        error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
         if (c) {
             error_hint(errp, "device_del removes it");
         } else {
-            error_set_class(errp, ERROR_DEVICE_NOT_FOUND);
             error_hint(errp, "'info network' lists them");
         }
         return false;
@@ -192,17 +193,20 @@ bool net_rx_filters(Machine *m, const char *name, RxFilterInfo **out, size_t *n,
 {
     GArray *a = g_array_new(FALSE, TRUE, sizeof(RxFilterInfo));
     const NetClient *named = name ? net_client_find(m, name) : NULL;
+    if (named && named->kind == &net_nic_kind && !net_nic_has_rx_filter(named)) {
+        g_array_free(a, TRUE);
+        return error_fail(errp, "not-supported", "name", "query-rx-filter without a name lists those that do",
+                          "network card '%s' does not tell what it filters", name);
+    }
     if (name && (!named || named->kind != &net_nic_kind)) {
-        error_fail(errp, named ? "invalid-value" : "not-found", "name",
-                   "query-rx-filter without a name lists them",
+        error_fail(errp, named ? "invalid-value" : "not-found", "name", "x-rhea-query-net lists them",
                    named ? "'%s' is no network card" : "there is no network card '%s'", name);
-        error_set_class(errp, named ? ERROR_GENERIC : ERROR_DEVICE_NOT_FOUND);
         g_array_free(a, TRUE);
         return false;
     }
     for (guint i = 0; m->net && i < m->net->clients->len; i++) {
         NetClient *c = m->net->clients->pdata[i];
-        if (c->kind == &net_nic_kind && (!named || c == named)) {
+        if (c->kind == &net_nic_kind && net_nic_has_rx_filter(c) && (!named || c == named)) {
             RxFilterInfo f = { 0 };
             net_nic_rx_filter(c, &f);
             g_array_append_val(a, f);

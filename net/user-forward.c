@@ -90,8 +90,8 @@ static const char *parse_place(const char *text, char end, const char *what, Pla
         return NULL;
     }
     if (!text_to_u64(number, &port, NULL) || port > 65535) {
-        error_fail(errp, "out-of-range", "hostfwd", "ports are 1 to 65535",
-                   "'%s' is no port of the %s", number, what);
+        error_fail(errp, "out-of-range", "hostfwd", "ports are 1 to 65535", "'%s' is no port of the %s",
+                   number, what);
         return NULL;
     }
     place_set_port(out, (unsigned)port);
@@ -117,7 +117,9 @@ static bool say_taken(const UserForward *f, int err, Error **errp)
 {
     unsigned port = place_port(&f->host);
     const char *proto = f->udp ? "UDP" : "TCP";
-    g_autofree char *who = err != EADDRINUSE ? NULL : f->udp ? who_has_udp(port) : who_listens_tcp(port);
+    g_autofree char *who = err != EADDRINUSE ? NULL
+                           : f->udp          ? who_has_udp(&f->host.sa)
+                                             : who_listens_tcp(&f->host.sa);
     if (who) {
         error_fail(errp, "in-use", "hostfwd", NULL, "%s port %u is in use by %s", proto, port, who);
         error_hint(errp, "choose another port, or 0 for any that is free");

@@ -379,11 +379,7 @@ void user_print(NetClient *c, GString *out)
     UserNet *u = user_of(c);
     char *text = slirp_connection_info(u->slirp);
     int hub = c->peer && c->peer->kind == &net_hubport_kind ? net_hub_id(c->peer) : -1;
-    if (hub >= 0) {
-        g_string_append_printf(out, "Hub %d (%s):\n", hub, c->name);
-    } else {
-        g_string_append_printf(out, "%s:\n", c->name);
-    }
+    g_string_append_printf(out, "Hub %d (%s):\n", hub, c->name); /* -1: none */
     g_string_append(out, text);
     g_free(text);
 }

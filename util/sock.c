@@ -183,7 +183,7 @@ int sock_listen(const SockSpec *s, int backlog, char **path, Error **errp)
         g_autofree char *where = sock_text(s);
         g_autofree char *who = NULL;
         if (err == EADDRINUSE && s->kind == SOCK_KIND_INET && a.n) {
-            who = who_listens_tcp(get_port(&a.list[0].sa));
+            who = who_listens_tcp((const struct sockaddr *)&a.list[0].sa);
         }
         error_set_errno(errp, err, "cannot listen at %s", where);
         if (who) {

@@ -335,12 +335,14 @@ static bool listen_tcp(SocketState *s, const CharConfig *cfg, Error **errp)
                           "to=%u lies below port=%s", cfg->to, cfg->port);
     }
     int err = 0;
+    SockAddr asked = { 0 }; /* the first one of a range */
     for (unsigned port = first; s->listen_fd < 0 && (port <= last || !numeric); port++) {
         char text[16];
         g_snprintf(text, sizeof(text), "%u", port);
         if (!tcp_addresses(s, cfg, numeric ? text : cfg->port, errp)) {
             return false;
         }
+        asked = port == first ? s->addrs[0] : asked;
         for (unsigned i = 0; s->listen_fd < 0 && i < s->n_addrs; i++) {
             s->listen_fd = listen_on(s, &s->addrs[i], &err);
         }
@@ -352,7 +354,7 @@ static bool listen_tcp(SocketState *s, const CharConfig *cfg, Error **errp)
         return true;
     }
     if (err == EADDRINUSE) {
-        g_autofree char *who = who_listens_tcp(first);
+        g_autofree char *who = who_listens_tcp((const struct sockaddr *)&asked.sa);
         error_fail(errp, "in-use", "port", NULL,
                    "TCP port %s%s is in use%s%s", cfg->port,
                    last > first ? " (and every one up to to=)" : "", who ? " by " : "", who ? who : "");

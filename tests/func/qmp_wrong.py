@@ -141,9 +141,9 @@ netdev_add {"type": "nothing", "id": "n"}                    => invalid-value/ty
 netdev_add {"type": "user"}                                  => missing-member/id 'id' is missing (give it: the name that a network card's netdev= refers to)
 netdev_add {"type": "user", "id": "n", "net": "1.2.3.4/99"}  => out-of-range/net 'net' does not take '1.2.3.4/99': a prefix has 1 to 30 bits (it looks like 10.0.2.0/24)
 netdev_del {"id": "nothing"}                                 => DeviceNotFound/not-found/id there is no network back end 'nothing' ('info network' lists them)
-set_link {"name": "nothing", "up": true}                     => DeviceNotFound/not-found/name there is no network card or back end 'nothing' (query-rx-filter lists the cards)
+set_link {"name": "nothing", "up": true}                     => DeviceNotFound/not-found/name there is no network card or back end 'nothing' (x-rhea-query-net lists them)
 set_link {"name": "nothing"}                                 => missing-member/up 'up' is missing (give it: plugged in)
-query-rx-filter {"name": "nothing"}                          => DeviceNotFound/not-found/name there is no network card 'nothing' (query-rx-filter without a name lists them)
+query-rx-filter {"name": "nothing"}                          => not-found/name there is no network card 'nothing' (x-rhea-query-net lists them)
 announce-self {"initial": -1, "max": 5, "rounds": 5, "step": 5} => out-of-range/initial 'initial' must be between 1 and 100000, not -1
 migrate-set-capabilities {"capabilities": [{"capability": "xbzrle", "state": true}]} => not-supported/capabilities.0 capability 'xbzrle' cannot be on: this machine cannot migrate*
 migrate-set-capabilities {"capabilities": [{"capability": "nothing", "state": false}]} => invalid-value/capabilities.0.capability 'capabilities.0.capability' must be one of *
@@ -202,12 +202,12 @@ device_add {"driver": "isa-serial", "irq": []}               => wrong-type/irq p
 device_add {"driver": "virtio-balloon-pci", "disable-legacy": "perhaps"} => invalid-value/disable-legacy property 'disable-legacy' does not accept 'perhaps' (possible values: auto, on, off)
 x-rhea-accel {"accel": "nothing"}                            => not-found/accel unknown accelerator 'nothing' (x-rhea-query-accel lists them)
 x-rhea-accel {"accel": "tcg", "props": {"nothing": 1}}       => unknown-member/props.nothing accelerator 'tcg' has no property 'nothing' (-accel NAME,help lists its properties)
-netdev_add {"type": "hubport", "id": "h", "hubid": 0, "netdev": "nothing"} => DeviceNotFound/not-found/netdev there is no network back end 'nothing' (make it before: netdev_add or -netdev)
+netdev_add {"type": "hubport", "id": "h", "hubid": 0, "netdev": "nothing"} => not-found/netdev there is no network back end 'nothing' (make it before: netdev_add or -netdev)
 netdev_add {"type": "user", "id": "5"}                       => invalid-value/id id '5' is not a name: a letter, then letters, digits, '-', '.', '_' (such as net0)
 netdev_add {"type": "user", "id": "n", "ipv4": false, "ipv6": false} => conflict/ipv4 'ipv4' and 'ipv6' are both off: nothing is left (leave one of them on)
 netdev_add {"type": "user", "id": "n", "tftp": "/nonexistent"} => file-not-found/tftp 'tftp' does not take '/nonexistent': there is no such folder (create it first)
 netdev_add {"type": "user", "id": "n", "hostfwd": [{"str": "sctp::1-:2"}]} => invalid-syntax/hostfwd hostfwd=sctp::1-:2: the rule begins with neither 'tcp:', 'udp:' nor ':' (it looks like tcp::5555-:22, or udp:127.0.0.1:5353-10.0.2.15:53)
-query-rx-filter {"name": "disk"}                             => DeviceNotFound/not-found/name there is no network card 'disk' (query-rx-filter without a name lists them)
+query-rx-filter {"name": "disk"}                             => not-found/name there is no network card 'disk' (x-rhea-query-net lists them)
 """
 
 

@@ -52,6 +52,8 @@ static void forward(bool (*fn)(Machine *, const char *, const char *, Error **),
         g_string_append_printf(out, "%s: a rule is expected, perhaps behind a back end\n", argv[0]);
     } else if (!fn(m, argc == 3 ? argv[1] : NULL, argv[argc - 1], &err)) {
         hmp_say_error(out, err);
+    } else if (fn == net_hostfwd_remove) {
+        g_string_append_printf(out, "host forwarding rule for %s removed\n", argv[argc - 1]);
     }
 }
 

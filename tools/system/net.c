@@ -25,10 +25,10 @@ static bool show(Cli *cli, GString *text)
 
 static bool show_cards(Cli *cli)
 {
-    GString *s = g_string_new("Available network cards:\n");
+    GString *s = g_string_new("Supported NIC models:\n"); /* scripts read it: QEMU's words */
     for (const DeviceType *const *t = device_table; *t; t++) {
         if (!g_strcmp0((*t)->category, "Network") && !(*t)->internal) {
-            g_string_append_printf(s, "%-20s %s\n", (*t)->name, (*t)->desc);
+            g_string_append_printf(s, "%s\n", (*t)->name);
         }
     }
     return show(cli, s);
@@ -171,10 +171,26 @@ static char *free_name(Machine *m)
     }
 }
 
+/* addr is the card's place; with members (addr.type) it is where a back end's socket is. */
+static Json *without_socket(const Json *opts)
+{
+    Json *copy = json_new_object();
+    json_object_object_foreach((Json *)opts, key, value)
+    {
+        if (strcmp(key, "addr") || json_kind(value) != JSON_OBJECT) {
+            json_put(copy, key, json_ref(value));
+        }
+    }
+    return copy;
+}
+
 static bool make_nic(Cli *cli, const Item *item, Error **errp)
 {
     NicOptions v;
-    if (!type_decode(&nic_options_type, item->opts, item->from_text, &v, errp)) {
+    Json *addr = json_member(item->opts, "addr", NULL);
+    bool socket = addr && json_kind(addr) == JSON_OBJECT;
+    g_autoptr(Json) opts = without_socket(item->opts);
+    if (!type_decode(&nic_options_type, opts, item->from_text, &v, errp)) {
         return false;
     }
     bool ok = v.type || error_fail(errp, "missing-member", "type", "user needs no privileges",
@@ -184,6 +200,9 @@ static bool make_nic(Cli *cli, const Item *item, Error **errp)
         g_autoptr(Json) o = v.props ? json_ref(v.props) : json_new_object();
         put_text(o, "type", v.type);
         put_text(o, "id", name);
+        if (socket) {
+            json_put(o, "addr", json_ref(addr));
+        }
         Card c = { .model = v.model, .netdev = name, .mac = v.mac, .addr = v.addr, .id = v.id };
         ok = netdev_add_json(cli->m, o, item->from_text, errp) && make_card(cli, &c, errp);
     }
@@ -216,12 +235,13 @@ static bool make_legacy_card(Cli *cli, const Item *item, Error **errp)
 
 static bool make_legacy_back_end(Cli *cli, const Item *item, Error **errp)
 {
-    const char *given = json_get_string(json_member(item->opts, "name", NULL));
+    bool own = is_member(item->opts, "type", "x-rhea-switch"); /* whose name= is the switch's */
+    const char *given = own ? NULL : json_get_string(json_member(item->opts, "name", NULL));
     g_autofree char *name = given ? g_strdup(given) : free_name(cli->m), *port = NULL;
     g_autoptr(Json) o = json_new_object();
     json_object_object_foreach(item->opts, key, value)
     {
-        if (strcmp(key, "name")) {
+        if (own || strcmp(key, "name")) {
             json_put(o, key, json_ref(value));
         }
     }

@@ -96,8 +96,9 @@ static void test_pass(void)
     g_assert_cmpuint(b->got->len, ==, 0);
     g_autoptr(GString) s = g_string_new(NULL);
     net_print(tm->m, s);
-    g_assert_nonnull(strstr(s->str, "b: type=nic,model=test-nic,macaddr=52:54:00:12:34:57; rx 100 frames"));
-    g_assert_nonnull(strstr(s->str, " \\ h1: type=hubport,hub=0"));
+    g_assert_nonnull(strstr(s->str, "b: index=0,type=nic,model=test-nic,macaddr=52:54:00:12:34:57; rx "
+                                   "100 frames"));
+    g_assert_nonnull(strstr(s->str, " \\ h1: index=0,type=hubport,hub=0"));
     net_test_free(tm);
 }
 

@@ -130,7 +130,7 @@ static void test_dhcp(void)
     g_assert_cmpstr((char *)f->data + 34 + 8 + 108, ==, "/pxe");
     g_autoptr(GString) s = g_string_new(NULL);
     net_print(tm->m, s);
-    g_assert_nonnull(strstr(s->str, "u0: type=user,net=192.168.5.0/24,restrict=off"));
+    g_assert_nonnull(strstr(s->str, "u0: index=0,type=user,net=192.168.5.0/24,restrict=off"));
     net_test_free(tm);
 }
 
