@@ -70,8 +70,7 @@ static bool prepare_tso(E1000 *s, E1000Tx *t, NetHdr *h)
 static void prepare_csum(E1000Tx *t, NetHdr *h)
 {
     const E1000Context *c = &t->ctx;
-    unsigned start = t->cmd & CMD_DEXT ? c->tucss : t->css,
-             at = t->cmd & CMD_DEXT ? c->tucso : t->cso;
+    unsigned start = t->cmd & CMD_DEXT ? c->tucss : t->css, at = t->cmd & CMD_DEXT ? c->tucso : t->cso;
     if (t->popts & POPTS_IXSM) {
         insert_ip_csum(t, c);
     }
@@ -132,6 +131,7 @@ static bool send_frame(E1000 *s, E1000Tx *t)
         if (t->cmd & CMD_VLE && *e1000_reg(s, E_CTRL) & CTRL_VME) {
             insert_vlan(s, t);
             t->hdr.csum_start += t->hdr.needs_csum ? 4 : 0;
+            t->hdr.hdr_len += t->hdr.gso ? 4 : 0;
         }
     }
     IoVec v;
@@ -217,8 +217,7 @@ void e1000_transmit(E1000 *s, E1000Tx *t)
     unsigned q = t->queue;
     uint32_t n = *e1000_queue_reg(s, E_TDLEN, q) / DESC_BYTES, *head = e1000_queue_reg(s, E_TDH, q),
              tail = *e1000_queue_reg(s, E_TDT, q);
-    uint64_t base =
-        *e1000_queue_reg(s, E_TDBAL, q) | (uint64_t)*e1000_queue_reg(s, E_TDBAH, q) << 32;
+    uint64_t base = *e1000_queue_reg(s, E_TDBAL, q) | (uint64_t)*e1000_queue_reg(s, E_TDBAH, q) << 32;
     uint32_t cause = 0;
     if (!(*e1000_reg(s, E_TCTL) & TCTL_EN) || n == 0 || *head >= n || tail >= n || *head == tail) {
         return;

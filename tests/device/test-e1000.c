@@ -320,31 +320,41 @@ static void test_many(void)
     guest_close(&g);
 }
 
+typedef enum Tag { UNTAGGED, TAG_BY_CARD, TAG_BY_DRIVER } Tag;
+
 /* 3.5: one frame of many segments, checked as the receiver's stack would. */
-static void check_tso(bool v6)
+static void check_tso(bool v6, Tag tag)
 {
     Guest g;
     guest_open(&g);
     enum { PAYLOAD = 10000, MSS = 1440 };
-    const unsigned tcp = v6 ? 54 : 34, head = tcp + 20;
-    uint8_t *f = ram(&g, BUF);
-    memset(f, 0, head);
-    f[0] = f[6] = 2;
+    const unsigned in = tag == TAG_BY_DRIVER ? 4 : 0, out = tag == UNTAGGED ? 0 : 4; /* bytes of the tag */
+    const unsigned ip = 14 + in, tcp = v6 ? ip + 40 : ip + 20, head = tcp + 20, tcp_out = tcp - in + out;
+    uint8_t *start = ram(&g, BUF), *f = start + in;
+    memset(start, 0, head);
+    start[0] = start[6] = 2;
+    if (in) {
+        memcpy(start + 12, "\x81\0\x23\x45", 4);
+    }
     memcpy(f + 12, v6 ? "\x86\xdd\x60\0" : "\x08\0\x45\0", 4);
     f[v6 ? 21 : 22] = 64; /* hops */
     f[v6 ? 20 : 23] = 6;
     memset(f + (v6 ? 22 : 26), 10, v6 ? 32 : 8);
-    f[tcp + 12] = 0x50;
-    f[tcp + 13] = 0x18;
+    start[tcp + 12] = 0x50;
+    start[tcp + 13] = 0x18;
     unsigned pseudo = 0x0a0a * (v6 ? 16 : 4) + 6;
-    f[tcp + 16] = (uint8_t)(pseudo >> 8);
-    f[tcp + 17] = (uint8_t)pseudo;
+    start[tcp + 16] = (uint8_t)(pseudo >> 8);
+    start[tcp + 17] = (uint8_t)pseudo;
     for (unsigned i = 0; i < PAYLOAD; i++) {
-        f[head + i] = (uint8_t)(i * 13 + i / 256);
+        start[head + i] = (uint8_t)(i * 13 + i / 256);
     }
-    add(&g, 14 | 24 << 8 | (tcp - 1) << 16 | (uint64_t)tcp << 32 | (uint64_t)(tcp + 16) << 40,
+    if (tag == TAG_BY_CARD) {
+        wr(&g, E_CTRL, CTRL_SLU | CTRL_VME);
+    }
+    add(&g, ip | (ip + 10) << 8 | (tcp - 1) << 16 | (uint64_t)tcp << 32 | (uint64_t)(tcp + 16) << 40,
         PAYLOAD | (uint64_t)(DEXT | (v6 ? 5 : 7)) << 24 | (uint64_t)head << 40 | (uint64_t)MSS << 48);
     uint64_t data = 1 << 20 | (uint64_t)(DEXT | TSE) << 24 | UINT64_C(3) << 40;
+    data |= tag == TAG_BY_CARD ? (uint64_t)VLE << 24 | UINT64_C(0x2345) << 48 : 0;
     add(&g, BUF, head | data);
     add(&g, BUF + head, 6000 | data);
     add(&g, BUF + head + 6000, (PAYLOAD - 6000) | data | (uint64_t)(EOP | RS) << 24);
@@ -352,15 +362,19 @@ static void check_tso(bool v6)
     g_assert_cmpuint(g.n.peer->got->len, ==, (PAYLOAD + MSS - 1) / MSS);
     unsigned at = 0;
     for (GByteArray *one; (one = test_nic_take(g.n.peer)) != NULL;) {
-        unsigned segment = one->len - tcp;
-        if (v6) {
-            g_assert_cmpuint(one->data[18] << 8 | one->data[19], ==, segment);
-        } else {
-            g_assert_cmphex(net_csum(one->data + 14, 20, 0), ==, 0xffff);
+        unsigned segment = one->len - tcp_out, bytes = segment - 20;
+        const uint8_t *packet = one->data + 14 + out;
+        if (out) {
+            g_assert_cmpmem(one->data + 12, 4, "\x81\0\x23\x45", 4);
         }
-        g_assert_cmphex(net_csum(one->data + tcp, segment, pseudo + segment), ==, 0xffff);
-        g_assert_cmpmem(one->data + head, one->len - head, f + head + at, one->len - head);
-        at += one->len - head;
+        if (v6) {
+            g_assert_cmpuint(packet[4] << 8 | packet[5], ==, segment);
+        } else {
+            g_assert_cmphex(net_csum(packet, 20, 0), ==, 0xffff);
+        }
+        g_assert_cmphex(net_csum(one->data + tcp_out, segment, pseudo + segment), ==, 0xffff);
+        g_assert_cmpmem(one->data + tcp_out + 20, bytes, start + head + at, bytes);
+        at += bytes;
         g_byte_array_unref(one);
     }
     g_assert_cmpuint(at, ==, PAYLOAD);
@@ -370,8 +384,10 @@ static void check_tso(bool v6)
 
 static void test_tso(void)
 {
-    check_tso(false);
-    check_tso(true);
+    for (Tag tag = UNTAGGED; tag <= TAG_BY_DRIVER; tag++) {
+        check_tso(false, tag);
+        check_tso(true, tag);
+    }
 }
 
 /* The ring is filled again and again while the main loop does not run. */
