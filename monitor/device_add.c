@@ -74,6 +74,19 @@ static bool is_refused(const char *driver, Error **errp)
         { "pc-dimm", "memory modules cannot be added to a machine", "start it with more memory: -m" },
         { "nvdimm", "memory modules cannot be added to a machine", "start it with more memory: -m" },
         { "virtio-mem*", "memory cannot be added to a machine", "start it with more memory: -m" },
+        { "usb-host", "the host's USB devices cannot be given to a guest",
+          "usb-storage, usb-kbd and others are emulated" },
+        { "usb-redir", "there is no USB redirection", "usb-storage, usb-kbd and others are emulated" },
+        { "usb-uas", "there are no UAS disks", "usb-storage" },
+        { "usb-bot", "a USB disk has one unit, which is its own", "usb-storage" },
+        { "usb-audio", "there is no USB sound", "a sound card on PCI, if -device help lists one" },
+        { "usb-net", "there are no network cards on USB", "virtio-net-pci, e1000e" },
+        { "usb-serial", "there are no serial ports on USB", "isa-serial, pci-serial, virtserialport" },
+        { "usb-braille", "there are no braille displays", "isa-serial" },
+        { "usb-wacom-tablet", "it knows one tablet", "usb-tablet" },
+        { "usb-mtp", "there are no media players on USB", "usb-storage" },
+        { "usb-ccid", "there are no smart cards", "leave it out" },
+        { "u2f-*", "there are no security keys", "leave it out" },
         { "virtio-input-host*", "the host's input devices are not handed to guests",
           "virtio-keyboard-pci, virtio-mouse-pci and virtio-tablet-pci take what a viewer sends" },
     };
@@ -134,7 +147,8 @@ static void hint_bus(const DeviceType *type, Error **errp)
 {
     static const struct {
         const char *bus, *makers; /* devices that bring one along */
-    } rows[] = { { "virtio-serial-bus", "virtio-serial-pci (on microvm virtio-serial-device)" } };
+    } rows[] = { { "virtio-serial-bus", "virtio-serial-pci (on microvm virtio-serial-device)" },
+                 { "usb-bus", "qemu-xhci" } };
     for (unsigned i = 0; type->bus_type && i < G_N_ELEMENTS(rows); i++) {
         if (g_str_equal(type->bus_type->name, rows[i].bus)) {
             error_hint(errp, "add one first: -device %s", rows[i].makers);

@@ -41,7 +41,7 @@ static bool pc_check_props(const PcBoard *s, Error **errp)
         return pc_refuse(errp, "pic=off", "this board always has its 8259s", "leave pic out");
     }
     if (s->usb) {
-        return pc_refuse(errp, "usb=on", "there is no USB controller yet", "leave usb out or set usb=off");
+        return pc_refuse(errp, "usb=on", "the board has no USB controller of its own", "-device qemu-xhci");
     }
     if (s->memory_encryption && s->memory_encryption[0]) {
         return pc_refuse(errp, "memory-encryption", "encrypted guest memory is not available",

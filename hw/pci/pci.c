@@ -433,6 +433,7 @@ static void pci_firmware_name(Device *dev, GString *out)
 {
     static const struct { uint16_t class_code; const char *name; } names[] = {
         { 0x0100, "scsi" }, { 0x0101, "ide" }, { 0x0200, "ethernet" }, { 0x0604, "pci-bridge" },
+        { 0x0c03, "usb" },
     };
     const PciFunc *f = pci_func(dev);
     const char *name = NULL;

@@ -12,8 +12,11 @@
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/guestinfo.h"
 #include "rhea/hw/ps2.h"
+#include "rhea/hw/usb.h"
 #include "rhea/system/machine.h"
 #include "rhea/target/x86/cpu.h"
+
+#include <string.h>
 
 static uint64_t ps2_access(Device *dev, const Ps2Link *link, bool write, uint64_t val)
 {
@@ -185,7 +188,47 @@ static uint64_t fw_cfg_access(Device *dev, GRand *rand, bool write, uint64_t val
     return at;
 }
 
+/* A packet as controllers make them, mostly a control transfer's; one that waits is given up. */
+static uint64_t usb_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    static const uint8_t types[] = { 0x80, 0x00, 0x81, 0x01, 0x82, 0x02, 0x21, 0xa1, 0xa0, 0xa3, 0x20, 0x23 };
+    UsbDevice *d = (UsbDevice *)dev;
+    uint8_t data[128];
+    unsigned kind = (unsigned)g_rand_int_range(rand, 0, 6);
+    UsbPacket p = { .pid = kind == 0 ? USB_SETUP : write ? USB_OUT : USB_IN, .data = data,
+                    .ep = kind < 3 ? 0 : (uint8_t)(kind - 2),
+                    .len = kind == 0 ? 8 : (uint32_t)g_rand_int_range(rand, 0, sizeof(data) + 1) };
+    for (unsigned i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(i < 8 ? val >> 8 * i : g_rand_int(rand));
+    }
+    if (kind == 0) {
+        data[0] = types[g_rand_int_range(rand, 0, G_N_ELEMENTS(types))];
+        data[1] &= 0x0f;
+        data[3] &= g_rand_boolean(rand) ? 3 : 0x2f;
+    } else if (write && kind > 2 && g_rand_boolean(rand)) { /* a command of a disk */
+        memcpy(data, "USBC", 4);
+        data[10] = data[11] = 0;
+        data[13] = 0;
+        data[14] = 16;
+        p.len = 31;
+    }
+    domain_lock(dev->domain);
+    if (g_rand_int_range(rand, 0, 64) == 0) {
+        usb_device_reset(d);
+    }
+    if (usb_handle_packet(d, &p) == USB_ASYNC) {
+        usb_cancel_packet(&p);
+    }
+    domain_unlock(dev->domain);
+    return p.actual;
+}
+
 static const GuestWay ways[] = {
+    { &usb_kbd_type, "packets", usb_access, NULL },
+    { &usb_mouse_type, "packets", usb_access, NULL },
+    { &usb_tablet_type, "packets", usb_access, NULL },
+    { &usb_hub_type, "packets", usb_access, NULL },
+    { &usb_storage_type, "packets", usb_access, NULL },
     { &virtserialport_type, "messages", port_access, NULL },
     { &virtconsole_type, "messages", port_access, NULL },
     { &apic_type, "its CPU", apic_access, apic_feed },

@@ -16,6 +16,7 @@
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
+#include "rhea/hw/usb.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/net/net.h"
 #include "hw/virtio/virtio-serial.h"
@@ -57,6 +58,7 @@ typedef struct Place {
     Device *transport; /* virtio */
     Device *fw_cfg;    /* made when a device wants it */
     Device *dev;
+    Device *usb; /* a controller, once it is needed */
     DutHost host;
     const BoardType *on_board; /* the device is this board's own; NULL: made for the test */
 } Place;
@@ -89,6 +91,13 @@ static Bus *bus_for(Place *p, const DeviceType *type)
         Machine *m = p->tm->m;
         p->fw_cfg = device_create(m, &fw_cfg_type, m->unattached, NULL, NULL, &error_abort_slot, NULL);
     }
+    if (t->bus_type == &usb_bus_type) {
+        Machine *m = p->tm->m;
+        p->usb = p->usb ? p->usb
+                        : device_create(m, device_type_find("qemu-xhci"), m->unattached, NULL,
+                                        p->bridge->pci->bus, &error_abort_slot, NULL);
+        return p->usb->buses->pdata[0];
+    }
     return t->bus_type == &isa_bus_type           ? p->bridge->isa->bus
            : t->bus_type == &pci_bus_type         ? p->bridge->pci->bus
            : t->bus_type == &virtio_mmio_bus_type ? virtio_mmio_bus(p->transport)
@@ -105,7 +114,7 @@ static void place_open(Place *p, const BoardType *on_board)
 {
     p->on_board = on_board;
     p->bridge = NULL;
-    p->dev = p->fw_cfg = NULL;
+    p->dev = p->fw_cfg = p->usb = NULL;
     p->tm = tm_prepare(on_board ? on_board : &board_none);
     Machine *m = p->tm->m;
     m->ram_size = on_board ? 64 << 20 : 16 << 20;

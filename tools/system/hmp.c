@@ -9,6 +9,7 @@
 #include "rhea/hw/intc.h"
 #include "rhea/hw/pc.h"
 #include "rhea/hw/pci.h"
+#include "rhea/hw/usb.h"
 #include "schema/qmp-machine.h"
 #include <string.h>
 
@@ -88,6 +89,11 @@ static void print_pci(Device *dev, GString *out, bool *found)
     }
 }
 
+static void info_usb(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    usb_print(m, out);
+}
+
 static void info_pci(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     bool found = false;
@@ -156,6 +162,7 @@ static const HmpCommand board_info[] = {
     { "mice", "", "show the guest's mice", hmp_info_mice },
     { "numa", "", "show the guest's NUMA nodes", info_numa },
     { "pci", "", "show the PCI functions", info_pci },
+    { "usb", "", "show USB devices, and where they are plugged in", info_usb },
     { "pic", "", "show the interrupt controllers", info_pic },
     { "qdm", "", "show the devices that device_add takes", info_qdm },
     { "vm-generation-id", "", "show the GUID of -device vmgenid", info_vm_generation_id },

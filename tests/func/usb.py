@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Debian's kernel finds USB devices behind each controller: keys and places that QMP sends arrive on /dev/input/event*, a
+disk that comes and goes is read and written. Covers hw/usb/."""
+import hashlib
+import os
+import random
+import sys
+import tempfile
+
+import qmp
+import rheatest as rt
+
+CORE = ("drivers/usb/common/usb-common", "drivers/usb/core/usbcore")
+HID = ("drivers/hid/hid", "drivers/hid/hid-generic", "drivers/hid/usbhid/usbhid", "drivers/input/evdev")
+DISK = ("crypto/crct10dif_common", "crypto/crct10dif_generic", "lib/crc-t10dif", "lib/crc64", "crypto/crc64_rocksoft_generic",
+        "lib/crc64-rocksoft", "block/t10-pi", "drivers/scsi/scsi_common", "drivers/scsi/scsi_mod", "drivers/scsi/sd_mod",
+        "drivers/usb/storage/usb-storage")
+HOSTS = {"xhci": ("xhci-hcd", "xhci-pci"), "uhci": ("uhci-hcd",), "ehci": ("ehci-hcd", "ehci-pci"),
+         "both": ("ehci-hcd", "ehci-pci", "uhci-hcd")}
+
+# listen NAME EVENTS: so many events of that device, type, code and value of each.
+INPUT = r"""
+find() { until e=$(grep -lx "$1" /sys/class/input/event*/device/name); do sleep 0.1; done; e=${e#/sys/class/input/}; echo ${e%%/*}; }
+listen() {
+  exec 3< /dev/input/$(find "$1")
+  echo "@listening@"
+  dd bs=24 count=$2 <&3 2>/dev/null | hexdump -v -e '4/4 "%x," 1/2 " %u" 1/2 " %u" 1/4 " %u\n"' > /events
+  exec 3<&-
+  echo "@events $(cut -d' ' -f2- /events | tr '\n' ',')@"
+}
+"""
+MIB = 1 << 20
+
+
+def modules(host):
+    return CORE + tuple(f"drivers/usb/host/{m}" for m in HOSTS[host]) + HID + DISK
+
+
+class Monitor:
+    def __init__(self):
+        self.dir = tempfile.TemporaryDirectory(prefix="rhea-usb-")
+        self.sock = os.path.join(self.dir.name, "qmp")
+        self.args = ("-qmp", f"unix:{self.sock},server=on,wait=off")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.dir.cleanup()
+
+    def connect(self):
+        self.c = qmp.Client(self.sock)
+        self.c.s.settimeout(300 * rt.SLOW)
+        return self.c
+
+
+def key(name, down):
+    return {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": name}}}
+
+
+def place(axis, value):
+    return {"type": "abs", "data": {"axis": axis, "value": value}}
+
+
+def heard(vm, want):
+    got = vm.expect(r"@events ([^@]*),@").group(1).decode()
+    events = [tuple(int(n) for n in e.split()) for e in got.split(",")]
+    qmp.expect([e for e in events if e[0] in (1, 3)] == want, f"events {events}, wanted {want}")
+
+
+def inputs(host, *args, board="pc"):
+    """Keys and places arrive, and the keyboard's LEDs are the guest's."""
+    script = INPUT + """
+listen "QEMU QEMU USB Keyboard" 6
+listen "QEMU QEMU USB Tablet" 3
+listen "QEMU QEMU USB Tablet" 3
+"""
+    with Monitor() as m, rt.booted(modules(host), script + rt.HEALTH, "quiet", *args, *m.args, flavour="generic",
+                                   board=board) as vm:
+        vm.expect("@listening@")
+        c = m.connect()
+        c.call("input-send-event", events=[key("a", True)])
+        c.call("input-send-event", events=[key("a", False)])
+        heard(vm, [(1, 30, 1), (1, 30, 0)])
+        for x, y in ((0x1234, 0x5678), (0x7fff, 1)):
+            vm.expect("@listening@")
+            c.call("input-send-event", events=[place("x", x), place("y", y)])
+            heard(vm, [(3, 0, x), (3, 1, y)])
+        info = c.call("human-monitor-command", command_line="info usb")
+        qmp.expect("Product QEMU USB Tablet" in info and "Product QEMU USB Keyboard" in info, f"info usb: {info}")
+        vm.seen = 0
+        rt.healthy(rt.once_output(vm).splitlines())
+
+
+def disk(host, controller, *props, board="pc", size=16):
+    """A disk that is plugged in later on: what it has, what the guest writes, and that it goes."""
+    script = f"""echo @ready@
+until [ -b /dev/sda ]; do sleep 0.1; done
+echo "size $(cat /sys/block/sda/size) sum $(sha256sum < /dev/sda)"
+dd if=/dev/sda of=/dev/sda bs=64k count=32 skip=100 seek=3 conv=notrunc,fsync 2>/dev/null
+dd if=/dev/sda of=/dev/sda bs=512 count=3 skip=7 seek=30001 conv=notrunc,fsync 2>/dev/null
+echo 1 > /proc/sys/vm/drop_caches
+echo "then $(sha256sum < /dev/sda)"
+while [ -b /dev/sda ]; do sleep 0.1; done
+echo @gone@
+"""
+    data = bytearray(random.Random(1).randbytes(size * MIB))
+    with Monitor() as m:
+        image = os.path.join(m.dir.name, "disk")
+        with open(image, "wb") as f:
+            f.write(data)
+        with rt.booted(modules(host), script + rt.HEALTH, "quiet", "-device", controller, "-drive",
+                       f"if=none,id=d,format=raw,file={image}", *m.args, flavour="generic", board=board) as vm:
+            vm.expect("@ready@")
+            c = m.connect()
+            c.call("device_add", driver="usb-storage", id="stick", drive="d", **dict(p.split("=") for p in props))
+            got = vm.expect(r"size (\d+) sum ([0-9a-f]{64})")
+            qmp.expect(int(got.group(1)) == size * 2048, f"sectors: {got.group(1)}")
+            qmp.expect(got.group(2).decode() == hashlib.sha256(data).hexdigest(), "what the guest reads")
+            data[3 * 65536:35 * 65536] = data[100 * 65536:132 * 65536]
+            data[30001 * 512:30004 * 512] = data[7 * 512:10 * 512]
+            want = hashlib.sha256(data).hexdigest()
+            qmp.expect(vm.expect(r"then ([0-9a-f]{64})").group(1).decode() == want, "what the guest wrote, and reads")
+            c.call("device_del", id="stick")
+            vm.expect("@gone@")
+            with open(image, "rb") as f:
+                qmp.expect(hashlib.sha256(f.read()).hexdigest() == want, "the image")
+            vm.seen = 0
+            rt.healthy(rt.once_output(vm).splitlines())
+
+
+def xhci_inputs():
+    inputs("xhci", "-device", "qemu-xhci,id=usb", "-device", "usb-kbd,bus=usb.0,port=2", "-device", "usb-tablet,bus=usb.0")
+
+
+def xhci_full_speed():
+    """The slower speed, an older interrupt, and q35."""
+    inputs("xhci", "-device", "nec-usb-xhci,id=usb,msix=off", "-device", "usb-kbd,usb_version=1", "-device",
+           "usb-tablet,usb_version=1", board="q35")
+
+
+def xhci_disk():
+    disk("xhci", "qemu-xhci,id=usb", "port=1")
+
+
+def xhci_disk_usb2():
+    disk("xhci", "nec-usb-xhci,id=usb,p3=0", "port=1")
+
+
+TESTS = ["xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
+rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))
