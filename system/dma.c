@@ -54,6 +54,28 @@ static size_t dma_to_device(DmaContext *dma, const FlatRange *r, hwaddr addr, ui
     return piece;
 }
 
+/* Where nothing lies: how many of len bytes, from addr on, up to what is next, or the window of interrupts.
+ * A guest can name as many as a device takes, so they are not looked for one by one. */
+static size_t hole_bytes(const AddressSpace *as, const FlatView *v, hwaddr addr, size_t len,
+                         bool to_guest)
+{
+    const Machine *m = as->machine;
+    uint32_t lo = 0, hi = v->n;
+    while (lo < hi) { /* the first range behind addr */
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (v->r[mid].start > addr) {
+            hi = mid;
+        } else {
+            lo = mid + 1;
+        }
+    }
+    hwaddr room = (lo < v->n ? v->r[lo].start : 0) - addr; /* 0: the end of all addresses */
+    if (to_guest && m->msi_sink && as == &m->as_mem && m->msi_base + m->msi_size > addr) {
+        room = MIN(room - 1, addr < m->msi_base ? m->msi_base - addr - 1 : 0) + 1;
+    }
+    return room - 1 < len ? (size_t)room : len;
+}
+
 MemResult dma_copy(DmaContext *dma, hwaddr addr, void *buf, size_t len, bool to_guest)
 {
     uint8_t *p = buf;
@@ -73,7 +95,7 @@ MemResult dma_copy(DmaContext *dma, hwaddr addr, void *buf, size_t len, bool to_
         size_t n;
         if (!r) {
             bool msi = to_guest && dma_is_msi(dma->as, addr, len);
-            n = msi ? 4 : 1; /* holes are rare and short-lived: bytes will do */
+            n = msi ? 4 : hole_bytes(dma->as, v, addr, len, to_guest);
             if (msi) {
                 uint32_t data;
                 memcpy(&data, p, 4);
@@ -82,7 +104,7 @@ MemResult dma_copy(DmaContext *dma, hwaddr addr, void *buf, size_t len, bool to_
             } else {
                 one = MEM_DECODE_ERROR;
                 if (!to_guest) { /* towards the guest the buffer may be constant */
-                    *p = 0xff;
+                    memset(p, 0xff, n);
                 }
             }
         } else {

@@ -462,6 +462,18 @@ static void test_dma(void)
     g_assert_cmpint(dma_write(&p->dma, 0xfee01004, &v, 4), ==, MEM_OK);
     msi_send(tm->m, (MsiMessage){ .addr = 0xfee01004, .data = 0x4041 });
     g_assert_cmpuint(msis, ==, 2);
+    /* what is behind a hole is reached: the window, RAM, registers */
+    uint8_t data[0x18] = { [6] = 0x41, [7] = 0x40 };
+    tm->m->msi_base = 0xfee01004;
+    tm->m->msi_size = 4;
+    g_assert_cmpint(dma_write(&p->dma, 0xfee00ffe, data, 10), ==, MEM_DECODE_ERROR);
+    g_assert_cmpuint(msis, ==, 3);
+    memset(data, 0x77, sizeof(data));
+    tm_write(tm, 0, 4, 0x12345678);
+    g_assert_cmpint(dma_read(&p->dma, UINT64_MAX - 7, data, 12), ==, MEM_DECODE_ERROR);
+    g_assert_cmpmem(data, 12, "\xff\xff\xff\xff\xff\xff\xff\xff\x78\x56\x34\x12", 12);
+    g_assert_cmpint(dma_write(&p->dma, 0xfffe, data, sizeof(data)), ==, MEM_DECODE_ERROR);
+    g_assert_cmphex(tm_read(tm, 0xfffe, 2), ==, 0xffff);
     msi_send(tm->m, (MsiMessage){ .addr = 0x2000, .data = 0x99 });
     g_assert_cmphex(tm_read(tm, 0x2000, 4), ==, 0x99);
 
