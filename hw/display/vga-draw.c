@@ -92,10 +92,10 @@ static void look_of_dispi(const Vga *v, VgaLook *l)
 void vga_find_look(const Vga *v, VgaLook *l)
 {
     memset(l, 0, sizeof(*l)); /* compared with memcmp() */
-    if (v->hooks && v->hooks->look && v->hooks->look(v->hook_opaque, l)) {
-        return;
-    }
-    if (!(v->attr_index & 0x20) || (!dispi_on(v) && v->seq[1] & 0x20)) { /* the screen is off */
+    /* Registers that nobody has set up, or not all of them yet: no monitor would show that. */
+    bool nonsense = !dispi_on(v) && (v->crtc[1] < 20 || crtc_height(v) < 60);
+    bool off = nonsense || !(v->attr_index & 0x20) || (!dispi_on(v) && v->seq[1] & 0x20);
+    if (v->dispi_only ? !dispi_on(v) : off) {
         l->width = surface_width(v->surface);
         l->height = surface_height(v->surface);
         return;
@@ -428,9 +428,6 @@ static void vga_update(void *opaque)
         vga_draw_text(v, all, blink);
     } else {
         draw_graphics(v, all);
-    }
-    if (v->hooks && v->hooks->drawn) {
-        v->hooks->drawn(v->hook_opaque);
     }
 }
 

@@ -5,11 +5,9 @@
  * Threads: the device's domain.
  */
 #include "vga.h"
-#include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pci.h"
 #include "rhea/system/machine.h"
-#include "rhea/util/log.h"
 
 enum { LFB = 0xe0000000 };
 
@@ -28,26 +26,6 @@ static MemRegion *isa_memory(Device *dev)
                                                              : &dev->machine->sysmem;
 }
 
-static bool publish_rom(Machine *m, Error **errp)
-{
-    Device *fw = fw_cfg_of_machine(m);
-    Error *missing = NULL;
-    g_autofree char *path = fw ? machine_find_firmware(m, "vgabios.bin", &missing) : NULL, *data = NULL;
-    gsize len;
-    if (!path) {
-        if (missing && m->firmware_path->len) {
-            log_info("%s: firmware shows nothing on it", error_text(missing));
-        }
-        error_free(missing);
-        return true;
-    }
-    g_autoptr(GError) gerr = NULL;
-    if (!g_file_get_contents(path, &data, &len, &gerr)) {
-        return error_set(errp, "video BIOS: %s", gerr->message);
-    }
-    return fw_cfg_add_file_bytes(fw, "vgaroms/vgabios.bin", data, len, errp);
-}
-
 static bool vga_isa_realize(Device *dev, Error **errp)
 {
     VgaIsa *s = dev_as(VgaIsa, dev);
@@ -57,7 +35,7 @@ static bool vga_isa_realize(Device *dev, Error **errp)
     device_add_region(dev, &s->vga.ram_region);
     region_init_alias(&s->lfb, dev, "isa-vga-lfb", &s->vga.ram_region, 0, s->vga.ram_size);
     device_map_mem(dev, &s->lfb, LFB, 1);
-    return publish_rom(dev->machine, errp);
+    return vga_publish_rom(dev->machine, "vgabios.bin", errp);
 }
 
 static void vga_isa_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)

@@ -85,9 +85,7 @@ typedef struct Vga {
     bool big_endian;
 
     bool big_endian_at_first; /* after a reset: a property */
-    /* A card's own layer above the VGA's; each may be NULL. */
-    const struct VgaHooks *hooks;
-    void *hook_opaque;
+    bool dispi_only;          /* there is no VGA behind it */
 
     /* drawing */
     Console *console;
@@ -103,14 +101,6 @@ typedef struct Vga {
     unsigned long *dirty; /* a bit for each page, taken for one update */
     uint32_t *line;       /* VGA_LINE_MAX pixels */
 } Vga;
-
-typedef struct VgaHooks {
-    /* Linear modes of the card's own: fills in kind VGA_PACKED and all that goes with it. False: the VGA's.
-     */
-    bool (*look)(void *opaque, VgaLook *look);
-    /* After the picture below [y1, y2) was drawn. */
-    void (*drawn)(void *opaque);
-} VgaHooks;
 
 /* size_mb: of memory; a power of two from 1 to 512, else refused. In realize; undone with the device. */
 bool vga_init(Vga *v, Device *owner, uint32_t size_mb, Error **errp);
@@ -132,6 +122,9 @@ extern const MemOps vga_window_ops;
 /* Where the window lies: offset and size within 128 KiB. */
 void vga_window_place(const Vga *v, uint32_t *off, uint32_t *size);
 bool vga_is_chained(const Vga *v);
+
+/* vga-rom.c: a video BIOS for SeaBIOS; what is not there is not needed. In realize. */
+bool vga_publish_rom(Machine *m, const char *name, Error **errp);
 
 /* vga-dispi.c */
 uint16_t dispi_read(Vga *v, unsigned index);

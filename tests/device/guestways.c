@@ -18,6 +18,8 @@
 
 #include <string.h>
 
+extern const DeviceType ramfb_type;
+
 static uint64_t ps2_access(Device *dev, const Ps2Link *link, bool write, uint64_t val)
 {
     uint64_t got = 0;
@@ -236,6 +238,7 @@ static const GuestWay ways[] = {
     { &ps2_mouse_type, "its link", mouse_access, mouse_feed },
     { &vmcoreinfo_type, "its file", fw_cfg_access, NULL },
     { &vmgenid_type, "its file", fw_cfg_access, NULL },
+    { &ramfb_type, "its file", fw_cfg_access, NULL },
 };
 
 const GuestWay *guest_way_find(const DeviceType *type)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-vga.c - the standard VGA (hw/display/vga*.c, edid.c): each way to memory and each kind of
- * mode, pixel by pixel; Bochs' interface by ports and in memory; what is drawn when; hostile registers
- * (RHEA_VGA_CASES=N: random accesses, 20000 unless told; a mode is drawn after every 50).
+ * tests/device/test-vga.c - the standard VGA (hw/display/vga*.c, bochs-display.c, edid.c): each way to
+ * memory and each kind of mode, pixel by pixel; Bochs' interface by ports and in memory; what is drawn when;
+ * hostile registers (RHEA_VGA_CASES=N: random accesses, 20000 unless told; all is drawn after every 50).
  * Threads: main.
  */
 #include "hw/display/edid.h"
@@ -612,8 +612,37 @@ static void test_pci(void)
     pctest_write(f.t, BAR0, 0x1ff8, 2);
     g_assert_cmphex(vga_pixel(&f.g, 0, 0), ==, 0xff00ff & 0xffffff);
     pctest_write(f.t, BAR2 + 0x604, 0x1e1e1e1e, 4);
-    /* What is drawn: memory that the guest wrote, and no more. */
     pctest_free(f.t);
+}
+
+/* Further cards: the same registers in memory, and nobody at the ports. */
+static void further_card(const char *type)
+{
+    PciFix f;
+    open_pci(&f, type, "yres", "600");
+    g_assert_cmphex(pctest_config_read(f.t, pci_func(f.dev)->devfn, 0xa, 2), ==, 0x0380);
+    g_assert_cmphex(pctest_in(f.t, 0x3cc, 1), ==, 0xff);
+    g_assert_cmphex(pctest_read(f.t, WINDOW, 4), ==, UINT32_MAX);
+    pctest_write(f.t, BAR2 + 0x502, 800, 2);
+    pctest_write(f.t, BAR2 + 0x504, 600, 2);
+    pctest_write(f.t, BAR2 + 0x506, 32, 2);
+    pctest_write(f.t, BAR2 + 0x508, 0x41, 2);
+    pctest_write(f.t, BAR2 + 0x400, 0x20, 1);
+    pctest_write(f.t, BAR0 + 4 * (800 * 599 + 799), 0x11223344, 4);
+    g_assert_cmphex(vga_pixel(&f.g, 799, 599), ==, 0x223344);
+    pctest_write(f.t, BAR2 + 0x508, 0, 2);
+    g_assert_cmphex(vga_pixel(&f.g, 799, 599), ==, 0);
+    pctest_free(f.t);
+}
+
+static void test_secondary(void)
+{
+    further_card("secondary-vga");
+}
+
+static void test_bochs_display(void)
+{
+    further_card("bochs-display");
 }
 
 typedef struct Watcher {
@@ -789,6 +818,8 @@ int main(int argc, char **argv)
     g_test_add_func("/vga/dispi", test_dispi);
     g_test_add_func("/vga/dispi-bounds", test_dispi_bounds);
     g_test_add_func("/vga/pci", test_pci);
+    g_test_add_func("/vga/secondary", test_secondary);
+    g_test_add_func("/vga/bochs-display", test_bochs_display);
     g_test_add_func("/vga/damage", test_damage);
     g_test_add_func("/vga/state", test_state);
     g_test_add_func("/vga/sizes", test_sizes);

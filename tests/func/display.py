@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What guests show, against pictures that people have looked at (tests/func/screens): hw/display, ui, screendump.
+
+A screen is looked at again and again until it is the one that is expected; what may differ (a cursor that blinks, a
+firmware's version) is left out. After a time-out the last picture is kept, and its name is told."""
+import contextlib
+import os
+import struct
+import sys
+import tempfile
+import time
+import zlib
+
+import rheatest as rt
+from cdrom import tool
+from qmp import Client
+from rheatest import guest_assets
+
+SCREENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "screens")
+
+
+def read_png(path):
+    """(width, height, RGB bytes) of what screendump writes: 8-bit RGB, every line filtered with "up"."""
+    with open(path, "rb") as f:
+        data = f.read()
+    width, height = struct.unpack(">II", data[16:24])
+    at, packed = 8, b""
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        packed += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
+        at += 12 + n
+    raw, row, out = zlib.decompress(packed), bytes(width * 3), []
+    for y in range(height):
+        line = raw[y * (width * 3 + 1):(y + 1) * (width * 3 + 1)]
+        assert line[0] == 2, "not written by screendump"
+        row = bytes((a + b) & 255 for a, b in zip(row, line[1:])) if any(line[1:]) else row
+        out.append(row)
+    return width, height, out
+
+
+def differs(one, two, free):
+    """The first pixel that is another one, outside of the free rectangles; None: there is none."""
+    if one[:2] != two[:2]:
+        return f"{one[0]} x {one[1]} pixels, not {two[0]} x {two[1]}"
+    for y, (a, b) in enumerate(zip(one[2], two[2])):
+        if a == b:
+            continue
+        for x in range(one[0]):
+            if a[3 * x:3 * x + 3] != b[3 * x:3 * x + 3] and not any(
+                    x1 <= x < x2 and y1 <= y < y2 for x1, y1, x2, y2 in free):
+                return f"pixel {x}, {y} is {a[3 * x:3 * x + 3].hex()}, not {b[3 * x:3 * x + 3].hex()}"
+    return None
+
+
+class Screen:
+    """The screen of a machine with QMP."""
+
+    def __init__(self, path):
+        self.qmp = Client(path)
+
+    def expect(self, name, free=(), timeout=200):
+        """Until the screen is the picture of that name. RHEA_SCREENS_NEW: pictures that do not exist are made."""
+        want = os.path.join(SCREENS, name + ".png")
+        fd, now = tempfile.mkstemp(prefix=f"rhea-{name}-", suffix=".png")
+        os.close(fd)
+        end = time.monotonic() + timeout * rt.SLOW
+        new = os.environ.get("RHEA_SCREENS_NEW") and not os.path.exists(want)
+        if new:
+            time.sleep(float(os.environ["RHEA_SCREENS_NEW"]))
+        while True:
+            self.qmp.call("screendump", filename=now, format="png")
+            if new:
+                os.replace(now, want)
+                return
+            why = differs(read_png(now), read_png(want), free)
+            if not why:
+                os.unlink(now)
+                return
+            if time.monotonic() > end:
+                raise rt.Failure(f"{name}: {why}; the screen is in {now}")
+            time.sleep(0.3)
+
+
+@contextlib.contextmanager
+def monitor():
+    """Arguments for a machine with QMP, and where it is."""
+    with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
+        path = os.path.join(d, "qmp")
+        yield path, ("-qmp", f"unix:{path},server=on,wait=off")
+
+
+@contextlib.contextmanager
+def machine(*args, mem="256M", timeout=200):
+    with monitor() as (path, qmp), rt.Vm("-nodefaults", "-accel", "tcg", "-m", mem, "-display", "none", *qmp, *args, timeout=timeout) as vm:
+        yield vm, path
+
+
+def seabios(board, *card):
+    """SeaBIOS finds nothing to boot from: text of 80 x 25. Its version is left out, and all below: it tries again."""
+    with machine("-M", board, *card, "-chardev", "stdio,id=log", "-device", "isa-debugcon,iobase=0x402,chardev=log") as (vm, path):
+        vm.expect("No bootable device")
+        Screen(path).expect("seabios", [(0, 0, 720, 16), (0, 32, 720, 400)])
+
+
+def display_seabios():
+    """On pc and q35, each with its card of -vga std; and with isa-vga."""
+    seabios("pc", "-vga", "std")
+    seabios("q35", "-vga", "std")
+    seabios("pc", "-device", "isa-vga")
+
+
+def display_grub():
+    """GRUB's menu, by BIOS in text and by UEFI in graphics of the firmware's."""
+    with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
+        top, iso = os.path.join(d, "top"), os.path.join(d, "grub.iso")
+        os.makedirs(os.path.join(top, "boot/grub"))
+        with open(os.path.join(top, "boot/grub/grub.cfg"), "w", encoding="ascii") as f:
+            f.write("set timeout=-1\nmenuentry 'The first one' { true }\nmenuentry 'The second one' { true }\n")
+        tool("grub-mkrescue", "--install-modules=normal iso9660 part_msdos", "--fonts=", "--themes=", "--locales=", "-o", iso, top)
+        with machine("-M", "pc", "-vga", "std", "-cdrom", iso) as (_, path): # its version is in the first lines
+            Screen(path).expect("grub", [(0, 0, 720, 48), (0, 350, 720, 400)])
+
+
+PICTURE = r"""
+exec > /dev/tty0
+printf '\033[2J\033[H\033[?25l\033[?1c'
+i=0
+while [ $i -lt 8 ]; do
+    printf '\033[3%dmcolour %d \033[1mbright\033[0m \033[4%dm ground \033[0m\n' $i $i $i
+    i=$((i + 1))
+done
+printf '\033[7mreversed\033[0m  the quick brown fox jumps over the lazy dog 0123456789\n'
+"""
+
+
+def console(name, modules, *card, append="", board="pc"):
+    """Debian's kernel shows a text console there: what a program writes to it is on the screen."""
+    script = PICTURE + "echo @@drawn@@ > /dev/ttyS0\nread line < /dev/ttyS0\nexec > /dev/ttyS0"
+    with monitor() as (path, qmp), rt.booted(modules, script, f"quiet loglevel=1 vt.global_cursor_default=0 {append}", *card, *qmp,
+                                             flavour="generic", board=board) as vm:
+        vm.expect("@@drawn@@")
+        Screen(path).expect(name)
+        vm.send("go on\n")
+        vm.expect("@@rhea-end 0@@")
+        vm.wait(0)
+
+
+BOCHS = ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "ttm/ttm", "drm_ttm_helper", "drm_vram_helper", "tiny/bochs")]
+
+
+def display_vgacon():
+    """The VGA's text mode, by the kernel's oldest console."""
+    console("vgacon", [], "-vga", "std")
+
+
+def display_vesafb():
+    """A mode of the video BIOS that the kernel's setup code chose: 1024 x 768 in 16 bits."""
+    console("vesafb", [], "-vga", "std", append="vga=0x317")
+
+
+def display_bochs():
+    """bochs-drm on the standard VGA, and on bochs-display."""
+    console("bochs", BOCHS, "-vga", "std", board="q35")
+    console("bochs", BOCHS, "-device", "bochs-display")
+
+
+def display_ovmf():
+    """OVMF sets the mode, on each card that it knows; the kernel goes on with it (efifb)."""
+    firmware = rt.asset(guest_assets.from_package, "ovmf", "usr/share/ovmf/OVMF.fd")
+    for name, card in (("efi-vga", ("-vga", "std")), ("efi-vga", ("-device", "bochs-display")), ("efi-ramfb", ("-device", "ramfb"))):
+        console(name, [], *card, "-bios", firmware, board="q35")
+
+
+ALL = [display_seabios, display_grub, display_vgacon, display_vesafb, display_bochs, display_ovmf]
+if __name__ == "__main__":
+    chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
+    rt.main(*chosen)
