@@ -86,8 +86,8 @@ static void news_add_rect(ConsoleNews *n, Rect r)
     }
 }
 
-/* There is something to tell: not only after the longer period. */
-static void console_hurry(Console *c)
+/* There is, or will be, something to tell: not only after the longer period. */
+void console_hurry(Console *c)
 {
     if (__atomic_load_n(&c->slow, __ATOMIC_RELAXED) &&
         __atomic_exchange_n(&c->slow, false, __ATOMIC_ACQ_REL)) {

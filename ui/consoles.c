@@ -85,6 +85,14 @@ Console *console_by_index(Machine *m, unsigned index)
     return m->consoles && index < m->consoles->list->len ? m->consoles->list->pdata[index] : NULL;
 }
 
+void console_hurry_all(Machine *m)
+{
+    role_assert_main();
+    for (guint i = 0; m->consoles && i < m->consoles->list->len; i++) {
+        console_hurry(m->consoles->list->pdata[i]);
+    }
+}
+
 unsigned console_index(const Console *c)
 {
     guint i = 0;

@@ -282,6 +282,7 @@ bool input_send(Machine *m, Console *from, const UiEvent *events, unsigned n)
         }
     }
     switch_domain(held, NULL);
+    console_hurry_all(m); /* what is typed is soon seen */
     return all;
 }
 

@@ -20,7 +20,7 @@ typedef struct Console Console;
 enum { SURFACE_MAX_SIDE = 16384, SURFACE_MAX_BYTES = 256 << 20 };
 /* A picture that stood still for CONSOLE_QUIET periods is looked at every CONSOLE_IDLE_MS, until something
  * changes. */
-enum { CONSOLE_RATE_MS = 16, CONSOLE_IDLE_MS = 100, CONSOLE_QUIET = 8, CURSOR_MAX_SIDE = 512 };
+enum { CONSOLE_RATE_MS = 16, CONSOLE_IDLE_MS = 250, CONSOLE_QUIET = 8, CURSOR_MAX_SIDE = 512 };
 
 /* Pixels. Immutable in size and format; the contents change. Formats: those of surface_format_good(). */
 typedef struct Surface {
@@ -122,6 +122,9 @@ void console_listener_pause(ConsoleListener *l, bool paused);
 void console_listener_period(ConsoleListener *l, unsigned ms);
 /* Draws now what is not drawn yet, and tells listeners; for screendump and tests. */
 void console_refresh(Console *c);
+/* Something is about to change: somebody typed. Then the idle period ends at once. Cheap; any thread. */
+void console_hurry(Console *c);
+void console_hurry_all(Machine *m); /* MAIN_LOOP */
 Surface *console_surface(Console *c);         /* a new reference, or NULL */
 bool console_text(Console *c, ConsoleText *out);
 void console_wish(Console *c, const ConsoleWish *wish); /* remembered, so that it is told once per change */

@@ -293,6 +293,9 @@ static void test_periods(void)
     damage(s, 0, 0, 1, 1);
     v.frames = 0;
     await(tm, &v.frames, 1);
+    await(tm, &s->updates, s->updates + CONSOLE_QUIET + 4);
+    console_hurry_all(tm->m); /* somebody typed */
+    await(tm, &s->updates, s->updates + 2);
     v.l.ops = &viewer_ops;
     console_listener_period(&v.l, 3600 * 1000);
     console_listener_period(&v.l, 1); /* the shorter one counts at once */
