@@ -5,18 +5,19 @@
 # Debian's names; what each is for stands in docs/devel/dependencies.md.
 deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev libjson-c-dev
     libcapstone-dev libpixman-1-dev nettle-dev
-    liburing-dev libseccomp-dev libslirp-dev libvdeplug-dev zlib1g-dev
+    liburing-dev libseccomp-dev libslirp-dev libvdeplug-dev libvncserver-dev
+    libxkbcommon-dev xkb-data zlib1g-dev
     libzstd-dev seabios
     ipxe-qemu"
 deps_guest="dpkg-dev"
 deps_test="git clang acpica-tools dmidecode gdb qemu-utils nbdkit libnbd-bin xorriso grub-common
     grub-pc-bin grub-efi-amd64-bin mtools debootstrap e2fsprogs makedumpfile
-    libvirt-daemon libvirt-clients passt vde2"
+    libvirt-daemon libvirt-clients openssl passt vde2"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel
     pixman-devel nettle-devel liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin
-    libseccomp-devel"
+    libseccomp-devel libvncserver-devel libxkbcommon-devel"
 deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone pixman nettle liburing libslirp
-    zlib zstd seabios libseccomp"
+    zlib zstd seabios libseccomp libvncserver libxkbcommon"
 
 deps_is_debian() { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; }
 

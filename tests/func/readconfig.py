@@ -23,6 +23,7 @@ def run(*args, status=0):
 ROWS = """
 -machine q35,accel=kvm:tcg,hpet=off,smm=on,mem-merge=off,memory-backend=ram0 -object memory-backend-ram,id=ram0,size=64M -m 64
 -M pc -accel tcg,tb-size=64 -accel kvm -cpu qemu64,+avx,-sse3 -smp 4,sockets=2,cores=2 -m size=1G,maxmem=1G
+-vnc 127.0.0.1:3,to=9,id=v,share=ignore,key-delay-ms=5 -vnc none,id=w -k de
 -boot order=cd,once=n,menu=on,strict=on,reboot-timeout=-1 -name guest=it,debug-threads=on -uuid 12345678-1234-1234-1234-123456789abc
 -device isa-serial,chardev=c0,id=s0 -device {"driver":"virtio-rng-pci","id":"r0"} -chardev null,id=c0 -chardev ringbuf,id=c1,size=4096
 -chardev socket,id=c2,path=DIR/s,server=on,wait=off -mon c0 -mon chardev=c1,mode=control,pretty=on

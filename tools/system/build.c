@@ -6,6 +6,7 @@
  * Threads: main loop.
  */
 #include "cli.h"
+#include "rhea/ui/vnc.h"
 #include "config.h"
 #include "rhea/backends/audio.h"
 #include "rhea/backends/hostmem.h"
@@ -512,9 +513,10 @@ bool cli_build(Cli *cli, Error **errp)
     return cli_make_objects(cli, OBJECT_FOR_DRIVES, errp) && cli_make_drives(cli, errp) &&
            make_chardevs(cli, errp) && make_serials(cli, errp) && make_monitors(cli, errp) &&
            make_debugcons(cli, errp) && make_qtests(cli, errp) && cli_make_memory(cli, errp) &&
-           machine_build(m, errp) && cli_make_drive_devices(cli, errp) &&
-           cli_make_nets(cli, errp) && cli_make_objects(cli, OBJECT_FOR_NETS, errp) &&
-           make_devices(cli, errp) && machine_ready(m, errp) && make_gdb(cli, errp) && lock_memory(cli, errp);
+           machine_build(m, errp) && cli_make_drive_devices(cli, errp) && cli_make_nets(cli, errp) &&
+           cli_make_objects(cli, OBJECT_FOR_NETS, errp) && make_devices(cli, errp) &&
+           machine_ready(m, errp) && cli_make_vncs(cli, errp) && make_gdb(cli, errp) &&
+           lock_memory(cli, errp);
 }
 
 void cli_teardown(Cli *cli)
@@ -523,6 +525,7 @@ void cli_teardown(Cli *cli)
     if (m->board && m->root) {
         machine_stop(m, RUN_FINISHED);
     }
+    vnc_stop_all(m);
     input_forget(m);
     dump_end(m);
     jobs_end(m); /* before the disks that they work on */
@@ -561,4 +564,8 @@ void cli_teardown(Cli *cli)
     g_free(cli->memory_where);
     g_free(cli->memory_backend);
     g_free(cli->mem_path);
+    g_free(cli->layout);
+    if (cli->vncs) {
+        g_ptr_array_free(cli->vncs, TRUE);
+    }
 }

@@ -60,6 +60,8 @@ struct Cli {
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
     bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name, msg_code;
+    GPtrArray *vncs;    /* Item *: -vnc; or NULL */
+    char *layout;       /* -k */
     int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
     char *pidfile, *chroot_dir, *run_as;
     Sandbox sandbox;
@@ -102,7 +104,7 @@ OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 OPTION_RUN(opt_numa); OPTION_RUN(opt_qmp); OPTION_RUN(opt_add_fd); OPTION_RUN(opt_audiodev);
 OPTION_RUN(opt_sandbox); OPTION_RUN(opt_trace); OPTION_RUN(opt_readconfig);
-OPTION_RUN(opt_netdev); OPTION_RUN(opt_net);
+OPTION_RUN(opt_netdev); OPTION_RUN(opt_net); OPTION_RUN(opt_vnc); OPTION_RUN(opt_layout);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 
 /* sugar.c: shared by them */
@@ -148,6 +150,12 @@ void process_block_signals(void);
 bool process_watch_signals(Machine *m, Error **errp);
 void process_unwatch_signals(void);
 bool process_drop(const char *chroot_dir, const char *user, Error **errp);
+
+/* qmp_vnc.c */
+bool cli_make_vncs(Cli *cli, Error **errp); /* -vnc: the machine is ready */
+void hmp_info_vnc(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_expire_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 
 /* qmp_input.c */
 void input_forget(Machine *m); /* keys that wait; before the machine goes */

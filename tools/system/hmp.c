@@ -165,6 +165,7 @@ static const HmpCommand board_info[] = {
     { "usb", "", "show USB devices, and where they are plugged in", info_usb },
     { "pic", "", "show the interrupt controllers", info_pic },
     { "qdm", "", "show the devices that device_add takes", info_qdm },
+    { "vnc", "", "show the VNC servers and their clients", hmp_info_vnc },
     { "vm-generation-id", "", "show the GUID of -device vmgenid", info_vm_generation_id },
     { 0 },
 };
@@ -173,6 +174,8 @@ const HmpCommand hmp_board_commands[] = {
     { "info", "[SUBCOMMAND]", "show the state of the machine", NULL, board_info },
     { "boot_set", "DRIVES", "choose what firmware boots from now on (letters as of -boot order=)",
       hmp_boot_set },
+    { "expire_password", "vnc TIME",
+      "until when the VNC password is good: now, never, +SECONDS, seconds since 1970", hmp_expire_password },
     { "mouse_button", "STATE", "press and release the mouse's buttons: the sum of 1 left, 2 middle, 4 right",
       hmp_mouse_button },
     { "mouse_move", "DX DY [DZ]", "move the mouse, and turn its wheel", hmp_mouse_move },
@@ -180,5 +183,7 @@ const HmpCommand hmp_board_commands[] = {
     { "nmi", "", "send all CPUs a non-maskable interrupt", hmp_nmi },
     { "sendkey", "KEY[-KEY]... [MS]", "press keys together (ctrl-alt-delete, 0x1e), MS milliseconds long",
       hmp_sendkey, NULL, complete_sendkey },
+    { "set_password", "vnc PASSWORD [keep|fail|disconnect]", "set the VNC password; what becomes of clients",
+      hmp_set_password },
     { 0 },
 };

@@ -15,6 +15,7 @@
 #include "schema/qmp-ui.h"
 #include "schema/qmp-export.h"
 #include "schema/qmp-input.h"
+#include "schema/qmp-vnc.h"
 #include "schema/qmp-job.h"
 #include "schema/qmp-machine.h"
 #include "schema/qmp-net.h"
@@ -152,14 +153,17 @@ int main(int argc, char **argv)
                                                   hmp_block_commands, hmp_dump_commands,
                                                   hmp_export_commands, hmp_net_commands,
                                                   hmp_ui_commands, NULL };
-    static const QmpCommand *const qmp[] = { qmp_commands, qmp_block_commands, qmp_dump_commands,
-                                              qmp_export_commands, qmp_input_commands, qmp_job_commands,
-                                              qmp_machine_commands, qmp_net_commands,
-                                              qmp_pci_commands, qmp_state_commands, qmp_trace_commands,
-                                              qmp_ui_commands, NULL };
-    static const QmpEvent *const events[] = { qmp_events, qmp_block_events, qmp_dump_events,
-                                             qmp_export_events, qmp_job_events, qmp_net_events,
-                                             NULL };
+    static const QmpCommand *const qmp[] = { qmp_commands,         qmp_block_commands,
+                                             qmp_dump_commands,    qmp_export_commands,
+                                             qmp_input_commands,   qmp_job_commands,
+                                             qmp_machine_commands, qmp_net_commands,
+                                             qmp_pci_commands,     qmp_state_commands,
+                                             qmp_trace_commands,   qmp_ui_commands,
+                                             qmp_vnc_commands,     NULL };
+    static const QmpEvent *const events[] = { qmp_events,      qmp_block_events,
+                                              qmp_dump_events, qmp_export_events,
+                                              qmp_job_events,  qmp_net_events,
+                                              qmp_vnc_events,  NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,
                                       .type_props = qmp_cpu_type_props, .cpu_props = qmp_cpu_props,
                                       .cpu_value = qmp_cpu_value };

@@ -42,8 +42,8 @@ void cli_record(Cli *cli, const char *option, Json *value)
     static const char *const lists[] = { "accel",      "chardev", "device",   "serial", "monitor",  "mon",
                                          "global",     "set",     "fw_cfg",   "smbios", "debugcon", "qtest",
                                          "L",          "drive",   "blockdev", "object", "numa",     "qmp",
-                                         "qmp-pretty", "add-fd",  "netdev", "nic",   "net",
-                                         "trace",  NULL };
+                                         "qmp-pretty", "add-fd",  "netdev",   "nic",    "net",      "trace",
+                                         "vnc",        NULL };
     if (!g_strv_contains(lists, option)) {
         json_put(cli->config, option, value);
         return;

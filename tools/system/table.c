@@ -41,7 +41,8 @@ const Option option_table[] = {
       GROUP_STANDARD, "what the firmware boots: a, b floppy; c disk; d CD; n network", opt_boot },
     { "m", "[size=]MEGS[,slots=0][,maxmem=MEGS]", GROUP_STANDARD,
       "guest memory; suffixes M, G, T (none can be plugged in: maxmem is the size)", opt_memory },
-    { "k", NULL, GROUP_STANDARD, NULL, NULL, "keyboard layouts matter to displays, and there are none yet", "-nographic" },
+    { "k", "LAYOUT", GROUP_STANDARD, "keyboard layout of the guest, for text and VNC ('help' lists them; default en-us)",
+      opt_layout },
     { "device", "DRIVER[,PROP=VALUE]...", GROUP_STANDARD,
       "add a device ('help' lists drivers; DRIVER,help its properties; JSON is taken too); device_add in the\n"
       "monitor does so while the guest runs", opt_device },
@@ -105,7 +106,10 @@ const Option option_table[] = {
     { "portrait", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
     { "rotate", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
     { "full-screen", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
-    { "vnc", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
+    { "vnc", "[HOST]:N|unix:PATH|none[,KEY=VALUE]...", GROUP_DISPLAY,
+      "serve the guest's screen to VNC clients, at TCP port 5900 + N: password=on, password-secret=ID,\n"
+      "websocket=PORT|on, share=allow-exclusive|force-shared|ignore, to=N, id=NAME, display=DEVICE, head=N,\n"
+      "key-delay-ms=MS, lossy=on, power-control=on", opt_vnc },
     { "no-acpi", NULL, GROUP_I386, "no ACPI: as -machine acpi=off", opt_machine_flag },
     { "no-hpet", NULL, GROUP_I386, "no HPET: as -machine hpet=off", opt_machine_flag },
     { "smbios", "file=FILE | type=N[,FIELD=VALUE]...", GROUP_I386,

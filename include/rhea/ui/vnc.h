@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * rhea/ui/vnc.h - VNC servers (RFC 6143). MAIN_LOOP, no domain held.
+ *
+ * A server listens; each client has a thread that speaks with it, so that a slow or hostile one holds up
+ * nobody. Nothing is drawn and no thread runs while nobody is connected.
+ */
+#ifndef RHEA_UI_VNC_H
+#define RHEA_UI_VNC_H
+
+#include "rhea/ui/layout.h"
+#include "schema/vnc.h"
+
+typedef struct VncServer VncServer;
+
+/* layout: -k, NULL: en-us. Its consoles exist, or come. Takes what the options own, and
+ * zeroes them; type_clear() them in any case. */
+VncServer *vnc_start(Machine *m, VncOptions *options, const char *layout, Error **errp);
+void vnc_stop_all(Machine *m); /* ends all connections; before the machine goes */
+/* id NULL: the first one. */
+VncServer *vnc_find(Machine *m, const char *id, Error **errp);
+
+typedef enum VncConnected { VNC_CONNECTED_KEEP, VNC_CONNECTED_FAIL, VNC_CONNECTED_DISCONNECT } VncConnected;
+/* The password of a server that has password=on; clients that are there stay, make it fail, or are ended. */
+bool vnc_set_password(VncServer *s, const char *password, VncConnected connected, Error **errp);
+/* "now", "never", "+SECONDS" or seconds since 1970. */
+bool vnc_expire_password(VncServer *s, const char *when, Error **errp);
+
+typedef struct VncAddress {
+    char host[256], service[108];
+    const char *family; /* "ipv4", "ipv6", "unix", "unknown" */
+    bool websocket;
+} VncAddress;
+void vnc_foreach(Machine *m, void (*fn)(VncServer *s, void *opaque), void *opaque);
+const char *vnc_id(const VncServer *s);
+const char *vnc_auth(const VncServer *s); /* "none", "vnc" */
+const char *vnc_display(const VncServer *s); /* the device; NULL: the first one */
+bool vnc_listens_at(const VncServer *s, unsigned n, VncAddress *out); /* false: there are no more */
+/* Of those that are past their handshake. */
+bool vnc_client_at(const VncServer *s, unsigned n, VncAddress *out);
+
+#endif

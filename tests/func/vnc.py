@@ -1,0 +1,335 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""VNC servers (ui/vnc.c, ui/vnc_client.c, tools/system/qmp_vnc.c) with a small RFB client of the test's own: handshake,
+password, picture, keys by keysym and scan code, extensions, sharing, hostile clients, what monitors say."""
+import os
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+
+import qmp
+import rheatest as rt
+from qmp import expect
+
+STORM = int(os.environ.get("RHEA_STORM", "60"))
+EXT_KEY, MOTION, LEDS, DESKTOP_SIZE = -258, -257, -261, -223
+
+
+class Closed(Exception):
+    pass
+
+
+def des(password, challenge):
+    """RFC 6143, 7.2.2: DES with the bits of each byte of the key mirrored."""
+    key = bytes(int(f"{b:08b}"[::-1], 2) for b in password.encode()[:8].ljust(8, b"\0"))
+    p = subprocess.run(["openssl", "enc", "-des-ecb", "-nopad", "-provider", "legacy", "-provider", "default", "-K", key.hex()],
+                       input=challenge, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if p.returncode or len(p.stdout) != 16:
+        raise rt.Skip(f"openssl has no DES: {p.stderr.decode()[:100]}")
+    return p.stdout
+
+
+class Rfb:
+    """A client. Pixels are 32 bits, raw."""
+
+    def __init__(self, address, password=None, shared=True, encodings=(0,), init=True):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.s = socket.socket(family)
+        self.s.settimeout(60 * rt.SLOW)
+        self.s.connect(address)
+        self.pseudo = {}
+        expect(self.read(12) == b"RFB 003.008\n", "the version")
+        self.s.sendall(b"RFB 003.008\n")
+        self.types = self.read(self.read(1)[0])
+        if password is not None:
+            self.s.sendall(b"\x02")
+            self.s.sendall(des(password, self.read(16)))
+        else:
+            self.s.sendall(b"\x01")
+        self.result = struct.unpack(">I", self.read(4))[0]
+        if self.result or not init:
+            return
+        self.say(bytes([shared]))
+        self.w, self.h = struct.unpack(">HH", self.read(4))
+        self.format = self.read(16)
+        self.name = self.read(struct.unpack(">I", self.read(4))[0]).decode()
+        self.say(struct.pack(">BxH", 2, len(encodings)) + b"".join(struct.pack(">i", e) for e in encodings))
+
+    def say(self, data):
+        """What follows it tells whether the server still listens."""
+        try:
+            self.s.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def read(self, n):
+        data = b""
+        while len(data) < n:
+            try:
+                more = self.s.recv(n - len(data))
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                raise Closed()
+            data += more
+        return data
+
+    def closed(self):
+        """Waits for the server to end the connection."""
+        try:
+            while True:
+                self.read(1)
+        except Closed:
+            return True
+
+    def update(self, incremental=False):
+        """Asks for the whole picture; the rectangles of one update, as (x, y, w, h, encoding, bytes)."""
+        self.s.sendall(struct.pack(">BBHHHH", 3, incremental, 0, 0, self.w, self.h))
+        return self.message()
+
+    def message(self):
+        rects = []
+        expect(self.read(1) == b"\0", "an update")
+        for _ in range(struct.unpack(">xH", self.read(3))[0]):
+            x, y, w, h, e = struct.unpack(">HHHHi", self.read(12))
+            if e == DESKTOP_SIZE:
+                self.w, self.h = w, h
+            data = self.read(w * h * 4 if e == 0 else 1 if e == LEDS else 0)
+            rects.append((x, y, w, h, e, data))
+            self.pseudo[e] = (x, y, data)
+        return rects
+
+    def until(self, encoding):
+        while encoding not in self.pseudo:
+            self.message()
+        return self.pseudo.pop(encoding)
+
+    def key(self, sym, down):
+        self.s.sendall(struct.pack(">BBxxI", 4, down, sym))
+
+    def scan(self, code, down):
+        self.s.sendall(struct.pack(">BBHII", 255, 0, down, 0, code))
+
+    def pointer(self, mask, x, y):
+        self.s.sendall(struct.pack(">BBHH", 5, mask, x, y))
+
+
+class Guest(qmp.Vm):
+    """A machine whose CPU halts, so that the test is who reads its keyboard."""
+
+    def __init__(self, *args):
+        self.folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+        bios = os.path.join(self.folder, "bios")
+        with open(bios, "wb") as f:
+            f.write(b"\xf4" * 65536)
+        self.unix = os.path.join(self.folder, "vnc")
+        super().__init__("-M", "pc", "-m", "16M", "-bios", bios, *args)
+
+    def __exit__(self, *args):
+        super().__exit__(*args)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def hmp_of(c):
+    return lambda line: c.call("human-monitor-command", command_line=line)
+
+
+def vnc_keys():
+    """Keys by keysym and by scan code arrive; a client that goes releases what it held."""
+    folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+    path = os.path.join(folder, "s")
+    try:
+        with Guest("-vnc", f"unix:{path},key-delay-ms=0", "-k", "de", "-name", "box") as vm:
+            c = qmp.Client(vm.path)
+            r = Rfb(path, encodings=(0, EXT_KEY, MOTION, LEDS))
+            expect(r.name == "Rhea (box)" and r.types == b"\x01", f"{r.name} {r.types}")
+            r.until(EXT_KEY)
+            expect(r.until(MOTION)[0] == 0, "the PS/2 mouse moves")
+            expect(r.until(LEDS)[2] == b"\0", "no LEDs")
+            r.key(ord("z"), True)  # where y is in the US
+            expect(qmp.scan_codes(c, 1) == b"\x35", "z of the German layout")
+            r.key(ord("z"), False)
+            expect(qmp.scan_codes(c, 2) == b"\xf0\x35", "and up")
+            r.scan(0xc8, True)
+            expect(qmp.scan_codes(c, 2) == b"\xe0\x75", "a scan code with a prefix")
+            r.key(0xffe1, True)
+            expect(qmp.scan_codes(c, 1) == b"\x12", "Shift")
+            r.key(0x12345, True)  # nothing
+            r.s.close()
+            got = qmp.scan_codes(c, 5)
+            expect(got in (b"\xf0\x12\xe0\xf0\x75", b"\xe0\xf0\x75\xf0\x12"), f"released: {got.hex()}")
+            while c.call("query-vnc")["clients"]:
+                pass
+    finally:
+        shutil.rmtree(folder)
+
+
+def vnc_picture():
+    """Without a graphics card the picture is black; updates, sizes, what monitors say."""
+    with Guest("-vnc", "127.0.0.1:0,to=99,id=one", "-vnc", "127.0.0.1:1,to=99,id=two,websocket=on") as vm:
+        c = qmp.Client(vm.path)
+        v = c.call("query-vnc")
+        expect(v["enabled"] and v["auth"] == "none" and v["family"] == "ipv4" and v["clients"] == [], f"{v}")
+        both = c.call("query-vnc-servers")
+        expect([s["id"] for s in both] == ["one", "two"] and [p["websocket"] for p in both[1]["server"]] == [False, True], f"{both}")
+        r = Rfb((v["host"], int(v["service"])))
+        rects = r.update()
+        expect(sum(w * h for _, _, w, h, _, _ in rects) == r.w * r.h == 640 * 480, f"{rects[0][:5]}")
+        expect(not any(b for rect in rects for b in rect[5][:1000]), "black")
+        e = c.event("VNC_INITIALIZED")["data"]
+        expect(e["client"]["family"] == "ipv4" and e["server"]["auth"] == "none", f"{e}")
+        expect(len(c.call("query-vnc")["clients"]) == 1, "a client")
+        text = hmp_of(c)("info vnc")
+        expect("one:" in text and "Client: 127.0.0.1:" in text, text)
+        r.s.close()
+        c.event("VNC_DISCONNECTED")
+        w = socket.create_connection(("127.0.0.1", int(both[1]["server"][1]["service"])), 60)
+        w.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
+                  b"dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: binary\r\nSec-WebSocket-Version: 13\r\nOrigin: http://x\r\n\r\n")
+        expect(b"101" in w.recv(100).split(b"\r\n")[0], "a WebSocket")
+        w.close()
+
+
+def vnc_password():
+    """Passwords: right, wrong, changed, over."""
+    folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+    path = os.path.join(folder, "s")
+    try:
+        with Guest("-vnc", f"unix:{path},password=on") as vm:
+            c = qmp.Client(vm.path)
+            hmp = hmp_of(c)
+            expect(Rfb(path, "x").result == 1, "none is set: none is right")
+            c.call("set_password", protocol="vnc", password="secret")
+            expect(Rfb(path, "wrong").result == 1, "a wrong one")
+            r = Rfb(path, "secret")
+            expect(r.result == 0 and r.types == b"\x02", "the right one")
+            expect("error" in c.try_call("set_password", protocol="vnc", password="a", connected="fail"), "connected=fail")
+            expect(hmp("set_password vnc other disconnect") == "" and r.closed(), "the client goes")
+            c.call("change-vnc-password", password="third")
+            expect(Rfb(path, "third").result == 0, "the new one")
+            c.call("expire_password", protocol="vnc", time="now")
+            expect(Rfb(path, "third").result == 1, "it is over")
+            expect(hmp("expire_password vnc never") == "" and Rfb(path, "third").result == 0, "it is not")
+            for line, text in (("set_password vnc", "expected"), ("expire_password vnc soon", "no time")):
+                expect(text in hmp(line), f"{line}: {hmp(line)}")
+        with Guest("-object", "secret,id=s,data=hidden", "-vnc", f"unix:{path},password-secret=s") as vm:
+            c = qmp.Client(vm.path)
+            expect(Rfb(path, "hidden").result == 0 and Rfb(path, "hiddem").result == 1, "a secret's")
+            expect("no password that could be set" in c.try_call(
+                "change-vnc-password", password="x")["error"]["desc"], "it stays")
+    finally:
+        shutil.rmtree(folder)
+
+
+def vnc_share():
+    """Clients that want to be alone."""
+    folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+    path = [os.path.join(folder, n) for n in "abc"]
+    try:
+        with Guest("-vnc", f"unix:{path[0]},id=a", "-vnc", f"unix:{path[1]},id=b,share=force-shared",
+                   "-vnc", f"unix:{path[2]},id=c,share=ignore") as vm:
+            qmp.Client(vm.path)
+            one, two = Rfb(path[0]), Rfb(path[0])
+            one.update()
+            two.update()
+            three = Rfb(path[0], shared=False)
+            expect(one.closed() and two.closed() and three.update(), "the last one is alone")
+            one = Rfb(path[1])
+            expect(Rfb(path[1], shared=False).closed() and one.update(), "it is turned away")
+            one, two = Rfb(path[2]), Rfb(path[2], shared=False)
+            expect(one.update() and two.update(), "both stay")
+    finally:
+        shutil.rmtree(folder)
+
+
+def garbage(rnd, r):
+    """Bytes after a good handshake: messages of all types with random contents, cut off anywhere."""
+    out = b""
+    for _ in range(rnd.randrange(1, 20)):
+        kind = rnd.choice((0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 150, 250, 251, 255, rnd.randrange(256)))
+        body = rnd.randbytes(rnd.choice((1, 3, 7, 9, 11, 19, rnd.randrange(200))))
+        if kind == 3:  # sane enough to be answered
+            body = struct.pack(">BHHHH", rnd.randrange(2), *(rnd.choice((0, 1, 640, 65535)) for _ in range(4)))
+        if kind == 2:
+            e = [rnd.choice((0, 1, 2, 5, 6, 7, 16, -223, -224, -239, -257, -258, -261, -307, -308, rnd.randrange(-2**31, 2**31)))
+                 for _ in range(rnd.randrange(20))]
+            body = struct.pack(">xH", len(e)) + b"".join(struct.pack(">i", x) for x in e)
+        out += bytes([kind]) + body
+    return out[:rnd.randrange(len(out) + 1)]
+
+
+def vnc_storm():
+    """Hostile clients: nothing ends, nothing is held up, and the next client is served."""
+    folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+    path = os.path.join(folder, "s")
+    seed = int(os.environ.get("RHEA_SEED", "1"))
+    try:
+        with Guest("-vnc", f"unix:{path},share=ignore,power-control=on,lossy=on") as vm:
+            c = qmp.Client(vm.path)
+            for i in range(STORM):
+                rnd = random.Random(seed * 1000003 + i)
+                s = None
+                try:
+                    if rnd.random() < 0.3:
+                        s = socket.socket(socket.AF_UNIX)
+                        s.settimeout(60 * rt.SLOW)
+                        s.connect(path)
+                        s.sendall(rnd.choice((b"", b"RFB 003.008\n", b"RFB 003.003\n", b"GET ")) + rnd.randbytes(rnd.randrange(300)))
+                    else:
+                        r = Rfb(path, shared=rnd.random() < 0.5)
+                        s = r.s
+                        s.sendall(garbage(rnd, r))
+                        if rnd.random() < 0.3:
+                            s.shutdown(socket.SHUT_WR)
+                except (Closed, OSError):
+                    pass
+                if s and rnd.random() < 0.9:
+                    s.close()
+                if i % 50 == 49:
+                    c.call("query-vnc")
+            r = Rfb(path)
+            expect(r.update(), "the next one is served")
+            r.s.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+def vnc_stuck():
+    """A client that asks and never reads: the monitor and another client go on; it is ended at once at the end."""
+    folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+    path = os.path.join(folder, "s")
+    try:
+        with Guest("-vnc", f"unix:{path}") as vm:
+            c = qmp.Client(vm.path)
+            stuck = Rfb(path)
+            stuck.s.sendall(struct.pack(">BBHHHH", 3, 0, 0, 0, 640, 480) * 50)
+            for _ in range(20):
+                c.call("query-vnc")
+            r = Rfb(path)
+            for _ in range(5):
+                expect(r.update(), "pictures")
+    finally:
+        shutil.rmtree(folder)
+
+
+def vnc_refusals():
+    """Options that are wrong, or not there."""
+    for option, text in (("127.0.0.1", "is no VNC address"), (":x", "is no VNC address"), (":0,tls-creds=t", "there is no TLS"),
+                         (":0,sasl=on", "no SASL"), (":0,audiodev=a", "sound is not sent"), (":0,reverse=on", "clients connect"),
+                         (":0,share=some", "share"), (":60000", "is no VNC address"), ("unix:/tmp,websocket=on", "no display number"),
+                         ("127.0.0.1:0,to=99,password-secret=s", "'s'"), ("127.0.0.1:0,to=99,display=d", "'d'"), (":0,foo=1", "foo")):
+        p = subprocess.run([rt.BIN, "-M", "none", "-display", "none", "-S", "-vnc", option], stderr=subprocess.PIPE, check=False,
+                           timeout=60 * rt.SLOW)
+        expect(p.returncode == 1 and text in p.stderr.decode(), f"{option}: {p.stderr.decode()}")
+    p = subprocess.run([rt.BIN, "-k", "fr-xx"], stderr=subprocess.PIPE, check=False, timeout=60 * rt.SLOW)
+    expect("no keyboard layout 'fr-xx'" in p.stderr.decode(), p.stderr.decode())
+    p = subprocess.run([rt.BIN, "-k", "help"], stdout=subprocess.PIPE, check=True, timeout=60 * rt.SLOW)
+    expect(b"en-us\n" in p.stdout and b"pt-br\n" in p.stdout, "the list")
+
+
+if __name__ == "__main__":
+    rt.main(*[globals()[n] for n in sys.argv[1:] if n in globals()])

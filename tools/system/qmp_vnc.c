@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ * tools/system/qmp_vnc.c - VNC servers for monitors and on the command line: -vnc, -k, query-vnc, passwords.
+ * Threads: main loop.
+ */
+#include "cli.h"
+#include "rhea/ui/vnc.h"
+#include "rhea/util/errorcode.h"
+#include "schema/qmp-vnc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- command line ---- */
+
+bool opt_vnc(Cli *cli, const Option *o, const char *arg, Error **errp)
+{
+    VncOptions v;
+    if (!cli_decode(cli, o, &vnc_options_type, "vnc", arg, &v, errp)) {
+        return false;
+    }
+    type_clear(&vnc_options_type, &v);
+    cli->vncs = cli->vncs ? cli->vncs : g_ptr_array_new_with_free_func(item_free);
+    g_ptr_array_add(cli->vncs, item_new(o, arg, NULL, true));
+    return true;
+}
+
+bool opt_layout(Cli *cli, const Option *o, const char *arg, Error **errp)
+{
+    if (cli_is_help(arg)) {
+        for (const char *const *n = key_layout_names(); *n; n++) {
+            puts(*n);
+        }
+        cli->done = true;
+        return true;
+    }
+    KeyLayout *l = key_layout_new(arg, errp);
+    if (!l) {
+        return false;
+    }
+    key_layout_free(l);
+    g_free(cli->layout);
+    cli->layout = g_strdup(arg);
+    cli_record(cli, "k", json_new_string(arg));
+    return true;
+}
+
+static bool start_server(Cli *cli, const Item *item, Error **errp)
+{
+    bool from_text;
+    VncOptions v;
+    g_autoptr(Json) j = keyval_parse(item->text, "vnc", &from_text, errp);
+    if (!j || !type_decode(&vnc_options_type, j, from_text, &v, errp)) {
+        return false;
+    }
+    bool ok = g_str_equal(v.vnc, "none") || vnc_start(cli->m, &v, cli->layout, errp);
+    type_clear(&vnc_options_type, &v);
+    return ok;
+}
+
+bool cli_make_vncs(Cli *cli, Error **errp)
+{
+    for (guint i = 0; cli->vncs && i < cli->vncs->len; i++) {
+        Error *err = NULL;
+        if (!start_server(cli, cli->vncs->pdata[i], &err)) {
+            return cli_fail_at(errp, err, cli->vncs->pdata[i]);
+        }
+    }
+    return true;
+}
+
+/* ---- questions ---- */
+
+static NetworkAddressFamily family_of(const VncAddress *a)
+{
+    for (unsigned i = 0; i < NETWORK_ADDRESS_FAMILY_UNKNOWN; i++) {
+        if (g_str_equal(network_address_family_names[i], a->family)) {
+            return (NetworkAddressFamily)i;
+        }
+    }
+    return NETWORK_ADDRESS_FAMILY_UNKNOWN;
+}
+
+static VncClientInfo *list_clients(const VncServer *s, size_t *n)
+{
+    g_autoptr(GArray) all = g_array_new(FALSE, TRUE, sizeof(VncClientInfo));
+    VncAddress a;
+    for (unsigned i = 0; vnc_client_at(s, i, &a); i++) {
+        VncClientInfo c = { .host = g_strdup(a.host),
+                            .service = g_strdup(a.service),
+                            .family = family_of(&a),
+                            .websocket = a.websocket };
+        g_array_append_val(all, c);
+    }
+    *n = all->len;
+    return g_memdup2(all->data, all->len * sizeof(VncClientInfo));
+}
+
+bool qmp_query_vnc(QmpCall *call, VncInfo *ret, Error **errp)
+{
+    VncServer *s = vnc_find(call->machine, NULL, NULL);
+    VncAddress a;
+    ret->enabled = s != NULL;
+    if (s && vnc_listens_at(s, 0, &a)) {
+        ret->host = g_strdup(a.host);
+        ret->service = g_strdup(a.service);
+        ret->has_family = ret->has_clients = true;
+        ret->family = family_of(&a);
+        ret->auth = g_strdup(vnc_auth(s));
+        ret->clients.items = list_clients(s, &ret->clients.n);
+    }
+    return true;
+}
+
+static VncPrimaryAuth auth_of(const VncServer *s)
+{
+    return g_str_equal(vnc_auth(s), "vnc") ? VNC_PRIMARY_AUTH_VNC : VNC_PRIMARY_AUTH_NONE;
+}
+
+static void describe(VncServer *s, void *opaque)
+{
+    VncInfo2 v = { .id = g_strdup(vnc_id(s)), .auth = auth_of(s), .display = g_strdup(vnc_display(s)) };
+    g_autoptr(GArray) places = g_array_new(FALSE, TRUE, sizeof(VncServerInfo2));
+    VncAddress a;
+    for (unsigned i = 0; vnc_listens_at(s, i, &a); i++) {
+        VncServerInfo2 p = { .host = g_strdup(a.host),
+                             .service = g_strdup(a.service),
+                             .family = family_of(&a),
+                             .websocket = a.websocket,
+                             .auth = v.auth };
+        g_array_append_val(places, p);
+    }
+    v.server.n = places->len;
+    v.server.items = g_memdup2(places->data, places->len * sizeof(VncServerInfo2));
+    v.clients.items = list_clients(s, &v.clients.n);
+    g_array_append_val((GArray *)opaque, v);
+}
+
+bool qmp_query_vnc_servers(QmpCall *call, QueryVncServersResult *ret, Error **errp)
+{
+    g_autoptr(GArray) all = g_array_new(FALSE, TRUE, sizeof(VncInfo2));
+    vnc_foreach(call->machine, describe, all);
+    ret->n = all->len;
+    ret->items = g_memdup2(all->data, all->len * sizeof(VncInfo2));
+    return true;
+}
+
+/* ---- passwords ---- */
+
+bool qmp_change_vnc_password(QmpCall *call, const ChangeVncPasswordArgs *args, Error **errp)
+{
+    VncServer *s = vnc_find(call->machine, NULL, errp);
+    return s && vnc_set_password(s, args->password, VNC_CONNECTED_KEEP, errp);
+}
+
+bool qmp_set_password(QmpCall *call, const SetPasswordOptions *args, Error **errp)
+{
+    static const VncConnected actions[] = { [SET_PASSWORD_ACTION_KEEP] = VNC_CONNECTED_KEEP,
+                                            [SET_PASSWORD_ACTION_FAIL] = VNC_CONNECTED_FAIL,
+                                            [SET_PASSWORD_ACTION_DISCONNECT] = VNC_CONNECTED_DISCONNECT };
+    VncServer *s = vnc_find(call->machine, args->u.vnc.display, errp);
+    return s && vnc_set_password(s, args->password,
+                                 args->has_connected ? actions[args->connected] : VNC_CONNECTED_KEEP, errp);
+}
+
+bool qmp_expire_password(QmpCall *call, const ExpirePasswordOptions *args, Error **errp)
+{
+    VncServer *s = vnc_find(call->machine, args->u.vnc.display, errp);
+    return s && vnc_expire_password(s, args->time, errp);
+}
+
+void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    static const char *const actions[] = { [VNC_CONNECTED_KEEP] = "keep",
+                                           [VNC_CONNECTED_FAIL] = "fail",
+                                           [VNC_CONNECTED_DISCONNECT] = "disconnect" };
+    Error *err = NULL;
+    unsigned how = 0;
+    while (argc == 4 && how < G_N_ELEMENTS(actions) && !g_str_equal(actions[how], argv[3])) {
+        how++;
+    }
+    if (argc < 3 || argc > 4 || !g_str_equal(argv[1], "vnc") || how == G_N_ELEMENTS(actions)) {
+        g_string_append(out, "set_password: vnc PASSWORD [keep|fail|disconnect] is expected\n");
+        return;
+    }
+    VncServer *s = vnc_find(m, NULL, &err);
+    if (!s || !vnc_set_password(s, argv[2], (VncConnected)how, &err)) {
+        hmp_say_error(out, err);
+    }
+}
+
+void hmp_expire_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (argc != 3 || !g_str_equal(argv[1], "vnc")) {
+        g_string_append(out, "expire_password: vnc TIME is expected (now, never, +SECONDS)\n");
+        return;
+    }
+    VncServer *s = vnc_find(m, NULL, &err);
+    if (!s || !vnc_expire_password(s, argv[2], &err)) {
+        hmp_say_error(out, err);
+    }
+}
+
+static void show(VncServer *s, void *opaque)
+{
+    GString *out = opaque;
+    VncAddress a;
+    g_string_append_printf(out, "%s:\n", vnc_id(s));
+    for (unsigned i = 0; vnc_listens_at(s, i, &a); i++) {
+        g_string_append_printf(out, "  Server: %s:%s (%s%s)\n    Auth: %s\n", a.host, a.service, a.family,
+                               a.websocket ? ", Websocket" : "", vnc_auth(s));
+    }
+    for (unsigned i = 0; vnc_client_at(s, i, &a); i++) {
+        g_string_append_printf(out, "  Client: %s:%s (%s%s)\n", a.host, a.service, a.family,
+                               a.websocket ? ", Websocket" : "");
+    }
+}
+
+void hmp_info_vnc(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    gsize before = out->len;
+    vnc_foreach(m, show, out);
+    if (out->len == before) {
+        g_string_append(out, "None\n");
+    }
+}
