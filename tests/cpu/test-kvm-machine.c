@@ -87,6 +87,33 @@ static void test_memory(void)
 
 GUEST_CODE(m_dirty, 32, "mov %ebx, (%ebx)\n mov %ecx, (%ecx)\n");
 
+/* Displays and migration hear of a page once for each time that they ask. */
+static void check_dirty(Engine e, const char *ring, DirtyClient client)
+{
+    unsigned long bits[G_RAM / 4096 / 64];
+    guest_dirty_ring = ring;
+    Guest *g = guest_on(e, NULL);
+    guest_dirty_ring = NULL;
+    guest_pm32(g);
+    guest_run(g, m_dirty); /* once before anybody asks */
+    dirty_enable(g->m->ram, client, true);
+    g_assert_cmpuint(dirty_take(g->m->ram, client, 0, G_RAM / 4096, bits), ==, G_RAM / 4096);
+    g_assert_cmpuint(dirty_take(g->m->ram, client, 0, G_RAM / 4096, bits), ==, 0);
+    for (unsigned turn = 0; turn < 3; turn++) {
+        g->cpu->gpr[R_RBX] = 0x300000 + turn * 4096;
+        g->cpu->gpr[R_RCX] = 0x412345;
+        g->cpu->vcpu.halted = false;
+        g->cpu->rip = G_CODE;
+        guest_continue(g);
+        size_t n = dirty_take(g->m->ram, client, 0, G_RAM / 4096, bits);
+        g_assert_true(n == 2 || (n > 2 && e != ON_KVM)); /* tiers may name pages again that they could write */
+        g_assert_true(bits[0x300 / 64] >> turn & 1);
+        g_assert_true(bits[0x412 / 64] >> (0x412 % 64) & 1);
+    }
+    dirty_enable(g->m->ram, client, false);
+    guest_free(g);
+}
+
 static void test_dirty(gconstpointer ring)
 {
     if (kvm_skipped()) {
@@ -97,28 +124,8 @@ static void test_dirty(gconstpointer ring)
         return;
     }
     for (Engine e = ring ? ON_KVM : TIER0; e < ENGINES; e++) {
-        unsigned long bits[G_RAM / 4096 / 64];
-        guest_dirty_ring = ring;
-        Guest *g = guest_on(e, NULL);
-        guest_dirty_ring = NULL;
-        guest_pm32(g);
-        guest_run(g, m_dirty); /* once before anybody asks */
-        dirty_enable(g->m->ram, DIRTY_MIGRATION, true);
-        g_assert_cmpuint(dirty_take(g->m->ram, DIRTY_MIGRATION, 0, G_RAM / 4096, bits), ==, G_RAM / 4096);
-        g_assert_cmpuint(dirty_take(g->m->ram, DIRTY_MIGRATION, 0, G_RAM / 4096, bits), ==, 0);
-        for (unsigned turn = 0; turn < 3; turn++) {
-            g->cpu->gpr[R_RBX] = 0x300000 + turn * 4096;
-            g->cpu->gpr[R_RCX] = 0x412345;
-            g->cpu->vcpu.halted = false;
-            g->cpu->rip = G_CODE;
-            guest_continue(g);
-            size_t n = dirty_take(g->m->ram, DIRTY_MIGRATION, 0, G_RAM / 4096, bits);
-            g_assert_true(n == 2 || (n > 2 && e != ON_KVM)); /* tiers may name pages again that they could write */
-            g_assert_true(bits[0x300 / 64] >> turn & 1);
-            g_assert_true(bits[0x412 / 64] >> (0x412 % 64) & 1);
-        }
-        dirty_enable(g->m->ram, DIRTY_MIGRATION, false);
-        guest_free(g);
+        check_dirty(e, ring, DIRTY_DISPLAY);
+        check_dirty(e, ring, DIRTY_MIGRATION);
     }
 }
 
