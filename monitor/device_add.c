@@ -76,6 +76,8 @@ static bool is_refused(const char *driver, Error **errp)
         { "virtio-mem*", "memory cannot be added to a machine", "start it with more memory: -m" },
         { "usb-host", "the host's USB devices cannot be given to a guest",
           "usb-storage, usb-kbd and others are emulated" },
+        { "*ehci*", "EHCI controllers are not emulated", "qemu-xhci has ports of all speeds" },
+        { "ohci*", "OHCI controllers are not emulated", "qemu-xhci has ports of all speeds" },
         { "usb-redir", "there is no USB redirection", "usb-storage, usb-kbd and others are emulated" },
         { "usb-uas", "there are no UAS disks", "usb-storage" },
         { "usb-bot", "a USB disk has one unit, which is its own", "usb-storage" },
@@ -148,7 +150,7 @@ static void hint_bus(const DeviceType *type, Error **errp)
     static const struct {
         const char *bus, *makers; /* devices that bring one along */
     } rows[] = { { "virtio-serial-bus", "virtio-serial-pci (on microvm virtio-serial-device)" },
-                 { "usb-bus", "qemu-xhci" } };
+                 { "usb-bus", "qemu-xhci, piix3-usb-uhci" } };
     for (unsigned i = 0; type->bus_type && i < G_N_ELEMENTS(rows); i++) {
         if (g_str_equal(type->bus_type->name, rows[i].bus)) {
             error_hint(errp, "add one first: -device %s", rows[i].makers);

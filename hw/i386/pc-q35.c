@@ -13,6 +13,7 @@
 #include "rhea/hw/ide.h"
 #include "rhea/hw/pc.h"
 #include "rhea/target/x86/cpu.h"
+#include "rhea/util/errorcode.h"
 
 /* The floppy controller comes with drives that need one. */
 static bool q35_has_floppies(Machine *m)
@@ -28,6 +29,12 @@ static bool q35_has_floppies(Machine *m)
 static bool q35_create_bridges(Machine *m, PcBoard *s, Error **errp)
 {
     s->wants_fdc = q35_has_floppies(m);
+    if (s->usb) {
+        error_fail(errp, "not-supported", "usb", NULL,
+                   "usb=on: the chipset's EHCI controllers are not emulated");
+        error_hint(errp, "use -device qemu-xhci");
+        return false;
+    }
     s->host = device_create(m, &q35_host_type, m->unattached, NULL, NULL, errp, NULL);
     if (!s->host) {
         return false;

@@ -17,6 +17,7 @@
 #include "rhea/hw/ide.h"
 #include "rhea/hw/isadma.h"
 #include "rhea/hw/pcmisc.h"
+#include "rhea/hw/usb.h"
 #include "rhea/target/x86/cpu.h"
 #include "rhea/util/errorcode.h"
 
@@ -39,9 +40,6 @@ static bool pc_check_props(const PcBoard *s, Error **errp)
     }
     if (s->pic == OFF) {
         return pc_refuse(errp, "pic=off", "this board always has its 8259s", "leave pic out");
-    }
-    if (s->usb) {
-        return pc_refuse(errp, "usb=on", "the board has no USB controller of its own", "-device qemu-xhci");
     }
     if (s->memory_encryption && s->memory_encryption[0]) {
         return pc_refuse(errp, "memory-encryption", "encrypted guest memory is not available",
@@ -108,6 +106,10 @@ static bool pc_create_bridges(Machine *m, PcBoard *s, Error **errp)
     }
     for (unsigned i = 0; i < 2; i++) { /* IRQ 14 and 15; the lines of a compatible channel are not shared */
         irq_connect(device_irq(s->ide, i), &irq_or_sink, &s->isa->irq_or[14 + i], PC_IRQ_SOURCE_IDE);
+    }
+    if (s->usb && !device_create(m, &piix3_usb_uhci_type, m->unattached, NULL, s->pci->bus, errp, "addr",
+                                 "1.2", NULL)) {
+        return false;
     }
     if (s->acpi != OFF) {
         Device *pm = device_create(m, &piix4_pm_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1.3",

@@ -93,13 +93,13 @@ listen "QEMU QEMU USB Tablet" 3
         rt.healthy(rt.once_output(vm).splitlines())
 
 
-def disk(host, controller, *props, board="pc", size=16):
+def disk(host, controller, *props, board="pc", size=16, more=()):
     """A disk that is plugged in later on: what it has, what the guest writes, and that it goes."""
     script = f"""echo @ready@
 until [ -b /dev/sda ]; do sleep 0.1; done
 echo "size $(cat /sys/block/sda/size) sum $(sha256sum < /dev/sda)"
-dd if=/dev/sda of=/dev/sda bs=64k count=32 skip=100 seek=3 conv=notrunc,fsync 2>/dev/null
-dd if=/dev/sda of=/dev/sda bs=512 count=3 skip=7 seek=30001 conv=notrunc,fsync 2>/dev/null
+dd if=/dev/sda of=/dev/sda bs=4k count=32 skip=100 seek=3 conv=notrunc,fsync 2>/dev/null
+dd if=/dev/sda of=/dev/sda bs=512 count=3 skip=7 seek=2001 conv=notrunc,fsync 2>/dev/null
 echo 1 > /proc/sys/vm/drop_caches
 echo "then $(sha256sum < /dev/sda)"
 while [ -b /dev/sda ]; do sleep 0.1; done
@@ -110,7 +110,7 @@ echo @gone@
         image = os.path.join(m.dir.name, "disk")
         with open(image, "wb") as f:
             f.write(data)
-        with rt.booted(modules(host), script + rt.HEALTH, "quiet", "-device", controller, "-drive",
+        with rt.booted(modules(host), script + rt.HEALTH, "quiet", "-device", controller, *more, "-drive",
                        f"if=none,id=d,format=raw,file={image}", *m.args, flavour="generic", board=board) as vm:
             vm.expect("@ready@")
             c = m.connect()
@@ -118,8 +118,8 @@ echo @gone@
             got = vm.expect(r"size (\d+) sum ([0-9a-f]{64})")
             qmp.expect(int(got.group(1)) == size * 2048, f"sectors: {got.group(1)}")
             qmp.expect(got.group(2).decode() == hashlib.sha256(data).hexdigest(), "what the guest reads")
-            data[3 * 65536:35 * 65536] = data[100 * 65536:132 * 65536]
-            data[30001 * 512:30004 * 512] = data[7 * 512:10 * 512]
+            data[3 * 4096:35 * 4096] = data[100 * 4096:132 * 4096]
+            data[2001 * 512:2004 * 512] = data[7 * 512:10 * 512]
             want = hashlib.sha256(data).hexdigest()
             qmp.expect(vm.expect(r"then ([0-9a-f]{64})").group(1).decode() == want, "what the guest wrote, and reads")
             c.call("device_del", id="stick")
@@ -148,5 +148,15 @@ def xhci_disk_usb2():
     disk("xhci", "nec-usb-xhci,id=usb,p3=0", "port=1")
 
 
-TESTS = ["xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
+def uhci_inputs():
+    """What -usb and -usbdevice make."""
+    inputs("uhci", "-usb", "-usbdevice", "tablet", "-usbdevice", "keyboard")
+
+
+def uhci_hub_disk():
+    """Behind a hub: packets of 64 bytes."""
+    disk("uhci", "ich9-usb-uhci1,id=usb", "port=1.2", board="q35", size=1, more=("-device", "usb-hub,port=1"))
+
+
+TESTS = ["uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
 rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))

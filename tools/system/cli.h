@@ -105,6 +105,7 @@ OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN
 OPTION_RUN(opt_numa); OPTION_RUN(opt_qmp); OPTION_RUN(opt_add_fd); OPTION_RUN(opt_audiodev);
 OPTION_RUN(opt_sandbox); OPTION_RUN(opt_trace); OPTION_RUN(opt_readconfig);
 OPTION_RUN(opt_netdev); OPTION_RUN(opt_net); OPTION_RUN(opt_vnc); OPTION_RUN(opt_layout);
+OPTION_RUN(opt_usb); OPTION_RUN(opt_usbdevice);
 OPTION_RUN(opt_blockdev); OPTION_RUN(opt_drive); OPTION_RUN(opt_disk_file);
 
 /* sugar.c: shared by them */

@@ -109,6 +109,40 @@ OPTION_RUN(opt_device)
     return true;
 }
 
+/* -usb is -machine usb=on. */
+static void want_usb(Cli *cli)
+{
+    json_put(cli->machine_props, "usb", json_new_string("on"));
+    Json *machine = json_member(cli->config, "machine", NULL);
+    if (!machine) {
+        machine = json_new_object();
+        json_put(cli->config, "machine", machine);
+    }
+    json_put(machine, "usb", json_new_bool(true));
+}
+
+OPTION_RUN(opt_usb)
+{
+    want_usb(cli);
+    return true;
+}
+
+OPTION_RUN(opt_usbdevice)
+{
+    static const struct {
+        const char *name, *driver;
+    } all[] = { { "keyboard", "usb-kbd" }, { "mouse", "usb-mouse" }, { "tablet", "usb-tablet" } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+        if (g_str_equal(arg, all[i].name)) {
+            want_usb(cli);
+            return opt_device(cli, o, all[i].driver, errp);
+        }
+    }
+    error_fail(errp, "not-supported", "usbdevice", NULL, "there is no USB device '%s'", arg);
+    error_hint(errp, "keyboard, mouse and tablet are possible; -device help lists all");
+    return false;
+}
+
 OPTION_RUN(opt_chardev)
 {
     if (cli_is_help(arg)) {

@@ -139,6 +139,7 @@ struct UsbBus {
 extern const BusType usb_bus_type;
 extern const DeviceType usb_device_type;
 extern const DeviceType usb_kbd_type, usb_mouse_type, usb_tablet_type, usb_hub_type, usb_storage_type;
+extern const DeviceType piix3_usb_uhci_type; /* the board's */
 typedef struct UsbChild { /* bus data */
     char *port, *serial;
 } UsbChild;
