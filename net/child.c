@@ -19,7 +19,7 @@
 enum { COMPLAINT = 1024 };
 
 /* The child begins with no signals blocked or ignored, as from a shell. */
-static void fill_attributes(posix_spawnattr_t *a)
+static void fill_attributes(posix_spawnattr_t *a, short more_flags)
 {
     sigset_t none, all;
     sigemptyset(&none);
@@ -29,20 +29,24 @@ static void fill_attributes(posix_spawnattr_t *a)
     posix_spawnattr_init(a);
     posix_spawnattr_setsigmask(a, &none);
     posix_spawnattr_setsigdefault(a, &all);
-    posix_spawnattr_setflags(a, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(a, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | more_flags);
 }
 
-/* 0, or why it did not start. */
-static int spawn(char *const argv[], int keep_fd, int err_fd, pid_t *pid)
+/* 0, or why it did not start. -1: /dev/null for input and output, nothing that is kept. */
+static int spawn(char *const argv[], short more_flags, int in_fd, int out_fd, int keep_fd, pid_t *pid)
 {
+    static const int streams[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO }; /* ours may be a guest */
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
-    fill_attributes(&attr);
+    fill_attributes(&attr, more_flags);
     posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (err_fd >= 0) {
-        posix_spawn_file_actions_adddup2(&files, err_fd, STDOUT_FILENO); /* ours may be a guest */
-        posix_spawn_file_actions_adddup2(&files, err_fd, STDERR_FILENO);
+    for (size_t i = 0; i < G_N_ELEMENTS(streams); i++) {
+        int fd = streams[i] == STDIN_FILENO ? in_fd : out_fd;
+        if (fd >= 0) {
+            posix_spawn_file_actions_adddup2(&files, fd, streams[i]);
+        } else {
+            posix_spawn_file_actions_addopen(&files, streams[i], "/dev/null", O_RDWR, 0);
+        }
     }
     if (keep_fd >= 0) { /* onto itself: it is no longer closed on exec */
         posix_spawn_file_actions_adddup2(&files, keep_fd, keep_fd);
@@ -81,12 +85,23 @@ static char *complaint(int fd)
     return g_strstrip(valid);
 }
 
-static bool forbidden;
+static bool forbidden, filtered;
 
-void net_forbid_programs(void)
+void net_limit_programs(bool none)
 {
     role_assert_main();
-    forbidden = true;
+    filtered = true;
+    forbidden = none;
+}
+
+bool net_programs_filtered(void)
+{
+    return filtered;
+}
+
+int net_child_spawn(char *const argv[], int in_fd, pid_t *pid)
+{
+    return forbidden ? EPERM : spawn(argv, POSIX_SPAWN_SETSID, in_fd, -1, -1, pid);
 }
 
 bool net_child_run(char *const argv[], int keep_fd, Error **errp)
@@ -99,7 +114,7 @@ bool net_child_run(char *const argv[], int keep_fd, Error **errp)
     }
     int err_fd = memfd_create("complaints", MFD_CLOEXEC), status;
     pid_t pid;
-    int err = spawn(argv, keep_fd, err_fd, &pid);
+    int err = spawn(argv, 0, -1, err_fd, keep_fd, &pid);
     if (err) {
         if (err_fd >= 0) {
             close(err_fd);
@@ -120,6 +135,5 @@ bool net_child_run(char *const argv[], int keep_fd, Error **errp)
     }
     g_autofree char *end = WIFSIGNALED(status) ? g_strdup_printf("by signal %d", WTERMSIG(status))
                                                : g_strdup_printf("with status %d", WEXITSTATUS(status));
-    return error_fail(errp, "failed", NULL, NULL,
-                      "'%s' ended %s%s%s", argv[0], end, *said ? ": " : "", said);
+    return error_fail(errp, "failed", NULL, NULL, "'%s' ended %s%s%s", argv[0], end, *said ? ": " : "", said);
 }

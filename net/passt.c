@@ -3,10 +3,12 @@
  * when it ends.
  *
  * Models: passt(1): --fd is one end of a pair of sockets, over which frames go as those of stream; the
- *         program puts itself into the background when it is ready, and ends when our end is closed. Options
- *         are those of QEMU 10.1 that Debian 12's passt (2023-03-09) has. Its complaints are in the error.
+ * program puts itself into the background when it is ready. Options are those of QEMU 10.1 that Debian 12's
+ *         passt (2023-03-09) has. Its complaints are in the error. That version may go on without a peer, so
+ *         it is ended (daemon.c) with the back end, and with this process.
  * Threads: main loop, which waits while the program gets ready (some 30 ms).
  */
+#include "daemon.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "stream_internal.h"
@@ -21,6 +23,7 @@ enum { FIRST_PAUSE_MS = 100, LONGEST_PAUSE_MS = 30000, LIVED_SECONDS = 10 };
 typedef struct Passt {
     Stream stream; /* first: stream.c's functions serve it */
     GPtrArray *argv;
+    NetDaemon daemon;
     Timer again;
     int64_t started;   /* clock_host_monotonic */
     unsigned pause_ms; /* before the next attempt */
@@ -40,11 +43,17 @@ static bool start(Passt *p, Error **errp)
         return error_set_errno(errp, errno, "cannot make a pair of sockets");
     }
     g_autofree char *fd = g_strdup_printf("%d", pair[1]);
-    p->argv->pdata[2] = fd;
-    bool ok = net_child_run((char *const *)p->argv->pdata, pair[1], errp);
-    p->argv->pdata[2] = NULL;
+    bool ok = net_daemon_begin(&p->daemon, errp);
+    if (ok) {
+        p->argv->pdata[2] = fd;
+        p->argv->pdata[4] = p->daemon.pid_file;
+        ok = net_child_run((char *const *)p->argv->pdata, pair[1], errp) &&
+             net_daemon_started(&p->daemon, errp);
+        p->argv->pdata[2] = p->argv->pdata[4] = NULL;
+    }
     close(pair[1]);
     if (!ok) {
+        net_daemon_end(&p->daemon);
         error_member_default(errp, "path");
         error_hint_else(errp, "passt(1) says what it takes and what it needs");
         close(pair[0]);
@@ -84,6 +93,7 @@ static void passt_gone(Stream *s)
     bool lived = clock_now(&clock_host_monotonic) - p->started > LIVED_SECONDS * SECOND;
     p->pause_ms = lived ? FIRST_PAUSE_MS : p->pause_ms;
     log_warn("network '%s': '%s' has ended; it is started again", s->client->name, s->where);
+    net_daemon_end(&p->daemon);
     start_later(p);
 }
 
@@ -113,7 +123,9 @@ static GPtrArray *arguments(const char *path, const NetdevPasstOptions *o)
     g_autofree char *mtu = o->has_mtu ? g_strdup_printf("%" G_GUINT64_FORMAT, o->mtu) : NULL;
     g_ptr_array_add(a, g_strdup(path));
     g_ptr_array_add(a, g_strdup("--fd"));
-    g_ptr_array_add(a, NULL); /* start() puts it here */
+    g_ptr_array_add(a, NULL); /* start() puts these here */
+    g_ptr_array_add(a, g_strdup("--pid"));
+    g_ptr_array_add(a, NULL);
     add_if(a, !OFF(o, quiet), "--quiet");
     add(a, "--mtu", mtu);
     add(a, "--address", o->address);
@@ -172,9 +184,16 @@ static bool passt_open(NetClient *c, const NetdevOptions *opts, Error **errp)
     Passt *p = passt_of(c);
     const NetdevPasstOptions *o = &opts->u.passt;
     net_stream_init(&p->stream, c);
+    net_daemon_init(&p->daemon);
     timer_init(&p->again, c->machine->loop, &clock_host_monotonic, start_again, p);
     p->stream.type = NET_SOCKET_TYPE_FD;
     p->pause_ms = FIRST_PAUSE_MS;
+    if (net_programs_filtered()) {
+        error_fail(errp, "not-supported", "type", NULL,
+                   "passt is not supported below -sandbox, which would filter it, too");
+        error_hint(errp, "start passt before, and use stream,addr.type=unix,addr.path=PATH");
+        return false;
+    }
     if (OFF(o, ipv4) && OFF(o, ipv6)) {
         return error_fail(errp, "conflict", "ipv6", "leave one of them on",
                           "'ipv4' and 'ipv6' are both off: nothing is left");
@@ -192,7 +211,8 @@ static void passt_close(NetClient *c)
 {
     Passt *p = passt_of(c);
     timer_cancel(&p->again);
-    net_stream_close(c); /* the program ends with its socket */
+    net_stream_close(c);
+    net_daemon_end(&p->daemon);
     if (p->argv) {
         g_ptr_array_free(p->argv, TRUE);
     }

@@ -269,7 +269,8 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -netdev passt,id=n,path=sh,mtu=70000 => out-of-range/mtu -netdev passt,id=n,path=sh,mtu=70000: 'mtu' must be *
 -netdev passt,id=n,ipv4=off,ipv6=off => conflict/ipv6 -netdev passt,id=n,ipv4=off,ipv6=off: 'ipv4' and 'ipv6' are both off: nothing is left | leave one of them on
 -netdev passt,id=n,path=false       => failed/path -netdev passt,id=n,path=false: '*false' ended with status 1 | passt(1) says what it takes and what it needs
--sandbox on -netdev passt,id=n,path=sh => permission-denied/path -netdev passt,id=n,path=sh: '*sh' must not be started: -sandbox forbids programs | -sandbox on,spawn=allow permits them
+-sandbox on -netdev passt,id=n,path=sh => not-supported/type -netdev passt,id=n,path=sh: passt is not supported below -sandbox, which would filter it, too | start passt before, and use stream,addr.type=unix,addr.path=PATH
+-sandbox on -netdev bridge,id=n,helper=/bin/true => permission-denied/helper -netdev bridge,id=n,helper=/bin/true: '/bin/true' must not be started: -sandbox forbids programs | *
 -netdev user                        => missing-member/id -netdev user: 'id' is missing | give it: the name that a network card's netdev= refers to
 -netdev user,id=n -netdev user,id=n => already-exists/id -netdev user,id=n: there is already a network back end or card 'n' | give another id, or remove that one: netdev_del
 -netdev user,id=n,smb=/             => not-supported/smb -netdev user,id=n,smb=/: 'smb' is not supported: there is no SMB server*

@@ -113,8 +113,8 @@ static bool run(Cli *cli, Error **errp)
     check_globals(m);
     bool drops = cli->chroot_dir || cli->run_as;
     cli->sandbox.uring = asks_for_uring(cli);
-    if (cli->sandbox.on && !cli->sandbox.spawn) {
-        net_forbid_programs();
+    if (cli->sandbox.on) {
+        net_limit_programs(!cli->sandbox.spawn);
     }
     /* Before images are opened: what they say is not to be trusted. */
     if ((cli->sandbox.on && !sandbox_enter(&cli->sandbox, drops, errp)) || !cli_build(cli, errp) ||

@@ -94,8 +94,9 @@ bool netdev_del(Machine *m, const char *id, Error **errp);
 bool netdev_exists(Machine *m, const char *id);
 /* The card that is not bound to anything sits on a hub, as -net does: a new port of it, by name. */
 bool netdev_hub_port(Machine *m, int hub, const char *netdev, char **name, Error **errp);
-/* From here on no program can be started: what would need one fails. Once, before back ends are made. */
-void net_forbid_programs(void);
+/* Below -sandbox programs would have a filter of system calls, or (none) cannot be started at all: what needs
+ * one fails. Once, before back ends are made. */
+void net_limit_programs(bool none);
 void net_remove_all(Machine *m); /* before the devices go: back ends end, cards find nobody */
 /* True: refused, with the reason. */
 bool net_refuse_kind(const char *kind, Error **errp);

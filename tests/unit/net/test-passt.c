@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/net/test-passt.c - a program as a back end's peer (net/passt.c, net/frames.c, net/child.c): this
+ * tests/unit/net/test-passt.c - a program as a back end's peer (net/passt.c, net/daemon.c, net/child.c): this
  * program itself plays passt, sends back what comes, and is killed. Threads: main.
  */
 #include "tests/unit/net/nettest.h"
@@ -10,9 +10,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- as passt: --fd N ... FOLDER ---- */
+/* ---- as passt: --fd N --pid FILE ... FOLDER; it does not end with its socket ---- */
 
 static int play(int argc, char **argv)
 {
@@ -26,7 +27,7 @@ static int play(int argc, char **argv)
         fprintf(stderr, "Failed to send 4 bytes to syslog\nit is not to be\nUsage: passt [OPTION]...\n");
         return 3;
     }
-    g_autofree char *line = g_strjoinv(" ", argv + 3);
+    g_autofree char *line = g_strjoinv(" ", argv + 5);
     g_file_set_contents(args, line, -1, NULL);
     int held = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (held < 0 || flock(held, LOCK_EX)) { /* the one before has ended */
@@ -35,18 +36,18 @@ static int play(int argc, char **argv)
     pid_t child = fork();
     if (child) {
         g_autofree char *number = g_strdup_printf("%d", (int)child);
+        FILE *told = fopen(argv[4], "w"); /* which is there */
         g_file_set_contents(pid, number, -1, NULL);
-        return 0;
+        return told && fputs(number, told) >= 0 && fclose(told) == 0 ? 0 : 5;
     }
     for (ssize_t n; (n = read(fd, buf, sizeof(buf))) > 0;) {
-        for (ssize_t at = 0, put; at < n; at += put) {
+        for (ssize_t at = 0, put = 1; at < n && put > 0; at += put) {
             put = write(fd, buf + at, (size_t)(n - at));
-            if (put <= 0) {
-                _exit(0);
-            }
         }
     }
-    _exit(0);
+    while (true) {
+        pause();
+    }
 }
 
 /* ---- the test ---- */
@@ -159,6 +160,23 @@ static void test_restart(void)
     finish(&p);
 }
 
+/* The machine's process is killed: its program is, too. */
+static void test_killed(void)
+{
+    Peer p;
+    begin(&p);
+    pid_t pid = fork();
+    if (!pid) {
+        g_autofree char *o = options(&p, "");
+        netdev_new(p.tm, o);
+        raise(SIGKILL);
+    }
+    int status;
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    g_assert_true(WIFSIGNALED(status));
+    finish(&p); /* waits for the program's end */
+}
+
 static void test_arguments(void)
 {
     static const struct {
@@ -226,6 +244,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     net_register();
     g_test_add_func("/passt/restart", test_restart);
+    g_test_add_func("/passt/killed", test_killed);
     g_test_add_func("/passt/arguments", test_arguments);
     g_test_add_func("/passt/refused", test_refused);
     return g_test_run();
