@@ -897,12 +897,36 @@ def qmp_keys():
             expect(int(hmp("i /b 0x64").split()[-1], 16) & 1 == 0, "all or none")
             c.call("input-send-event", events=[{"type": "rel", "data": {"axis": "x", "value": 3}},
                                                {"type": "btn", "data": {"button": "left", "down": True}}])
+            expect("'nobody'" in c.try_call("input-send-event", device="nobody", events=[])["error"]["desc"], "no such screen")
             expect("error" in c.try_call("input-send-event", events=[{"type": "abs", "data": {"axis": "x", "value": 3}}]), "no tablet")
     finally:
         shutil.rmtree(folder)
 
 
-OURS = ("hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
+def qmp_type_text():
+    """Text becomes keys of the layout, however slowly the guest reads; what cannot be typed."""
+    with tempfile.TemporaryDirectory(prefix="rhea-qmp-") as folder:
+        bios = os.path.join(folder, "bios")
+        with open(bios, "wb") as f:
+            f.write(b"\xf4" * 65536)
+        with Vm("-M", "pc", "-m", "16M", "-bios", bios, "-k", "de") as vm:
+            c = Client(vm.path)
+            c.call("x-rhea-type-text", text="yZ@\n" * 20)
+            expect(c.try_call("x-rhea-type-text", text="a")["error"]["data"]["code"] == "busy", "one at a time")
+            c.call("cont")
+            # z's place; Shift and y's place; AltGr and q's; Enter
+            want = bytes.fromhex("1af01a 1235f035f012 e01115f015e0f011 5af05a") * 20
+            got = scan_codes(c, len(want))
+            expect(got == want, f"{got.hex()} {want.hex()}")
+            expect(c.event("X_RHEA_TEXT_TYPED")["data"] == {"characters": 80}, "how many")
+            m = c.try_call("x-rhea-type-text", text="a\u20ac\u4e2d")
+            expect("U+4E2D" in m["error"]["desc"] and m["error"]["data"]["member"] == "text", f"{m}")
+            expect("are possible" in c.try_call("x-rhea-type-text", text="a" * 65537)["error"]["desc"], "too long")
+            hmp = lambda line: c.call("human-monitor-command", command_line=line)
+            expect(hmp('type_text "1" 1') == "" and scan_codes(c, 3) == b"\x16\xf0\x16" and "expected" in hmp("type_text"), "hmp")
+
+
+OURS = ("X_RHEA_TEXT_TYPED", "x-rhea-type-text", "hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
 LATER = ("netdev_add/stream.reconnect",)  # of later versions of QEMU
 OWN_VALUES = ("x-rhea-filter-flows", "x-rhea-switch", "passt")
 
@@ -1070,7 +1094,8 @@ def qmp_stats():
 
 
 ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_secrets, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_fdset_images, qmp_mon, qmp_net,
-       qmp_schema, qmp_state, qmp_pci, qmp_keys, qmp_hotplug]
+       qmp_schema, qmp_state, qmp_pci, qmp_keys, qmp_type_text,
+       qmp_hotplug]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]

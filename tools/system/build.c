@@ -527,6 +527,7 @@ void cli_teardown(Cli *cli)
     }
     vnc_stop_all(m);
     input_forget(m);
+    type_text_forget(m);
     dump_end(m);
     jobs_end(m); /* before the disks that they work on */
     g_ptr_array_free(cli->qtest_list, TRUE);
@@ -564,7 +565,6 @@ void cli_teardown(Cli *cli)
     g_free(cli->memory_where);
     g_free(cli->memory_backend);
     g_free(cli->mem_path);
-    g_free(cli->layout);
     if (cli->vncs) {
         g_ptr_array_free(cli->vncs, TRUE);
     }

@@ -13,6 +13,7 @@
 #include "rhea/monitor/monitor.h"
 #include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
+#include "rhea/ui/input.h"
 #include "sandbox.h"
 
 typedef struct Cli Cli;
@@ -61,7 +62,6 @@ struct Cli {
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
     bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name, msg_code;
     GPtrArray *vncs;    /* Item *: -vnc; or NULL */
-    char *layout;       /* -k */
     int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
     char *pidfile, *chroot_dir, *run_as;
     Sandbox sandbox;
@@ -153,12 +153,19 @@ void process_unwatch_signals(void);
 bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
 /* qmp_vnc.c */
+const char *cli_layout(void); /* -k; NULL: not given */
 bool cli_make_vncs(Cli *cli, Error **errp); /* -vnc: the machine is ready */
 void hmp_info_vnc(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_expire_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 
+/* typetext.c */
+void type_text_forget(Machine *m); /* a text that is being typed; before the machine goes */
+void hmp_type_text(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+
 /* qmp_input.c */
+/* False: no device takes such events at present; what: "keyboard" */
+bool input_need(Machine *m, InputKind kind, const char *what, Error **errp);
 void input_forget(Machine *m); /* keys that wait; before the machine goes */
 void hmp_sendkey(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_mouse_move(Monitor *mon, Machine *m, int argc, char **argv, GString *out);

@@ -185,5 +185,7 @@ const HmpCommand hmp_board_commands[] = {
       hmp_sendkey, NULL, complete_sendkey },
     { "set_password", "vnc PASSWORD [keep|fail|disconnect]", "set the VNC password; what becomes of clients",
       hmp_set_password },
+    { "type_text", "\"TEXT\" [MS]", "type a text on the guest's keyboard, with MS milliseconds between keys",
+      hmp_type_text },
     { 0 },
 };

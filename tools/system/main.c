@@ -160,10 +160,9 @@ int main(int argc, char **argv)
                                              qmp_pci_commands,     qmp_state_commands,
                                              qmp_trace_commands,   qmp_ui_commands,
                                              qmp_vnc_commands,     NULL };
-    static const QmpEvent *const events[] = { qmp_events,      qmp_block_events,
-                                              qmp_dump_events, qmp_export_events,
-                                              qmp_job_events,  qmp_net_events,
-                                              qmp_vnc_events,  NULL };
+    static const QmpEvent *const events[] = { qmp_events,        qmp_block_events, qmp_dump_events,
+                                              qmp_export_events, qmp_job_events,   qmp_net_events,
+                                              qmp_input_events,  qmp_vnc_events,   NULL };
     static const QmpTables tables = { .commands = qmp, .events = events, .each_type = qmp_cpu_each_type,
                                       .type_props = qmp_cpu_type_props, .cpu_props = qmp_cpu_props,
                                       .cpu_value = qmp_cpu_value };

@@ -30,7 +30,7 @@ static struct InputQueue {
     guint next;
 } queue;
 
-static bool need(Machine *m, InputKind kind, const char *what, Error **errp)
+bool input_need(Machine *m, InputKind kind, const char *what, Error **errp)
 {
     if (input_has(m, NULL, kind)) {
         return true;
@@ -63,7 +63,7 @@ static void run_queue(void *opaque)
 
 static bool queue_keys(Machine *m, const uint8_t *keys, size_t n, uint32_t hold_ms, Error **errp)
 {
-    if (!need(m, INPUT_KIND_KEY, "keyboard", errp)) {
+    if (!input_need(m, INPUT_KIND_KEY, "keyboard", errp)) {
         return false;
     }
     if (!queue.machine) {
@@ -252,7 +252,7 @@ static UiEvent move_event(InputKind kind, unsigned axis, int value)
 static bool take_event(Machine *m, const InputEvent *e, size_t i, UiEvent *out, Error **errp)
 {
     g_autofree char *key = g_strdup_printf("events.%zu.data.key.data", i);
-    if (!need(m, kinds[e->type].kind, kinds[e->type].what, errp)) {
+    if (!input_need(m, kinds[e->type].kind, kinds[e->type].what, errp)) {
         return false;
     }
     *out = (UiEvent){ .kind = kinds[e->type].kind };
@@ -277,19 +277,24 @@ static bool take_event(Machine *m, const InputEvent *e, size_t i, UiEvent *out, 
 bool qmp_input_send_event(QmpCall *call, const InputSendEventArgs *args, Error **errp)
 {
     g_autofree UiEvent *events = g_new0(UiEvent, args->events.n + 1);
+    Console *from = NULL;
+    if (args->device && !(from = console_by_device(call->machine, args->device,
+                                                   args->has_head ? (unsigned)args->head : 0, errp))) {
+        return false;
+    }
     for (size_t i = 0; i < args->events.n; i++) { /* all are checked before the first is sent */
         if (!take_event(call->machine, &args->events.items[i], i, &events[i], errp)) {
             return false;
         }
     }
-    input_send(call->machine, NULL, events, args->events.n);
+    input_send(call->machine, from, events, args->events.n);
     return true;
 }
 
 static bool hmp_need_mouse(Machine *m, InputKind kind, GString *out)
 {
     Error *err = NULL;
-    if (!need(m, kind, "mouse", &err)) {
+    if (!input_need(m, kind, "mouse", &err)) {
         hmp_say_error(out, err);
         return false;
     }

@@ -24,6 +24,14 @@ bool opt_vnc(Cli *cli, const Option *o, const char *arg, Error **errp)
     return true;
 }
 
+/* The process has one machine, and that one keyboard layout. */
+static char *layout;
+
+const char *cli_layout(void)
+{
+    return layout;
+}
+
 bool opt_layout(Cli *cli, const Option *o, const char *arg, Error **errp)
 {
     if (cli_is_help(arg)) {
@@ -38,8 +46,8 @@ bool opt_layout(Cli *cli, const Option *o, const char *arg, Error **errp)
         return false;
     }
     key_layout_free(l);
-    g_free(cli->layout);
-    cli->layout = g_strdup(arg);
+    g_free(layout);
+    layout = g_strdup(arg);
     cli_record(cli, "k", json_new_string(arg));
     return true;
 }
@@ -52,7 +60,7 @@ static bool start_server(Cli *cli, const Item *item, Error **errp)
     if (!j || !type_decode(&vnc_options_type, j, from_text, &v, errp)) {
         return false;
     }
-    bool ok = g_str_equal(v.vnc, "none") || vnc_start(cli->m, &v, cli->layout, errp);
+    bool ok = g_str_equal(v.vnc, "none") || vnc_start(cli->m, &v, layout, errp);
     type_clear(&vnc_options_type, &v);
     return ok;
 }
