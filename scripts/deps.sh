@@ -6,18 +6,19 @@
 deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev libjson-c-dev
     libcapstone-dev libpixman-1-dev nettle-dev
     liburing-dev libseccomp-dev libslirp-dev libvdeplug-dev libvncserver-dev
-    libxkbcommon-dev xkb-data zlib1g-dev
+    libsdl2-dev libxkbcommon-dev xkb-data zlib1g-dev
     libzstd-dev seabios
     ipxe-qemu"
 deps_guest="dpkg-dev"
 deps_test="git clang acpica-tools dmidecode gdb qemu-utils nbdkit libnbd-bin xorriso grub-common
     grub-pc-bin grub-efi-amd64-bin mtools debootstrap e2fsprogs makedumpfile
-    libvirt-daemon libvirt-clients openssl passt vde2"
+    libvirt-daemon libvirt-clients openssl passt vde2
+    xvfb xdotool x11-apps openbox"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel
     pixman-devel nettle-devel liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin
-    libseccomp-devel libvncserver-devel libxkbcommon-devel"
+    libseccomp-devel libvncserver-devel SDL2-devel libxkbcommon-devel"
 deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone pixman nettle liburing libslirp
-    zlib zstd seabios libseccomp libvncserver libxkbcommon"
+    zlib zstd seabios libseccomp libvncserver sdl2 libxkbcommon"
 
 deps_is_debian() { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; }
 

@@ -242,8 +242,11 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -initrd /x                          => missing-member/kernel -initrd goes with -kernel only | add -kernel FILE, or leave it out
 -append x                           => missing-member/kernel -append goes with -kernel only | add -kernel FILE, or leave it out
 -bios nope.bin                      => file-not-found/bios -bios nope.bin: firmware file 'nope.bin' not found in *
--display foo                        => not-found/type -display foo: unknown display 'foo' | the only one is none
--display sdl                        => not-supported/type -display sdl: display 'sdl' is not supported yet: there is no display | use -display none, or -nographic for a serial console here
+-display foo                        => not-found/type -display foo: unknown display 'foo' | -display help lists them
+-display sld                        => not-found/type -display sld: unknown display 'sld' | did you mean 'sdl'?
+-display sdl,gl=on                  => not-supported/gl -display sdl,gl=on: gl=on is not supported: pictures are drawn by the CPU | leave it out
+-display sdl,grab-mod=x             => invalid-value/grab-mod -display sdl,grab-mod=x: 'grab-mod' must be one of 'lctrl-lalt', 'lshift-lctrl-lalt', 'rctrl', not 'x'
+-display gtk                        => not-supported/type -display gtk: display 'gtk' is not supported: windows are SDL's | use -display none, sdl where there is a desktop, or -nographic for a serial console here
 -vga foo                            => not-found/vga -vga foo: unknown graphics card 'foo' | use -vga std, or -vga none
 -vga vmware                         => not-supported/vga -vga vmware: graphics card 'vmware' is not supported: VMware's card is not emulated | use -vga std
 -vga std -M microvm                 => no-place/vga -vga std: machine type 'microvm' has no place for a graphics card | use -machine pc or q35, or -vga none

@@ -39,7 +39,7 @@ ROWS = """
 -hda FILE -hdb FILE -hdc FILE -hdd FILE -fda FILE -fdb FILE
 -cdrom FILE -pflash FILE -pflash FILE
 FILE
--display none -vga none -parallel none -nographic
+-display none -full-screen -vga none -parallel none -nographic
 -M pc -usb -usbdevice tablet -usbdevice keyboard
 -no-acpi -no-hpet -no-fd-bootchk -smbios type=1,manufacturer=a,,b,product=c -smbios type=11,value=x -smbios file=FILE
 -nic user,model=e1000,hostfwd=tcp::5555-:22,hostfwd=tcp::5556-:80 -netdev user,id=u,ipv6=off,dnssearch=a,dnssearch=b -net nic,netdev=u -net none

@@ -17,6 +17,7 @@
 #include "rhea/net/net.h"
 #include "rhea/system/job.h"
 #include "rhea/system/ramdiscard.h"
+#include "rhea/ui/display.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
 #include "rhea/util/log.h"
@@ -371,9 +372,6 @@ static void add_defaults(Cli *cli)
         add_default(cli->monitors, "monitor", "stdio");
     } else if (serial) {
         add_default(cli->serials, "serial", "null");
-        if (!cli->display_none && isatty(STDERR_FILENO)) {
-            log_info("there is no display yet: -nographic shows the serial port here");
-        }
     }
 }
 
@@ -516,7 +514,7 @@ bool cli_build(Cli *cli, Error **errp)
            machine_build(m, errp) && cli_make_drive_devices(cli, errp) && cli_make_nets(cli, errp) &&
            cli_make_objects(cli, OBJECT_FOR_NETS, errp) && make_devices(cli, errp) &&
            machine_ready(m, errp) && cli_make_vncs(cli, errp) && make_gdb(cli, errp) &&
-           lock_memory(cli, errp);
+           lock_memory(cli, errp) && cli_start_display(cli, errp);
 }
 
 void cli_teardown(Cli *cli)
@@ -526,6 +524,7 @@ void cli_teardown(Cli *cli)
         machine_stop(m, RUN_FINISHED);
     }
     vnc_stop_all(m);
+    display_stop(m);
     input_forget(m);
     type_text_forget(m);
     dump_end(m);

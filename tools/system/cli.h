@@ -13,6 +13,7 @@
 #include "rhea/monitor/monitor.h"
 #include "rhea/monitor/qmp.h"
 #include "rhea/schema/type.h"
+#include "rhea/ui/display.h"
 #include "rhea/ui/input.h"
 #include "sandbox.h"
 
@@ -60,7 +61,9 @@ struct Cli {
     const char *vga;    /* the last -vga, a constant; NULL: none was given */
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
-    bool nographic, display_none, dump_config, daemonize, no_user_config, msg_guest_name, msg_code;
+    DisplayOptions display; /* the last -display, or the default */
+    bool display_given, full_screen;
+    bool nographic, dump_config, daemonize, no_user_config, msg_guest_name, msg_code;
     GPtrArray *vncs;    /* Item *: -vnc; or NULL */
     int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
     char *pidfile, *chroot_dir, *run_as;
@@ -127,7 +130,9 @@ bool cli_make_drive_devices(Cli *cli, Error **errp); /* the devices that if= ask
 
 /* net.c */
 bool cli_make_nets(Cli *cli, Error **errp); /* back ends and cards: the machine is built */
-bool cli_choose_vga(Cli *cli, Error **errp); /* display.c: Machine.vga; the board and -device are known */
+/* display.c */
+bool cli_choose_vga(Cli *cli, Error **errp);    /* Machine.vga; the board and -device are known */
+bool cli_start_display(Cli *cli, Error **errp); /* the machine is ready; display_stop() ends it */
 
 /* build.c: from collected options to a machine that is ready to run */
 bool cli_build(Cli *cli, Error **errp);

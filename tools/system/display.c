@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/display.c - the board's graphics card: -vga, and what there is without it.
- * Models: QEMU 7.2's -vga and the devices that replace its default.
- * Threads: main loop, before the machine is built.
- */
+ * tools/system/display.c - the board's graphics card, -vga, and what shows its picture, -display.
+ * Models: QEMU 7.2's -vga and the devices that replace its default; -display, -full-screen, query-display-
+ *          options.
+ * Threads: main loop. */
 #include "cli.h"
 #include "rhea/hw/isa.h"
 #include "rhea/hw/pci.h"
+#include "rhea/ui/display.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/log.h"
 #include "rhea/util/text.h"
+#include "schema/qmp-ui.h"
+
+#include <unistd.h>
 
 typedef struct VgaName {
     const char *name, *text, *driver; /* of -vga; driver NULL: none */
@@ -101,5 +106,55 @@ bool cli_choose_vga(Cli *cli, Error **errp)
                           "-vga %s: machine type '%s' has no place for a graphics card", name, board);
     }
     cli->m->vga = n->driver ? device_type_find(n->driver) : NULL;
+    return true;
+}
+
+/* ---- who shows it ---- */
+
+OPTION_RUN(opt_display)
+{
+    if (cli_is_help(arg)) {
+        g_autoptr(GString) s = g_string_new("Available display backend types:\n");
+        display_help(s);
+        cli->done = true;
+        g_print("%s", s->str);
+        return true;
+    }
+    bool from_text;
+    DisplayOptions parsed;
+    g_autoptr(Json) j = keyval_parse(arg, "type", &from_text, errp);
+    if (!j || !display_parse(j, from_text, &parsed, errp)) {
+        return false;
+    }
+    if (cli->display_given) {
+        display_options_clear(&cli->display);
+    }
+    cli->display = parsed; /* the last one counts */
+    cli->display_given = true;
+    cli_record(cli, "display", json_ref(j));
+    return true;
+}
+
+/* Without -display: a window where there is a desktop, unless the output was sent elsewhere. */
+bool cli_start_display(Cli *cli, Error **errp)
+{
+    DisplayOptions *o = &cli->display;
+    bool window = !cli->nographic && !cli->daemonize && !cli->vncs &&
+                  !cli->m->no_defaults && cli->m->vga;
+    if (!cli->display_given && window) {
+        o->type = display_default();
+        if (o->type == DISPLAY_TYPE_NONE && isatty(STDERR_FILENO)) {
+            log_info("there is no desktop to open a window on: -nographic shows the serial port here");
+        }
+    }
+    if (cli->full_screen && !o->has_full_screen) {
+        o->has_full_screen = o->full_screen = true;
+    }
+    return display_start(cli->m, o, errp);
+}
+
+bool qmp_query_display_options(QmpCall *call, DisplayOptions *ret, Error **errp)
+{
+    *ret = display_current(); /* nothing in it is allocated */
     return true;
 }

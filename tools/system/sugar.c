@@ -585,6 +585,7 @@ OPTION_RUN(opt_flag)
     const struct { const char *name; bool *flag;
     } flags[] = {
         { "nographic", &cli->nographic },
+        { "full-screen", &cli->full_screen },
         { "S", &m->debugger_waits },
         { "no-reboot", &m->action.reboot_is_shutdown },
         { "no-shutdown", &m->action.no_shutdown },

@@ -298,32 +298,6 @@ OPTION_RUN(opt_gdb)
     return true;
 }
 
-/* ---- what a display would be ---- */
-
-OPTION_RUN(opt_display)
-{
-    if (cli_is_help(arg)) {
-        return help_done(cli, g_string_new("Available display backend types:\nnone\n"));
-    }
-    static const char *const known[] = { "sdl",  "gtk",       "vnc",   "curses", "egl-headless",
-                                         "dbus", "spice-app", "cocoa", NULL };
-    g_autofree char *kind = g_strndup(arg, strcspn(arg, ",="));
-    if (g_str_equal(arg, "none")) {
-        cli->display_none = true;
-        cli_record(cli, "display", json_new_string("none"));
-        return true;
-    }
-    if (g_strv_contains(known, kind)) {
-        error_fail(errp, "not-supported", "type", NULL,
-                   "display '%s' is not supported yet: there is no display", kind);
-        error_hint(errp, "use -display none, or -nographic for a serial console here");
-    } else {
-        error_fail(errp, "not-found", "type", NULL, "unknown display '%s'", kind);
-        error_hint(errp, "the only one is none");
-    }
-    return false;
-}
-
 OPTION_RUN(opt_parallel)
 {
     if (g_str_equal(arg, "none")) {

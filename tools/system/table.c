@@ -99,13 +99,16 @@ const Option option_table[] = {
     { "iscsi", NULL, GROUP_BLOCK, NULL, NULL, "there is no iSCSI client", "the host's, and -blockdev host_device" },
     { "usb", NULL, GROUP_USB, "a USB controller: as -machine usb=on", opt_usb },
     { "usbdevice", "keyboard|mouse|tablet", GROUP_USB, "a USB device, with -usb: as -device usb-kbd, usb-mouse, usb-tablet", opt_usbdevice },
-    { "display", "none", GROUP_DISPLAY, "no display", opt_display },
+    { "display", "none|sdl[,full-screen=on|off][,window-close=on|off][,show-cursor=on|off][,grab-mod=MODIFIERS]", GROUP_DISPLAY,
+      "what shows the guest's screen ('help' lists them); sdl is a window, and the default where there is a desktop\n"
+      "grab-mod=lctrl-lalt|lshift-lctrl-lalt|rctrl: with them G releases the pointer, F is full screen, U the guest's\n"
+      "own size, + and - scale, 1 to 9 show other outputs", opt_display },
     { "nographic", NULL, GROUP_DISPLAY, "no display; serial port and monitor share the terminal", opt_flag },
     { "vga", "std | none", GROUP_DISPLAY, "the graphics card (help: those that there are; pc, q35: std)", opt_vga },
     { "spice", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
     { "portrait", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
     { "rotate", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
-    { "full-screen", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
+    { "full-screen", NULL, GROUP_DISPLAY, "as full-screen=on of -display", opt_flag },
     { "vnc", "[HOST]:N|unix:PATH|none[,KEY=VALUE]...", GROUP_DISPLAY,
       "serve the guest's screen to VNC clients, at TCP port 5900 + N: password=on, password-secret=ID,\n"
       "websocket=PORT|on, share=allow-exclusive|force-shared|ignore, to=N, id=NAME, display=DEVICE, head=N,\n"

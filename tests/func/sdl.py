@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A window on a desktop of the test's own (ui/sdl.c, ui/sdl-input.c, ui/display.c): Xvfb with Debian's openbox. What the window shows is
+the guest's picture, pixel for pixel; keys typed into it and the pointer's places arrive in the guest; it follows the
+guest's size, can be resized and fill the screen, and closing it ends the program. Skipped where Xvfb, xdotool or xwd are not
+installed."""
+import contextlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import qmp
+import rheatest as rt
+
+SCREEN = (1280, 1024)
+MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
+           "drivers/input/evdev", "drivers/virtio/virtio_input")
+# The kernel's console is a text mode; what is typed there goes to the serial line, and the tablet's events.
+SCRIPT = """for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /dev/input/event1 ] && break; sleep 1; done
+for e in /dev/input/event*; do
+    n=$(cat /sys/class/input/${e##*/}/device/name)
+    case "$n" in *Tablet*) tablet=$e ;; esac
+done
+hexdump -v -e '"tablet " 24/1 "%02x" "\\n"' < $tablet > /dev/ttyS0 &
+echo "this is the guest's screen" > /dev/tty1
+echo @@ready@@
+while read line < /dev/tty1; do
+    echo "typed $line"
+    [ "$line" = "the end" ] && break
+done
+kill %1
+"""
+
+
+@contextlib.contextmanager
+def desktop():
+    for program in ("Xvfb", "xdotool", "xwd", "openbox"):
+        if not shutil.which(program):
+            raise rt.Skip(f"{program} is not installed")
+    read, write = os.pipe()
+    x = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "%dx%dx24" % SCREEN, "-nolisten", "tcp"],
+                         pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(write)
+    wm = None
+    try:
+        with os.fdopen(read) as f:
+            number = f.readline().strip()
+        if not number:
+            raise rt.Skip("Xvfb does not start here")
+        os.environ["DISPLAY"] = ":" + number
+        os.environ["SDL_VIDEODRIVER"] = "x11"
+        wm = subprocess.Popen(["openbox"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # SDL waits for ever when its window is mapped just while the window manager begins.
+        while subprocess.run(["xdotool", "get_desktop"], capture_output=True, check=False).returncode != 0:
+            if wm.poll() is not None:
+                raise rt.Skip("openbox does not start here")
+            time.sleep(0.05)
+        yield
+    finally:
+        for p in wm, x:
+            if p:
+                p.terminate()
+                p.wait()
+
+
+def do(*args):
+    return subprocess.run(["xdotool", *map(str, args)], check=True, capture_output=True, text=True).stdout
+
+
+def until(vm, what, test, seconds=30):
+    """Waits for what the desktop does, which nobody tells of."""
+    end = time.monotonic() + seconds * rt.SLOW
+    while True:
+        got = test()
+        if got:
+            return got
+        if time.monotonic() > end:
+            vm.fail(f"{what}: not within {seconds * rt.SLOW:.0f} s")
+        time.sleep(0.05)
+
+
+def window():
+    with contextlib.suppress(subprocess.CalledProcessError):
+        return do("search", "--onlyvisible", "--name", "^Rhea").split()[0]
+    return None
+
+
+def geometry(w):
+    g = dict(line.split("=") for line in do("getwindowgeometry", "--shell", w).split())
+    return int(g["X"]), int(g["Y"]), int(g["WIDTH"]), int(g["HEIGHT"])
+
+
+def pixels(w):
+    """(width, height, bytes: red, green, blue) of a window: X Window Dump, version 7, as xwd writes it."""
+    data = subprocess.run(["xwd", "-silent", "-id", w], check=True, capture_output=True).stdout
+    head = struct.unpack(">25I", data[:100])
+    width, height, order, bpp, stride, colours = head[4], head[5], head[7], head[11], head[12], head[19]
+    if bpp != 32 or order != 0:
+        raise rt.Failure(f"a window of {bpp} bits a pixel, byte order {order}")
+    out, start = bytearray(width * height * 3), head[0] + 12 * colours
+    for y in range(height):
+        line = data[start + y * stride:][:4 * width]
+        for part in range(3):
+            out[y * width * 3 + part:(y + 1) * width * 3:3] = line[2 - part::4]
+    return width, height, bytes(out)
+
+
+def screendump(q, d):
+    path = os.path.join(d, "screen.ppm")
+    q.call("screendump", filename=path)
+    with open(path, "rb") as f:
+        data = f.read()
+    m = re.match(rb"P6\n(\d+) (\d+)\n255\n", data)
+    return int(m.group(1)), int(m.group(2)), data[m.end():]
+
+
+def same_picture(q, d, w):
+    got, want = pixels(w), screendump(q, d)
+    if got[:2] != want[:2]:
+        return False
+    different = sum(a != b for a, b in zip(got[2], want[2]))
+    return different <= 3 * 9 * 16 # the text cursor blinks between the two
+
+
+def sdl_window():
+    with desktop(), tempfile.TemporaryDirectory(prefix="rhea-sdl-") as d:
+        sock = os.path.join(d, "qmp")
+        args = ("-display", "sdl", "-vga", "std", "-device", "virtio-tablet-pci", "-qmp", f"unix:{sock},server=on,wait=off",
+                "-name", "guest one")
+        with rt.booted(MODULES, SCRIPT, "console=tty0 console=ttyS0 quiet vga=normal", *args, flavour="generic") as vm:
+            vm.expect("@@ready@@")
+            with contextlib.closing(qmp.Client(sock)) as q:
+                check_window(vm, q, d)
+            vm.seen = 0
+            rt.once_output(vm)
+
+
+def event(vm, kind, code, value):
+    """A struct input_event of the guest's tablet: behind its time."""
+    vm.expect("tablet .{32}" + struct.pack("<HHi", kind, code, value).hex())
+
+
+def check_window(vm, q, d):
+    w = until(vm, "a window", window)
+    title = do("getwindowname", w)
+    qmp.expect("guest one" in title, f"the title is {title!r}")
+    until(vm, "the guest's picture in the window", lambda: same_picture(q, d, w))
+    size = geometry(w)[2:]
+    do("windowactivate", "--sync", w)
+    do("type", "--delay", 30, "hello 42")
+    do("key", "Return")
+    vm.expect("typed hello 42")
+    until(vm, "the picture after typing", lambda: same_picture(q, d, w))
+    for part in 0.25, 0.75:
+        x, y = int(size[0] * part), int(size[1] * part)
+        do("mousemove", "--window", w, x, y)
+        event(vm, 3, 0, x * 0x7fff // (size[0] - 1))
+        event(vm, 3, 1, y * 0x7fff // (size[1] - 1))
+    do("click", 1)
+    event(vm, 1, 272, 1)
+    event(vm, 1, 272, 0)
+    do("windowsize", w, 1000, 800)
+    until(vm, "the new size", lambda: geometry(w)[2:] == (1000, 800))
+    until(vm, "a scaled picture", lambda: any(pixels(w)[2]))
+    do("key", "ctrl+alt+u")
+    until(vm, "the guest's size again", lambda: geometry(w)[2:] == size)
+    do("key", "ctrl+alt+f")
+    until(vm, "full screen", lambda: geometry(w)[2:] == SCREEN)
+    do("key", "ctrl+alt+f")
+    until(vm, "a window again", lambda: geometry(w)[2:] == size)
+    do("type", "--delay", 30, "the end") # no modifier has stayed down
+    do("key", "Return")
+    vm.expect("typed the end")
+
+
+def sdl_close():
+    """Closing the last window ends the program, unless it was told not to."""
+    with desktop():
+        with rt.Vm("-M", "pc", "-display", "sdl", "-S") as vm:
+            w = until(vm, "a window", window)
+            do("windowactivate", "--sync", w)
+            do("key", "alt+F4")
+            vm.wait(0)
+
+
+rt.main(*(globals()[n] for n in sys.argv[1:] or ("sdl_window", "sdl_close")))
