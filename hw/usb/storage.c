@@ -106,12 +106,15 @@ static void storage_done(UsbStorage *s, UsbPacket *p, UsbResult r)
 
 /* ---- from the disk ---- */
 
-static UsbResult end_of_data(UsbStorage *s, bool stall, bool in)
+/* 6.7.2: the rest is filled up. A halt or a short packet would do as well, but SeaBIOS gets over neither. */
+static UsbResult no_more_data(UsbStorage *s, UsbPacket *p)
 {
-    s->phase = STORE_STATUS;
-    if (stall) {
-        usb_halt_endpoint(&s->u, in ? EP_IN : EP_OUT, in);
-        return USB_STALL;
+    p->actual = MIN(p->len, s->left);
+    memset(p->data, 0, p->actual);
+    s->padded += p->actual;
+    s->left -= p->actual;
+    if (!s->left || p->actual < p->len) {
+        s->phase = STORE_STATUS;
     }
     return USB_OK;
 }
@@ -155,7 +158,7 @@ static void read_done(DriveRequest *r)
         result = give(s, p, s->cache + (s->pos - s->cache_at), q->taken);
     } else {
         storage_sense(s, SENSE_MEDIUM, ASC_READ, 0);
-        result = end_of_data(s, true, true);
+        result = no_more_data(s, p);
     }
     request_free(q);
     storage_done(s, p, result);
@@ -165,7 +168,7 @@ static UsbResult data_in(UsbStorage *s, UsbPacket *p)
 {
     uint32_t n = (uint32_t)MIN(MIN(p->len, s->left), s->avail);
     if (!n && p->len) { /* the command has less than the host expects */
-        return end_of_data(s, true, true);
+        return no_more_data(s, p);
     }
     if (s->kind == STORE_REPLY) {
         return give(s, p, s->reply + s->pos, n);
@@ -224,7 +227,9 @@ static UsbResult data_out(UsbStorage *s, UsbPacket *p)
 {
     if (p->len > s->left) {
         s->status = CSW_PHASE;
-        return end_of_data(s, true, false);
+        s->phase = STORE_STATUS;
+        usb_halt_endpoint(&s->u, EP_OUT, false);
+        return USB_STALL;
     }
     uint32_t n = s->kind == STORE_WRITE ? (uint32_t)MIN(p->len, s->avail) : 0;
     uint32_t have = s->gathered + n, block = (uint32_t)s->shape.logical;
@@ -266,7 +271,7 @@ static UsbResult take_command(UsbStorage *s, UsbPacket *p)
     drop_cache(s);
     s->tag = le32(b + 4);
     s->left = le32(b + 8);
-    s->gathered = 0;
+    s->gathered = s->padded = 0;
     memset(s->cdb, 0, sizeof(s->cdb));
     memcpy(s->cdb, b + 15, n);
     storage_execute(s);
@@ -310,7 +315,7 @@ static UsbResult give_status(UsbStorage *s, UsbPacket *p)
     }
     put_le32(p->data, CSW_SIGNATURE);
     put_le32(p->data + 4, s->tag);
-    put_le32(p->data + 8, s->left);
+    put_le32(p->data + 8, s->left + s->padded);
     p->data[12] = s->status;
     p->actual = CSW_SIZE;
     s->phase = STORE_COMMAND;
@@ -370,7 +375,7 @@ static void storage_reset(UsbDevice *d)
     drop_cache(s);
     s->phase = STORE_COMMAND;
     s->broken = s->flush = false;
-    s->tag = s->left = s->gathered = 0;
+    s->tag = s->left = s->padded = s->gathered = 0;
     s->avail = s->pos = 0;
     memset(s->cdb, 0, sizeof(s->cdb));
     memset(s->reply, 0, sizeof(s->reply));
@@ -499,6 +504,7 @@ static const VmField storage_fields[] = {
     VM_BOOL(UsbStorage, flush),
     VM_U32(UsbStorage, tag),
     VM_U32(UsbStorage, left),
+    VM_U32(UsbStorage, padded),
     VM_U64(UsbStorage, avail),
     VM_U64(UsbStorage, pos),
     VM_U8_ARRAY(UsbStorage, cdb),

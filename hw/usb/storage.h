@@ -43,6 +43,7 @@ typedef struct UsbStorage {
     bool broken;        /* until the reset of the transport (5.3.4 of it) */
     bool flush;         /* before the status */
     uint32_t tag, left; /* left: of the data that the host announced */
+    uint32_t padded;    /* of these, filled up behind what the command had */
     uint64_t avail;     /* of what the command itself moves */
     uint64_t pos;       /* on the medium, or in the reply; bytes */
     uint8_t cdb[STORE_CDB], reply[STORE_REPLY_SIZE];

@@ -158,5 +158,25 @@ def uhci_hub_disk():
     disk("uhci", "ich9-usb-uhci1,id=usb", "port=1.2", board="q35", size=1, more=("-device", "usb-hub,port=1"))
 
 
-TESTS = ["uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
+def boots(controller):
+    """SeaBIOS starts from a disk, whose first sector says so."""
+    code = b"\xba\xf8\x03" + b"".join(bytes((0xb0, c, 0xee)) for c in b"@started@") + b"\xfa\xf4"
+    with tempfile.TemporaryDirectory(prefix="rhea-usb-") as d:
+        image = os.path.join(d, "disk")
+        with open(image, "wb") as f:
+            f.write(code.ljust(510, b"\0") + b"\x55\xaa" + bytes(MIB - 512))
+        with rt.Vm("-nodefaults", "-M", "pc", "-display", "none", "-serial", "stdio", "-device", controller, "-drive",
+                   f"if=none,id=d,format=raw,file={image}", "-device", "usb-storage,drive=d,bootindex=1", timeout=120) as vm:
+            vm.expect("@started@")
+
+
+def xhci_boots():
+    boots("qemu-xhci")
+
+
+def uhci_boots():
+    boots("piix3-usb-uhci")
+
+
+TESTS = ["xhci_boots", "uhci_boots", "uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
 rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))
