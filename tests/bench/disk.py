@@ -79,8 +79,17 @@ class Bench:
                       "-device", f"{device},drive={form}"]
         return en.Guest(name, program, self.initrd, self.a.cpu, "512M", extra)
 
+    def first(self, name):
+        """Units to begin with."""
+        return 400 if "-seq-" in name else 1000
+
+    def cell(self, name, wall):
+        """What a median says, in columns."""
+        n = self.units[name]
+        return f"{n * (65536 if '-seq-' in name else 4096) / wall / 1e6:>10.1f}{n / wall / 1e3:>9.2f}"
+
     def enough(self, name):
-        n = 400 if "-seq-" in name else 1000
+        n = self.first(name)
         for _ in range(8):
             longest = max(g.ask(f"run {name} {n} 1", 300)["wall"] for g in self.guests)
             if longest >= 0.7 * self.a.seconds:
@@ -105,12 +114,10 @@ class Bench:
             self.guests = []
 
     def row(self, name):
-        n, got = self.units[name], self.got[name]
-        unit = 65536 if "-seq-" in name else 4096
-        line, ratios = f"{name:<20}{n:>9}", []
+        got = self.got[name]
+        line, ratios = f"{name:<20}{self.units[name]:>9}", []
         for samples in got.values():
-            wall = statistics.median(s["wall"] for s in samples)
-            line += f"{n * unit / wall / 1e6:>10.1f}{n / wall / 1e3:>9.2f}"
+            line += self.cell(name, statistics.median(s["wall"] for s in samples))
         for what in ("wall", "cpu"):
             if len(got) == 2:
                 ratios.append(statistics.median(q[what] / r[what] for r, q in zip(got["rhea"], got["qemu"])))

@@ -14,7 +14,6 @@ import os
 import shlex
 import shutil
 import socket
-import statistics
 import struct
 import sys
 import tempfile
@@ -106,27 +105,12 @@ class Bench(disk.Bench):
             g.args[g.args.index("-kernel") + 1] = en.guest_assets.kernel("generic")
         return g
 
-    def enough(self, name):
-        n = 100 if not name.endswith("-ping") else 50
-        for _ in range(8):
-            longest = max(g.ask(f"run {name} {n} 1", 300)["wall"] for g in self.guests)
-            if longest >= 0.7 * self.a.seconds:
-                break
-            n = round(n * min(20, max(1.3, self.a.seconds / longest)))
-        return n
+    def first(self, name):
+        return 50 if name.endswith("-ping") else 100
 
-    def row(self, name):
-        n, got = self.units[name], self.got[name]
-        line, ratios = f"{name:<20}{n:>9}", []
-        for samples in got.values():
-            wall = statistics.median(s["wall"] for s in samples)
-            line += f"{wall / n * 1e6:>16.1f} us" if name.endswith("-ping") else f"{n * UNIT / wall / 1e6:>14.1f} MB/s"
-        for what in ("wall", "cpu"):
-            if len(got) == 2:
-                ratios.append(statistics.median(q[what] / r[what] for r, q in zip(got["rhea"], got["qemu"])))
-                line += f"{ratios[-1]:>9.2f}"
-        print(line, flush=True)
-        return ratios
+    def cell(self, name, wall):
+        n = self.units[name]
+        return f"{wall / n * 1e6:>16.1f} us" if name.endswith("-ping") else f"{n * UNIT / wall / 1e6:>14.1f} MB/s"
 
     def run(self):
         self.measure("ab", self.a.runs)

@@ -68,7 +68,7 @@ static const struct { const char *prefix, *reason, *cure;
     { "can-", "there is no CAN bus", NULL },
     { "cryptodev-", "there is no crypto device yet", NULL },
     { "thread-context", "there are no thread contexts", "taskset or numactl on the program" },
-    { "input-", "there is no display yet", NULL },
+    { "input-", "input comes from -display, -vnc and monitors", NULL },
     { "authz-", "there is no access control", NULL },
     { NULL },
 };

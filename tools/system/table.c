@@ -20,7 +20,6 @@ const char *const option_group_titles[GROUP_COUNT] = {
     [GROUP_OBJECT] = "Generic objects",
 };
 
-#define NO_DISPLAY "there is no display yet", "-nographic or -display none"
 #define NO_AUDIO   "there is no audio yet", NULL
 #define NO_XEN     "there is no Xen support", "-accel tcg"
 
@@ -105,9 +104,9 @@ const Option option_table[] = {
       "own size, + and - scale, 1 to 9 show other outputs", opt_display },
     { "nographic", NULL, GROUP_DISPLAY, "no display; serial port and monitor share the terminal", opt_flag },
     { "vga", "std | none", GROUP_DISPLAY, "the graphics card (help: those that there are; pc, q35: std)", opt_vga },
-    { "spice", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
-    { "portrait", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
-    { "rotate", NULL, GROUP_DISPLAY, NULL, NULL, NO_DISPLAY },
+    { "spice", NULL, GROUP_DISPLAY, NULL, NULL, "there is no SPICE server", "-vnc" },
+    { "portrait", NULL, GROUP_DISPLAY, NULL, NULL, "pictures are not turned", "the guest's own settings" },
+    { "rotate", NULL, GROUP_DISPLAY, NULL, NULL, "pictures are not turned", "the guest's own settings" },
     { "full-screen", NULL, GROUP_DISPLAY, "as full-screen=on of -display", opt_flag },
     { "vnc", "[HOST]:N|unix:PATH|none[,KEY=VALUE]...", GROUP_DISPLAY,
       "serve the guest's screen to VNC clients, at TCP port 5900 + N: password=on, password-secret=ID,\n"
