@@ -35,10 +35,11 @@ static bool give(NetClient *to, const NetFrame *f)
 
 static unsigned wants(const NetHdr *h)
 {
-    return (h->gso == NET_GSO_TCP4   ? NET_CAN_TSO4
-            : h->gso == NET_GSO_TCP6 ? NET_CAN_TSO6
-                                     : 0) |
-           (h->gso && h->ecn ? NET_CAN_ECN : 0);
+    static const uint8_t can[] = { [NET_GSO_TCP4] = NET_CAN_TSO4,
+                                   [NET_GSO_TCP6] = NET_CAN_TSO6,
+                                   [NET_GSO_UDP] = NET_CAN_UFO,
+                                   [NET_GSO_UDP_L4] = NET_CAN_USO };
+    return can[h->gso] | (h->gso && h->ecn ? NET_CAN_ECN : 0u);
 }
 
 /* Segment by segment; where the receiver stops is kept in to->segment, for the next attempt. */

@@ -35,7 +35,7 @@ bool net_hdr_good(const NetHdr *hdr, const uint8_t *data, size_t len);
 void net_complete_csum(const NetHdr *hdr, uint8_t *data, size_t len);
 /* How many segments the frame becomes; 0: it is not what its header says. */
 unsigned net_segments(const NetFrame *f);
-/* Segment i, with right checksums; its length. out: as long as the frame. */
+/* Segment i, with right checksums; its length. out: as long as the frame, and a fragment's header more. */
 size_t net_segment(const NetFrame *f, unsigned i, uint8_t *out);
 uint16_t net_csum(const uint8_t *data, size_t len, uint32_t seed); /* RFC 1071, folded, not inverted */
 

@@ -20,7 +20,8 @@
 #include <unistd.h>
 
 typedef struct virtio_net_hdr VnetHdr;
-enum { TURN_FRAMES = 256, FULL = NET_CAN_CSUM | NET_CAN_TSO4 | NET_CAN_TSO6 | NET_CAN_ECN };
+enum { TURN_FRAMES = 256, FULL = NET_CAN_CSUM | NET_CAN_TSO4 | NET_CAN_TSO6 | NET_CAN_ECN | NET_CAN_UFO };
+enum { OFFLOAD_USO = 0x60 }; /* TUN_F_USO4 and 6, of kernel 6.2 */
 
 typedef struct TapQueue {
     struct Tap *tap;
@@ -52,11 +53,11 @@ static bool from_vnet(const VnetHdr *v, NetHdr *h)
     if (gso == VIRTIO_NET_HDR_GSO_NONE) {
         return true;
     }
-    h->gso = gso == VIRTIO_NET_HDR_GSO_TCPV4 ? NET_GSO_TCP4 : NET_GSO_TCP6;
+    h->gso = (uint8_t)net_gso_from_virtio(gso);
     h->ecn = (v->gso_type & VIRTIO_NET_HDR_GSO_ECN) != 0;
     h->gso_size = v->gso_size;
     h->hdr_len = v->hdr_len;
-    return gso == VIRTIO_NET_HDR_GSO_TCPV4 || gso == VIRTIO_NET_HDR_GSO_TCPV6;
+    return h->gso != NET_GSO_NONE;
 }
 
 static VnetHdr to_vnet(const NetHdr *h, size_t len)
@@ -68,7 +69,7 @@ static VnetHdr to_vnet(const NetHdr *h, size_t len)
         v.csum_offset = h->csum_offset;
     }
     if (h->gso) {
-        v.gso_type = h->gso == NET_GSO_TCP4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
+        v.gso_type = net_gso_to_virtio(h->gso);
         v.gso_type |= h->ecn ? VIRTIO_NET_HDR_GSO_ECN : 0;
         v.gso_size = h->gso_size;
         v.hdr_len = (uint16_t)MIN(h->hdr_len, len);
@@ -200,7 +201,8 @@ static void tap_resumed(NetClient *c)
 static bool agree(Tap *t, uint64_t sndbuf, bool named, Error **errp)
 {
     int size = sizeof(VnetHdr), limit = sndbuf && sndbuf < INT_MAX ? (int)sndbuf : INT_MAX;
-    unsigned offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    unsigned offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO;
+    unsigned can = FULL | NET_CAN_USO;
     for (unsigned i = 0; i < t->plan.n; i++) {
         int fd = t->plan.fds[i];
         if (ioctl(fd, TUNSETSNDBUF, &limit) < 0 && named) {
@@ -213,11 +215,14 @@ static bool agree(Tap *t, uint64_t sndbuf, bool named, Error **errp)
             return error_set_errno(errp, errno, "interface '%s' takes no header of %d bytes", t->plan.ifname,
                                    size);
         }
-        if (ioctl(fd, TUNSETOFFLOAD, offload) < 0) {
-            ioctl(fd, TUNSETOFFLOAD, 0); /* the host finishes its own frames then */
+        if (ioctl(fd, TUNSETOFFLOAD, offload | OFFLOAD_USO) < 0) {
+            can = FULL;
+            if (ioctl(fd, TUNSETOFFLOAD, offload) < 0) {
+                ioctl(fd, TUNSETOFFLOAD, 0); /* the host finishes its own frames then */
+            }
         }
     }
-    t->client->can = t->plan.vnet ? FULL : 0;
+    t->client->can = t->plan.vnet ? can : 0;
     t->client->n_queues = t->plan.n;
     return true;
 }

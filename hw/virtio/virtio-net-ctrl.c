@@ -93,16 +93,18 @@ void net_describe_filter(const VirtioNet *s, RxFilterInfo *out)
 uint64_t net_offload_features(const VirtioNet *s)
 {
     return s->v.driver_features &
-           (NETF(NET_F_GUEST_CSUM) | NETF(NET_F_GUEST_TSO4) | NETF(NET_F_GUEST_TSO6) | NETF(NET_F_GUEST_ECN));
+           (NETF(NET_F_GUEST_CSUM) | NETF(NET_F_GUEST_TSO4) | NETF(NET_F_GUEST_TSO6) | NETF(NET_F_GUEST_ECN) |
+            NETF(NET_F_GUEST_UFO) | NETF(NET_F_GUEST_USO4) | NETF(NET_F_GUEST_USO6));
 }
 
 void net_apply_offloads(VirtioNet *s)
 {
-    uint64_t o = s->guest_offloads;
-    net_port_set_offloads(&s->port, (o & NETF(NET_F_GUEST_CSUM) ? NET_CAN_CSUM : 0) |
-                                        (o & NETF(NET_F_GUEST_TSO4) ? NET_CAN_TSO4 : 0) |
-                                        (o & NETF(NET_F_GUEST_TSO6) ? NET_CAN_TSO6 : 0) |
-                                        (o & NETF(NET_F_GUEST_ECN) ? NET_CAN_ECN : 0));
+    uint64_t o = s->guest_offloads, uso = NETF(NET_F_GUEST_USO4) | NETF(NET_F_GUEST_USO6);
+    net_port_set_offloads(
+        &s->port,
+        (o & NETF(NET_F_GUEST_CSUM) ? NET_CAN_CSUM : 0) | (o & NETF(NET_F_GUEST_TSO4) ? NET_CAN_TSO4 : 0) |
+            (o & NETF(NET_F_GUEST_TSO6) ? NET_CAN_TSO6 : 0) | (o & NETF(NET_F_GUEST_ECN) ? NET_CAN_ECN : 0) |
+            (o & NETF(NET_F_GUEST_UFO) ? NET_CAN_UFO : 0) | ((o & uso) == uso ? NET_CAN_USO : 0));
 }
 
 /* ---- commands: true when they were good ---- */

@@ -13,8 +13,6 @@
 enum { /* 5.1.6: the header in front of each frame */
        HDR_NEEDS_CSUM = 1,
        HDR_DATA_VALID = 2,
-       HDR_GSO_TCPV4 = 1,
-       HDR_GSO_TCPV6 = 4,
        HDR_GSO_ECN = 0x80,
 };
 enum { TX_TURN = 256 };
@@ -34,14 +32,15 @@ static bool net_read_header(const VirtioNet *s, const uint8_t *h, NetHdr *out)
     if (type == 0) {
         return h[1] == 0;
     }
-    out->gso = type == HDR_GSO_TCPV4 ? NET_GSO_TCP4 : NET_GSO_TCP6;
+    static const uint8_t need[] = { [NET_GSO_TCP4] = NET_F_HOST_TSO4,
+                                    [NET_GSO_TCP6] = NET_F_HOST_TSO6,
+                                    [NET_GSO_UDP] = NET_F_HOST_UFO,
+                                    [NET_GSO_UDP_L4] = NET_F_HOST_USO };
+    out->gso = (uint8_t)net_gso_from_virtio(type);
     out->ecn = (h[1] & HDR_GSO_ECN) != 0;
     out->hdr_len = nic_le16(h + 2);
     out->gso_size = nic_le16(h + 4);
-    return (type == HDR_GSO_TCPV4   ? net_has(s, NET_F_HOST_TSO4)
-            : type == HDR_GSO_TCPV6 ? net_has(s, NET_F_HOST_TSO6)
-                                    : false) &&
-           (!out->ecn || net_has(s, NET_F_HOST_ECN));
+    return out->gso && net_has(s, need[out->gso]) && (!out->ecn || net_has(s, NET_F_HOST_ECN));
 }
 
 typedef enum Sent { SENT, SENT_FULL, SENT_BROKEN } Sent;
@@ -133,7 +132,7 @@ static void net_write_header(const VirtioNet *s, const NetHdr *f, const NetHash 
         h[0] = HDR_DATA_VALID;
     }
     if (f->gso) {
-        h[1] = (f->gso == NET_GSO_TCP4 ? HDR_GSO_TCPV4 : HDR_GSO_TCPV6) | (f->ecn ? HDR_GSO_ECN : 0);
+        h[1] = net_gso_to_virtio(f->gso) | (f->ecn ? HDR_GSO_ECN : 0);
         nic_put_le(h + 2, 2, f->hdr_len);
         nic_put_le(h + 4, 2, f->gso_size);
     }
@@ -145,9 +144,12 @@ static void net_write_header(const VirtioNet *s, const NetHdr *f, const NetHash 
 /* The driver may just have switched it off. */
 static bool net_agreed(const VirtioNet *s, const NetHdr *h)
 {
+    static const uint64_t need[] = { [NET_GSO_TCP4] = NETF(NET_F_GUEST_TSO4),
+                                     [NET_GSO_TCP6] = NETF(NET_F_GUEST_TSO6),
+                                     [NET_GSO_UDP] = NETF(NET_F_GUEST_UFO),
+                                     [NET_GSO_UDP_L4] = NETF(NET_F_GUEST_USO4) | NETF(NET_F_GUEST_USO6) };
     uint64_t o = s->guest_offloads;
-    return (!h->needs_csum || (o & NETF(NET_F_GUEST_CSUM))) &&
-           (!h->gso || (o & NETF(h->gso == NET_GSO_TCP4 ? NET_F_GUEST_TSO4 : NET_F_GUEST_TSO6))) &&
+    return (!h->needs_csum || (o & NETF(NET_F_GUEST_CSUM))) && !(need[h->gso] & ~o) &&
            (!h->gso || !h->ecn || (o & NETF(NET_F_GUEST_ECN)));
 }
 

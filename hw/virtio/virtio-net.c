@@ -4,9 +4,9 @@
  *
  * Models: virtio 1.2, 5.1 (network device): checksum and segmentation left to the device, in both directions;
  * mergeable buffers (virtio-net-queues.c), several pairs of queues, RSS, hash reports (virtio-net-steer.c),
- * link status, MTU, speed and duplex, the control queue (virtio-net-ctrl.c). Does not model: UDP
- * segmentation, standby cards. Threads: the device's domain; frames go to and from the main loop by queues of
- * the net layer.
+ * link status, MTU, speed and duplex, the control queue (virtio-net-ctrl.c). UDP segmentation is
+ * virtio 1.3's. Does not model: standby cards. Threads: the device's domain; frames go to and from the main
+ * loop by queues of the net layer.
  */
 #include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
@@ -158,8 +158,6 @@ static bool net_refuse(const VirtioNet *s, Error **errp)
         const char *what, *reason, *cure;
         bool is;
     } no[] = {
-        { "host_ufo=on", "drivers do not leave UDP segmentation to the device", "leave it out", s->host_ufo },
-        { "guest_ufo=on", "the device hands over no unsegmented UDP", "leave it out", s->guest_ufo },
         { "failover=on", "there are no standby cards", "leave it out", s->failover },
         { "tx=timer", "frames go out at once", "use tx=bh, or leave it out", s->tx == 1 },
     };
@@ -206,10 +204,15 @@ static uint64_t net_features(const VirtioNet *s)
         { s->csum && s->gso && s->host_tso4, NET_F_HOST_TSO4 }, /* 5.1.3.1: what depends on what */
         { s->csum && s->gso && s->host_tso6, NET_F_HOST_TSO6 },
         { s->csum && s->gso && s->host_ecn && (s->host_tso4 || s->host_tso6), NET_F_HOST_ECN },
+        { s->csum && s->gso && s->host_ufo, NET_F_HOST_UFO },
+        { s->csum && s->host_uso, NET_F_HOST_USO },
         { s->guest_csum, NET_F_GUEST_CSUM },
         { s->guest_csum && s->guest_tso4, NET_F_GUEST_TSO4 },
         { s->guest_csum && s->guest_tso6, NET_F_GUEST_TSO6 },
         { s->guest_csum && s->guest_ecn && (s->guest_tso4 || s->guest_tso6), NET_F_GUEST_ECN },
+        { s->guest_csum && s->guest_ufo, NET_F_GUEST_UFO },
+        { s->guest_csum && s->guest_uso4, NET_F_GUEST_USO4 },
+        { s->guest_csum && s->guest_uso6, NET_F_GUEST_USO6 },
         { s->mrg_rxbuf, NET_F_MRG_RXBUF },
         { s->status, NET_F_STATUS },
         { s->host_mtu != 0, NET_F_MTU },
@@ -350,8 +353,11 @@ static const char *const tx_names[] = { "bh", "timer", NULL };
     PROP_BOOL(VirtioNet, guest_tso4, "guest_tso4", true, "The driver takes uncut TCP over IPv4"),            \
     PROP_BOOL(VirtioNet, guest_tso6, "guest_tso6", true, "The driver takes uncut TCP over IPv6"),            \
     PROP_BOOL(VirtioNet, guest_ecn, "guest_ecn", true, "Also with ECN"),                                     \
-    PROP_BOOL(VirtioNet, host_ufo, "host_ufo", false, "UDP fragmentation by the device: off"),               \
-    PROP_BOOL(VirtioNet, guest_ufo, "guest_ufo", false, "Unfragmented UDP for the driver: off"),             \
+    PROP_BOOL(VirtioNet, host_ufo, "host_ufo", true, "The device cuts UDP into fragments of IP"),            \
+    PROP_BOOL(VirtioNet, guest_ufo, "guest_ufo", true, "The driver takes uncut UDP"),                        \
+    PROP_BOOL(VirtioNet, host_uso, "host_uso", false, "The device cuts UDP into datagrams"),                 \
+    PROP_BOOL(VirtioNet, guest_uso4, "guest_uso4", false, "The driver takes joined UDP over IPv4"),          \
+    PROP_BOOL(VirtioNet, guest_uso6, "guest_uso6", false, "and over IPv6: both, or neither is given"),       \
     PROP_BOOL(VirtioNet, mrg_rxbuf, "mrg_rxbuf", true, "A frame may take several receive buffers"),          \
     PROP_BOOL(VirtioNet, status, "status", true, "The driver is told of the link"),                          \
     PROP_BOOL(VirtioNet, ctrl_vq, "ctrl_vq", true, "There is a control queue"),                              \
@@ -368,7 +374,7 @@ static const char *const tx_names[] = { "bh", "timer", NULL };
     PROP_BOOL(VirtioNet, rss, "rss", false, "The driver may spread frames over queues by hash"),             \
     PROP_BOOL(VirtioNet, hash, "hash", false, "The driver is told the hash of each frame"),                  \
     PROP_BOOL(VirtioNet, failover, "failover", false, "Stand in for another card: off"),                     \
-    PROP_BOOL(VirtioNet, gso, "gso", true, "off: host_tso4 and host_tso6 are off, too"),                     \
+    PROP_BOOL(VirtioNet, gso, "gso", true, "off: so are host_tso4, host_tso6, host_ufo"),                    \
     PROP_ONLY_BOOL("guest_rsc_ext", false, "the device joins no segments", "leave it out"),                  \
     PROP_ONLY_UINT("rsc_interval", 300000, "the device joins no segments", "leave it out"),                  \
     PROP_ONLY_UINT("x-txtimer", 150000, "frames go out at once", "leave it out"),                            \

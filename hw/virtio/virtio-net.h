@@ -19,9 +19,11 @@ enum {
     NET_F_GUEST_TSO4 = 7,
     NET_F_GUEST_TSO6 = 8,
     NET_F_GUEST_ECN = 9,
+    NET_F_GUEST_UFO = 10,
     NET_F_HOST_TSO4 = 11,
     NET_F_HOST_TSO6 = 12,
     NET_F_HOST_ECN = 13,
+    NET_F_HOST_UFO = 14,
     NET_F_MRG_RXBUF = 15,
     NET_F_STATUS = 16,
     NET_F_CTRL_VQ = 17,
@@ -31,6 +33,9 @@ enum {
     NET_F_GUEST_ANNOUNCE = 21,
     NET_F_MQ = 22,
     NET_F_CTRL_MAC_ADDR = 23,
+    NET_F_GUEST_USO4 = 54, /* these three: virtio 1.3 */
+    NET_F_GUEST_USO6 = 55,
+    NET_F_HOST_USO = 56,
     NET_F_HASH_REPORT = 57,
     NET_F_RSS = 60,
     NET_F_SPEED_DUPLEX = 63,
@@ -72,7 +77,7 @@ typedef struct VirtioNet {
     int duplex, tx;
     bool csum, guest_csum, host_tso4, host_tso6, host_ecn, guest_tso4, guest_tso6, guest_ecn, mrg_rxbuf,
         status, ctrl_vq, ctrl_rx, ctrl_rx_extra, ctrl_vlan, ctrl_mac, ctrl_offloads, announce, mq;
-    bool gso, host_ufo, guest_ufo, rss, hash, failover;
+    bool gso, host_ufo, guest_ufo, host_uso, guest_uso4, guest_uso6, rss, hash, failover;
     DomainTask more;                 /* goes on sending */
     VirtElem *got[VIRTIO_QUEUE_MAX]; /* buffers of the frame that comes in */
     bool full;                       /* the network had no room */

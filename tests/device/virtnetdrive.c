@@ -229,6 +229,10 @@ static void any_arrival(VirtNetDrive *d, Bytes *b)
                  .ecn = kind >> 4 & 1, .queue = kind >> 5 & 3, .csum_start = 34, .csum_offset = 16 };
     h.gso_size = h.gso ? (uint16_t)(bytes_u16(b) | 64) : 0;
     h.hdr_len = h.gso ? bytes_u16(b) : 0;
+    if (h.gso && (kind & 0x40)) {
+        h.gso += NET_GSO_UDP - NET_GSO_TCP4;
+        h.csum_offset = 6;
+    }
     h.csum_start = kind & 0x80 ? bytes_u8(b) : h.gso == NET_GSO_TCP6 ? 54 : 34;
     size_t len = bytes_length(b) % NET_FRAME_MAX;
     frame_any(f, len, b);

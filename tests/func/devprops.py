@@ -236,11 +236,10 @@ VNET = RING + NIC + "".join(f"{name}=off ok\n" for name in (
 duplex=full ok
 failover=on *failover=on: there are no standby cards | leave it out
 guest_rsc_ext=on *property 'guest_rsc_ext' does not accept 'on': the device joins no segments | leave it out
-guest_ufo=on *guest_ufo=on: * | leave it out
+guest_uso4=on,guest_uso6=on,host_uso=on ok
 hash=on ok
 host_mtu=1400 ok
 host_mtu=60 *host_mtu 60: 68 to 65535 are possible*
-host_ufo=on *host_ufo=on: * | leave it out
 mq=on ok
 rsc_interval=300000 ok
 rsc_interval=1 *property 'rsc_interval' does not accept '1': the device joins no segments | leave it out

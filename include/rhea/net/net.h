@@ -16,8 +16,19 @@
 enum { NET_MAC = 6, NET_ETH = 14, NET_FRAME_MAX = 65536 + 64 }; /* a frame that is to be cut may be as long */
 
 /* What a client takes that is not finished; the core finishes it for others. */
-enum { NET_CAN_CSUM = 1, NET_CAN_TSO4 = 2, NET_CAN_TSO6 = 4, NET_CAN_ECN = 8 };
-typedef enum NetGso { NET_GSO_NONE, NET_GSO_TCP4, NET_GSO_TCP6 } NetGso;
+enum {
+    NET_CAN_CSUM = 1, NET_CAN_TSO4 = 2, NET_CAN_TSO6 = 4, NET_CAN_ECN = 8,
+    NET_CAN_UFO = 16, NET_CAN_USO = 32, /* NET_GSO_UDP, NET_GSO_UDP_L4 */
+};
+typedef enum NetGso {
+    NET_GSO_NONE,
+    NET_GSO_TCP4,
+    NET_GSO_TCP6,
+    NET_GSO_UDP,    /* one datagram, to be cut into fragments of IP */
+    NET_GSO_UDP_L4, /* to be cut into datagrams */
+} NetGso;
+uint8_t net_gso_to_virtio(NetGso gso);        /* the header's gso_type; any thread, like the other one */
+NetGso net_gso_from_virtio(unsigned type);    /* without the ECN bit; NET_GSO_NONE: there is no such */
 
 /* What is left to do with a frame. */
 typedef struct NetHdr {

@@ -135,6 +135,102 @@ static void test_segments(void)
     }
 }
 
+/* A datagram over IPv4 or 6 whose checksum is the pseudo header's sum. */
+static size_t make_udp(uint8_t *f, bool v6, size_t payload, NetHdr *h)
+{
+    size_t ip = NET_ETH, udp = ip + (v6 ? 40 : 20), len = udp + 8 + payload;
+    memset(f, 0, udp + 8);
+    f[12] = v6 ? 0x86 : 0x08;
+    f[13] = v6 ? 0xdd : 0x00;
+    f[ip] = v6 ? 0x60 : 0x45;
+    f[ip + (v6 ? 6 : 9)] = 17;
+    f[ip + 6] |= v6 ? 0 : 0x40; /* a sender that forbids fragments leaves none to the device */
+    memset(f + ip + (v6 ? 8 : 12), 0x5a, v6 ? 32 : 8);
+    f[udp + 1] = 7;
+    f[udp + 3] = 9;
+    f[udp + 4] = (uint8_t)((8 + payload) >> 8);
+    f[udp + 5] = (uint8_t)(8 + payload);
+    for (size_t i = 0; i < payload; i++) {
+        f[udp + 8 + i] = (uint8_t)(i * 13 + i / 251);
+    }
+    unsigned seed = naive(f + ip + (v6 ? 8 : 12), v6 ? 32 : 8, (unsigned)(17 + 8 + payload));
+    f[udp + 6] = (uint8_t)(seed >> 8);
+    f[udp + 7] = (uint8_t)seed;
+    *h = (NetHdr){ .needs_csum = true, .csum_start = (uint16_t)udp, .csum_offset = 6 };
+    return len;
+}
+
+static unsigned word(const uint8_t *p)
+{
+    return (unsigned)(p[0] << 8 | p[1]);
+}
+
+static void check_udp(const uint8_t *f, bool v6, const uint8_t *udp, size_t len)
+{
+    unsigned sum = naive(f + NET_ETH + (v6 ? 8 : 12), v6 ? 32 : 8, (unsigned)(17 + len));
+    g_assert_cmpuint(word(udp + 4), ==, len);
+    g_assert_cmphex(naive(udp, len, sum), ==, 0xffff);
+}
+
+/* What a receiver puts together is the datagram, and its checksum is right. */
+static void test_fragments(void)
+{
+    static uint8_t f[NET_FRAME_MAX], out[NET_FRAME_MAX + 256], whole[NET_FRAME_MAX];
+    for (unsigned i = 0; i < 40; i++) {
+        bool v6 = i & 1;
+        NetHdr h;
+        size_t len = make_udp(f, v6, 1 + i * 1600, &h), udp = h.csum_start, all = len - udp, got = 0;
+        h.gso = NET_GSO_UDP;
+        h.gso_size = (uint16_t)(i == 3 ? 15 : 1480 - i);
+        NetFrame frame = { .hdr = h, .data = f, .len = len };
+        g_assert_true(net_hdr_good(&h, f, len));
+        unsigned n = net_segments(&frame), id = 0;
+        g_assert_cmpuint(n, ==, (all + (h.gso_size & ~7u) - 1) / (h.gso_size & ~7u));
+        for (unsigned k = 0; k < n; k++) {
+            size_t one = net_segment(&frame, k, out), at = udp + (v6 ? 8 : 0);
+            unsigned field = word(out + (v6 ? udp + 2 : NET_ETH + 6)),
+                     off = v6 ? field & ~7u : 8 * (field & 0x1fff);
+            g_assert_cmpuint(off, ==, got);
+            g_assert_cmpuint((v6 ? field & 1 : field >> 13), ==, k + 1 < n);
+            g_assert_cmpuint(word(out + NET_ETH + (v6 ? 4 : 2)), ==, one - NET_ETH - (v6 ? 40 : 0));
+            if (v6) {
+                g_assert_cmpuint(out[NET_ETH + 6], ==, 44);
+                g_assert_cmpuint(out[udp], ==, 17);
+                id = k ? id : word(out + udp + 6);
+                g_assert_cmpuint(word(out + udp + 6), ==, id);
+            } else {
+                g_assert_cmphex(naive(out + NET_ETH, 20, 0), ==, 0xffff);
+            }
+            memcpy(whole + got, out + at, one - at);
+            got += one - at;
+        }
+        g_assert_cmpuint(got, ==, all);
+        g_assert_cmpmem(whole + 8, all - 8, f + udp + 8, all - 8);
+        check_udp(f, v6, whole, all);
+    }
+}
+
+static void test_datagrams(void)
+{
+    static uint8_t f[NET_FRAME_MAX], out[NET_FRAME_MAX + 256];
+    for (unsigned i = 0; i < 40; i++) {
+        bool v6 = i & 1;
+        NetHdr h;
+        size_t len = make_udp(f, v6, 1 + i * 1600, &h), data = (size_t)h.csum_start + 8, at = 0;
+        h.gso = NET_GSO_UDP_L4;
+        h.gso_size = (uint16_t)(1400 - i);
+        NetFrame frame = { .hdr = h, .data = f, .len = len };
+        g_assert_true(net_hdr_good(&h, f, len));
+        for (unsigned k = 0; k < net_segments(&frame); k++) {
+            size_t one = net_segment(&frame, k, out);
+            check_udp(out, v6, out + h.csum_start, one - h.csum_start);
+            g_assert_cmpmem(out + data, one - data, f + data + at, one - data);
+            at += one - data;
+        }
+        g_assert_cmpuint(at, ==, len - data);
+    }
+}
+
 /* Whatever a guest writes into a frame and its header, nothing outside of them is touched. */
 static void test_hostile(void)
 {
@@ -144,8 +240,10 @@ static void test_hostile(void)
     for (unsigned i = 0; i < 100000; i++) {
         NetHdr h;
         uint8_t buf[600];
-        size_t len = make_tcp(buf, i & 1, i / 2 % 3, i % 3 * 4, 400, &h);
-        h.gso = i & 1 ? NET_GSO_TCP6 : NET_GSO_TCP4;
+        bool udp = i / 8 % 2;
+        size_t len =
+            udp ? make_udp(buf, i & 1, 400, &h) : make_tcp(buf, i & 1, i / 2 % 3, i % 3 * 4, 400, &h);
+        h.gso = udp ? (i & 2 ? NET_GSO_UDP : NET_GSO_UDP_L4) : i & 1 ? NET_GSO_TCP6 : NET_GSO_TCP4;
         h.gso_size = (uint16_t)g_rand_int_range(rand, 0, 300);
         for (unsigned k = (unsigned)g_rand_int_range(rand, 0, 4); k > 0; k--) {
             buf[g_rand_int_range(rand, 12, 90)] = (uint8_t)g_rand_int(rand);
@@ -163,7 +261,7 @@ static void test_hostile(void)
         good++;
         unsigned n = net_segments(&f);
         for (unsigned k = 0; k < n; k++) {
-            g_assert_cmpuint(net_segment(&f, k, out), <=, len);
+            g_assert_cmpuint(net_segment(&f, k, out), <=, len + 8);
         }
         net_complete_csum(&h, exact, len);
     }
@@ -222,6 +320,8 @@ int main(int argc, char **argv)
     g_test_add_func("/offload/csum", test_csum);
     g_test_add_func("/offload/complete", test_complete);
     g_test_add_func("/offload/segments", test_segments);
+    g_test_add_func("/offload/fragments", test_fragments);
+    g_test_add_func("/offload/datagrams", test_datagrams);
     g_test_add_func("/offload/hostile", test_hostile);
     g_test_add_func("/offload/core", test_core);
     return g_test_run();
