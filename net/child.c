@@ -99,6 +99,19 @@ bool net_programs_filtered(void)
     return filtered;
 }
 
+static const char *drop_option;
+
+void net_expect_drop(const char *option)
+{
+    role_assert_main();
+    drop_option = option;
+}
+
+const char *net_drop_option(void)
+{
+    return drop_option;
+}
+
 int net_child_spawn(char *const argv[], int in_fd, pid_t *pid)
 {
     return forbidden ? EPERM : spawn(argv, POSIX_SPAWN_SETSID, in_fd, -1, -1, pid);

@@ -2,7 +2,7 @@
  * net/user-options.c - the addresses and names of a user-mode network.
  *
  * Models: QEMU's -netdev user: 10.0.2.0/24 with the host as .2, the name server as .3, DHCP from .15 on;
- *         fec0::/64 with ::2 and ::3.
+ *         the file server (smb=) as .4; fec0::/64 with ::2 and ::3.
  * Threads: main loop.
  */
 #include "user_internal.h"
@@ -105,6 +105,34 @@ static bool config_ip4(const NetdevUserOptions *o, SlirpConfig *c, Error **errp)
     return true;
 }
 
+/* The fourth address, which smallest networks have not. */
+static bool config_smb(const NetdevUserOptions *o, const SlirpConfig *c, UserConfig *out, Error **errp)
+{
+    if (o->smbserver && !o->smb) {
+        return error_fail(errp, "conflict", "smbserver", "give smb=FOLDER, too",
+                          "'smbserver' is the address of a server that 'smb' would make");
+    }
+    if (!o->smb) {
+        return true;
+    }
+    if (!c->in_enabled) {
+        return error_fail(errp, "conflict", "smb", "leave out one of the two",
+                          "'smb' is reached by IPv4, and IPv4 is off");
+    }
+    if (!place_ip4("smbserver", o->smbserver, 4, c, &out->smb, errp)) {
+        return false;
+    }
+    uint32_t addr = out->smb.s_addr;
+    if (addr == c->vhost.s_addr || addr == c->vnameserver.s_addr || addr == c->vdhcp_start.s_addr ||
+        addr == c->vnetwork.s_addr || addr == (c->vnetwork.s_addr | ~c->vnetmask.s_addr)) {
+        char text[INET_ADDRSTRLEN];
+        inet_ntop(AF_INET, &out->smb, text, sizeof(text));
+        return error_fail(errp, "conflict", "smbserver", "give an address of its own by smbserver=",
+                          "the file server's address %s is another one's in the network", text);
+    }
+    return true;
+}
+
 static bool place_ip6(const char *key, const char *text, uint8_t low, const SlirpConfig *c,
                       struct in6_addr *out, Error **errp)
 {
@@ -185,7 +213,8 @@ bool user_config(const NetdevUserOptions *o, UserConfig *out, Error **errp)
                           "an IPv%d address is given, and IPv%d is off", any4 && !c->in_enabled ? 4 : 6,
                           any4 && !c->in_enabled ? 4 : 6);
     }
-    bool ok = config_ip4(o, c, errp) && config_ip6(o, c, errp) && config_names(o, out, errp);
+    bool ok = config_ip4(o, c, errp) && config_smb(o, c, out, errp) && config_ip6(o, c, errp) &&
+              config_names(o, out, errp);
     char text[INET_ADDRSTRLEN];
     inet_ntop(AF_INET, &c->vnetwork, text, sizeof(text));
     out->network = g_strdup_printf("%s/%d", text, __builtin_popcount(c->vnetmask.s_addr));

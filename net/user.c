@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * net/user.c - -netdev user: a network of the guest's own, whose connections are sockets of this process.
  *
- * Models: what libslirp does: an Ethernet with a router, DHCP, DNS, TFTP; TCP, UDP and ICMP echo end at it
- * and begin again at the host's sockets. It takes unsegmented TCP frames (IPv4), and sends finished ones.
- * Does not model: urgent data out of band (it comes in line), SMB.
+ * Models: what libslirp does: an Ethernet with a router, DHCP, DNS, TFTP and, by a program, SMB; TCP, UDP and
+ * ICMP echo end at it and begin again at the host's sockets. It takes unsegmented TCP frames (IPv4), and
+ * sends finished ones.
+ * Does not model: urgent data out of band (it comes in line).
  * Threads: main loop. The library cannot be entered again from its own calls: a frame that comes meanwhile
  * waits in the queue. Its descriptors are watched by the loop; what it wants of them is asked for after each
  * burst of calls, not in each turn. Its time is the machine's: it stands with the guest.
@@ -314,7 +315,8 @@ static bool user_open(NetClient *c, const NetdevOptions *o, Error **errp)
                           "libslirp %s does not take these options", slirp_version_string());
     }
     loop_post(m->loop, &u->update);
-    return add_rules(u, &o->u.user, errp);
+    return (!o->u.user.smb || user_smb_add(u, o->u.user.smb, cfg.smb, errp)) &&
+           add_rules(u, &o->u.user, errp);
 }
 
 static void user_close(NetClient *c)
@@ -326,6 +328,7 @@ static void user_close(NetClient *c)
         slirp_cleanup(u->slirp);
         u->slirp = NULL;
     }
+    user_smb_free(u->smb);
     timer_cancel(&u->poll_timer);
     loop_unpost(c->machine->loop, &u->update);
     g_hash_table_destroy(u->fds);

@@ -9,6 +9,7 @@
 #include <libslirp.h>
 
 typedef struct UserFragments UserFragments;
+typedef struct UserSmb UserSmb;
 
 typedef struct UserNet {
     NetClient *client;
@@ -27,6 +28,7 @@ typedef struct UserNet {
     bool restricted;
     struct in6_addr host6, dns6;
     UserFragments *fragments; /* NULL until there are any */
+    UserSmb *smb;             /* NULL: none */
 } UserNet;
 
 /* user-options.c */
@@ -34,6 +36,7 @@ typedef struct UserConfig {
     SlirpConfig c;
     char **search; /* what c.vdnssearch points to */
     char *network;
+    struct in_addr smb; /* the file server's address, whether there is one or not */
 } UserConfig;
 bool user_config(const NetdevUserOptions *o, UserConfig *out, Error **errp);
 void user_config_clear(UserConfig *c);
@@ -50,6 +53,11 @@ void user_forwards_list(UserNet *u, const char *id, GArray *out);
  * until the next call. */
 bool user_guard(UserNet *u, NetFrame *f);
 void user_guard_free(UserNet *u);
+
+/* user-smb.c. The folder `path` at ports 139 and 445 of `addr`; u->smb may be there after a failure, too. It
+ * is freed when the library has closed its connections; NULL is nothing. */
+bool user_smb_add(UserNet *u, const char *path, struct in_addr addr, Error **errp);
+void user_smb_free(UserSmb *s);
 
 /* user.c: around calls of the library */
 void user_enter(UserNet *u);

@@ -276,7 +276,11 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -sandbox on -netdev bridge,id=n,helper=/bin/true => permission-denied/helper -netdev bridge,id=n,helper=/bin/true: '/bin/true' must not be started: -sandbox forbids programs | *
 -netdev user                        => missing-member/id -netdev user: 'id' is missing | give it: the name that a network card's netdev= refers to
 -netdev user,id=n -netdev user,id=n => already-exists/id -netdev user,id=n: there is already a network back end or card 'n' | give another id, or remove that one: netdev_del
--netdev user,id=n,smb=/             => not-supported/smb -netdev user,id=n,smb=/: 'smb' is not supported: there is no SMB server*
+-netdev user,id=n,smb=/nonexistent  => file-not-found/smb -netdev user,id=n,smb=/nonexistent: 'smb' does not take '/nonexistent': No such file or directory | create it first
+-netdev user,id=n,smb=/dev/null     => file-not-found/smb -netdev user,id=n,smb=/dev/null: 'smb' does not take '/dev/null': it is no folder | create it first
+-netdev user,id=n,smbserver=10.0.2.4 => conflict/smbserver -netdev user,id=n,smbserver=10.0.2.4: 'smbserver' is the address of a server that 'smb' would make | give smb=FOLDER, too
+-sandbox on -netdev user,id=n,smb=/ => not-supported/smb -netdev user,id=n,smb=/: 'smb' is not supported below -sandbox, which forbids the program smbd or filters it | *
+-chroot / -netdev user,id=n,smb=/   => not-supported/smb -netdev user,id=n,smb=/: 'smb' is not supported with -chroot: smbd is started later, for each connection | start the machine as *
 -netdev user,id=n,net=10.0.2.0/33   => out-of-range/net -netdev user,id=n,net=10.0.2.0/33: 'net' does not take '10.0.2.0/33': a prefix has 1 to 30 bits | it looks like 10.0.2.0/24
 -netdev user,id=n,host=10.0.3.2     => invalid-value/host -netdev user,id=n,host=10.0.3.2: 'host' is 10.0.3.2, which is no address of a computer in the network | choose one in the network that is neither its first nor its last
 -netdev user,id=n,dns=10.0.2.2      => conflict/dns -netdev user,id=n,dns=10.0.2.2: 'host' and 'dns' must not be the same address | give them two addresses

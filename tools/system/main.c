@@ -116,6 +116,9 @@ static bool run(Cli *cli, Error **errp)
     if (cli->sandbox.on) {
         net_limit_programs(!cli->sandbox.spawn);
     }
+    if (drops) {
+        net_expect_drop(cli->chroot_dir ? "-chroot" : "-runas");
+    }
     /* Before images are opened: what they say is not to be trusted. */
     if ((cli->sandbox.on && !sandbox_enter(&cli->sandbox, drops, errp)) || !cli_build(cli, errp) ||
         !process_watch_signals(m, errp) || !process_drop(cli->chroot_dir, cli->run_as, errp) ||

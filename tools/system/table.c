@@ -126,7 +126,7 @@ const Option option_table[] = {
       "user,id=ID[,net=ADDR[/BITS]][,host=ADDR][,dhcpstart=ADDR][,dns=ADDR]\n"
       "[,ipv4=on|off][,ipv6=on|off][,ipv6-prefix=ADDR][,ipv6-prefixlen=N][,ipv6-host=ADDR][,ipv6-dns=ADDR]\n"
       "[,hostname=NAME][,domainname=NAME][,dnssearch=DOMAIN]...[,restrict=on|off]\n"
-      "[,tftp=FOLDER][,tftp-server-name=NAME][,bootfile=FILE]\n"
+      "[,tftp=FOLDER][,tftp-server-name=NAME][,bootfile=FILE][,smb=FOLDER[,smbserver=ADDR]]\n"
       "[,hostfwd=[tcp|udp]:[ADDR]:PORT-[ADDR]:PORT]...    host's port to guest's\n"
       "[,guestfwd=[tcp]:ADDR:PORT-CHARDEV|cmd:COMMAND]...    address in the guest's network to the host\n"
       "a network of the guest's own behind the host's sockets: needs no privileges\n"

@@ -108,6 +108,9 @@ bool netdev_hub_port(Machine *m, int hub, const char *netdev, char **name, Error
 /* Below -sandbox programs would have a filter of system calls, or (none) cannot be started at all: what needs
  * one fails. Once, before back ends are made. */
 void net_limit_programs(bool none);
+/* This process will become another user or leave the root folder when all is built, by this option: what
+ * starts programs later fails. Once, before back ends are made. */
+void net_expect_drop(const char *option);
 void net_remove_all(Machine *m); /* before the devices go: back ends end, cards find nobody */
 /* True: refused, with the reason. */
 bool net_refuse_kind(const char *kind, Error **errp);

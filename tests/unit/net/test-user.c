@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/net/test-user.c - user-mode networking (net/user.c): DHCP, ARP, malformed frames; its options
- * (net/user-options.c); ports and addresses forwarded both ways, with TCP's handshake, and who has a port
+ * (net/user-options.c), its file server (net/user-smb.c);
+ * ports and addresses forwarded both ways, with TCP's handshake, and who has a port
  * (net/user-forward.c); fragments (net/user-guard.c). Threads: main.
  */
 #include "net/user_internal.h"
@@ -232,6 +233,16 @@ static void test_wrong_options(void)
         { "ipv4=off,host=10.0.2.9", "an IPv4 address is given, and IPv4 is off" },
         { "ipv6=off,ipv6-prefixlen=64", "an IPv6 address is given, and IPv6 is off" },
         { "tftp=/nowhere/at/all", "'tftp' does not take '/nowhere/at/all': there is no such folder" },
+        { "smbserver=10.0.2.4", "'smbserver' is the address of a server that 'smb' would make" },
+        { "smb=/,ipv4=off", "'smb' is reached by IPv4, and IPv4 is off" },
+        { "smb=/,smbserver=four", "'smbserver' does not take 'four': it is no IPv4 address" },
+        { "smb=/,smbserver=10.0.3.4", "'smbserver' is 10.0.3.4, which is no address" },
+        { "smb=/,smbserver=10.0.2.2", "the file server's address 10.0.2.2 is another one's" },
+        { "smb=/,dns=10.0.2.4", "the file server's address 10.0.2.4 is another one's" },
+        { "smb=/,net=10.0.2.0/29,dhcpstart=10.0.2.4", "the file server's address 10.0.2.4 is another one's" },
+        { "smb=/,net=10.0.2.0/30,dhcpstart=10.0.2.1", "the file server's address 10.0.2.0 is another one's" },
+        { "smb=/nowhere/at/all", "'smb' does not take '/nowhere/at/all': No such file" },
+        { "smb=/dev/null", "'smb' does not take '/dev/null': it is no folder" },
         { "guestfwd=tcp:10.0.2.9:0-cmd:cat", "an IPv4 address and a port in the guest's network" },
         { "guestfwd=tcp::9-cmd:cat", "an IPv4 address and a port in the guest's network" },
         { "guestfwd=tcp:[fec0::9]:9-cmd:cat", "an IPv4 address and a port in the guest's network" },
@@ -264,6 +275,32 @@ static void test_wrong_options(void)
         g_assert_nonnull(strstr(error_text(err), i == 3 ? "longer than 127" : "longer than 255"));
     }
     net_test_free(tm);
+}
+
+/* ---- the file server ---- */
+
+/* It begins and ends with a folder of any name, which stays as it is; else it says which program is not
+ * there. tests/func/netsmb.py has the rest. */
+static void test_smb(void)
+{
+    TestMachine *tm = tm_new(0);
+    g_autofree char *top = g_dir_make_tmp("rhea-test-smb-XXXXXX", NULL),
+                    *folder = g_build_filename(top, "a %u \"b\"", NULL),
+                    *kept = g_build_filename(folder, "f", NULL),
+                    *text = g_strdup_printf("user,id=u0,smb=%s", folder);
+    g_autoptr(Error) err = NULL;
+    bool from_text;
+    g_autoptr(Json) o = keyval_parse(text, "type", &from_text, &error_abort_slot);
+    g_assert_true(g_mkdir(folder, 0700) == 0 && g_file_set_contents(kept, "x", 1, NULL));
+    if (netdev_add_json(tm->m, o, from_text, &err)) {
+        g_assert_true(netdev_del(tm->m, "u0", &error_abort_slot));
+    } else if (!g_file_test("/usr/sbin/smbd", G_FILE_TEST_IS_EXECUTABLE)) {
+        g_assert_nonnull(strstr(error_text(err), "needs the program '/usr/sbin/smbd', which is not there"));
+    } else {
+        g_error("%s", error_text(err));
+    }
+    net_test_free(tm);
+    g_assert_true(g_unlink(kept) == 0 && g_rmdir(folder) == 0 && g_rmdir(top) == 0);
 }
 
 /* ---- forwarded ports ---- */
@@ -667,6 +704,7 @@ int main(int argc, char **argv)
     g_test_add_func("/user/dhcp", test_dhcp);
     g_test_add_func("/user/networks", test_networks);
     g_test_add_func("/user/wrong-options", test_wrong_options);
+    g_test_add_func("/user/smb", test_smb);
     g_test_add_func("/user/taken", test_taken);
     g_test_add_func("/user/rules", test_rules);
     g_test_add_func("/user/guestfwd", test_guestfwd);
