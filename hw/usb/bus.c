@@ -317,6 +317,14 @@ UsbDevice *usb_find_route(UsbPort *root, uint32_t route)
     return d;
 }
 
+UsbPort *usb_root_port(const UsbDevice *d)
+{
+    while (d->port && d->port->hub) {
+        d = d->port->hub;
+    }
+    return d->port;
+}
+
 /* ---- info usb ---- */
 
 static void print_below(const Device *dev, GString *out, unsigned *buses)

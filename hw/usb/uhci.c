@@ -3,7 +3,7 @@
  *
  * Models: Universal Host Controller Interface 1.1: 2 (registers), 3 (frame list, queues, transfer
  * descriptors), without data toggles, which a lossless wire does not need. Does not model: legacy support (an
- * 8042 by SMI), bandwidth of isochronous transfers, resume signals. Threads: the platform domain. A frame is
+ * 8042 by SMI), bandwidth of isochronous transfers. Threads: the platform domain. A frame is
  * a millisecond of virtual time. While nothing but NAK comes of the schedule, frames are done in bundles
  * every 10 ms, unless a device or register wakes the controller; a stopped one has no timer. Of a frame
  * FRAME_STEPS structures are looked at, so loops end.
@@ -32,6 +32,7 @@ enum {
     PORT_PE = 4,
     PORT_PEC = 8,
     PORT_ONE = 0x80,
+    PORT_RD = 0x40,
     PORT_LS = 0x100,
     PORT_PR = 0x200,
     PORT_SUSP = 0x1000,
@@ -430,16 +431,18 @@ static void write_port(UhciPort *p, uint16_t val)
         usb_device_reset(d);
     }
     p->ctrl &= ~(val & (PORT_CSC | PORT_PEC));
-    p->ctrl = (p->ctrl & ~(PORT_PE | PORT_PR | PORT_SUSP)) | (val & (PORT_PR | PORT_SUSP)) |
-              (d ? val & PORT_PE : 0);
+    p->ctrl = (p->ctrl & ~(PORT_PE | PORT_PR | PORT_SUSP | PORT_RD)) |
+              (val & (PORT_PR | PORT_SUSP | PORT_RD)) | (d ? val & PORT_PE : 0);
 }
 
-static void bus_wakeup(UsbBus *b, UsbDevice *d G_GNUC_UNUSED, unsigned ep G_GNUC_UNUSED,
-                       bool in G_GNUC_UNUSED)
+/* A device behind a suspended port resumes it, if its driver allowed that (2.1.7). */
+static void bus_wakeup(UsbBus *b, UsbDevice *d, unsigned ep G_GNUC_UNUSED, bool in G_GNUC_UNUSED)
 {
     Uhci *u = b->host;
-    if (u->cmd & CMD_EGSM) {
-        u->status |= d->remote_wakeup ? STS_RD : 0;
+    UsbPort *root = usb_root_port(d);
+    if (d->remote_wakeup && root && (u->ports[root->index].ctrl & PORT_SUSP)) {
+        u->ports[root->index].ctrl |= PORT_RD;
+        u->status |= STS_RD;
         update(u);
     }
     soon(u);

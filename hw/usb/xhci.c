@@ -148,6 +148,14 @@ static void write_portsc(Xhci *x, XhciPort *p, uint32_t val)
 static void bus_wakeup(UsbBus *b, UsbDevice *d, unsigned ep, bool in)
 {
     Xhci *x = b->host;
+    UsbPort *root = usb_root_port(d);
+    for (unsigned i = 0; d->remote_wakeup && i < x->n_ports; i++) { /* 4.15.2: it resumes a suspended port */
+        XhciPort *p = &x->ports[i];
+        if (p->port == root && (p->portsc & PORT_PED) && (p->portsc & PORT_PLS) == PLS_U3 << PORT_PLS_SHIFT) {
+            set_link(p, PLS_RESUME);
+            port_event(x, p, PORT_PLC);
+        }
+    }
     for (unsigned n = 1; n <= x->slots; n++) {
         if (x->slot[n].dev == d) {
             xhci_kick(x, n, ep ? 2 * ep + in : 1);

@@ -93,9 +93,10 @@ listen "QEMU QEMU USB Tablet" 3
         rt.healthy(rt.once_output(vm).splitlines())
 
 
-def disk(host, controller, *props, board="pc", size=16, more=()):
+def disk(host, controller, *props, board="pc", size=16, more=(), first=""):
     """A disk that is plugged in later on: what it has, what the guest writes, and that it goes."""
-    script = f"""echo @ready@
+    script = f"""{first}
+echo @ready@
 until [ -b /dev/sda ]; do sleep 0.1; done
 echo "size $(cat /sys/block/sda/size) sum $(sha256sum < /dev/sda)"
 dd if=/dev/sda of=/dev/sda bs=4k count=32 skip=100 seek=3 conv=notrunc,fsync 2>/dev/null
@@ -178,5 +179,17 @@ def uhci_boots():
     boots("piix3-usb-uhci")
 
 
-TESTS = ["xhci_boots", "uhci_boots", "uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
+ASLEEP = "until grep -q suspended /sys/bus/usb/devices/1-1/power/runtime_status; do sleep 0.2; done"
+
+
+def uhci_hub_sleeps():
+    """The hub's driver has suspended it: the disk wakes it up."""
+    disk("uhci", "piix3-usb-uhci,id=usb", "port=1.2", size=1, more=("-device", "usb-hub,port=1"), first=ASLEEP)
+
+
+def xhci_hub_sleeps():
+    disk("xhci", "qemu-xhci,id=usb", "port=1.2", size=1, more=("-device", "usb-hub,port=1"), first=ASLEEP)
+
+
+TESTS = ["uhci_hub_sleeps", "xhci_hub_sleeps", "xhci_boots", "uhci_boots", "uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
 rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))

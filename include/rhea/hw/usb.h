@@ -159,6 +159,8 @@ void usb_device_init(UsbDevice *d, const UsbDesc *desc);
 UsbDevice *usb_find_address(UsbPort *p, uint8_t addr);
 /* By a route of xHCI's, 4 bits for each hub's port. NULL: nobody is there. */
 UsbDevice *usb_find_route(UsbPort *root, uint32_t route);
+/* The controller's port that it is at or below; NULL: not plugged in. */
+UsbPort *usb_root_port(const UsbDevice *d);
 /* The bus's reset signal. */
 void usb_device_reset(UsbDevice *d);
 void usb_device_set_address(UsbDevice *d, uint8_t addr); /* xHCI does it by itself */
