@@ -76,12 +76,12 @@ typedef struct Uhci {
     UhciPort ports[UHCI_PORTS];
     UhciAsync async[UHCI_ASYNC];
     uint32_t bandwidth, maxframes; /* properties */
-    unsigned quiet;                /* frames in which nothing happened */
     /* guest-visible state */
     uint16_t cmd, status, intr, frnum;
     uint8_t sofmod, why;
     uint32_t base;
-    int64_t last; /* when frnum began */
+    uint32_t quiet; /* frames in which nothing happened: it decides when the next one is done */
+    int64_t last;   /* when frnum began */
 } Uhci;
 
 typedef struct Td {
@@ -594,11 +594,12 @@ static bool uhci_post_load(void *opaque, Error **errp)
     Uhci *u = opaque;
     int64_t now = clock_now(u->dev.machine->clock);
     async_drop_all(u);
-    u->quiet = 0;
     if (u->last > now || u->last < 0) {
         return error_set(errp, "a saved UHCI controller is in a frame that is yet to come");
     }
-    if (u->cmd & CMD_RS) {
+    if (!(u->cmd & CMD_RS)) {
+        timer_cancel(&u->frame);
+    } else if (!timer_armed(&u->frame)) {
         timer_arm(&u->frame, now + FRAME_NS);
     }
     update(u);
@@ -617,6 +618,8 @@ static const VmField uhci_fields[] = {
     VM_U8(Uhci, why),
     VM_U32(Uhci, base),
     VM_I64(Uhci, last),
+    VM_U32_MAX(Uhci, quiet, QUIET_FRAMES),
+    VM_TIMER(Uhci, frame),
     { 0 },
 };
 static const VmState uhci_state = {
