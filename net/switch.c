@@ -93,7 +93,7 @@ static void forget(Switch *s, Station *e)
 
 static void forget_port(Switch *s, unsigned port)
 {
-    for (Station *e = s->stations[0]; e < s->stations[BUCKETS]; e++) {
+    for (Station *e = s->stations[0]; e < s->stations[0] + BUCKETS * WAYS; e++) {
         if (e->port == port) {
             forget(s, e);
         }
