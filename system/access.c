@@ -387,7 +387,7 @@ static MemResult range_copy(const FlatRange *r, hwaddr addr, uint8_t *buf, size_
         if (write) {
             ram_store_bytes(r->ram, r->host + o, r->ram_off + o, buf, n);
         } else {
-            memcpy(buf, r->host + o, n);
+            ram_load_bytes(buf, r->host + o, n);
         }
         return MEM_OK;
     }

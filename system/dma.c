@@ -112,7 +112,7 @@ MemResult dma_copy(DmaContext *dma, hwaddr addr, void *buf, size_t len, bool to_
             n = len < room ? len : (size_t)room;
             uint64_t o = addr - r->start;
             if (r->host && !to_guest) {
-                memcpy(p, r->host + o, n);
+                ram_load_bytes(p, r->host + o, n);
             } else if (r->host && !r->readonly) {
                 ram_store_bytes(r->ram, r->host + o, r->ram_off + o, p, n);
             } else {

@@ -102,6 +102,7 @@ void mmio_posted_withdraw(Machine *m, MemRegion *r);
 unsigned access_piece(hwaddr addr, size_t len);
 
 /* ram.c */
+void ram_load_bytes(void *buf, const uint8_t *host, size_t len);
 void ram_store_bytes(RamBlock *ram, uint8_t *host, uint64_t ram_off, const void *buf, size_t len);
 
 /* device.c */

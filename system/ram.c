@@ -275,8 +275,42 @@ size_t dirty_take(RamBlock *ram, DirtyClient client, size_t page, size_t n, unsi
     return count;
 }
 
+/* memcpy() may take even two bytes in pieces: of an index that the guest is writing, half the old one and
+ * half the new one. */
+void ram_load_bytes(void *buf, const uint8_t *host, size_t len)
+{
+    bool whole = (len == 2 || len == 4 || len == 8) && !((uintptr_t)host & (len - 1));
+    if (whole && len == 2) {
+        uint16_t v = __atomic_load_n((const uint16_t *)host, __ATOMIC_RELAXED);
+        memcpy(buf, &v, sizeof(v));
+    } else if (whole && len == 4) {
+        uint32_t v = __atomic_load_n((const uint32_t *)host, __ATOMIC_RELAXED);
+        memcpy(buf, &v, sizeof(v));
+    } else if (whole) {
+        uint64_t v = __atomic_load_n((const uint64_t *)host, __ATOMIC_RELAXED);
+        memcpy(buf, &v, sizeof(v));
+    } else {
+        memcpy(buf, host, len);
+    }
+}
+
 void ram_store_bytes(RamBlock *ram, uint8_t *host, uint64_t ram_off, const void *buf, size_t len)
 {
-    memcpy(host, buf, len);
+    bool whole = (len == 2 || len == 4 || len == 8) && !((uintptr_t)host & (len - 1));
+    if (whole && len == 2) {
+        uint16_t v;
+        memcpy(&v, buf, sizeof(v));
+        __atomic_store_n((uint16_t *)host, v, __ATOMIC_RELAXED);
+    } else if (whole && len == 4) {
+        uint32_t v;
+        memcpy(&v, buf, sizeof(v));
+        __atomic_store_n((uint32_t *)host, v, __ATOMIC_RELAXED);
+    } else if (whole) {
+        uint64_t v;
+        memcpy(&v, buf, sizeof(v));
+        __atomic_store_n((uint64_t *)host, v, __ATOMIC_RELAXED);
+    } else {
+        memcpy(host, buf, len);
+    }
     ram_written(ram, ram_off, len);
 }

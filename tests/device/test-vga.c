@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-vga.c - the standard VGA (hw/display/vga*.c, bochs-display.c, edid.c): each way to
- * memory and each kind of mode, pixel by pixel; Bochs' interface by ports and in memory; what is drawn when;
- * hostile registers (RHEA_VGA_CASES=N: random accesses, 20000 unless told; all is drawn after every 50).
+ * tests/device/test-vga.c - the standard VGA (hw/display/vga.c, vga-dispi.c, vga-draw.c, vga-isa.c,
+ * vga-mem.c, vga-pci.c, vga-rom.c, vga-text.c, bochs-display.c, edid.c): each way to memory and each kind of
+ * mode, pixel by pixel; Bochs' interface by ports and in memory; what is drawn when; hostile registers
+ * (RHEA_VGA_CASES=N: random accesses, 20000 unless told; all is drawn after every 50).
  * Threads: main.
  */
 #include "hw/display/edid.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-xhci.c - hw/usb/xhci*.c, bus.c, device.c, hid*.c, storage*.c: the test is the driver,
- * which brings up a keyboard, a tablet and a disk by commands and rings, and a hostile one. RHEA_USB_CASES:
- * rounds of that one. Threads: main.
+ * tests/device/test-xhci.c - hw/usb/xhci.c, xhci-cmd.c, xhci-ring.c, xhci-xfer.c, bus.c, device.c, hid.c,
+ * hid-desc.c, storage.c, storage-scsi.c: the test is the driver, which brings up a keyboard, a tablet and a
+ * disk by commands and rings, and a hostile one. RHEA_USB_CASES: rounds of that one. Threads: main.
  */
 #include "q35test.h"
 #include "rhea/hw/usb.h"
