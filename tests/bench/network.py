@@ -9,10 +9,8 @@ and on a tap interface, with a server on the host: TCP out of the guest and into
 
 Everything runs in a network namespace of its own, which needs the right to make one.
 """
-import argparse
 import os
 import shlex
-import shutil
 import socket
 import struct
 import sys
@@ -21,12 +19,11 @@ import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../func")]  # there are two modules "disk"
-import disk  # noqa: E402
+import compare  # noqa: E402
 import engines as en  # noqa: E402
 import net as func_net  # noqa: E402
 import ownnet  # noqa: E402
 import rheatest as rt  # noqa: E402
-import suite  # noqa: E402
 
 NAMES = [f"{k}-{w}" for k in ("user", "tap") for w in ("send", "receive", "ping")]
 UNIT, PING = 65536, 64
@@ -75,29 +72,22 @@ class Server(threading.Thread):
                 c.sendall(c.recv(PING, socket.MSG_WAITALL))
 
 
-class Bench(disk.Bench):
+class Bench(compare.Bench):
     def __init__(self, a, tmp):
-        self.a, self.tmp, self.server = a, tmp, Server()
-        self.programs = [(n, p) for n, p in (("rhea", a.rhea), ("qemu", a.qemu)) if p]
-        self.names = [n for n in NAMES if not a.only or n in a.only]
-        self.guests, self.units = [], {}
-        self.got = {n: {p: [] for p, _ in self.programs} for n in self.names}
+        super().__init__(a, NAMES)
+        self.tmp, self.server = tmp, Server()
         for i in range(len(self.programs)):
             ownnet.ip("tuntap", "add", f"t{i}", "mode", "tap", "vnet_hdr")
             ownnet.ip("addr", "add", f"10.77.{i}.1/24", "dev", f"t{i}")
             ownnet.ip("link", "set", f"t{i}", "up")
 
     def initrd(self, i):
-        modules = func_net.DRIVERS[self.a.card]
-        tree = os.path.join(self.tmp, f"tree{i}")
-        rt.module_tree(tree, flavour(self.a.card), modules)
-        en.small_tree(tree)
-        return en.guest_assets.initramfs(
-            os.path.join(self.tmp, f"i{i}.cpio"), "cd /tmp\n" + "".join(f"insmod /lib/modules/{os.path.basename(m)}.ko\n" for m in modules) +
+        return compare.small_initrd(
+            os.path.join(self.tmp, f"tree{i}"), os.path.join(self.tmp, f"i{i}.cpio"), flavour(self.a.card), func_net.DRIVERS[self.a.card],
             f"until test -e /sys/class/net/eth1; do sleep 0.1; done\n"
             f"ip addr add 10.0.2.15/24 dev eth0; ip addr add 10.77.{i}.2/24 dev eth1; ip link set eth0 up; ip link set eth1 up\n"
             f"export BENCH_NET_user=10.0.2.2:{self.server.port} BENCH_NET_tap=10.77.{i}.1:{self.server.port}\n"
-            "/bench/bench </dev/console >/dev/console 2>&1", tree)
+            "/bench/bench </dev/console >/dev/console 2>&1")
 
     def guest(self, name, program, copy):
         i = [n for n, _ in self.programs].index(name)
@@ -129,28 +119,15 @@ def fetch(a):
     en.guest_assets.kernel(flavour(a.card))
 
 
-def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--runs", type=int, default=6)
-    ap.add_argument("--only", help="names of rows, separated by commas: " + ", ".join(NAMES))
-    ap.add_argument("--quick", action="store_true", help="one short run of each")
-    ap.add_argument("--seconds", type=float, default=2.0, help="time the slower emulator shall take for a run")
-    ap.add_argument("--cpu", default="max")
+def options(ap):
     ap.add_argument("--card", default="virtio-net-pci", choices=sorted(func_net.DRIVERS))
-    ap.add_argument("--rhea", default=suite.RHEA)
-    ap.add_argument("--qemu", default=shutil.which("qemu-system-x86_64"))
-    ap.add_argument("--machine", default="", help="further arguments, for both")
-    a = ap.parse_args()
-    a.only = set(a.only.split(",")) if a.only else None
-    if a.only and a.only - set(NAMES):
-        ap.error(f"no such row: {sorted(a.only - set(NAMES))[0]}")
-    if a.quick:
-        a.runs, a.seconds = 1, 0.5
-    a.qemu = None if a.qemu == "none" else a.qemu
+
+
+def main():
+    a = compare.parse(__doc__, NAMES, options)
     ownnet.enter("ip tuntap add t0 mode tap", lambda: fetch(a))
     with tempfile.TemporaryDirectory(prefix="rhea-net-") as tmp:
-        print(f"rhea: {suite.version(a.rhea)}\nqemu: {suite.version(a.qemu) if a.qemu else 'none'}\ncpu model {a.cpu}, {a.card}, "
-              f"{a.runs} runs, load {os.getloadavg()[0]:.1f}, options '{a.machine}'")
+        compare.print_head(a, f"{a.card}, ")
         Bench(a, tmp).run()
     return 0
 

@@ -19,6 +19,7 @@ enum {
     NEED_PROC = 8, /* starts itself again: the program's own path must be reachable */
     NEED_DISKS = 16, /* overwrites disks: only for a guest whose command line says so */
     NEED_NET = 32, /* a server of the host's, named in the environment */
+    NEED_SCREEN = 64, /* draws on the screen: only where the environment says so */
 };
 
 typedef struct Workload {
@@ -30,7 +31,8 @@ typedef struct Workload {
 } Workload;
 
 /* Each file's table ends with an entry without a name. */
-extern const Workload bench_int[], bench_mem[], bench_float[], bench_code[], bench_os[], bench_disk[], bench_net[];
+extern const Workload bench_int[], bench_mem[], bench_float[], bench_code[], bench_os[], bench_disk[], bench_net[],
+    bench_draw[];
 
 extern const char *bench_self; /* absolute path of this program */
 

@@ -49,7 +49,7 @@ static const struct {
     const Workload *list;
 } groups[] = {
     {"int", bench_int}, {"mem", bench_mem}, {"float", bench_float}, {"code", bench_code}, {"os", bench_os}, {"disk", bench_disk},
-    {"net", bench_net},
+    {"net", bench_net}, {"draw", bench_draw},
 };
 
 void bench_die(const char *what)
@@ -110,6 +110,9 @@ static const char *missing(unsigned needs)
     }
     if ((needs & NEED_NET) && !getenv("BENCH_NET_user")) {
         return "no-net";
+    }
+    if ((needs & NEED_SCREEN) && !getenv("BENCH_SCREEN")) {
+        return "no-screen";
     }
     return NULL;
 }
