@@ -13,9 +13,13 @@
 #include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
+#include <malloc.h>
 #include <string.h>
 
 enum { NO_TIMEOUT = 1000 }; /* what the library answers when it waits for nothing */
+/* A connection has some 20 KiB of buffers until late segments of it cannot come any more. The memory of so
+ * many is worth giving back to the host, so long after they were closed. */
+enum { TRIM_CLOSED = 256, TRIM_MS = 30000 };
 
 typedef struct UserFd {
     UserNet *user;
@@ -59,7 +63,7 @@ static bool user_receive(NetClient *c, const NetFrame *f)
         return false; /* user_update() resumes */
     }
     NetFrame given = *f;
-    if (!user_guard(u, &given)) {
+    if (!user_guard(u, &given) || !user_flow_allowed(u, &given)) {
         return true;
     }
     user_enter(u);
@@ -158,10 +162,22 @@ static void cb_register_poll_fd(int fd, void *opaque)
     g_hash_table_remove(u->fds, GINT_TO_POINTER(fd)); /* of a descriptor closed unseen */
 }
 
+/* The C library keeps what was freed below something that is still there: without this a guest that made
+ * thousands of connections once would cost their buffers for ever. */
+static void trim_fired(void *opaque)
+{
+    UserNet *u = opaque;
+    u->closed = 0;
+    malloc_trim(0);
+}
+
 static void cb_unregister_poll_fd(int fd, void *opaque)
 {
     UserNet *u = opaque;
     g_hash_table_remove(u->fds, GINT_TO_POINTER(fd));
+    if (++u->closed == TRIM_CLOSED) {
+        timer_arm(&u->trim_timer, clock_now(&clock_host_monotonic) + TRIM_MS * INT64_C(1000000));
+    }
 }
 
 static int cb_add_poll(int fd, int events, void *opaque)
@@ -294,11 +310,13 @@ static bool user_open(NetClient *c, const NetdevOptions *o, Error **errp)
     u->client = c;
     u->fds = g_hash_table_new_full(NULL, NULL, NULL, fd_free);
     u->polled = g_ptr_array_new();
+    u->flows = user_flows_new();
     u->timers = g_ptr_array_new();
     u->forwards = g_ptr_array_new();
     u->guests = g_ptr_array_new();
     u->update = (Task){ .run = user_update, .opaque = u };
     timer_init(&u->poll_timer, m->loop, m->clock, poll_timer_fired, u);
+    timer_init(&u->trim_timer, m->loop, &clock_host_monotonic, trim_fired, u);
     if (!user_config(&o->u.user, &cfg, errp)) {
         return false;
     }
@@ -330,6 +348,7 @@ static void user_close(NetClient *c)
     }
     user_smb_free(u->smb);
     timer_cancel(&u->poll_timer);
+    timer_cancel(&u->trim_timer);
     loop_unpost(c->machine->loop, &u->update);
     g_hash_table_destroy(u->fds);
     g_ptr_array_free(u->polled, TRUE);
@@ -340,6 +359,7 @@ static void user_close(NetClient *c)
     g_ptr_array_free(u->forwards, TRUE);
     g_ptr_array_free(u->guests, TRUE);
     user_guard_free(u);
+    g_free(u->flows);
     g_free(u->network);
 }
 

@@ -9,6 +9,7 @@
 #include <libslirp.h>
 
 typedef struct UserFragments UserFragments;
+typedef struct UserFlows UserFlows;
 typedef struct UserSmb UserSmb;
 
 typedef struct UserNet {
@@ -21,6 +22,8 @@ typedef struct UserNet {
     Task update;
     Timer poll_timer;
     bool due;            /* poll_timer fired */
+    Timer trim_timer;
+    unsigned closed;     /* descriptors since it fired */
     GPtrArray *timers;   /* UserTimer * */
     GPtrArray *forwards; /* UserForward * */
     GPtrArray *guests;   /* GuestForward * */
@@ -29,6 +32,7 @@ typedef struct UserNet {
     struct in6_addr host6, dns6;
     UserFragments *fragments; /* NULL until there are any */
     UserSmb *smb;             /* NULL: none */
+    UserFlows *flows;
 } UserNet;
 
 /* user-options.c */
@@ -53,6 +57,10 @@ void user_forwards_list(UserNet *u, const char *id, GArray *out);
  * until the next call. */
 bool user_guard(UserNet *u, NetFrame *f);
 void user_guard_free(UserNet *u);
+
+/* user-limit.c. False: the frame would open a socket, and the guest has its share of them. */
+UserFlows *user_flows_new(void); /* g_free */
+bool user_flow_allowed(UserNet *u, const NetFrame *f);
 
 /* user-smb.c. The folder `path` at ports 139 and 445 of `addr`; u->smb may be there after a failure, too. It
  * is freed when the library has closed its connections; NULL is nothing. */

@@ -2,7 +2,8 @@
  * tests/unit/net/test-user.c - user-mode networking (net/user.c): DHCP, ARP, malformed frames; its options
  * (net/user-options.c), its file server (net/user-smb.c);
  * ports and addresses forwarded both ways, with TCP's handshake, and who has a port
- * (net/user-forward.c); fragments (net/user-guard.c). Threads: main.
+ * (net/user-forward.c); fragments (net/user-guard.c); floods of connections (net/user-limit.c). Threads:
+ * main.
  */
 #include "net/user_internal.h"
 #include "tests/unit/net/nettest.h"
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -666,6 +668,62 @@ static void test_fragments(void)
 }
 
 /* Anything may come from a guest. */
+/* ---- floods (net/user-limit.c) ---- */
+
+static void send_udp(TestNic *n, unsigned from, unsigned to)
+{
+    uint8_t f[34 + 9] = { [34] = (uint8_t)(from >> 8), (uint8_t)from, (uint8_t)(to >> 8), (uint8_t)to, 0, 9,
+                          [42] = 'x' };
+    test_nic_send(n, NULL, f, wrap(f, n, 17, 0x0a00020f, 0x0a000202, 9));
+}
+
+/* How many datagrams a host's socket got. */
+static unsigned arrived(TestMachine *tm, int fd)
+{
+    unsigned got = 0;
+    char c;
+    tm_turns(tm);
+    while (recv(fd, &c, 1, MSG_DONTWAIT) == 1) {
+        got++;
+    }
+    return got;
+}
+
+static void test_flood(void)
+{
+    struct rlimit old, low;
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = (struct rlimit){ .rlim_cur = 128, .rlim_max = old.rlim_max };
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &low), ==, 0);
+    TestNic *n;
+    TestMachine *tm = user_new("", &n);
+    unsigned port, got = 0, early_port, late_port;
+    int fd = listener(&port, SOCK_DGRAM);
+    int early = listener(&early_port, SOCK_STREAM), late = listener(&late_port, SOCK_STREAM);
+    g_assert_cmpint(fcntl(late, F_SETFL, O_NONBLOCK), ==, 0);
+    learn_guest(tm, n);
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    Tcp t = { .tm = tm, .n = n, .peer = 0x0a000202, .port = (uint16_t)early_port, .got = bytes }, later = t;
+    tcp_send(&t, 2, "", 0);
+    turn(tm, tcp_open, &t);
+    for (unsigned i = 0; i < 1000; i++) {
+        send_udp(n, 2000 + i, port);
+        got += arrived(tm, fd);
+        g_assert_cmpuint(got, ==, MIN(i + 1, 63)); /* and the connection: half of the descriptors */
+    }
+    send_udp(n, 2062, port); /* has its socket */
+    g_assert_cmpuint(arrived(tm, fd), ==, 1);
+    later.port = (uint16_t)late_port;
+    tcp_send(&later, 2, "", 0);
+    tm_turns(tm);
+    g_assert_cmpint(accept(late, NULL, NULL), ==, -1);
+    close(fd);
+    close(early);
+    close(late);
+    net_test_free(tm);
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &old), ==, 0);
+}
+
 static void test_hostile(void)
 {
     TestNic *n;
@@ -710,6 +768,7 @@ int main(int argc, char **argv)
     g_test_add_func("/user/guestfwd", test_guestfwd);
     g_test_add_func("/user/forward", test_forward);
     g_test_add_func("/user/fragments", test_fragments);
+    g_test_add_func("/user/flood", test_flood);
     g_test_add_func("/user/hostile", test_hostile);
     return g_test_run();
 }

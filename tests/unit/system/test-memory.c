@@ -489,6 +489,46 @@ static void test_dma(void)
     tm_free(tm);
 }
 
+/* A ring's index that the guest writes while a device reads it is the old one or the new one, and the other
+ * way round: never one's low byte with the other's high byte. */
+typedef struct Toggle {
+    TestMachine *tm;
+    DmaContext dma;
+    unsigned len; /* 2, 4, 8 */
+    unsigned stop;
+} Toggle;
+static const uint64_t toggled[2] = { 0x00ff00ff00ff00ff, 0x0100010001000100 };
+
+static void *toggle_writer(void *opaque)
+{
+    Toggle *g = opaque;
+    rcu_register_thread();
+    for (unsigned i = 0; !__atomic_load_n(&g->stop, __ATOMIC_ACQUIRE); i++) {
+        g_assert_cmpint(dma_write(&g->dma, 0x3008, &toggled[i & 1], g->len), ==, MEM_OK);
+    }
+    rcu_unregister_thread();
+    return NULL;
+}
+
+static void test_index_whole(void)
+{
+    for (unsigned len = 2; len <= 8; len *= 2) {
+        TestMachine *tm = tm_new(16 << RAM_PAGE_BITS);
+        Toggle g = { .tm = tm, .dma = { .as = &tm->m->as_mem }, .len = len };
+        uint64_t mask = UINT64_MAX >> (64 - 8 * len);
+        g_assert_cmpint(dma_write(&g.dma, 0x3008, &toggled[0], len), ==, MEM_OK);
+        GThread *t = g_thread_new("writer", toggle_writer, &g);
+        for (unsigned i = 0; i < 200000; i++) {
+            uint64_t v = 0;
+            g_assert_cmpint(dma_read(&g.dma, 0x3008, &v, len), ==, MEM_OK);
+            g_assert_true(v == (toggled[0] & mask) || v == (toggled[1] & mask));
+        }
+        __atomic_store_n(&g.stop, 1, __ATOMIC_RELEASE);
+        g_thread_join(t);
+        tm_free(tm);
+    }
+}
+
 /* ---- readers beside commits ---- */
 
 typedef struct Race {
@@ -593,6 +633,7 @@ int main(int argc, char **argv)
     g_test_add_func("/system/memory/dirty", test_dirty);
     g_test_add_func("/system/memory/dirty-race", test_dirty_race);
     g_test_add_func("/system/memory/dma", test_dma);
+    g_test_add_func("/system/memory/index-whole", test_index_whole);
     g_test_add_func("/system/memory/readers", test_readers);
     g_test_add_func("/system/memory/transactions", test_transactions);
     return g_test_run();
