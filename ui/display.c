@@ -29,6 +29,7 @@ static bool check_type(const char *type, Error **errp)
         { "dbus", "there is no D-Bus display" },
         { "spice-app", "there is no SPICE server" },
         { "cocoa", "it is macOS's" },
+        { "vnc", "it needs an address, as in -display vnc=:1" },
 #ifndef HAVE_SDL
         { "sdl", "this program was built without SDL2" },
 #endif

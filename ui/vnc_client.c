@@ -29,7 +29,7 @@
     F(rfbUpdateClient)                                                                                       \
     F(rfbClientConnectionGone) F(rfbCloseClient) F(rfbScreenCleanup) F(rfbNewFramebuffer)                    \
         F(rfbMarkRectAsModified) F(rfbSetCursor) F(rfbWriteExact) F(rfbReadExact)                            \
-            F(rfbRegisterProtocolExtension) F(rfbLogEnable) F(rfbEncryptBytes)
+            F(rfbRegisterProtocolExtension) F(rfbLogEnable) F(rfbSendServerCutText) F(rfbEncryptBytes)
 
 static struct {
 #define FIELD(f) __typeof__(f) *f;
@@ -116,9 +116,20 @@ static rfbBool on_power(rfbClientPtr cl, uint8_t version, uint8_t code)
     return TRUE;
 }
 
-static void ignore_text(char *text, int len, rfbClientPtr cl)
+/* For the other clients; one that was not passed on yet is forgotten. */
+static void on_text(char *text, int len, rfbClientPtr cl)
 {
-    (void)text, (void)len, (void)cl; /* guests have no clipboard here */
+    VncClient *c = session_of(cl)->c;
+    if (len < 0 || len > VNC_CUT_MAX) {
+        return;
+    }
+    GBytes *cut = g_bytes_new(text, (gsize)len);
+    pthread_mutex_lock(&c->lock);
+    GBytes *before = c->cut_in;
+    c->cut_in = cut;
+    pthread_mutex_unlock(&c->lock);
+    g_bytes_unref(before);
+    loop_post(c->next_key.loop, &c->notify);
 }
 
 static void ignore_keys(rfbClientPtr cl)
@@ -341,6 +352,7 @@ static bool take_mail(Session *s)
     bool cursor_new = c->cursor_new && s->cl->enableCursorShapeUpdates && s->ready;
     unsigned leds = c->leds;
     Surface *next = g_steal_pointer(&c->surface);
+    g_autoptr(GBytes) cut = s->ready ? g_steal_pointer(&c->cut_out) : NULL;
     pixman_region32_copy(&damage, &c->damage);
     pixman_region32_clear(&c->damage);
     if (cursor_new) {
@@ -359,6 +371,9 @@ static bool take_mail(Session *s)
     pixman_region32_fini(&damage);
     if (cursor_new) {
         take_cursor(s, cursor);
+    }
+    if (cut && s->cl->sock >= 0) {
+        lib.rfbSendServerCutText(s->screen, (char *)g_bytes_get_data(cut, NULL), (int)g_bytes_get_size(cut));
     }
     if (s->ready && s->cl->sock >= 0) {
         tell_extensions(s, leds, absolute);
@@ -439,7 +454,7 @@ static rfbScreenInfoPtr make_screen(Session *s)
     screen->kbdAddEvent = on_key;
     screen->kbdReleaseAllKeys = ignore_keys;
     screen->ptrAddEvent = on_pointer;
-    screen->setXCutText = ignore_text;
+    screen->setXCutText = on_text;
     screen->setDesktopSizeHook = on_size;
     screen->displayHook = before_update;
     screen->xvpHook = c->power ? on_power : NULL;

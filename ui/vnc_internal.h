@@ -1,14 +1,32 @@
 /* SPDX-License-Identifier: MIT
- * ui/vnc_internal.h - a VNC server's clients: what main loop and their threads have in common.
+ * ui/vnc_internal.h - VNC servers inside: what the files vnc*.c have in common, and a server's threads with
+ * the main loop. All functions: main loop.
  */
 #ifndef UI_VNC_INTERNAL_H
 #define UI_VNC_INTERNAL_H
 
 #include "rhea/ui/vnc.h"
+#include "rhea/util/loop.h"
 
 #include <pthread.h>
 
-enum { VNC_EVENTS = 256, VNC_RECTS = 64 };
+enum { VNC_EVENTS = 256, VNC_RECTS = 64, VNC_LISTENERS = 16, VNC_CUT_MAX = 256 << 10 };
+
+struct VncServer {
+    Machine *m;
+    VncOptions opts;
+    KeyLayout *layout;
+    GBytes *password; /* NULL: not set */
+    int64_t expires;  /* seconds since 1970; INT64_MAX: never */
+    GPtrArray *listeners; /* VncListener *: at most VNC_LISTENERS, those of WebSockets last */
+    GPtrArray *clients;   /* VncClient * */
+    ConsoleListener console;
+    Surface *source;  /* the console's, or NULL */
+    Surface *picture; /* what clients are sent; NULL: nobody looks */
+    CursorShape cursor;
+    bool has_cursor;
+    InputWatcher input;
+};
 
 /* What a client did. */
 typedef enum VncEventKind { VNC_KEYSYM, VNC_SCANCODE, VNC_POINTER, VNC_SIZE, VNC_POWER } VncEventKind;
@@ -43,6 +61,7 @@ typedef struct VncClient {
     VncEvent events[VNC_EVENTS]; /* from the thread */
     unsigned head, n_events;
     bool ready, shared, websocket, relative_known; /* past the handshake; its wishes */
+    GBytes *cut_in, *cut_out; /* text its user marked, and another one's; Latin-1; or NULL */
     bool gone;               /* the thread is about to end */
     Task notify;             /* the main loop looks at the above */
 
@@ -62,7 +81,29 @@ void vnc_client_join(VncClient *c);  /* it was told to quit, or has */
 void vnc_client_wake(VncClient *c);  /* after a change, without the lock */
 bool vnc_library_load(Error **errp); /* main loop, once before the first client */
 
-/* vnc.c */
-void vnc_client_notify(void *client);
+/* vnc_listen.c */
+bool vnc_listen_start(VncServer *s, Error **errp); /* at the places of its options */
+void vnc_listen_stop(VncServer *s);
+VncAddress vnc_address(const VncServer *s); /* of the first listener, for events */
+
+/* vnc_clients.c */
+bool vnc_make_room(VncServer *s); /* false: there are too many clients */
+/* Takes fd, which is non-blocking; web: it came to the WebSockets' place. */
+void vnc_client_add(VncServer *s, int fd, bool web, const VncAddress *peer);
+void vnc_client_end(VncClient *c);  /* soon; it may be at work */
+void vnc_client_drop(VncClient *c); /* now; its thread has ended, or is about to */
+
+/* vnc_picture.c */
+extern const ConsoleListenerOps vnc_listener_ops;
+void vnc_look(VncServer *s); /* somebody came: there is a picture afterwards */
+void vnc_stop_looking(VncServer *s);
+void vnc_consoles_changed(void *server);
+void vnc_give_cursor(VncServer *s, VncClient *c);
+
+/* vnc_input.c */
+void vnc_do_events(VncClient *c); /* what is in the queue, as far as key-delay-ms allows */
+void vnc_key_time_over(void *client);
+void vnc_release_input(VncClient *c); /* what it held */
+void vnc_input_changed(InputWatcher *w);
 
 #endif

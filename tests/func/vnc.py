@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""VNC servers (ui/vnc.c, ui/vnc_client.c, tools/system/qmp_vnc.c) with a small RFB client of the test's own: handshake,
+"""VNC servers (ui/vnc.c, ui/vnc_client.c, ui/vnc_clients.c, ui/vnc_input.c, ui/vnc_listen.c, ui/vnc_picture.c, tools/system/qmp_vnc.c) with a small RFB client of the test's own: handshake,
 password, picture, keys by keysym and scan code, extensions, sharing, hostile clients, what monitors say."""
 import os
 import random
@@ -211,6 +211,9 @@ def vnc_password():
             expect(hmp("set_password vnc other disconnect") == "" and r.closed(), "the client goes")
             c.call("change-vnc-password", password="third")
             expect(Rfb(path, "third").result == 0, "the new one")
+            expect(hmp("change vnc password fourth") == "" and Rfb(path, "fourth").result == 0, "the monitor's")
+            expect(hmp("set_password vnc third -d default keep") == "" and Rfb(path, "third").result == 0, "by its name")
+            expect("no VNC server 'x'" in hmp("set_password vnc a -d x"), "another name")
             c.call("expire_password", protocol="vnc", time="now")
             expect(Rfb(path, "third").result == 1, "it is over")
             expect(hmp("expire_password vnc never") == "" and Rfb(path, "third").result == 0, "it is not")
@@ -242,6 +245,73 @@ def vnc_share():
             expect(Rfb(path[1], shared=False).closed() and one.update(), "it is turned away")
             one, two = Rfb(path[2]), Rfb(path[2], shared=False)
             expect(one.update() and two.update(), "both stay")
+    finally:
+        shutil.rmtree(folder)
+
+
+def ports(c):
+    return [(s["host"], s["service"], s["websocket"]) for s in c.call("query-vnc-servers")[0]["server"]]
+
+
+def vnc_update():
+    """A server that runs listens elsewhere; one that cannot goes on where it was; clients stay."""
+    with Guest("-display", "vnc=127.0.0.1:0,to=99,websocket=127.0.0.1:0") as vm, socket.socket() as taken, socket.socket() as ours:
+        c = qmp.Client(vm.path)
+        hmp = hmp_of(c)
+        for s in taken, ours:
+            s.bind(("127.0.0.1", 0))
+        taken.listen()
+        busy = {"type": "inet", "host": "127.0.0.1", "port": str(taken.getsockname()[1])}
+        before = ports(c)
+        first = (before[0][0], int(before[0][1]))
+        r = Rfb(first)
+        # The old place stands in the way of a new one: all addresses, the same port.
+        c.call("display-update", type="vnc", addresses=[{"type": "inet", "host": "0.0.0.0", "port": before[0][1]},
+                                                        {"type": "unix", "path": vm.unix}])
+        expect(ports(c) == [("0.0.0.0", before[0][1], False), ("", vm.unix, False), before[1]], f"{ports(c)}")
+        expect(Rfb(vm.unix).update() and r.update(), "a new place, and the old client")
+        now = ports(c)
+        bad = c.try_call("display-update", type="vnc", addresses=[{"type": "inet", "host": "127.0.0.1", "port": before[0][1]}, busy])
+        expect("cannot listen" in bad["error"]["desc"] and ports(c) == now, f"{bad} {ports(c)}")
+        expect(Rfb(vm.unix).update() and Rfb(first).update(), "where it was")
+        # A descriptor.
+        c.call("getfd", fds=[ours.fileno()], fdname="ours")
+        bad = c.try_call("display-update", type="vnc", addresses=[{"type": "fd", "str": "ours"}])
+        expect("no socket that listens" in bad["error"]["desc"] and ports(c) == now, f"{bad}")
+        ours.listen()
+        c.call("getfd", fds=[ours.fileno()], fdname="ours")
+        c.call("display-update", type="vnc", addresses=[{"type": "fd", "str": "ours"}])
+        expect(Rfb(ours.getsockname()).update() and not os.path.exists(vm.unix), "a socket of ours")
+        expect("cannot listen" in c.try_call("display-update", type="vnc", addresses=[busy])["error"]["desc"], "taken")
+        expect(Rfb(ours.getsockname()).update(), "again ours")
+        c.call("display-update", type="vnc", addresses=[])
+        expect(ports(c) == [before[1]] and c.call("query-vnc") == {"enabled": False}, "WebSockets only")
+        expect(c.call("query-vnc-servers")[0]["id"] == "default", "the id that it has by itself")
+        expect(hmp(f"change vnc unix:{vm.unix}") == "" and Rfb(vm.unix).update(), "the monitor's way")
+        expect("do not change" in hmp("change vnc :1,password=on") and "no VNC address" in hmp("change vnc x"), "wrong")
+        expect(hmp("change vnc none") == "" and not os.path.exists(vm.unix) and r.update(), "none, and the old client")
+        c.call("display-reload", type="vnc")
+        expect("no TLS" in c.try_call("display-reload", type="vnc", tls_certs=True)["error"]["desc"], "certificates")
+
+
+def vnc_text():
+    """What one viewer's user marks comes to the others, and not back."""
+    folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+    path = os.path.join(folder, "s")
+    try:
+        with Guest("-vnc", f"unix:{path}") as vm:
+            qmp.Client(vm.path)
+            one, two, three = Rfb(path), Rfb(path), Rfb(path)
+            for r in one, two, three:
+                r.update()
+            for text in b"one text", b"", b"x" * 200000:
+                one.s.sendall(struct.pack(">BxxxI", 6, len(text)) + text)
+                for r in two, three:
+                    head = r.read(8)
+                    expect(head == struct.pack(">BxxxI", 3, len(text)) and r.read(len(text)) == text, f"{head}")
+            two.s.sendall(struct.pack(">BxxxI", 6, 300000) + bytes(300000))  # too long: nobody gets it
+            two.s.sendall(struct.pack(">BxxxI", 6, 3) + b"end")
+            expect(one.read(11)[8:] == b"end" and three.read(11)[8:] == b"end", "the next one")
     finally:
         shutil.rmtree(folder)
 
@@ -318,7 +388,7 @@ def vnc_stuck():
 
 def vnc_refusals():
     """Options that are wrong, or not there."""
-    for option, text in (("127.0.0.1", "is no VNC address"), (":x", "is no VNC address"), (":0,tls-creds=t", "there is no TLS"),
+    for option, text in (("127.0.0.1", "is no VNC address"), (":x", "is no VNC address"), (":0,tls-creds=t", "no VeNCrypt"),
                          (":0,sasl=on", "no SASL"), (":0,audiodev=a", "sound is not sent"), (":0,reverse=on", "clients connect"),
                          (":0,share=some", "share"), (":60000", "is no VNC address"), ("unix:/tmp,websocket=on", "no display number"),
                          ("127.0.0.1:0,to=99,password-secret=s", "'s'"), ("127.0.0.1:0,to=99,display=d", "'d'"), (":0,foo=1", "foo")):

@@ -15,7 +15,9 @@
 #include "rhea/schema/type.h"
 #include "rhea/ui/display.h"
 #include "rhea/ui/input.h"
+#include "rhea/util/sock.h"
 #include "sandbox.h"
+#include "schema/qmp.h"
 
 typedef struct Cli Cli;
 typedef struct Option Option;
@@ -157,10 +159,15 @@ bool process_watch_signals(Machine *m, Error **errp);
 void process_unwatch_signals(void);
 bool process_drop(const char *chroot_dir, const char *user, Error **errp);
 
+/* qmp_export.c: QMP's socket addresses, whose texts the specs borrow. */
+SockSpec qmp_inet_spec(const QmpInetAddress *i);
+SockSpec qmp_unix_spec(const QmpUnixAddress *u);
+int qmp_socket_fd(Machine *m, const char *name, Error **errp); /* a number or getfd's name; the caller's */
 /* qmp_vnc.c */
 const char *cli_layout(void); /* -k; NULL: not given */
 bool cli_make_vncs(Cli *cli, Error **errp); /* -vnc: the machine is ready */
 void hmp_info_vnc(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+bool hmp_change_vnc(Machine *m, int argc, char **argv, GString *out); /* `change vnc`; false: it is not */
 void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_expire_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 

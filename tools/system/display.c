@@ -120,6 +120,9 @@ OPTION_RUN(opt_display)
         g_print("%s", s->str);
         return true;
     }
+    if (g_str_has_prefix(arg, "vnc=")) { /* a server beside what is shown here */
+        return opt_vnc(cli, option_find("vnc"), arg + 4, errp);
+    }
     bool from_text;
     DisplayOptions parsed;
     g_autoptr(Json) j = keyval_parse(arg, "type", &from_text, errp);

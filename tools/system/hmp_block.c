@@ -67,6 +67,9 @@ static void hmp_change(Monitor *mon, Machine *m, int argc, char **argv, GString 
     static const char *const modes[] = { [AUTO] = "retain", [ON] = "read-only", [OFF] = "read-write", NULL };
     Error *err = NULL;
     bool force = hmp_take_flag(&argc, &argv, "-f");
+    if (hmp_change_vnc(m, argc, argv, out)) {
+        return;
+    }
     if (argc < 3 || argc > 5) {
         g_string_append(out, "change: [-f], a drive, a file and perhaps its format are expected\n");
         return;
@@ -165,7 +168,8 @@ const HmpCommand hmp_block_commands[] = {
     { "block_set_io_throttle", "DRIVE BPS BPS_RD BPS_WR IOPS IOPS_RD IOPS_WR",
       "limit a disk: bytes and requests a second, of all, of reads and of writes (0: no limit)",
       hmp_block_set_io_throttle, NULL, complete_drive },
-    { "change", "[-f] DRIVE FILE [FORMAT]", "put another medium into a drive", hmp_change, NULL,
+    { "change", "[-f] DRIVE FILE [FORMAT] | vnc ADDRESS | vnc password PASSWORD",
+      "put another medium into a drive; another address or password of the VNC server", hmp_change, NULL,
       complete_drive },
     { "drive_add", "[-n] 0 if=none,KEY=VALUE,...", "make a drive for device_add (-n: a block node)",
       hmp_drive_add },

@@ -14,16 +14,16 @@
 
 /* ---- the server ---- */
 
-static SockSpec address(const SocketAddressLegacy *a)
+SockSpec qmp_unix_spec(const QmpUnixAddress *u)
 {
-    if (a->type == SOCKET_ADDRESS_TYPE_UNIX) {
-        const QmpUnixAddress *u = &a->u.unix_.data;
-        return (SockSpec){ .kind = SOCK_KIND_UNIX,
-                           .path = u->path,
-                           .abstract = u->has_abstract && u->abstract,
-                           .loose = u->has_tight && !u->tight };
-    }
-    const QmpInetAddress *i = &a->u.inet.data;
+    return (SockSpec){ .kind = SOCK_KIND_UNIX,
+                       .path = u->path,
+                       .abstract = u->has_abstract && u->abstract,
+                       .loose = u->has_tight && !u->tight };
+}
+
+SockSpec qmp_inet_spec(const QmpInetAddress *i)
+{
     bool only4 = i->has_ipv4 && i->ipv4 && !i->has_ipv6, only6 = i->has_ipv6 && i->ipv6 && !i->has_ipv4;
     return (SockSpec){ .kind = SOCK_KIND_INET,
                        .host = i->host,
@@ -33,16 +33,20 @@ static SockSpec address(const SocketAddressLegacy *a)
                        .no_ipv6 = only4 || (i->has_ipv6 && !i->ipv6) };
 }
 
+int qmp_socket_fd(Machine *m, const char *name, Error **errp)
+{
+    return g_ascii_isdigit(name[0]) ? sock_take_fd(name, errp) : machine_fd_take(m, name, errp);
+}
+
 bool qmp_nbd_server_start(QmpCall *call, const NbdServerStartArgs *args, Error **errp)
 {
     unsigned max = args->has_max_connections ? (unsigned)args->max_connections : 0;
     if (args->addr.type == SOCKET_ADDRESS_TYPE_FD) {
-        const char *name = args->addr.u.fd.data.str;
-        int fd = g_ascii_isdigit(name[0]) ? sock_take_fd(name, errp)
-                                          : machine_fd_take(call->machine, name, errp);
+        int fd = qmp_socket_fd(call->machine, args->addr.u.fd.data.str, errp);
         return fd >= 0 && export_server_start_fd(call->machine, fd, max, errp);
     }
-    SockSpec where = address(&args->addr);
+    SockSpec where = args->addr.type == SOCKET_ADDRESS_TYPE_UNIX ? qmp_unix_spec(&args->addr.u.unix_.data)
+                                                                 : qmp_inet_spec(&args->addr.u.inet.data);
     Error *err = NULL;
     bool ok = export_server_start(call->machine, &where, max, &err);
     if (err && error_errno(err)) {

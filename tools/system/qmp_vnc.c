@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/qmp_vnc.c - VNC servers for monitors and on the command line: -vnc, -k, query-vnc, passwords.
+ * tools/system/qmp_vnc.c - VNC servers for monitors and on the command line: -vnc, -k, query-vnc, passwords,
+ * display-update, display-reload.
  * Threads: main loop.
  */
 #include "cli.h"
@@ -8,7 +9,9 @@
 #include "schema/qmp-vnc.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- command line ---- */
 
@@ -107,8 +110,8 @@ bool qmp_query_vnc(QmpCall *call, VncInfo *ret, Error **errp)
 {
     VncServer *s = vnc_find(call->machine, NULL, NULL);
     VncAddress a;
-    ret->enabled = s != NULL;
-    if (s && vnc_listens_at(s, 0, &a)) {
+    ret->enabled = s && vnc_listens_at(s, 0, &a) && !a.websocket;
+    if (ret->enabled) {
         ret->host = g_strdup(a.host);
         ret->service = g_strdup(a.service);
         ret->has_family = ret->has_clients = true;
@@ -152,6 +155,76 @@ bool qmp_query_vnc_servers(QmpCall *call, QueryVncServersResult *ret, Error **er
     return true;
 }
 
+/* ---- changes ---- */
+
+enum { ADDRESSES_MAX = 64 }; /* the server itself takes fewer */
+
+bool qmp_display_update(QmpCall *call, const DisplayUpdateOptions *args, Error **errp)
+{
+    const DisplayUpdateOptionsVNC *o = &args->u.vnc;
+    VncServer *s = vnc_find(call->machine, NULL, errp);
+    SockSpec specs[ADDRESSES_MAX];
+    char numbers[ADDRESSES_MAX][12]; /* of descriptors, which we close afterwards */
+    size_t n = 0;
+    bool ok = s != NULL;
+    if (ok && o->has_addresses && o->addresses.n > ADDRESSES_MAX) {
+        return error_fail(errp, "too-many", "addresses", NULL, "%zu addresses are too many", o->addresses.n);
+    }
+    for (; ok && o->has_addresses && n < o->addresses.n; n++) {
+        const SocketAddress *a = &o->addresses.items[n];
+        if (a->type == SOCKET_ADDRESS_TYPE_FD) {
+            int fd = qmp_socket_fd(call->machine, a->u.fd.str, errp);
+            g_snprintf(numbers[n], sizeof(numbers[n]), "%d", fd);
+            specs[n] = (SockSpec){ .kind = SOCK_KIND_FD, .fd = numbers[n] };
+            if (fd < 0) {
+                ok = false;
+                break;
+            }
+        } else {
+            specs[n] = a->type == SOCKET_ADDRESS_TYPE_UNIX ? qmp_unix_spec(&a->u.unix_)
+                                                           : qmp_inet_spec(&a->u.inet);
+        }
+    }
+    ok = ok && (!o->has_addresses || vnc_set_addresses(s, specs, (unsigned)n, errp));
+    for (size_t i = 0; i < n; i++) {
+        if (specs[i].kind == SOCK_KIND_FD) {
+            close(atoi(numbers[i]));
+        }
+    }
+    return ok;
+}
+
+bool qmp_display_reload(QmpCall *call, const DisplayReloadOptions *args, Error **errp)
+{
+    const DisplayReloadOptionsVNC *o = &args->u.vnc;
+    if (!vnc_find(call->machine, NULL, errp)) {
+        return false;
+    }
+    return !o->has_tls_certs || !o->tls_certs ||
+           error_fail(errp, "not-supported", "tls-certs", "leave it out",
+                      "the VNC server has no TLS, and so no certificates to read again");
+}
+
+/* True: it was about VNC. */
+bool hmp_change_vnc(Machine *m, int argc, char **argv, GString *out)
+{
+    Error *err = NULL;
+    if (argc < 2 || !g_str_equal(argv[1], "vnc")) {
+        return false;
+    }
+    bool password = argc > 2 && (g_str_equal(argv[2], "password") || g_str_equal(argv[2], "passwd"));
+    if (argc != (password ? 4 : 3)) {
+        g_string_append(out, "change: vnc ADDRESS or vnc password PASSWORD is expected\n");
+        return true;
+    }
+    VncServer *s = vnc_find(m, NULL, &err);
+    if (!s || !(password ? vnc_set_password(s, argv[3], VNC_CONNECTED_KEEP, &err)
+                         : vnc_move(s, argv[2], &err))) {
+        hmp_say_error(out, err);
+    }
+    return true;
+}
+
 /* ---- passwords ---- */
 
 bool qmp_change_vnc_password(QmpCall *call, const ChangeVncPasswordArgs *args, Error **errp)
@@ -176,21 +249,45 @@ bool qmp_expire_password(QmpCall *call, const ExpirePasswordOptions *args, Error
     return s && vnc_expire_password(s, args->time, errp);
 }
 
+/* "-d DISPLAY" behind the protocol goes to the end, and is counted no more. False: a word is missing. */
+static bool take_display(int *argc, char **argv, const char **display)
+{
+    *display = NULL;
+    for (int i = 2; i < *argc; i++) {
+        if (g_str_equal(argv[i], "-d")) {
+            if (i + 1 >= *argc) {
+                return false;
+            }
+            char *flag = argv[i], *value = argv[i + 1];
+            memmove(&argv[i], &argv[i + 2], (size_t)(*argc - i - 2) * sizeof(*argv));
+            *argc -= 2;
+            argv[*argc] = flag;
+            argv[*argc + 1] = value;
+            *display = value;
+            break;
+        }
+    }
+    return true;
+}
+
 void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     static const char *const actions[] = { [VNC_CONNECTED_KEEP] = "keep",
                                            [VNC_CONNECTED_FAIL] = "fail",
                                            [VNC_CONNECTED_DISCONNECT] = "disconnect" };
     Error *err = NULL;
+    const char *display;
     unsigned how = 0;
+    bool good = take_display(&argc, argv, &display);
     while (argc == 4 && how < G_N_ELEMENTS(actions) && !g_str_equal(actions[how], argv[3])) {
         how++;
     }
-    if (argc < 3 || argc > 4 || !g_str_equal(argv[1], "vnc") || how == G_N_ELEMENTS(actions)) {
-        g_string_append(out, "set_password: vnc PASSWORD [keep|fail|disconnect] is expected\n");
+    if (!good || argc < 3 || argc > 4 || !g_str_equal(argv[1], "vnc") || how == G_N_ELEMENTS(actions)) {
+        g_string_append(out,
+                        "set_password: vnc PASSWORD [-d DISPLAY] [keep|fail|disconnect] is expected\n");
         return;
     }
-    VncServer *s = vnc_find(m, NULL, &err);
+    VncServer *s = vnc_find(m, display, &err);
     if (!s || !vnc_set_password(s, argv[2], (VncConnected)how, &err)) {
         hmp_say_error(out, err);
     }
@@ -199,11 +296,13 @@ void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *
 void hmp_expire_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     Error *err = NULL;
-    if (argc != 3 || !g_str_equal(argv[1], "vnc")) {
-        g_string_append(out, "expire_password: vnc TIME is expected (now, never, +SECONDS)\n");
+    const char *display;
+    bool good = take_display(&argc, argv, &display);
+    if (!good || argc != 3 || !g_str_equal(argv[1], "vnc")) {
+        g_string_append(out, "expire_password: vnc TIME [-d DISPLAY] is expected (now, never, +SECONDS)\n");
         return;
     }
-    VncServer *s = vnc_find(m, NULL, &err);
+    VncServer *s = vnc_find(m, display, &err);
     if (!s || !vnc_expire_password(s, argv[2], &err)) {
         hmp_say_error(out, err);
     }

@@ -8,6 +8,7 @@
 #define RHEA_UI_VNC_H
 
 #include "rhea/ui/layout.h"
+#include "rhea/util/sock.h"
 #include "schema/vnc.h"
 
 typedef struct VncServer VncServer;
@@ -20,6 +21,11 @@ void vnc_stop_all(Machine *m); /* ends all connections; before the machine goes 
 VncServer *vnc_find(Machine *m, const char *id, Error **errp);
 
 typedef enum VncConnected { VNC_CONNECTED_KEEP, VNC_CONNECTED_FAIL, VNC_CONNECTED_DISCONNECT } VncConnected;
+/* New places to listen at instead of those it has, but for WebSockets'; clients stay. False: *errp, and it
+ * listens where it did. */
+bool vnc_set_addresses(VncServer *s, const SockSpec *specs, unsigned n, Error **errp);
+/* The same by a text as -vnc's: HOST:N, unix:PATH, none. */
+bool vnc_move(VncServer *s, const char *text, Error **errp);
 /* The password of a server that has password=on; clients that are there stay, make it fail, or are ended. */
 bool vnc_set_password(VncServer *s, const char *password, VncConnected connected, Error **errp);
 /* "now", "never", "+SECONDS" or seconds since 1970. */
