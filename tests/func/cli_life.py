@@ -101,7 +101,7 @@ def test_lists(d):
     assert "chardev=<str>" in run("-device", "isa-serial,help", base=[BIN])[1]
     assert "iobase=<" in run("-device", "isa-serial,help", base=[BIN])[1]
     assert "socket" in run("-chardev", "help", base=[BIN])[1]
-    assert run("-audiodev", "help", base=[BIN])[1] == "Available audio drivers:\nnone\n"
+    assert run("-audiodev", "help", base=[BIN])[1] == "Available audio drivers:\nnone\nwav\nsdl\npa\n"
     assert "  keyid=<str>" in run("-object", "secret,help", base=[BIN])[1]
     assert "guest_errors" in run("-d", "help", base=[BIN])[1]
     assert run("-L", d, "-L", "help", base=[BIN])[1].splitlines()[0] == d

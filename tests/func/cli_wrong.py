@@ -71,8 +71,12 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -audiodev none                      => missing-member/id -audiodev none: 'id' is missing*
 -audiodev id=a                      => missing-member/driver -audiodev id=a: 'driver' is missing*
 -audiodev tape,id=a                 => invalid-value/driver -audiodev tape,id=a: 'driver' must be*'none'*'tape'*
--audiodev pa,id=a                   => not-supported/driver -audiodev pa,id=a: driver 'pa' is not supported: no device makes sound yet | use none, which plays nothing
--audiodev spice,id=a                => not-supported/driver -audiodev spice,id=a: driver 'spice' is not supported: there is no SPICE server | use none, which plays nothing
+-audiodev pipewire,id=a             => not-supported/driver -audiodev pipewire,id=a: driver 'pipewire' is not supported: QEMU 7.2 has none either | use pa, which PipeWire serves
+-audiodev spice,id=a                => not-supported/driver -audiodev spice,id=a: driver 'spice' is not supported: there is no SPICE server | use pa or sdl
+-audiodev wav,id=a,in.buffer-count=2 => unknown-member/in.buffer-count *'in.buffer-count' is unknown*
+-audiodev wav,id=a,out.voices=2     => not-supported/out.voices *: 'out.voices': a driver has one stream, into which all that devices play is mixed | leave it out: any number of devices can play
+-audiodev wav,id=a,out.frequency=999 => out-of-range/out.frequency *'out.frequency' must be*
+-audiodev none,id=a,timer-period=0  => out-of-range/timer-period *'timer-period' must be*
 -audiodev none,id=a,path=x          => unknown-member/path -audiodev none,id=a,path=x: 'path' is unknown*
 -audiodev none,id=a,timer-period=5000000000 => out-of-range/timer-period *'timer-period' must be*
 -audiodev none,id=a,out.format=s24  => invalid-value/out.format *'out.format'*'s24'*

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Debian's libvirt drives the program as <emulator>: it probes it, then what administrators do with domains, one thing after
-the other, on pc and q35 (monitor/qmp*.c, tools/system/qmp_*.c, backends/secret.c, audio.c, system/host.c, and all devices
+the other, on pc and q35 (monitor/qmp*.c, tools/system/qmp_*.c, backends/secret.c, backends/audio/options.c, system/host.c, and all devices
 that libvirt gives a guest). Daemons and guests: virt.py.
 
     libvirt.py probe | pc | q35 | disk_pc | disk_q35 | kvm_pc | kvm_q35

@@ -64,9 +64,14 @@ const Option option_table[] = {
     { "mem-prealloc", NULL, GROUP_STANDARD, "allocate guest memory before the guest starts", opt_mem_prealloc },
     { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
     { "audio", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
-    { "audiodev", "[driver=]none,id=ID[,timer-period=MICROSECONDS][,in.KEY=VALUE]...[,out.KEY=VALUE]...", GROUP_STANDARD,
-      "a place for sound, by name; none plays nothing (JSON is taken too). KEY is mixing-engine, fixed-settings,\n"
-      "frequency, channels, format, voices or buffer-length", opt_audiodev },
+    { "audiodev", "[driver=]none|wav|sdl|pa,id=ID[,timer-period=MICROSECONDS][,in.KEY=VALUE]...[,out.KEY=VALUE]...",
+      GROUP_STANDARD,
+      "a place for sound, which audiodev=ID of a device means ('help' lists the drivers; JSON is taken too)\n"
+      "none plays nothing; wav writes a file: path=FILE (qemu.wav); sdl; pa is PulseAudio: server=ADDRESS\n"
+      "KEY, for recording (in) and playing (out): frequency, channels, format=u8|s8|u16|s16|u32|s32|f32 of the driver\n"
+      "fixed-settings=off (the driver has those of the device that plays first), mixing-engine=off (and only it is heard)\n"
+      "buffer-length=MICROSECONDS (sdl, pa: what waits; none and wav have no buffer), buffer-count=N (sdl: it has so many\n"
+      "parts), name=SINK, stream-name=NAME, latency=MICROSECONDS (pa), voices=1", opt_audiodev },
     { "drive", "[file=]FILE[,if=ide|virtio|floppy|pflash|none][,format=F][,media=disk|cdrom][,KEY=VALUE]...", GROUP_BLOCK,
       "a disk: an image and the device that uses it (if=none: -device ...,drive=ID does)\n"
       "if=pflash: unit=0 is the firmware, with readonly=on as a rule, unit=1 its variables\n"
