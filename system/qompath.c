@@ -24,3 +24,15 @@ bool qom_is_path(const Device *dev, const char *path)
     g_autofree char *name = qom_device_name(dev);
     return !g_strcmp0(dev->path, path) || !g_strcmp0(name, path);
 }
+
+unsigned qom_count_buses(const Device *dev, const BusType *type)
+{
+    unsigned n = 0;
+    for (guint i = 0; i < dev->buses->len; i++) {
+        n += ((const Bus *)dev->buses->pdata[i])->type == type;
+    }
+    for (guint i = 0; i < dev->children->len; i++) {
+        n += qom_count_buses(dev->children->pdata[i], type);
+    }
+    return n;
+}

@@ -8,6 +8,7 @@
 #include "rhea/hw/usb.h"
 #include "rhea/system/hotplug.h"
 #include "rhea/system/machine.h"
+#include "rhea/system/qompath.h"
 #include "rhea/util/errorcode.h"
 
 #include <string.h>
@@ -19,17 +20,6 @@ const char *usb_speed_name(UsbSpeed s)
 }
 
 /* ---- buses ---- */
-
-static void count_buses(const Device *dev, unsigned *n)
-{
-    for (guint i = 0; i < dev->buses->len; i++) {
-        const Bus *b = dev->buses->pdata[i];
-        *n += b->type == &usb_bus_type;
-    }
-    for (guint i = 0; i < dev->children->len; i++) {
-        count_buses(dev->children->pdata[i], n);
-    }
-}
 
 static void bus_fini(void *opaque)
 {
@@ -55,8 +45,7 @@ static bool bus_unplug(Bus *bus, Device *dev, Error **errp G_GNUC_UNUSED)
 void usb_bus_init(UsbBus *b, Device *host, const UsbBusOps *ops, void *opaque)
 {
     static const BusHotplug hotplug = { .unplug = bus_unplug };
-    b->number = 0;
-    count_buses(host->machine->root, &b->number);
+    b->number = qom_count_buses(host->machine->root, &usb_bus_type);
     g_autofree char *name =
         host->id ? g_strdup_printf("%s.0", host->id) : g_strdup_printf("usb-bus.%u", b->number);
     b->ops = ops;

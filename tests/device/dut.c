@@ -4,6 +4,7 @@
 #include "tests/device/dut.h"
 
 #include "net/net_internal.h"
+#include "rhea/backends/audio.h"
 #include "rhea/backends/drive.h"
 #include "rhea/net/net.h"
 
@@ -19,6 +20,7 @@ void dut_host_open(DutHost *h, Machine *m)
 
 void dut_host_close(DutHost *h, Machine *m)
 {
+    audiodev_remove_all(m);
     net_remove_all(m);
     g_clear_pointer(&h->netdev, g_free);
     drive_remove_all(m);

@@ -2,11 +2,12 @@
  * tests/device/guestways.c - random accesses of devices that own no region.
  * Models: the PS/2 link as an 8042 uses it, keys and movements; the local APIC as its CPU sees it: page,
  *   MSRs, CR8, acknowledge, LINT pins, messages; a virtio serial driver's messages about a port;
- *   fw_cfg's DMA.
+ *   fw_cfg's DMA; a codec's verbs.
  * Threads: main.
  */
 #include "tests/device/guestways.h"
 
+#include "hw/audio/hda.h"
 #include "hw/virtio/virtio-serial.h"
 #include "rhea/hw/apic.h"
 #include "rhea/hw/fw_cfg.h"
@@ -225,7 +226,22 @@ static uint64_t usb_access(Device *dev, GRand *rand, bool write, uint64_t val)
     return p.actual;
 }
 
+/* Verbs of the audio function group's nodes, mostly. */
+static uint64_t codec_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    unsigned nid = g_rand_int_range(rand, 0, 16) ? (unsigned)g_rand_int_range(rand, 0, 7) : (val >> 8 & 0xff);
+    unsigned verb = g_rand_boolean(rand) ? 0x700 + (val >> 16 & 0x3f) : val >> 16 & 0xfff;
+    uint32_t cmd = nid << 20 | (write ? verb : verb | 0x800) << 8 | (val & 0xff);
+    domain_lock(dev->domain);
+    uint32_t got = hda_codec_command((HdaCodec *)dev, cmd);
+    domain_unlock(dev->domain);
+    return got;
+}
+
 static const GuestWay ways[] = {
+    { &hda_duplex_type, "verbs", codec_access, NULL },
+    { &hda_micro_type, "verbs", codec_access, NULL },
+    { &hda_output_type, "verbs", codec_access, NULL },
     { &usb_kbd_type, "packets", usb_access, NULL },
     { &usb_mouse_type, "packets", usb_access, NULL },
     { &usb_tablet_type, "packets", usb_access, NULL },

@@ -19,6 +19,7 @@
 #include "rhea/hw/usb.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/net/net.h"
+#include "hw/audio/hda.h"
 #include "hw/virtio/virtio-serial.h"
 #include "net/net_internal.h"
 
@@ -58,7 +59,7 @@ typedef struct Place {
     Device *transport; /* virtio */
     Device *fw_cfg;    /* made when a device wants it */
     Device *dev;
-    Device *usb; /* a controller, once it is needed */
+    Device *usb, *hda; /* controllers, once they are needed */
     DutHost host;
     const BoardType *on_board; /* the device is this board's own; NULL: made for the test */
 } Place;
@@ -98,6 +99,13 @@ static Bus *bus_for(Place *p, const DeviceType *type)
                                         p->bridge->pci->bus, &error_abort_slot, NULL);
         return p->usb->buses->pdata[0];
     }
+    if (t->bus_type == &hda_bus_type) {
+        Machine *m = p->tm->m;
+        p->hda = p->hda ? p->hda
+                        : device_create(m, device_type_find("intel-hda"), m->unattached, NULL,
+                                        p->bridge->pci->bus, &error_abort_slot, NULL);
+        return p->hda->buses->pdata[0];
+    }
     return t->bus_type == &isa_bus_type           ? p->bridge->isa->bus
            : t->bus_type == &pci_bus_type         ? p->bridge->pci->bus
            : t->bus_type == &virtio_mmio_bus_type ? virtio_mmio_bus(p->transport)
@@ -114,7 +122,7 @@ static void place_open(Place *p, const BoardType *on_board)
 {
     p->on_board = on_board;
     p->bridge = NULL;
-    p->dev = p->fw_cfg = p->usb = NULL;
+    p->dev = p->fw_cfg = p->usb = p->hda = NULL;
     p->tm = tm_prepare(on_board ? on_board : &board_none);
     Machine *m = p->tm->m;
     m->ram_size = on_board ? 64 << 20 : 16 << 20;

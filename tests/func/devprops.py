@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c,
-virtio-mmio.c, hw/ide, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
+"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c,
+virtio-mmio.c, hw/ide, hw/audio, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
 A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
@@ -260,7 +260,29 @@ x-txburst=1 *property 'x-txburst' does not accept '1': * | leave it out
 x-txtimer=1 *property 'x-txtimer' does not accept '1': frames go out at once | leave it out
 """
 VNET_PCI = "\n".join(r for r in PCI.splitlines() if not r.startswith("romsize")) + "\n" + NIC_ROM
+HDA = """
+debug=0 ok
+debug=1 *property 'debug' does not accept '1': the controller prints nothing of its own | use -d guest_errors
+msi=off ok
+msi=on ok
+old_msi_addr=on ok
+"""
+CODEC = """
+audiodev=a ok
+audiodev=x *audiodev 'x'*
+cad=14 ok
+cad=15 *cad=15: bus 's.0' has codec addresses 0 to 14 | leave it out: *
+debug=1 *property 'debug' does not accept '1': the codec prints nothing of its own | use -d guest_errors
+mixer=off ok
+use-timer=on ok
+use-timer=off *property 'use-timer' does not accept 'off': streams move with the machine's time, * | leave it out; *
+"""
 TYPES = {
+    "intel-hda": ("pc", HDA + ANY_PCI),
+    "ich9-intel-hda": ("q35", HDA + ANY_PCI),
+    "hda-duplex": ("pc", CODEC),
+    "hda-micro": ("pc", CODEC),
+    "hda-output": ("pc", CODEC),
     "e1000": ("pc", ANY_NIC + "autonegotiation=on ok\nautonegotiation=off *: agreement is over*\nmitigation=on ok\n"
               "extra_mac_registers=off OLD\nmigrate_tso_props=off OLD\ninit-vet=off OLD\n"),
     "e1000e": ("q35", ANY_NIC + "init-vet=off OLD\nsubsys=7 ok\nsubsys_ven=0x1af4 ok\ndisable_vnet_hdr=0 ok\n"
@@ -288,6 +310,7 @@ TYPES = {
     "ide-cd": ("pc", CD),
 }
 WITH_BUS = ("virtserialport", "virtconsole")
+ON_HDA = ("hda-duplex", "hda-micro", "hda-output")
 WITH_DISK = ("virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd")
 
 
@@ -296,6 +319,7 @@ def run(board, device):
             "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-object", "rng-builtin,id=r", "-chardev",
             "null,id=c", "-netdev", "hubport,id=h,hubid=0"]
     args += ["-device", "virtio-serial-pci,id=vs"] if device.startswith(WITH_BUS) else []
+    args += ["-audiodev", "none,id=a", "-device", "intel-hda,id=s"] if device.startswith(ON_HDA) else []
     args += ["-device", device]
     args += ["-global", "virtio-mmio.force-legacy=off"] if board == "microvm" else []
     p = subprocess.run(args, input=b"quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, check=False)

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Debian's kernel plays a tone by each sound card, and the WAV file of the host has all of it; it records silence, as
+long as it should. Covers hw/audio/intel-hda.c, hda-stream.c, hda-codec.c.
+
+Time is the guest's (-icount): whatever else the host does, no buffer of the guest's runs empty."""
+import os
+import sys
+import tempfile
+
+import qmp
+import rheatest as rt
+import tone
+
+CORE = ("sound/soundcore", "sound/core/snd", "sound/core/snd-timer", "sound/core/snd-pcm")
+HDA = CORE + ("sound/core/snd-hwdep", "sound/hda/snd-hda-core", "drivers/leds/trigger/ledtrig-audio",
+              "sound/pci/hda/snd-hda-codec", "sound/pci/hda/snd-hda-codec-generic", "sound/hda/snd-intel-sdw-acpi",
+              "sound/hda/snd-intel-dspcfg", "sound/pci/hda/snd-hda-intel")
+HERTZ, SECONDS = 1993, 2
+ALSA = "pcm.card { type hw card 0 }\nctl.card { type hw card 0 }\n"
+PLAY = """
+export ALSA_CONFIG_PATH=/etc/alsa.conf
+until [ -e /dev/snd/pcmC0D0p ]; do sleep 0.1; done
+"""
+UNMUTE = """
+amixer -q -D card cset name='Master Playback Switch' on
+amixer -q -D card cset name='Master Playback Volume' 100%
+"""
+TONE = "aplay -q -D card /tone.wav\n"
+RECORD = f"""
+arecord -q -D card -f S16_LE -c 2 -r 48000 -d {SECONDS} /in.wav
+echo "recorded $(tail -c +45 /in.wav | wc -c) bytes, $(tail -c +45 /in.wav | tr -d '\\000' | wc -c) of them not 0"
+"""
+
+
+def guest(modules, script, board, *args, rate=48000):
+    """What the guest's script says, and the host's WAV file: rate, channels."""
+    def fill(tree):
+        for p in ("aplay", "amixer"):
+            rt.add_program(tree, "alsa-utils", f"usr/bin/{p}",
+                           (("libasound2", "usr/lib/*/libasound.so.2"), ("libc6", "lib/*/libm.so.6")))
+        os.symlink("aplay", os.path.join(tree, "sbin/arecord"))
+        with open(os.path.join(tree, "etc/alsa.conf"), "w") as f:
+            f.write(ALSA)
+        tone.write_wav(os.path.join(tree, "tone.wav"), HERTZ, SECONDS, rate, silence=0.6)
+
+    with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
+        wav = os.path.join(d, "out.wav")
+        with rt.booted(modules, PLAY + script + rt.HEALTH, "quiet", "-icount", "shift=2,sleep=off", "-audiodev",
+                       f"wav,id=a,path={wav}", *args, flavour="generic", board=board, fill=fill) as vm:
+            said = rt.healthy(rt.once_output(vm).splitlines())
+        return said, *tone.read_wav(wav)
+
+
+def played(rate, channels, at=HERTZ):
+    for samples in channels:
+        try:
+            tone.check(samples, rate, at, SECONDS)
+        except tone.Wrong as e:
+            raise rt.Failure(str(e)) from None
+
+
+def recorded(said):
+    qmp.expect(f"recorded {SECONDS * 48000 * 4} bytes, 0 of them not 0" in said, f"the guest said {said}")
+
+
+def ich9_duplex():
+    said, rate, channels = guest(HDA, UNMUTE + TONE + RECORD, "q35", "-device", "ich9-intel-hda,id=s", "-device",
+                                 "hda-duplex,bus=s.0,audiodev=a")
+    played(rate, channels)
+    recorded(said)
+
+
+def ich6_output():
+    """Without messages and without amplifiers, at another frequency."""
+    _, rate, channels = guest(HDA, TONE, "pc", "-device", "intel-hda,msi=off", "-device",
+                              "hda-output,audiodev=a,mixer=off", rate=44100)
+    played(rate, channels)
+
+
+TESTS = ["ich9_duplex", "ich6_output"]
+rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))
