@@ -926,7 +926,55 @@ def qmp_type_text():
             expect(hmp('type_text "1" 1') == "" and scan_codes(c, 3) == b"\x16\xf0\x16" and "expected" in hmp("type_text"), "hmp")
 
 
-OURS = ("X_RHEA_TEXT_TYPED", "x-rhea-type-text", "hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
+def qmp_screen():
+    """A screen as text and as a sum, and waiting for both (tools/system/screenwait.c): SeaBIOS's, which finds nothing to boot."""
+    with Vm("-M", "pc", "-vga", "std", "-device", "bochs-display,id=other") as vm:
+        c = Client(vm.path)
+
+        def wait(**how):
+            return c.call("x-rhea-screen-wait", **how)["id"]
+
+        def refused(why, name="x-rhea-screen-wait", **how):
+            m = c.try_call(name, **how)
+            expect("error" in m and why in m["error"]["desc"], f"{why}: {m}")
+
+        first, other = wait(text="No bootable device"), wait(unchanged=300, region={"x": 0, "y": 0, "width": 9, "height": 16})
+        expect(first != other, "two waiters")
+        lost = wait(text="not there", timeout=200)
+        e = c.event("X_RHEA_SCREEN_WAIT")["data"]
+        expect(e["id"] == lost and not e["seen"] and "not there before" in e["error"] and "lines" in e["screen"], f"{e}")
+        c.call("cont")
+        ends = {e["id"]: e for e in (c.event("X_RHEA_SCREEN_WAIT")["data"] for _ in range(2))}
+        expect(ends[first]["seen"] and ends[other]["seen"], f"{ends}")
+        screen = c.call("x-rhea-screen-text")
+        expect(screen == ends[first]["screen"] or screen["lines"], "what was there")
+        expect(screen["columns"] == 80 and not screen["by-font"] and any("No bootable device." in x for x in screen["lines"]), f"{screen}")
+        corner = {"x": 0, "y": 0, "width": 72, "height": 16}
+        total = c.call("x-rhea-screen-sum", region=corner)
+        expect((total["width"], total["height"]) == (720, 400) and len(total["sum"]) == 16, f"{total}")
+        number = wait(sum=total["sum"], region=corner, text="SeaBIOS")
+        expect(c.event("X_RHEA_SCREEN_WAIT")["data"]["id"] == number, "all at once")
+        number = wait(text="never", timeout=86400000)
+        c.call("x-rhea-screen-wait-cancel", id=number)
+        refused("nobody waits", "x-rhea-screen-wait-cancel", id=number)
+        number = wait(text="never", device="other")
+        expect(not any(c.call("x-rhea-screen-text", device="other")["lines"]), "a screen where nothing is")
+        c.call("x-rhea-screen-wait-cancel", id=number)
+        refused("one of 'text'")
+        refused("goes with", text="a", region=corner)
+        refused("one line", text="a\nb")
+        refused("sixteen", sum="12")
+        refused("not inside", "x-rhea-screen-sum", region={"x": 720, "y": 0, "width": 1, "height": 1})
+        refused("no device 'x'", text="a", device="x")
+        refused("is not a file", text="a", font=os.path.dirname(vm.path))
+        refused("not a PSF", "x-rhea-screen-text", font=__file__)
+        for _ in range(64):
+            wait(text="never")
+        refused("64 are waiting", text="a")
+
+
+OURS = ("X_RHEA_TEXT_TYPED", "x-rhea-type-text", "X_RHEA_SCREEN_WAIT", "x-rhea-screen-wait", "x-rhea-screen-wait-cancel", "x-rhea-screen-text",
+        "x-rhea-screen-sum", "hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
 LATER = ("netdev_add/stream.reconnect",)  # of later versions of QEMU
 OWN_VALUES = ("x-rhea-filter-flows", "x-rhea-switch", "passt")
 
@@ -1094,7 +1142,7 @@ def qmp_stats():
 
 
 ALL = [qmp_accel, qmp_stats, qmp_session, qmp_objects, qmp_memory, qmp_secrets, qmp_cpus, qmp_disks, qmp_exports, qmp_chardevs, qmp_descriptors, qmp_fdsets, qmp_fdset_images, qmp_mon, qmp_net,
-       qmp_schema, qmp_state, qmp_pci, qmp_keys, qmp_type_text,
+       qmp_schema, qmp_state, qmp_pci, qmp_keys, qmp_type_text, qmp_screen,
        qmp_hotplug]
 
 if __name__ == "__main__":
