@@ -2,10 +2,10 @@
  * ui/font-set.c - glyphs by which text in pictures is recognised.
  *
  * Models: PSF versions 1 and 2 (glyphs, then for each the characters that it shows), the video BIOS's font.
- * A pattern that is no glyph is taken for the one that it is most like, of those that differ in at most NEAR dots. The
- * BIOS's font was made for cells of nine dots; Linux's, of the same family, for eight: many of its letters are the BIOS's
- * without one of their columns, or moved by one. So these, too, are compared.
- * Threads: one at a time for a set. Tests: tests/unit/ui/test-screen.c. */
+ * A pattern that is no glyph is taken for the one that it is most like, of those that differ in at most NEAR
+ * dots. The BIOS's font was made for cells of nine dots; Linux's, of the same family, for eight: many of its
+ * letters are the BIOS's without one of their columns, or moved by one. So these, too, are compared. Threads:
+ * one at a time for a set. Tests: tests/unit/ui/test-screen.c. */
 #include "rhea/ui/font.h"
 #include "rhea/util/errorcode.h"
 
@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { NEAR = 8, UNKNOWN = 0xfffd, MAX_GLYPHS = 4096, FILE_MAX = 1 << 20, MEMORY = 16384 };
+enum { NEAR = 12, UNKNOWN = 0xfffd, MAX_GLYPHS = 4096, FILE_MAX = 1 << 20, MEMORY = 16384 };
 
 typedef struct Shape {
     uint64_t half[2];
@@ -142,11 +142,12 @@ static bool psf_open(const uint8_t *data, size_t len, Psf *out, Error **errp)
         height = le32(data + 24);
         width = le32(data + 28);
     } else {
-        return error_fail(errp, "invalid-value", "font", "take one that setfont takes", "it is not a PSF file");
+        return error_fail(errp, "invalid-value", "font", "take one that setfont takes",
+                          "it is not a PSF file");
     }
     if (width != FONT_WIDTH || height != FONT_HEIGHT || size != FONT_HEIGHT) {
-        return error_fail(errp, "not-supported", "font", "take one of 8 x 16", "its glyphs have %zu x %zu dots", width,
-                          height);
+        return error_fail(errp, "not-supported", "font", "take one of 8 x 16",
+                          "its glyphs have %zu x %zu dots", width, height);
     }
     if (!table || n > MAX_GLYPHS || head > len || n * size > len - head) {
         return error_fail(errp, "invalid-value", "font", NULL, "%s",

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * ui/font.c - the font of PCs, out of the video BIOS's file.
  *
- * Models: code page 437. The font is where some glyphs are what their characters are by definition: blanks, blocks, and
- *          halves of blocks.
- * Threads: font_find() is the main loop's. Tests: tests/unit/ui/test-screen.c. */
+ * Models: code page 437. The font is where some glyphs are what their characters are by definition: blanks,
+ * blocks, and halves of blocks. Threads: font_find() is the main loop's. Tests: tests/unit/ui/test-screen.c.
+ */
 #include "rhea/ui/font.h"
 #include "rhea/util/errorcode.h"
 
@@ -127,8 +127,8 @@ uint8_t font_glyph(uint32_t unicode)
         char as;
     } like[] = { { 0x2018, '\'' }, { 0x2019, '\'' }, { 0x201c, '"' }, { 0x201d, '"' }, { 0x2010, '-' },
                  { 0x2011, '-' },  { 0x2012, '-' },  { 0x2013, '-' }, { 0x2014, '-' }, { 0x2212, '-' },
-                 { 0x2026, '.' },  { 0x250f, '+' }, { 0x2513, '+' }, { 0x2517, '+' },
-                 { 0x251b, '+' },  { 0x00d7, 'x' },  { 0x00b4, '\'' } };
+                 { 0x2026, '.' },  { 0x250f, '+' },  { 0x2513, '+' }, { 0x2517, '+' }, { 0x251b, '+' },
+                 { 0x00d7, 'x' },  { 0x00b4, '\'' } };
     int glyph = exact(unicode);
     for (size_t i = 0; glyph < 0 && i < G_N_ELEMENTS(like); i++) {
         glyph = like[i].unicode == unicode ? like[i].as : -1;

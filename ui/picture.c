@@ -2,7 +2,7 @@
  * ui/picture.c - a surface as a file: PPM (netpbm's "P6") and PNG.
  * Models: ISO/IEC 15948 (PNG): one IDAT stream of 8-bit RGB, the filter "up" in each line, which suits
  *         screens: most lines are like the one above.
- * Threads: main loop.
+ * Threads: any.
  */
 #include "rhea/ui/console.h"
 

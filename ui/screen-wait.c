@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * ui/screen-wait.c - waiting for what is on a screen.
  *
- * A waiter is a listener of its console: it looks when something has changed, at most every LOOK_MS, and costs nothing
- * else. Standing still is measured by the guest's clock, from the last look that found something else; time-outs
- * by the host's.
- * Threads: main loop. Tests: tests/unit/ui/test-screen.c. */
+ * A waiter is a listener of its console: it looks when something has changed, at most every LOOK_MS, and
+ * costs nothing else. Standing still is measured by the guest's clock, from the last look that found
+ * something else; time-outs by the host's. Threads: main loop. Tests: tests/unit/ui/test-screen.c. */
 #include "rhea/system/machine.h"
 #include "rhea/ui/screen.h"
 #include "rhea/util/errorcode.h"
@@ -22,8 +21,8 @@ typedef struct Waiter {
     void *opaque;
     Clock const *guest;
     Timer look, still, timeout; /* soon, on the guest's clock, on the host's */
-    uint64_t seen;      /* what stood still so far */
-    int64_t since;      /* the guest's time then */
+    uint64_t seen;              /* what stood still so far */
+    int64_t since;              /* the guest's time then */
     bool any_seen;
 } Waiter;
 
@@ -139,7 +138,9 @@ static void on_gone(ConsoleListener *l)
     end((Waiter *)l, SCREEN_GONE);
 }
 
-static const ConsoleListenerOps listener_ops = { .surface = on_surface, .damage = on_damage, .gone = on_gone };
+static const ConsoleListenerOps listener_ops = { .surface = on_surface,
+                                                 .damage = on_damage,
+                                                 .gone = on_gone };
 
 unsigned screen_wait(Console *c, const ScreenWish *wish, ScreenDone done, void *opaque, Error **errp)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * ui/screen.c - what is on a screen: characters, and sums over pixels.
  *
- * In graphics a cell of 8 x 16 pixels with two colours is a glyph of a font or its inverse (ui/font-set.c), and others
- * are no characters.
- * Threads: main loop. Tests: tests/unit/ui/test-screen.c, tests/func/installer_screens.py. */
+ * In graphics a cell of 8 x 16 pixels with two colours is a glyph of a font or its inverse (ui/font-set.c),
+ * and others are no characters. Threads: main loop. Tests: tests/unit/ui/test-screen.c,
+ * tests/func/installer_screens.py. */
 #include "rhea/ui/screen.h"
 
 #include <string.h>
@@ -127,7 +127,8 @@ bool screen_sum(Surface *s, const ScreenRegion *r, uint64_t *out)
     uint64_t sum = ((start ^ (uint64_t)r->width) * prime ^ (uint64_t)r->height) * prime;
     const uint32_t *p = pixman_image_get_data(line);
     for (int y = 0; y < r->height; y++) {
-        pixman_image_composite32(PIXMAN_OP_SRC, s->image, NULL, line, r->x, r->y + y, 0, 0, 0, 0, r->width, 1);
+        pixman_image_composite32(PIXMAN_OP_SRC, s->image, NULL, line, r->x, r->y + y, 0, 0, 0, 0, r->width,
+                                 1);
         for (int x = 0; x < r->width; x++) {
             sum = (sum ^ (p[x] & 0xffffff)) * prime;
         }

@@ -971,10 +971,19 @@ def qmp_screen():
         for _ in range(64):
             wait(text="never")
         refused("64 are waiting", text="a")
+        folder = os.path.join(os.path.dirname(vm.path), "pictures") # ui/record.c
+        c.call("x-rhea-screen-record-start", directory=folder, max_files=1, rate=60)
+        end = c.event("X_RHEA_SCREEN_RECORDED")["data"]
+        expect(end["files"] == 1 and "as many" in end["reason"] and len(os.listdir(folder)) == 1, f"{end}")
+        c.call("x-rhea-screen-record-start", directory=folder)
+        refused("is being recorded", "x-rhea-screen-record-start", directory=folder)
+        expect(c.call("x-rhea-screen-record-stop")["files"] >= 0, "stopped")
+        refused("not being recorded", "x-rhea-screen-record-stop")
+        refused("cannot be opened", "x-rhea-screen-record-start", directory=vm.path)
 
 
 OURS = ("X_RHEA_TEXT_TYPED", "x-rhea-type-text", "X_RHEA_SCREEN_WAIT", "x-rhea-screen-wait", "x-rhea-screen-wait-cancel", "x-rhea-screen-text",
-        "x-rhea-screen-sum", "hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
+        "x-rhea-screen-sum", "x-rhea-screen-record-start", "x-rhea-screen-record-stop", "X_RHEA_SCREEN_RECORDED", "hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
 LATER = ("netdev_add/stream.reconnect",)  # of later versions of QEMU
 OWN_VALUES = ("x-rhea-filter-flows", "x-rhea-switch", "passt")
 

@@ -18,6 +18,7 @@
 #include "rhea/system/job.h"
 #include "rhea/system/ramdiscard.h"
 #include "rhea/ui/display.h"
+#include "rhea/ui/record.h"
 #include "rhea/ui/screen.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
@@ -528,6 +529,7 @@ void cli_teardown(Cli *cli)
     display_stop(m);
     input_forget(m);
     screen_wait_forget();
+    record_stop_all();
     type_text_forget(m);
     dump_end(m);
     jobs_end(m); /* before the disks that they work on */

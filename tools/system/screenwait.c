@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/screenwait.c - screens for programs: x-rhea-screen-text, -sum, -wait, -wait-cancel.
+ * tools/system/screenwait.c - screens for programs: x-rhea-screen-text, -sum, -wait, -wait-cancel,
+ * -record-start, -record-stop.
  * Threads: main loop. Tests: tests/func/qmp.py (qmp_screen), tests/func/installer_screens.py.
  */
 #include "cli.h"
+#include "rhea/ui/record.h"
 #include "rhea/ui/screen.h"
 #include "rhea/util/errorcode.h"
 #include "schema/qmp-ui.h"
@@ -37,7 +39,8 @@ static bool read_text(Console *c, FontSet *font, XRheaScreenText *out, Error **e
     return true;
 }
 
-bool qmp_x_rhea_screen_text(QmpCall *call, const XRheaScreenTextArgs *args, XRheaScreenText *ret, Error **errp)
+bool qmp_x_rhea_screen_text(QmpCall *call, const XRheaScreenTextArgs *args, XRheaScreenText *ret,
+                            Error **errp)
 {
     Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
     FontSet *font = c ? font_set_new(call->machine, args->font, errp) : NULL;
@@ -75,8 +78,8 @@ bool qmp_x_rhea_screen_sum(QmpCall *call, const XRheaScreenSumArgs *args, XRheaS
     surface_unref(s);
     if (!ok) {
         return error_fail(errp, "out-of-range", "region", "stay inside",
-                          "the region is not inside the screen of %" PRId64 " x %" PRId64 " pixels", ret->width,
-                          ret->height);
+                          "the region is not inside the screen of %" PRId64 " x %" PRId64 " pixels",
+                          ret->width, ret->height);
     }
     ret->sum = g_strdup_printf("%016" PRIx64, sum);
     return true;
@@ -116,7 +119,8 @@ static bool sum_of(const char *text, uint64_t *out, Error **errp)
     return true;
 }
 
-bool qmp_x_rhea_screen_wait(QmpCall *call, const XRheaScreenWaitArgs *args, XRheaScreenWaiter *ret, Error **errp)
+bool qmp_x_rhea_screen_wait(QmpCall *call, const XRheaScreenWaitArgs *args, XRheaScreenWaiter *ret,
+                            Error **errp)
 {
     ScreenWish wish = { .text = args->text,
                         .has_sum = args->sum != NULL,
@@ -151,4 +155,39 @@ bool qmp_x_rhea_screen_wait_cancel(QmpCall *call, const XRheaScreenWaitCancelArg
 {
     return screen_wait_cancel((unsigned)args->id) ||
            error_fail(errp, "not-found", "id", NULL, "nobody waits by number %" PRId64, args->id);
+}
+
+/* ---- recording ---- */
+
+static void recorded(void *opaque, const RecordCount *count, const char *reason)
+{
+    Json *data = json_new_object();
+    json_object_object_add(data, "reason", json_new_string(reason));
+    json_object_object_add(data, "files", json_new_int((int64_t)count->files));
+    json_object_object_add(data, "bytes", json_new_int((int64_t)count->bytes));
+    json_object_object_add(data, "skipped", json_new_int((int64_t)count->skipped));
+    machine_event(opaque, "X_RHEA_SCREEN_RECORDED", data);
+}
+
+bool qmp_x_rhea_screen_record_start(QmpCall *call, const XRheaScreenRecordStartArgs *args, Error **errp)
+{
+    Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
+    RecordLimits limits = { .rate = (unsigned)args->rate,
+                            .max_files = (uint64_t)args->max_files,
+                            .max_bytes = args->max_size };
+    return c && record_start(c, args->directory, &limits, recorded, call->machine, errp);
+}
+
+bool qmp_x_rhea_screen_record_stop(QmpCall *call, const XRheaScreenRecordStopArgs *args,
+                                   XRheaScreenRecording *ret, Error **errp)
+{
+    Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
+    RecordCount n;
+    if (!c || !record_stop(c, &n, errp)) {
+        return false;
+    }
+    ret->files = (int64_t)n.files;
+    ret->bytes = (int64_t)n.bytes;
+    ret->skipped = (int64_t)n.skipped;
+    return true;
 }

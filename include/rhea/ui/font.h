@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * rhea/ui/font.h - the font of PCs: 256 characters of 8 x 16 dots in the order of code page 437.
  *
- * The glyphs are those of the video BIOS's file (SeaBIOS's package), found there by what code page 437 says of
- * some of them: nothing of them is written here. Terminals of ours are drawn with them. Text in guests' graphics is
- * recognised by them (Linux's own font is of the same family), and by fonts that guests load themselves (PSF).
+ * The glyphs are those of the video BIOS's file (SeaBIOS's package), found there by what code page 437 says
+ * of some of them: nothing of them is written here. Terminals of ours are drawn with them. Text in guests'
+ * graphics is recognised by them (Linux's own font is of the same family), and by fonts that guests load
+ * themselves (PSF).
  */
 #ifndef RHEA_UI_FONT_H
 #define RHEA_UI_FONT_H
@@ -21,14 +22,14 @@ extern const uint16_t font_cp437[FONT_GLYPHS];
 const Font *font_find(Machine *m, Error **errp);
 /* In the contents of a file; false: none is there. Any thread. */
 bool font_search(const uint8_t *data, size_t len, Font *out);
-/* The glyph that shows a character; one that looks alike where there is none (e for U+00EA's relatives), a block of
- * dots for what nothing looks like. Any thread. */
+/* The glyph that shows a character; one that looks alike where there is none (e for U+00EA's relatives), a
+ * block of dots for what nothing looks like. Any thread. */
 uint8_t font_glyph(uint32_t unicode);
 
 /* Glyphs by which text is recognised. */
 typedef struct FontSet FontSet;
-/* Those of the PSF file (perhaps compressed by gzip), of 8 x 16 dots, before the BIOS's. file NULL: only these. NULL:
- * *errp. MAIN_LOOP. */
+/* Those of the PSF file (perhaps compressed by gzip), of 8 x 16 dots, before the BIOS's. file NULL: only
+ * these. NULL: *errp. MAIN_LOOP. */
 FontSet *font_set_new(Machine *m, const char *file, Error **errp);
 void font_set_free(FontSet *s);
 FontSet *font_set_new_empty(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/ui/test-screen.c - screens that programs read (ui/screen.c, ui/screen-wait.c) and the fonts for it
- * (ui/font.c, ui/font-set.c): the video BIOS's file is found, text is recognised at all colours, waiters end.
- * Threads: main.
+ * tests/unit/ui/test-screen.c - screens that programs read (ui/screen.c, ui/screen-wait.c) and the fonts for
+ * it (ui/font.c, ui/font-set.c): the video BIOS's file is found, text is recognised at all colours, waiters
+ * end. Threads: main.
  */
 #include "rhea/ui/screen.h"
 #include "rhea/util/error.h"
@@ -148,7 +148,7 @@ static void put16(GByteArray *a, unsigned v)
 static void test_psf(void)
 {
     const uint8_t head1[] = { 0x36, 0x04, 2, 16 };
-    static const uint8_t head2[32] = { 0x72, 0xb5, 0x4a, 0x86, 0, 0, 0, 0, 32, 0, 0, 0, 1, 0, 0, 0,
+    static const uint8_t head2[32] = { 0x72, 0xb5, 0x4a, 0x86, 0,  0, 0, 0, 32, 0, 0, 0, 1, 0, 0, 0,
                                        2,    0,    0,    0,    16, 0, 0, 0, 16, 0, 0, 0, 8, 0, 0, 0 };
     uint8_t glyph[FONT_HEIGHT] = { 0x12, 0x34, 0x56, 0x78, 0x9a };
     g_autoptr(GByteArray) a = g_byte_array_new();
@@ -208,7 +208,8 @@ static void test_sum(void)
     ((uint32_t *)surface_row(s.surface, 31))[63] = 0xff000000; /* no colour's bits */
     g_assert_true(screen_sum(s.surface, &(ScreenRegion){ 0, 0, 64, 32 }, &two));
     g_assert_cmpuint(one, ==, two);
-    static const ScreenRegion wrong[] = { { 1, 0, 64, 1 }, { 0, 32, 1, 1 }, { -1, 0, 2, 1 }, { 0, 0, 1, 0 },
+    static const ScreenRegion wrong[] = { { 1, 0, 64, 1 },        { 0, 32, 1, 1 },
+                                          { -1, 0, 2, 1 },        { 0, 0, 1, 0 },
                                           { INT32_MAX, 0, 2, 2 }, { 0, 0, INT32_MAX, INT32_MAX } };
     for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
         g_assert_false(screen_sum(s.surface, &wrong[i], &two));
