@@ -150,7 +150,7 @@ static void hint_bus(const DeviceType *type, Error **errp)
     static const struct {
         const char *bus, *makers; /* devices that bring one along */
     } rows[] = { { "virtio-serial-bus", "virtio-serial-pci (on microvm virtio-serial-device)" },
-                 { "usb-bus", "qemu-xhci, piix3-usb-uhci" } };
+                 { "usb-bus", "qemu-xhci, usb-ehci, piix3-usb-uhci" } };
     for (unsigned i = 0; type->bus_type && i < G_N_ELEMENTS(rows); i++) {
         if (g_str_equal(type->bus_type->name, rows[i].bus)) {
             error_hint(errp, "add one first: -device %s", rows[i].makers);

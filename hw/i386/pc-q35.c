@@ -3,8 +3,8 @@
  *
  * Models: a PC of 2007 with ACPI: RAM to at most 2.75 GiB and from 4 GiB on, configuration space in memory,
  * PCI below; slots 0 (host) and 1f (LPC bridge, AHCI,
- *         SMBus); the legacy devices of the pc board. Does not model:
- * USB, parallel port, graphics (not there yet), VMware port, IOMMU. Threads: main loop.
+ *         SMBus), with usb=on 1d (USB); the legacy devices of the pc board. Does not model:
+ * parallel port, graphics (not there yet), VMware port, IOMMU. Threads: main loop.
  */
 #include "ich9.h"
 #include "pc.h"
@@ -12,6 +12,7 @@
 #include "rhea/hw/fdc.h"
 #include "rhea/hw/ide.h"
 #include "rhea/hw/pc.h"
+#include "rhea/hw/usb.h"
 #include "rhea/target/x86/cpu.h"
 #include "rhea/util/errorcode.h"
 
@@ -26,15 +27,29 @@ static bool q35_has_floppies(Machine *m)
     return false;
 }
 
+/* EHCI and its companions, as in QEMU: functions 7, 0, 1, 2 of slot 1d. */
+static bool q35_create_usb(Machine *m, PcBoard *s, Error **errp)
+{
+    static const DeviceType *const companions[] = { &ich9_usb_uhci1_type, &ich9_usb_uhci2_type,
+                                                    &ich9_usb_uhci3_type };
+    Device *ehci = device_create(m, &ich9_usb_ehci1_type, m->unattached, NULL, s->pci->bus, errp, "addr",
+                                 "1d.7", "multifunction", "on", NULL);
+    for (unsigned i = 0; ehci && i < G_N_ELEMENTS(companions); i++) {
+        const Bus *bus = ehci->buses->pdata[0];
+        char addr[8], first[8];
+        g_snprintf(addr, sizeof(addr), "1d.%u", i);
+        g_snprintf(first, sizeof(first), "%u", 2 * i);
+        if (!device_create(m, companions[i], m->unattached, NULL, s->pci->bus, errp, "addr", addr,
+                           "multifunction", "on", "masterbus", bus->name, "firstport", first, NULL)) {
+            return false;
+        }
+    }
+    return ehci;
+}
+
 static bool q35_create_bridges(Machine *m, PcBoard *s, Error **errp)
 {
     s->wants_fdc = q35_has_floppies(m);
-    if (s->usb) {
-        error_fail(errp, "not-supported", "usb", NULL,
-                   "usb=on: the chipset's EHCI controllers are not emulated");
-        error_hint(errp, "use -device qemu-xhci");
-        return false;
-    }
     s->host = device_create(m, &q35_host_type, m->unattached, NULL, NULL, errp, NULL);
     if (!s->host) {
         return false;
@@ -65,11 +80,11 @@ static bool q35_create_bridges(Machine *m, PcBoard *s, Error **errp)
             return false;
         }
     }
-    if (s->smbus) {
-        return device_create(m, &ich9_smbus_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1f.3",
-                             NULL);
+    if (s->smbus &&
+        !device_create(m, &ich9_smbus_type, m->unattached, NULL, s->pci->bus, errp, "addr", "1f.3", NULL)) {
+        return false;
     }
-    return true;
+    return !s->usb || q35_create_usb(m, s, errp);
 }
 
 static bool q35_init(Machine *m, Error **errp)

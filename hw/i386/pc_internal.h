@@ -59,7 +59,7 @@ GBytes *pc_e820_table(const PcLayout *l); /* fw_cfg file "etc/e820" */
 
 /* Options of all boards here, for members of their states of these names. */
 #define X86_BOARD_PROPS(Board)                                                                               \
-    PROP_BOOL(Board, usb, "usb", false, "USB controller: UHCI on pc"),                                       \
+    PROP_BOOL(Board, usb, "usb", false, "USB: UHCI on pc, EHCI and UHCI on q35"),                           \
         PROP_BOOL(Board, graphics, "graphics", true, "off: firmware uses the serial console"),               \
         PROP_STR(Board, memory_encryption, "memory-encryption", NULL,                                        \
                  "Encrypted guest memory (not available)")

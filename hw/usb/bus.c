@@ -56,6 +56,59 @@ void usb_bus_init(UsbBus *b, Device *host, const UsbBusOps *ops, void *opaque)
     device_add_cleanup(host, bus_fini, b);
 }
 
+static UsbBus *find_bus(const Device *dev, const char *name)
+{
+    for (guint i = 0; i < dev->buses->len; i++) {
+        const Bus *b = dev->buses->pdata[i];
+        if (b->type == &usb_bus_type && g_str_equal(b->name, name)) {
+            return b->impl;
+        }
+    }
+    for (guint i = 0; i < dev->children->len; i++) {
+        UsbBus *b = find_bus(dev->children->pdata[i], name);
+        if (b) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static void companion_fini(void *opaque)
+{
+    UsbBus *b = opaque;
+    if (b->master) {
+        b->master->ops->companion_gone(b->master, b);
+    }
+}
+
+bool usb_companion_init(UsbBus *b, Device *host, const UsbBusOps *ops, void *opaque, const char *master,
+                        UsbPort *const *ports, unsigned n, unsigned first, Error **errp)
+{
+    UsbBus *m = find_bus(host->machine->root, master);
+    if (!m) {
+        return error_fail(errp, "not-found", "masterbus",
+                          "add its controller before: -device ich9-usb-ehci1,id=ID has the bus ID.0",
+                          "there is no USB bus '%s'", master);
+    }
+    if (!m->ops->companion) {
+        return error_fail(errp, "not-supported", "masterbus",
+                          "name the bus of an ich9-usb-ehci1, ich9-usb-ehci2 or usb-ehci",
+                          "the controller of USB bus '%s' has no companions", master);
+    }
+    *b = (UsbBus){ .bus = m->bus, .ops = ops, .host = opaque, .ports = m->ports, .number = m->number };
+    for (unsigned i = 0; i < n; i++) {
+        ports[i]->bus = b;
+        ports[i]->index = i;
+        ports[i]->speeds = 1 << USB_LOW | 1 << USB_FULL;
+    }
+    if (!m->ops->companion(m, b, ports, n, first, errp)) {
+        return false;
+    }
+    b->master = m;
+    device_add_cleanup(host, companion_fini, b);
+    return true;
+}
+
 void usb_port_add(UsbBus *b, UsbPort *p, UsbDevice *hub, unsigned index, unsigned speeds,
                   void (*changed)(UsbPort *p), void *opaque)
 {
@@ -163,11 +216,10 @@ static bool bus_prepare(Bus *bus, Device *dev, Error **errp)
     return true;
 }
 
-/* The highest speed that both know. */
-static bool choose_speed(UsbDevice *d, const UsbPort *p)
+bool usb_choose_speed(UsbDevice *d, unsigned speeds)
 {
     for (unsigned s = USB_SPEEDS; s; s--) {
-        if ((p->speeds >> (s - 1) & 1) && d->desc->config[s - 1].bytes) {
+        if ((speeds >> (s - 1) & 1) && d->desc->config[s - 1].bytes) {
             d->speed = s - 1;
             return true;
         }
@@ -179,10 +231,12 @@ static bool bus_attach(Bus *bus, Device *dev, Error **errp)
 {
     UsbDevice *d = usb_device_of(UsbDevice, dev);
     UsbPort *p = d->port;
-    if (!choose_speed(d, p)) {
+    if (!usb_choose_speed(d, p->speeds)) {
         error_fail(errp, "conflict", "bus", NULL,
                    "the device does not work at a speed that port %s of bus '%s' has", p->path, bus->name);
-        error_hint(errp, "use a bus of another controller: qemu-xhci has ports of all speeds");
+        error_hint(errp,
+                   "use a bus of another controller: qemu-xhci has ports of all speeds, as has EHCI with "
+                   "companions");
         return false;
     }
     domain_lock(dev->domain);

@@ -2,7 +2,8 @@
  * hw/usb/uhci.c - UHCI controllers: piix3-usb-uhci, piix4-usb-uhci, ich9-usb-uhci1 to 6.
  *
  * Models: Universal Host Controller Interface 1.1: 2 (registers), 3 (frame list, queues, transfer
- * descriptors), without data toggles, which a lossless wire does not need. Does not model: legacy support (an
+ * descriptors), without data toggles, which a lossless wire does not need. With masterbus= it is an EHCI
+ * controller's companion: its devices are those that EHCI leaves to it. Does not model: legacy support (an
  * 8042 by SMI), bandwidth of isochronous transfers. Threads: the platform domain. A frame is
  * a millisecond of virtual time. While nothing but NAK comes of the schedule, frames are done in bundles
  * every 10 ms, unless a device or register wakes the controller; a stopped one has no timer. Of a frame
@@ -76,6 +77,8 @@ typedef struct Uhci {
     UhciPort ports[UHCI_PORTS];
     UhciAsync async[UHCI_ASYNC];
     uint32_t bandwidth, maxframes; /* properties */
+    char *masterbus;
+    uint32_t firstport;
     /* guest-visible state */
     uint16_t cmd, status, intr, frnum;
     uint8_t sofmod, why;
@@ -439,11 +442,13 @@ static void write_port(UhciPort *p, uint16_t val)
 static void bus_wakeup(UsbBus *b, UsbDevice *d, unsigned ep G_GNUC_UNUSED, bool in G_GNUC_UNUSED)
 {
     Uhci *u = b->host;
-    UsbPort *root = usb_root_port(d);
-    if (d->remote_wakeup && root && (u->ports[root->index].ctrl & PORT_SUSP)) {
-        u->ports[root->index].ctrl |= PORT_RD;
-        u->status |= STS_RD;
-        update(u);
+    const UsbPort *root = usb_root_port(d); /* perhaps EHCI's */
+    for (unsigned i = 0; d->remote_wakeup && root && i < UHCI_PORTS; i++) {
+        if (u->ports[i].port.dev == root->dev && (u->ports[i].ctrl & PORT_SUSP)) {
+            u->ports[i].ctrl |= PORT_RD;
+            u->status |= STS_RD;
+            update(u);
+        }
     }
     soon(u);
 }
@@ -559,9 +564,27 @@ static void uhci_fini(void *opaque)
     async_drop_all(opaque);
 }
 
-static bool uhci_realize(Device *dev, Error **errp G_GNUC_UNUSED)
+static bool make_ports(Uhci *u, Error **errp)
 {
     static const UsbBusOps bus_ops = { .wakeup = bus_wakeup, .gone = bus_gone };
+    UsbPort *ports[UHCI_PORTS];
+    if (!u->masterbus) {
+        usb_bus_init(&u->bus, &u->dev, &bus_ops, u);
+    }
+    for (unsigned i = 0; i < UHCI_PORTS; i++) {
+        ports[i] = &u->ports[i].port;
+        if (u->masterbus) {
+            *ports[i] = (UsbPort){ .changed = port_changed, .opaque = u };
+        } else {
+            usb_port_add(&u->bus, ports[i], NULL, i, 1 << USB_LOW | 1 << USB_FULL, port_changed, u);
+        }
+    }
+    return !u->masterbus || usb_companion_init(&u->bus, &u->dev, &bus_ops, u, u->masterbus, ports, UHCI_PORTS,
+                                               u->firstport, errp);
+}
+
+static bool uhci_realize(Device *dev, Error **errp)
+{
     Uhci *u = dev_as(Uhci, dev);
     pci_set_byte(dev, 0x60, 0x10); /* USB 1.0 */
     pci_set_wmask(dev, 0xc0, 0x2f00, 2);
@@ -570,11 +593,7 @@ static bool uhci_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     device_add_irq(dev, &u->intx);
     device_add_timer(dev, &u->frame, frames);
     device_add_cleanup(dev, uhci_fini, u);
-    usb_bus_init(&u->bus, dev, &bus_ops, u);
-    for (unsigned i = 0; i < UHCI_PORTS; i++) {
-        usb_port_add(&u->bus, &u->ports[i].port, NULL, i, 1 << USB_LOW | 1 << USB_FULL, port_changed, u);
-    }
-    return true;
+    return make_ports(u, errp);
 }
 
 static void uhci_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
@@ -630,7 +649,6 @@ static const VmState uhci_state = {
     .post_load = uhci_post_load,
 };
 
-#define UHCI_NO_EHCI "there is no EHCI controller that it could belong to", "use qemu-xhci, or leave it out"
 static const Prop piix_props[] = {
     PROP_U32(Uhci, bandwidth, "bandwidth", FRAME_BYTES, 1, 1 << 20, "Bytes of a frame"),
     PROP_U32(Uhci, maxframes, "maxframes", FRAMES_MOST, 1, 1024, "Frames that are caught up with at most"),
@@ -639,12 +657,12 @@ static const Prop piix_props[] = {
 static const Prop ich9_props[] = {
     PROP_U32(Uhci, bandwidth, "bandwidth", FRAME_BYTES, 1, 1 << 20, "Bytes of a frame"),
     PROP_U32(Uhci, maxframes, "maxframes", FRAMES_MOST, 1, 1024, "Frames that are caught up with at most"),
-    PROP_NEVER("masterbus", UHCI_NO_EHCI),
-    PROP_ONLY_UINT("firstport", 0, UHCI_NO_EHCI),
+    PROP_STR(Uhci, masterbus, "masterbus", NULL, "Bus of the EHCI controller whose companion it is"),
+    PROP_U32(Uhci, firstport, "firstport", 0, 0, UINT32_MAX, "First of the two ports there, from 0"),
     { 0 },
 };
 
-#define UHCI_TYPE(VAR, NAME, ID, REVISION, PIN, PROPS)                                                       \
+#define UHCI_TYPE(VAR, NAME, ID, REVISION, PIN, PROPS, FIXED)                                                \
     static const PciOps VAR##_ops = {                                                                        \
         .vendor = 0x8086,                                                                                    \
         .device = (ID),                                                                                      \
@@ -652,6 +670,7 @@ static const Prop ich9_props[] = {
         .class_code = 0x0c0300,                                                                              \
         .intx_pin = (PIN),                                                                                   \
         .bar = { [4] = { PCI_BAR_IO } },                                                                     \
+        .no_hotplug = (FIXED),                                                                               \
     };                                                                                                       \
     const DeviceType VAR##_type = {                                                                          \
         .name = (NAME),                                                                                      \
@@ -666,11 +685,11 @@ static const Prop ich9_props[] = {
         .reset = uhci_reset,                                                                                 \
         .reset_done = uhci_reset_done,                                                                       \
     }
-UHCI_TYPE(piix3_usb_uhci, "piix3-usb-uhci", 0x7020, 1, 4, piix_props);
-UHCI_TYPE(piix4_usb_uhci, "piix4-usb-uhci", 0x7112, 1, 4, piix_props);
-UHCI_TYPE(ich9_usb_uhci1, "ich9-usb-uhci1", 0x2934, 3, 1, ich9_props);
-UHCI_TYPE(ich9_usb_uhci2, "ich9-usb-uhci2", 0x2935, 3, 2, ich9_props);
-UHCI_TYPE(ich9_usb_uhci3, "ich9-usb-uhci3", 0x2936, 3, 3, ich9_props);
-UHCI_TYPE(ich9_usb_uhci4, "ich9-usb-uhci4", 0x2937, 3, 1, ich9_props);
-UHCI_TYPE(ich9_usb_uhci5, "ich9-usb-uhci5", 0x2938, 3, 2, ich9_props);
-UHCI_TYPE(ich9_usb_uhci6, "ich9-usb-uhci6", 0x2939, 3, 3, ich9_props);
+UHCI_TYPE(piix3_usb_uhci, "piix3-usb-uhci", 0x7020, 1, 4, piix_props, false);
+UHCI_TYPE(piix4_usb_uhci, "piix4-usb-uhci", 0x7112, 1, 4, piix_props, false);
+UHCI_TYPE(ich9_usb_uhci1, "ich9-usb-uhci1", 0x2934, 3, 1, ich9_props, true);
+UHCI_TYPE(ich9_usb_uhci2, "ich9-usb-uhci2", 0x2935, 3, 2, ich9_props, true);
+UHCI_TYPE(ich9_usb_uhci3, "ich9-usb-uhci3", 0x2936, 3, 3, ich9_props, true);
+UHCI_TYPE(ich9_usb_uhci4, "ich9-usb-uhci4", 0x2937, 3, 1, ich9_props, true);
+UHCI_TYPE(ich9_usb_uhci5, "ich9-usb-uhci5", 0x2938, 3, 2, ich9_props, true);
+UHCI_TYPE(ich9_usb_uhci6, "ich9-usb-uhci6", 0x2939, 3, 3, ich9_props, true);

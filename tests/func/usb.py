@@ -179,6 +179,35 @@ def uhci_boots():
     boots("piix3-usb-uhci")
 
 
+def ehci_inputs():
+    """What -usb and -usbdevice make of q35: both have high speed."""
+    inputs("both", "-usb", "-usbdevice", "tablet", "-usbdevice", "keyboard", board="q35")
+
+
+# As libvirt writes it: EHCI and its companions are functions of one slot.
+LIBVIRT = ("ich9-usb-ehci1,id=usb,bus=pci.0,addr=0x5.0x7",) + tuple(
+    x for i in range(3) for x in ("-device", f"ich9-usb-uhci{i + 1},masterbus=usb.0,firstport={2 * i},bus=pci.0,"
+                                  + ("multifunction=on," if i == 0 else "") + f"addr=0x5.0x{i}"))
+
+
+def ehci_companions():
+    """Devices of full speed, also behind a hub, are the companions'."""
+    inputs("both", "-device", *LIBVIRT, "-device", "usb-hub,bus=usb.0,port=3", "-device",
+           "usb-tablet,id=input0,bus=usb.0,port=1,usb_version=1", "-device", "usb-kbd,bus=usb.0,port=3.2")
+
+
+def ehci_disk():
+    disk("both", LIBVIRT[0], "port=1", more=LIBVIRT[1:])
+
+
+def ehci_alone_disk():
+    disk("ehci", "usb-ehci,id=usb", "port=6", board="q35")
+
+
+def ehci_boots():
+    boots("usb-ehci")
+
+
 ASLEEP = "until grep -q suspended /sys/bus/usb/devices/1-1/power/runtime_status; do sleep 0.2; done"
 
 
@@ -191,5 +220,6 @@ def xhci_hub_sleeps():
     disk("xhci", "qemu-xhci,id=usb", "port=1.2", size=1, more=("-device", "usb-hub,port=1"), first=ASLEEP)
 
 
-TESTS = ["uhci_hub_sleeps", "xhci_hub_sleeps", "xhci_boots", "uhci_boots", "uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
+TESTS = ["ehci_inputs", "ehci_companions", "ehci_disk", "ehci_alone_disk", "ehci_boots",
+         "uhci_hub_sleeps", "xhci_hub_sleeps", "xhci_boots", "uhci_boots", "uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
 rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))

@@ -128,6 +128,10 @@ struct UsbPort {
 typedef struct UsbBusOps {
     void (*wakeup)(UsbBus *bus, UsbDevice *d, unsigned ep, bool in);
     void (*gone)(UsbBus *bus, UsbDevice *d); /* its packets are to be forgotten: it goes */
+    /* Ports first to first + n - 1 are `of`'s while the bus's own controller leaves them to it: their devices
+     * are ports[]'s then. NULL: the controller has no companions. With `of->master` NULL it is over. */
+    bool (*companion)(UsbBus *bus, UsbBus *of, UsbPort *const *ports, unsigned n, unsigned first, Error **errp);
+    void (*companion_gone)(UsbBus *bus, UsbBus *of);
 } UsbBusOps;
 struct UsbBus {
     Bus *bus;
@@ -135,11 +139,14 @@ struct UsbBus {
     void *host;
     GPtrArray *ports; /* UsbPort *, also those of hubs */
     unsigned number;  /* of the machine's */
+    UsbBus *master;   /* of a companion: whose ports it has; it has none of its own */
 };
 extern const BusType usb_bus_type;
 extern const DeviceType usb_device_type;
 extern const DeviceType usb_kbd_type, usb_mouse_type, usb_tablet_type, usb_hub_type, usb_storage_type;
-extern const DeviceType piix3_usb_uhci_type; /* the board's */
+/* The boards'. */
+extern const DeviceType piix3_usb_uhci_type, ich9_usb_ehci1_type;
+extern const DeviceType ich9_usb_uhci1_type, ich9_usb_uhci2_type, ich9_usb_uhci3_type;
 typedef struct UsbChild { /* bus data */
     char *port, *serial;
 } UsbChild;
@@ -150,6 +157,13 @@ void usb_bus_init(UsbBus *b, Device *host, const UsbBusOps *ops, void *opaque);
 void usb_port_add(UsbBus *b, UsbPort *p, UsbDevice *hub, unsigned index, unsigned speeds,
                   void (*changed)(UsbPort *p), void *opaque);
 void usb_port_remove(UsbPort *p); /* nothing is plugged in */
+/* In realize instead of usb_bus_init(): the controller is a companion of the bus `master`'s (EHCI 1.0, 4.2).
+ * ports: n of them, opaque and changed set by the caller; the rest is filled in. MAIN_LOOP. */
+bool usb_companion_init(UsbBus *b, Device *host, const UsbBusOps *ops, void *opaque, const char *master,
+                        UsbPort *const *ports, unsigned n, unsigned first, Error **errp);
+/* The highest of these speeds that the device has becomes its own, from the next reset on. False: it has none
+ * of them, and nothing changes. */
+bool usb_choose_speed(UsbDevice *d, unsigned speeds);
 
 /* In a device's realize. MAIN_LOOP. */
 void usb_device_init(UsbDevice *d, const UsbDesc *desc);
