@@ -91,6 +91,11 @@ static bool is_refused(const char *driver, Error **errp)
         { "u2f-*", "there are no security keys", "leave it out" },
         { "virtio-input-host*", "the host's input devices are not handed to guests",
           "virtio-keyboard-pci, virtio-mouse-pci and virtio-tablet-pci take what a viewer sends" },
+        { "virtio-gpu-gl*", "there is no 3D: it needs OpenGL and virglrenderer",
+          "virtio-gpu-pci draws in 2D" },
+        { "virtio-vga-gl", "there is no 3D: it needs OpenGL and virglrenderer", "virtio-vga draws in 2D" },
+        { "vhost-user-gpu*", "no graphics card is another process's", "virtio-gpu-pci" },
+        { "vhost-user-vga", "no graphics card is another process's", "virtio-vga" },
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++) {
         if (g_pattern_match_simple(rows[i].pattern, driver)) {

@@ -88,6 +88,25 @@ Surface *surface_new_ram(RamBlock *ram, uint64_t off, pixman_format_code_t forma
     return s;
 }
 
+Surface *surface_new_part(Surface *of, int x, int y, int width, int height, Error **errp)
+{
+    if (x < 0 || y < 0 || width <= 0 || height <= 0 || x > surface_width(of) - width ||
+        y > surface_height(of) - height || PIXMAN_FORMAT_BPP(pixman_image_get_format(of->image)) != 32) {
+        error_fail(errp, "out-of-range", NULL, NULL, "a picture of %d x %d pixels at %d, %d of %d x %d",
+                   width, height, x, y, surface_width(of), surface_height(of));
+        return NULL;
+    }
+    uint32_t *bits = (uint32_t *)(surface_row(of, y) + 4 * (size_t)x);
+    Surface *s = surface_wrap(
+        pixman_image_create_bits(PIXMAN_x8r8g8b8, width, height, bits, surface_stride(of)), NULL);
+    if (s) {
+        s->of = surface_ref(of);
+    } else {
+        error_set(errp, "no memory for a picture");
+    }
+    return s;
+}
+
 Surface *surface_ref(Surface *s)
 {
     __atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
@@ -101,6 +120,7 @@ void surface_unref(Surface *s)
         if (s->ram) {
             ram_unref(s->ram);
         }
+        surface_unref(s->of);
         g_free(s);
     }
 }

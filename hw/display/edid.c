@@ -111,7 +111,9 @@ void edid_make(const EdidInfo *info, uint8_t out[EDID_SIZE])
     static const uint8_t srgb[10] = { 0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54 };
     unsigned x = info->xres ? info->xres : 1280, y = info->yres ? info->yres : 800;
     unsigned refresh = info->refresh_rate ? info->refresh_rate : 75000;
-    unsigned mm_x = x * 254 / 1000, mm_y = y * 254 / 1000; /* at 100 dots per inch */
+    bool measured = info->width_mm && info->height_mm;
+    unsigned mm_x = measured ? info->width_mm : x * 254 / 1000; /* else at 100 dots per inch */
+    unsigned mm_y = measured ? info->height_mm : y * 254 / 1000;
     uint8_t *d = out;
     memset(out, 0, EDID_SIZE);
     memcpy(d, head, sizeof(head));

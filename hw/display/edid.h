@@ -13,6 +13,7 @@ typedef struct EdidInfo {
     uint32_t xres, yres;     /* the preferred mode; 0: 1280 x 800 */
     uint32_t xmax, ymax;     /* no larger mode is listed; 0: no limit */
     uint32_t refresh_rate;   /* thousandths of a Hertz; 0: 75 Hz */
+    uint32_t width_mm, height_mm; /* of the screen, at most 4095; one of them 0: 100 dots per inch */
 } EdidInfo;
 
 #define EDID_PROPS(T, m)                                                                                     \

@@ -16,7 +16,7 @@ typedef struct VgaPci {
 } VgaPci;
 
 /* A card's window is in the memory of the root bus, whatever bridge it is behind. */
-static MemRegion *root_memory(Device *dev)
+MemRegion *vga_pci_memory(Device *dev)
 {
     PciBus *bus = pci_func(dev)->bus;
     while (bus->bridge) {
@@ -29,7 +29,7 @@ static bool pci_vga_realize(VgaPci *s, bool legacy, Error **errp)
 {
     Vga *v = &s->vga;
     if (!vga_init(v, &s->dev, s->size_mb, errp) ||
-        (legacy && !vga_map_legacy(v, root_memory(&s->dev), errp))) {
+        (legacy && !vga_map_legacy(v, vga_pci_memory(&s->dev), errp))) {
         return false;
     }
     device_add_region(&s->dev, &v->ram_region);

@@ -258,11 +258,19 @@ bool vga_init(Vga *v, Device *owner, uint32_t size_mb, Error **errp)
     v->redraw = true;
     device_add_cleanup(owner, vga_fini, v);
     vga_reset(v);
-    v->console = v->surface ? console_new(owner->machine, owner, 0, &vga_console_ops, v) : NULL;
-    if (v->console) {
-        console_set_surface(v->console, surface_ref(v->surface));
+    if (!v->surface) {
+        return false;
     }
-    return v->console != NULL;
+    v->console = console_new(owner->machine, owner, 0, v->ops ? v->ops : &vga_console_ops,
+                             v->ops ? v->ops_opaque : v);
+    vga_show(v);
+    return true;
+}
+
+void vga_show(Vga *v)
+{
+    v->redraw = true;
+    console_set_surface(v->console, surface_ref(v->surface));
 }
 
 bool vga_map_legacy(Vga *v, MemRegion *mem, Error **errp)

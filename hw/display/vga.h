@@ -86,6 +86,8 @@ typedef struct Vga {
 
     bool big_endian_at_first; /* after a reset: a property */
     bool dispi_only;          /* there is no VGA behind it */
+    const ConsoleOps *ops;    /* of a card that shows more than this; NULL: vga_console_ops */
+    void *ops_opaque;
 
     /* drawing */
     Console *console;
@@ -104,6 +106,10 @@ typedef struct Vga {
 
 /* size_mb: of memory; a power of two from 1 to 512, else refused. In realize; undone with the device. */
 bool vga_init(Vga *v, Device *owner, uint32_t size_mb, Error **errp);
+/* Where the window of a card on PCI goes, which has its ports: the root bus's memory. */
+MemRegion *vga_pci_memory(Device *dev);
+/* The picture is this one's again. */
+void vga_show(Vga *v);
 /* Ports and window of the machine's VGA. mem: where the window goes. In realize. */
 bool vga_map_legacy(Vga *v, MemRegion *mem, Error **errp);
 void vga_reset(Vga *v);      /* DeviceType.reset: registers */

@@ -436,11 +436,7 @@ static const VirtioClass tablet_class = INPUT_CLASS_OF(tablet_pci_ops);
 
 static bool input_check(const VirtioInput *s, Error **errp)
 {
-    const char *wrong = s->no_modern ? "disable-modern=on" : s->legacy == OFF ? "disable-legacy=off" : NULL;
-    if (wrong) {
-        error_set(errp, "%s: virtio has input devices since version 1.0 only", wrong);
-        error_hint(errp, "leave it out");
-        error_set_code(errp, "not-supported", s->no_modern ? "disable-modern" : "disable-legacy");
+    if (!virtio_modern_only(s->legacy, s->no_modern, "input", errp)) {
         return false;
     }
     if (s->serial && strlen(s->serial) > INPUT_CONFIG - INPUT_CONFIG_HEAD) {

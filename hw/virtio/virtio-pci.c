@@ -10,13 +10,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { /* the BAR, 4.1.4: one page for each structure */
-       AT_COMMON = 0,
-       AT_ISR = 0x1000,
+enum { /* the BAR, 4.1.4: where all devices have these two */
        AT_DEVICE = 0x2000,
        AT_NOTIFY = 0x3000,
-       MSIX_BAR_NO = 1,
-       BAR_NO = 4,
        COMMON_SIZE = 0x3c,
        NOTIFY_STEP = 4,
        NOTIFY_PAGE = 0x1000,
@@ -42,6 +38,14 @@ enum {                                                             /* 4.1.4.3 */
        C_Q_NOTIFY_DATA = 0x38, /* without NOTIFICATION_DATA: 0 */
        C_Q_RESET = 0x3a,
 };
+
+/* One page for each structure. */
+static const VirtioPciPlaces usual_places = { .msix_bar = 1, .modern_bar = 4, .common = 0, .isr = 0x1000 };
+
+static const VirtioPciPlaces *places_of(const VirtioDevice *v)
+{
+    return v->class->places ? v->class->places : &usual_places;
+}
 
 static void put(uint8_t *p, unsigned n, uint64_t v)
 {
@@ -183,12 +187,14 @@ static void virtio_common_written(VirtioDevice *v, unsigned off, unsigned size, 
 static uint64_t virtio_bar_read(void *opaque, MemAccess *a)
 {
     VirtioDevice *v = opaque;
+    const VirtioPciPlaces *at = places_of(v);
     uint8_t buf[VIRTIO_CONFIG_MAX] = { 0 };
-    if (a->off < COMMON_SIZE) {
+    if (a->off >= at->common && a->off - at->common < COMMON_SIZE) {
+        unsigned off = (unsigned)a->off - at->common;
         virtio_common_fill(v, buf);
-        return get(buf + a->off, MIN(a->size, COMMON_SIZE - a->off));
+        return get(buf + off, MIN(a->size, COMMON_SIZE - off));
     }
-    if (a->off == AT_ISR) {
+    if (a->off == at->isr) {
         uint8_t isr = v->isr;
         v->isr = 0;
         virtio_pin_update(v);
@@ -205,8 +211,9 @@ static uint64_t virtio_bar_read(void *opaque, MemAccess *a)
 static void virtio_bar_write(void *opaque, MemAccess *a, uint64_t val)
 {
     VirtioDevice *v = opaque;
-    if (a->off < COMMON_SIZE) {
-        virtio_common_written(v, a->off, a->size, val);
+    unsigned common = places_of(v)->common;
+    if (a->off >= common && a->off - common < COMMON_SIZE) {
+        virtio_common_written(v, (unsigned)a->off - common, a->size, val);
     } else if (a->off >= AT_NOTIFY && a->off < AT_NOTIFY + (hwaddr)v->notify_step * v->n_queues) {
         virtio_kick(v, (unsigned)(a->off - AT_NOTIFY) / v->notify_step);
     } else if (a->off >= AT_DEVICE && a->off - AT_DEVICE < v->class->config_size) {
@@ -226,7 +233,8 @@ static bool virtio_window(VirtioDevice *v, unsigned off, unsigned len, MemAccess
     uint32_t at = get(c + 8, 4), size = get(c + 12, 4);
     *a = (MemAccess){ .off = at, .size = size };
     *data = c + 16;
-    return c[4] == BAR_NO && (size == 1 || size == 2 || size == 4) && at < v->bar.size && at % size == 0;
+    return c[4] == places_of(v)->modern_bar && (size == 1 || size == 2 || size == 4) && at < v->bar.size &&
+           at % size == 0;
 }
 
 void virtio_pci_config_read(Device *dev, unsigned off, unsigned len)
@@ -260,7 +268,7 @@ static bool virtio_add_cap(VirtioDevice *v, uint8_t type, uint32_t at, uint32_t 
     }
     pci_set_byte(dev, cap + 2, len);
     pci_set_byte(dev, cap + 3, type);
-    pci_set_byte(dev, cap + 4, type == CAP_PCI ? 0 : BAR_NO);
+    pci_set_byte(dev, cap + 4, type == CAP_PCI ? 0 : places_of(v)->modern_bar);
     pci_set_long(dev, cap + 8, at);
     pci_set_long(dev, cap + 12, size);
     if (type == CAP_NOTIFY) {
@@ -299,17 +307,33 @@ static bool virtio_modern_init(VirtioDevice *v, unsigned n_queues, Error **errp)
     static const MemOps ops = {
         .read = virtio_bar_read, .write = virtio_bar_write, .min = 1, .max = 8, .impl_min = 1, .impl_max = 4
     };
+    const VirtioPciPlaces *at = places_of(v);
     uint32_t notify = v->notify_step * n_queues, size = 0x4000;
     while (size < AT_NOTIFY + notify) {
         size *= 2;
     }
     region_init_io(&v->bar, &v->dev, "virtio-pci", &ops, v, size);
-    return virtio_add_cap(v, CAP_COMMON, AT_COMMON, COMMON_SIZE, 16, errp) &&
-           virtio_add_cap(v, CAP_ISR, AT_ISR, 1, 16, errp) &&
+    return virtio_add_cap(v, CAP_COMMON, at->common, COMMON_SIZE, 16, errp) &&
+           virtio_add_cap(v, CAP_ISR, at->isr, 1, 16, errp) &&
            (!v->class->config_size || /* 4.1.4.6: of devices that have one */
             virtio_add_cap(v, CAP_DEVICE, AT_DEVICE, v->class->config_size, 16, errp)) &&
            virtio_add_cap(v, CAP_NOTIFY, AT_NOTIFY, notify, 20, errp) &&
            virtio_add_cap(v, CAP_PCI, 0, 0, 20, errp);
+}
+
+/* In the order of their numbers. */
+static void virtio_bars_add(VirtioDevice *v, bool msix)
+{
+    const VirtioPciPlaces *at = places_of(v);
+    if (msix && at->msix_bar < at->modern_bar) {
+        device_add_region(&v->dev, &v->msix.bar);
+    }
+    if (!v->disable_modern) {
+        device_add_region(&v->dev, at->bar ? at->bar(v) : &v->bar);
+    }
+    if (msix && at->msix_bar > at->modern_bar) {
+        device_add_region(&v->dev, &v->msix.bar);
+    }
 }
 
 bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
@@ -317,31 +341,27 @@ bool virtio_pci_init(VirtioDevice *v, const VirtioClass *class, unsigned n_queue
 {
     unsigned vectors = v->vectors == VIRTIO_VECTORS_AUTO ? n_queues + 1 : v->vectors;
     v->class = class;
+    const VirtioPciPlaces *at = places_of(v);
     v->notify_step = v->page_per_vq ? NOTIFY_PAGE : NOTIFY_STEP;
     v->pci_ops = class->pci[!v->has_legacy      ? VIRTIO_PCI_MODERN
                             : v->disable_modern ? VIRTIO_PCI_LEGACY
                                                 : VIRTIO_PCI_TRANSITIONAL];
     if (!vectors) { /* nor the BAR for them */
-        v->pci_ops.bar[MSIX_BAR_NO] = (PciBarDesc){ PCI_BAR_NONE };
+        v->pci_ops.bar[at->msix_bar] = (PciBarDesc){ PCI_BAR_NONE };
     }
     pci_choose_ops(&v->dev, &v->pci_ops);
     if ((class->boot_path && !machine_add_boot_device(&v->dev, v->bootindex, class->boot_path, errp)) ||
-        (vectors && !pci_msix_init(&v->msix, &v->dev, vectors, MSIX_BAR_NO, errp))) {
+        (vectors && !pci_msix_init(&v->msix, &v->dev, vectors, at->msix_bar, errp))) {
         return false;
     }
     if (v->has_legacy) {
         virtio_pci_legacy_init(v);
         device_add_region(&v->dev, &v->legacy_bar);
     }
-    if (vectors) {
-        device_add_region(&v->dev, &v->msix.bar);
+    if (!v->disable_modern && !virtio_modern_init(v, n_queues, errp)) {
+        return false;
     }
-    if (!v->disable_modern) {
-        if (!virtio_modern_init(v, n_queues, errp)) {
-            return false;
-        }
-        device_add_region(&v->dev, &v->bar);
-    }
+    virtio_bars_add(v, vectors != 0);
     device_add_irq(&v->dev, &v->intx);
     virtio_init(v, class, &virtio_pci, &pci_func(&v->dev)->dma, n_queues, queue_size);
     if (v->ioeventfd) {

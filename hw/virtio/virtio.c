@@ -402,6 +402,19 @@ static bool base_realize(Device *dev, Error **errp G_GNUC_UNUSED)
     return true;
 }
 
+bool virtio_modern_only(int disable_legacy, bool disable_modern, const char *what, Error **errp)
+{
+    const char *wrong = disable_modern          ? "disable-modern=on"
+                        : disable_legacy == OFF ? "disable-legacy=off"
+                                                : NULL;
+    if (wrong) {
+        error_set(errp, "%s: virtio has %s devices since version 1.0 only", wrong, what);
+        error_hint(errp, "leave it out");
+        error_set_code(errp, "not-supported", disable_modern ? "disable-modern" : "disable-legacy");
+    }
+    return !wrong;
+}
+
 bool virtio_start(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
                   Error **errp)
 {

@@ -86,9 +86,17 @@ typedef struct VirtioTransport {
 /* What a PCI function may be: the places in VirtioClass.pci. */
 enum { VIRTIO_PCI_MODERN, VIRTIO_PCI_TRANSITIONAL, VIRTIO_PCI_LEGACY, VIRTIO_PCI_VARIANTS };
 
+/* Where a PCI function has its modern interface, when that is not where the others have it. */
+typedef struct VirtioPciPlaces {
+    uint8_t msix_bar, modern_bar;
+    uint16_t common, isr;              /* offsets in the modern BAR, whose end is the usual one */
+    MemRegion *(*bar)(VirtioDevice *v); /* what that BAR shows, with v->bar in it; NULL: v->bar */
+} VirtioPciPlaces;
+
 typedef struct VirtioClass {
     uint16_t id;                                          /* section 5: 2 is a disk */
     const PciOps *pci;                                    /* VIRTIO_PCI_OPS() */
+    const VirtioPciPlaces *places;                        /* or NULL */
     const char *boot_path;                                /* firmware's name of what it boots from; or NULL */
     void (*kick)(VirtioDevice *v, VirtQueue *q);          /* buffers may be there */
     void (*get_config)(VirtioDevice *v, uint8_t *config); /* fills config_size bytes */
@@ -239,6 +247,8 @@ extern const DeviceType virtio_pci_type; /* base of the three */
 /* The last of realize: v->features are the class's own, those of rings are added. */
 bool virtio_start(VirtioDevice *v, const VirtioClass *class, unsigned n_queues, unsigned queue_size,
                   Error **errp);
+/* Of devices that came with virtio 1.0: refuses disable-legacy=off and disable-modern=on. what: "sound". */
+bool virtio_modern_only(int disable_legacy, bool disable_modern, const char *what, Error **errp);
 void virtio_reset_continue(VirtioDevice *v); /* after a buffer went back: a reset may have waited for it */
 void virtio_config_changed(VirtioDevice *v); /* other than by the driver: it is told */
 void virtio_interrupt(VirtioDevice *v, unsigned vector, uint8_t isr_bit);

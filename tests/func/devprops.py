@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c,
+"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
 virtio-mmio.c, hw/ide, hw/audio, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
@@ -259,6 +259,27 @@ x-mtu-bypass-backend=off OLD
 x-txburst=1 *property 'x-txburst' does not accept '1': * | leave it out
 x-txtimer=1 *property 'x-txtimer' does not accept '1': frames go out at once | leave it out
 """
+GPU = RING + """
+max_outputs=16 ok
+max_outputs=0 *property 'max_outputs' does not accept 0: the range is *
+max_outputs=17 *property 'max_outputs' does not accept 17: the range is *
+xres=1,yres=16384 ok
+xres=0 *property 'xres' does not accept 0: the range is *
+yres=16385 *property 'yres' does not accept 16385: the range is *
+edid=off ok
+max_hostmem=1G ok
+max_hostmem=4G *property 'max_hostmem' does not accept 4294967296: the range is *
+blob=off ok
+blob=on *property 'blob' does not accept 'on': pictures are copied; * | leave it out
+virgl=on *property 'virgl' does not accept 'on': there is no 3D: * | leave it out
+"""
+# There is no legacy interface; the card with a VGA has an option ROM.
+GPU_PCI = "\n".join(r for r in PCI.splitlines() if not r.startswith(("disable-modern", "iommu_platform=on "))) + """
+disable-modern=off ok
+disable-modern=on *disable-modern=on: virtio has graphics devices since version 1.0 only | leave it out
+disable-legacy=off *disable-legacy=off: virtio has graphics devices since version 1.0 only | leave it out
+"""
+GPU_VGA = "\n".join(r for r in GPU_PCI.splitlines() if not r.startswith("romsize")) + "\nromsize=65536 ok\nbig-endian-framebuffer=on ok\n"
 VNET_PCI = "\n".join(r for r in PCI.splitlines() if not r.startswith("romsize")) + "\n" + NIC_ROM
 HDA = """
 debug=0 ok
@@ -304,6 +325,9 @@ TYPES = {
     "virtio-serial-device": ("microvm", SERIAL + "iommu_platform=on ok\n"),
     "virtserialport": ("pc", PORT + "nr=0 *nr=0 is kept for a virtconsole: * | leave nr= out: *\n"),
     "virtconsole": ("pc", PORT + "nr=0 ok\n"),
+    "virtio-gpu-pci": ("pc", GPU + GPU_PCI),
+    "virtio-gpu-device": ("microvm", GPU + "iommu_platform=on ok\n"),
+    "virtio-vga": ("pc", GPU + GPU_VGA),
     "virtio-blk-pci": ("pc", VIRTIO + PCI + CLASS),
     "virtio-blk-device": ("microvm", VIRTIO + "iommu_platform=on ok\n"),  # with force-legacy=off
     "ide-hd": ("pc", ATA),

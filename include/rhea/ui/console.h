@@ -27,6 +27,7 @@ typedef struct Surface {
     pixman_image_t *image; /* width, height, stride and data by pixman's functions */
     unsigned refs;         /* atomic */
     RamBlock *ram;         /* the pixels are the guest's memory, which this keeps; NULL: they are ours */
+    struct Surface *of;    /* the pixels are that one's, which this keeps; or NULL */
 } Surface;
 /* Those of true colour that front ends can show: 15 to 32 bits a pixel. */
 bool surface_format_good(pixman_format_code_t format);
@@ -39,6 +40,9 @@ Surface *surface_new_alpha(int width, int height, Error **errp);
  * to ram. */
 Surface *surface_new_ram(RamBlock *ram, uint64_t off, pixman_format_code_t format, int width, int height,
                          int stride, Error **errp);
+/* A rectangle of another one, of 32-bit pixels, as x8r8g8b8: what is drawn there is seen here. Takes a
+ * reference. Not inside it: NULL with *errp. */
+Surface *surface_new_part(Surface *of, int x, int y, int width, int height, Error **errp);
 Surface *surface_ref(Surface *s);
 void surface_unref(Surface *s);
 static inline int surface_width(const Surface *s) { return pixman_image_get_width(s->image); }

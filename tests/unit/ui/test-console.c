@@ -491,6 +491,25 @@ static void test_surface_bounds(void)
     tm_free(tm);
 }
 
+static void test_surface_part(void)
+{
+    static const int bad[][4] = { { -1, 0, 2, 2 }, { 0, -1, 2, 2 }, { 0, 0, 0, 2 },  { 0, 0, 2, 0 },
+                                  { 3, 0, 2, 2 },  { 0, 2, 2, 2 },  { 0, 0, 5, 1 }, { INT_MAX, 0, 2, 2 } };
+    Surface *all = surface_new_alpha(4, 3, &error_abort_slot);
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        Error *err = NULL;
+        g_assert_null(surface_new_part(all, bad[i][0], bad[i][1], bad[i][2], bad[i][3], &err));
+        g_clear_pointer(&err, error_free);
+    }
+    Surface *part = surface_new_part(all, 1, 1, 3, 2, &error_abort_slot);
+    ((uint32_t *)surface_row(all, 2))[3] = 0x123456;
+    g_assert_cmphex(((uint32_t *)surface_row(part, 1))[2], ==, 0x123456);
+    surface_unref(all); /* the part keeps it */
+    ((uint32_t *)surface_row(part, 1))[2]++;
+    g_assert_cmphex(pixman_image_get_format(part->image), ==, PIXMAN_x8r8g8b8);
+    surface_unref(part);
+}
+
 static Surface *coloured(void)
 {
     Surface *s = surface_new(3, 2, &error_abort_slot);
@@ -612,6 +631,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ui/console/list", test_list);
     g_test_add_func("/ui/console/text-and-wish", test_text_and_wish);
     g_test_add_func("/ui/surface/bounds", test_surface_bounds);
+    g_test_add_func("/ui/surface/surface-part", test_surface_part);
     g_test_add_func("/ui/surface/files", test_files);
     g_test_add_func("/ui/console/threads", test_threads);
     return g_test_run();
