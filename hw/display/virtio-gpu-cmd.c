@@ -4,7 +4,7 @@
  *         buffer goes back, so an answer carries its fence. Does not model: 3D, blobs, UUIDs, none of which
  * is offered. Threads: the device's domain.
  */
-#include "hw/display/edid.h"
+#include "edid.h"
 #include "virtio-gpu.h"
 
 #include <string.h>

@@ -6,7 +6,7 @@
  *         is told by the display event. Does not model: 3D (virgl), blobs.
  * Threads: the device's domain.
  */
-#include "hw/display/edid.h"
+#include "edid.h"
 #include "virtio-gpu.h"
 
 #include "rhea/system/machine.h"

@@ -9,7 +9,7 @@
 #ifndef HW_DISPLAY_VIRTIO_GPU_H
 #define HW_DISPLAY_VIRTIO_GPU_H
 
-#include "hw/virtio/virtio-types.h"
+#include "rhea/hw/virtio-types.h"
 #include "rhea/ui/console.h"
 
 #include <linux/virtio_gpu.h>

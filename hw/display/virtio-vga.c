@@ -6,7 +6,7 @@
  * VGA's registers (docs/specs/standard-vga: ports at 400h, dispi at 500h, byte order at 600h) and from 1000h
  * on the modern interface, 4 MSI-X. Output 0 and the VGA are one console. Threads: the device's domain.
  */
-#include "hw/display/vga.h"
+#include "vga.h"
 #include "virtio-gpu.h"
 
 enum { MEMORY_MB = 8, BAR_SIZE = 0x4000 };

@@ -5,7 +5,7 @@
  *         driver has taken none: those from before a reset are still under way. Then the queue waits.
  * Threads: the device's domain.
  */
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 enum { POOL_KEEP = 2048 }; /* descriptors of a queue for which its free elements keep room */
 

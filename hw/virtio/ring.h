@@ -4,7 +4,7 @@
 #ifndef HW_VIRTIO_RING_H
 #define HW_VIRTIO_RING_H
 
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4, DESC_SIZE = 16 };
 

@@ -14,7 +14,7 @@
 #include "rhea/system/liveprop.h"
 #include "rhea/system/ramdiscard.h"
 #include "rhea/util/log.h"
-#include "virtio-types.h"
+#include "rhea/hw/virtio-types.h"
 
 #include <string.h>
 

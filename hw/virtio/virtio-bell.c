@@ -4,7 +4,7 @@
  *         look at, and nothing else.
  * Threads: set up and taken down on the main loop; they ring on the device's home loop.
  */
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 struct VirtioBell {
     Doorbell bell;

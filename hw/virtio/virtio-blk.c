@@ -12,7 +12,7 @@
 #include "rhea/system/iothread.h"
 #include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
-#include "virtio-types.h"
+#include "rhea/hw/virtio-types.h"
 #include <inttypes.h>
 #include <string.h>
 

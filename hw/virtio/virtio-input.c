@@ -11,7 +11,7 @@
 #include "rhea/system/machine.h"
 #include "rhea/ui/input.h"
 #include "rhea/util/errorcode.h"
-#include "virtio-types.h"
+#include "rhea/hw/virtio-types.h"
 
 #include <linux/input-event-codes.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  */
 #include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 #include <inttypes.h>
 

@@ -11,7 +11,7 @@
 #include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
 #include "virtio-net.h"
-#include "virtio-types.h"
+#include "rhea/hw/virtio-types.h"
 
 #include <inttypes.h>
 #include <string.h>

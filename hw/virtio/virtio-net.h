@@ -6,7 +6,7 @@
 
 #include "rhea/hw/nicflow.h"
 #include "rhea/net/net.h"
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 /* 1.2, 5.1.3: feature bits */
 #define NETF(n) (UINT64_C(1) << (n))

@@ -6,7 +6,7 @@
  *         2.5 (the device's own part behind the common one). All values are little-endian, as an x86 guest's.
  * Threads: the device's domain.
  */
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * NOTIFICATION_DATA. Threads: the device's domain.
  */
 #include "rhea/system/machine.h"
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 #include <inttypes.h>
 #include <string.h>
 

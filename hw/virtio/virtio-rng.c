@@ -9,7 +9,7 @@
  */
 #include "rhea/backends/rng.h"
 #include "rhea/system/machine.h"
-#include "virtio-types.h"
+#include "rhea/hw/virtio-types.h"
 
 enum {
     RNG_CLASS = 4,

@@ -8,7 +8,7 @@
  * Threads: the platform domain.
  */
 #include "virtio-serial.h"
-#include "virtio-types.h"
+#include "rhea/hw/virtio-types.h"
 #include "rhea/util/errorcode.h"
 
 #include <string.h>

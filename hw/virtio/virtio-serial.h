@@ -11,7 +11,7 @@
 
 #include "rhea/backends/char.h"
 #include "rhea/system/machine.h"
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 /* 5.3.2: port 0 has queues 0 and 1, control messages 2 and 3, port N from 2 * N + 2 on. */
 enum { SERIAL_PORTS = (VIRTIO_QUEUES - 2) / 2, SERIAL_CONTROL_IN = 2, SERIAL_CONTROL_OUT = 3 };

@@ -6,7 +6,7 @@
  * Threads: the device's domain.
  */
 #include "hw/trace.h"
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 #include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * hw/virtio/virtio.h - what virtio devices share: feature bits, rings, transports (virtio 1.2).
+ * rhea/hw/virtio.h - what virtio devices share: feature bits, rings, transports (virtio 1.2).
  *
  * A device has a type for each transport, which share all but that: they derive from virtio_pci_any_type (and
  * the two whose interface is fixed) and virtio_mmio_device_type, which have the common properties and the
@@ -8,8 +8,8 @@
  * Guest memory is never trusted: a ring that breaks the rules sets DEVICE_NEEDS_RESET, and the device does
  * nothing more until it is reset. All calls: the device's domain.
  */
-#ifndef HW_VIRTIO_H
-#define HW_VIRTIO_H
+#ifndef RHEA_HW_VIRTIO_H
+#define RHEA_HW_VIRTIO_H
 
 #include "rhea/hw/msix.h"
 #include "rhea/hw/virtio-mmio.h"

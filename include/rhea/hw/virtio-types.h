@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * hw/virtio/virtio-types.h - the four device types of a virtio device, one for each way to reach it, and the
+ * rhea/hw/virtio-types.h - the four device types of a virtio device, one for each way to reach it, and the
  *   tables that they need, each from one line at the end of the device's file.
  *
  * P is the prefix of the file's tables, T the device's struct, whose first member is `VirtioDevice v`.
  * P##_pci_ops is VIRTIO_PCI_OPS(). The types go into hw/virtio/meson.build.
  */
-#ifndef HW_VIRTIO_TYPES_H
-#define HW_VIRTIO_TYPES_H
+#ifndef RHEA_HW_VIRTIO_TYPES_H
+#define RHEA_HW_VIRTIO_TYPES_H
 
-#include "virtio.h"
+#include "rhea/hw/virtio.h"
 
 /* P##_pci_state and P##_mmio_state. PCI, OLD_PCI: the version that is saved behind PCI and the oldest that is
  * loaded, a new device's: 3, 3; MMIO, OLD_MMIO: the same in memory: 4, 4 (see VIRTIO_SINCE()). FIELDS: a
