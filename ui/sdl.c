@@ -326,6 +326,27 @@ static void consoles_changed(void *opaque)
     }
 }
 
+/* ---- what was copied ---- */
+
+/* Not every desktop tells when something was copied: it is looked at when the user comes from elsewhere, too,
+ * but only when the guest may have it. */
+static void host_copied(SdlDisplay *d)
+{
+    char *text = clipboard_is_shared(&d->clipboard) ? sdl.GetClipboardText() : NULL;
+    if (text && *text) {
+        clipboard_put(&d->clipboard, text, strlen(text));
+    }
+    if (text) {
+        sdl.free(text);
+    }
+}
+
+static void guest_copied(ClipboardPeer *p)
+{
+    size_t len;
+    sdl.SetClipboardText(clipboard_text(p->machine, &len));
+}
+
 /* ---- events ---- */
 
 static SdlWindow *window_by_id(SdlDisplay *d, unsigned id)
@@ -368,6 +389,8 @@ static void window_event(SdlDisplay *d, SdlWindow *w, const SDL_WindowEvent *e)
 {
     switch (e->event) {
     case SDL_WINDOWEVENT_SIZE_CHANGED: window_resized(w, e->data1, e->data2); break;
+    case SDL_WINDOWEVENT_ENTER:
+    case SDL_WINDOWEVENT_FOCUS_GAINED: host_copied(d); break;
     case SDL_WINDOWEVENT_EXPOSED: w->changed = true; break;
     case SDL_WINDOWEVENT_MINIMIZED:
     case SDL_WINDOWEVENT_HIDDEN: console_listener_pause(&w->listener, true); break;
@@ -392,6 +415,7 @@ static void one_event(SdlDisplay *d, const SDL_Event *e)
             window_event(d, w, &e->window);
         }
         return;
+    case SDL_CLIPBOARDUPDATE: host_copied(d); return;
     case SDL_RENDER_TARGETS_RESET:
     case SDL_RENDER_DEVICE_RESET: /* textures are gone */
         for (guint i = 0; i < d->windows->len; i++) {
@@ -458,6 +482,7 @@ static void sdl_stop(Machine *m)
     }
     console_watch_list(m, NULL, d);
     input_unwatch(&d->watcher);
+    clipboard_leave(&d->clipboard);
     machine_remove_listener(m, &d->states);
     timer_cancel(&d->timer);
     while (d->windows->len) {
@@ -495,6 +520,8 @@ static bool sdl_start(Machine *m, const DisplayOptions *o, Error **errp)
     d->states = (MachineListener){ .state = state_changed, .opaque = d };
     timer_init(&d->timer, m->loop, &clock_host_monotonic, ask, d);
     input_watch(m, &d->watcher);
+    d->clipboard.changed = guest_copied;
+    clipboard_join(m, &d->clipboard);
     machine_add_listener(m, &d->states);
     console_watch_list(m, consoles_changed, d);
     if (!open_windows(d, errp)) {

@@ -4,6 +4,7 @@
 #ifndef UI_SDL_H
 #define UI_SDL_H
 
+#include "rhea/ui/clipboard.h"
 #include "rhea/ui/display.h"
 #include "rhea/ui/input.h"
 
@@ -18,7 +19,7 @@
     X(RenderSetLogicalSize) X(RenderClear) X(RenderCopy) X(RenderPresent) X(SetRenderDrawColor)     \
     X(CreateTexture) X(DestroyTexture) X(UpdateTexture) X(CreateRGBSurfaceFrom) X(FreeSurface)      \
     X(CreateColorCursor) X(FreeCursor) X(SetCursor) X(GetDefaultCursor) X(ShowCursor)               \
-    X(SetRelativeMouseMode) X(GetMouseFocus)
+    X(SetRelativeMouseMode) X(GetMouseFocus) X(GetClipboardText) X(SetClipboardText) X(free)
 
 typedef struct SdlLib {
 #define CALL(name) __typeof__(SDL_##name) *name;
@@ -47,6 +48,7 @@ typedef struct SdlDisplay {
     GPtrArray *windows;   /* SdlWindow, in the order of consoles */
     Timer timer;
     InputWatcher watcher;
+    ClipboardPeer clipboard;
     MachineListener states;
     SdlWindow *grab;      /* has pointer and keyboard */
 } SdlDisplay;

@@ -32,6 +32,7 @@ static void free_server(void *opaque)
     }
     console_watch_list(s->m, NULL, s);
     input_unwatch(&s->input);
+    clipboard_leave(&s->clipboard);
     g_ptr_array_free(s->clients, TRUE);
     key_layout_free(s->layout);
     g_clear_pointer(&s->password, g_bytes_unref);
@@ -76,6 +77,8 @@ VncServer *vnc_start(Machine *m, VncOptions *options, const char *layout, Error 
     s->input.changed = vnc_input_changed;
     console_watch_list(m, vnc_consoles_changed, s);
     input_watch(m, &s->input);
+    s->clipboard.changed = vnc_clipboard_changed;
+    clipboard_join(m, &s->clipboard);
     if (s->opts.password_secret && !(s->password = secret_lookup(m, s->opts.password_secret, errp))) {
         error_set_code(errp, "not-found", "password-secret");
         free_server(s);

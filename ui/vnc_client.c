@@ -35,6 +35,8 @@ static struct {
 #define FIELD(f) __typeof__(f) *f;
     VNC_FUNCTIONS(FIELD)
 #undef FIELD
+    /* rfbSendServerCutTextUTF8: of versions since 0.9.14 */
+    void (*send_utf8)(rfbScreenInfoPtr screen, char *text, int len, char *latin, int latin_len);
     rfbBool (*has_data)(rfbClientPtr cl); /* webSocketsHasDataInBuffer: exported, in no header */
 } lib;
 
@@ -116,20 +118,49 @@ static rfbBool on_power(rfbClientPtr cl, uint8_t version, uint8_t code)
     return TRUE;
 }
 
-/* For the other clients; one that was not passed on yet is forgotten. */
-static void on_text(char *text, int len, rfbClientPtr cl)
+/* UTF-8, of which this takes the reference. One that was not passed on yet is forgotten. */
+static void post_text(VncClient *c, GBytes *cut)
 {
-    VncClient *c = session_of(cl)->c;
-    if (len < 0 || len > VNC_CUT_MAX) {
-        return;
-    }
-    GBytes *cut = g_bytes_new(text, (gsize)len);
     pthread_mutex_lock(&c->lock);
     GBytes *before = c->cut_in;
     c->cut_in = cut;
     pthread_mutex_unlock(&c->lock);
     g_bytes_unref(before);
     loop_post(c->next_key.loop, &c->notify);
+}
+
+/* 7.5.6: Latin-1. */
+static void on_text(char *text, int len, rfbClientPtr cl)
+{
+    gsize n;
+    char *utf8 = len < 0 || len > VNC_CUT_MAX ? NULL
+                                              : g_convert(text, len, "UTF-8", "ISO-8859-1", NULL, &n, NULL);
+    if (utf8) {
+        post_text(session_of(cl)->c, g_bytes_new_take(utf8, n));
+    }
+}
+
+/* The extended clipboard's. */
+static void on_text_utf8(char *text, int len, rfbClientPtr cl)
+{
+    gsize n = len < 0 || len > VNC_CUT_MAX ? 0 : strnlen(text, (gsize)len); /* some end it with a zero */
+    if (n && g_utf8_validate(text, (gssize)n, NULL)) {
+        post_text(session_of(cl)->c, g_bytes_new(text, n));
+    }
+}
+
+/* The library's function for UTF-8 serves clients of the old kind, too, but says UTF-8's length to them. */
+static void send_text(Session *s, GBytes *cut)
+{
+    gsize len, n;
+    const char *text = g_bytes_get_data(cut, &len);
+    g_autofree char *latin = g_convert_with_fallback(text, (gssize)len, "ISO-8859-1", "UTF-8", "?", NULL, &n,
+                                                     NULL);
+    if (latin && lib.send_utf8 && s->cl->enableExtendedClipboard) {
+        lib.send_utf8(s->screen, (char *)text, (int)len, latin, (int)n);
+    } else if (latin) {
+        lib.rfbSendServerCutText(s->screen, latin, (int)n);
+    }
 }
 
 static void ignore_keys(rfbClientPtr cl)
@@ -263,6 +294,7 @@ bool vnc_library_load(Error **errp)
         return false;
     }
     g_module_symbol(m, "webSocketsHasDataInBuffer", (gpointer *)&lib.has_data);
+    g_module_symbol(m, "rfbSendServerCutTextUTF8", (gpointer *)&lib.send_utf8);
     g_module_make_resident(m);
     lib.rfbLogEnable(0);
     register_extension();
@@ -373,7 +405,7 @@ static bool take_mail(Session *s)
         take_cursor(s, cursor);
     }
     if (cut && s->cl->sock >= 0) {
-        lib.rfbSendServerCutText(s->screen, (char *)g_bytes_get_data(cut, NULL), (int)g_bytes_get_size(cut));
+        send_text(s, cut);
     }
     if (s->ready && s->cl->sock >= 0) {
         tell_extensions(s, leds, absolute);
@@ -455,6 +487,7 @@ static rfbScreenInfoPtr make_screen(Session *s)
     screen->kbdReleaseAllKeys = ignore_keys;
     screen->ptrAddEvent = on_pointer;
     screen->setXCutText = on_text;
+    screen->setXCutTextUTF8 = lib.send_utf8 ? on_text_utf8 : NULL;
     screen->setDesktopSizeHook = on_size;
     screen->displayHook = before_update;
     screen->xvpHook = c->power ? on_power : NULL;

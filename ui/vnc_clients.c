@@ -120,7 +120,7 @@ static void settle_sharing(VncServer *s, VncClient *c)
     }
 }
 
-/* There is no agent in the guest to give a text to: as QEMU does without one, viewers get each other's. */
+/* What one of them has copied, all others get. */
 static void pass_text(VncServer *s, const VncClient *from, GBytes *text)
 {
     for (guint i = 0; i < s->clients->len; i++) {
@@ -135,6 +135,15 @@ static void pass_text(VncServer *s, const VncClient *from, GBytes *text)
         g_bytes_unref(before);
         vnc_client_wake(c);
     }
+}
+
+void vnc_clipboard_changed(ClipboardPeer *p)
+{
+    VncServer *s = (VncServer *)((char *)p - offsetof(VncServer, clipboard));
+    size_t len;
+    const char *text = clipboard_text(s->m, &len);
+    g_autoptr(GBytes) bytes = g_bytes_new(text, len);
+    pass_text(s, NULL, bytes);
 }
 
 static void on_news(void *opaque)
@@ -152,7 +161,10 @@ static void on_news(void *opaque)
         settle_sharing(c->server, c);
     }
     if (text) {
+        gsize len;
+        const char *utf8 = g_bytes_get_data(text, &len);
         pass_text(c->server, c, text);
+        clipboard_put(&c->server->clipboard, utf8, len);
     }
     vnc_do_events(c);
     if (gone) {

@@ -5,6 +5,7 @@
 #ifndef UI_VNC_INTERNAL_H
 #define UI_VNC_INTERNAL_H
 
+#include "rhea/ui/clipboard.h"
 #include "rhea/ui/vnc.h"
 #include "rhea/util/loop.h"
 
@@ -26,6 +27,7 @@ struct VncServer {
     CursorShape cursor;
     bool has_cursor;
     InputWatcher input;
+    ClipboardPeer clipboard;
 };
 
 /* What a client did. */
@@ -61,7 +63,7 @@ typedef struct VncClient {
     VncEvent events[VNC_EVENTS]; /* from the thread */
     unsigned head, n_events;
     bool ready, shared, websocket, relative_known; /* past the handshake; its wishes */
-    GBytes *cut_in, *cut_out; /* text its user marked, and another one's; Latin-1; or NULL */
+    GBytes *cut_in, *cut_out; /* text its user marked, and another one's; UTF-8; or NULL */
     bool gone;               /* the thread is about to end */
     Task notify;             /* the main loop looks at the above */
 
@@ -92,6 +94,7 @@ bool vnc_make_room(VncServer *s); /* false: there are too many clients */
 void vnc_client_add(VncServer *s, int fd, bool web, const VncAddress *peer);
 void vnc_client_end(VncClient *c);  /* soon; it may be at work */
 void vnc_client_drop(VncClient *c); /* now; its thread has ended, or is about to */
+void vnc_clipboard_changed(ClipboardPeer *p);
 
 /* vnc_picture.c */
 extern const ConsoleListenerOps vnc_listener_ops;

@@ -36,7 +36,8 @@ static inline size_t ring_room(const ByteRing *r) { return r->cap - r->used; }
 
 /* Backend-specific settings, decoded from the option (options.c). Strings are owned by the caller. */
 typedef enum CharKind {
-    CHAR_NULL, CHAR_STDIO, CHAR_FILE, CHAR_PTY, CHAR_SOCKET, CHAR_PIPE, CHAR_RINGBUF, CHAR_BUFFER
+    CHAR_NULL, CHAR_STDIO, CHAR_FILE, CHAR_PTY, CHAR_SOCKET, CHAR_PIPE, CHAR_RINGBUF, CHAR_BUFFER,
+    CHAR_UPPER
 } CharKind;
 typedef struct CharConfig {
     CharKind kind;
@@ -52,6 +53,7 @@ typedef struct CharConfig {
     bool mux;
     const char *logfile;
     bool logappend;
+    const ChardevOptions *options;      /* upper */
 } CharConfig;
 
 typedef struct CharBackend {
@@ -65,6 +67,8 @@ typedef struct CharBackend {
     /* End of input or a hang-up; NULL: stop reading for good. */
     void (*hangup)(Chardev *c);
     void (*set_serial)(Chardev *c, const CharSerialParams *p);
+    void (*resume)(Chardev *c);           /* the front end takes input again; or NULL */
+    void (*front)(Chardev *c, bool open); /* chardev_frontend_open() has changed; or NULL */
     void (*yank)(Chardev *c); /* NULL: there is no connection to cut off */
 } CharBackend;
 
@@ -111,7 +115,7 @@ struct Chardev {
     bool write_failed;         /* said once */
     int log_fd;
     bool log_failed;
-    Task flush, resume;
+    Task flush, resume, front;
     bool open;                 /* atomic */
 
     pthread_mutex_t lock;
@@ -166,6 +170,6 @@ size_t mux_push_locked(Chardev *c, const uint8_t *buf, size_t len);
 
 /* the backends */
 extern const CharBackend char_null_backend, char_stdio_backend, char_file_backend, char_pty_backend,
-    char_socket_backend, char_pipe_backend, char_ringbuf_backend, char_buffer_backend;
+    char_socket_backend, char_pipe_backend, char_ringbuf_backend, char_buffer_backend, char_upper_backend;
 
 #endif

@@ -204,7 +204,17 @@ void chardev_set_fds(Chardev *c, int in_fd, int out_fd)
 
 static void resume_run(void *opaque)
 {
-    chardev_update_watch(opaque);
+    Chardev *c = opaque;
+    chardev_update_watch(c);
+    if (c->backend->resume) {
+        c->backend->resume(c);
+    }
+}
+
+static void front_run(void *opaque)
+{
+    Chardev *c = opaque;
+    c->backend->front(c, chardev_frontend_open(c));
 }
 
 /* ---- host side: output ---- */
@@ -319,6 +329,7 @@ static const CharBackend *const backends[] = {
     [CHAR_FILE] = &char_file_backend,     [CHAR_PTY] = &char_pty_backend,
     [CHAR_SOCKET] = &char_socket_backend, [CHAR_PIPE] = &char_pipe_backend,
     [CHAR_RINGBUF] = &char_ringbuf_backend, [CHAR_BUFFER] = &char_buffer_backend,
+    [CHAR_UPPER] = &char_upper_backend,
 };
 
 static void chardev_free(Chardev *c)
@@ -331,6 +342,7 @@ static void chardev_free(Chardev *c)
     chardev_set_fds(c, -1, -1);
     loop_unpost(c->loop, &c->flush);
     loop_unpost(c->loop, &c->resume);
+    loop_unpost(c->loop, &c->front);
     if (c->log_fd >= 0) {
         fdset_close(c->log_fd);
     }
@@ -374,6 +386,7 @@ Chardev *chardev_open(Machine *m, const char *id, const CharConfig *cfg, Error *
     c->m.line_start = true;
     c->flush = (Task){ .run = flush_run, .opaque = c };
     c->resume = (Task){ .run = resume_run, .opaque = c };
+    c->front = (Task){ .run = front_run, .opaque = c };
     ring_init(&c->out, CHAR_OUT_BYTES);
     pthread_mutex_init(&c->lock, NULL);
     if (!open_log(c, cfg, errp) || !be->open(c, cfg, errp)) {

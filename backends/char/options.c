@@ -28,7 +28,6 @@ static const struct { const char *name, *reason, *cure;
     { "spicevmc", "there is no SPICE server", "use socket" },
     { "spiceport", "there is no SPICE server", "use socket" },
     { "dbus", "there is no D-Bus display", "use socket" },
-    { "qemu-vdagent", "the clipboard is not shared", "use socket" },
     { "console", "it exists on Windows only", "use stdio" },
     { NULL },
 };
@@ -137,6 +136,10 @@ static bool make_config(const ChardevOptions *o, CharConfig *cfg, Error **errp)
     case CHARDEV_KIND_RINGBUF:
         cfg->kind = CHAR_RINGBUF;
         cfg->size = o->u.ringbuf.size;
+        return true;
+    case CHARDEV_KIND_QEMU_VDAGENT:
+        cfg->kind = CHAR_UPPER;
+        cfg->options = o;
         return true;
     }
     return error_fail(errp, "invalid-value", "backend", "-chardev help lists them", "unknown kind");

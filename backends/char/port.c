@@ -238,7 +238,11 @@ void char_accept_input(CharPort *p)
 void char_port_set_open(CharPort *p, bool open)
 {
     if (p->priv) {
+        Chardev *c = p->priv->chr;
         __atomic_store_n(&p->priv->open, open, __ATOMIC_RELAXED);
+        if (c->backend->front) {
+            loop_post(c->loop, &c->front);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 #include "qtest.h"
 #include "rhea/net/net.h"
 #include "rhea/system/iothread.h"
+#include "rhea/ui/vdagent.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 #include "schema/qmp-block.h"
@@ -177,6 +178,7 @@ int main(int argc, char **argv)
     rcu_register_thread();
     process_block_signals();
     chardev_register();
+    vdagent_register();
     drive_register();
     iothread_register();
     net_register();

@@ -179,7 +179,8 @@ const Option option_table[] = {
       "[,abstract=on|off][,tight=on|off]\n"
       "pipe,path=PATH    (PATH.in and PATH.out)\n"
       "null\n"
-      "ringbuf[,size=BYTES]", opt_chardev },
+      "ringbuf[,size=BYTES]\n"
+      "qemu-vdagent[,mouse=on|off][,clipboard=on|off]", opt_chardev },
     { "tpmdev", NULL, GROUP_TPM, NULL, NULL, "there is no TPM yet", NULL },
     { "bios", "FILE", GROUP_BOOT, "the firmware, by path or name on the -L path", opt_kernel },
     { "kernel", "FILE", GROUP_BOOT, "a Linux, Multiboot or PVH kernel to start", opt_kernel },

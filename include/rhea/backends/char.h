@@ -92,6 +92,20 @@ Chardev *chardev_new_buffer(Machine *m, const char *id);
 size_t chardev_buffer_take(Chardev *c, uint8_t *buf, size_t len);
 void chardev_buffer_feed(Chardev *c, const uint8_t *buf, size_t len);
 
+/* Kinds of chardev whose host side is in a layer above. All on the main loop, none is held up. */
+typedef struct ChardevOptions ChardevOptions;
+typedef struct CharUpper {
+    void *(*open)(Machine *m, Chardev *c, const ChardevOptions *o, Error **errp); /* NULL: *errp */
+    void (*close)(void *opaque);
+    void (*write)(void *opaque, const uint8_t *buf, size_t len); /* what the guest says; it takes all */
+    void (*resume)(void *opaque);           /* there may be room for input again; or NULL */
+    /* Somebody listens behind the front end now, or not any more; also told when that was so in between. Or
+     * NULL. */
+    void (*front)(void *opaque, bool open);
+} CharUpper;
+void chardev_upper_register(const char *kind, const CharUpper *ops); /* once per process */
+size_t chardev_upper_input(Chardev *c, const uint8_t *buf, size_t len); /* how many of them it took */
+
 /* Registers the PROP_CHARDEV_ binder. Once per process. */
 void chardev_register(void);
 
