@@ -59,11 +59,14 @@ static void join_pointer(const UsbHid *s, HidPointer *to, const HidPointer *p)
     to->buttons = p->buttons;
 }
 
-/* Movements with the same buttons are one report; a full queue forgets clicks, not where things are. */
+/* Movements with the same buttons are one report, but none joins the report of a button: a click stays where
+ * it was made. A full queue forgets clicks, not where things are. */
 static void queue_pointer(UsbHid *s)
 {
     HidPointer *last = s->n ? &s->queue[(s->head + s->n - 1) % HID_QUEUE] : NULL;
-    if (last && (last->buttons == s->now.buttons || s->n == HID_QUEUE)) {
+    const HidPointer *before = s->n > 1 ? &s->queue[(s->head + s->n - 2) % HID_QUEUE] : &s->told;
+    bool movement = last && last->buttons == s->now.buttons && last->buttons == before->buttons;
+    if (movement || s->n == HID_QUEUE) {
         join_pointer(s, last, &s->now);
     } else {
         s->queue[(s->head + s->n++) % HID_QUEUE] = s->now;

@@ -235,6 +235,18 @@ static void test_keyboard(void)
     tm_free(g.tm);
 }
 
+static void place(Guest *g, int x)
+{
+    UiEvent to = { .kind = INPUT_KIND_ABS, .code = 0, .value = x };
+    g_assert_true(input_send(g->m, NULL, &to, 1));
+}
+
+static void button(Guest *g, bool down)
+{
+    UiEvent to = { .kind = INPUT_KIND_BUTTON, .code = POINTER_LEFT, .down = down };
+    g_assert_true(input_send(g->m, NULL, &to, 1));
+}
+
 static void test_tablet(void)
 {
     Guest g;
@@ -253,6 +265,22 @@ static void test_tablet(void)
     g_assert_cmpuint(g.event[2] & 0xffffff, ==, 2);
     g_assert_cmphex(rd(&g, DATA), ==, 0x21123402);
     g_assert_cmphex(rd(&g, DATA + 4) & 0xffff, ==, 0x0043);
+    /* Before the guest asks again: movements are one report, but a click stays where it was made. */
+    place(&g, 1);
+    place(&g, 2);
+    button(&g, true);
+    button(&g, false);
+    place(&g, 3);
+    place(&g, 4);
+    static const uint32_t want[] = { 0x00000202, 0x00000203, 0x00000202, 0x00000402 };
+    for (unsigned i = 0; i < G_N_ELEMENTS(want); i++) {
+        queue(&g, slot, 3, DATA + 64 * i, 8, 1 << 10 | IOC | 1 << 2);
+    }
+    wr(&g, BELL + 4 * slot, 3);
+    for (unsigned i = 0; i < G_N_ELEMENTS(want); i++) {
+        expect(&g, TRANSFER_EVENT, CC_SHORT);
+        g_assert_cmphex(rd(&g, DATA + 64 * i) & 0xffffff, ==, want[i]);
+    }
     command(&g, 0, STOP << 10 | slot << 24 | 3 << 16, CC_SUCCESS);
     command(&g, 0, STOP << 10 | slot << 24 | 3 << 16, 19);
     tm_free(g.tm);
