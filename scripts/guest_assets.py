@@ -3,7 +3,7 @@
 """Guests for the quick start and the functional tests, taken from Debian's archive through apt.
 
     guest_assets.py kernel cloud|generic|i686      path of a kernel image
-    guest_assets.py installer                      paths of the netboot kernel and initrd
+    guest_assets.py installer [gtk]                paths of the netboot kernel and initrd
     guest_assets.py mini_iso                       path of the installer's CD image
     guest_assets.py memtest | gnumach              path of the image
     guest_assets.py busybox                        path of a static busybox
@@ -128,8 +128,9 @@ def kernel(flavour):
     return from_package(package, "boot/vmlinuz-*", arch)
 
 
-def installer():
-    top = "usr/lib/debian-installer/images/*/amd64/text/debian-installer/amd64/"
+def installer(kind="text"):
+    """kind: text, or gtk, the graphical one."""
+    top = f"usr/lib/debian-installer/images/*/amd64/{kind}/debian-installer/amd64/"
     p = "debian-installer-12-netboot-amd64"
     return from_package(p, top + "linux"), from_package(p, top + "initrd.gz")
 
@@ -379,7 +380,7 @@ def main(argv):
     if what == "kernel":
         print(kernel(args[0]))
     elif what == "installer":
-        print("\n".join(installer()))
+        print("\n".join(installer(*args)))
     elif what == "mini_iso":
         print(mini_iso())
     elif what == "memtest":

@@ -17,11 +17,12 @@ from cdrom import tool
 from qmp import Client
 from rheatest import guest_assets
 
+OVMF = guest_assets.from_package, "ovmf", "usr/share/ovmf/OVMF.fd"
 SCREENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "screens")
 
 
 def read_png(path):
-    """(width, height, RGB bytes) of what screendump writes: 8-bit RGB, every line filtered with "up"."""
+    """(width, height, lines of RGB bytes) of what screendump writes: 8-bit RGB, every line filtered with "up"."""
     with open(path, "rb") as f:
         data = f.read()
     width, height = struct.unpack(">II", data[16:24])
@@ -30,12 +31,15 @@ def read_png(path):
         n, kind = struct.unpack(">I4s", data[at:at + 8])
         packed += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
         at += 12 + n
-    raw, row, out = zlib.decompress(packed), bytes(width * 3), []
+    raw, row, out, n = zlib.decompress(packed), 0, [], width * 3
+    high = int.from_bytes(b"\x80" * n, "little")
+    low = high ^ (1 << 8 * n) - 1
     for y in range(height):
-        line = raw[y * (width * 3 + 1):(y + 1) * (width * 3 + 1)]
+        line = raw[y * (n + 1):(y + 1) * (n + 1)]
         assert line[0] == 2, "not written by screendump"
-        row = bytes((a + b) & 255 for a, b in zip(row, line[1:])) if any(line[1:]) else row
-        out.append(row)
+        more = int.from_bytes(line[1:], "little") # all bytes of a line at once: sums without the highest bits, then those
+        row = (row & low) + (more & low) ^ (row ^ more) & high
+        out.append(row.to_bytes(n, "little"))
     return width, height, out
 
 
@@ -53,11 +57,36 @@ def differs(one, two, free):
     return None
 
 
-class Screen:
-    """The screen of a machine with QMP."""
+def cut(picture, rect):
+    """The lines of a part of a picture."""
+    x1, y1, x2, y2 = rect
+    return [line[3 * x1:3 * x2] for line in picture[2][y1:y2]]
 
-    def __init__(self, path):
-        self.qmp = Client(path)
+
+class Screen:
+    """The screen of a machine with QMP: the first one, or that of a device and head."""
+
+    def __init__(self, path, **where):
+        self.qmp, self.where = Client(path), where
+
+    @staticmethod
+    def picture(name):
+        return read_png(os.path.join(SCREENS, name + ".png"))
+
+    def look(self, keep=None):
+        """What is there now. keep: the name of a file for it."""
+        with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
+            now = keep or os.path.join(d, "now.png")
+            self.qmp.call("screendump", filename=now, format="png", **self.where)
+            return read_png(now)
+
+    def until(self, condition, name, what, timeout=200):
+        """Waits for condition(picture, picture of that name); after that the failure is `what`."""
+        was, end = self.picture(name), time.monotonic() + timeout * rt.SLOW
+        while not condition(self.look(), was):
+            if time.monotonic() > end:
+                raise rt.Failure(f"{name}: {what}")
+            time.sleep(0.3)
 
     def expect(self, name, free=(), timeout=200):
         """Until the screen is the picture of that name. RHEA_SCREENS_NEW: pictures that do not exist are made."""
@@ -69,11 +98,11 @@ class Screen:
         if new:
             time.sleep(float(os.environ["RHEA_SCREENS_NEW"]))
         while True:
-            self.qmp.call("screendump", filename=now, format="png")
+            picture = self.look(now)
             if new:
                 os.replace(now, want)
                 return
-            why = differs(read_png(now), read_png(want), free)
+            why = differs(picture, read_png(want), free)
             if not why:
                 os.unlink(now)
                 return
@@ -167,7 +196,7 @@ def display_bochs():
 
 def display_ovmf():
     """OVMF sets the mode, on each card that it knows; the kernel goes on with it (efifb)."""
-    firmware = rt.asset(guest_assets.from_package, "ovmf", "usr/share/ovmf/OVMF.fd")
+    firmware = rt.asset(*OVMF)
     for name, card in (("efi-vga", ("-vga", "std")), ("efi-vga", ("-device", "bochs-display")), ("efi-ramfb", ("-device", "ramfb"))):
         console(name, [], *card, "-bios", firmware, board="q35")
 
