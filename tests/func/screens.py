@@ -25,6 +25,7 @@ EDGE = 1171, 762, 1191, 788 # its left end, where no pointer comes to: it has an
 CARDS = {
     "std": (("-vga", "std"), "gtk"),
     "bochs": (("-device", "bochs-display"), "gtk"),
+    "virtio": (("-device", "virtio-vga"), "gtk"),
 }
 
 
