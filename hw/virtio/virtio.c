@@ -91,6 +91,15 @@ void virtio_reset(VirtioDevice *v)
     }
 }
 
+static void reset_asked(VirtioDevice *v)
+{
+    v->reset_waits = true;
+    if (v->class->forget) {
+        v->class->forget(v, NULL);
+    }
+    virtio_reset_continue(v);
+}
+
 void virtio_reset_continue(VirtioDevice *v)
 {
     if (v->reset_waits && v->in_flight == 0) {
@@ -147,8 +156,7 @@ static void legacy_status(VirtioDevice *v, uint8_t val)
 void virtio_set_status(VirtioDevice *v, uint8_t val)
 {
     if (val == 0) { /* 4.1.4.3.2: the register reads zero once no buffer is in use any more */
-        v->reset_waits = true;
-        virtio_reset_continue(v);
+        reset_asked(v);
         return;
     }
     if (v->reset_waits) {
@@ -223,8 +231,7 @@ static TSA_NO_ANALYSIS void legacy_finish_reset(VirtioDevice *v, bool now)
 void virtio_legacy_set_status(VirtioDevice *v, uint8_t val)
 {
     if (val == 0) {
-        v->reset_waits = true;
-        virtio_reset_continue(v);
+        reset_asked(v);
     }
     legacy_finish_reset(v, val != 0);
     if (val != 0 && !(v->status & VIRTIO_FEATURES_OK)) {
@@ -317,6 +324,9 @@ void virtio_queue_reset_asked(VirtioDevice *v, VirtQueue *q, uint32_t val)
     if (val == 1 && q->enabled && virtio_has(v, VIRTIO_F_RING_RESET)) {
         queue_clear(v, q);
         q->resetting = true;
+        if (v->class->forget) {
+            v->class->forget(v, q);
+        }
     } else {
         guest_error(&v->dev, "virtio: reset %u of queue %u, which is %s", val, (unsigned)(q - v->q),
                     q->enabled ? "not negotiated" : "not enabled");

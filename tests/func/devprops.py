@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
+"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio-sound.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
 virtio-mmio.c, hw/ide, hw/audio, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
 A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
-device's line; lines are joined by ' | '. Where a QEMU 7.2 is installed, each property that its help lists must have a row.
+device's line; lines are joined by ' | '. Where a QEMU 7.2 is installed, each property that its help lists must have a row (of NEWER it has none).
 What a guest sees of these values: tests/device/test-virtio.c, test-ide.c, test-ide-cd.c."""
 import fnmatch
 import os
@@ -298,7 +298,25 @@ mixer=off ok
 use-timer=on ok
 use-timer=off *property 'use-timer' does not accept 'off': streams move with the machine's time, * | leave it out; *
 """
+SOUND = RING + """
+audiodev=a ok
+audiodev=x *audiodev 'x'*
+jacks=8 ok
+jacks=9 *property 'jacks' does not accept 9: the range is *
+streams=10 ok
+streams=0 *property 'streams' does not accept 0: the range is *
+chmaps=4 ok
+chmaps=3,streams=1 *chmaps=3: 2 are possible: two channels and one, for each direction | leave it out
+"""
+MODERN = """
+disable-legacy=on ok
+disable-legacy=off *disable-legacy=off: virtio has sound devices since version 1.0 only | leave it out
+disable-modern=on *disable-modern=on: virtio has sound devices since version 1.0 only | leave it out
+ioeventfd=off ok
+"""
 TYPES = {
+    "virtio-sound-pci": ("pc", SOUND + MODERN + "addr=7.1 ok\nvectors=0 ok\n"),
+    "virtio-sound-device": ("microvm", SOUND),  # with force-legacy=off
     "intel-hda": ("pc", HDA + ANY_PCI),
     "ich9-intel-hda": ("q35", HDA + ANY_PCI),
     "hda-duplex": ("pc", CODEC),
@@ -334,6 +352,7 @@ TYPES = {
     "ide-cd": ("pc", CD),
 }
 WITH_BUS = ("virtserialport", "virtconsole")
+NEWER = ("virtio-sound-pci", "virtio-sound-device")  # than QEMU 7.2
 ON_HDA = ("hda-duplex", "hda-micro", "hda-output")
 WITH_DISK = ("virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd")
 
@@ -343,7 +362,8 @@ def run(board, device):
             "null-co,node-name=d,size=64M,read-zeroes=on", "-object", "iothread,id=t", "-object", "rng-builtin,id=r", "-chardev",
             "null,id=c", "-netdev", "hubport,id=h,hubid=0"]
     args += ["-device", "virtio-serial-pci,id=vs"] if device.startswith(WITH_BUS) else []
-    args += ["-audiodev", "none,id=a", "-device", "intel-hda,id=s"] if device.startswith(ON_HDA) else []
+    args += ["-audiodev", "none,id=a", "-device", "intel-hda,id=s"] if device.startswith(ON_HDA) else \
+        ["-audiodev", "none,id=a"] if device.startswith(NEWER) else []
     args += ["-device", device]
     args += ["-global", "virtio-mmio.force-legacy=off"] if board == "microvm" else []
     p = subprocess.run(args, input=b"quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
@@ -353,6 +373,8 @@ def run(board, device):
 def peer_properties(driver):
     """The names in an installed QEMU 7.2's help; none without one."""
     qemu = shutil.which("qemu-system-x86_64")
+    if driver in NEWER:
+        return set()
     version = subprocess.run([qemu, "-version"], capture_output=True, text=True, check=False).stdout if qemu else ""
     if " version 7.2." not in version:
         print("# no QEMU 7.2 is installed: its list is not compared")

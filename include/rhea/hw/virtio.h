@@ -102,6 +102,9 @@ typedef struct VirtioClass {
     void (*get_config)(VirtioDevice *v, uint8_t *config); /* fills config_size bytes */
     void (*config_written)(VirtioDevice *v, unsigned off, unsigned len, uint32_t val);
     void (*reset)(VirtioDevice *v);   /* the driver's reset; may be NULL */
+    /* The driver's reset, of that queue or of all (NULL), waits for buffers: those that the device just
+     * keeps, it lets go (virtq_unpop()); NULL: it keeps none. */
+    void (*forget)(VirtioDevice *v, const VirtQueue *q);
     /* DRIVER_OK, or a legacy driver's features: they are chosen; may be NULL */
     void (*started)(VirtioDevice *v);
     unsigned config_size;
