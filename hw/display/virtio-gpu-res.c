@@ -9,18 +9,20 @@
 
 #include <string.h>
 
-/* pixman names a word's bits from the highest on, virtio bytes from the first on. 0: there is none. */
+/* pixman names a word's bits from the highest on, virtio bytes from the first on. What has no alpha channel
+ * is taken as if it had: Linux makes cursors out of such resources and means their fourth byte; a head's
+ * picture is opaque anyway. 0: there is none. */
 static pixman_format_code_t format_of(uint32_t format)
 {
     switch (format) {
-    case VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM: return PIXMAN_a8r8g8b8;
-    case VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM: return PIXMAN_x8r8g8b8;
-    case VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM: return PIXMAN_b8g8r8a8;
-    case VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM: return PIXMAN_b8g8r8x8;
-    case VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM: return PIXMAN_a8b8g8r8;
-    case VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM: return PIXMAN_r8g8b8x8;
-    case VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM: return PIXMAN_r8g8b8a8;
-    case VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM: return PIXMAN_x8b8g8r8;
+    case VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM:
+    case VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM: return PIXMAN_a8r8g8b8;
+    case VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM:
+    case VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM: return PIXMAN_b8g8r8a8;
+    case VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM:
+    case VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM: return PIXMAN_a8b8g8r8;
+    case VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM:
+    case VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM: return PIXMAN_r8g8b8a8;
     default: return 0;
     }
 }
@@ -56,7 +58,7 @@ uint32_t gpu_resource_create(VirtioGpu *s, uint32_t id, uint32_t format, uint32_
                     cost - (s->max_hostmem - s->hostmem));
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
-    Surface *pixels = (PIXMAN_FORMAT_A(f) ? surface_new_alpha : surface_new)((int)width, (int)height, NULL);
+    Surface *pixels = surface_new_alpha((int)width, (int)height, NULL);
     if (!pixels) { /* larger than any picture may be, or the host has no memory */
         return VIRTIO_GPU_RESP_ERR_OUT_OF_MEMORY;
     }
@@ -182,7 +184,7 @@ uint32_t gpu_resource_transfer(VirtioGpu *s, GpuResource *r, const GpuRect *rect
                     r->backing);
         return r->backed ? VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER : VIRTIO_GPU_RESP_ERR_UNSPEC;
     }
-    bool ours = format_of(r->format) == pixman_image_get_format(r->pixels->image), ok = true;
+    bool ours = format_of(r->format) == PIXMAN_a8r8g8b8, ok = true;
     if (ours && bytes == pitch) { /* whole lines are one piece of memory on both sides */
         ok = backing_read(s, r, off, surface_row(r->pixels, (int)rect->y), bytes * rect->h);
     } else {
@@ -203,7 +205,7 @@ Surface *gpu_resource_cursor(const GpuResource *r)
         return NULL;
     }
     Surface *c = surface_new_alpha(GPU_CURSOR_SIDE, GPU_CURSOR_SIDE, NULL);
-    if (c) { /* without an alpha channel it is opaque then */
+    if (c) {
         pixman_image_composite32(PIXMAN_OP_SRC, r->pixels->image, NULL, c->image, 0, 0, 0, 0, 0, 0,
                                  GPU_CURSOR_SIDE, GPU_CURSOR_SIDE);
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * hw/display/virtio-gpu.h - a virtio graphics card's inside: resources, outputs, commands.
  *
- * A resource is a picture that the driver made; its pixels are kept as pixman's a8r8g8b8 or x8r8g8b8,
- * whatever the driver's format is: they are converted as they come. An output (virtio: scanout) shows a
- * rectangle of one, without a copy. All that a driver can make the host keep counts against max_hostmem. All
- * calls: the device's domain.
+ * A resource is a picture that the driver made; its pixels are kept as pixman's a8r8g8b8, whatever the
+ * driver's format is: they are converted as they come. An output (virtio: scanout) shows a rectangle of one,
+ * without a copy. All that a driver can make the host keep counts against max_hostmem.
+ * All calls: the device's domain.
  */
 #ifndef HW_DISPLAY_VIRTIO_GPU_H
 #define HW_DISPLAY_VIRTIO_GPU_H

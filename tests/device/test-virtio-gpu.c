@@ -456,9 +456,9 @@ static void test_cursor(void)
     gg_cursor(&d.gpu, false, 0, 0, (uint32_t)-7, 201, 9);
     expect_cursor(&d, &v, 0x80112233, 5, -7, 201);
     gg_cursor(&d.gpu, true, 0, 2, 1, 2, 63);
-    expect_cursor(&d, &v, 0xff445566, 63, 1, 2);
+    expect_cursor(&d, &v, 0x00445566, 63, 1, 2);
     gg_cursor(&d.gpu, true, 1, 1, 1, 2, 0); /* no such output */
-    expect_cursor(&d, &v, 0xff445566, 63, 1, 2);
+    expect_cursor(&d, &v, 0x00445566, 63, 1, 2);
     gg_cursor(&d.gpu, true, 0, 2, 1, 2, 64);
     expect_cursor(&d, &v, 0, 0, 1, 2);
     gg_cursor(&d.gpu, true, 0, 1, 1, 2, 1);

@@ -16,7 +16,7 @@ import rheatest as rt
 from qmp import expect
 
 STORM = int(os.environ.get("RHEA_STORM", "60"))
-EXT_KEY, MOTION, LEDS, DESKTOP_SIZE = -258, -257, -261, -223
+EXT_KEY, MOTION, LEDS, DESKTOP_SIZE, CURSOR = -258, -257, -261, -223, -239
 
 
 class Closed(Exception):
@@ -98,7 +98,7 @@ class Rfb:
             x, y, w, h, e = struct.unpack(">HHHHi", self.read(12))
             if e == DESKTOP_SIZE:
                 self.w, self.h = w, h
-            data = self.read(w * h * 4 if e == 0 else 1 if e == LEDS else 0)
+            data = self.read(w * h * 4 if e == 0 else 1 if e == LEDS else w * h * 4 + (w + 7) // 8 * h if e == CURSOR else 0)
             rects.append((x, y, w, h, e, data))
             self.pseudo[e] = (x, y, data)
         return rects
@@ -107,6 +107,10 @@ class Rfb:
         while encoding not in self.pseudo:
             self.message()
         return self.pseudo.pop(encoding)
+
+    def want_size(self, w, h):
+        """ExtendedDesktopSize: one screen of that size."""
+        self.s.sendall(struct.pack(">BxHHBxIHHHHI", 251, w, h, 1, 0, 0, 0, w, h, 0))
 
     def key(self, sym, down):
         self.s.sendall(struct.pack(">BBxxI", 4, down, sym))
