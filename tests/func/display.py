@@ -80,6 +80,10 @@ class Screen:
             self.qmp.call("screendump", filename=now, format="png", **self.where)
             return read_png(now)
 
+    def watch(self, folder):
+        """From now on somebody looks: what is drawn is what has changed. The machine's end is the recording's."""
+        self.qmp.call("x-rhea-screen-record-start", directory=os.path.join(folder, "record"), **self.where)
+
     def until(self, condition, name, what, timeout=200):
         """Waits for condition(picture, picture of that name); after that the failure is `what`."""
         was, end = self.picture(name), time.monotonic() + timeout * rt.SLOW
@@ -132,11 +136,15 @@ def seabios(board, *card):
         Screen(path).expect("seabios", [(0, 0, 720, 16), (0, 32, 720, 400)])
 
 
+# Cards that begin as a VGA.
+CARDS = [("-vga", "std"), ("-device", "virtio-vga")]
+
+
 def display_seabios():
-    """On pc and q35, each with its card of -vga std; and with isa-vga."""
-    seabios("pc", "-vga", "std")
+    """On pc and q35, each with its card of -vga std; the other VGAs."""
     seabios("q35", "-vga", "std")
-    seabios("pc", "-device", "isa-vga")
+    for card in [*CARDS, ("-device", "isa-vga")]:
+        seabios("pc", *card)
 
 
 def display_grub():
@@ -147,8 +155,56 @@ def display_grub():
         with open(os.path.join(top, "boot/grub/grub.cfg"), "w", encoding="ascii") as f:
             f.write("set timeout=-1\nmenuentry 'The first one' { true }\nmenuentry 'The second one' { true }\n")
         tool("grub-mkrescue", "--install-modules=normal iso9660 part_msdos", "--fonts=", "--themes=", "--locales=", "-o", iso, top)
-        with machine("-M", "pc", "-vga", "std", "-cdrom", iso) as (_, path): # its version is in the first lines
-            Screen(path).expect("grub", [(0, 0, 720, 48), (0, 350, 720, 400)])
+        for card in CARDS:
+            with machine("-M", "pc", *card, "-cdrom", iso) as (_, path): # its version is in the first lines
+                Screen(path).expect("grub", [(0, 0, 720, 48), (0, 350, 720, 400)])
+
+
+def display_memtest():
+    """memtest86+ writes its characters itself. What it measures, and its version, are left out."""
+    image = rt.asset(guest_assets.memtest)
+    for card in CARDS:
+        with machine("-M", "pc", *card, "-kernel", image, mem="64M") as (_, path):
+            Screen(path).expect("memtest", [(144, 0, 252, 16), (72, 16, 252, 96), (261, 0, 720, 96), (0, 112, 378, 144),
+                                            (459, 112, 720, 144), (190, 368, 560, 384), (540, 384, 720, 400)])
+
+
+def read_ppm(path):
+    """As read_png()."""
+    with open(path, "rb") as f:
+        magic, size, depth, data = f.read().split(b"\n", 3)
+    width, height = map(int, size.split())
+    assert (magic, depth, len(data)) == (b"P6", b"255", width * height * 3)
+    return width, height, [data[i:i + width * 3] for i in range(0, len(data), width * 3)]
+
+
+def display_screendump():
+    """screendump in both formats, of each card and head; what there is not is refused."""
+    free = [(0, 0, 720, 16), (0, 32, 720, 400)]
+    with machine("-M", "pc", "-device", "VGA,id=one", "-device", "bochs-display,id=two", "-device",
+                 "virtio-gpu-pci,id=three,max_outputs=2") as (vm, path):
+        screen = Screen(path, device="one")
+        screen.expect("seabios", free)
+        call = screen.qmp.try_call
+        folder = os.path.dirname(path)
+        png, ppm = os.path.join(folder, "png"), os.path.join(folder, "ppm")
+        for where, size in (({}, (720, 400)), ({"device": "one"}, (720, 400)), ({"device": "one", "head": 0}, (720, 400)),
+                            ({"device": "two"}, None)):
+            for name, form in ((png, {"format": "png"}), (ppm, {"format": "ppm"}), (ppm, {})):
+                answer = call("screendump", filename=name, **form, **where)
+                if "error" in answer:
+                    vm.fail(f"screendump of {where}: {answer}")
+            got = read_png(png)
+            if size and (got[:2] != size or differs(got, screen.picture("seabios"), free)) or differs(got, read_ppm(ppm), []):
+                vm.fail(f"screendump of {where} shows something else: {got[:2]}")
+            if not size and any(map(any, got[2])):
+                vm.fail(f"{where}, where nothing is shown, is not black")
+        for wrong, says in (({"device": "four"}, "four"), ({"device": "one", "head": 1}, "no head 1"),
+                            ({"device": "three", "head": 1}, "shows nothing at present"), ({"device": "three", "head": 2}, "no head 2"),
+                            ({"format": "gif"}, "gif"), ({"filename": "/proc/none/none"}, "/proc/none/none")):
+            error = call("screendump", **({"filename": png} | wrong)).get("error", {}).get("desc", "no error")
+            if says not in error:
+                vm.fail(f"screendump of {wrong}: {error}")
 
 
 PICTURE = r"""
@@ -163,29 +219,51 @@ printf '\033[7mreversed\033[0m  the quick brown fox jumps over the lazy dog 0123
 """
 
 
+# Many times the screen's height: the console scrolls by moving memory, or by where the picture begins.
+SCROLL = r"""
+i=0
+while [ $i -lt 400 ]; do
+    printf '\033[3%dm%*s\033[0m line %d\n' $((i % 8)) $((i % 50)) '#' $i
+    i=$((i + 1))
+done
+"""
+PAUSE = "\necho @@drawn@@ > /dev/ttyS0\nread line < /dev/ttyS0\n"
+
+
 def console(name, modules, *card, append="", board="pc"):
-    """Debian's kernel shows a text console there: what a program writes to it is on the screen."""
-    script = PICTURE + "echo @@drawn@@ > /dev/ttyS0\nread line < /dev/ttyS0\nexec > /dev/ttyS0"
+    """Debian's kernel shows a text console there: what a program writes to it is on the screen, scrolled text, too, which
+    is drawn while somebody looks."""
+    script = PICTURE + PAUSE + SCROLL + PAUSE + "exec > /dev/ttyS0"
     with monitor() as (path, qmp), rt.booted(modules, script, f"quiet loglevel=1 vt.global_cursor_default=0 {append}", *card, *qmp,
                                              flavour="generic", board=board) as vm:
         vm.expect("@@drawn@@")
-        Screen(path).expect(name)
+        screen = Screen(path)
+        screen.expect(name)
+        screen.watch(os.path.dirname(path))
+        vm.send("go on\n")
+        vm.expect("@@drawn@@")
+        screen.expect(name + "-scrolled")
         vm.send("go on\n")
         vm.expect("@@rhea-end 0@@")
         vm.wait(0)
 
 
 BOCHS = ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "ttm/ttm", "drm_ttm_helper", "drm_vram_helper", "tiny/bochs")]
+VIRTIO = ["drivers/virtio/" + m for m in ("virtio_ring", "virtio", "virtio_dma_buf", "virtio_pci_modern_dev", "virtio_pci_legacy_dev",
+                                          "virtio_pci")] + \
+         ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "drm_shmem_helper", "virtio/virtio-gpu")]
 
 
 def display_vgacon():
     """The VGA's text mode, by the kernel's oldest console."""
-    console("vgacon", [], "-vga", "std")
+    for card in CARDS:
+        console("vgacon", [], *card)
 
 
 def display_vesafb():
     """A mode of the video BIOS that the kernel's setup code chose: 1024 x 768 in 16 bits."""
-    console("vesafb", [], "-vga", "std", append="vga=0x317")
+    for card in CARDS:
+        console("vesafb", [], *card, append="vga=0x317")
 
 
 def display_bochs():
@@ -194,14 +272,22 @@ def display_bochs():
     console("bochs", BOCHS, "-device", "bochs-display")
 
 
+def display_virtio():
+    """The kernel's driver shows the same picture on virtio's cards, whatever its pixels are."""
+    console("bochs", VIRTIO, "-device", "virtio-vga", board="q35")
+    console("bochs", VIRTIO, "-device", "virtio-gpu-pci")
+
+
 def display_ovmf():
     """OVMF sets the mode, on each card that it knows; the kernel goes on with it (efifb)."""
     firmware = rt.asset(*OVMF)
-    for name, card in (("efi-vga", ("-vga", "std")), ("efi-vga", ("-device", "bochs-display")), ("efi-ramfb", ("-device", "ramfb"))):
-        console(name, [], *card, "-bios", firmware, board="q35")
+    for card in [*CARDS, ("-device", "bochs-display")]:
+        console("bochs", [], *card, "-bios", firmware, board="q35")
+    console("efi-ramfb", [], "-device", "ramfb", "-bios", firmware, board="q35")
 
 
-ALL = [display_seabios, display_grub, display_vgacon, display_vesafb, display_bochs, display_ovmf]
+ALL = [display_seabios, display_grub, display_memtest, display_screendump, display_vgacon, display_vesafb, display_bochs,
+       display_virtio, display_ovmf]
 if __name__ == "__main__":
     chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     rt.main(*chosen)

@@ -136,7 +136,7 @@ def modes(wanted, *args):
         screen = Screen(path)
         for watched in (False, True):
             if watched:
-                screen.qmp.call("x-rhea-screen-record-start", directory=os.path.join(d, "record"))
+                screen.watch(d)
             for mode, picture in wanted.items():
                 vm.send(mode.to_bytes(2, "little"))
                 vm.expect("@")
