@@ -128,6 +128,37 @@ def kernel(flavour):
     return from_package(package, "boot/vmlinuz-*", arch)
 
 
+def built_module(folder, sources):
+    """A module of the generic kernel that Debian leaves out, made of these files of the kernel's source (a
+    package of 140 MB). Needs make and the compiler that the kernel was made with."""
+    kernel("generic")
+    with open(os.path.join(cache_dir(), "kernel-generic.name")) as f:
+        release = f.read().strip()[len("linux-image-"):]
+    series, name = ".".join(release.split(".")[:2]), folder.replace("/", "-")
+    out = os.path.join(cache_dir(), f"built-{release}-{name}.ko")
+    if os.path.exists(out):
+        return out
+    with tempfile.TemporaryDirectory(prefix="rhea-module-") as d:
+        common = f"linux-headers-{release.rsplit('-', 1)[0]}-common"
+        for p in (f"linux-headers-{release}", common, f"linux-kbuild-{series}"):
+            run(["dpkg-deb", "-x", download(p), d])
+        head = os.path.join(d, f"usr/src/linux-headers-{release}")
+        with open(os.path.join(head, "Makefile"), "w") as f:
+            f.write(f"include {d}/usr/src/{common}/Makefile\n")
+        source = download(f"linux-source-{series}")
+        run(["bash", "-o", "pipefail", "-c", f"dpkg-deb --fsys-tarfile '{source}' |"
+             f" tar xO './usr/src/linux-source-{series}.tar.xz' |"
+             f" tar xJ -C '{d}' 'linux-source-{series}/{folder}'"])
+        here = os.path.join(d, f"linux-source-{series}", folder)
+        with open(os.path.join(here, "Makefile"), "w") as f:
+            f.write(f"obj-m := made.o\nmade-objs := {' '.join(s + '.o' for s in sources)}\n")
+        run(["make", "-C", head, f"M={here}", "modules"])
+        part = f"{out}.{os.getpid()}"
+        shutil.copy(os.path.join(here, "made.ko"), part)
+        os.rename(part, out)
+    return out
+
+
 def installer(kind="text"):
     """kind: text, or gtk, the graphical one."""
     top = f"usr/lib/debian-installer/images/*/amd64/{kind}/debian-installer/amd64/"

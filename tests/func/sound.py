@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Debian's kernel plays a tone by each sound card, and the WAV file of the host has all of it; it records silence, as
-long as it should. Covers hw/audio/intel-hda.c, hda-stream.c, hda-codec.c.
+long as it should. Covers hw/audio/intel-hda.c, hda-stream.c, hda-codec.c, hw/virtio/virtio-sound.c.
 
 Time is the guest's (-icount): whatever else the host does, no buffer of the guest's runs empty."""
 import os
+import shutil
 import sys
 import tempfile
 
@@ -16,9 +17,12 @@ CORE = ("sound/soundcore", "sound/core/snd", "sound/core/snd-timer", "sound/core
 HDA = CORE + ("sound/core/snd-hwdep", "sound/hda/snd-hda-core", "drivers/leds/trigger/ledtrig-audio",
               "sound/pci/hda/snd-hda-codec", "sound/pci/hda/snd-hda-codec-generic", "sound/hda/snd-intel-sdw-acpi",
               "sound/hda/snd-intel-dspcfg", "sound/pci/hda/snd-hda-intel")
+VIRTIO = CORE + ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
+VIRTIO_SND = tuple(f"virtio_{s}" for s in ("card", "chmap", "ctl_msg", "jack", "pcm", "pcm_msg", "pcm_ops"))
 HERTZ, SECONDS = 1993, 2
 ALSA = "pcm.card { type hw card 0 }\nctl.card { type hw card 0 }\n"
 PLAY = """
+[ ! -e /lib/modules/more.ko ] || insmod /lib/modules/more.ko
 export ALSA_CONFIG_PATH=/etc/alsa.conf
 until [ -e /dev/snd/pcmC0D0p ]; do sleep 0.1; done
 """
@@ -33,7 +37,7 @@ echo "recorded $(tail -c +45 /in.wav | wc -c) bytes, $(tail -c +45 /in.wav | tr 
 """
 
 
-def guest(modules, script, board, *args, rate=48000):
+def guest(modules, script, board, *args, rate=48000, more=None):
     """What the guest's script says, and the host's WAV file: rate, channels."""
     def fill(tree):
         for p in ("aplay", "amixer"):
@@ -42,12 +46,14 @@ def guest(modules, script, board, *args, rate=48000):
         os.symlink("aplay", os.path.join(tree, "sbin/arecord"))
         with open(os.path.join(tree, "etc/alsa.conf"), "w") as f:
             f.write(ALSA)
+        if more:
+            shutil.copy(more, os.path.join(tree, "lib/modules/more.ko"))
         tone.write_wav(os.path.join(tree, "tone.wav"), HERTZ, SECONDS, rate, silence=0.6)
 
     with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
         wav = os.path.join(d, "out.wav")
         with rt.booted(modules, PLAY + script + rt.HEALTH, "quiet", "-icount", "shift=2,sleep=off", "-audiodev",
-                       f"wav,id=a,path={wav}", *args, flavour="generic", board=board, fill=fill) as vm:
+                       f"wav,id=a,path={wav}", *args, flavour="generic", board=board, fill=fill, timeout=600) as vm:
             said = rt.healthy(rt.once_output(vm).splitlines())
         return said, *tone.read_wav(wav)
 
@@ -78,5 +84,25 @@ def ich6_output():
     played(rate, channels)
 
 
-TESTS = ["ich9_duplex", "ich6_output"]
+def virtio(board, *props, script="", rate=48000):
+    """Debian's kernel has no driver, but its source does."""
+    module = rt.asset(rt.guest_assets.built_module, "sound/virtio", VIRTIO_SND)
+    said, got, channels = guest(VIRTIO, script + TONE + RECORD, board, "-device",
+                                ",".join(("virtio-sound-pci", "audiodev=a") + props), rate=rate, more=module)
+    played(got, channels)
+    recorded(said)
+    return said
+
+
+def virtio_sound():
+    said = virtio("q35", "jacks=2", "chmaps=2", script="amixer -D card controls\n")
+    qmp.expect(any("Line Out Jack" in line for line in said) and any("Playback Channel Map" in line for line in said),
+               f"controls: {said}")
+
+
+def virtio_sound_packed():
+    virtio("pc", "packed=on", "streams=4", rate=44100)
+
+
+TESTS = ["ich9_duplex", "ich6_output", "virtio_sound", "virtio_sound_packed"]
 rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))
