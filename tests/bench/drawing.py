@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Drawing under Rhea and under an installed QEMU, by turns: the same guest with the same card writes lines to its console (text mode;
-frame buffer of the video BIOS's mode; bochs-drm's) and fills, copies and moves whole screens through /dev/fb0. Rows that end in
+frame buffer of the video BIOS's mode; bochs-drm's; virtio-gpu's) and fills, copies and moves whole screens through /dev/fb0. Rows that end in
 `-seen` have a VNC viewer that asks for changes all the time. Ratios above 1: Rhea is faster. Wall time by the guest's clock; the
 emulators' CPU time beside it, and how many updates the viewer was sent in a second. Then what an idle guest costs: without a
 card, with one that nobody looks at, and with a viewer on a picture that stands still.
@@ -23,10 +23,14 @@ import compare  # noqa: E402
 import engines as en  # noqa: E402
 
 BOCHS = ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "ttm/ttm", "drm_ttm_helper", "drm_vram_helper", "tiny/bochs")]
+GPU = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "drivers/virtio/virtio_dma_buf"]
+GPU += ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "drm_shmem_helper", "virtio/virtio-gpu")]
 # What is on the screen: modules, the kernel's further command line, what is drawn.
 SCREENS = {"text": ([], "", ("scroll",)),
            "vesa": ([], " vga=0x317", ("scroll", "fill", "blit", "move")),
-           "bochs": (BOCHS, "", ("scroll", "fill", "blit"))}
+           "bochs": (BOCHS, "", ("scroll", "fill", "blit")),
+           "virtio": (GPU, "", ("scroll", "fill", "blit"))}
+VGA = {"virtio": "virtio"} # where --vga does not count
 NAMES = [f"{k}-{w}{seen}" for k, (_, _, work) in SCREENS.items() for seen in ("", "-seen") for w in work]
 IDLE = [f"idle-{k}" for k in ("no-card", "hidden", "seen")]
 
@@ -73,7 +77,7 @@ class Bench(compare.Bench):
 
     def guest(self, name, program, copy):
         """copy: a name of SCREENS."""
-        return self.guest_with(name, program, copy, ["-vga", self.a.vga, "-vnc", "unix:" + self.socket(name)])
+        return self.guest_with(name, program, copy, ["-vga", VGA.get(copy, self.a.vga), "-vnc", "unix:" + self.socket(name)])
 
     def guest_with(self, name, program, kind, card):
         g = en.Guest(name, program, self.initrd(kind), self.a.cpu, "512M", shlex.split(self.a.machine) + card)
