@@ -249,9 +249,6 @@ def console(name, modules, *card, append="", board="pc"):
 
 
 BOCHS = ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "ttm/ttm", "drm_ttm_helper", "drm_vram_helper", "tiny/bochs")]
-VIRTIO = ["drivers/virtio/" + m for m in ("virtio_ring", "virtio", "virtio_dma_buf", "virtio_pci_modern_dev", "virtio_pci_legacy_dev",
-                                          "virtio_pci")] + \
-         ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "drm_shmem_helper", "virtio/virtio-gpu")]
 
 
 def display_vgacon():
@@ -272,12 +269,6 @@ def display_bochs():
     console("bochs", BOCHS, "-device", "bochs-display")
 
 
-def display_virtio():
-    """The kernel's driver shows the same picture on virtio's cards, whatever its pixels are."""
-    console("bochs", VIRTIO, "-device", "virtio-vga", board="q35")
-    console("bochs", VIRTIO, "-device", "virtio-gpu-pci")
-
-
 def display_ovmf():
     """OVMF sets the mode, on each card that it knows; the kernel goes on with it (efifb)."""
     firmware = rt.asset(*OVMF)
@@ -287,7 +278,7 @@ def display_ovmf():
 
 
 ALL = [display_seabios, display_grub, display_memtest, display_screendump, display_vgacon, display_vesafb, display_bochs,
-       display_virtio, display_ovmf]
+       display_ovmf]
 if __name__ == "__main__":
     chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     rt.main(*chosen)
