@@ -14,11 +14,13 @@
 
 #if HAVE_VNC
 #include <errno.h>
+#include <fcntl.h>
 #include <gmodule.h>
 #include <poll.h>
 #include <rfb/rfb.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -46,7 +48,8 @@ enum {
     ENC_LEDS = -261,
     MSG_QEMU = 255,
     WAIT_MS = 20000,
-    WAIT_STEP_MS = 100
+    WAIT_STEP_MS = 100,
+    REQUEST_MAX = 4095 /* the library's own limit */
 };
 
 /* The thread's part of a client. */
@@ -512,21 +515,65 @@ static void end_session(Session *s)
     lib.rfbClientConnectionGone(s->cl);
 }
 
-/* The library looks for a WebSocket's request for 100 ms only, which a busy host makes too short. */
-static void await_request(VncClient *c)
+/* A WebSocket's request, up to its empty line, into head; 0: it does not come, or is none. The library would
+ * wait for it 100 ms only, which a busy host makes too short. */
+static size_t read_request(VncClient *c, char head[REQUEST_MAX + 1])
 {
     struct pollfd fds[2] = { { .fd = c->thread_sock, .events = POLLIN },
                              { .fd = c->wake[0], .events = POLLIN } };
-    bool quit = false;
-    for (unsigned i = 0; !quit && i < WAIT_MS / WAIT_STEP_MS && !fds[0].revents; i++) {
+    const char *end = NULL;
+    size_t have = 0;
+    for (unsigned i = 0; !end && i < WAIT_MS / WAIT_STEP_MS; i++) {
         char drop[64];
-        poll(fds, 2, WAIT_STEP_MS);
-        if (fds[1].revents && read(c->wake[0], drop, sizeof(drop)) > 0) {
+        poll(have ? fds + 1 : fds, have ? 1 : 2, WAIT_STEP_MS); /* a part of it is always there */
+        if (read(c->wake[0], drop, sizeof(drop)) > 0) {
             pthread_mutex_lock(&c->lock);
-            quit = c->quit;
+            bool quit = c->quit;
             pthread_mutex_unlock(&c->lock);
+            if (quit) {
+                return 0;
+            }
+        }
+        ssize_t n = recv(c->thread_sock, head, REQUEST_MAX, MSG_PEEK);
+        if (n == 0 || n == REQUEST_MAX || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            return 0;
+        }
+        have = (size_t)MAX(n, 0);
+        head[have] = 0;
+        end = strstr(head, "\r\n\r\n");
+    }
+    size_t size = end ? (size_t)(end - head) + 4 : 0;
+    bool good = g_str_has_prefix(head, "GET ") && recv(c->thread_sock, head, size, 0) == (ssize_t)size;
+    return good ? size : 0;
+}
+
+/* rfbNewClient() forgets 45 KiB of a WebSocket's client that goes away while it writes its first lines. So it
+ * speaks with a pair of sockets of ours until it has written them, and then with the client's. NULL: there is
+ * none. thread_sock is closed in any case; the client has a descriptor of its own. */
+static rfbClientPtr new_client(Session *s)
+{
+    VncClient *c = s->c;
+    char head[REQUEST_MAX + 1], out[1024];
+    int pair[2];
+    size_t size = c->web ? read_request(c, head) : 0;
+    if ((c->web && !size) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        close(c->thread_sock);
+        return NULL;
+    }
+    rfbClientPtr cl = NULL;
+    ssize_t n = 0;
+    if (pair[0] >= FD_SETSIZE || write(pair[1], head, size) != (ssize_t)size) {
+        close(pair[0]);
+    } else if ((cl = lib.rfbNewClient(s->screen, pair[0])) != NULL) {
+        n = recv(pair[1], out, sizeof(out), MSG_DONTWAIT);
+        if (n <= 0 || send(c->thread_sock, out, (size_t)n, MSG_NOSIGNAL) != n ||
+            dup3(c->thread_sock, pair[0], O_CLOEXEC) < 0) {
+            lib.rfbCloseClient(cl); /* a new socket has room for these lines */
         }
     }
+    close(pair[1]);
+    close(c->thread_sock);
+    return cl;
 }
 
 static void *client_thread(void *opaque)
@@ -536,14 +583,11 @@ static void *client_thread(void *opaque)
     pthread_mutex_lock(&c->lock);
     s.surface = g_steal_pointer(&c->surface);
     pthread_mutex_unlock(&c->lock);
-    if (c->web) {
-        await_request(c);
-    }
-    if (make_screen(&s) && (s.cl = lib.rfbNewClient(s.screen, c->thread_sock)) != NULL) {
+    if (!make_screen(&s)) {
+        close(c->thread_sock);
+    } else if ((s.cl = new_client(&s)) != NULL) {
         converse(&s);
         end_session(&s);
-    } else if (!s.screen) {
-        close(c->thread_sock);
     }
     if (s.screen) {
         s.screen->frameBuffer = NULL;
