@@ -13,6 +13,9 @@ static const DisplayKind *const kinds[] = {
 #ifdef HAVE_SDL
     &display_sdl,
 #endif
+#if HAVE_VNC
+    &display_web,
+#endif
     NULL,
 };
 static const DisplayKind *running;
@@ -32,6 +35,9 @@ static bool check_type(const char *type, Error **errp)
         { "vnc", "it needs an address, as in -display vnc=:1" },
 #ifndef HAVE_SDL
         { "sdl", "this program was built without SDL2" },
+#endif
+#if !HAVE_VNC
+        { "web", "this program was built without libvncserver" },
 #endif
     };
     for (size_t i = 0; type && i < G_N_ELEMENTS(no); i++) {
@@ -89,6 +95,13 @@ bool display_start(Machine *m, const DisplayOptions *o, Error **errp)
     return true; /* none */
 }
 
+#if !HAVE_VNC
+char *display_web_url(void)
+{
+    return NULL;
+}
+#endif
+
 void display_stop(Machine *m)
 {
     if (running) {
@@ -113,5 +126,6 @@ void display_help(GString *out)
 DisplayType display_default(void)
 {
     const char *x = g_getenv("DISPLAY"), *wayland = g_getenv("WAYLAND_DISPLAY");
-    return kinds[0] && ((x && *x) || (wayland && *wayland)) ? DISPLAY_TYPE_SDL : DISPLAY_TYPE_NONE;
+    bool sdl = kinds[0] && kinds[0]->type == DISPLAY_TYPE_SDL;
+    return sdl && ((x && *x) || (wayland && *wayland)) ? DISPLAY_TYPE_SDL : DISPLAY_TYPE_NONE;
 }

@@ -33,6 +33,13 @@ const char *const *key_layout_names(void)
     return names;
 }
 
+static char usual[32] = "en-us";
+
+void key_layout_set_usual(const char *name)
+{
+    g_strlcpy(usual, name, sizeof(usual)); /* one of the names above */
+}
+
 #if HAVE_XKBCOMMON
 #include <gmodule.h>
 #include <xkbcommon/xkbcommon.h>
@@ -144,7 +151,7 @@ static struct xkb_keymap *compile(const char *name, Error **errp)
 
 KeyLayout *key_layout_new(const char *name, Error **errp)
 {
-    struct xkb_keymap *map = compile(name ? name : "en-us", errp);
+    struct xkb_keymap *map = compile(name ? name : usual, errp);
     if (!map) {
         return NULL;
     }
@@ -197,7 +204,7 @@ bool key_layout_char(const KeyLayout *l, uint32_t unicode, InputKey *key, unsign
 KeyLayout *key_layout_new(const char *name, Error **errp)
 {
     error_fail(errp, "not-supported", NULL, NULL, "keyboard layout '%s': this build has no libxkbcommon",
-               name ? name : "en-us");
+               name ? name : usual);
     error_hint(errp, "build it with libxkbcommon-dev");
     return NULL;
 }

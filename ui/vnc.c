@@ -51,7 +51,8 @@ static VncServer *find_server(Machine *m, const char *id)
     return NULL;
 }
 
-VncServer *vnc_start(Machine *m, VncOptions *options, const char *layout, Error **errp)
+static VncServer *start(Machine *m, VncOptions *options, const char *layout, const SockSpec *place,
+                        const VncFront *front, Error **errp)
 {
     servers = servers ? servers : g_ptr_array_new();
     if (find_server(m, options->id)) {
@@ -71,6 +72,7 @@ VncServer *vnc_start(Machine *m, VncOptions *options, const char *layout, Error 
     memset(options, 0, sizeof(*options));
     s->m = m;
     s->layout = keys;
+    s->front = front ? *front : (VncFront){ 0 };
     s->expires = INT64_MAX;
     s->clients = g_ptr_array_new();
     s->console = (ConsoleListener){ .ops = &vnc_listener_ops, .period_ms = VNC_PERIOD_MS };
@@ -85,12 +87,23 @@ VncServer *vnc_start(Machine *m, VncOptions *options, const char *layout, Error 
         return NULL;
     }
     if ((s->opts.display && !console_find(m, s->opts.display, (unsigned)s->opts.head, errp)) ||
-        !vnc_listen_start(s, errp)) {
+        !vnc_listen_start(s, place, errp)) {
         free_server(s);
         return NULL;
     }
     g_ptr_array_add(servers, s);
     return s;
+}
+
+VncServer *vnc_start(Machine *m, VncOptions *options, const char *layout, Error **errp)
+{
+    return start(m, options, layout, NULL, NULL, errp);
+}
+
+VncServer *vnc_start_behind(Machine *m, VncOptions *options, const SockSpec *place, const VncFront *front,
+                            Error **errp)
+{
+    return start(m, options, NULL, place, front, errp);
 }
 
 void vnc_stop_all(Machine *m)

@@ -28,6 +28,8 @@ struct VncServer {
     bool has_cursor;
     InputWatcher input;
     ClipboardPeer clipboard;
+    bool told_fd;     /* of a descriptor that is too high */
+    VncFront front;   /* accepted NULL: clients come at once */
 };
 
 /* What a client did. */
@@ -84,7 +86,8 @@ void vnc_client_wake(VncClient *c);  /* after a change, without the lock */
 bool vnc_library_load(Error **errp); /* main loop, once before the first client */
 
 /* vnc_listen.c */
-bool vnc_listen_start(VncServer *s, Error **errp); /* at the places of its options */
+/* place NULL: at the places of its options. */
+bool vnc_listen_start(VncServer *s, const SockSpec *place, Error **errp);
 void vnc_listen_stop(VncServer *s);
 VncAddress vnc_address(const VncServer *s); /* of the first listener, for events */
 

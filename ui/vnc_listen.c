@@ -7,6 +7,7 @@
 #include "vnc_internal.h"
 #include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/log.h"
 #include "rhea/util/text.h"
 
 #include <netdb.h>
@@ -39,6 +40,26 @@ static void describe(const struct sockaddr *sa, socklen_t len, VncAddress *out)
     }
 }
 
+static void take(VncServer *s, int fd, bool web, const VncAddress *peer)
+{
+    if (fd >= FD_SETSIZE) { /* the library waits with select(), whose set ends there */
+        log_warn_once(&s->told_fd,
+                      "VNC server '%s': a client was turned away: descriptor %d is beyond %d. Close other "
+                      "connections, or have fewer files open",
+                      s->opts.id, fd, FD_SETSIZE - 1);
+        close(fd);
+    } else if (!vnc_make_room(s)) {
+        close(fd);
+    } else {
+        vnc_client_add(s, fd, web, peer);
+    }
+}
+
+void vnc_take(VncServer *s, int fd, const VncAddress *peer)
+{
+    take(s, fd, true, peer);
+}
+
 static void on_connection(void *opaque, unsigned revents)
 {
     VncListener *l = opaque;
@@ -49,14 +70,14 @@ static void on_connection(void *opaque, unsigned revents)
     if (fd < 0) {
         return;
     }
-    if (fd >= FD_SETSIZE || !vnc_make_room(l->server)) { /* the library waits with select() */
-        close(fd);
-        return;
-    }
     VncAddress peer = { .websocket = false };
     describe((struct sockaddr *)&sa, len, &peer);
     sock_tune(fd);
-    vnc_client_add(l->server, fd, l->address.websocket, &peer);
+    if (l->server->front.accepted) {
+        l->server->front.accepted(l->server->front.opaque, fd, &peer);
+    } else {
+        take(l->server, fd, l->address.websocket, &peer);
+    }
 }
 
 static void close_listener(VncListener *l)
@@ -286,13 +307,16 @@ bool vnc_move(VncServer *s, const char *text, Error **errp)
                                            vnc_set_addresses(s, &spec, 1, errp);
 }
 
-bool vnc_listen_start(VncServer *s, Error **errp)
+bool vnc_listen_start(VncServer *s, const SockSpec *place, Error **errp)
 {
     g_autofree char *host = NULL, *port = NULL;
     SockSpec spec;
     uint64_t display, got;
     VncAddress at;
     s->listeners = g_ptr_array_new_with_free_func(free_listener);
+    if (place) {
+        return add_listener(s, place, true, errp);
+    }
     if (!parse_address(s, s->opts.vnc, &spec, &host, &port, &display, errp)) {
         return false;
     }

@@ -2,6 +2,7 @@
 """A desktop of a test's own: Xvfb with Debian's openbox, and what people do there (xdotool) and see (xwd)."""
 import contextlib
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -10,6 +11,23 @@ import time
 import rheatest as rt
 
 SCREEN = (1280, 1024)
+# A guest whose console is on its screen: what is typed there goes to the serial line, and so do the tablet's events.
+MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
+           "drivers/input/evdev", "drivers/virtio/virtio_input")
+SCRIPT = """for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /dev/input/event1 ] && break; sleep 1; done
+for e in /dev/input/event*; do
+    n=$(cat /sys/class/input/${e##*/}/device/name)
+    case "$n" in *Tablet*) tablet=$e ;; esac
+done
+hexdump -v -e '"tablet " 24/1 "%02x" "\\n"' < $tablet > /dev/ttyS0 &
+echo "this is the guest's screen" > /dev/tty1
+echo @@ready@@
+while read line < /dev/tty1; do
+    echo "typed $line"
+    [ "$line" = "the end" ] && break
+done
+kill %1
+"""
 
 
 @contextlib.contextmanager
@@ -85,3 +103,35 @@ def pixels(w):
         for part in range(3):
             out[y * width * 3 + part:(y + 1) * width * 3:3] = line[2 - part::4]
     return width, height, bytes(out)
+
+
+def screendump(q, d):
+    path = os.path.join(d, "screen.ppm")
+    q.call("screendump", filename=path)
+    with open(path, "rb") as f:
+        data = f.read()
+    m = re.match(rb"P6\n(\d+) (\d+)\n255\n", data)
+    return int(m.group(1)), int(m.group(2)), data[m.end():]
+
+
+def lower_part(picture, height):
+    """Of a window: without the menus at its top."""
+    return picture[0], min(picture[1], height), picture[2][max(picture[1] - height, 0) * picture[0] * 3:]
+
+
+def nearly(got, want):
+    if got[:2] != want[:2]:
+        return False
+    different = sum(a != b for a, b in zip(got[2], want[2]))
+    return different <= 3 * 9 * 16 # the text cursor blinks between the two
+
+
+def same_picture(q, d, w):
+    """The window shows the guest's picture; there may be menus above it."""
+    want = screendump(q, d)
+    return nearly(lower_part(pixels(w), want[1]), want)
+
+
+def event(vm, kind, code, value):
+    """A struct input_event of the guest's tablet: behind its time."""
+    vm.expect("tablet .{32}" + struct.pack("<HHi", kind, code, value).hex())

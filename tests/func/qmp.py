@@ -985,7 +985,7 @@ def qmp_screen():
 OURS = ("X_RHEA_TEXT_TYPED", "x-rhea-type-text", "X_RHEA_SCREEN_WAIT", "x-rhea-screen-wait", "x-rhea-screen-wait-cancel", "x-rhea-screen-text",
         "x-rhea-screen-sum", "x-rhea-screen-record-start", "x-rhea-screen-record-stop", "X_RHEA_SCREEN_RECORDED", "hostfwd_add", "hostfwd_remove", "query-hostfwd", "X_RHEA_ACCEL", "x-rhea-accel", "x-rhea-query-accel", "x-rhea-query-net")
 LATER = ("netdev_add/stream.reconnect",)  # of later versions of QEMU
-OWN_VALUES = ("x-rhea-filter-flows", "x-rhea-switch", "passt")
+OWN_VALUES = ("x-rhea-filter-flows", "x-rhea-switch", "passt", "web")
 
 
 def qmp_schema():

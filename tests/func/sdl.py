@@ -6,49 +6,12 @@ guest's size, can be resized and fill the screen, and closing it ends the progra
 installed."""
 import contextlib
 import os
-import re
-import struct
 import sys
 import tempfile
 
 import qmp
 import rheatest as rt
-from desktop import SCREEN, desktop, do, geometry, pixels, until, window
-
-MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
-           "drivers/input/evdev", "drivers/virtio/virtio_input")
-# The kernel's console is a text mode; what is typed there goes to the serial line, and the tablet's events.
-SCRIPT = """for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /dev/input/event1 ] && break; sleep 1; done
-for e in /dev/input/event*; do
-    n=$(cat /sys/class/input/${e##*/}/device/name)
-    case "$n" in *Tablet*) tablet=$e ;; esac
-done
-hexdump -v -e '"tablet " 24/1 "%02x" "\\n"' < $tablet > /dev/ttyS0 &
-echo "this is the guest's screen" > /dev/tty1
-echo @@ready@@
-while read line < /dev/tty1; do
-    echo "typed $line"
-    [ "$line" = "the end" ] && break
-done
-kill %1
-"""
-
-
-def screendump(q, d):
-    path = os.path.join(d, "screen.ppm")
-    q.call("screendump", filename=path)
-    with open(path, "rb") as f:
-        data = f.read()
-    m = re.match(rb"P6\n(\d+) (\d+)\n255\n", data)
-    return int(m.group(1)), int(m.group(2)), data[m.end():]
-
-
-def same_picture(q, d, w):
-    got, want = pixels(w), screendump(q, d)
-    if got[:2] != want[:2]:
-        return False
-    different = sum(a != b for a, b in zip(got[2], want[2]))
-    return different <= 3 * 9 * 16 # the text cursor blinks between the two
+from desktop import MODULES, SCREEN, SCRIPT, desktop, do, event, geometry, pixels, same_picture, until, window
 
 
 def sdl_window():
@@ -62,11 +25,6 @@ def sdl_window():
                 check_window(vm, q, d)
             vm.seen = 0
             rt.once_output(vm)
-
-
-def event(vm, kind, code, value):
-    """A struct input_event of the guest's tablet: behind its time."""
-    vm.expect("tablet .{32}" + struct.pack("<HHi", kind, code, value).hex())
 
 
 def check_window(vm, q, d):

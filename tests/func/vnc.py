@@ -4,6 +4,7 @@
 password, picture, keys by keysym and scan code, extensions, sharing, hostile clients, what monitors say."""
 import os
 import random
+import resource
 import shutil
 import socket
 import struct
@@ -37,10 +38,7 @@ class Rfb:
     """A client. Pixels are 32 bits, raw."""
 
     def __init__(self, address, password=None, shared=True, encodings=(0,), init=True):
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self.s = socket.socket(family)
-        self.s.settimeout(60 * rt.SLOW)
-        self.s.connect(address)
+        self.s = self.connect(address)
         self.pseudo = {}
         expect(self.read(12) == b"RFB 003.008\n", "the version")
         self.s.sendall(b"RFB 003.008\n")
@@ -58,6 +56,12 @@ class Rfb:
         self.format = self.read(16)
         self.name = self.read(struct.unpack(">I", self.read(4))[0]).decode()
         self.say(struct.pack(">BxH", 2, len(encodings)) + b"".join(struct.pack(">i", e) for e in encodings))
+
+    def connect(self, address):
+        s = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        s.settimeout(60 * rt.SLOW)
+        s.connect(address)
+        return s
 
     def say(self, data):
         """What follows it tells whether the server still listens."""
@@ -122,16 +126,74 @@ class Rfb:
         self.s.sendall(struct.pack(">BBHH", 5, mask, x, y))
 
 
+class WebSocket:
+    """RFC 6455 as a socket: what is sent is one masked frame, what is read is what frames contain."""
+
+    def __init__(self, address, path="/", **fields):
+        self.s = socket.create_connection(address, 60 * rt.SLOW)
+        host = f"{address[0]}:{address[1]}"
+        head = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Protocol": "binary", "Sec-WebSocket-Version": "13", "Origin": "http://" + host, **fields}
+        lines = "".join(f"{k}: {v}\r\n" for k, v in head.items() if v is not None)
+        self.s.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        self.answer = b""
+        while not self.answer.endswith(b"\r\n\r\n"):
+            more = self.s.recv(1)
+            if not more:
+                break
+            self.answer += more
+        self.status = int(self.answer.split()[1]) if self.answer else 0
+        self.left = 0
+
+    def sendall(self, data):
+        n = len(data)
+        size = struct.pack(">B", 128 | n) if n < 126 else struct.pack(">BH", 254, n)
+        mask = b"\x01\x02\x03\x04"
+        self.s.sendall(b"\x82" + size + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(data)))
+
+    def exactly(self, n):
+        data = b""
+        while len(data) < n:
+            more = self.s.recv(n - len(data))
+            if not more:
+                raise Closed()
+            data += more
+        return data
+
+    def recv(self, n):
+        while not self.left:
+            kind, size = self.exactly(2)
+            size = struct.unpack(">H", self.exactly(2))[0] if size == 126 else struct.unpack(">Q", self.exactly(8))[0] if size == 127 else size
+            if kind & 15 == 8:
+                return b""
+            self.left = size
+        data = self.s.recv(min(n, self.left))
+        self.left -= len(data)
+        return data
+
+    def close(self):
+        self.s.close()
+
+
+class WebRfb(Rfb):
+    """A client in a browser. address: host, port, and perhaps the path."""
+
+    def connect(self, address):
+        w = WebSocket(address[:2], *address[2:])
+        expect(w.status == 101, f"a WebSocket: {w.answer}")
+        return w
+
+
 class Guest(qmp.Vm):
     """A machine whose CPU halts, so that the test is who reads its keyboard."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, **how):
         self.folder = tempfile.mkdtemp(prefix="rhea-vnc-")
         bios = os.path.join(self.folder, "bios")
         with open(bios, "wb") as f:
             f.write(b"\xf4" * 65536)
         self.unix = os.path.join(self.folder, "vnc")
-        super().__init__("-M", "pc", "-m", "16M", "-bios", bios, *args)
+        super().__init__("-M", "pc", "-m", "16M", "-bios", bios, *args, **how)
 
     def __exit__(self, *args):
         super().__exit__(*args)
@@ -191,11 +253,9 @@ def vnc_picture():
         expect("one:" in text and "Client: 127.0.0.1:" in text, text)
         r.s.close()
         c.event("VNC_DISCONNECTED")
-        w = socket.create_connection(("127.0.0.1", int(both[1]["server"][1]["service"])), 60)
-        w.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
-                  b"dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: binary\r\nSec-WebSocket-Version: 13\r\nOrigin: http://x\r\n\r\n")
-        expect(b"101" in w.recv(100).split(b"\r\n")[0], "a WebSocket")
-        w.close()
+        w = WebRfb(("127.0.0.1", int(both[1]["server"][1]["service"])))
+        expect(sum(r[2] * r[3] for r in w.update()) == 640 * 480, "a picture through a WebSocket")
+        w.s.close()
 
 
 def vnc_password():
@@ -372,21 +432,77 @@ def vnc_storm():
         shutil.rmtree(folder)
 
 
+def resident(vm):
+    with open(f"/proc/{vm.p.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon:"))
+
+
+def stuck(c, vm, connect):
+    """Clients that ask and never read, and never stop asking: monitor and another client go on, memory stays."""
+    ask = struct.pack(">BBHHHH", 3, 0, 0, 0, 640, 480)
+    all_stuck = [connect() for _ in range(4)]
+    for r in all_stuck:
+        r.s.sendall(ask * 50)
+    sock = [getattr(r.s, "s", r.s) for r in all_stuck]
+    before = resident(vm)
+    for s in sock:
+        s.setblocking(False)
+    for _ in range(20):
+        for r in all_stuck: # until no more goes in: half a frame does not matter, as it stays stuck
+            try:
+                r.s.sendall(ask * 200)
+            except BlockingIOError:
+                pass
+        c.call("query-vnc")
+    r = connect()
+    for _ in range(5):
+        expect(r.update(), "pictures")
+    c.call("query-vnc")
+    grown = resident(vm) - before
+    expect(grown < 16384, f"{grown} KiB more")
+    return all_stuck # the server ends them
+
+
 def vnc_stuck():
-    """A client that asks and never reads: the monitor and another client go on; it is ended at once at the end."""
+    """By a unix socket, by TCP and by a WebSocket; all are ended at once at the end."""
     folder = tempfile.mkdtemp(prefix="rhea-vnc-")
     path = os.path.join(folder, "s")
     try:
-        with Guest("-vnc", f"unix:{path}") as vm:
+        with Guest("-vnc", f"unix:{path}", "-vnc", "127.0.0.1:0,to=999,id=two,websocket=127.0.0.1:0") as vm:
             c = qmp.Client(vm.path)
-            stuck = Rfb(path)
-            stuck.s.sendall(struct.pack(">BBHHHH", 3, 0, 0, 0, 640, 480) * 50)
-            for _ in range(20):
-                c.call("query-vnc")
-            r = Rfb(path)
-            for _ in range(5):
-                expect(r.update(), "pictures")
+            places = [(s["host"], int(s["service"])) for s in c.call("query-vnc-servers")[1]["server"]]
+            kept = [stuck(c, vm, lambda: Rfb(path)), stuck(c, vm, lambda: Rfb(places[0])), stuck(c, vm, lambda: WebRfb(places[1]))]
+            expect(len(kept) == 3, "all are there")
     finally:
+        shutil.rmtree(folder)
+
+
+def vnc_descriptors():
+    """select() has no room for descriptors beyond 1023: such a client is turned away with a warning."""
+    folder = tempfile.mkdtemp(prefix="rhea-vnc-")
+    path = os.path.join(folder, "s")
+    many = []
+    try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 1200:
+            raise rt.Skip("the host allows too few descriptors")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+        many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1030)]
+        for fd in many: # the program inherits them
+            os.set_inheritable(fd, True)
+        with Guest("-vnc", f"unix:{path}", close_fds=False) as vm:
+            c = qmp.Client(vm.path)
+            for _ in range(2):
+                try:
+                    Rfb(path)
+                    raise rt.Failure("a client with a high descriptor was let in")
+                except Closed:
+                    c.call("query-vnc")
+            vm.err.seek(0)
+            expect(vm.err.read().count(b"is beyond 1023") == 1, "one warning")
+    finally:
+        for fd in many:
+            os.close(fd)
         shutil.rmtree(folder)
 
 

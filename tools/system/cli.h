@@ -167,6 +167,7 @@ int qmp_socket_fd(Machine *m, const char *name, Error **errp); /* a number or ge
 const char *cli_layout(void); /* -k; NULL: not given */
 bool cli_make_vncs(Cli *cli, Error **errp); /* -vnc: the machine is ready */
 void hmp_info_vnc(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
+void hmp_info_web(Monitor *mon, Machine *m, int argc, char **argv, GString *out); /* display.c */
 bool hmp_change_vnc(Machine *m, int argc, char **argv, GString *out); /* `change vnc`; false: it is not */
 void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_expire_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out);

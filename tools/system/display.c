@@ -123,6 +123,10 @@ OPTION_RUN(opt_display)
     if (g_str_has_prefix(arg, "vnc=")) { /* a server beside what is shown here */
         return opt_vnc(cli, option_find("vnc"), arg + 4, errp);
     }
+    g_autofree char *web = NULL;
+    if (g_str_has_prefix(arg, "web=")) { /* web=ADDRESS */
+        arg = web = g_strdup_printf("web,address=%s", arg + 4);
+    }
     bool from_text;
     DisplayOptions parsed;
     g_autoptr(Json) j = keyval_parse(arg, "type", &from_text, errp);
@@ -156,8 +160,16 @@ bool cli_start_display(Cli *cli, Error **errp)
     return display_start(cli->m, o, errp);
 }
 
+void hmp_info_web(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
+{
+    g_autofree char *url = display_web_url();
+    g_string_append(out, url ? url : "there is no web console: start the program with -display web");
+    g_string_append_c(out, '\n');
+}
+
 bool qmp_query_display_options(QmpCall *call, DisplayOptions *ret, Error **errp)
 {
-    *ret = display_current(); /* nothing in it is allocated */
-    return true;
+    DisplayOptions now = display_current();
+    g_autoptr(Json) j = type_encode(&display_options_type, &now);
+    return type_decode(&display_options_type, j, false, ret, errp); /* a copy of the texts, too */
 }

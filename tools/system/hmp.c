@@ -166,6 +166,7 @@ static const HmpCommand board_info[] = {
     { "pic", "", "show the interrupt controllers", info_pic },
     { "qdm", "", "show the devices that device_add takes", info_qdm },
     { "vnc", "", "show the VNC servers and their clients", hmp_info_vnc },
+    { "web", "", "show the web console's address, with its token", hmp_info_web },
     { "vm-generation-id", "", "show the GUID of -device vmgenid", info_vm_generation_id },
     { 0 },
 };

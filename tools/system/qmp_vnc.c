@@ -51,6 +51,7 @@ bool opt_layout(Cli *cli, const Option *o, const char *arg, Error **errp)
     key_layout_free(l);
     g_free(layout);
     layout = g_strdup(arg);
+    key_layout_set_usual(arg);
     cli_record(cli, "k", json_new_string(arg));
     return true;
 }

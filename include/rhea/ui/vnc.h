@@ -13,9 +13,25 @@
 
 typedef struct VncServer VncServer;
 
+typedef struct VncAddress {
+    char host[256], service[108];
+    const char *family; /* "ipv4", "ipv6", "unix", "unknown" */
+    bool websocket;
+} VncAddress;
+
 /* layout: -k, NULL: en-us. Its consoles exist, or come. Takes what the options own, and
  * zeroes them; type_clear() them in any case. */
 VncServer *vnc_start(Machine *m, VncOptions *options, const char *layout, Error **errp);
+/* Somebody else looks at what comes first: a place where browsers get pages, too. */
+typedef struct VncFront {
+    void (*accepted)(void *opaque, int fd, const VncAddress *peer); /* takes fd, which is non-blocking */
+    void *opaque;
+} VncFront;
+/* A server whose one place of its own is for WebSockets and has a front, which lives until vnc_stop_all(). */
+VncServer *vnc_start_behind(Machine *m, VncOptions *options, const SockSpec *place, const VncFront *front,
+                            Error **errp);
+/* From the front: a client whose WebSocket's request can be read from fd, which this takes. */
+void vnc_take(VncServer *s, int fd, const VncAddress *peer);
 void vnc_stop_all(Machine *m); /* ends all connections; before the machine goes */
 /* id NULL: the first one. */
 VncServer *vnc_find(Machine *m, const char *id, Error **errp);
@@ -31,11 +47,6 @@ bool vnc_set_password(VncServer *s, const char *password, VncConnected connected
 /* "now", "never", "+SECONDS" or seconds since 1970. */
 bool vnc_expire_password(VncServer *s, const char *when, Error **errp);
 
-typedef struct VncAddress {
-    char host[256], service[108];
-    const char *family; /* "ipv4", "ipv6", "unix", "unknown" */
-    bool websocket;
-} VncAddress;
 void vnc_foreach(Machine *m, void (*fn)(VncServer *s, void *opaque), void *opaque);
 const char *vnc_id(const VncServer *s);
 const char *vnc_auth(const VncServer *s); /* "none", "vnc" */
