@@ -17,6 +17,7 @@ enum { DAC = 2, PIN_OUT = 3, ADC = 4, PIN_IN = 5 };
 
 typedef struct Hda {
     TestMachine *tm;
+    Device *dev;
     SoundHost host;
     uint8_t corbwp, rirbrp;
 } Hda;
@@ -39,6 +40,7 @@ static void plug(TestMachine *tm)
     soundhost_open(&current->host, m, RATE);
     Device *d = tm_device(tm, "ich9-intel-hda", m->board->default_bus(m, &pci_bus_type), "addr", "4.0", "msi",
                           msi ? msi : "off", NULL);
+    current->dev = d;
     tm_device(tm, "hda-duplex", d->buses->pdata[0], NULL);
     if (second_codec) {
         tm_device(tm, second_codec, d->buses->pdata[0], "cad", "7", "mixer", "off", NULL);
@@ -475,6 +477,22 @@ static void test_state(void)
     hda_free(g);
 }
 
+/* The controller goes, and its codecs with it, in the middle of a sound. */
+static void test_unplug(void)
+{
+    Hda *g = hda_new();
+    entry(g, 0, SOUND, 4096, true);
+    start(g, OUT_STREAM, DAC, 0, 4096);
+    start(g, IN_STREAM, ADC, 0, 4096);
+    tm_step(g->tm, 10 * MS);
+    g_assert_cmpuint(rd(g, IN_STREAM + 4, 4), ==, 4 * 480);
+    pci_unplugged(g->dev);
+    tm_step(g->tm, 50 * MS);
+    g_assert_cmphex(q35_get(g->tm, FN_HDA, 0, 4), ==, 0xffffffff);
+    g_assert_cmphex(rd(g, GCTL, 4), ==, 0xffffffff);
+    hda_free(g);
+}
+
 /* ---- hostile drivers ---- */
 
 static void test_useless_lists(void)
@@ -587,6 +605,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hda/record", test_record);
     g_test_add_func("/hda/messages", test_messages);
     g_test_add_func("/hda/state", test_state);
+    g_test_add_func("/hda/unplug", test_unplug);
     g_test_add_func("/hda/useless-lists", test_useless_lists);
     g_test_add_func("/hda/storm", test_storm);
     return g_test_run();
