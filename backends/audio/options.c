@@ -220,6 +220,7 @@ Audiodev *audiodev_get(Machine *m, const char *id, Error **errp)
     Audiodev *a = audiodev_find(m, any ? NULL : id);
     if (!a && any) {
         a = audiodev_add(m, "", &audio_none);
+        a->refs = 0; /* it goes with the last device */
     } else if (!a) {
         error_fail(errp, "not-found", "audiodev", NULL, "there is no audiodev '%s'", id);
         error_hint(errp, "make it with -audiodev none,id=%s; -audiodev help lists the drivers", id);
@@ -229,12 +230,26 @@ Audiodev *audiodev_get(Machine *m, const char *id, Error **errp)
     return a;
 }
 
+/* Out of the list, and silent. */
+static void drop(Audiodev *a)
+{
+    if (a->closed) {
+        return;
+    }
+    audio_stop(a);
+    g_ptr_array_remove(audiodevs, a);
+    if (audiodevs->len == 0) {
+        g_clear_pointer(&audiodevs, g_ptr_array_unref);
+    }
+}
+
 void audiodev_unref(Audiodev *a)
 {
     if (--a->refs) {
         return;
     }
-    if (a->ready) {
+    drop(a);
+    if (a->ready) { /* a device that goes may have started it once more */
         timer_cancel(&a->timer);
     }
     if (a->has_options) {
@@ -250,13 +265,11 @@ void audiodev_remove_all(Machine *m)
     for (guint i = audiodevs ? audiodevs->len : 0; i > 0; i--) {
         Audiodev *a = audiodevs->pdata[i - 1];
         if (a->m == m) {
-            g_ptr_array_remove_index(audiodevs, i - 1);
-            audio_stop(a);
-            audiodev_unref(a);
+            drop(a);
+            if (*a->id) {
+                audiodev_unref(a);
+            }
         }
-    }
-    if (audiodevs && audiodevs->len == 0) {
-        g_clear_pointer(&audiodevs, g_ptr_array_unref);
     }
 }
 

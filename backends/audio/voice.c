@@ -171,6 +171,11 @@ bool voice_set(Voice *v, const AudioSettings *s)
     return true;
 }
 
+const AudioSettings *voice_settings(const Voice *v)
+{
+    return &v->settings;
+}
+
 void voice_run(Voice *v, bool on)
 {
     Audiodev *a = v->s->a;

@@ -57,6 +57,7 @@ void voice_free(Voice *v); /* MAIN_LOOP, no domain held; NULL: no effect */
 /* A stopped voice's settings; false: out of range (see above), and they stay as they were. A voice that has
  * no settings cannot run. */
 bool voice_set(Voice *v, const AudioSettings *s);
+const AudioSettings *voice_settings(const Voice *v); /* frequency 0: none yet */
 void voice_run(Voice *v, bool on);             /* repeated: no effect */
 bool voice_runs(const Voice *v);
 /* 0..255 for each of the first two channels (further ones: the louder one), linear in amplitude. */
