@@ -87,7 +87,7 @@ Voice *voice_new(Device *dev, const char *audiodev, const char *name, const Voic
     }
     AudioStream *s = ops->play ? &a->out : &a->in;
     if (!audiodev_prepare(a, s, errp)) {
-        error_prefix(errp, "audiodev '%s': ", a->id);
+        error_prefix(errp, "audiodev '%s'", a->id);
         audiodev_unref(a);
         return NULL;
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * hw/audio/ac97-codec.c - the codec of an AC'97 link: mixer, rates, power.
- * Models:         Audio Codec '97 component specification 2.2, 6.3 (registers of a codec with variable rates and a
- *                 microphone of its own, five bits of volume); gains of master and PCM out; mutes.
- * Does not model: analogue inputs (their volumes are kept), amplification above 0 dB, tone, 3D, modem.
- * Threads:        the controller's domain.
+ * Models:         Audio Codec '97 component specification 2.2, 6.3 (registers of a codec with variable rates
+ * and a microphone of its own, five bits of volume); gains of master and PCM out; mutes. Does not model:
+ * analogue inputs (their volumes are kept), amplification above 0 dB, tone, 3D, modem. Threads:        the
+ * controller's domain.
  */
 #include "hw/audio/ac97.h"
 
@@ -36,19 +36,43 @@ enum {
     R_VENDOR2 = 0x7e
 };
 enum { MUTE = 0x8000, EXT_VRA = 1, EXT_VRM = 8, EXT_REV_22 = 0x400, RATE_FIXED = 48000, RATE_LEAST = 8000 };
-enum { POWER_READY = 0x0f, POWER_ADC = 0x0100, POWER_DAC = 0x0200, POWER_MIXER = 0x0400, POWER_ANALOG = 0x0800 };
+enum {
+    POWER_READY = 0x0f,
+    POWER_ADC = 0x0100,
+    POWER_DAC = 0x0200,
+    POWER_MIXER = 0x0400,
+    POWER_ANALOG = 0x0800
+};
 #define VENDOR 0x83847600 /* SigmaTel STAC9700, as QEMU's: guests' drivers look for it */
 
 /* What a register is after a reset, and the bits that can be written. */
-static const struct { uint8_t off; uint16_t value, mask; } codec_regs[] = {
-    { R_MASTER, MUTE, 0x9f1f },         { R_HEADPHONE, MUTE, 0x9f1f },     { R_MONO, MUTE, 0x801f },
-    { R_BEEP, 0, 0x801e },              { R_PHONE, MUTE | 8, 0x801f },     { R_MIC, MUTE | 8, 0x805f },
-    { R_LINE, MUTE | 0x808, 0x9f1f },   { R_CD, MUTE | 0x808, 0x9f1f },    { R_VIDEO, MUTE | 0x808, 0x9f1f },
-    { R_AUX, MUTE | 0x808, 0x9f1f },    { R_PCM, MUTE | 0x808, 0x9f1f },   { R_SELECT, 0, 0x0707 },
-    { R_GAIN, MUTE, 0x8f0f },           { R_GAIN_MIC, MUTE, 0x800f },      { 0x20, 0, 0x0380 },
-    { R_POWER, POWER_READY, 0xff00 },   { R_EXT_ID, EXT_REV_22 | EXT_VRM | EXT_VRA, 0 },
-    { R_EXT, 0, EXT_VRM | EXT_VRA },    { R_RATE_OUT, RATE_FIXED, 0xffff }, { R_RATE_IN, RATE_FIXED, 0xffff },
-    { R_RATE_MIC, RATE_FIXED, 0xffff }, { R_VENDOR1, VENDOR >> 16, 0 },    { R_VENDOR2, VENDOR & 0xffff, 0 },
+static const struct {
+    uint8_t off;
+    uint16_t value, mask;
+} codec_regs[] = {
+    { R_MASTER, MUTE, 0x9f1f },
+    { R_HEADPHONE, MUTE, 0x9f1f },
+    { R_MONO, MUTE, 0x801f },
+    { R_BEEP, 0, 0x801e },
+    { R_PHONE, MUTE | 8, 0x801f },
+    { R_MIC, MUTE | 8, 0x805f },
+    { R_LINE, MUTE | 0x808, 0x9f1f },
+    { R_CD, MUTE | 0x808, 0x9f1f },
+    { R_VIDEO, MUTE | 0x808, 0x9f1f },
+    { R_AUX, MUTE | 0x808, 0x9f1f },
+    { R_PCM, MUTE | 0x808, 0x9f1f },
+    { R_SELECT, 0, 0x0707 },
+    { R_GAIN, MUTE, 0x8f0f },
+    { R_GAIN_MIC, MUTE, 0x800f },
+    { 0x20, 0, 0x0380 },
+    { R_POWER, POWER_READY, 0xff00 },
+    { R_EXT_ID, EXT_REV_22 | EXT_VRM | EXT_VRA, 0 },
+    { R_EXT, 0, EXT_VRM | EXT_VRA },
+    { R_RATE_OUT, RATE_FIXED, 0xffff },
+    { R_RATE_IN, RATE_FIXED, 0xffff },
+    { R_RATE_MIC, RATE_FIXED, 0xffff },
+    { R_VENDOR1, VENDOR >> 16, 0 },
+    { R_VENDOR2, VENDOR & 0xffff, 0 },
 };
 
 static uint16_t mask_of(unsigned off)
@@ -77,8 +101,8 @@ uint16_t ac97_codec_read(const Ac97Codec *c, unsigned off)
 /* Power-down bits take what they name away from the ready bits below: ADC, DAC, mixer, reference. */
 static uint16_t power(uint16_t val)
 {
-    uint16_t gone = (val & POWER_ADC ? 1 : 0) | (val & POWER_DAC ? 2 : 0) |
-                    (val & POWER_MIXER ? 4 : 0) | (val & POWER_ANALOG ? 12 : 0);
+    uint16_t gone = (val & POWER_ADC ? 1 : 0) | (val & POWER_DAC ? 2 : 0) | (val & POWER_MIXER ? 4 : 0) |
+                    (val & POWER_ANALOG ? 12 : 0);
     return (val & 0xff00) | (POWER_READY & ~gone);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * hw/audio/ac97.c - AC97: Intel 82801AA AC'97 audio controller.
- * Models:         Intel 82801AA (ICH) data sheet, AC'97 audio controller registers: the codec's registers in BAR 0,
- *                 three bus masters (PCM in, PCM out, microphone) with lists of up to 32 buffers in BAR 1, global
+ * Models:         Intel 82801AA (ICH) data sheet, AC'97 audio controller registers: the codec's registers in
+ * BAR 0, three bus masters (PCM in, PCM out, microphone) with lists of up to 32 buffers in BAR 1, global
  *                 control and status, the semaphore; samples are 16 bits, two channels.
- * Does not model: four and six channels, modem, GPIO, a second codec, prefetching (the list's entry is read when its
- *                 buffer begins), what BUP says of a list that ends: silence follows in any case.
- * Threads:        the device's domain; voices ask in it.
+ * Does not model: four and six channels, modem, GPIO, a second codec, prefetching (the list's entry is read
+ * when its buffer begins), what BUP says of a list that ends: silence follows in any case. Threads: the
+ * device's domain; voices ask in it.
  *
  * A bus master moves when its voice asks for frames or has some, and nowhere else.
  */
@@ -37,7 +37,7 @@ typedef struct Engine {
 
 struct Ac97 {
     Device dev;
-    char *audiodev; /* configuration */
+    char *audiodev;      /* configuration */
     MemRegion nam, nabm; /* wiring */
     IrqLine intx;
     Ac97Codec codec; /* guest-visible state */
@@ -167,7 +167,8 @@ static void engine_reset(Engine *e)
     e->cr &= CR_ENABLES;
 }
 
-/* It was paused in a buffer, or begins with the next one. A list that has ended goes on when LVI is written. */
+/* It was paused in a buffer, or begins with the next one. A list that has ended goes on when LVI is written.
+ */
 static void engine_control(Engine *e, uint8_t val)
 {
     bool was = e->cr & CR_RPBM;
@@ -311,8 +312,12 @@ static void ac97_free_voices(void *opaque)
 
 static bool ac97_realize(Device *dev, Error **errp)
 {
-    static const MemOps nam = { .read = nam_read, .write = nam_write, .min = 1, .max = 4, .impl_min = 2, .impl_max = 2 };
-    static const MemOps nabm = { .read = nabm_read, .write = nabm_write, .min = 1, .max = 4, .impl_min = 1, .impl_max = 4 };
+    static const MemOps nam = {
+        .read = nam_read, .write = nam_write, .min = 1, .max = 4, .impl_min = 2, .impl_max = 2
+    };
+    static const MemOps nabm = {
+        .read = nabm_read, .write = nabm_write, .min = 1, .max = 4, .impl_min = 1, .impl_max = 4
+    };
     static const VoiceOps play = { .play = engine_play }, record = { .record = engine_record };
     static const char *const names[] = { "pcm-in", "pcm-out", "mic-in" };
     Ac97 *s = dev_as(Ac97, dev);
@@ -381,7 +386,10 @@ static const VmField engine_fields[] = {
     { 0 },
 };
 static const VmState engine_state = {
-    .name = "AC97-engine", .version = 1, .oldest = 1, .fields = engine_fields,
+    .name = "AC97-engine",
+    .version = 1,
+    .oldest = 1,
+    .fields = engine_fields,
 };
 static const VmField ac97_fields[] = {
     VM_U16_ARRAY(Ac97, codec.reg),
@@ -391,7 +399,11 @@ static const VmField ac97_fields[] = {
     { 0 },
 };
 static const VmState ac97_state = {
-    .name = "AC97", .version = 1, .oldest = 1, .fields = ac97_fields, .post_load = ac97_post_load,
+    .name = "AC97",
+    .version = 1,
+    .oldest = 1,
+    .fields = ac97_fields,
+    .post_load = ac97_post_load,
 };
 static const PciOps ac97_pci = {
     .vendor = 0x8086,

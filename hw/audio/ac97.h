@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * hw/audio/ac97.h - between the controller (ac97.c) and the codec on its link (ac97-codec.c). In the device's domain.
+ * hw/audio/ac97.h - between the controller (ac97.c) and the codec on its link (ac97-codec.c). In the device's
+ * domain.
  */
 #ifndef HW_AUDIO_AC97_H
 #define HW_AUDIO_AC97_H

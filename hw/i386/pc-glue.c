@@ -326,9 +326,14 @@ bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp)
         return false;
     }
     Device *pit = NULL;
+    if (s->pit == OFF && s->pcspk_audiodev) {
+        return error_fail(errp, "conflict", "pcspk-audiodev", "leave out one of them",
+                          "pcspk-audiodev=%s: there is no speaker with pit=off", s->pcspk_audiodev);
+    }
     if (s->pit != OFF) {
         pit = device_create(m, &i8254_type, m->unattached, NULL, isa, errp, NULL);
-        if (!pit || !device_create(m, &pcspk_type, m->unattached, NULL, isa, errp, NULL)) {
+        if (!pit || !device_create(m, &pcspk_type, m->unattached, NULL, isa, errp,
+                                   s->pcspk_audiodev ? "audiodev" : NULL, s->pcspk_audiodev, NULL)) {
             return false;
         }
         s->timer = pit;

@@ -14,6 +14,7 @@ typedef struct PcBoard { /* Machine.board_state */
     uint64_t max_ram_below_4g;
     char *memory_encryption;
     char *pflash[2]; /* names of block nodes */
+    char *pcspk_audiodev;
 
     PcLayout layout;
     MemRegion ram_low, ram_high;
@@ -54,6 +55,7 @@ void pc_board_fini(Machine *m);
         X86_BOARD_PROPS(PcBoard),                                                                            \
         PROP_BOOL(PcBoard, fd_bootchk, "fd-bootchk", true, "Check the floppy's boot signature"),             \
         MACHINE_RAM_PROPS(PcBoard),                                                                          \
+        PROP_STR(PcBoard, pcspk_audiodev, "pcspk-audiodev", NULL, "Audio back end of the PC speaker"),       \
         PROP_SIZE(PcBoard, max_ram_below_4g, "max-ram-below-4g", 0, 0, UINT64_MAX, "Most RAM below 4 GiB"),  \
         PROP_STR(PcBoard, pflash[0], "pflash0", NULL, "Block node of the firmware's flash"),                 \
         PROP_STR(PcBoard, pflash[1], "pflash1", NULL, "Block node of the flash for firmware's variables")

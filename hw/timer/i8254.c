@@ -294,6 +294,13 @@ static void pit_load(PitCounter *c, uint16_t code, uint64_t now)
     }
 }
 
+static void pit_before(Pit *p)
+{
+    if (p->before) {
+        p->before(p->before_opaque);
+    }
+}
+
 static void pit_write_counter(Pit *p, PitCounter *c, uint8_t val, uint64_t now)
 {
     switch (c->access) {
@@ -375,6 +382,9 @@ static void pit_write(void *opaque, MemAccess *a, uint64_t val)
     uint64_t now = pit_now(p);
     bool counter0 = a->off == R_COUNTER0;
     pit_pull(p);
+    if (a->off >= R_COUNTER2) {
+        pit_before(p);
+    }
     if (a->off == R_CONTROL) {
         counter0 = val >> 6 == 0 && (val & 0x30);
         pit_write_control(p, val, now);
@@ -395,6 +405,9 @@ static uint64_t pit_read(void *opaque, MemAccess *a)
     }
     PitCounter *c = &p->c[a->off];
     pit_pull(p);
+    if (a->off == R_COUNTER2) {
+        pit_before(p);
+    }
     uint64_t now = pit_now(p);
     if (c->status_latched) {
         c->status_latched = false;
@@ -454,6 +467,9 @@ void i8254_set_gate(Device *dev, unsigned channel, bool level)
     if (c->gate == level) {
         return;
     }
+    if (channel == 2) {
+        pit_before(p);
+    }
     pit_sync(c, now);
     c->gate = level;
     if (c->loaded) {
@@ -499,8 +515,59 @@ bool i8254_out(Device *dev, unsigned channel)
     Pit *p = dev_as(Pit, dev);
     pit_pull(p);
     uint64_t now = pit_now(p);
+    if (channel == 2) {
+        pit_before(p);
+    }
     pit_sync(&p->c[channel], now);
     return pit_out(&p->c[channel], now);
+}
+
+void i8254_listen(Device *dev, void (*before)(void *opaque), void *opaque)
+{
+    Pit *p = dev_as(Pit, dev);
+    p->before = before;
+    p->before_opaque = opaque;
+}
+
+bool i8254_is_inside(Device *dev)
+{
+    return dev_as(Pit, dev)->inside.attached;
+}
+
+/* Of the first e pulses since a counter of mode 3 began. */
+static uint64_t pit_square_high(const PitCounter *c, uint64_t e)
+{
+    uint64_t half = pit_first_half(c), rest = e % c->active, high = c->low_first ? c->active - half : half;
+    uint64_t part = c->low_first ? (rest > half ? rest - half : 0) : MIN(rest, half);
+    return e / c->active * high + part;
+}
+
+static uint64_t pit_high(const PitCounter *c, uint64_t from, uint64_t to)
+{
+    if (!c->loaded || !c->running || !c->active) {
+        return pit_out(c, from) ? to - from : 0;
+    }
+    if (c->mode == 3 && c->gate && from >= c->start) {
+        return pit_square_high(c, to - c->start) - pit_square_high(c, from - c->start);
+    }
+    uint64_t n = 0;
+    for (; from < to; from++) {
+        n += pit_out(c, from);
+    }
+    return n;
+}
+
+uint64_t i8254_high(Device *dev, uint64_t from, uint64_t to)
+{
+    PitCounter c = dev_as(Pit, dev)->c[2];
+    uint64_t n = 0;
+    if (c.reload && c.running && c.switch_at < to) {
+        uint64_t at = MAX(c.switch_at, from);
+        n = pit_high(&c, from, at);
+        pit_sync(&c, at);
+        from = at;
+    }
+    return n + pit_high(&c, from, to);
 }
 
 void i8254_on_port61(Device *dev, void (*tell)(void *opaque, bool gate, bool speaker), void *opaque)

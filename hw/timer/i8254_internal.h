@@ -49,6 +49,8 @@ typedef struct Pit {
     bool kept_valid;
     void (*port61)(void *opaque, bool gate, bool speaker);
     void *port61_opaque;
+    void (*before)(void *opaque); /* NULL, or who listens to counter 2 */
+    void *before_opaque;
     bool speaker;  /* port 61h, bit 1 */
     bool replaced; /* an HPET has the place of OUT0 */
 } Pit;

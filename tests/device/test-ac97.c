@@ -1,63 +1,34 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-ac97.c - hw/audio/ac97.c and hw/audio/ac97-codec.c: the test is the driver: the codec's registers,
- * lists of buffers that are played and recorded, their interrupts, rates, volumes, saved state, and hostile lists.
- * RHEA_AC97_CASES: rounds of these. Threads: main.
+ * tests/device/test-ac97.c - hw/audio/ac97.c and hw/audio/ac97-codec.c: the test is the driver: the codec's
+ * registers, lists of buffers that are played and recorded, their interrupts, rates, volumes, saved state,
+ * and hostile lists. RHEA_AC97_CASES: rounds of these. Threads: main.
  */
-#include "backends/audio/audio_internal.h"
+#include "tests/device/ear.h"
 #include "q35test.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { AC97 = PCI_DEVFN(4, 0), NAM = 0xc000, NABM = 0xc400, RAM = 16 << 20, LIST = 0x100000, DATA = 0x200000, MS = 1000000 };
+enum {
+    AC97 = PCI_DEVFN(4, 0),
+    NAM = 0xc000,
+    NABM = 0xc400,
+    RAM = 16 << 20,
+    LIST = 0x100000,
+    DATA = 0x200000,
+    MS = 1000000
+};
 enum { PI = NABM, PO = NABM + 0x10, MC = NABM + 0x20, CIV = 4, LVI = 5, SR = 6, PICB = 8, PIV = 10, CR = 11 };
 enum { GLOB_CNT = NABM + 0x2c, GLOB_STA = NABM + 0x30, ACC_SEMA = NABM + 0x34 };
 enum { DCH = 1, CELV = 2, LVBCI = 4, BCIS = 8, RUN = 1, RESET = 2, LVBIE = 4, IOCE = 16 };
 
-/* ---- a sound card of the host's: what it heard, and a ramp that it records ---- */
-
-typedef struct Ear {
-    GArray *heard; /* int16_t, two channels */
-    uint16_t next; /* recorded: 1, -1, 2, -2 ... */
-} Ear;
-
-static bool ear_open(AudioStream *s G_GNUC_UNUSED, Error **errp G_GNUC_UNUSED)
-{
-    return true;
-}
-
-static void ear_close(AudioStream *s G_GNUC_UNUSED)
-{
-}
-
-static void ear_write(AudioStream *s, const void *frames, unsigned n)
-{
-    g_array_append_vals(((Ear *)s->a->state)->heard, frames, 2 * n);
-}
-
-static unsigned ear_read(AudioStream *s, void *frames, unsigned n)
-{
-    int16_t *f = frames;
-    for (unsigned i = 0; i < n; i++) {
-        *f++ = (int16_t)++((Ear *)s->a->state)->next;
-        *f = -f[-1];
-        f++;
-    }
-    return n;
-}
-
-static const AudioDriver ear_driver = {
-    .name = "ear", .open = ear_open, .close = ear_close, .write = ear_write, .read = ear_read,
-};
-static Ear ear;
+static Ear *ear;
 
 static void plug(TestMachine *tm)
 {
-    static const AudioSettings s = { 48000, 2, AUDIO_FORMAT_S16 };
-    Machine *m = tm->m;
-    ear = (Ear){ .heard = g_array_new(FALSE, FALSE, sizeof(int16_t)) };
-    audiodev_new_driver(m, "ear", &ear_driver, &ear, &s, 0);
-    tm_device(tm, "AC97", m->board->default_bus(m, &pci_bus_type), "addr", "4.0", "audiodev", "ear", NULL);
+    ear = ear_new(tm->m, "ear", 48000, 2);
+    tm_device(tm, "AC97", tm->m->board->default_bus(tm->m, &pci_bus_type), "addr", "4.0", "audiodev", "ear",
+              NULL);
 }
 
 static TestMachine *open_guest(void)
@@ -80,7 +51,7 @@ static void close_guest(TestMachine *tm)
     machine_stop(m, RUN_FINISHED);
     audiodev_remove_all(m);
     tm_free(tm);
-    g_array_free(ear.heard, TRUE);
+    ear_free(ear);
 }
 
 static bool pin(TestMachine *tm)
@@ -106,9 +77,9 @@ static void ramp(TestMachine *tm, unsigned i, unsigned samples, unsigned first)
 /* All of it; silence may be between, but nothing is lost and nothing comes twice. */
 static void heard_ramp(unsigned frames)
 {
-    const int16_t *f = (int16_t *)ear.heard->data;
+    const int16_t *f = (int16_t *)ear->heard->data;
     unsigned next = 1;
-    for (unsigned i = 0; i < ear.heard->len / 2; i++) {
+    for (unsigned i = 0; i < ear->heard->len / 2; i++) {
         g_assert_cmpint(f[2 * i], ==, f[2 * i + 1]);
         g_assert_true(f[2 * i] == (int)next || f[2 * i] == 0);
         next += f[2 * i] != 0;
@@ -134,7 +105,9 @@ static void test_codec(void)
     g_assert_cmpuint(q35_in(tm, NAM + 0x2c, 2), ==, 48000);
     q35_out(tm, NAM + 0x2a, 0xffff, 2);
     g_assert_cmphex(q35_in(tm, NAM + 0x2a, 2), ==, 9);
-    static const unsigned rates[][2] = { { 22050, 22050 }, { 100, 8000 }, { 60000, 48000 }, { 44100, 44100 } };
+    static const unsigned rates[][2] = {
+        { 22050, 22050 }, { 100, 8000 }, { 60000, 48000 }, { 44100, 44100 }
+    };
     for (unsigned i = 0; i < G_N_ELEMENTS(rates); i++) {
         for (unsigned r = 0x2c; r <= 0x34; r += r == 0x2c ? 6 : 2) {
             q35_out(tm, NAM + r, rates[i][0], 2);
@@ -247,7 +220,7 @@ static void test_record(void)
         entry(tm, first + 2, 479, 0x8000);
         q35_out(tm, box, LIST + 8 * first, 4);
         q35_out(tm, box + LVI, 2, 1);
-        uint16_t began = ear.next;
+        uint16_t began = ear->next;
         q35_out(tm, box + CR, RUN | LVBIE, 1);
         tm_step(tm, 100 * MS);
         g_assert_cmphex(q35_in(tm, box + SR, 2), ==, DCH | CELV | LVBCI | BCIS);
@@ -279,8 +252,10 @@ static void test_record(void)
 /* A constant level through rates and volumes; the ring of all entries goes on as long as LVI runs ahead. */
 static void test_volume(void)
 {
-    static const struct { uint16_t master, pcm, left, right; } all[] = {
-        { 0, 0x0808, 10000, 10000 }, { 0x8000, 0x0808, 0, 0 },          { 0, 0x8808, 0, 0 },
+    static const struct {
+        uint16_t master, pcm, left, right;
+    } all[] = {
+        { 0, 0x0808, 10000, 10000 },    { 0x8000, 0x0808, 0, 0 },        { 0, 0x8808, 0, 0 },
         { 0x0404, 0x0808, 5012, 5012 }, { 0x0004, 0x0808, 10000, 5012 }, { 0x0800, 0x0000, 10000, 10000 },
         { 0x1f1f, 0x1f1f, 0, 0 },
     };
@@ -303,7 +278,7 @@ static void test_volume(void)
             tm_step(tm, 10 * MS);
             q35_out(tm, PO + LVI, (q35_in(tm, PO + CIV, 1) + 31) % 32, 1);
         }
-        const int16_t *f = (int16_t *)ear.heard->data + ear.heard->len - 2;
+        const int16_t *f = (int16_t *)ear->heard->data + ear->heard->len - 2;
         g_assert_cmpint(ABS(f[0] - all[i].left), <=, 30);
         g_assert_cmpint(ABS(f[1] - all[i].right), <=, 30);
     }
@@ -348,7 +323,7 @@ static void test_storm(void)
         }
         q35_out(tm, GLOB_CNT, 2, 4);
         tm_step(tm, (r & 15) * MS);
-        g_array_set_size(ear.heard, 0);
+        g_array_set_size(ear->heard, 0);
         if (c % 64 == 63) {
             GByteArray *state = tm_save(tm);
             g_assert_true(tm_load(tm, state, &error_abort_slot));

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-i8254.c - the interval timer and port 61h, by data sheet section.
- * Threads: main.
+ * tests/device/test-i8254.c - hw/timer/i8254.c and hw/misc/pcspk.c: the interval timer, port 61h and the
+ * speaker, by data sheet section. Threads: main.
  */
 #include "rhea/hw/pcmisc.h"
 #include "rhea/hw/timer.h"
+#include "tests/device/ear.h"
 #include "tests/device/isatest.h"
 
 static IsaTest *setup(void)
@@ -75,7 +76,7 @@ static void test_mode0(void)
     g_assert_true(t->tm->level[0]);
     to_pulse(t, p + 103);
     g_assert_cmphex(count(t, 0), ==, 0xfffe); /* wraps and goes on */
-    outb(t, 0x40, 5); /* the first byte stops and lowers OUT */
+    outb(t, 0x40, 5);                         /* the first byte stops and lowers OUT */
     g_assert_false(out(t, 0));
     outb(t, 0x40, 0);
     p = pulse(t);
@@ -264,8 +265,133 @@ static void test_port61(void)
     }
     g_assert_cmpuint(toggles, >=, 65);
     g_assert_cmpuint(toggles, <=, 67);
-    g_assert_true(isatest_refuses(t, &pcspk_type, "audiodev", "snd0", "snd0"));
+    g_assert_true(isatest_refuses(t, &pcspk_type, "audiodev", "snd0", "there is no audiodev 'snd0'"));
     isatest_free(t);
+}
+
+/* --- the speaker --- */
+
+static Ear *ear;
+
+static IsaTest *setup_speaker(void)
+{
+    IsaTest *t = isatest_new();
+    ear = ear_new(t->tm->m, "ear", 48000, 1);
+    isatest_add(t, &i8254_type);
+    Device *spk = device_new(t->tm->m, &pcspk_type, t->tm->m->peripheral, NULL);
+    g_assert_true(device_set(spk, "audiodev", "ear", &error_abort_slot));
+    g_assert_true(device_realize(spk, t->bus, &error_abort_slot));
+    return t;
+}
+
+static void free_speaker(IsaTest *t)
+{
+    audiodev_remove_all(t->tm->m);
+    isatest_free(t);
+    ear_free(ear);
+}
+
+/* Rises through 0 between two frames, and how long the shortest and longest time between two of them was. */
+static unsigned rises(unsigned from, unsigned to, unsigned *least, unsigned *most)
+{
+    const int16_t *f = (int16_t *)ear->heard->data;
+    unsigned n = 0, last = 0;
+    *least = UINT32_MAX;
+    *most = 0;
+    for (unsigned i = from + 1; i < to; i++) {
+        if (f[i - 1] < 0 && f[i] >= 0) {
+            *least = n ? MIN(*least, i - last) : *least;
+            *most = n ? MAX(*most, i - last) : 0;
+            last = i;
+            n++;
+        }
+    }
+    return n;
+}
+
+static void test_speaker(void)
+{
+    enum { MS = 1000000 };
+    IsaTest *t = setup_speaker();
+    unsigned least, most;
+    program(t, 2, 3, PIT_HZ / 1000, false);
+    tm_step(t->tm, 100 * MS);
+    g_assert_cmpuint(ear->heard->len, ==, 0); /* it is off */
+    outb(t, 0x61, 3);
+    for (unsigned i = 0; i < 1000; i++) { /* a second; reading the port disturbs nothing */
+        tm_step(t->tm, MS);
+        inb(t, 0x61);
+    }
+    g_assert_cmpuint(ear->heard->len, >=, 47000);
+    unsigned n = rises(4800, 4800 + 38400, &least, &most);
+    g_assert_cmpuint(n, >=, 799);
+    g_assert_cmpuint(n, <=, 801);
+    g_assert_cmpuint(least, >=, 47);
+    g_assert_cmpuint(most, <=, 49);
+    /* Another pitch: it goes over at the end of a half period, without a gap. */
+    unsigned at = ear->heard->len;
+    program(t, 2, 3, PIT_HZ / 2000, false);
+    tm_step(t->tm, 500 * MS);
+    rises(at - 480, ear->heard->len, &least, &most);
+    g_assert_cmpuint(least, >=, 20);
+    g_assert_cmpuint(most, <=, 49);
+    n = rises(at + 2400, at + 2400 + 19200, &least, &most);
+    g_assert_cmpuint(n, >=, 799);
+    g_assert_cmpuint(n, <=, 801);
+    g_assert_cmpuint(most, <=, 25);
+    /* Off: silence, then no more frames. On again after a save and a load. */
+    outb(t, 0x61, 0);
+    tm_step(t->tm, 1000 * MS);
+    at = ear->heard->len;
+    g_assert_cmpint(g_array_index(ear->heard, int16_t, at - 1), ==, 0);
+    tm_step(t->tm, 1000 * MS);
+    g_assert_cmpuint(ear->heard->len, ==, at);
+    outb(t, 0x61, 3);
+    tm_step(t->tm, 10 * MS);
+    GByteArray *state = tm_save(t->tm);
+    outb(t, 0x61, 0);
+    tm_step(t->tm, 1000 * MS);
+    at = ear->heard->len;
+    g_assert_true(tm_load(t->tm, state, &error_abort_slot));
+    g_byte_array_unref(state);
+    tm_step(t->tm, 500 * MS);
+    n = rises(at + 2400, at + 2400 + 19200, &least, &most);
+    g_assert_cmpuint(n, >=, 799);
+    g_assert_cmpuint(n, <=, 801);
+    tm_reset(t->tm);
+    tm_step(t->tm, 100 * MS);
+    at = ear->heard->len;
+    tm_step(t->tm, 100 * MS);
+    g_assert_cmpuint(ear->heard->len, ==, at);
+    free_speaker(t);
+}
+
+/* Bit 1 alone, with OUT2 high: widths of pulses are levels. */
+static void test_speaker_pulses(void)
+{
+    enum { STEP = 62500 }; /* three samples */
+    IsaTest *t = setup_speaker();
+    program(t, 2, 3, 100, false);
+    for (unsigned i = 0; i < 16000; i++) { /* a tone of 250 Hz: 64 pulses a period, wide and narrow ones */
+        unsigned wide = i / 32 & 1 ? 3 : 1;
+        outb(t, 0x61, 2);
+        tm_step(t->tm, STEP / 4 * wide);
+        outb(t, 0x61, 0);
+        tm_step(t->tm, STEP - STEP / 4 * wide);
+    }
+    /* Means of three samples have the tone. */
+    const int16_t *f = (int16_t *)ear->heard->data;
+    unsigned n = 0;
+    int last = 0;
+    for (unsigned i = 9600; i + 3 < ear->heard->len; i += 3) {
+        int mean = f[i] + f[i + 1] + f[i + 2];
+        mean = mean > 3000 ? 1 : mean < -3000 ? -1 : last;
+        n += mean > 0 && last < 0;
+        last = mean;
+    }
+    g_assert_cmpuint(n, >=, 198);
+    g_assert_cmpuint(n, <=, 202);
+    free_speaker(t);
 }
 
 /* --- ticks that no CPU could take yet --- */
@@ -364,6 +490,8 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/modes4-5", test_modes4_5);
     g_test_add_func("/i8254/access", test_access);
     g_test_add_func("/i8254/port61", test_port61);
+    g_test_add_func("/i8254/speaker", test_speaker);
+    g_test_add_func("/i8254/speaker-pulses", test_speaker_pulses);
     g_test_add_func("/i8254/fast-counter", test_fast_counter);
     g_test_add_func("/i8254/lost-ticks", test_lost_ticks);
     return g_test_run();

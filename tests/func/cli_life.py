@@ -102,6 +102,8 @@ def test_lists(d):
     assert "iobase=<" in run("-device", "isa-serial,help", base=[BIN])[1]
     assert "socket" in run("-chardev", "help", base=[BIN])[1]
     assert run("-audiodev", "help", base=[BIN])[1] == "Available audio drivers:\nnone\nwav\nsdl\npa\n"
+    assert run("-audio-help", base=[BIN])[1] == run("-audio", "help", base=[BIN])[1] == run("-audiodev", "help", base=[BIN])[1]
+    assert "\nac97        Intel 82801AA AC97 Audio\n" in run("-audio", "none,model=help", base=[BIN])[1]
     assert "  keyid=<str>" in run("-object", "secret,help", base=[BIN])[1]
     assert "guest_errors" in run("-d", "help", base=[BIN])[1]
     assert run("-L", d, "-L", "help", base=[BIN])[1].splitlines()[0] == d

@@ -83,6 +83,16 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -audiodev none,id=a,in.voices=0     => out-of-range/in.voices *'in.voices' must be*
 -audiodev none,id=a,in.fixed-settings=off,in.channels=2 => conflict/in *: 'in': frequency, channels and format are the stream's with fixed-settings=off | leave them out, or use fixed-settings=on
 -audiodev none,id=a,out.mixing-engine=off,out.fixed-settings=on => conflict/out *: 'out': fixed-settings=on needs mixing-engine=on | leave out one of them
+-audio none                         => missing-member/model -audio none: 'model' is missing | model=help lists the sound cards; -audiodev makes a back end without one
+-audio none,model=gus               => not-found/model *: there is no sound card 'gus' | model=help lists them
+-audio tape,model=ac97              => invalid-value/driver *'driver' must be*'none'*'tape'*
+-audio none,id=1,model=ac97         => invalid-value/id *: id '1' is not a name*
+-audio none,model=ac97,path=x       => unknown-member/path *'path' is unknown*
+-soundhw ac97                       => not-supported/soundhw -soundhw ac97: QEMU 7.1 removed it | use -audio DRIVER,model=ac97
+-device AC97,audiodev=a             => not-found/audiodev *there is no audiodev 'a' | make it with -audiodev none,id=a; -audiodev help lists the drivers
+-audiodev wav,id=a,path=/ -device AC97,audiodev=a => invalid-value/device *: audiodev 'a': cannot write '/': Is a directory | path= names the WAV file
+-M pc,pcspk-audiodev=a              => not-found/audiodev *there is no audiodev 'a' | make it with -audiodev none,id=a; -audiodev help lists the drivers
+-audiodev none,id=a -M pc,pit=off,pcspk-audiodev=a => conflict/pcspk-audiodev pcspk-audiodev=a: there is no speaker with pit=off | leave out one of them
 -audiodev none,id=a -audiodev none,id=a => already-exists/id -audiodev none,id=a: there is already an audiodev 'a' | give another id
 -device virtio-rng-pci,rng=a        => not-found/device *there is no rng 'a' | make it with -object rng-random,id=a,filename=FILE, or leave rng= out
 -device virtio-rng-pci,max-bytes=0  => out-of-range/max-bytes *'max-bytes'*

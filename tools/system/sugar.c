@@ -43,7 +43,7 @@ void cli_record(Cli *cli, const char *option, Json *value)
                                          "global",     "set",     "fw_cfg",   "smbios", "debugcon", "qtest",
                                          "L",          "drive",   "blockdev", "object", "numa",     "qmp",
                                          "qmp-pretty", "add-fd",  "netdev",   "nic",    "net",      "trace",
-                                         "vnc",        NULL };
+                                         "vnc",        "audiodev", NULL };
     if (!g_strv_contains(lists, option)) {
         json_put(cli->config, option, value);
         return;

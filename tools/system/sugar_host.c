@@ -4,7 +4,6 @@
  * Threads: main thread, before anything else runs.
  */
 #include "cli.h"
-#include "rhea/backends/audio.h"
 #include "rhea/tools/trace.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
@@ -157,22 +156,6 @@ OPTION_RUN(opt_chardev)
     }
     cli_record(cli, "chardev", json_ref(j));
     g_ptr_array_add(cli->chardevs, item_new(o, arg, j, from_text));
-    return true;
-}
-
-OPTION_RUN(opt_audiodev)
-{
-    if (cli_is_help(arg)) {
-        GString *s = g_string_new(NULL);
-        audiodev_help(s);
-        return help_done(cli, s);
-    }
-    bool from_text;
-    g_autoptr(Json) j = keyval_parse(arg, "driver", &from_text, errp);
-    if (!j || !audiodev_new_json(cli->m, j, from_text, errp)) {
-        return false;
-    }
-    cli_record(cli, "audiodev", json_ref(j));
     return true;
 }
 

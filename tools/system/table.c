@@ -20,7 +20,6 @@ const char *const option_group_titles[GROUP_COUNT] = {
     [GROUP_OBJECT] = "Generic objects",
 };
 
-#define NO_AUDIO   "there is no audio yet", NULL
 #define NO_XEN     "there is no Xen support", "-accel tcg"
 
 const Option option_table[] = {
@@ -62,8 +61,10 @@ const Option option_table[] = {
       "dist,src=N,dst=N,val=N    how far a node is from another: 10 (itself) to 255 (unreachable)", opt_numa },
     { "mem-path", "PATH", GROUP_STANDARD, "guest memory is this file, or an unnamed file in this folder", opt_mem_path },
     { "mem-prealloc", NULL, GROUP_STANDARD, "allocate guest memory before the guest starts", opt_mem_prealloc },
-    { "audio-help", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
-    { "audio", NULL, GROUP_STANDARD, NULL, NULL, NO_AUDIO },
+    { "audio-help", NULL, GROUP_STANDARD, "list the audio drivers, as -audiodev help", opt_audio_help },
+    { "audio", "[driver=]DRIVER,model=ac97|hda[,KEY=VALUE]...", GROUP_STANDARD,
+      "a sound card and its -audiodev in one ('help' lists the drivers, model=help the cards)", opt_audio },
+    { "soundhw", "MODEL", GROUP_STANDARD, "removed in QEMU 7.1; -audio replaces it", opt_soundhw },
     { "audiodev", "[driver=]none|wav|sdl|pa,id=ID[,timer-period=MICROSECONDS][,in.KEY=VALUE]...[,out.KEY=VALUE]...",
       GROUP_STANDARD,
       "a place for sound, which audiodev=ID of a device means ('help' lists the drivers; JSON is taken too)\n"

@@ -20,6 +20,11 @@ void i8254_on_port61(Device *pit, void (*tell)(void *opaque, bool gate, bool spe
 void i8254_set_speaker(Device *pit, bool on);
 /* An HPET stands in for OUT0, which leads nowhere meanwhile. */
 void i8254_set_replaced(Device *pit, bool replaced);
+/* For who listens to OUT2: before() is called when counter 2 is about to change; i8254_high() is for how many pulses of
+ * [from, to), none after now, it was high. An accelerator that has the PIT inside tells neither. */
+void i8254_listen(Device *pit, void (*before)(void *opaque), void *opaque);
+uint64_t i8254_high(Device *pit, uint64_t from, uint64_t to);
+bool i8254_is_inside(Device *pit);
 uint64_t i8254_ticks(Device *pit); /* input clock pulses since virtual time 0 */
 /* pending: does the last edge of OUT0 still wait for a CPU? Then the next one would be lost, and is kept back for a while.
  * Without it edges come when they are due. While the machine is built. */
