@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-ac97.c - hw/audio/ac97.c and hw/audio/ac97-codec.c: the test is the driver: the codec's
  * registers, lists of buffers that are played and recorded, their interrupts, rates, volumes, saved state,
- * and hostile lists. RHEA_AC97_CASES: rounds of these. Threads: main.
+ * and hostile lists. RHEA_SOUND_CASES: rounds of these. Threads: main.
  */
-#include "tests/device/ear.h"
 #include "q35test.h"
+#include "soundhost.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -22,12 +21,12 @@ enum { PI = NABM, PO = NABM + 0x10, MC = NABM + 0x20, CIV = 4, LVI = 5, SR = 6, 
 enum { GLOB_CNT = NABM + 0x2c, GLOB_STA = NABM + 0x30, ACC_SEMA = NABM + 0x34 };
 enum { DCH = 1, CELV = 2, LVBCI = 4, BCIS = 8, RUN = 1, RESET = 2, LVBIE = 4, IOCE = 16 };
 
-static Ear *ear;
+static SoundHost host;
 
 static void plug(TestMachine *tm)
 {
-    ear = ear_new(tm->m, "ear", 48000, 2);
-    tm_device(tm, "AC97", tm->m->board->default_bus(tm->m, &pci_bus_type), "addr", "4.0", "audiodev", "ear",
+    soundhost_open(&host, tm->m, 48000);
+    tm_device(tm, "AC97", tm->m->board->default_bus(tm->m, &pci_bus_type), "addr", "4.0", "audiodev", "host",
               NULL);
 }
 
@@ -49,9 +48,8 @@ static void close_guest(TestMachine *tm)
 {
     Machine *m = tm->m;
     machine_stop(m, RUN_FINISHED);
-    audiodev_remove_all(m);
+    soundhost_close(&host, m);
     tm_free(tm);
-    ear_free(ear);
 }
 
 static bool pin(TestMachine *tm)
@@ -77,9 +75,9 @@ static void ramp(TestMachine *tm, unsigned i, unsigned samples, unsigned first)
 /* All of it; silence may be between, but nothing is lost and nothing comes twice. */
 static void heard_ramp(unsigned frames)
 {
-    const int16_t *f = (int16_t *)ear->heard->data;
+    const int16_t *f = (int16_t *)host.heard->data;
     unsigned next = 1;
-    for (unsigned i = 0; i < ear->heard->len / 2; i++) {
+    for (unsigned i = 0; i < host.heard->len / 2; i++) {
         g_assert_cmpint(f[2 * i], ==, f[2 * i + 1]);
         g_assert_true(f[2 * i] == (int)next || f[2 * i] == 0);
         next += f[2 * i] != 0;
@@ -220,7 +218,7 @@ static void test_record(void)
         entry(tm, first + 2, 479, 0x8000);
         q35_out(tm, box, LIST + 8 * first, 4);
         q35_out(tm, box + LVI, 2, 1);
-        uint16_t began = ear->next;
+        uint16_t began = host.sent;
         q35_out(tm, box + CR, RUN | LVBIE, 1);
         tm_step(tm, 100 * MS);
         g_assert_cmphex(q35_in(tm, box + SR, 2), ==, DCH | CELV | LVBCI | BCIS);
@@ -235,7 +233,7 @@ static void test_record(void)
                         : i < 2481 ? DATA + 0x10000 * (first + 1) + 2 * (i - 480)
                                    : DATA + 0x10000 * (first + 2) + 2 * (i - 2481);
             uint16_t v = start + i / 2;
-            g_assert_cmphex(tm_read(tm, at, 2), ==, i & 1 ? (uint16_t)-v : v);
+            g_assert_cmphex(tm_read(tm, at, 2), ==, i & 1 ? (uint16_t)~v : v);
         }
         tm_step(tm, 20 * MS);
     }
@@ -278,7 +276,7 @@ static void test_volume(void)
             tm_step(tm, 10 * MS);
             q35_out(tm, PO + LVI, (q35_in(tm, PO + CIV, 1) + 31) % 32, 1);
         }
-        const int16_t *f = (int16_t *)ear->heard->data + ear->heard->len - 2;
+        const int16_t *f = (int16_t *)host.heard->data + host.heard->len - 2;
         g_assert_cmpint(ABS(f[0] - all[i].left), <=, 30);
         g_assert_cmpint(ABS(f[1] - all[i].right), <=, 30);
     }
@@ -295,8 +293,7 @@ static void test_volume(void)
 /* Lists that end at once, that nobody can read, and registers at random. */
 static void test_storm(void)
 {
-    const char *e = g_getenv("RHEA_AC97_CASES");
-    unsigned cases = e ? strtoul(e, NULL, 0) : 1500;
+    unsigned cases = soundhost_cases(1500);
     TestMachine *tm = open_guest();
     for (unsigned c = 0; c < cases; c++) {
         uint32_t r = (uint32_t)g_test_rand_int();
@@ -323,7 +320,7 @@ static void test_storm(void)
         }
         q35_out(tm, GLOB_CNT, 2, 4);
         tm_step(tm, (r & 15) * MS);
-        g_array_set_size(ear->heard, 0);
+        g_array_set_size(host.heard, 0);
         if (c % 64 == 63) {
             GByteArray *state = tm_save(tm);
             g_assert_true(tm_load(tm, state, &error_abort_slot));
