@@ -38,8 +38,6 @@ struct AudioStream {
     unsigned target;        /* frames that are to wait in a driver with a clock of its own */
     uint64_t latency_us;    /* of the options, where target comes from */
     int64_t last_ns;        /* the last look */
-    int64_t epoch_ns;       /* by virtual time: `done` frames were due since then */
-    uint64_t done;
     uint64_t part;                /* by the driver's clock: of a frame, in 1e-15 */
     bool primed;                  /* as much as `target` waited there once */
     Voice *only;                  /* without mixing: the one that is heard */

@@ -21,15 +21,16 @@ enum { BUFFER_US = 46440, LATENCY_US = 15000 };
 #define CALLS(X)                                                                                             \
     X(threaded_mainloop_new)                                                                                 \
     X(threaded_mainloop_free)                                                                                \
-    X(threaded_mainloop_start) X(threaded_mainloop_stop) X(threaded_mainloop_lock)                           \
-        X(threaded_mainloop_unlock) X(threaded_mainloop_wait) X(threaded_mainloop_signal)                    \
-            X(threaded_mainloop_get_api) X(context_new) X(context_unref) X(context_connect)                  \
-                X(context_disconnect) X(context_get_state) X(context_set_state_callback) X(context_errno)    \
-                    X(stream_new) X(stream_unref) X(stream_connect_playback) X(stream_connect_record)        \
-                        X(stream_disconnect) X(stream_get_state) X(stream_set_state_callback)                \
-                            X(stream_writable_size) X(stream_write) X(stream_readable_size) X(stream_peek)   \
-                                X(stream_drop) X(stream_cork) X(stream_flush) X(stream_get_buffer_attr)      \
-                                    X(operation_unref) X(strerror)
+    X(threaded_mainloop_start)                                                                               \
+    X(threaded_mainloop_stop)                                                                                \
+    X(threaded_mainloop_lock) X(threaded_mainloop_unlock) X(threaded_mainloop_wait)                          \
+        X(threaded_mainloop_signal) X(threaded_mainloop_get_api) X(context_new) X(context_unref)             \
+            X(context_connect) X(context_disconnect) X(context_get_state) X(context_set_state_callback)      \
+                X(context_errno) X(stream_new) X(stream_unref) X(stream_connect_playback)                    \
+                    X(stream_connect_record) X(stream_disconnect) X(stream_get_state)                        \
+                        X(stream_set_state_callback) X(stream_writable_size) X(stream_write)                 \
+                            X(stream_readable_size) X(stream_peek) X(stream_drop) X(stream_cork)             \
+                                X(stream_flush) X(stream_get_buffer_attr) X(operation_unref) X(strerror)
 
 static struct {
 #define MEMBER(f) __typeof__(pa_##f) *f;

@@ -19,8 +19,9 @@ enum { BUFFER_US = 92880, BUFFERS = 4, MIN_SAMPLES = 64, MAX_SAMPLES = 16384 };
 #define CALLS(X)                                                                                             \
     X(InitSubSystem)                                                                                         \
     X(QuitSubSystem)                                                                                         \
-    X(GetError) X(OpenAudioDevice) X(CloseAudioDevice) X(PauseAudioDevice) X(QueueAudio) X(DequeueAudio)     \
-        X(GetQueuedAudioSize)
+    X(GetError)                                                                                              \
+    X(OpenAudioDevice)                                                                                       \
+    X(CloseAudioDevice) X(PauseAudioDevice) X(QueueAudio) X(DequeueAudio) X(GetQueuedAudioSize)
 
 static struct {
 #define MEMBER(f) __typeof__(SDL_##f) *f;

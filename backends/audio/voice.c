@@ -29,6 +29,7 @@ struct Voice {
     bool running, active;   /* active: Audiodev.active counts it */
     bool began, changed;    /* since the last look: it runs; it has other settings */
     int64_t began_ns;
+    int64_t last_ns; /* nobody hears or says anything: the device was asked up to here */
     bool mute;
     uint8_t volume[2];
     uint64_t missing, dropped; /* frames that the device did not give or take */
@@ -45,6 +46,13 @@ struct Voice {
 static uint64_t frames_in(int64_t ns, uint32_t rate)
 {
     return ns > 0 ? (unsigned __int128)ns * rate / SECOND : 0;
+}
+
+/* Frame n is at n / rate of virtual time, whenever a stream began: so a loaded copy of it goes on with the
+ * same ones. */
+static uint64_t frames_between(int64_t from, int64_t to, uint32_t rate)
+{
+    return to > from ? frames_in(to, rate) - frames_in(from, rate) : 0;
 }
 
 /* ---- life ---- */
@@ -159,6 +167,12 @@ void audio_stop(Audiodev *a)
 
 /* ---- the device's side ---- */
 
+/* At the same times, whenever the first voice began. */
+static int64_t next_look(const Audiodev *a, int64_t now)
+{
+    return (now / a->period_ns + 1) * a->period_ns;
+}
+
 bool voice_set(Voice *v, const AudioSettings *s)
 {
     if (v->running || s->frequency < AUDIO_MIN_RATE || s->frequency > AUDIO_MAX_RATE || !s->channels ||
@@ -176,25 +190,42 @@ const AudioSettings *voice_settings(const Voice *v)
     return &v->settings;
 }
 
-void voice_run(Voice *v, bool on)
+static void voice_start(Voice *v, int64_t now, int64_t from)
 {
     Audiodev *a = v->s->a;
-    if (v->running == on || (on && !v->settings.frequency)) {
-        return;
-    }
-    v->running = on;
-    if (!on) {
-        return; /* the next look lets what was heard fade out */
-    }
-    v->began = true;
-    v->began_ns = clock_now(a->m->clock);
+    v->running = v->began = true;
+    v->began_ns = v->last_ns = from;
     if (!v->active) {
         v->active = true;
         __atomic_add_fetch(&a->active, 1, __ATOMIC_SEQ_CST);
     }
     if (!timer_armed(
             &a->timer)) { /* audio_tick() looks at `active` after it has fired: one of both arms it */
-        timer_arm(&a->timer, v->began_ns + a->period_ns);
+        timer_arm(&a->timer, next_look(a, now));
+    }
+}
+
+void voice_run(Voice *v, bool on)
+{
+    if (!on) {
+        v->running = false; /* the next look lets what was heard fade out */
+    } else if (!v->running && v->settings.frequency) {
+        int64_t now = clock_now(v->s->a->m->clock);
+        voice_start(v, now, now);
+    }
+}
+
+int64_t voice_time(const Voice *v)
+{
+    return v->running ? v->last_ns : 0;
+}
+
+void voice_run_from(Voice *v, int64_t ns)
+{
+    int64_t now = clock_now(v->s->a->m->clock);
+    if (!v->running && v->settings.frequency) {
+        voice_start(v, now,
+                    CLAMP(ns, now - MIN(now, LATE_NS), now)); /* ns is a stream's: it may say anything */
     }
 }
 
@@ -317,6 +348,45 @@ static bool voice_fetch(Voice *v, unsigned need, bool heard)
     return true;
 }
 
+/* In the domain, on the main loop: so many frames go nowhere, or silence comes. */
+static void voice_pass(Voice *v, uint64_t due)
+{
+    Audiodev *a = v->s->a;
+    unsigned channels = v->settings.channels;
+    while (due && v->running) {
+        unsigned n = MIN(due, AUDIO_CHUNK);
+        due -= n;
+        if (v->ops->play) {
+            unsigned got = v->ops->play(v->opaque, a->raw, n);
+            v->missing += v->running ? n - MIN(got, n) : 0;
+        } else {
+            memset(a->wide, 0, (size_t)n * channels * sizeof(float));
+            audio_from_float(a->raw, a->wide, v->settings.format, (size_t)n * channels);
+            unsigned took = v->ops->record(v->opaque, a->raw, n);
+            v->dropped += v->running ? n - MIN(took, n) : 0;
+        }
+    }
+}
+
+static void voice_pass_to(Voice *v, int64_t now)
+{
+    int64_t late = MAX(LATE_NS, 2 * v->s->a->period_ns), from = v->last_ns;
+    uint32_t rate = v->settings.frequency;
+    v->last_ns = now;
+    v->began = false;
+    if (now - from > late) {
+        v->s->late_frames += frames_between(from, now - late, rate);
+        from = now - late;
+    }
+    voice_pass(v, frames_between(from, now, rate));
+}
+
+/* Nobody listens, nor says anything. */
+static bool stream_is_deaf(const AudioStream *s)
+{
+    return !s->is_open || (s->out ? !s->a->driver->write : !s->a->driver->read);
+}
+
 static bool voice_is_heard(Voice *v)
 {
     AudioStream *s = v->s;
@@ -379,11 +449,12 @@ static bool voice_begin(Voice *v, int64_t now, unsigned n, unsigned *from)
     bool active = v->active;
     if (active) {
         voice_follow(v);
+        v->last_ns = MAX(now, v->last_ns);
         if (v->began && now < v->began_ns) {
             active = false; /* in a later chunk */
         } else if (v->began) {
             v->began = false;
-            *from = n - MIN(n, frames_in(now - v->began_ns, s->settings.frequency));
+            *from = n - MIN(n, frames_between(v->began_ns, now, s->settings.frequency));
             wanted_gain(v, v->gain);
         }
         if (!s->out && !v->running) {
@@ -441,8 +512,8 @@ static void stream_begin(AudioStream *s, int64_t began)
     }
     s->runs = true;
     s->primed = false;
-    s->last_ns = s->epoch_ns = began;
-    s->done = s->part = 0;
+    s->last_ns = began;
+    s->part = 0;
     if (s->is_open && a->driver->run) {
         a->driver->run(s, true);
     }
@@ -472,17 +543,12 @@ static unsigned stream_due(AudioStream *s, int64_t now)
     int64_t late = MAX(LATE_NS, 2 * s->a->period_ns);
     if (now < s->last_ns || now - s->last_ns > late) {
         s->late_frames += frames_in(now - s->last_ns - late, s->settings.frequency);
-        int64_t from = now < s->last_ns ? now : now - late;
-        s->epoch_ns += from - s->last_ns; /* as if that time had not been */
-        s->last_ns = from;
+        s->last_ns = now < s->last_ns ? now : now - late;
     }
     if (stream_has_clock(s)) {
         return due_by_level(s, now - s->last_ns);
     }
-    uint64_t total = frames_in(now - s->epoch_ns, s->settings.frequency);
-    unsigned due = total > s->done ? total - s->done : 0;
-    s->done += due;
-    return due;
+    return frames_between(s->last_ns, now, s->settings.frequency);
 }
 
 /* A driver that plays by its own clock begins, and begins again after it ran dry, with silence to spare; one
@@ -491,7 +557,7 @@ static bool stream_has_room(AudioStream *s)
 {
     const AudioDriver *d = s->a->driver;
     if (!stream_has_clock(s)) {
-        return s->is_open && d->write;
+        return true;
     }
     unsigned level = d->level(s);
     if (!s->primed || !level) {
@@ -590,6 +656,24 @@ static bool stream_wanted(const AudioStream *s, int64_t now, int64_t *began)
     return any;
 }
 
+static void stream_pass(AudioStream *s, int64_t now)
+{
+    for (guint i = 0; i < s->a->voices->len; i++) {
+        Voice *v = s->a->voices->pdata[i];
+        if (v->s != s) {
+            continue;
+        }
+        domain_lock(v->dev->domain);
+        if (v->active) {
+            voice_pass_to(v, now);
+        }
+        if (!v->running) {
+            voice_rest(v);
+        }
+        domain_unlock(v->dev->domain);
+    }
+}
+
 static void stream_tick(AudioStream *s, int64_t now)
 {
     int64_t began;
@@ -603,6 +687,10 @@ static void stream_tick(AudioStream *s, int64_t now)
     }
     if (!s->runs) {
         stream_begin(s, began);
+    }
+    if (stream_is_deaf(s)) {
+        stream_pass(s, now);
+        return;
     }
     unsigned due = stream_due(s, now);
     bool write = s->out && stream_has_room(s);
@@ -630,6 +718,6 @@ void audio_tick(void *audiodev)
     stream_tick(&a->in, now);
     /* One more look after the last voice ended: then the driver rests. */
     if (__atomic_load_n(&a->active, __ATOMIC_SEQ_CST) || a->out.runs || a->in.runs) {
-        timer_arm(&a->timer, now + a->period_ns);
+        timer_arm(&a->timer, next_look(a, now));
     }
 }

@@ -33,6 +33,7 @@ typedef struct Engine {
     uint16_t sr, picb; /* samples that are left of the buffer */
     uint32_t at;       /* where they are */
     bool ioc;          /* its end is an interrupt */
+    int64_t time;      /* the voice's, in saved state */
 } Engine;
 
 struct Ac97 {
@@ -69,13 +70,23 @@ static void ac97_update_irq(Ac97 *s)
     irq_set(&s->intx, ac97_status(s) & ~(uint32_t)STA_READY);
 }
 
+static bool engine_runs(const Engine *e)
+{
+    return e->cr & CR_RPBM && !(e->sr & SR_DCH);
+}
+
+static AudioSettings ac97_settings(const Ac97 *s, Ac97Stream which)
+{
+    return (AudioSettings){ ac97_codec_rate(&s->codec, which), CHANNELS, AUDIO_FORMAT_S16 };
+}
+
 /* Voices are as the registers say. */
 static void ac97_follow(Ac97 *s)
 {
     for (unsigned i = 0; i < AC97_STREAMS; i++) {
         Engine *e = &s->engine[i];
-        AudioSettings set = { ac97_codec_rate(&s->codec, i), CHANNELS, AUDIO_FORMAT_S16 };
-        bool on = e->cr & CR_RPBM && !(e->sr & SR_DCH);
+        AudioSettings set = ac97_settings(s, i);
+        bool on = engine_runs(e);
         uint8_t volume[2];
         bool mute = ac97_codec_volume(&s->codec, i, volume);
         voice_volume(e->voice, mute, volume[0], volume[1]);
@@ -126,7 +137,7 @@ static unsigned engine_move(Engine *e, uint8_t *out, const uint8_t *in, unsigned
 {
     DmaContext *dma = &pci_func(&e->s->dev)->dma;
     unsigned left = frames * CHANNELS;
-    bool on = e->cr & CR_RPBM && !(e->sr & SR_DCH);
+    bool on = engine_runs(e);
     while (on && left) {
         unsigned n = MIN(e->picb, left), len = n * SAMPLE;
         if (out && n && dma_read(dma, e->at, out, len) != MEM_OK) {
@@ -353,11 +364,28 @@ static void ac97_reset_done(Device *dev)
     ac97_update_irq(s);
 }
 
+static void ac97_pre_save(void *opaque)
+{
+    Ac97 *s = opaque;
+    for (unsigned i = 0; i < AC97_STREAMS; i++) {
+        s->engine[i].time = voice_time(s->engine[i].voice);
+    }
+}
+
 static bool ac97_post_load(void *opaque, Error **errp)
 {
     Ac97 *s = opaque;
     if (!ac97_codec_loaded(&s->codec)) {
         return error_set(errp, "AC97: the codec's rates are not between 8000 and 48000");
+    }
+    for (unsigned i = 0; i < AC97_STREAMS; i++) {
+        Engine *e = &s->engine[i];
+        AudioSettings set = ac97_settings(s, i);
+        voice_run(e->voice, false);
+        voice_set(e->voice, &set);
+        if (engine_runs(e)) {
+            voice_run_from(e->voice, e->time);
+        }
     }
     ac97_follow(s);
     ac97_update_irq(s);
@@ -383,6 +411,7 @@ static const VmField engine_fields[] = {
     VM_U16(Engine, picb),
     VM_U32(Engine, at),
     VM_BOOL(Engine, ioc),
+    VM_I64(Engine, time),
     { 0 },
 };
 static const VmState engine_state = {
@@ -403,6 +432,7 @@ static const VmState ac97_state = {
     .version = 1,
     .oldest = 1,
     .fields = ac97_fields,
+    .pre_save = ac97_pre_save,
     .post_load = ac97_post_load,
 };
 static const PciOps ac97_pci = {

@@ -588,7 +588,7 @@ static void test_storm(void)
     ramp(g, 480);
     entry(g, 0, SOUND, 4 * 480, true);
     start(g, OUT_STREAM, DAC, 0, 4 * 480);
-    tm_step(g->tm, 10 * MS);
+    tm_step(g->tm, 20 * MS);
     g_autoptr(GArray) heard = soundhost_take(&g->host);
     expect_ramp(heard, 0, 480);
     hda_free(g);

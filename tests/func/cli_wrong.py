@@ -88,7 +88,7 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -audio tape,model=ac97              => invalid-value/driver *'driver' must be*'none'*'tape'*
 -audio none,id=1,model=ac97         => invalid-value/id *: id '1' is not a name*
 -audio none,model=ac97,path=x       => unknown-member/path *'path' is unknown*
--soundhw ac97                       => not-supported/soundhw -soundhw ac97: QEMU 7.1 removed it | use -audio DRIVER,model=ac97
+-soundhw ac97                       => not-supported/soundhw option '-soundhw' is not supported yet: QEMU 7.1 removed it; use -audio DRIVER,model=ac97 or hda
 -device AC97,audiodev=a             => not-found/audiodev *there is no audiodev 'a' | make it with -audiodev none,id=a; -audiodev help lists the drivers
 -audiodev wav,id=a,path=/ -device AC97,audiodev=a => invalid-value/device *: audiodev 'a': cannot write '/': Is a directory | path= names the WAV file
 -M pc,pcspk-audiodev=a              => not-found/audiodev *there is no audiodev 'a' | make it with -audiodev none,id=a; -audiodev help lists the drivers

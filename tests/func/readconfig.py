@@ -33,7 +33,7 @@ ROWS = """
 -numa node,nodeid=0,cpus=0-1,memdev=m0 -numa node,cpus=2 -numa dist,src=0,dst=1,val=20 -numa cpu,node-id=1,socket-id=3
 -object memory-backend-file,id=m0,size=16M,mem-path=DIR,share=on -object throttle-group,id=g,limits.iops-total=100 -object secret,id=k,data=abc
 -mem-path DIR -mem-prealloc
--audiodev none,id=snd0,timer-period=1000
+-audiodev none,id=snd0,timer-period=1000 -audiodev wav,id=snd1,path=DIR/a.wav -audio none,model=ac97,id=snd2
 -drive file=FILE,if=none,id=d,format=raw,read-only=on,throttling.bps-total=1000 -drive if=virtio,file=FILE,format=raw,index=3 -snapshot
 -blockdev driver=raw,node-name=n,file.driver=file,file.filename=FILE -blockdev {"driver":"null-co","node-name":"z","size":1024}
 -hda FILE -hdb FILE -hdc FILE -hdd FILE -fda FILE -fdb FILE
@@ -52,7 +52,7 @@ FILE
 -gdb tcp::1235 -trace run_state -trace enable=blk_*,file=DIR/log2 -sandbox on,spawn=allow,elevateprivileges=children
 """
 # What ends the program, or is about files of options itself; -add-fd needs a descriptor: below.
-OTHERS = {"help", "version", "dump-config", "readconfig", "add-fd"}
+OTHERS = {"help", "version", "dump-config", "readconfig", "add-fd", "audio-help"}
 
 
 def config_round_trip():

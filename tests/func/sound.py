@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Debian's kernel plays a tone by each sound card, and the WAV file of the host has all of it; it records silence, as
-long as it should. Covers hw/audio/intel-hda.c, hda-stream.c, hda-codec.c, hw/virtio/virtio-sound.c.
+long as it should. Covers hw/audio/intel-hda.c, hda-stream.c, hda-codec.c, ac97.c, ac97-codec.c,
+hw/virtio/virtio-sound.c.
 
 Time is the guest's (-icount): whatever else the host does, no buffer of the guest's runs empty."""
 import os
@@ -19,6 +20,7 @@ HDA = CORE + ("sound/core/snd-hwdep", "sound/hda/snd-hda-core", "drivers/leds/tr
               "sound/hda/snd-intel-dspcfg", "sound/pci/hda/snd-hda-intel")
 VIRTIO = CORE + ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
 VIRTIO_SND = tuple(f"virtio_{s}" for s in ("card", "chmap", "ctl_msg", "jack", "pcm", "pcm_msg", "pcm_ops"))
+AC97 = CORE + ("sound/ac97_bus", "sound/pci/ac97/snd-ac97-codec", "sound/pci/snd-intel8x0")
 HERTZ, SECONDS = 1993, 2
 ALSA = "pcm.card { type hw card 0 }\nctl.card { type hw card 0 }\n"
 PLAY = """
@@ -29,6 +31,10 @@ until [ -e /dev/snd/pcmC0D0p ]; do sleep 0.1; done
 UNMUTE = """
 amixer -q -D card cset name='Master Playback Switch' on
 amixer -q -D card cset name='Master Playback Volume' 100%
+"""
+UNMUTE_PCM = """
+amixer -q -D card cset name='PCM Playback Switch' on
+amixer -q -D card cset name='PCM Playback Volume' 23
 """
 TONE = "aplay -q -D card /tone.wav\n"
 RECORD = f"""
@@ -104,5 +110,13 @@ def virtio_sound_packed():
     virtio("pc", "packed=on", "streams=4", rate=44100)
 
 
-TESTS = ["ich9_duplex", "ich6_output", "virtio_sound", "virtio_sound_packed"]
+def ac97():
+    """The codec converts the rate; master at 0 dB, PCM at 0 dB (its register goes up to +12)."""
+    said, rate, channels = guest(AC97, UNMUTE + UNMUTE_PCM + TONE + RECORD, "pc", "-device", "AC97,audiodev=a",
+                                 rate=44100)
+    played(rate, channels)
+    recorded(said)
+
+
+TESTS = ["ich9_duplex", "ich6_output", "virtio_sound", "virtio_sound_packed", "ac97"]
 rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))

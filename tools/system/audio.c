@@ -119,10 +119,3 @@ OPTION_RUN(opt_audio)
     cli_record(cli, "audiodev", json_ref(j));
     return add_model(cli, o, model, id, errp);
 }
-
-OPTION_RUN(opt_soundhw)
-{
-    error_fail(errp, "not-supported", "soundhw", NULL, "QEMU 7.1 removed it");
-    error_hint(errp, "use -audio DRIVER,model=%s", arg);
-    return false;
-}

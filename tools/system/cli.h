@@ -108,7 +108,7 @@ OPTION_RUN(opt_fw_cfg); OPTION_RUN(opt_smbios); OPTION_RUN(opt_overcommit); OPTI
 OPTION_RUN(opt_object); OPTION_RUN(opt_mem_path); OPTION_RUN(opt_mem_prealloc);
 OPTION_RUN(opt_gdb); OPTION_RUN(opt_echr); OPTION_RUN(opt_qtest_log); OPTION_RUN(opt_seed);
 OPTION_RUN(opt_numa); OPTION_RUN(opt_qmp); OPTION_RUN(opt_add_fd); OPTION_RUN(opt_audiodev);
-OPTION_RUN(opt_audio); OPTION_RUN(opt_audio_help); OPTION_RUN(opt_soundhw);
+OPTION_RUN(opt_audio); OPTION_RUN(opt_audio_help);
 OPTION_RUN(opt_sandbox); OPTION_RUN(opt_trace); OPTION_RUN(opt_readconfig);
 OPTION_RUN(opt_netdev); OPTION_RUN(opt_net); OPTION_RUN(opt_vnc); OPTION_RUN(opt_layout);
 OPTION_RUN(opt_usb); OPTION_RUN(opt_usbdevice);

@@ -64,7 +64,7 @@ const Option option_table[] = {
     { "audio-help", NULL, GROUP_STANDARD, "list the audio drivers, as -audiodev help", opt_audio_help },
     { "audio", "[driver=]DRIVER,model=ac97|hda[,KEY=VALUE]...", GROUP_STANDARD,
       "a sound card and its -audiodev in one ('help' lists the drivers, model=help the cards)", opt_audio },
-    { "soundhw", "MODEL", GROUP_STANDARD, "removed in QEMU 7.1; -audio replaces it", opt_soundhw },
+    { "soundhw", NULL, GROUP_STANDARD, NULL, NULL, "QEMU 7.1 removed it", "-audio DRIVER,model=ac97 or hda" },
     { "audiodev", "[driver=]none|wav|sdl|pa,id=ID[,timer-period=MICROSECONDS][,in.KEY=VALUE]...[,out.KEY=VALUE]...",
       GROUP_STANDARD,
       "a place for sound, which audiodev=ID of a device means ('help' lists the drivers; JSON is taken too)\n"

@@ -62,6 +62,10 @@ void voice_run(Voice *v, bool on);             /* repeated: no effect */
 bool voice_runs(const Voice *v);
 /* 0..255 for each of the first two channels (further ones: the louder one), linear in amplitude. */
 void voice_volume(Voice *v, bool mute, uint8_t left, uint8_t right);
+/* Virtual time up to which the device was asked (0: it is stopped): saved state. After a load
+ * voice_run_from() takes the place of voice_run(v, true): a loaded copy goes on like the original. */
+int64_t voice_time(const Voice *v);
+void voice_run_from(Voice *v, int64_t ns);
 /* A line for DeviceType.describe: settings, and counters of frames that were missing, dropped or late. */
 void voice_describe(const Voice *v, GString *out, int indent);
 
