@@ -389,7 +389,7 @@ static void test_storm(void)
     prepare(&t, 0);
     put(&t, TX, 0, SOUND, PERIOD);
     g_assert_cmphex(pcm(&t, START, 0), ==, OK);
-    tm_step(t.g.tm, 10 * MS);
+    tm_step(t.g.tm, 20 * MS);
     g_autoptr(GArray) heard = soundhost_take(&t.host);
     expect_ramp(heard, 480);
     guest_close(&t);
