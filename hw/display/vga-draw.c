@@ -94,7 +94,9 @@ void vga_find_look(const Vga *v, VgaLook *l)
     memset(l, 0, sizeof(*l)); /* compared with memcmp() */
     /* Registers that nobody has set up, or not all of them yet: no monitor would show that. */
     bool nonsense = !dispi_on(v) && (v->crtc[1] < 20 || crtc_height(v) < 60);
-    bool off = nonsense || !(v->attr_index & 0x20) || (!dispi_on(v) && v->seq[1] & 0x20);
+    /* SeaBIOS leaves "screen off" set in the modes that are Cirrus's own, since QEMU does not look at it. */
+    bool dark = v->seq[1] & 0x20 && !dispi_on(v) && !v->extra;
+    bool off = nonsense || !(v->attr_index & 0x20) || dark;
     if (v->dispi_only ? !dispi_on(v) : off) {
         l->width = surface_width(v->surface);
         l->height = surface_height(v->surface);
@@ -109,6 +111,9 @@ void vga_find_look(const Vga *v, VgaLook *l)
         look_of_graphics(v, l);
     } else {
         look_of_text(v, l);
+    }
+    if (v->extra) {
+        v->extra->look(v, l);
     }
 }
 
@@ -217,10 +222,39 @@ static uint32_t from_16(unsigned p)
     return 0xff000000 | (r << 3 | r >> 2) << 16 | (g << 2 | g >> 4) << 8 | (b << 3 | b >> 2);
 }
 
-/* Of the depths that pixman cannot take where they lie, and of palettes. */
+/* A line that memory holds in one piece. */
+static void line_whole(const Vga *v, int bpp, const uint8_t *from, int width, uint32_t *out)
+{
+    const uint16_t *words = (const uint16_t *)(const void *)from;
+    switch (bpp) {
+    case 8:
+        for (int x = 0; x < width; x++) {
+            out[x] = v->palette[from[x]];
+        }
+        break;
+    case 15:
+        for (int x = 0; x < width; x++) {
+            out[x] = from_15(words[x]);
+        }
+        break;
+    case 16:
+        for (int x = 0; x < width; x++) {
+            out[x] = from_16(words[x]);
+        }
+        break;
+    default: memcpy(out, from, (size_t)width * 4); break;
+    }
+}
+
+/* Of the depths that pixman cannot take where they lie, of palettes, and below what lies over the picture. */
 static void line_packed(const Vga *v, const VgaLook *l, uint32_t at, uint32_t *out)
 {
     unsigned n = ((unsigned)l->bpp + 7) / 8;
+    uint64_t bytes = (uint64_t)n * (unsigned)l->width;
+    if (!l->big_endian && n != 3 && at % n == 0 && at + bytes <= (uint64_t)l->mask + 1) {
+        line_whole(v, l->bpp, v->ram->host + at, l->width, out);
+        return;
+    }
     for (int x = 0; x < l->width; x++) {
         uint32_t p = 0;
         for (unsigned k = 0; k < n; k++) {
@@ -297,14 +331,18 @@ static void draw_graphics(Vga *v, bool all)
     int first = -1;
     for (int y = 0; y < l->height; y++) {
         uint32_t at = line_address(l, y, &pan);
-        bool drawn = all || vga_dirty(v, at * unit, bytes) ||
-                     (!packed && at * unit + bytes > 4 * (uint64_t)PLANE_WORDS);
+        bool around = at * unit + bytes > ((uint64_t)l->mask + 1) * unit; /* the memory's end */
+        bool drawn =
+            all || around || vga_dirty(v, at * unit, bytes) || (y >= v->over_from && y < v->over_to);
         if (drawn) {
             uint32_t *row = (uint32_t *)surface_row(v->surface, y);
-            if (at == before && pan == pan_before && first >= 0) {
+            if (at == before && pan == pan_before && first >= 0 && !l->over) {
                 memcpy(row, surface_row(v->surface, y - 1), (size_t)l->width * 4);
             } else {
                 draw_line(v, l, at, pan, row);
+            }
+            if (l->over) {
+                v->extra->over(v, y, row);
             }
             first = first < 0 ? y : first;
         } else if (first >= 0) {
@@ -323,7 +361,8 @@ static void draw_graphics(Vga *v, bool all)
 
 static pixman_format_code_t direct_format(const VgaLook *l)
 {
-    if (l->kind != VGA_PACKED || (l->big_endian && l->bpp != 32) || l->start % 4 || l->pitch % 4) {
+    bool plain = l->row_lines == 1 && !l->double_y && l->split >= l->height - 1 && !l->over;
+    if (l->kind != VGA_PACKED || !plain || (l->big_endian && l->bpp != 32) || l->start % 4 || l->pitch % 4) {
         return 0;
     }
     switch (l->bpp) {
@@ -407,6 +446,9 @@ static void vga_update(void *opaque)
     }
     v->look = look;
     v->redraw = false;
+    if (v->extra) {
+        v->extra->before(v);
+    }
     if (look.kind == VGA_BLANK) {
         if (other_look) {
             blank(v);
@@ -417,7 +459,8 @@ static void vga_update(void *opaque)
         choose_surface(v);
     }
     unsigned blink = look.kind == VGA_TEXT ? blink_now(v) : v->blink;
-    if (v->look.kind == VGA_BLANK || (!all && !dirty && blink == v->blink && look.kind != VGA_TEXT)) {
+    if (v->look.kind == VGA_BLANK || (!all && !dirty && blink == v->blink && look.kind != VGA_TEXT &&
+                                          v->over_from >= v->over_to)) {
         return;
     }
     if (v->surface->ram) {

@@ -19,7 +19,7 @@ typedef struct VgaIsa {
 } VgaIsa;
 
 /* Where a chipset has PCI, the ISA bus's memory is behind it, and SMRAM may hide it. */
-static MemRegion *isa_memory(Device *dev)
+MemRegion *vga_isa_memory(Device *dev)
 {
     Device *bridge = dev->bus->owner;
     return bridge->bus && bridge->bus->type == &pci_bus_type ? pci_func(bridge)->bus->mem
@@ -29,7 +29,7 @@ static MemRegion *isa_memory(Device *dev)
 static bool vga_isa_realize(Device *dev, Error **errp)
 {
     VgaIsa *s = dev_as(VgaIsa, dev);
-    if (!vga_init(&s->vga, dev, s->size_mb, errp) || !vga_map_legacy(&s->vga, isa_memory(dev), errp)) {
+    if (!vga_init(&s->vga, dev, s->size_mb, errp) || !vga_map_legacy(&s->vga, vga_isa_memory(dev), errp)) {
         return false;
     }
     device_add_region(dev, &s->vga.ram_region);

@@ -45,11 +45,8 @@ static uint32_t planes(unsigned bits)
            (bits & 8 ? 0xff000000 : 0);
 }
 
-uint8_t vga_mem_read(Vga *v, uint32_t addr)
+uint8_t vga_planes_read(Vga *v, uint32_t addr)
 {
-    if (!find(v, &addr)) {
-        return 0xff;
-    }
     if (vga_is_chained(v)) {
         addr &= v->ram_size - 1;
         v->latch = *word(v, addr / 4);
@@ -102,12 +99,9 @@ static uint32_t write_data(const Vga *v, uint8_t val)
     return (data & mask) | (v->latch & ~mask);
 }
 
-void vga_mem_write(Vga *v, uint32_t addr, uint8_t val)
+void vga_planes_write(Vga *v, uint32_t addr, uint8_t val)
 {
     unsigned map = v->seq[2] & 15;
-    if (!find(v, &addr)) {
-        return;
-    }
     if (vga_is_chained(v)) {
         addr &= v->ram_size - 1;
         if (map & (1u << (addr & 3))) {
@@ -123,6 +117,18 @@ void vga_mem_write(Vga *v, uint32_t addr, uint8_t val)
     uint32_t *w = word(v, addr), keep = ~planes(map);
     *w = (*w & keep) | (write_data(v, val) & ~keep);
     ram_written(v->ram, (uint64_t)((uint8_t *)w - v->ram->host), 4);
+}
+
+uint8_t vga_mem_read(Vga *v, uint32_t addr)
+{
+    return find(v, &addr) ? vga_planes_read(v, addr) : 0xff;
+}
+
+void vga_mem_write(Vga *v, uint32_t addr, uint8_t val)
+{
+    if (find(v, &addr)) {
+        vga_planes_write(v, addr, val);
+    }
 }
 
 static uint64_t window_read(void *opaque, MemAccess *a)

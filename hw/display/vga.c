@@ -17,11 +17,6 @@ enum { PORT_FIRST = 0x3b0, PORT_COUNT = 0x30, FIRST_HEIGHT = 400, FIRST_WIDTH = 
 
 /* ---- ports ---- */
 
-static bool colour_ports(const Vga *v)
-{
-    return v->misc & 1;
-}
-
 /* A twentieth of each frame is retrace: longer than a real one, so that a busy host's guest does not miss it.
  */
 static uint8_t read_status1(Vga *v)
@@ -101,7 +96,7 @@ static void write_dac(Vga *v, uint8_t val)
 
 uint8_t vga_port_read(Vga *v, unsigned port)
 {
-    if ((port >> 4 == 0x3b && colour_ports(v)) || (port >> 4 == 0x3d && !colour_ports(v))) {
+    if (vga_port_is_absent(v, port)) {
         return 0xff;
     }
     switch (port) {
@@ -129,7 +124,7 @@ uint8_t vga_port_read(Vga *v, unsigned port)
 
 void vga_port_write(Vga *v, unsigned port, uint8_t val)
 {
-    if ((port >> 4 == 0x3b && colour_ports(v)) || (port >> 4 == 0x3d && !colour_ports(v))) {
+    if (vga_port_is_absent(v, port)) {
         return;
     }
     switch (port) {
@@ -183,6 +178,10 @@ static void ports_write(void *opaque, MemAccess *a, uint64_t val)
 void vga_update_window(Vga *v)
 {
     uint32_t off, size;
+    if (v->extra) {
+        v->extra->update_window(v);
+        return;
+    }
     vga_window_place(v, &off, &size);
     uint64_t at = dispi_bank(v) & (v->ram_size - 1);
     bool fast = vga_is_chained(v) && (v->seq[2] & 15) == 15 && v->misc & 2 && at + size <= v->ram_size;
@@ -284,12 +283,13 @@ bool vga_map_legacy(Vga *v, MemRegion *mem, Error **errp)
     static const uint16_t late[] = { 0x3c4, 0x3ce, 0x3d4 };
     Device *dev = v->owner;
     region_init(&v->window, dev, "vga-window", VGA_WINDOW_SIZE);
-    region_init_io(&v->window_io, dev, "vga-planes", &vga_window_ops, v, VGA_WINDOW_SIZE);
+    region_init_io(&v->window_io, dev, "vga-planes", v->extra ? v->extra->window_ops : &vga_window_ops, v,
+                   VGA_WINDOW_SIZE);
     region_init_alias(&v->window_ram, dev, "vga-chained", &v->ram_region, 0, VGA_WINDOW_SIZE / 2);
     region_set_enabled(&v->window_ram, false);
     region_map(&v->window, 0, &v->window_io, 0);
     region_map(&v->window, 0, &v->window_ram, 1);
-    region_init_io(&v->ports, dev, "vga-ports", &port_ops, v, PORT_COUNT);
+    region_init_io(&v->ports, dev, "vga-ports", v->extra ? v->extra->port_ops : &port_ops, v, PORT_COUNT);
     for (unsigned i = 0; i < G_N_ELEMENTS(late); i++) {
         v->late[i] = (Coalesced){ .region = &v->ports, .off = late[i] - PORT_FIRST, .size = 1 };
         coalesced_add(&v->late[i], dev);
@@ -301,7 +301,7 @@ bool vga_map_legacy(Vga *v, MemRegion *mem, Error **errp)
         }
     }
     region_init_io(&v->dispi_ports, dev, "vga-dispi", &dispi_port_ops, v, 4);
-    if (!device_map_io(dev, &v->dispi_ports, 0x1ce, errp)) {
+    if (!v->extra && !device_map_io(dev, &v->dispi_ports, 0x1ce, errp)) {
         return false;
     }
     region_map(mem, VGA_WINDOW, &v->window, 1);

@@ -59,10 +59,24 @@ typedef struct VgaLook {
     bool scan_bit2;  /* and bit 1 above it: Hercules' four */
     uint8_t cell_width, underline, cursor_first, cursor_last, attr_mode, font[2];
     bool big_endian;
+    bool over; /* something lies over the picture (VgaExtra.over): it is never memory itself */
 } VgaLook;
 
-typedef struct Vga {
+typedef struct Vga Vga;
+/* What a card has beyond the VGA. All but the operations of regions in the device's domain, as they are. */
+typedef struct VgaExtra {
+    /* Instead of the VGA's; opaque: the Vga. Offsets: into the window, and from 3B0h on. */
+    const MemOps *window_ops, *port_ops;
+    void (*update_window)(Vga *v); /* after a register that decides how memory is reached */
+    void (*look)(const Vga *v, VgaLook *l); /* l: what a VGA would show */
+    /* In an update, dirty pages taken: sets over_from and over_to, lines drawn whether written or not. */
+    void (*before)(Vga *v);
+    void (*over)(const Vga *v, int y, uint32_t *row); /* draws over a line of the picture */
+} VgaExtra;
+
+struct Vga {
     Device *owner;
+    const VgaExtra *extra; /* before vga_init(); NULL: a VGA with Bochs' interface */
     RamBlock *ram;
     MemRegion ram_region;
     MemRegion window; /* A0000h to BFFFFh: container of the next two */
@@ -102,7 +116,8 @@ typedef struct Vga {
     uint8_t glyphs[2][VGA_GLYPHS * VGA_GLYPH_ROWS];
     unsigned long *dirty; /* a bit for each page, taken for one update */
     uint32_t *line;       /* VGA_LINE_MAX pixels */
-} Vga;
+    int over_from, over_to; /* VgaExtra.before */
+};
 
 /* size_mb: of memory; a power of two from 1 to 512, else refused. In realize; undone with the device. */
 bool vga_init(Vga *v, Device *owner, uint32_t size_mb, Error **errp);
@@ -120,17 +135,28 @@ extern const VmState vga_state;
 uint8_t vga_port_read(Vga *v, unsigned port);
 void vga_port_write(Vga *v, unsigned port, uint8_t val);
 void vga_update_window(Vga *v); /* after a register that decides how memory is reached */
+/* Ports are at 3Bxh in monochrome modes, at 3Dxh in others. */
+static inline bool vga_port_is_absent(const Vga *v, unsigned port)
+{
+    return port >> 4 == (v->misc & 1 ? 0x3b : 0x3d);
+}
 
 /* vga-mem.c: addr is an offset into the window. */
 uint8_t vga_mem_read(Vga *v, uint32_t addr);
 void vga_mem_write(Vga *v, uint32_t addr, uint8_t val);
 extern const MemOps vga_window_ops;
+/* The same behind window and banks: addr counts what the window shows of memory. */
+uint8_t vga_planes_read(Vga *v, uint32_t addr);
+void vga_planes_write(Vga *v, uint32_t addr, uint8_t val);
 /* Where the window lies: offset and size within 128 KiB. */
 void vga_window_place(const Vga *v, uint32_t *off, uint32_t *size);
 bool vga_is_chained(const Vga *v);
 
 /* vga-rom.c: a video BIOS for SeaBIOS; what is not there is not needed. In realize. */
 bool vga_publish_rom(Machine *m, const char *name, Error **errp);
+
+/* Where a card's window goes on the ISA bus. */
+MemRegion *vga_isa_memory(Device *dev);
 
 /* vga-dispi.c */
 uint16_t dispi_read(Vga *v, unsigned index);

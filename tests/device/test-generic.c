@@ -19,6 +19,7 @@
 #include "rhea/hw/usb.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/net/net.h"
+#include "rhea/system/ramlist.h"
 #include "hw/audio/hda.h"
 #include "hw/virtio/virtio-serial.h"
 #include "net/net_internal.h"
@@ -546,6 +547,20 @@ static void test_state(const void *data)
     place_close(&p);
 }
 
+/* Memory is saved as RAM, the devices' own too. */
+static void copy_onto(RamBlock *to, void *opaque)
+{
+    const RamBlock *from = opaque;
+    if (from->size == to->size && g_str_equal(from->name, to->name)) {
+        memcpy(to->host, from->host, from->size);
+    }
+}
+
+static void copy_block(RamBlock *from, void *opaque)
+{
+    ram_foreach(opaque, copy_onto, from);
+}
+
 /* A copy made by saving and loading must answer like the original from then on: what the tables forget
  * shows here, and only here. */
 static void check_twin(Place *p, const DeviceType *type, guint32 seed)
@@ -555,13 +570,7 @@ static void check_twin(Place *p, const DeviceType *type, guint32 seed)
     place_open(&q, p->on_board);
     place_device(&q, type, &error_abort_slot);
     accel_test_set_clock(q.tm->m, tm_now(p->tm));
-    memcpy(q.tm->m->ram->host, p->tm->m->ram->host, p->tm->m->ram->size);
-    for (unsigned i = 0; i < p->dev->regions->len; i++) { /* the device's own memory, which is saved as RAM */
-        const MemRegion *from = device_region(p->dev, i), *to = device_region(q.dev, i);
-        if (from->ram && to->ram && from->ram->size == to->ram->size) {
-            memcpy(to->ram->host, from->ram->host, from->ram->size);
-        }
-    }
+    ram_foreach(p->tm->m, copy_block, q.tm->m);
     GByteArray *state = save(p);
     const uint8_t *at = state->data;
     device_tree_load(q.dev, &at, state->data + state->len, &error_abort_slot);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio-sound.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
-virtio-mmio.c, hw/ide, hw/audio, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
+"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, Cirrus graphics cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio-sound.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
+virtio-mmio.c, hw/ide, hw/audio, hw/display/cirrus-card.c, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
 A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
@@ -96,6 +96,12 @@ iothread=t ok
 CLASS = """
 class=0x180 ok
 class=0x200 *class=0x200 is no PCI class of a virtio disk | 0x100 (SCSI), 0x180 (other storage) and 0 are possible
+"""
+CIRRUS = """
+blitter=off ok
+vgamem_mb=4 ok
+vgamem_mb=16 ok
+vgamem_mb=2 *vgamem_mb=2 is no possible size: the chip has 4 MiB | leave it out, or give 8 or 16
 """
 PCI = """
 addr=7.1 ok
@@ -331,6 +337,9 @@ TYPES = {
     "rtl8139": ("pc", ANY_NIC),
     "virtio-net-pci": ("pc", VNET + VNET_PCI),
     "virtio-net-device": ("microvm", VNET + "iommu_platform=on ok\n"),  # with force-legacy=off
+    "cirrus-vga": ("pc", CIRRUS + ANY_PCI.replace("romsize=65536 *romsize=65536: '*' has no option ROM | give romfile=, or leave it out", "romsize=65536 ok") +
+                   "global-vmstate=on *property 'global-vmstate' does not accept 'on': saved states know the card by its place | leave it out\n"),
+    "isa-cirrus-vga": ("pc", CIRRUS),
     "pvpanic": ("pc", PANIC + "ioport=0x600 ok\nioport=0x60 *0x60*\n"),
     "pvpanic-pci": ("q35", PANIC + ANY_PCI),
     "i6300esb": ("pc", ANY_PCI),

@@ -143,7 +143,7 @@ CARDS = [("-vga", "std"), ("-device", "virtio-vga")]
 def display_seabios():
     """On pc and q35, each with its card of -vga std; the other VGAs."""
     seabios("q35", "-vga", "std")
-    for card in [*CARDS, ("-device", "isa-vga")]:
+    for card in [*CARDS, ("-device", "isa-vga"), ("-vga", "cirrus"), ("-device", "isa-cirrus-vga")]:
         seabios("pc", *card)
 
 
@@ -249,6 +249,7 @@ def console(name, modules, *card, append="", board="pc"):
 
 
 BOCHS = ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "ttm/ttm", "drm_ttm_helper", "drm_vram_helper", "tiny/bochs")]
+CIRRUS = ["drivers/gpu/drm/" + m for m in ("drm", "drm_kms_helper", "drm_shmem_helper", "tiny/cirrus")]
 
 
 def display_vgacon():
@@ -269,16 +270,25 @@ def display_bochs():
     console("bochs", BOCHS, "-device", "bochs-display")
 
 
+def display_cirrus():
+    """Cirrus's card: text, its video BIOS's modes with and without a palette, and the kernel's driver."""
+    console("vgacon", [], "-vga", "cirrus")
+    console("cirrus-8", [], "-vga", "cirrus", append="vga=0x305")
+    console("vesafb", [], "-vga", "cirrus", append="vga=0x317")
+    console("vesafb", CIRRUS, "-vga", "cirrus", board="q35")
+
+
 def display_ovmf():
     """OVMF sets the mode, on each card that it knows; the kernel goes on with it (efifb)."""
     firmware = rt.asset(*OVMF)
     for card in [*CARDS, ("-device", "bochs-display")]:
         console("bochs", [], *card, "-bios", firmware, board="q35")
-    console("efi-ramfb", [], "-device", "ramfb", "-bios", firmware, board="q35")
+    for card in ("-device", "ramfb"), ("-vga", "cirrus"):
+        console("efi-ramfb", [], *card, "-bios", firmware, board="q35")
 
 
 ALL = [display_seabios, display_grub, display_memtest, display_screendump, display_vgacon, display_vesafb, display_bochs,
-       display_ovmf]
+       display_cirrus, display_ovmf]
 if __name__ == "__main__":
     chosen = [t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     rt.main(*chosen)

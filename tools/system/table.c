@@ -113,7 +113,7 @@ const Option option_table[] = {
       "grab-mod=lctrl-lalt|lshift-lctrl-lalt|rctrl: with them G releases the pointer, F is full screen, U the guest's\n"
       "own size, + and - scale, 1 to 9 show other outputs", opt_display },
     { "nographic", NULL, GROUP_DISPLAY, "no display; serial port and monitor share the terminal", opt_flag },
-    { "vga", "std | none", GROUP_DISPLAY, "the graphics card (help: those that there are; pc, q35: std)", opt_vga },
+    { "vga", "std | cirrus | virtio | none", GROUP_DISPLAY, "the graphics card (help: those that there are; pc, q35: std)", opt_vga },
     { "spice", NULL, GROUP_DISPLAY, NULL, NULL, "there is no SPICE server", "-vnc" },
     { "portrait", NULL, GROUP_DISPLAY, NULL, NULL, "pictures are not turned", "the guest's own settings" },
     { "rotate", NULL, GROUP_DISPLAY, NULL, NULL, "pictures are not turned", "the guest's own settings" },
