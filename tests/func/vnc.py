@@ -2,21 +2,24 @@
 # SPDX-License-Identifier: MIT
 """VNC servers (ui/vnc.c, ui/vnc_client.c, ui/vnc_clients.c, ui/vnc_input.c, ui/vnc_listen.c, ui/vnc_picture.c, tools/system/qmp_vnc.c) with a small RFB client of the test's own: handshake,
 password, picture, keys by keysym and scan code, extensions, sharing, hostile clients, what monitors say."""
+import contextlib
 import os
 import random
 import resource
+import select
 import shutil
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 import qmp
 import rheatest as rt
 from qmp import expect
 
-STORM = int(os.environ.get("RHEA_STORM", "60"))
+STORM = int(os.environ.get("RHEA_STORM", "5000"))
 EXT_KEY, MOTION, LEDS, DESKTOP_SIZE, CURSOR = -258, -257, -261, -223, -239
 
 
@@ -380,51 +383,116 @@ def vnc_text():
         shutil.rmtree(folder)
 
 
-def garbage(rnd, r):
-    """Bytes after a good handshake: messages of all types with random contents, cut off anywhere."""
-    out = b""
-    for _ in range(rnd.randrange(1, 20)):
-        kind = rnd.choice((0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 150, 250, 251, 255, rnd.randrange(256)))
-        body = rnd.randbytes(rnd.choice((1, 3, 7, 9, 11, 19, rnd.randrange(200))))
-        if kind == 3:  # sane enough to be answered
-            body = struct.pack(">BHHHH", rnd.randrange(2), *(rnd.choice((0, 1, 640, 65535)) for _ in range(4)))
-        if kind == 2:
-            e = [rnd.choice((0, 1, 2, 5, 6, 7, 16, -223, -224, -239, -257, -258, -261, -307, -308, rnd.randrange(-2**31, 2**31)))
-                 for _ in range(rnd.randrange(20))]
-            body = struct.pack(">xH", len(e)) + b"".join(struct.pack(">i", x) for x in e)
-        out += bytes([kind]) + body
-    return out[:rnd.randrange(len(out) + 1)]
+ENCODINGS = (0, 1, 2, 5, 6, 7, 8, 15, 16, 17, 22, -32, -223, -224, -232, -239, -240, -257, -258, -259, -261, -305, -307, -308, -313, 0xC0A1E5CE - 2**32)
+
+
+def numbers(rnd, form, *usual):
+    """Each of the form's numbers is a usual one, or any."""
+    sizes = {"B": 8, "H": 16, "I": 32}
+    return struct.pack(">" + form, *(rnd.choice(usual) & (1 << sizes[k]) - 1 if rnd.random() < 0.9 else rnd.getrandbits(sizes[k]) for k in form))
+
+
+def message(rnd):
+    """One message as long as it says it is; what it says is nearly right, or nonsense."""
+    kind = rnd.choice((0, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 6, 8, 250, 251, 251, 255, 255))
+    if kind == 0:
+        good = struct.pack(">BBBBHHHBBB3x", *rnd.choice(((32, 24, 0, 1, 255, 255, 255, 16, 8, 0), (16, 16, 1, 1, 31, 63, 31, 11, 5, 0),
+                                                         (8, 8, 0, 1, 7, 7, 3, 0, 3, 6))))
+        return b"\0\0\0\0" + (good if rnd.random() < 0.999 else good[:2] + rnd.randbytes(14))
+    if kind == 2:
+        e = [rnd.choice(ENCODINGS) if rnd.random() < 0.9 else rnd.randrange(-2**31, 2**31) for _ in range(rnd.randrange(12))]
+        return struct.pack(">BxH", 2, len(e)) + b"".join(struct.pack(">i", x) for x in e)
+    if kind == 3:
+        return b"\3" + numbers(rnd, "B", 0, 1) + numbers(rnd, "HHHH", 0, 1, 16, 31, 640, 65535)
+    if kind == 4:
+        return b"\4" + numbers(rnd, "B", 0, 1) + b"\0\0" + numbers(rnd, "I", 97, 0xff0d, 0xffe1, 0xffea, 0x1000394)
+    if kind == 5:
+        return b"\5" + numbers(rnd, "B", 0, 0, 0, 1, 4, 8, 255) + numbers(rnd, "HH", 0, 1, 320, 639, 65535)
+    if kind == 6:
+        text = rnd.randbytes(rnd.choice((0, 1, 5, 200)))
+        if rnd.random() < 0.5: # the extended clipboard: flags, then sizes, or texts by zlib
+            flags = rnd.choice((1 << 24 | 1, 1 << 25 | 1, 1 << 26 | 1, 1 << 27 | 1, 1 << 28 | 1, 1 << 28 | 0xffff, rnd.getrandbits(32)))
+            size = rnd.choice((0, len(text), len(text) + 1, 2**31, 2**32 - 1))
+            packed = zlib.compress(struct.pack(">I", size) + text) if rnd.random() < 0.995 else text
+            body = struct.pack(">I", flags) + (packed if flags >> 28 & 1 else numbers(rnd, "I", 0, 100, 2**31))
+            return struct.pack(">Bxxxi", 6, -len(body)) + body
+        return struct.pack(">BxxxI", 6, len(text)) + text
+    if kind == 8:
+        return b"\x08" + numbers(rnd, "B", 1, 2, 0, 255) + b"\0\0"
+    if kind == 250:
+        return b"\xfa\0" + numbers(rnd, "BB", 1, 1, 0, 5)
+    if kind == 251:
+        n = rnd.choice((1, 1, 1, 0, 2, 16))
+        return b"\xfb\0" + numbers(rnd, "HH", 640, 800, 0, 65535) + bytes((n, 0)) + b"".join(
+            numbers(rnd, "IHHHHI", 0, 1, 640, 480, 65535) for _ in range(n))
+    return b"\xff\0" + numbers(rnd, "H", 0, 1) + numbers(rnd, "II", 0x1e, 0xc8, 0x2a, 97, 0xff0d)
+
+
+class Hostile:
+    """A client that says its part and reads what comes, without waiting for either."""
+
+    def __init__(self, r, data, n):
+        self.s, self.data, self.last = r.s, data, False
+        self.n, self.all = n, len(data) # messages, bytes
+        self.s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096) # so that what was sent was read, too
+        self.s.setblocking(False)
+
+    def step(self):
+        """False: the server has read all of it, or ended the connection."""
+        try:
+            while self.s.recv(1 << 18):
+                pass
+            return False
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        try:
+            if self.data:
+                self.data = self.data[self.s.send(self.data[:2048]):]
+            elif not self.last:
+                self.last = True
+                self.s.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
+
+
+def bad_handshake(rnd, path):
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(60 * rt.SLOW)
+        s.connect(path)
+        s.sendall(rnd.choice((b"", b"RFB 003.008\n", b"RFB 003.003\n", b"GET ")) + rnd.randbytes(rnd.randrange(300)))
 
 
 def vnc_storm():
-    """Hostile clients: nothing ends, nothing is held up, and the next client is served."""
+    """Hostile clients, four at once: nothing ends, nothing is held up, and the next client is served. RHEA_STORM messages."""
     folder = tempfile.mkdtemp(prefix="rhea-vnc-")
     path = os.path.join(folder, "s")
-    seed = int(os.environ.get("RHEA_SEED", "1"))
+    rnd = random.Random(int(os.environ.get("RHEA_SEED", "1")))
+    said, clients = 0, []
     try:
-        with Guest("-vnc", f"unix:{path},share=ignore,power-control=on,lossy=on") as vm:
+        with Guest("-vnc", f"unix:{path},share=ignore,power-control=on,lossy=on,key-delay-ms=0") as vm:
             c = qmp.Client(vm.path)
-            for i in range(STORM):
-                rnd = random.Random(seed * 1000003 + i)
-                s = None
-                try:
-                    if rnd.random() < 0.3:
-                        s = socket.socket(socket.AF_UNIX)
-                        s.settimeout(60 * rt.SLOW)
-                        s.connect(path)
-                        s.sendall(rnd.choice((b"", b"RFB 003.008\n", b"RFB 003.003\n", b"GET ")) + rnd.randbytes(rnd.randrange(300)))
-                    else:
-                        r = Rfb(path, shared=rnd.random() < 0.5)
-                        s = r.s
-                        s.sendall(garbage(rnd, r))
-                        if rnd.random() < 0.3:
-                            s.shutdown(socket.SHUT_WR)
-                except (Closed, OSError):
-                    pass
-                if s and rnd.random() < 0.9:
-                    s.close()
-                if i % 50 == 49:
-                    c.call("query-vnc")
+            while said < STORM or clients:
+                if said < STORM and len(clients) < 4:
+                    n = rnd.choice((1, 20, 100, 300))
+                    data = b"".join(message(rnd) for _ in range(n))
+                    tail = rnd.choice((b"", data[:rnd.randrange(50)], rnd.randbytes(rnd.randrange(300))))
+                    with contextlib.suppress(Closed, OSError):
+                        clients.append(Hostile(Rfb(path, shared=rnd.random() < 0.5), data + tail, n))
+                    if rnd.random() < 0.2:
+                        bad_handshake(rnd, path)
+                for h in [h for h in clients if not h.step()]:
+                    clients.remove(h)
+                    said += h.n * (h.all - len(h.data)) // h.all
+                    if rnd.random() < 0.9:
+                        h.s.close()
+                if clients:
+                    select.select([h.s for h in clients], [h.s for h in clients if h.data], [], 1)
+                c.call("query-vnc")
             r = Rfb(path)
             expect(r.update(), "the next one is served")
             r.s.close()
