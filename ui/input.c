@@ -157,6 +157,11 @@ static unsigned stamp_of(const InputHandler *h)
     return __atomic_load_n(&h->stamp, __ATOMIC_ACQUIRE);
 }
 
+static bool is_shown(const InputHandler *h)
+{
+    return !h->ops->quiet || stamp_of(h);
+}
+
 static InputHandler *find_bound(const InputState *s, const Console *bound, unsigned kinds)
 {
     InputHandler *best = NULL;
@@ -335,7 +340,7 @@ bool input_is_there(Machine *m, InputKind kind)
     const InputState *s = m->input;
     for (guint i = 0; s && i < s->handlers->len; i++) {
         const InputHandler *h = s->handlers->pdata[i];
-        if (h->ops->kinds & 1u << kind) {
+        if (h->ops->kinds & 1u << kind && is_shown(h)) {
             return true;
         }
     }
@@ -400,7 +405,7 @@ GArray *input_mice(Machine *m)
     g_autoptr(GPtrArray) pointers = g_ptr_array_new();
     for (guint i = 0; s && i < s->handlers->len; i++) {
         InputHandler *h = s->handlers->pdata[i];
-        if (h->ops->kinds & POINTER_KINDS) {
+        if (h->ops->kinds & POINTER_KINDS && is_shown(h)) {
             g_ptr_array_add(pointers, h);
         }
     }
@@ -421,7 +426,7 @@ bool input_mouse_set(Machine *m, unsigned index, Error **errp)
     const InputState *s = m->input;
     for (guint i = 0; s && i < s->handlers->len; i++) {
         InputHandler *h = s->handlers->pdata[i];
-        if (h->ops->kinds & POINTER_KINDS && h->index == index) {
+        if (h->ops->kinds & POINTER_KINDS && h->index == index && is_shown(h)) {
             if (!stamp_of(h)) {
                 error_fail(errp, "device-not-active", "index", NULL,
                            "mouse %u, %s, is not used by the guest at present", index, h->ops->name);

@@ -13,6 +13,7 @@
 #include "rhea/hw/intc.h"
 #include "rhea/hw/pcmisc.h"
 #include "rhea/hw/ps2.h"
+#include "rhea/hw/vmport.h"
 #include "rhea/hw/timer.h"
 #include "rhea/target/x86/cpu.h"
 #include "rhea/util/errorcode.h"
@@ -300,6 +301,18 @@ const DeviceType pc_glue_type = {
 };
 
 /* After the ISA bus exists: controllers, timers, keyboard controller, and their lines. */
+/* Without a PS/2 mouse, whose interrupt it uses, there is no pointer behind the port. */
+static bool glue_make_vmport(Machine *m, Bus *isa, Device *mouse, Error **errp)
+{
+    Device *port = device_create(m, &vmport_type, m->unattached, NULL, isa, errp, NULL);
+    Device *pointer =
+        port && mouse ? device_create(m, &vmmouse_type, m->unattached, NULL, isa, errp, NULL) : NULL;
+    if (pointer) {
+        vmmouse_wire(pointer, port, mouse);
+    }
+    return port && (!mouse || pointer);
+}
+
 bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp)
 {
     Bus *isa = s->isa->bus;
@@ -344,12 +357,14 @@ bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp)
         return false;
     }
     irq_connect(device_irq(port92, 0), &irq_or_sink, &g->a20, A20_PORT92);
+    Device *mouse = NULL;
     if (s->i8042) {
         Device *kbc = device_create(m, &i8042_type, m->unattached, NULL, isa, errp, NULL);
         if (!kbc) {
             return false;
         }
         irq_connect(device_irq(kbc, I8042_LINE_A20), &irq_or_sink, &g->a20, A20_KBC);
+        mouse = i8042_mouse(kbc);
     }
-    return true;
+    return s->vmport == OFF || (!mouse && s->vmport == AUTO) || glue_make_vmport(m, isa, mouse, errp);
 }

@@ -4,7 +4,7 @@
  * Models: a PC of 2007 with ACPI: RAM to at most 2.75 GiB and from 4 GiB on, configuration space in memory,
  * PCI below; slots 0 (host) and 1f (LPC bridge, AHCI,
  *         SMBus), with usb=on 1d (USB); the legacy devices of the pc board. Does not model:
- * parallel port, graphics (not there yet), VMware port, IOMMU. Threads: main loop.
+ * parallel port, IOMMU. Threads: main loop.
  */
 #include "ich9.h"
 #include "pc.h"

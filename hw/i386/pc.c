@@ -5,7 +5,7 @@
  * Models: a PC of 1996 with ACPI: RAM to at most 3.5 GiB and from 4 GiB on, PCI below; slots 0 (host), 1
  *         (ISA bridge, IDE, power management); 8259s, I/O APIC, 8254, RTC, HPET, 8042, 8237s, serial ports,
  *         floppy controller, fw_cfg.
- * Does not model: USB, parallel port, VMware port.
+ * Does not model: parallel port.
  * Threads: main loop.
  */
 #include "pc.h"
@@ -34,10 +34,6 @@ static bool pc_refuse(Error **errp, const char *prop, const char *why, const cha
 
 static bool pc_check_props(const PcBoard *s, Error **errp)
 {
-    if (s->vmport == ON) {
-        return pc_refuse(errp, "vmport=on", "the VMware port is not emulated",
-                         "leave vmport out or set vmport=off");
-    }
     if (s->pic == OFF) {
         return pc_refuse(errp, "pic=off", "this board always has its 8259s", "leave pic out");
     }

@@ -51,7 +51,7 @@ void pc_board_fini(Machine *m);
         PROP_ONOFFAUTO(PcBoard, pit, "pit", AUTO, "8254 timer and speaker"),                                 \
         PROP_ONOFFAUTO(PcBoard, pic, "pic", AUTO, "8259 interrupt controllers (always there)"),              \
         PROP_ONOFFAUTO(PcBoard, smm, "smm", AUTO, "System management mode (auto: on)"),                      \
-        PROP_ONOFFAUTO(PcBoard, vmport, "vmport", AUTO, "VMware port (off)"),                                \
+        PROP_ONOFFAUTO(PcBoard, vmport, "vmport", AUTO, "VMware port (auto: on)"),                           \
         X86_BOARD_PROPS(PcBoard),                                                                            \
         PROP_BOOL(PcBoard, fd_bootchk, "fd-bootchk", true, "Check the floppy's boot signature"),             \
         MACHINE_RAM_PROPS(PcBoard),                                                                          \

@@ -139,6 +139,15 @@ void ps2_mouse_move(Device *dev, int dx, int dy, int dz)
     mouse_stream(dev_as(Ps2Mouse, dev));
 }
 
+void ps2_mouse_nudge(Device *dev)
+{
+    Ps2Mouse *s = dev_as(Ps2Mouse, dev);
+    if (s->enabled && !s->remote && !s->wrap) {
+        s->changed = true;
+        mouse_stream(s);
+    }
+}
+
 void ps2_mouse_buttons(Device *dev, unsigned mask)
 {
     mouse_press(dev_as(Ps2Mouse, dev), mask);

@@ -165,6 +165,7 @@ const KvmTargetOps x86_kvm_ops = {
     .enter = kvm_x86_enter,
     .left = kvm_x86_left,
     .exit = kvm_x86_exit,
+    .port_regs = kvm_x86_port_regs,
     .debug_point = kvm_x86_debug_point,
     .debug_running = kvm_x86_debug_running,
     .caches_drop = caches_drop,

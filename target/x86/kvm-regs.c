@@ -187,6 +187,24 @@ bool kvm_x86_pull_regs(X86Cpu *cpu, Error **errp)
     return true;
 }
 
+bool kvm_x86_port_regs(Vcpu *v, uint64_t *gpr, bool set)
+{
+    struct kvm_regs regs;
+    Error *err = NULL;
+    int r = kvm_vcpu_ioctl(v, KVM_GET_REGS, &regs);
+    for (unsigned i = 0; r >= 0 && i < 16; i++) {
+        *(set ? reg_slot(&regs, i) : &gpr[i]) = set ? gpr[i] : *reg_slot(&regs, i);
+    }
+    if (r >= 0 && set) {
+        r = kvm_vcpu_ioctl(v, KVM_SET_REGS, &regs);
+    }
+    if (r < 0) {
+        kvm_x86_failed(x86_cpu(v), set ? "KVM_SET_REGS" : "KVM_GET_REGS", r, &err);
+        error_report(err);
+    }
+    return r >= 0;
+}
+
 bool kvm_x86_push_regs(X86Cpu *cpu, Error **errp)
 {
     struct kvm_regs regs = { .rip = cpu->rip, .rflags = x86_get_eflags(cpu) };

@@ -55,6 +55,7 @@ typedef struct X86Kvm {
 /* kvm-regs.c */
 bool kvm_x86_pull_regs(X86Cpu *cpu, Error **errp); /* KVM_GET_REGS, SREGS(2), DEBUGREGS */
 bool kvm_x86_push_regs(X86Cpu *cpu, Error **errp);
+bool kvm_x86_port_regs(Vcpu *v, uint64_t *gpr, bool set);
 bool kvm_x86_probe_paging32(const Machine *m);
 /* kvm-fpu.c */
 bool kvm_x86_fpu_init(X86Cpu *cpu, Error **errp);

@@ -13,6 +13,7 @@
 #include "rhea/hw/fw_cfg.h"
 #include "rhea/hw/guestinfo.h"
 #include "rhea/hw/ps2.h"
+#include "rhea/hw/vmport.h"
 #include "rhea/hw/usb.h"
 #include "rhea/system/machine.h"
 #include "rhea/target/x86/cpu.h"
@@ -238,6 +239,17 @@ static uint64_t codec_access(Device *dev, GRand *rand, bool write, uint64_t val)
     return got;
 }
 
+static uint64_t vmmouse_access(Device *dev, GRand *rand, bool write, uint64_t val)
+{
+    static const uint32_t params[] = { 0x45414552, 0xf5, 0x4c455252, 0x53424152 };
+    unsigned pick = (unsigned)g_rand_int_range(rand, 0, 8);
+    VmportRegs r = { .eax = VMPORT_MAGIC, .ebx = write && pick < 4 ? params[pick] : (uint32_t)val & 7 };
+    domain_lock(dev->domain);
+    vmmouse_execute(dev, write ? 41 : 39 + (pick & 1), &r);
+    domain_unlock(dev->domain);
+    return r.eax;
+}
+
 static const GuestWay ways[] = {
     { &hda_duplex_type, "verbs", codec_access, NULL },
     { &hda_micro_type, "verbs", codec_access, NULL },
@@ -252,6 +264,7 @@ static const GuestWay ways[] = {
     { &apic_type, "its CPU", apic_access, apic_feed },
     { &ps2_kbd_type, "its link", kbd_access, kbd_feed },
     { &ps2_mouse_type, "its link", mouse_access, mouse_feed },
+    { &vmmouse_type, "its port", vmmouse_access, NULL },
     { &vmcoreinfo_type, "its file", fw_cfg_access, NULL },
     { &vmgenid_type, "its file", fw_cfg_access, NULL },
     { &ramfb_type, "its file", fw_cfg_access, NULL },

@@ -210,6 +210,17 @@ def booted(modules, script, append="quiet", *args, flavour="cloud", board="pc", 
             os.unlink(initrd)
 
 
+def kvm():
+    """Where KVM emulates guests (accel/kvm/open.c tells) no kernel gets so far."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise Skip("/dev/kvm cannot be opened")
+    with open("/proc/cpuinfo") as f:
+        ext = re.search(r"^flags.*\b(vmx|svm)\b", f.read(), re.M)
+    if not (ext and (os.path.isdir("/sys/module/kvm_intel") or os.path.isdir("/sys/module/kvm_amd"))):
+        raise Skip("this host's KVM emulates its guests")
+    return "kvm"
+
+
 def healthy(lines):
     """The lines of a script that ended with HEALTH; fails when the kernel complained."""
     bad = [line for line in lines if line.startswith("complaint: ")]

@@ -222,4 +222,5 @@ def xhci_hub_sleeps():
 
 TESTS = ["ehci_inputs", "ehci_companions", "ehci_disk", "ehci_alone_disk", "ehci_boots",
          "uhci_hub_sleeps", "xhci_hub_sleeps", "xhci_boots", "uhci_boots", "uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
-rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))
+if __name__ == "__main__":
+    rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))

@@ -35,6 +35,8 @@ typedef struct KvmTargetOps {
         VcpuExit *out);      /* before KVM_RUN: events; KVM_NEXT_ENTER when there is nothing else to do */
     void (*left)(Vcpu *cpu); /* after KVM_RUN: what struct kvm_run tells */
     KvmNext (*exit)(Vcpu *cpu, VcpuExit *out);     /* an exit the accelerator does not know by itself */
+    /* While a port access of KVM's is dispatched: general registers from KVM, or to it. False: reported. */
+    bool (*port_regs)(Vcpu *cpu, uint64_t *gpr, bool set);
     /* Main loop, every vCPU parked: AccelOps.debug_point. May be NULL. */
     bool (*debug_point)(Machine *m, const DebugPoint *p, bool add, Error **errp);
     /* Every vCPU parked: the machine begins to run, or stopped. */

@@ -36,6 +36,8 @@ Ps2Link *ps2_mouse_link(Device *mouse);
 void ps2_kbd_key(Device *kbd, unsigned key, bool down); /* InputKey */
 unsigned ps2_kbd_leds(Device *kbd);     /* bit 0 scroll lock, 1 num lock, 2 caps lock */
 void ps2_mouse_move(Device *mouse, int dx, int dy, int dz); /* +x right, +y down, +z wheel towards the user */
+/* A packet as if it had been touched, without any news: its interrupt is what counts. */
+void ps2_mouse_nudge(Device *mouse);
 void ps2_mouse_buttons(Device *mouse, unsigned mask); /* bit 0 left, 1 right, 2 middle, 3 and 4 side */
 
 #endif

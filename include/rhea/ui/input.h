@@ -50,6 +50,8 @@ typedef struct InputHandlerOps { /* in the device's domain */
     /* How many key events can come now without one being lost; NULL: any number. For type-text: Pause and
      * Print Screen, which are longer, do not count. */
     unsigned (*room)(void *opaque);
+    /* Boards have it whether or not guests know of it: nobody hears of it while it is not active. */
+    bool quiet;
 } InputHandlerOps;
 typedef struct InputHandler InputHandler;
 /* In realize; active at once, as the one activated last: who waits for a driver says
