@@ -295,7 +295,13 @@ static void test_hostile(void)
         nicguest_turns(&g);
         test_nic_drop(g.peer);
     }
-    start(&g);
+    for (unsigned i = 0; i < 100; i++) { /* what waited while it could not take anything comes first */
+        start(&g);
+        nicguest_turns(&g);
+        if (rd(&g, E_RDH) == 0) {
+            break;
+        }
+    }
     nicguest_arrive(&g, f, nic_own, 100);
     g_assert_cmpuint(rd(&g, E_RDH), ==, 1);
     g_rand_free(rand);
