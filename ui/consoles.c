@@ -51,7 +51,12 @@ static void tell_watches(Machine *m)
 
 void consoles_add(Machine *m, Console *c)
 {
-    g_ptr_array_add(consoles_of(m)->list, c);
+    GPtrArray *list = consoles_of(m)->list;
+    guint at = list->len;
+    while (at && console_is_graphic(c) && !console_is_graphic(list->pdata[at - 1])) {
+        at--; /* graphics cards come before terminals, which exist earlier */
+    }
+    g_ptr_array_insert(list, (gint)at, c);
     tell_watches(m);
 }
 
@@ -137,8 +142,25 @@ Console *console_by_device(Machine *m, const char *id, unsigned head, Error **er
     return NULL;
 }
 
+/* By its chardev's id. */
+static Console *find_terminal(Machine *m, const char *label)
+{
+    Console *c;
+    for (unsigned i = 0; (c = console_by_index(m, i)); i++) {
+        g_autofree char *own = console_is_graphic(c) ? NULL : console_label(c);
+        if (g_strcmp0(own, label) == 0) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
 Console *console_find(Machine *m, const char *device, unsigned head, Error **errp)
 {
+    Console *term = device ? find_terminal(m, device) : NULL;
+    if (term && !head) {
+        return term;
+    }
     if (device) {
         return console_by_device(m, device, head, errp);
     }

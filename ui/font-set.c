@@ -71,14 +71,19 @@ static void add_near(FontSet *s, const uint8_t *bits, uint32_t unicode, unsigned
     g_array_append_val(s->known, k);
 }
 
-/* Moved by a dot either way, and without each of its columns. */
+/* Moved by a dot in any direction, and without each of its columns. */
 static void add_like(FontSet *s, const uint8_t *bits, uint32_t unicode)
 {
-    uint8_t other[FONT_HEIGHT];
-    for (int k = -2; k < FONT_WIDTH; k++) {
+    uint8_t other[FONT_HEIGHT] = { 0 };
+    memcpy(other, bits + 1, FONT_HEIGHT - 1);
+    add_near(s, other, unicode, 2);
+    other[0] = 0;
+    memcpy(other + 1, bits, FONT_HEIGHT - 1);
+    add_near(s, other, unicode, 2);
+    for (int k = -1; k < FONT_WIDTH; k++) {
         unsigned left = k < 0 ? 0 : 0xff00u >> k & 0xff, right = k < 0 ? 0xff : 0x7fu >> k;
         for (unsigned i = 0; i < FONT_HEIGHT; i++) {
-            other[i] = (uint8_t)(k == -2 ? bits[i] >> 1 : (bits[i] & left) | (bits[i] & right) << 1);
+            other[i] = (uint8_t)(k < 0 ? bits[i] >> 1 : (bits[i] & left) | (bits[i] & right) << 1);
         }
         add_near(s, other, unicode, 1);
     }

@@ -113,7 +113,7 @@ InputHandler *input_handler_new(Machine *m, Device *dev, const InputHandlerOps *
     InputState *s = need_state(m);
     InputHandler *h = g_new0(InputHandler, 1);
     *h = (InputHandler){ .state = s, .dev = dev, .ops = ops, .opaque = opaque };
-    if (ops->kinds & POINTER_KINDS) {
+    if (ops->kinds & POINTER_KINDS && ops->name) {
         h->index = s->pointers++;
     }
     g_ptr_array_add(s->handlers, h);
@@ -159,7 +159,7 @@ static unsigned stamp_of(const InputHandler *h)
 
 static bool is_shown(const InputHandler *h)
 {
-    return !h->ops->quiet || stamp_of(h);
+    return h->ops->name && (!h->ops->quiet || stamp_of(h));
 }
 
 static InputHandler *find_bound(const InputState *s, const Console *bound, unsigned kinds)

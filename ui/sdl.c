@@ -2,7 +2,7 @@
  * ui/sdl.c - -display sdl: a window for each console.
  *
  * Models: QEMU 7.2's windows: sizes, titles, full screen, the keys of their own (sdl-input.c). Does not
- *          model: windows for monitors and serial lines (there are no text consoles), drawing by OpenGL.
+ *          model: drawing by OpenGL.
  * Threads: main loop. SDL has no descriptor to wait for: its events are asked for a hundred times a
  *          second, a tenth of that while no window can be seen. A hidden window is no listener: nothing is
  *          drawn for it.
@@ -310,7 +310,7 @@ static bool open_windows(SdlDisplay *d, Error **errp)
 {
     Console *c;
     for (unsigned i = 0; (c = console_by_index(d->m, i)); i++) {
-        if (console_is_graphic(c) && !has_window(d, c) && !window_new(d, c, errp)) {
+        if (!has_window(d, c) && !window_new(d, c, errp)) {
             return false;
         }
     }

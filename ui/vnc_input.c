@@ -7,8 +7,30 @@
 
 #include <string.h>
 
+/* Ctrl-Alt-1 to 9 show another console, unless display= named one. True: it was one of these. */
+static bool chose_console(VncClient *c, InputKey key, bool down)
+{
+    VncServer *s = c->server;
+    bool with = (c->keys[INPUT_KEY_CTRL] || c->keys[INPUT_KEY_CTRL_R]) && c->keys[INPUT_KEY_ALT];
+    Console *to = key >= INPUT_KEY_1 && key <= INPUT_KEY_9 && with && !s->opts.display
+                      ? console_by_index(s->m, key - INPUT_KEY_1)
+                      : NULL;
+    if (!to || !down) {
+        return to != NULL;
+    }
+    if (s->console.console) { /* it has seen the modifiers go down */
+        input_release_all(s->m, s->console.console);
+    }
+    s->chosen = to;
+    vnc_look(s);
+    return true;
+}
+
 static void send_key(VncClient *c, InputKey key, bool down)
 {
+    if (chose_console(c, key, down)) {
+        return;
+    }
     c->keys[key] = down;
     input_send_key(c->server->m, c->server->console.console, key, down);
 }

@@ -22,6 +22,7 @@ struct VncServer {
     GPtrArray *listeners; /* VncListener *: at most VNC_LISTENERS, those of WebSockets last */
     GPtrArray *clients;   /* VncClient * */
     ConsoleListener console;
+    const Console *chosen; /* by Ctrl-Alt-N; only compared. NULL: the usual one */
     Surface *source;  /* the console's, or NULL */
     Surface *picture; /* what clients are sent; NULL: nobody looks */
     CursorShape cursor;

@@ -110,7 +110,11 @@ const ConsoleListenerOps vnc_listener_ops = {
 
 void vnc_look(VncServer *s)
 {
-    Console *c = console_find(s->m, s->opts.display, (unsigned)s->opts.head, NULL);
+    Console *c = NULL, *other;
+    for (unsigned i = 0; s->chosen && (other = console_by_index(s->m, i)); i++) {
+        c = other == s->chosen ? other : c;
+    }
+    c = c ? c : console_find(s->m, s->opts.display, (unsigned)s->opts.head, NULL);
     c = c || s->opts.display ? c : console_by_index(s->m, 0);
     if (c && s->console.console != c) {
         console_remove_listener(&s->console);

@@ -2,7 +2,7 @@
  * backends/char/legacy.c - the short forms of -serial, -monitor and others, rewritten to -chardev JSON.
  *
  * Models: "stdio", "null", "pty", "file:PATH", "pipe:PATH", "tcp:[HOST]:PORT[,server][,nowait]...",
- * "unix:PATH[,...]", "ringbuf", "chardev:ID", and "mon:" before any of them.
+ * "unix:PATH[,...]", "ringbuf", "vc[:WxH]", "chardev:ID", and "mon:" before any of them.
  * Threads: main loop.
  */
 #include "char_internal.h"
@@ -84,6 +84,24 @@ static void put_path(Json *j, const char *kind, const char *path)
     json_put(j, "path", json_new_string(path));
 }
 
+/* "WxH" in pixels; a C behind a number: in characters. */
+static bool put_size(Json *j, const char *text, Error **errp)
+{
+    static const char *const names[2][2] = { { "width", "cols" }, { "height", "rows" } };
+    g_auto(GStrv) parts = g_strsplit(text, "x", 3);
+    bool ok = g_strv_length(parts) == 2;
+    json_put(j, "backend", json_new_string("vc"));
+    for (unsigned i = 0; ok && i < 2; i++) {
+        size_t n = strlen(parts[i]);
+        bool cells = n && parts[i][n - 1] == 'C';
+        g_autofree char *number = g_strndup(parts[i], n - cells);
+        ok = *number && strspn(number, "0123456789") == strlen(number);
+        json_put(j, names[i][cells], json_new_string(number));
+    }
+    return ok || error_fail(errp, "invalid-syntax", NULL, "for example vc:640x384 or vc:80Cx24C",
+                            "'vc:%s' is not a width and a height", text);
+}
+
 static bool translate(Json *j, const char *text, Error **errp)
 {
     if (g_str_has_prefix(text, "tcp:")) {
@@ -109,6 +127,9 @@ static bool translate(Json *j, const char *text, Error **errp)
                    "host terminal '%s': host serial lines are not passed through yet", text);
         error_hint(errp, "use pipe, pty or unix, and a program such as socat");
         return false;
+    }
+    if (g_str_has_prefix(text, "vc:")) {
+        return put_size(j, text + 3, errp);
     }
     g_autofree char *kind = g_strndup(text, strcspn(text, ":,"));
     if (char_refuse_kind(kind, errp)) {

@@ -20,7 +20,6 @@ static const struct { const char *name, *reason, *cure;
       "use pipe, pty or socket and a program such as socat" },
     { "parallel", "there is no parallel port yet", "use a serial line" },
     { "parport", "there is no parallel port yet", "use a serial line" },
-    { "vc", "there are no text consoles", "use stdio, pty or socket" },
     { "msmouse", "the pointer is not a serial device's", "the guest sees a PS/2 mouse" },
     { "wctablet", "the pointer is not a serial device's", "use -device virtio-tablet-pci or usb-tablet" },
     { "braille", "there is no braille support", "use stdio or pty" },
@@ -137,6 +136,7 @@ static bool make_config(const ChardevOptions *o, CharConfig *cfg, Error **errp)
         cfg->kind = CHAR_RINGBUF;
         cfg->size = o->u.ringbuf.size;
         return true;
+    case CHARDEV_KIND_VC:
     case CHARDEV_KIND_QEMU_VDAGENT:
         cfg->kind = CHAR_UPPER;
         cfg->options = o;

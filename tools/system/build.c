@@ -349,13 +349,17 @@ static void add_default(GPtrArray *list, const char *option, const char *text)
     g_ptr_array_add(list, item_new(option_find(option), text, NULL, true));
 }
 
-/* What -nographic and the absence of -nodefaults add. A PC has a serial port; without a display its default
- * place, a window, is nowhere. */
+/* What -nographic and the absence of -nodefaults add. A PC has a serial port; its default place
+ * is a terminal that a display shows, else nowhere. */
 static void add_defaults(Cli *cli)
 {
     bool mon_prefix = false;
     for (guint i = 0; i < cli->serials->len; i++) {
         mon_prefix |= g_str_has_prefix(((Item *)cli->serials->pdata[i])->text, "mon:");
+    }
+    cli->monitors_first = !mon_prefix && !cli->mons->len;
+    for (guint i = 0; i < cli->monitors->len; i++) {
+        cli->monitors_first &= !g_str_has_prefix(((Item *)cli->monitors->pdata[i])->text, "chardev:");
     }
     bool serial = !cli->serials->len && !cli->m->no_defaults;
     bool monitor = !cli->monitors->len && !cli->mons->len && !mon_prefix && !cli->m->no_defaults;
@@ -372,9 +376,23 @@ static void add_defaults(Cli *cli)
         add_default(cli->serials, "serial", "stdio");
     } else if (cli->nographic && monitor) {
         add_default(cli->monitors, "monitor", "stdio");
+    } else if (cli_has_viewer(cli)) { /* terminals beside the guest's screen, the monitor's first */
+        if (monitor) {
+            add_default(cli->monitors, "monitor", "vc:80Cx24C");
+        }
+        if (serial) {
+            add_default(cli->serials, "serial", "vc:80Cx24C");
+        }
     } else if (serial) {
         add_default(cli->serials, "serial", "null");
     }
+}
+
+/* The order of their terminals. Monitors of the user's may share what serial ports have made. */
+static bool make_lines(Cli *cli, Error **errp)
+{
+    return cli->monitors_first ? make_monitors(cli, errp) && make_serials(cli, errp)
+                               : make_serials(cli, errp) && make_monitors(cli, errp);
 }
 
 static bool make_debugcons(Cli *cli, Error **errp)
@@ -511,7 +529,7 @@ bool cli_build(Cli *cli, Error **errp)
         ram_discard_forbid(m, RAM_KEEP_LOCKED);
     }
     return cli_make_objects(cli, OBJECT_FOR_DRIVES, errp) && cli_make_drives(cli, errp) &&
-           make_chardevs(cli, errp) && make_serials(cli, errp) && make_monitors(cli, errp) &&
+           make_chardevs(cli, errp) && make_lines(cli, errp) &&
            make_debugcons(cli, errp) && make_qtests(cli, errp) && cli_make_memory(cli, errp) &&
            machine_build(m, errp) && cli_make_drive_devices(cli, errp) && cli_make_nets(cli, errp) &&
            cli_make_objects(cli, OBJECT_FOR_NETS, errp) && make_devices(cli, errp) &&

@@ -64,7 +64,7 @@ struct Cli {
     Item *gdb;          /* the last -gdb or -s */
     bool snapshot; /* -snapshot: of all drives that do not say otherwise */
     DisplayOptions display; /* the last -display, or the default */
-    bool display_given, full_screen;
+    bool display_given, full_screen, monitors_first;
     bool nographic, dump_config, daemonize, no_user_config, msg_guest_name, msg_code;
     GPtrArray *vncs;    /* Item *: -vnc; or NULL */
     int mem_lock; /* 0, MCL_CURRENT, MCL_ONFAULT: what is used only */
@@ -135,6 +135,7 @@ bool cli_make_drive_devices(Cli *cli, Error **errp); /* the devices that if= ask
 bool cli_make_nets(Cli *cli, Error **errp); /* back ends and cards: the machine is built */
 /* display.c */
 bool cli_choose_vga(Cli *cli, Error **errp);    /* Machine.vga; the board and -device are known */
+bool cli_has_viewer(const Cli *cli); /* somebody will be able to see terminals of ours */
 bool cli_start_display(Cli *cli, Error **errp); /* the machine is ready; display_stop() ends it */
 
 /* build.c: from collected options to a machine that is ready to run */

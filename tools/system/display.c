@@ -142,13 +142,23 @@ OPTION_RUN(opt_display)
     return true;
 }
 
+static bool wants_window(const Cli *cli)
+{
+    return !cli->nographic && !cli->daemonize && !cli->vncs && !cli->m->no_defaults && cli->m->vga;
+}
+
+bool cli_has_viewer(const Cli *cli)
+{
+    return !cli->nographic &&
+           (cli->vncs || (cli->display_given && cli->display.type != DISPLAY_TYPE_NONE) ||
+            (!cli->display_given && wants_window(cli) && display_default() != DISPLAY_TYPE_NONE));
+}
+
 /* Without -display: a window where there is a desktop, unless the output was sent elsewhere. */
 bool cli_start_display(Cli *cli, Error **errp)
 {
     DisplayOptions *o = &cli->display;
-    bool window = !cli->nographic && !cli->daemonize && !cli->vncs &&
-                  !cli->m->no_defaults && cli->m->vga;
-    if (!cli->display_given && window) {
+    if (!cli->display_given && wants_window(cli)) {
         o->type = display_default();
         if (o->type == DISPLAY_TYPE_NONE && isatty(STDERR_FILENO)) {
             log_info("there is no desktop to open a window on: -nographic shows the serial port here");

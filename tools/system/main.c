@@ -5,6 +5,7 @@
  * told in one line; isa-debug-exit gives its own. Threads: this is the main loop's thread.
  */
 #include "cli.h"
+#include "rhea/ui/vc.h"
 #include "qtest.h"
 #include "rhea/net/net.h"
 #include "rhea/system/iothread.h"
@@ -179,6 +180,7 @@ int main(int argc, char **argv)
     process_block_signals();
     chardev_register();
     vdagent_register();
+    vc_register(cli_layout);
     drive_register();
     iothread_register();
     net_register();

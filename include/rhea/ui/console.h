@@ -133,12 +133,13 @@ Surface *console_surface(Console *c);         /* a new reference, or NULL */
 bool console_text(Console *c, ConsoleText *out);
 void console_wish(Console *c, const ConsoleWish *wish); /* remembered, so that it is told once per change */
 
-/* In order of creation; index is what `-display`'s heads, VNC's `display=` and Ctrl-Alt-N count.
+/* In order of creation, graphics cards first; index is what `-display`'s heads and Ctrl-Alt-N count.
  * MAIN_LOOP. */
 Console *console_by_index(Machine *m, unsigned index);
 /* id or path of the device */
 Console *console_by_device(Machine *m, const char *id, unsigned head, Error **errp);
-/* What `screendump` and VNC's display= name; device NULL: the first graphics card. */
+/* What `screendump` and VNC's display= name: a device's id or path, a terminal's label. NULL: the first
+ * graphics card. */
 Console *console_find(Machine *m, const char *device, unsigned head, Error **errp);
 unsigned console_index(const Console *c);
 unsigned console_head(const Console *c);

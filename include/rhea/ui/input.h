@@ -43,7 +43,8 @@ typedef struct UiEvent {
 } UiEvent;
 
 typedef struct InputHandlerOps { /* in the device's domain */
-    const char *name;            /* query-mice's: "QEMU PS/2 Mouse"-like name of the model */
+    /* query-mice's: "QEMU PS/2 Mouse"-like name of the model. NULL: none of the guest's, and not listed */
+    const char *name;
     unsigned kinds;              /* bits 1 << InputKind */
     void (*event)(void *opaque, const UiEvent *e);
     void (*sync)(void *opaque);  /* events so far belong together; may be NULL */

@@ -123,7 +123,7 @@ static void test_in_use(Fixture *f, gconstpointer data)
 
 static void test_refused(Fixture *f, gconstpointer data)
 {
-    expect_error(f, "vc,id=a", "*'vc' is not supported*consoles*stdio*");
+    expect_error(f, "vc,id=a", "*vc*is not here*socket*");
     expect_error(f, "udp,id=a", "*'udp' is not supported*use socket*");
     expect_error(f, "parallel,id=a,path=/dev/lp0", "*'parallel' is not supported*");
     expect_error(f, "spicevmc,id=a,name=x", "*'spicevmc' is not supported*");

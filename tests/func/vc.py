@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Text consoles: the monitor and serial lines on terminals of the program's own (ui/vc.c, ui/term.c, ui/term-screen.c), which a VNC client chooses by Ctrl-Alt-N (ui/vnc_input.c) and types at."""
+import contextlib
+import os
+import sys
+import tempfile
+
+import rheatest as rt
+from display import monitor
+from qmp import Client, expect
+from rheatest import guest_assets
+from vnc import DESKTOP_SIZE, Rfb
+
+CTRL, ALT, ENTER = 0xffe3, 0xffe9, 0xff0d
+
+
+def wait(c, text, device):
+    number = c.call("x-rhea-screen-wait", text=text, device=device, timeout=int(100000 * rt.SLOW))["id"]
+    e = c.event("X_RHEA_SCREEN_WAIT")["data"]
+    expect(e["id"] == number and e["seen"], f"'{text}' on {device}: {e}")
+    return e["screen"]["lines"]
+
+
+def choose(r, n):
+    for down in (True, False):
+        for sym in (CTRL, ALT, ord(str(n)))[::1 if down else -1]:
+            r.key(sym, down)
+
+
+def type_keys(r, text):
+    for ch in text:
+        sym = ENTER if ch == "\n" else ord(ch)
+        r.key(sym, True)
+        r.key(sym, False)
+
+
+@contextlib.contextmanager
+def vnc_machine(*args):
+    with tempfile.TemporaryDirectory(prefix="rhea-vc-") as d, monitor() as (path, qmp):
+        address = os.path.join(d, "vnc")
+        with rt.Vm("-M", "pc", "-accel", "tcg", "-nic", "none", "-vnc", f"unix:{address},key-delay-ms=0", *qmp, *args, timeout=300) as vm:
+            yield vm, Client(path), address
+
+
+def vc_default():
+    """With a viewer the serial port is on a terminal beside the card: 2 is the monitor, 3 that one."""
+    with vnc_machine("-m", "32M", "-S", "-monitor", "vc", "-name", "theirs") as (_, c, address):
+        names = {x["label"]: x["filename"] for x in c.call("query-chardev")}
+        expect(names["compat_monitor1"] == names["serial0"] == "vc", f"{names}") # -qmp has the first number
+        wait(c, "(qemu)", "compat_monitor1")
+        r = Rfb(address, encodings=(0, DESKTOP_SIZE))
+        r.update()
+        choose(r, 2)
+        while (r.w, r.h) != (640, 384):
+            r.update(incremental=True)
+        type_keys(r, "info name\n")
+        lines = wait(c, "theirs", "compat_monitor1")
+        expect(any(x.endswith("info name") for x in lines), f"{lines}")
+        choose(r, 1)
+        while (r.w, r.h) == (640, 384):
+            r.update(incremental=True)
+        c.call("x-rhea-screen-text", device="serial0")
+        expect("pointer" not in str(c.call("query-mice")), "no mouse of a terminal's")
+    with vnc_machine("-m", "32M", "-S", "-nodefaults", "-display", "none") as (_, c, address):
+        expect(not any(x["filename"] == "vc" for x in c.call("query-chardev")), "-nodefaults")
+
+
+def vc_linux():
+    """A guest's serial console: what it writes is seen, what is typed arrives."""
+    initrd = rt.once("echo $((6 * 7)) is ready; read line < /dev/ttyS0; printf '\\033[7mit was %s\\033[0m\\n' $line; read line < /dev/ttyS0")
+    try:
+        with vnc_machine("-m", "256M", "-vga", "none", "-monitor", "none", "-serial", "vc:100Cx30C", "-no-reboot", "-kernel",
+                         rt.asset(guest_assets.kernel, "cloud"), "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet") as (_, c, address):
+            wait(c, "42 is ready", "serial0")
+            r = Rfb(address)
+            r.update()
+            expect((r.w, r.h) == (800, 480), f"{r.w} x {r.h}")
+            type_keys(r, "typed here\n")
+            wait(c, "it was typed here", "serial0")
+    finally:
+        os.unlink(initrd)
+
+
+ALL = [vc_default, vc_linux]
+if __name__ == "__main__":
+    rt.main(*[t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]])
