@@ -295,7 +295,7 @@ static bool size_of(const ChardevVc *o, int *cols, int *rows, Error **errp)
 
 static void *vc_open(Machine *m, Chardev *c, const ChardevOptions *o, Error **errp)
 {
-    int cols, rows;
+    int cols = 0, rows = 0;
     const Font *font = size_of(&o->u.vc, &cols, &rows, errp) ? font_find(m, errp) : NULL;
     Surface *s = font ? surface_new(cols * FONT_WIDTH, rows * FONT_HEIGHT, errp) : NULL;
     if (!s) {

@@ -3,14 +3,16 @@
 """Text consoles: the monitor and serial lines on terminals of the program's own (ui/vc.c, ui/term.c, ui/term-screen.c), which a VNC client chooses by Ctrl-Alt-N (ui/vnc_input.c) and types at."""
 import contextlib
 import os
+import socket
 import sys
 import tempfile
+import threading
 
 import rheatest as rt
 from display import monitor
 from qmp import Client, expect
 from rheatest import guest_assets
-from vnc import DESKTOP_SIZE, Rfb
+from vnc import DESKTOP_SIZE, Closed, Rfb
 
 CTRL, ALT, ENTER = 0xffe3, 0xffe9, 0xff0d
 
@@ -20,6 +22,33 @@ def wait(c, text, device):
     e = c.event("X_RHEA_SCREEN_WAIT")["data"]
     expect(e["id"] == number and e["seen"], f"'{text}' on {device}: {e}")
     return e["screen"]["lines"]
+
+
+class Viewer(Rfb):
+    """Looks all the time, so that the server is never held up by what nobody reads."""
+
+    def __init__(self, address):
+        super().__init__(address, encodings=(0, DESKTOP_SIZE))
+        self.sized = threading.Condition()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        with contextlib.suppress(Closed, OSError):
+            self.update()
+            while True:
+                self.update(incremental=True)
+                with self.sized:
+                    self.sized.notify_all()
+
+    def await_size(self, size):
+        with self.sized:
+            expect(self.sized.wait_for(lambda: (self.w, self.h) == size, 60 * rt.SLOW), f"{self.w} x {self.h}, not {size}")
+
+    def close(self):
+        self.s.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.s.close()
 
 
 def choose(r, n):
@@ -49,17 +78,15 @@ def vc_default():
         names = {x["label"]: x["filename"] for x in c.call("query-chardev")}
         expect(names["compat_monitor1"] == names["serial0"] == "vc", f"{names}") # -qmp has the first number
         wait(c, "(qemu)", "compat_monitor1")
-        r = Rfb(address, encodings=(0, DESKTOP_SIZE))
-        r.update()
+        r = Viewer(address)
         choose(r, 2)
-        while (r.w, r.h) != (640, 384):
-            r.update(incremental=True)
+        r.await_size((640, 384))
         type_keys(r, "info name\n")
         lines = wait(c, "theirs", "compat_monitor1")
         expect(any(x.endswith("info name") for x in lines), f"{lines}")
         choose(r, 1)
-        while (r.w, r.h) == (640, 384):
-            r.update(incremental=True)
+        r.await_size((720, 400))
+        r.close()
         c.call("x-rhea-screen-text", device="serial0")
         expect("pointer" not in str(c.call("query-mice")), "no mouse of a terminal's")
     with vnc_machine("-m", "32M", "-S", "-nodefaults", "-display", "none") as (_, c, address):
@@ -68,16 +95,16 @@ def vc_default():
 
 def vc_linux():
     """A guest's serial console: what it writes is seen, what is typed arrives."""
-    initrd = rt.once("echo $((6 * 7)) is ready; read line < /dev/ttyS0; printf '\\033[7mit was %s\\033[0m\\n' $line; read line < /dev/ttyS0")
+    initrd = rt.once("echo $((6 * 7)) is ready; read line < /dev/ttyS0; printf '\\033[7mit was %s\\033[0m\\n' \"$line\"; read line < /dev/ttyS0")
     try:
         with vnc_machine("-m", "256M", "-vga", "none", "-monitor", "none", "-serial", "vc:100Cx30C", "-no-reboot", "-kernel",
                          rt.asset(guest_assets.kernel, "cloud"), "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet") as (_, c, address):
             wait(c, "42 is ready", "serial0")
-            r = Rfb(address)
-            r.update()
-            expect((r.w, r.h) == (800, 480), f"{r.w} x {r.h}")
+            r = Viewer(address)
+            r.await_size((800, 480))
             type_keys(r, "typed here\n")
             wait(c, "it was typed here", "serial0")
+            r.close()
     finally:
         os.unlink(initrd)
 
