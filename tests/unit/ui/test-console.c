@@ -389,8 +389,9 @@ static void test_list(void)
     Device *dev = tm_device_type(tm, &card_type, NULL, NULL);
     Card *s = dev_as(Card, dev);
     g_assert_cmpuint(changes, ==, 3);
-    g_assert_true(console_by_index(tm->m, 1) == s->console);
-    g_assert_cmpuint(console_index(s->second), ==, 2);
+    g_assert_true(console_by_index(tm->m, 0) == s->console); /* terminals come behind */
+    g_assert_cmpuint(console_index(s->second), ==, 1);
+    g_assert_true(console_by_index(tm->m, 2) == vc && console_find(tm->m, "compat_monitor0", 0, NULL) == vc);
     g_assert_true(console_find(tm->m, NULL, 0, &error_abort_slot) ==
                   s->console); /* the first that is no terminal */
     g_assert_true(console_by_device(tm->m, dev->path, 1, &error_abort_slot) == s->second);
