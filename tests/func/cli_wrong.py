@@ -217,7 +217,7 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -device '{"driver":1}'              => missing-member/driver -device {"driver":1}: 'driver' is missing: which device? | -device help lists the devices
 -device '{bad'                      => invalid-json/device -device {bad: invalid JSON at line 1 column 2*
 -serial foo                         => invalid-value/backend -serial foo: 'backend' must be one of *, not 'foo'*
--serial vc:80                       => invalid-syntax -serial vc:80: 'vc:80' is not a width and a height | for example vc:640x384 or vc:80Cx24C
+-serial vc:80                       => invalid-syntax/serial -serial vc:80: 'vc:80' is not a width and a height | for example vc:640x384 or vc:80Cx24C
 -chardev vc,id=a,cols=9,width=80    => conflict/width -chardev vc,id=a,cols=9,width=80: the size is given twice*
 -chardev vc,id=a,rows=9999          => out-of-range/rows -chardev vc,id=a,rows=9999: *between 2 and 256*
 -serial file:/nonexistent/x         => file-not-found/serial -serial file:/nonexistent/x: could not open '/nonexistent/x' for writing: No such file or directory | see whether the name is right: its folder must exist

@@ -357,10 +357,6 @@ static void add_defaults(Cli *cli)
     for (guint i = 0; i < cli->serials->len; i++) {
         mon_prefix |= g_str_has_prefix(((Item *)cli->serials->pdata[i])->text, "mon:");
     }
-    cli->monitors_first = !mon_prefix && !cli->mons->len;
-    for (guint i = 0; i < cli->monitors->len; i++) {
-        cli->monitors_first &= !g_str_has_prefix(((Item *)cli->monitors->pdata[i])->text, "chardev:");
-    }
     bool serial = !cli->serials->len && !cli->m->no_defaults;
     bool monitor = !cli->monitors->len && !cli->mons->len && !mon_prefix && !cli->m->no_defaults;
     for (guint i = 0; i < cli->devices->len; i++) { /* a serial device of the user's replaces the default */
@@ -385,6 +381,10 @@ static void add_defaults(Cli *cli)
         }
     } else if (serial) {
         add_default(cli->serials, "serial", "null");
+    }
+    cli->monitors_first = !mon_prefix && !cli->mons->len && cli->monitors->len;
+    for (guint i = 0; i < cli->monitors->len; i++) {
+        cli->monitors_first &= g_str_has_prefix(((Item *)cli->monitors->pdata[i])->text, "vc");
     }
 }
 
