@@ -84,6 +84,7 @@ typedef struct CodecPath { /* a converter and its pin */
     uint8_t pin;
     uint32_t config;
     AudioSettings settings; /* the voice's, from the format */
+    int64_t time;           /* the voice's, in saved state; loaded: not 0 until it runs from there */
     unsigned frame;         /* bytes of the stream's frame, which may have more channels */
 } CodecPath;
 enum { PATH_OUT, PATH_IN, PATHS };
@@ -156,7 +157,11 @@ static void path_apply(CodecPath *p)
     }
     voice_volume(p->voice, !open, amplitude(p, 0), amplitude(p, 1));
     if (run && !voice_runs(p->voice) && voice_set(p->voice, &p->settings)) {
+        if (p->time) {
+            voice_run_from(p->voice, p->time);
+        }
         voice_run(p->voice, true);
+        p->time = 0;
     }
 }
 
@@ -288,6 +293,7 @@ static void codec_reset(HdaCodec *c)
     for (unsigned i = 0; i < PATHS; i++) {
         CodecPath *p = &c->path[i];
         p->format = p->stream = 0;
+        p->time = 0;
         memset(p->gain, AMP_STEPS, sizeof(p->gain));
         memset(p->mute, 0, sizeof(p->mute));
         p->pin = i == PATH_OUT ? PIN_OUT : PIN_IN;
@@ -542,9 +548,24 @@ static void codec_reset_done(Device *dev)
     codec_apply(dev_as(HdaCodec, dev));
 }
 
+static void codec_pre_save(void *opaque)
+{
+    HdaCodec *c = opaque;
+    for (unsigned i = 0; i < PATHS; i++) {
+        c->path[i].time = c->path[i].voice ? voice_time(c->path[i].voice) : 0;
+    }
+}
+
+/* The controller may be loaded before or afterwards: the later one starts the voices. */
 static bool codec_post_load(void *opaque, Error **errp G_GNUC_UNUSED)
 {
-    codec_apply(opaque);
+    HdaCodec *c = opaque;
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (c->path[i].voice) {
+            voice_run(c->path[i].voice, false);
+        }
+    }
+    codec_apply(c);
     return true;
 }
 
@@ -565,6 +586,7 @@ static const VmField path_fields[] = {
     { .name = "mute", .kind = VM_BYTES_, .offset = TYPED_OFFSET(CodecPath, mute[0], uint8_t), .count = 2 },
     VM_U8(CodecPath, pin),
     VM_U32(CodecPath, config),
+    VM_I64(CodecPath, time),
     { 0 },
 };
 static const VmState path_state = { .name = "hda-path", .version = 1, .oldest = 1, .fields = path_fields };
@@ -579,6 +601,7 @@ static const VmState codec_state = {
     .version = 1,
     .oldest = 1,
     .fields = codec_fields,
+    .pre_save = codec_pre_save,
     .post_load = codec_post_load,
 };
 

@@ -62,7 +62,8 @@ typedef struct SndStream {
     AudioSettings settings;
     /* the driver's; saved */
     uint8_t state, channels, format, rate;
-    uint32_t at; /* bytes of the first buffer that are done */
+    uint32_t at;  /* bytes of the first buffer that are done */
+    int64_t time; /* the voice's */
 } SndStream;
 
 typedef struct VirtioSound {
@@ -316,11 +317,15 @@ static uint32_t set_params(SndStream *p, const uint8_t *m)
     return S_OK;
 }
 
-static void stream_apply(SndStream *p)
+/* time: not 0: it ran, and was asked up to then. */
+static void stream_apply(SndStream *p, int64_t time)
 {
     bool run = p->state == PCM_STARTED;
     voice_run(p->voice, false);
     if (run && voice_set(p->voice, &p->settings)) {
+        if (time) {
+            voice_run_from(p->voice, time);
+        }
         voice_run(p->voice, true);
     }
 }
@@ -356,7 +361,7 @@ static uint32_t stream_request(SndStream *p, uint32_t code, const uint8_t *m)
         if (code == R_PCM_RELEASE) {
             stream_return_all(p);
         }
-        stream_apply(p);
+        stream_apply(p, 0);
         return S_OK;
     }
     return S_NOT_SUPP;
@@ -453,7 +458,8 @@ static void snd_driver_reset(VirtioDevice *v)
         p->state = PCM_NONE;
         p->channels = p->format = p->rate = 0;
         p->at = 0;
-        stream_apply(p);
+        p->time = 0;
+        stream_apply(p, 0);
     }
 }
 
@@ -462,7 +468,10 @@ static void snd_driver_reset(VirtioDevice *v)
 static void snd_pre_save(void *opaque)
 {
     VirtioSound *s = opaque;
-    if (s->resuming) { /* nothing has happened since the load */
+    for (unsigned i = 0; i < s->n_streams; i++) {
+        s->streams[i].time = voice_time(s->streams[i].voice);
+    }
+    if (s->resuming) { /* nothing else has happened since the load */
         return;
     }
     fifo8_clear(&s->held);
@@ -588,7 +597,7 @@ static bool snd_post_load(void *opaque, Error **errp)
         }
     }
     for (unsigned i = 0; ok && i < s->n_streams; i++) {
-        stream_apply(&s->streams[i]);
+        stream_apply(&s->streams[i], s->streams[i].time);
     }
     s->resuming = ok;
     domain_post(&s->resume);
@@ -610,6 +619,7 @@ static const VmField stream_fields[] = {
     VM_U8(SndStream, format),
     VM_U8(SndStream, rate),
     VM_U32(SndStream, at),
+    VM_I64(SndStream, time),
     { 0 },
 };
 static const VmState stream_state = {
