@@ -182,10 +182,11 @@ static Surface *take_surface(Surface *s)
     return s ? surface_ref(s) : NULL;
 }
 
-/* A listener that a callback has removed hears nothing more: it may be freed. */
+/* A listener that a callback has removed hears nothing more: it may be freed. One that comes hears of the
+ * surface first: what changed before that may lie outside of the one that it knows. */
 static bool still_there(Console *c, ConsoleListener *l)
 {
-    return g_ptr_array_find(c->listeners, l, NULL) && !l->paused;
+    return g_ptr_array_find(c->listeners, l, NULL) && !l->paused && !l->fresh;
 }
 
 static void tell_damage(Console *c, ConsoleListener *l, const ConsoleNews *n)
@@ -310,7 +311,11 @@ static void settle(Console *c)
 /* One listener is told of the whole picture; the others know it. */
 static void tell_all(Console *c, ConsoleListener *l)
 {
-    flush(c); /* so that `shown` is the present one */
+    flush(c); /* so that `shown` is the present one; this one hears nothing of that */
+    if (!g_ptr_array_find(c->listeners, l, NULL)) {
+        return;
+    }
+    l->fresh = false;
     pthread_mutex_lock(&c->lock);
     int x = c->cursor_x, y = c->cursor_y;
     bool on = c->cursor_on;
@@ -331,6 +336,7 @@ void console_add_listener(Console *c, ConsoleListener *l)
     g_assert(!l->console);
     g_ptr_array_add(c->listeners, l);
     l->console = c;
+    l->fresh = true;
     settle(c);
     if (!l->paused) {
         tell_all(c, l);
@@ -354,6 +360,7 @@ void console_listener_pause(ConsoleListener *l, bool paused)
     bool was = l->paused;
     role_assert_main();
     l->paused = paused;
+    l->fresh |= paused;
     if (c && paused != was) {
         settle(c);
         if (!paused) {

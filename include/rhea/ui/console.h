@@ -119,6 +119,7 @@ struct ConsoleListener { /* embedded in its owner's struct */
     Console *console;        /* NULL: detached */
     unsigned period_ms;      /* how often it wants to hear of changes; the shortest of a console's counts */
     bool paused;             /* it does not look at present (an iconified window): as if it were not there */
+    bool fresh;              /* ui/console.c: it looks (again), and was not told of the surface yet */
 };
 void console_add_listener(Console *c, ConsoleListener *l); /* calls surface() and cursor() at once */
 void console_remove_listener(ConsoleListener *l);          /* none: no effect */

@@ -338,6 +338,34 @@ static void test_removal(void)
     tm_free(tm);
 }
 
+/* What changed before it looked again is not told of a surface that it does not know. */
+static void test_pause(void)
+{
+    TestMachine *tm = tm_new(0);
+    Card *s = dev_as(Card, tm_device_type(tm, &card_type, NULL, NULL));
+    Viewer a, b;
+    viewer_init(&a);
+    viewer_init(&b);
+    console_add_listener(s->console, &a.l);
+    console_add_listener(s->console, &b.l);
+    g_assert_null(a.surface);
+    console_listener_pause(&a.l, true);
+    picture(s, 10, 10);
+    console_refresh(s->console);
+    g_assert_cmpuint(b.damages, ==, 1);
+    damage(s, 0, 0, 1, 1);
+    console_listener_pause(&a.l, false);
+    g_assert_cmpuint(b.damages, ==, 2);
+    g_assert_cmpuint(a.damages, ==, 1); /* all of it, once */
+    g_assert_cmpint(a.area, ==, 100);
+    damage(s, 0, 0, 1, 1);
+    console_refresh(s->console);
+    g_assert_cmpuint(a.damages, ==, 2);
+    viewer_fini(&a);
+    viewer_fini(&b);
+    tm_free(tm);
+}
+
 static void test_cursor(void)
 {
     TestMachine *tm = tm_new(0);
@@ -628,6 +656,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ui/console/damage", test_damage);
     g_test_add_func("/ui/console/periods", test_periods);
     g_test_add_func("/ui/console/removal", test_removal);
+    g_test_add_func("/ui/console/pause", test_pause);
     g_test_add_func("/ui/console/cursor", test_cursor);
     g_test_add_func("/ui/console/list", test_list);
     g_test_add_func("/ui/console/text-and-wish", test_text_and_wish);
