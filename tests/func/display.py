@@ -155,7 +155,7 @@ def display_grub():
         with open(os.path.join(top, "boot/grub/grub.cfg"), "w", encoding="ascii") as f:
             f.write("set timeout=-1\nmenuentry 'The first one' { true }\nmenuentry 'The second one' { true }\n")
         tool("grub-mkrescue", "--install-modules=normal iso9660 part_msdos", "--fonts=", "--themes=", "--locales=", "-o", iso, top)
-        for card in CARDS:
+        for card in [*CARDS, ("-vga", "cirrus")]:
             with machine("-M", "pc", *card, "-cdrom", iso) as (_, path): # its version is in the first lines
                 Screen(path).expect("grub", [(0, 0, 720, 48), (0, 350, 720, 400)])
 
@@ -163,7 +163,7 @@ def display_grub():
 def display_memtest():
     """memtest86+ writes its characters itself. What it measures, and its version, are left out."""
     image = rt.asset(guest_assets.memtest)
-    for card in CARDS:
+    for card in [*CARDS, ("-vga", "cirrus")]:
         with machine("-M", "pc", *card, "-kernel", image, mem="64M") as (_, path):
             Screen(path).expect("memtest", [(144, 0, 252, 16), (72, 16, 252, 96), (261, 0, 720, 96), (0, 112, 378, 144),
                                             (459, 112, 720, 144), (190, 368, 560, 384), (540, 384, 720, 400)])

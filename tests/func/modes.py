@@ -151,6 +151,10 @@ def modes_virtio():
     modes(VGA | VBE, "-device", "virtio-vga")
 
 
-ALL = [modes_std, modes_virtio]
+def modes_cirrus():
+    modes(VGA | {m: p for m, p in VBE.items() if m < 0x140 and m != 0x102}, "-vga", "cirrus")
+
+
+ALL = [modes_std, modes_virtio, modes_cirrus]
 if __name__ == "__main__":
     rt.main(*[t for t in ALL if not sys.argv[1:] or t.__name__ in sys.argv[1:]])
