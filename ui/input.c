@@ -145,6 +145,13 @@ void input_handler_bind(InputHandler *h, Console *c)
     h->bound = c;
 }
 
+bool input_handler_bind_display(InputHandler *h, const char *display, unsigned head, Error **errp)
+{
+    const Console *c = display ? console_by_device(h->state->machine, display, head, errp) : NULL;
+    h->bound = c;
+    return c || !display;
+}
+
 void input_handler_leds(InputHandler *h, unsigned leds)
 {
     if (__atomic_exchange_n(&h->leds, leds, __ATOMIC_RELAXED) != leds) {

@@ -27,7 +27,8 @@ typedef struct UsbHid {
     UsbDevice u;
     HidKind kind;
     InputHandler *handler;
-    uint32_t usb_version; /* property */
+    uint32_t usb_version, display_head; /* properties */
+    char *display;
     Timer idle_timer;
     bool active; /* input comes here */
     /* guest-visible state */
@@ -373,6 +374,9 @@ static bool hid_realize(Device *dev, HidKind kind, const InputHandlerOps *ops, E
     usb_device_init(&s->u, hid_desc(kind, s->usb_version));
     s->handler = input_handler_new(dev->machine, dev, ops, s);
     input_handler_activate(s->handler, false);
+    if (!input_handler_bind_display(s->handler, s->display, s->display_head, errp)) {
+        return false;
+    }
     device_add_timer(dev, &s->idle_timer, idle_passed);
     return true;
 }
@@ -456,13 +460,14 @@ static const VmState hid_state = {
 #define HID_PROPS                                                                                            \
     PROP_U32(UsbHid, usb_version, "usb_version", 2, 0, UINT32_MAX,                                           \
              "1: full speed only; 2: high speed as well")
-#define HID_ALL_CONSOLES "the input of all consoles arrives", "leave it out"
+#define HID_PROP_DISPLAY                                                                                     \
+    PROP_STR(UsbHid, display, "display", NULL, "Only input of this display device; default: of all")
 static const Prop mouse_props[] = { HID_PROPS, { 0 } };
-static const Prop keyboard_props[] = { HID_PROPS, PROP_NEVER("display", HID_ALL_CONSOLES), { 0 } };
+static const Prop keyboard_props[] = { HID_PROPS, HID_PROP_DISPLAY, { 0 } };
 static const Prop tablet_props[] = {
     HID_PROPS,
-    PROP_NEVER("display", HID_ALL_CONSOLES),
-    PROP_ONLY_UINT("head", 0, HID_ALL_CONSOLES),
+    HID_PROP_DISPLAY,
+    PROP_U32(UsbHid, display_head, "head", 0, 0, UINT32_MAX, "With display: which of its heads"),
     { 0 },
 };
 

@@ -43,7 +43,8 @@ typedef struct InputModel {
 
 typedef struct VirtioInput {
     VirtioDevice v;
-    char *serial; /* properties */
+    char *serial, *display; /* properties */
+    uint32_t head;
     int legacy;
     bool no_modern, wheel_axis;
     InputHandler *handler;
@@ -457,6 +458,9 @@ static bool input_start(Device *dev, const InputModel *model, const VirtioClass 
     s->model = model;
     s->handler = input_handler_new(dev->machine, dev, &model->handler, s);
     input_handler_activate(s->handler, false);
+    if (!input_handler_bind_display(s->handler, s->display, s->head, errp)) {
+        return false;
+    }
     device_add_task(dev, &s->more, input_more);
     device_add_fifo8(dev, &s->waiting, INPUT_WAITING * INPUT_EVENT);
     return virtio_start(&s->v, class, INPUT_QUEUES, INPUT_QUEUE, errp);
@@ -499,17 +503,20 @@ static bool input_post_load(void *opaque, Error **errp)
         VM_U8_ARRAY(VirtioInput, down), VM_U8_ARRAY(VirtioInput, told), VM_U8(VirtioInput, leds)
 VIRTIO_STATES(input, VirtioInput, "virtio-input", 3, 3, 4, 4, INPUT_FIELDS, .post_load = input_post_load);
 
-#define INPUT_PROP_SERIAL PROP_STR(VirtioInput, serial, "serial", NULL, "Serial number that the guest reads")
+#define INPUT_PROPS_ALL                                                                                      \
+    PROP_STR(VirtioInput, serial, "serial", NULL, "Serial number that the guest reads"),                     \
+        PROP_STR(VirtioInput, display, "display", NULL, "Only input of this display device; default: all"),  \
+        PROP_U32(VirtioInput, head, "head", 0, 0, UINT32_MAX, "With display: which of its heads")
 #define INPUT_PROP_WHEEL                                                                                     \
     PROP_BOOL(VirtioInput, wheel_axis, "wheel-axis", true, "The wheel is an axis; off: its turns are buttons")
 #define INPUT_PROPS_PCI                                                                                      \
     PROP_ONOFFAUTO(VirtioInput, legacy, "disable-legacy", AUTO, "There is no legacy interface: not off"),    \
         PROP_BOOL(VirtioInput, no_modern, "disable-modern", false, "There is only the modern one: not on"),  \
         VIRTIO_PROP_IOEVENTFD(VirtioInput)
-static const Prop keyboard_pci_props[] = { INPUT_PROP_SERIAL, INPUT_PROPS_PCI, { 0 } };
-static const Prop keyboard_mmio_props[] = { INPUT_PROP_SERIAL, { 0 } };
-static const Prop pointer_pci_props[] = { INPUT_PROP_SERIAL, INPUT_PROP_WHEEL, INPUT_PROPS_PCI, { 0 } };
-static const Prop pointer_mmio_props[] = { INPUT_PROP_SERIAL, INPUT_PROP_WHEEL, { 0 } };
+static const Prop keyboard_pci_props[] = { INPUT_PROPS_ALL, INPUT_PROPS_PCI, { 0 } };
+static const Prop keyboard_mmio_props[] = { INPUT_PROPS_ALL, { 0 } };
+static const Prop pointer_pci_props[] = { INPUT_PROPS_ALL, INPUT_PROP_WHEEL, INPUT_PROPS_PCI, { 0 } };
+static const Prop pointer_mmio_props[] = { INPUT_PROPS_ALL, INPUT_PROP_WHEEL, { 0 } };
 
 /* There is no legacy interface, so a PCI device has one type and not three. */
 #define INPUT_TYPES(SYM, P, NAME, DESC, PROPS)                                                               \

@@ -208,6 +208,24 @@ def ehci_boots():
     boots("usb-ehci")
 
 
+def xhci_heads():
+    """Two tablets of two displays, of which the guest reads one: what happens on the other does not come there."""
+    script = INPUT + 'listen "QEMU QEMU USB Tablet" 3\n'
+    with Monitor() as m, rt.booted(modules("xhci"), script + rt.HEALTH, "quiet", "-device", "VGA,id=v0", "-device",
+                                   "secondary-vga,id=v1", "-device", "qemu-xhci", "-device", "usb-tablet,display=v0,port=1",
+                                   "-device", "usb-tablet,display=v1,port=2", *m.args, flavour="generic", board="q35") as vm:
+        vm.expect("@listening@")
+        c = m.connect()
+        said = c.try_call("input-send-event", device="v1", events=[place("x", 7), place("y", 8)])
+        qmp.expect(said["error"]["data"]["code"] == "device-not-active", f"nobody listens to that one: {said}")
+        c.call("input-send-event", device="v0", events=[place("x", 9), place("y", 10)])
+        heard(vm, [(3, 0, 9), (3, 1, 10)])
+        said = c.try_call("device_add", driver="usb-tablet", display="v9")
+        qmp.expect("v9" in said["error"]["desc"], f"a display that there is not: {said}")
+        vm.seen = 0
+        rt.healthy(rt.once_output(vm).splitlines())
+
+
 ASLEEP = "until grep -q suspended /sys/bus/usb/devices/1-1/power/runtime_status; do sleep 0.2; done"
 
 
@@ -220,7 +238,7 @@ def xhci_hub_sleeps():
     disk("xhci", "qemu-xhci,id=usb", "port=1.2", size=1, more=("-device", "usb-hub,port=1"), first=ASLEEP)
 
 
-TESTS = ["ehci_inputs", "ehci_companions", "ehci_disk", "ehci_alone_disk", "ehci_boots",
+TESTS = ["xhci_heads", "ehci_inputs", "ehci_companions", "ehci_disk", "ehci_alone_disk", "ehci_boots",
          "uhci_hub_sleeps", "xhci_hub_sleeps", "xhci_boots", "uhci_boots", "uhci_inputs", "uhci_hub_disk", "xhci_inputs", "xhci_full_speed", "xhci_disk", "xhci_disk_usb2"]
 if __name__ == "__main__":
     rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))

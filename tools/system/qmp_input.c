@@ -30,9 +30,9 @@ static struct InputQueue {
     guint next;
 } queue;
 
-bool input_need(Machine *m, InputKind kind, const char *what, Error **errp)
+static bool need_from(Machine *m, Console *from, InputKind kind, const char *what, Error **errp)
 {
-    if (input_has(m, NULL, kind)) {
+    if (input_has(m, from, kind)) {
         return true;
     }
     if (input_is_there(m, kind)) {
@@ -45,6 +45,11 @@ bool input_need(Machine *m, InputKind kind, const char *what, Error **errp)
                    kind == INPUT_KIND_ABS ? "-device virtio-tablet-pci is one" : "-M pc and -M q35 have one");
     }
     return false;
+}
+
+bool input_need(Machine *m, InputKind kind, const char *what, Error **errp)
+{
+    return need_from(m, NULL, kind, what, errp);
 }
 
 /* ---- changes that wait ---- */
@@ -106,8 +111,12 @@ void input_forget(Machine *m)
 
 static int find_name(const char *name)
 {
-    static const struct { const char *name, *key; } same[] = {
-        { "asterisk", "kp_multiply" }, { "sysrq", "print" }, { "menu", "compose" },
+    static const struct {
+        const char *name, *key;
+    } same[] = {
+        { "asterisk", "kp_multiply" },
+        { "sysrq", "print" },
+        { "menu", "compose" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(same); i++) {
         name = g_str_equal(name, same[i].name) ? same[i].key : name;
@@ -119,8 +128,9 @@ static bool find_key(const KeyValue *v, const char *member, uint8_t *key, Error 
 {
     bool number = v->type == KEY_VALUE_KIND_NUMBER;
     int64_t code = number ? v->u.number.data : 0;
-    int k = !number ? find_name(qkey_code_names[v->u.qcode.data])
-            : code > 0 && code < 0x100 ? input_key_find_code(code) : -1;
+    int k = !number                    ? find_name(qkey_code_names[v->u.qcode.data])
+            : code > 0 && code < 0x100 ? input_key_find_code(code)
+                                       : -1;
     if (k < 0) {
         error_set(errp, "the keyboard has no key with scan code %" G_GINT64_FORMAT, code);
         error_hint(errp, "codes of set 1 are meant, with 128 added where they begin with e0h: 30 is 'a'");
@@ -249,10 +259,10 @@ static UiEvent move_event(InputKind kind, unsigned axis, int value)
 }
 
 /* False: the machine has no such device, or it is no event. */
-static bool take_event(Machine *m, const InputEvent *e, size_t i, UiEvent *out, Error **errp)
+static bool take_event(Machine *m, Console *from, const InputEvent *e, size_t i, UiEvent *out, Error **errp)
 {
     g_autofree char *key = g_strdup_printf("events.%zu.data.key.data", i);
-    if (!input_need(m, kinds[e->type].kind, kinds[e->type].what, errp)) {
+    if (!need_from(m, from, kinds[e->type].kind, kinds[e->type].what, errp)) {
         return false;
     }
     *out = (UiEvent){ .kind = kinds[e->type].kind };
@@ -283,7 +293,7 @@ bool qmp_input_send_event(QmpCall *call, const InputSendEventArgs *args, Error *
         return false;
     }
     for (size_t i = 0; i < args->events.n; i++) { /* all are checked before the first is sent */
-        if (!take_event(call->machine, &args->events.items[i], i, &events[i], errp)) {
+        if (!take_event(call->machine, from, &args->events.items[i], i, &events[i], errp)) {
             return false;
         }
     }

@@ -65,6 +65,8 @@ void input_handler_free(InputHandler *h);      /* MAIN_LOOP */
 void input_handler_activate(InputHandler *h, bool on);
 /* Only events from this console (property display=). NULL: from all. MAIN_LOOP. */
 void input_handler_bind(InputHandler *h, Console *c);
+/* The properties display= (id or path of a device that is there already; NULL: all consoles) and head=. */
+bool input_handler_bind_display(InputHandler *h, const char *display, unsigned head, Error **errp);
 /* LEDs of the keyboard: bit 0 scroll lock, 1 num lock, 2 caps lock. Device's domain; listeners hear of it
  * on the main loop. */
 void input_handler_leds(InputHandler *h, unsigned leds);
