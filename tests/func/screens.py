@@ -18,14 +18,28 @@ def around(x, y):
     return x - 12, y - 12, x + 28, y + 28
 
 
-POINTER = around(640, 400) # first of all
-MIDDLE = 1219, 774 # of the button "Continue"
-EDGE = 1171, 762, 1191, 788 # its left end, where no pointer comes to: it has another colour below a pointer
-# Card: what it is called on the command line, and its pictures. All that show the EDID's mode in 24 bits show the same.
+def first_pointer(width, height):
+    """Where it is at the beginning."""
+    return around(width // 2, height // 2)
+
+
+def button(width, height):
+    """The middle of "Continue"."""
+    return width - 61, height - 26
+
+
+def edge(width, height):
+    """The button's left end, where no pointer comes to: it has another colour below a pointer."""
+    return width - 109, height - 38, width - 89, height - 12
+
+
+# Card: what it is called on the command line, and its pictures. All that show the EDID's mode in 24 bits show the same;
+# Cirrus's has 1024 x 768 in 16.
 CARDS = {
     "std": (("-vga", "std"), "gtk"),
     "bochs": (("-device", "bochs-display"), "gtk"),
     "virtio": (("-device", "virtio-vga"), "gtk"),
+    "cirrus": (("-vga", "cirrus"), "gtk-1024"),
 }
 
 
@@ -45,7 +59,7 @@ class Pointer:
     def send(self, *events):
         self.qmp.call("input-send-event", events=[{"type": t, "data": d} for t, d in events])
 
-    def place(self, x, y, width=1280, height=800):
+    def place(self, x, y, width, height):
         self.send(*(("abs", {"axis": a, "value": round(v * 32767 / (most - 1))}) for a, v, most in (("x", x, width), ("y", y, height))))
 
     def move(self, dx, dy):
@@ -59,22 +73,23 @@ class Pointer:
 def pages(card, *args):
     """The first page; a click on "Continue", by tablet; the second one."""
     picture = CARDS[card][1]
+    size = Screen.picture(picture + "-language")[:2]
     with installer(card, "-device", "qemu-xhci", "-device", "usb-tablet", *args) as (_, path):
         screen = Screen(path)
-        screen.expect(picture + "-language", [POINTER], timeout=400)
-        mouse = Pointer(screen)
-        mouse.place(*MIDDLE)
-        screen.until(lambda now, was: cut(now, EDGE) != cut(was, EDGE), picture + "-language", "the button does not light up")
+        screen.expect(picture + "-language", [first_pointer(*size)], timeout=400)
+        mouse, end = Pointer(screen), edge(*size)
+        mouse.place(*button(*size), *size)
+        screen.until(lambda now, was: cut(now, end) != cut(was, end), picture + "-language", "the button does not light up")
         mouse.click()
-        screen.expect(picture + "-location", [around(*MIDDLE)], timeout=400)
+        screen.expect(picture + "-location", [around(*button(*size))], timeout=400)
 
 
 def screens_mouse():
     """A PS/2 mouse: to the corner, whatever X makes of its speed, and back in small steps."""
     with installer("std") as (_, path):
         screen = Screen(path)
-        screen.expect("gtk-language", [POINTER], timeout=400)
-        mouse = Pointer(screen)
+        screen.expect("gtk-language", [first_pointer(1280, 800)], timeout=400)
+        mouse, end = Pointer(screen), edge(1280, 800)
         for _ in range(20):
             mouse.move(100, 100)
         corner = (1270, 790, 1280, 800)
@@ -82,12 +97,12 @@ def screens_mouse():
         for _ in range(40):
             mouse.move(-4, -2)
             time.sleep(0.2) # X takes what comes at once for a fast movement
-            if cut(screen.look(), EDGE) != cut(screen.picture("gtk-language"), EDGE):
+            if cut(screen.look(), end) != cut(screen.picture("gtk-language"), end):
                 break
         else:
             raise rt.Failure("the button does not light up")
         mouse.click()
-        screen.expect("gtk-location", [(EDGE[2], EDGE[1], 1280, 800)], timeout=400)
+        screen.expect("gtk-location", [(end[2], end[1], 1280, 800)], timeout=400)
 
 
 def row(card, uefi):
