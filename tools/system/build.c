@@ -382,10 +382,13 @@ static void add_defaults(Cli *cli)
     } else if (serial) {
         add_default(cli->serials, "serial", "null");
     }
-    cli->monitors_first = !mon_prefix && !cli->mons->len && cli->monitors->len;
-    for (guint i = 0; i < cli->monitors->len; i++) {
-        cli->monitors_first &= g_str_has_prefix(((Item *)cli->monitors->pdata[i])->text, "vc");
+    bool any_vc = false, shares = mon_prefix || cli->mons->len;
+    for (guint i = 0; i < cli->monitors->len; i++) { /* -qmp's are among them */
+        const char *text = ((Item *)cli->monitors->pdata[i])->text;
+        any_vc |= g_str_has_prefix(text, "vc");
+        shares |= g_str_has_prefix(text, "chardev:");
     }
+    cli->monitors_first = any_vc && !shares;
 }
 
 /* The order of their terminals. Monitors of the user's may share what serial ports have made. */
