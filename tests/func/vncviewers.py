@@ -7,6 +7,7 @@ installed."""
 import contextlib
 import os
 import pty
+import select
 import shutil
 import struct
 import subprocess
@@ -194,11 +195,11 @@ def viewer_capture():
             os.execvp("gvnccapture", ["gvnccapture", address, out])
         text = b""
         with contextlib.suppress(OSError): # the other side of the terminal is closed
-            while b"Password:" not in text:
-                text += os.read(terminal, 1000)
-            os.write(terminal, PASSWORD.encode() + b"\n")
             while True:
-                text += os.read(terminal, 1000)
+                if select.select([terminal], [], [], 1)[0]:
+                    text += os.read(terminal, 1000)
+                elif b"Password:" in text: # what comes before it has stopped the echo is thrown away: once more then
+                    os.write(terminal, PASSWORD.encode() + b"\n")
         status = os.waitpid(pid, 0)[1]
         os.close(terminal)
         qmp.expect(status == 0, f"gvnccapture ended with {status}: {text.decode()}")
