@@ -425,12 +425,29 @@ static bool wants_to_share(const Session *s)
     return s->cl->wsctx || recv(s->cl->sock, &b, 1, MSG_PEEK) != 1 || b;
 }
 
+/* UltraVNC's and PalmVNC's orders to send a smaller picture: the library divides by the width of rectangles
+ * that have become narrower than a pixel. Nobody is told that the server knows them. */
+static bool wants_scaling(rfbClientPtr cl)
+{
+    uint8_t type;
+    return cl->state == RFB_NORMAL && !cl->wsctx && recv(cl->sock, &type, 1, MSG_PEEK | MSG_DONTWAIT) == 1 &&
+           (type == rfbSetScale || type == rfbPalmVNCSetScaleFactor);
+}
+
 static void process(Session *s)
 {
     rfbClientPtr cl = s->cl;
     bool shared = cl->state != RFB_INITIALISATION || wants_to_share(s);
     bool init = cl->state == RFB_INITIALISATION;
+    if (wants_scaling(cl)) {
+        lib.rfbCloseClient(cl);
+        return;
+    }
     lib.rfbProcessClientMessage(cl);
+    if (cl->sock >= 0 && cl->scaledScreen != cl->screen) { /* through a WebSocket it is seen only now */
+        lib.rfbCloseClient(cl);
+        return;
+    }
     if (cl->sock >= 0 && cl->state == RFB_NORMAL && !s->ready) {
         s->ready = true;
         pthread_mutex_lock(&s->c->lock);
