@@ -96,6 +96,8 @@ def registers(accel):
                    f"format=raw,file={image}", timeout=120) as vm:
             said = vm.expect(r"@good@|!").group(0)
             qmp.expect(said == b"@good@", "registers after a command")
+            vm.p.terminate()  # KVM may have told what it is not
+            vm.wait(0)
 
 
 def vmport_tcg():
