@@ -17,7 +17,7 @@ ARGS = "console=ttyS0 DEBIAN_FRONTEND=text rhea.url"
 def installer(board, *args):
     iso = rt.asset(guest_assets.mini_iso)
     return rt.Vm("-nodefaults", "-accel", "tcg", "-M", board, "-m", "1G", "-display", "none", "-serial", "stdio", "-cdrom",
-                 iso, *args, timeout=400)
+                 iso, *args, timeout=150)
 
 
 def language(vm):

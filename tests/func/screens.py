@@ -51,7 +51,7 @@ def installer(card, *args):
     """The kernel's own driver of each card, and X on top of it; vga= is for those that have none."""
     kernel, initrd = rt.asset(guest_assets.installer, "gtk")
     return machine("-M", "q35", *CARDS[card][0], "-kernel", kernel, "-initrd", initrd, "-append", "vga=788 --- quiet", *args,
-                   mem="1G", timeout=500)
+                   mem="1G", timeout=350)
 
 
 class Pointer:
@@ -80,19 +80,19 @@ def pages(card, *args):
     size = Screen.picture(picture + "-language")[:2]
     with installer(card, "-device", "qemu-xhci", "-device", "usb-tablet", *args) as (_, path):
         screen = Screen(path)
-        screen.expect(picture + "-language", [first_pointer(*size), *FREE[picture]], timeout=400)
+        screen.expect(picture + "-language", [first_pointer(*size), *FREE[picture]], timeout=150)
         mouse, end = Pointer(screen), edge(*size)
         mouse.place(*button(*size), *size)
         screen.until(lambda now, was: cut(now, end) != cut(was, end), picture + "-language", "the button does not light up")
         mouse.click()
-        screen.expect(picture + "-location", [around(*button(*size)), *FREE[picture]], timeout=400)
+        screen.expect(picture + "-location", [around(*button(*size)), *FREE[picture]], timeout=150)
 
 
 def screens_mouse():
     """A PS/2 mouse: to the corner, whatever X makes of its speed, and back in small steps."""
     with installer("std") as (_, path):
         screen = Screen(path)
-        screen.expect("gtk-language", [first_pointer(1280, 800)], timeout=400)
+        screen.expect("gtk-language", [first_pointer(1280, 800)], timeout=150)
         mouse, end = Pointer(screen), edge(1280, 800)
         for _ in range(20):
             mouse.move(100, 100)
@@ -106,7 +106,7 @@ def screens_mouse():
         else:
             raise rt.Failure("the button does not light up")
         mouse.click()
-        screen.expect("gtk-location", [(end[2], end[1], 1280, 800)], timeout=400)
+        screen.expect("gtk-location", [(end[2], end[1], 1280, 800)], timeout=150)
 
 
 def row(card, uefi):
