@@ -182,15 +182,15 @@ def kvm_ipxe():
     rom = rt.asset(guest_assets.from_package, "ipxe-qemu", "usr/lib/ipxe/qemu/pxe-e1000.rom")
     with KvmVm("-M", "pc,graphics=off", "-m", "64M", "-serial", "stdio", "-netdev", "user,id=n", "-device",
                f"e1000,netdev=n,romfile={rom},bootindex=0", timeout=600) as vm:
-        vm.expect("iPXE initialising devices...ok")
-        vm.expect("Press Ctrl-B for the iPXE command line")
+        vm.expect(rt.bios("iPXE initialising devices...ok"))
+        vm.expect(rt.bios("Press Ctrl-B for the iPXE command line"))
         vm.send("\x02" * 3)  # the one that comes first counts; at the prompt they move the cursor to where it is
-        vm.expect("iPXE> ")
+        vm.expect(rt.bios("iPXE> "))
         for key in "echo so it ${gone}works":  # the BIOS keeps fifteen keys
             vm.send(key)
             vm.expect(re.escape(key))
         vm.send("\r")
-        vm.expect("\nso it works")
+        vm.expect("\n" + rt.bios("so it works"))
         n = vm.finish()
     if emulated():  # a few for each tick while it waits: it depends on time
         assert set(n["kinds"]) == {"events and unknown", "IRET"} and n["completed"] >= 2, n

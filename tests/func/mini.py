@@ -34,11 +34,11 @@ def keys(vm, text):
 
 def isolinux(board):
     with installer(board + ",graphics=off") as vm:
-        vm.expect("ISOLINUX 6")
-        vm.expect("Debian GNU/Linux installer menu .BIOS mode.")
-        vm.expect("TAB to edit a menu entry")
+        vm.expect(rt.bios("ISOLINUX 6"))
+        vm.expect(rt.bios("Debian GNU/Linux installer menu (BIOS mode)"))
+        vm.expect(rt.bios("TAB to edit a menu entry"))
         vm.send("\x1b")
-        vm.expect("boot: ")
+        vm.expect(rt.bios("boot: "))
         keys(vm, "install vga=normal " + ARGS)
         vm.send("\r")
         language(vm)

@@ -57,7 +57,8 @@ def boots(board, card, bootfile, *args, steps=(), timeout=300):
 
 
 def seabios(card, board="pc,graphics=off", bootfile="boot.ipxe"):
-    boots(board, card, bootfile, steps=(r"iPXE initialising devices\.\.\.(WARNING: Using legacy NIC[^.]*)?ok", "boot.ipxe... ok" if "ipxe" in bootfile else "PXELINUX"))
+    start = rt.bios("iPXE initialising devices...") + r"(WARNING: [^.]*)?" + rt.bios("ok")
+    boots(board, card, bootfile, steps=(start, rt.bios("boot.ipxe... ok" if "ipxe" in bootfile else "PXELINUX")))
 
 
 def pxe_e1000():

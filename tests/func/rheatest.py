@@ -38,6 +38,12 @@ def health(stalls=SLOW <= 4):
 HEALTH = health()
 
 
+def bios(text):
+    """The pattern of a text on SeaBIOS's serial console (graphics=off), which every timer tick may come between two characters
+    of to put the cursor where the BIOS's is."""
+    return r"(?:\x1b\[\d+;\d+H)*".join(re.escape(c) for c in text)
+
+
 class Skip(Exception):
     pass
 
