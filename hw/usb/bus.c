@@ -181,7 +181,7 @@ static UsbPort *choose_port(UsbBus *b, Device *dev, Error **errp)
     UsbPort *p = port_free(b, &n);
     if (n == 1 && !usb_device_of(UsbDevice, dev)->is_hub && !g_str_equal(dev->type->name, "usb-hub")) {
         const DeviceType *hub = device_type_find("usb-hub");
-        if (hub && strlen(p->path) < 9 &&
+        if (hub && usb_port_tier(p) < USB_HUBS &&
             !device_create(dev->machine, hub, dev->machine->unattached, NULL, b->bus, errp, NULL)) {
             return NULL;
         }
@@ -334,10 +334,10 @@ static UsbPort *hub_port(const UsbDevice *hub, unsigned index)
 UsbDevice *usb_find_address(UsbPort *p, uint8_t addr)
 {
     UsbDevice *d = p->dev;
-    if (!d) {
+    if (!d || !d->ready) {
         return NULL;
     }
-    if (d->ready && d->addr == addr) {
+    if (d->addr == addr) {
         return d;
     }
     for (guint i = 0; d->is_hub && i < p->bus->ports->len; i++) {
@@ -358,6 +358,15 @@ UsbDevice *usb_find_route(UsbPort *root, uint32_t route)
         d = p ? p->dev : NULL;
     }
     return d;
+}
+
+unsigned usb_port_tier(const UsbPort *p)
+{
+    unsigned n = 0;
+    for (; p->hub && p->hub->port; p = p->hub->port) {
+        n++;
+    }
+    return n;
 }
 
 UsbPort *usb_root_port(const UsbDevice *d)

@@ -353,10 +353,19 @@ static UsbResult control_packet(UsbDevice *d, UsbPacket *p)
 
 /* ---- packets ---- */
 
+/* So do all hubs between it and the controller. */
+static bool answers(const UsbDevice *d)
+{
+    while (d->port && d->ready && d->port->hub) {
+        d = d->port->hub;
+    }
+    return d->port && d->ready;
+}
+
 static UsbResult route_packet(UsbDevice *d, UsbPacket *p)
 {
     bool in = p->pid == USB_IN;
-    if (!d->port || !d->ready) {
+    if (!answers(d)) {
         return USB_ERROR;
     }
     if (p->ep == 0) {
@@ -421,6 +430,11 @@ void usb_device_reset(UsbDevice *d)
     forget(d);
     d->ready = true;
     d->class->reset(d);
+}
+
+void usb_device_disable(UsbDevice *d)
+{
+    d->ready = false;
 }
 
 /* ---- life ---- */

@@ -49,10 +49,14 @@ static void set_change(UsbHub *s, HubPort *p, uint16_t bits)
     usb_wakeup(&s->u, CHANGE_EP, true);
 }
 
+/* The port is not enabled: what is plugged in waits for a reset. */
 static void show_device(HubPort *p)
 {
-    const UsbDevice *d = p->port.dev;
+    UsbDevice *d = p->port.dev;
     p->status = STAT_POWER | (d ? STAT_CONNECTION : 0) | (d && d->speed == USB_LOW ? STAT_LOW_SPEED : 0);
+    if (d) {
+        usb_device_disable(d);
+    }
 }
 
 static void port_changed(UsbPort *port)
@@ -100,7 +104,11 @@ static bool port_feature(UsbHub *s, HubPort *p, unsigned feature, bool set)
             set_change(s, p, STAT_SUSPEND);
         }
         return true;
-    case PORT_ENABLE: p->status &= set ? p->status : (uint16_t)~STAT_ENABLE; return !set;
+    case PORT_ENABLE:
+        if (!set && (p->status & STAT_ENABLE)) {
+            show_device(p);
+        }
+        return !set;
     case PORT_POWER: return true;
     default:
         if (set || feature < C_PORT_CONNECTION || feature > C_PORT_RESET) {
@@ -221,9 +229,9 @@ static bool hub_realize(Device *dev, Error **errp)
         return error_fail(errp, "out-of-range", "ports", "use several hubs", "ports=%u: 1 to %d are possible",
                           s->n, HUB_PORTS);
     }
-    if (strlen(s->u.port->path) > 8) {
+    if (usb_port_tier(s->u.port) >= USB_HUBS) {
         return error_fail(errp, "out-of-range", "port", "plug it in nearer to the controller",
-                          "a hub at port %s: there are five in a row at most", s->u.port->path);
+                          "a hub at port %s: there are %d in a row at most", s->u.port->path, USB_HUBS);
     }
     s->u.is_hub = true;
     usb_device_init(&s->u, &hub_desc);

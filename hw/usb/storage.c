@@ -371,6 +371,7 @@ static void storage_cancel(UsbDevice *d, UsbPacket *p)
 static void storage_reset(UsbDevice *d)
 {
     UsbStorage *s = storage_of(d);
+    UsbPacket *p = s->packet;
     forget_request(s);
     drop_cache(s);
     s->phase = STORE_COMMAND;
@@ -383,6 +384,10 @@ static void storage_reset(UsbDevice *d)
     memset(s->gather, 0, sizeof(s->gather));
     s->kind = STORE_REPLY;
     s->status = CSW_OK;
+    if (p) { /* its controller goes on asking, and gets what comes next */
+        s->waited = true;
+        usb_packet_done(p, USB_NAK);
+    }
 }
 
 static bool storage_control(UsbDevice *d, const UsbSetup *r, uint8_t *data, unsigned *len)
@@ -454,6 +459,8 @@ static bool check_drive(UsbStorage *s, Error **errp)
 static bool storage_realize(Device *dev, Error **errp)
 {
     UsbStorage *s = storage_of(dev);
+    co_mutex_init(&s->order); /* until the drive is closed: requests hold it */
+    device_add_cleanup(dev, storage_fini, s);
     if (!check_drive(s, errp) || !drive_open(&s->drive, dev, drive_medium_read_only(&s->drive), errp)) {
         return false;
     }
@@ -470,9 +477,7 @@ static bool storage_realize(Device *dev, Error **errp)
     if (s->write_cache == AUTO) {
         s->write_cache = s->drive.drive && s->drive.drive->write_through ? OFF : ON;
     }
-    co_mutex_init(&s->order);
     device_add_task(dev, &s->wake, wake);
-    device_add_cleanup(dev, storage_fini, s);
     usb_device_init(&s->u, &storage_desc);
     if (!s->u.serial) {
         const char *of_drive = s->drive.drive ? s->drive.drive->serial : NULL;

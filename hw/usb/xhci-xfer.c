@@ -196,6 +196,10 @@ static void packet_done(UsbPacket *p)
     Xhci *x = t->x;
     unsigned slot = t->slot, dci = t->dci;
     x->slot[slot].ep[dci].t = NULL;
+    if (p->result == USB_NAK) { /* the TD stays in its ring */
+        transfer_free(t);
+        return;
+    }
     finish(t);
     xhci_kick(x, slot, dci);
 }

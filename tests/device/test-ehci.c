@@ -2,14 +2,15 @@
  * tests/device/test-ehci.c - hw/usb/ehci.c, hw/usb/ehci-sched.c, hw/usb/ehci-isoch.c, hw/usb/ehci.h, and
  * hw/usb/uhci.c and hw/usb/bus.c as far as companions go: the test is the driver of a controller with a
  * keyboard: queue heads in the asynchronous ring and the frame list, isochronous transfers that nobody
- * answers, the doorbell, ports that change their owner, saved state, and a hostile schedule. RHEA_USB_CASES:
- * rounds of that one. Threads: main.
+ * answers, the doorbell, ports that change their owner, saved state, a disk (hw/usb/storage.c) that is reset
+ * or goes while it reads, and a hostile schedule. RHEA_USB_CASES: rounds of that one. Threads: main.
  */
 #include "q35test.h"
+#include "rhea/backends/drive.h"
 #include "rhea/hw/usb.h"
 #include "rhea/ui/input.h"
+#include "usbtest.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { EHCI = PCI_DEVFN(4, 7), UHCI = PCI_DEVFN(4, 0), BAR = 0xe0000000, OP = BAR + 0x20, PORTS = 0xc000 };
@@ -94,21 +95,26 @@ static void start(TestMachine *tm)
     wr(tm, PORTSC, 0x1000);
 }
 
-static TestMachine *open_guest(void)
+static TestMachine *open_guest(void (*devices)(TestMachine *tm))
 {
-    TestMachine *tm = q35_new_with(RAM, NULL, plug);
+    TestMachine *tm = q35_new_with(RAM, NULL, devices);
     start(tm);
     g_assert_cmphex(rd(tm, PORTSC) & 0x2005, ==, 5);
     g_assert_cmphex(rd(tm, STS) & 0xf000, ==, 0xc000);
     return tm;
 }
 
-/* The transfers from TD on are queue head i's. */
-static void run(TestMachine *tm, unsigned i)
+/* The transfers from t on are queue head i's. */
+static void run_from(TestMachine *tm, unsigned i, unsigned t)
 {
     wr(tm, QH + 64 * i + 24, 0);
-    wr(tm, QH + 64 * i + 16, TD);
+    wr(tm, QH + 64 * i + 16, TD + 32 * t);
     tm_step(tm, 12 * MS);
+}
+
+static void run(TestMachine *tm, unsigned i)
+{
+    run_from(tm, i, 0);
 }
 
 static void request(TestMachine *tm, uint64_t setup)
@@ -130,7 +136,7 @@ static void configure(TestMachine *tm)
 
 static void test_registers(void)
 {
-    TestMachine *tm = open_guest();
+    TestMachine *tm = open_guest(plug);
     g_assert_cmphex(rd(tm, BAR), ==, 0x01000020);
     g_assert_cmphex(rd(tm, BAR + 4), ==, 0x1206);
     g_assert_cmphex(rd(tm, BAR + 8), ==, 0x6880);
@@ -151,7 +157,7 @@ static void test_registers(void)
 
 static void test_transfers(void)
 {
-    TestMachine *tm = open_guest();
+    TestMachine *tm = open_guest(plug);
     wr(tm, STS, 0x3f);
     tm_write(tm, DATA, 8, UINT64_C(0x00ff000001000680));
     td(tm, 0, false, SETUP, 8, DATA);
@@ -200,7 +206,7 @@ static void test_transfers(void)
 /* Reports, also after a load, of a queue head in each eighth frame. */
 static void test_periodic(void)
 {
-    TestMachine *tm = open_guest();
+    TestMachine *tm = open_guest(plug);
     configure(tm);
     qh(tm, 1, 5, 1, 1);
     for (unsigned i = 3; i < 1024; i += 8) {
@@ -227,7 +233,7 @@ static void test_periodic(void)
 /* Nobody here has an isochronous endpoint, and nobody splits transactions. */
 static void test_isochronous(void)
 {
-    TestMachine *tm = open_guest();
+    TestMachine *tm = open_guest(plug);
     hwaddr itd = TD, sitd = TD + 64;
     for (unsigned i = 0; i < 1024; i++) {
         wr(tm, FRAMES + 4 * i, (uint32_t)itd);
@@ -262,7 +268,7 @@ static void test_isochronous(void)
 /* 4.2: who has which port. */
 static void test_companion(void)
 {
-    TestMachine *tm = open_guest();
+    TestMachine *tm = open_guest(plug);
     g_assert_cmphex(rd(tm, PORTSC + 4) & 0x2c01, ==, 0x0801);
     wr(tm, PORTSC + 4, 0x1100);
     wr(tm, PORTSC + 4, 0x1000);
@@ -292,6 +298,80 @@ static void test_companion(void)
     tm_free(tm);
 }
 
+/* ---- a disk ---- */
+
+enum { READING = 4, RING_IN = 1, RING_OUT = 2, SECTOR = DATA + 0x1000 };
+static Device *disk;
+
+static void plug_disk(TestMachine *tm)
+{
+    Machine *m = tm->m;
+    Bus *pci = m->board->default_bus(m, &pci_bus_type);
+    Device *e = tm_device(tm, "usb-ehci", pci, "addr", "4.7", "multifunction", "on", NULL);
+    disk = usbdisk_plug(tm, e->buses->pdata[0], "1");
+}
+
+/* The ring: control transfers, the disk's two pipes. */
+static TestMachine *open_disk(void)
+{
+    TestMachine *tm = open_guest(plug_disk);
+    configure(tm);
+    qh(tm, RING_IN, 5, 1, 0);
+    qh(tm, RING_OUT, 5, 2, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        wr(tm, QH + 64 * i, (QH + 64 * ((i + 1) % 3)) | IS_QH);
+    }
+    return tm;
+}
+
+/* The command of a read of one sector. */
+static void read_command(TestMachine *tm, uint8_t sector)
+{
+    usbdisk_read_command(tm, DATA + 0x400, sector);
+    td(tm, 2, true, OUT, 31, DATA + 0x400);
+    run_from(tm, RING_OUT, 2);
+    g_assert_cmphex(token(tm, 2) & 0xff, ==, 0);
+}
+
+static void begin_slow_read(TestMachine *tm)
+{
+    usbdisk_keep_read();
+    read_command(tm, 3);
+    td(tm, READING, true, IN, 512, SECTOR);
+    run_from(tm, RING_IN, READING);
+    g_assert_cmphex(token(tm, READING) & 0xff, ==, ACTIVE);
+    g_assert_true(usbdisk_read_is_kept());
+}
+
+/* The transport is reset while a read is under way: the transfer goes on waiting, and gets the next command's
+ * data. */
+static void test_disk_reset(void)
+{
+    TestMachine *tm = open_disk();
+    begin_slow_read(tm);
+    request(tm, 0xff21);
+    usbdisk_end_read(tm);
+    tm_step(tm, 12 * MS);
+    g_assert_cmphex(token(tm, READING) & 0xff, ==, ACTIVE);
+    read_command(tm, 7);
+    tm_step(tm, 12 * MS);
+    g_assert_cmphex(token(tm, READING) & 0x7fff00ff, ==, 0);
+    g_assert_cmphex(rd(tm, SECTOR), ==, 0x08080808);
+    usbdisk_free(tm);
+}
+
+/* The disk goes while the host reads for it: its transfer finds nobody. */
+static void test_disk_unplug(void)
+{
+    TestMachine *tm = open_disk();
+    begin_slow_read(tm);
+    usbdisk_unplug_reading(tm, disk);
+    tm_step(tm, 12 * MS);
+    g_assert_cmphex(token(tm, READING) & 0xff, ==, HALTED | XACT);
+    g_assert_cmphex(rd(tm, PORTSC) & 7, ==, 2);
+    usbdisk_free(tm);
+}
+
 static void refuse(TestMachine *tm, const char *what, ...)
 {
     g_autoptr(Error) err = NULL;
@@ -310,7 +390,7 @@ static void refuse(TestMachine *tm, const char *what, ...)
 
 static void test_refusals(void)
 {
-    TestMachine *tm = open_guest();
+    TestMachine *tm = open_guest(plug);
     Machine *m = tm->m;
     const char *bus = "usb-bus.0";
     tm_device(tm, "qemu-xhci", m->board->default_bus(m, &pci_bus_type), "addr", "5.0", NULL);
@@ -322,57 +402,59 @@ static void test_refusals(void)
 }
 
 /* Queue heads and transfers of anything, in loops and out of memory. */
+static void storm(TestMachine *tm, unsigned c)
+{
+    if (c % 16 == 0 || !(rd(tm, CMD) & RUN)) {
+        start(tm);
+        for (unsigned i = 0; i < 32; i++) {
+            wr(tm, FRAMES + 4 * i, (QH + 64 * (i % 4)) | IS_QH);
+        }
+    }
+    for (unsigned i = 0; i < 24; i++) {
+        uint32_t r = (uint32_t)g_test_rand_int(), v = (uint32_t)g_test_rand_int();
+        uint32_t near = (r & 1 ? QH + (v & 0xc0) : TD + (v & 0x1e0)) | (v >> 12 & 7);
+        hwaddr at = r & 2 ? QH + (r >> 8 & 0xfc) : TD + (r >> 8 & 0x1fc);
+        switch (r >> 4 & 7) {
+        case 0: break;
+        case 1:
+        case 2: v = near; break;
+        case 3: v = (v & 0x00ff8301) | ACTIVE; break;
+        case 4: v = (v & 0x00101) | 64 << 16 | 2 << 12; break;
+        case 5: v = DATA | (v & 0xfff); break;
+        default: v &= 0x8fff87ff; break;
+        }
+        wr(tm, at, v);
+        if (i % 8 == 0) { /* likely to be met */
+            wr(tm, QH + 64 * (r >> 20 & 3) + 24, 0);
+            wr(tm, QH + 64 * (r >> 20 & 3) + 16, TD + (r >> 16 & 0x1e0));
+            wr(tm, FRAMES + 4 * (r >> 24 & 31), near & (r >> 29 ? ~1u : ~0u));
+        }
+        wr(tm, DATA + (r >> 10 & 0x3c), v & 0xff03ff87);
+    }
+    if (c % 8 == 7) {
+        wr(tm, OP + ((uint32_t)g_test_rand_int() & 0x7c), (uint32_t)g_test_rand_int());
+    }
+}
+
 static void test_storm(void)
 {
-    const char *text = getenv("RHEA_USB_CASES");
-    unsigned cases = text ? (unsigned)strtoul(text, NULL, 10) : 300;
-    TestMachine *tm = open_guest();
-    for (unsigned c = 0; c < cases; c++) {
-        if (c % 16 == 0 || !(rd(tm, CMD) & RUN)) {
-            start(tm);
-            for (unsigned i = 0; i < 32; i++) {
-                wr(tm, FRAMES + 4 * i, (QH + 64 * (i % 4)) | IS_QH);
-            }
-        }
-        for (unsigned i = 0; i < 24; i++) {
-            uint32_t r = (uint32_t)g_test_rand_int(), v = (uint32_t)g_test_rand_int();
-            uint32_t near = (r & 1 ? QH + (v & 0xc0) : TD + (v & 0x1e0)) | (v >> 12 & 7);
-            hwaddr at = r & 2 ? QH + (r >> 8 & 0xfc) : TD + (r >> 8 & 0x1fc);
-            switch (r >> 4 & 7) {
-            case 0: break;
-            case 1:
-            case 2: v = near; break;
-            case 3: v = (v & 0x00ff8301) | ACTIVE; break;
-            case 4: v = (v & 0x00101) | 64 << 16 | 2 << 12; break;
-            case 5: v = DATA | (v & 0xfff); break;
-            default: v &= 0x8fff87ff; break;
-            }
-            wr(tm, at, v);
-            if (i % 8 == 0) { /* likely to be met */
-                wr(tm, QH + 64 * (r >> 20 & 3) + 24, 0);
-                wr(tm, QH + 64 * (r >> 20 & 3) + 16, TD + (r >> 16 & 0x1e0));
-                wr(tm, FRAMES + 4 * (r >> 24 & 31), near & (r >> 29 ? ~1u : ~0u));
-            }
-            wr(tm, DATA + (r >> 10 & 0x3c), v & 0xff03ff87);
-        }
-        if (c % 8 == 7) {
-            wr(tm, OP + ((uint32_t)g_test_rand_int() & 0x7c), (uint32_t)g_test_rand_int());
-        }
-        input_send_key(tm->m, NULL, INPUT_KEY_A, c & 1);
-        tm_step(tm, 3 * MS);
-    }
+    TestMachine *tm = open_guest(plug);
+    usbtest_storm(tm, 300, storm);
     tm_free(tm);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    drive_register();
     g_test_add_func("/ehci/registers", test_registers);
     g_test_add_func("/ehci/transfers", test_transfers);
     g_test_add_func("/ehci/periodic", test_periodic);
     g_test_add_func("/ehci/isochronous", test_isochronous);
     g_test_add_func("/ehci/companion", test_companion);
     g_test_add_func("/ehci/refusals", test_refusals);
+    g_test_add_func("/ehci/disk-reset", test_disk_reset);
+    g_test_add_func("/ehci/disk-unplug", test_disk_unplug);
     g_test_add_func("/ehci/storm", test_storm);
     return g_test_run();
 }

@@ -4,10 +4,11 @@
  * disk by commands and rings, and a hostile one. RHEA_USB_CASES: rounds of that one. Threads: main.
  */
 #include "q35test.h"
+#include "rhea/backends/drive.h"
 #include "rhea/hw/usb.h"
 #include "rhea/ui/input.h"
+#include "usbtest.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { XHCI = PCI_DEVFN(4, 0), BAR = 0xe0000000, OPER = BAR + 0x40, RUN = BAR + 0x1000, BELL = BAR + 0x2000 };
@@ -42,7 +43,6 @@ enum { IDT = 1 << 6, IOC = 1 << 5, IN = 1 << 16, CC_SUCCESS = 1, CC_SHORT = 13 }
 typedef struct Guest {
     TestMachine *tm;
     Machine *m;
-    Device *kbd, *tablet, *disk;
     unsigned command_at, event_at, at[32];
     bool event_cycle;
     uint32_t event[4]; /* the last one */
@@ -194,12 +194,17 @@ static void add_endpoint(Guest *g, unsigned slot, unsigned dci, unsigned type)
     command(g, INPUT, CONFIGURE << 10 | slot << 24, CC_SUCCESS);
 }
 
-static void open_guest(Guest *g)
+static void open_with(Guest *g, void (*devices)(TestMachine *tm))
 {
     memset(g, 0, sizeof(*g));
-    g->tm = q35_new_with(RAM, NULL, plug);
+    g->tm = q35_new_with(RAM, NULL, devices);
     g->m = g->tm->m;
     start(g);
+}
+
+static void open_guest(Guest *g)
+{
+    open_with(g, plug);
 }
 
 static void test_keyboard(void)
@@ -286,6 +291,46 @@ static void test_tablet(void)
     tm_free(g.tm);
 }
 
+static void plug_disk(TestMachine *tm)
+{
+    Machine *m = tm->m;
+    Device *x = tm_device(tm, "qemu-xhci", m->board->default_bus(m, &pci_bus_type), "addr", "4.0", NULL);
+    usbdisk_plug(tm, x->buses->pdata[0], "1");
+}
+
+static void read_command(Guest *g, unsigned slot, uint8_t sector)
+{
+    usbdisk_read_command(g->tm, DATA + 0x400, sector);
+    queue(g, slot, 4, DATA + 0x400, 31, 1 << 10 | IOC);
+    wr(g, BELL + 4 * slot, 4);
+    expect(g, TRANSFER_EVENT, CC_SUCCESS);
+}
+
+/* The transport is reset while a read is under way: the TD stays in its ring, and gets the next command's
+ * data. */
+static void test_disk_reset(void)
+{
+    Guest g;
+    open_with(&g, plug_disk);
+    unsigned slot = address(&g, 1);
+    control_none(&g, slot, 0x00010900);
+    add_endpoint(&g, slot, 3, 6);
+    add_endpoint(&g, slot, 4, 2);
+    usbdisk_keep_read();
+    read_command(&g, slot, 3);
+    queue(&g, slot, 3, DATA + 0x1000, 512, 1 << 10 | IOC);
+    wr(&g, BELL + 4 * slot, 3);
+    tm_turns(g.tm);
+    g_assert_true(usbdisk_read_is_kept());
+    control_none(&g, slot, 0xff21);
+    usbdisk_end_read(g.tm);
+    g_assert_false(event(&g));
+    read_command(&g, slot, 7);
+    expect(&g, TRANSFER_EVENT, CC_SUCCESS);
+    g_assert_cmphex(rd(&g, DATA + 0x1000), ==, 0x08080808);
+    usbdisk_free(g.tm);
+}
+
 /* A ring of links, one that leads to no memory, and doorbells of what there is not. */
 static void test_bad_rings(void)
 {
@@ -311,8 +356,7 @@ static void test_bad_rings(void)
 /* Any registers, structures of anything in memory. */
 static void test_storm(void)
 {
-    const char *text = getenv("RHEA_USB_CASES");
-    unsigned cases = text ? (unsigned)strtoul(text, NULL, 10) : 300;
+    unsigned cases = usbtest_cases(300);
     Guest g;
     open_guest(&g);
     for (unsigned c = 0; c < cases; c++) {
@@ -359,9 +403,11 @@ static void test_storm(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    drive_register();
     g_test_add_func("/xhci/keyboard", test_keyboard);
     g_test_add_func("/xhci/tablet", test_tablet);
     g_test_add_func("/xhci/bad-rings", test_bad_rings);
+    g_test_add_func("/xhci/disk-reset", test_disk_reset);
     g_test_add_func("/xhci/storm", test_storm);
     return g_test_run();
 }

@@ -16,7 +16,7 @@ typedef enum UsbPid { USB_OUT = 0xe1, USB_IN = 0x69, USB_SETUP = 0x2d } UsbPid;
 typedef enum UsbSpeed { USB_LOW, USB_FULL, USB_HIGH, USB_SUPER, USB_SPEEDS } UsbSpeed;
 typedef enum UsbResult {
     USB_OK,
-    USB_NAK, /* nothing now: usb_wakeup() when there is */
+    USB_NAK, /* nothing now: usb_wakeup() when there is; also of a packet under way, which was given up */
     USB_STALL,
     USB_BABBLE, /* the device sends more than the packet has room for */
     USB_ERROR,  /* nobody answers */
@@ -67,7 +67,7 @@ enum {
     USB_DT_HUB = 0x29,
     USB_DT_COMPANION = 0x30
 };
-enum { USB_CONTROL_MAX = 4096, USB_STRINGS = 8 };
+enum { USB_CONTROL_MAX = 4096, USB_STRINGS = 8, USB_HUBS = 5 /* USB 2.0, 4.1.1 */ };
 
 typedef struct UsbSetup {
     uint8_t type, request;
@@ -169,14 +169,18 @@ bool usb_choose_speed(UsbDevice *d, unsigned speeds);
 void usb_device_init(UsbDevice *d, const UsbDesc *desc);
 #define usb_device_of(T, d) ((T *)(d)) /* the UsbDevice is the first member */
 
-/* The device at an address, at or below a port that a controller enabled; NULL: none. */
+/* The device that answers to an address, at or below a port that a controller enabled; NULL: none. */
 UsbDevice *usb_find_address(UsbPort *p, uint8_t addr);
 /* By a route of xHCI's, 4 bits for each hub's port. NULL: nobody is there. */
 UsbDevice *usb_find_route(UsbPort *root, uint32_t route);
+/* How many hubs are between the port and the controller: USB_HUBS at most. */
+unsigned usb_port_tier(const UsbPort *p);
 /* The controller's port that it is at or below; NULL: not plugged in. */
 UsbPort *usb_root_port(const UsbDevice *d);
 /* The bus's reset signal. */
 void usb_device_reset(UsbDevice *d);
+/* Its port was disabled: it and what is plugged into it do not answer until a reset. */
+void usb_device_disable(UsbDevice *d);
 void usb_device_set_address(UsbDevice *d, uint8_t addr); /* xHCI does it by itself */
 
 /* p->result says the same as the return. */
