@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Commands of the human monitor that have no other test: objects, memory, interrupts, mouse, boot order (monitor/objects.c,
-memory.c, tools/system/hmp.c, hmp_block.c, qmp_input.c, the counters of hw/intc); every command's help."""
+memory.c, tools/system/hmp.c, hmp_block.c, qmp_input.c, screendump.c, qmp_vnc.c, the counters of hw/intc); every command's help."""
 import os
 import re
 import shutil
@@ -148,7 +148,31 @@ def hmp_disks():
             expect(want in hmp(line), f"{line}: {hmp(line)}")
 
 
-ALL = [hmp_disks, hmp_objects, hmp_memory, hmp_input]
+def hmp_screens():
+    """screendump's words in any order, and passwords of VNC servers, whose -d VALUE is anywhere, too."""
+    with qmp.Vm("-M", "pc", "-m", "32M", "-vga", "std", "-device", "secondary-vga,id=two", "-vnc", "127.0.0.1:0,to=99,id=v,password=on") as vm:
+        hmp = Hmp(qmp.Client(vm.path))
+        path = os.path.join(vm.dir, "picture")
+
+        def begins():
+            with open(path, "rb") as f:
+                head = f.read(4)
+            os.unlink(path)
+            return head
+        for line, magic in (("FILE", b"P6\n"), ("-f png FILE", b"\x89PNG"), ("FILE -f png", b"\x89PNG"), ("FILE two -f png 0", b"\x89PNG"),
+                            ("-f ppm FILE two 0", b"P6\n")):
+            expect(hmp("screendump " + line.replace("FILE", path)) == "" and begins().startswith(magic), line)
+        for line, want in (("screendump", "are expected"), ("screendump -f png", "are expected"), ("screendump x -f", "are expected"),
+                           ("screendump x -f bmp", "unknown format 'bmp'"), ("screendump x two 1", "no head 1"), ("screendump x two -1", "are expected"),
+                           ("screendump x two 70000", "no head 70000"), ("screendump x nope", "no device 'nope'"), ("set_password vnc x -d", "is expected"),
+                           ("set_password vnc x -d w", "no VNC server 'w'"), ("expire_password vnc -d v x", "'x' is no time"),
+                           ("set_password -d v vnc", "is expected")):
+            expect(want in hmp(line), f"{line}: {hmp(line)}")
+        for line in ("set_password vnc x -d v", "set_password -d v vnc x keep", "set_password vnc x -d v fail", "expire_password -d v vnc never"):
+            expect(hmp(line) == "", f"{line}: {hmp(line)}")
+
+
+ALL = [hmp_disks, hmp_objects, hmp_memory, hmp_input, hmp_screens]
 
 if __name__ == "__main__":
     rt.main(*[t for t in ALL if len(sys.argv) == 1 or t.__name__ in sys.argv[1:]])

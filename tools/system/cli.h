@@ -192,6 +192,12 @@ void complete_sendkey(Machine *m, unsigned arg, GPtrArray *out);
 void hmp_info_blockstats(Monitor *mon, Machine *m, int argc, char **argv, GString *out);
 void hmp_say_error(GString *out, Error *err); /* with its hint; frees err */
 bool hmp_take_flag(int *argc, char ***argv, const char *flag); /* takes "-f" off the front of the arguments */
+/* "-f VALUE", anywhere behind the command, goes to the end and is counted no more. *value NULL: it is not
+ * there. False: the value is missing. */
+bool hmp_take_value(int *argc, char **argv, const char *flag, const char **value);
+/* screendump.c. NULL: *errp. head goes with device only. */
+Console *screen_find(Machine *m, const char *device, bool has_head, int64_t head, Error **errp);
+Surface *screen_picture(Console *c, Error **errp); /* what it shows now; the caller's */
 /* dump.c */
 void dump_end(Machine *m); /* one that is being written fails; before the machine goes */
 

@@ -250,27 +250,6 @@ bool qmp_expire_password(QmpCall *call, const ExpirePasswordOptions *args, Error
     return s && vnc_expire_password(s, args->time, errp);
 }
 
-/* "-d DISPLAY" behind the protocol goes to the end, and is counted no more. False: a word is missing. */
-static bool take_display(int *argc, char **argv, const char **display)
-{
-    *display = NULL;
-    for (int i = 2; i < *argc; i++) {
-        if (g_str_equal(argv[i], "-d")) {
-            if (i + 1 >= *argc) {
-                return false;
-            }
-            char *flag = argv[i], *value = argv[i + 1];
-            memmove(&argv[i], &argv[i + 2], (size_t)(*argc - i - 2) * sizeof(*argv));
-            *argc -= 2;
-            argv[*argc] = flag;
-            argv[*argc + 1] = value;
-            *display = value;
-            break;
-        }
-    }
-    return true;
-}
-
 void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     static const char *const actions[] = { [VNC_CONNECTED_KEEP] = "keep",
@@ -279,7 +258,7 @@ void hmp_set_password(Monitor *mon, Machine *m, int argc, char **argv, GString *
     Error *err = NULL;
     const char *display;
     unsigned how = 0;
-    bool good = take_display(&argc, argv, &display);
+    bool good = hmp_take_value(&argc, argv, "-d", &display);
     while (argc == 4 && how < G_N_ELEMENTS(actions) && !g_str_equal(actions[how], argv[3])) {
         how++;
     }
@@ -298,7 +277,7 @@ void hmp_expire_password(Monitor *mon, Machine *m, int argc, char **argv, GStrin
 {
     Error *err = NULL;
     const char *display;
-    bool good = take_display(&argc, argv, &display);
+    bool good = hmp_take_value(&argc, argv, "-d", &display);
     if (!good || argc != 3 || !g_str_equal(argv[1], "vnc")) {
         g_string_append(out, "expire_password: vnc TIME [-d DISPLAY] is expected (now, never, +SECONDS)\n");
         return;

@@ -26,25 +26,36 @@ static int open_file(const char *name, Error **errp)
     return fd;
 }
 
-bool qmp_screendump(QmpCall *call, const ScreendumpArgs *args, Error **errp)
+Console *screen_find(Machine *m, const char *device, bool has_head, int64_t head, Error **errp)
 {
-    if (args->has_head && !args->device) {
-        return error_fail(errp, "missing-member", "device", "name the card, too",
-                          "'head' goes with 'device'");
+    if (has_head && !device) {
+        error_fail(errp, "missing-member", "device", "name the card, too", "'head' goes with 'device'");
+        return NULL;
     }
-    if (args->has_head && (args->head < 0 || args->head > UINT16_MAX)) {
-        return error_fail(errp, "out-of-range", "head", "count from 0", "there is no head %" PRId64,
-                          args->head);
+    if (has_head && (head < 0 || head > UINT16_MAX)) {
+        error_fail(errp, "out-of-range", "head", "count from 0", "there is no head %" PRId64, head);
+        return NULL;
     }
-    Console *c = console_find(call->machine, args->device, args->has_head ? (unsigned)args->head : 0, errp);
-    if (!c) {
-        return false;
-    }
+    return console_find(m, device, has_head ? (unsigned)head : 0, errp);
+}
+
+Surface *screen_picture(Console *c, Error **errp)
+{
     console_refresh(c);
     Surface *s = console_surface(c);
     if (!s) {
-        return error_fail(errp, "wrong-state", "device", "wait until its driver sets a mode",
-                          "the card shows nothing at present");
+        error_fail(errp, "wrong-state", "device", "wait until its driver sets a mode",
+                   "the card shows nothing at present");
+    }
+    return s;
+}
+
+bool qmp_screendump(QmpCall *call, const ScreendumpArgs *args, Error **errp)
+{
+    Console *c = screen_find(call->machine, args->device, args->has_head, args->head, errp);
+    Surface *s = c ? screen_picture(c, errp) : NULL;
+    if (!s) {
+        return false;
     }
     int fd = open_file(args->filename, errp);
     bool png = args->has_format && args->format == IMAGE_FORMAT_PNG;
@@ -61,23 +72,16 @@ static void hmp_screendump(Monitor *mon, Machine *m, int argc, char **argv, GStr
     ScreendumpArgs a = { 0 };
     Error *err = NULL;
     uint64_t head = 0;
-    for (int i = 1; i < argc - 1; i++) { /* -f FORMAT, anywhere */
-        if (g_str_equal(argv[i], "-f")) {
-            a.has_format = true;
-            a.format = g_str_equal(argv[i + 1], "png") ? IMAGE_FORMAT_PNG : IMAGE_FORMAT_PPM;
-            if (!g_str_equal(argv[i + 1], "png") && !g_str_equal(argv[i + 1], "ppm")) {
-                g_string_append_printf(out, "screendump: unknown format '%s'; ppm and png are possible\n",
-                                       argv[i + 1]);
-                return;
-            }
-            for (int k = i; k + 2 <= argc; k++) {
-                argv[k] = k + 2 < argc ? argv[k + 2] : NULL;
-            }
-            argc -= 2;
-            break;
-        }
+    const char *format;
+    bool good = hmp_take_value(&argc, argv, "-f", &format);
+    if (format && !g_str_equal(format, "png") && !g_str_equal(format, "ppm")) {
+        g_string_append_printf(out, "screendump: unknown format '%s'; ppm and png are possible\n", format);
+        return;
     }
-    if (argc < 2 || argc > 4 || (argc == 4 && (!text_to_u64(argv[3], &head, NULL) || head > UINT16_MAX))) {
+    a.has_format = format != NULL;
+    a.format = format && g_str_equal(format, "png") ? IMAGE_FORMAT_PNG : IMAGE_FORMAT_PPM;
+    good = good && argc >= 2 && argc <= 4;
+    if (!good || (argc == 4 && (!text_to_u64(argv[3], &head, NULL) || head > INT64_MAX))) {
         g_string_append(out, "screendump: a file, and perhaps -f FORMAT, a card and its head are expected\n");
         return;
     }

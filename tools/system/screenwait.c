@@ -13,15 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static Console *find(Machine *m, const char *device, bool has_head, int64_t head, Error **errp)
-{
-    if (has_head && !device) {
-        error_fail(errp, "missing-member", "device", "name the card, too", "'head' goes with 'device'");
-        return NULL;
-    }
-    return console_find(m, device, has_head ? (unsigned)head : 0, errp);
-}
-
 static bool read_text(Console *c, FontSet *font, XRheaScreenText *out, Error **errp)
 {
     ConsoleText t;
@@ -42,7 +33,7 @@ static bool read_text(Console *c, FontSet *font, XRheaScreenText *out, Error **e
 bool qmp_x_rhea_screen_text(QmpCall *call, const XRheaScreenTextArgs *args, XRheaScreenText *ret,
                             Error **errp)
 {
-    Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
+    Console *c = screen_find(call->machine, args->device, args->has_head, args->head, errp);
     FontSet *font = c ? font_set_new(call->machine, args->font, errp) : NULL;
     if (!font) {
         return false;
@@ -60,15 +51,10 @@ static ScreenRegion region_of(bool has, const XRheaScreenRegion *r)
 
 bool qmp_x_rhea_screen_sum(QmpCall *call, const XRheaScreenSumArgs *args, XRheaScreenSum *ret, Error **errp)
 {
-    Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
-    if (!c) {
-        return false;
-    }
-    console_refresh(c);
-    Surface *s = console_surface(c);
+    Console *c = screen_find(call->machine, args->device, args->has_head, args->head, errp);
+    Surface *s = c ? screen_picture(c, errp) : NULL;
     if (!s) {
-        return error_fail(errp, "wrong-state", "device", "wait until its driver sets a mode",
-                          "the card shows nothing at present");
+        return false;
     }
     ScreenRegion r = region_of(args->has_region, &args->region);
     uint64_t sum = 0;
@@ -142,7 +128,7 @@ bool qmp_x_rhea_screen_wait(QmpCall *call, const XRheaScreenWaitArgs *args, XRhe
     if (args->sum && !sum_of(args->sum, &wish.sum, errp)) {
         return false;
     }
-    Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
+    Console *c = screen_find(call->machine, args->device, args->has_head, args->head, errp);
     wish.font = c ? font_set_new(call->machine, args->font, errp) : NULL;
     ret->id = wish.font ? screen_wait(c, &wish, ended, call->machine, errp) : 0;
     if (!ret->id) {
@@ -171,7 +157,7 @@ static void recorded(void *opaque, const RecordCount *count, const char *reason)
 
 bool qmp_x_rhea_screen_record_start(QmpCall *call, const XRheaScreenRecordStartArgs *args, Error **errp)
 {
-    Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
+    Console *c = screen_find(call->machine, args->device, args->has_head, args->head, errp);
     RecordLimits limits = { .rate = (unsigned)args->rate,
                             .max_files = (uint64_t)args->max_files,
                             .max_bytes = args->max_size };
@@ -181,7 +167,7 @@ bool qmp_x_rhea_screen_record_start(QmpCall *call, const XRheaScreenRecordStartA
 bool qmp_x_rhea_screen_record_stop(QmpCall *call, const XRheaScreenRecordStopArgs *args,
                                    XRheaScreenRecording *ret, Error **errp)
 {
-    Console *c = find(call->machine, args->device, args->has_head, args->head, errp);
+    Console *c = screen_find(call->machine, args->device, args->has_head, args->head, errp);
     RecordCount n;
     if (!c || !record_stop(c, &n, errp)) {
         return false;
