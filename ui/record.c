@@ -22,6 +22,8 @@ typedef struct Recorder {
     ConsoleListener listener; /* first */
     char *folder;
     int dir; /* the folder's descriptor */
+    dev_t device; /* and which one it is */
+    ino_t inode;
     Loop *loop;
     RecordLimits limits;
     RecordCount count;
@@ -53,10 +55,35 @@ static Recorder *find(const Console *c)
     return NULL;
 }
 
+/* Two would replace each other's files. */
+static bool is_taken(const struct stat *folder)
+{
+    for (guint i = 0; recorders && i < recorders->len; i++) {
+        const Recorder *r = recorders->pdata[i];
+        if (r->device == folder->st_dev && r->inode == folder->st_ino) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Waits for the picture that is being written, and counts it. */
+static void finish(Recorder *r)
+{
+    worker_pool_free(g_steal_pointer(&r->pool));
+    if (r->writing && !r->job.err) {
+        r->count.files++;
+        r->count.bytes += r->job.size;
+    }
+    r->writing = false;
+}
+
 static void recorder_free(Recorder *r)
 {
     console_remove_listener(&r->listener);
-    worker_pool_free(r->pool);
+    if (r->pool) {
+        finish(r);
+    }
     loop_unpost(r->loop, &r->written);
     g_ptr_array_remove(recorders, r);
     if (!recorders->len) {
@@ -104,6 +131,7 @@ static int write_picture(void *opaque)
 static void end(Recorder *r, const char *reason)
 {
     g_autofree char *why = g_strdup(reason);
+    finish(r);
     RecordCount count = r->count;
     RecordEnded ended = r->ended;
     void *opaque = r->opaque;
@@ -225,13 +253,25 @@ bool record_start(Console *c, const char *folder, const RecordLimits *limits, Re
         return error_set_errno(errp, errno, "folder '%s' cannot be made", folder);
     }
     int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0) {
-        return error_set_errno(errp, errno, "folder '%s' cannot be opened", folder);
+    struct stat st;
+    if (dir < 0 || fstat(dir, &st) < 0) {
+        error_set_errno(errp, errno, "folder '%s' cannot be opened", folder);
+        if (dir >= 0) {
+            close(dir);
+        }
+        return false;
+    }
+    if (is_taken(&st)) {
+        close(dir);
+        return error_fail(errp, "in-use", "directory", "give each screen a folder of its own",
+                          "another screen is being recorded into folder '%s'", folder);
     }
     Recorder *r = g_new0(Recorder, 1);
     *r = (Recorder){ .listener = { .ops = &listener_ops, .period_ms = 1000 / limits->rate },
                      .folder = g_strdup(folder),
                      .dir = dir,
+                     .device = st.st_dev,
+                     .inode = st.st_ino,
                      .loop = console_machine(c)->loop,
                      .limits = *limits,
                      .ended = ended,
@@ -251,12 +291,7 @@ bool record_stop(Console *c, RecordCount *count, Error **errp)
     if (!r) {
         return error_fail(errp, "not-running", NULL, NULL, "this screen is not being recorded");
     }
-    worker_pool_free(r->pool);
-    r->pool = worker_pool_new(1);
-    if (r->writing && !r->job.err) { /* nobody has counted the last one */
-        r->count.files++;
-        r->count.bytes += r->job.size;
-    }
+    finish(r);
     *count = r->count;
     recorder_free(r);
     return true;

@@ -23,7 +23,8 @@ typedef struct RecordCount {
 typedef void (*RecordEnded)(void *opaque, const RecordCount *count, const char *reason);
 
 /* Makes the folder unless it exists. Files: YYYYMMDDTHHMMSS.mmmZ-NNNNNN.png, the host's UTC and a number
- * from 1; each appears when it is complete. False: *errp. One at a time for a console, RECORD_MAX in all. */
+ * from 1; each appears when it is complete. False: *errp. One at a time for a console and for a folder,
+ * RECORD_MAX in all. */
 enum { RECORD_MAX = 16 };
 bool record_start(Console *c, const char *folder, const RecordLimits *limits, RecordEnded ended,
                   void *opaque, Error **errp);

@@ -146,6 +146,42 @@ static void test_limits(void)
     close_recording(&r);
 }
 
+/* What was written is counted, also when the card goes before the main loop has heard of it. */
+static void test_gone(void)
+{
+    Recording r;
+    open_recording(&r);
+    begin(&r, 60, 100, 1 << 20);
+    console_refresh(r.console);
+    while (!files_of(&r, false)) {
+        g_usleep(1000); /* the loop does not turn meanwhile */
+    }
+    console_free(g_steal_pointer(&r.console));
+    g_assert_cmpuint(r.ends, ==, 1);
+    g_assert_cmpuint(r.count.files, ==, 1);
+    g_assert_cmpuint(r.count.bytes, >, 40);
+    close_recording(&r);
+}
+
+/* Two screens in one folder would have the same names. */
+static void test_same_folder(void)
+{
+    Recording r;
+    RecordCount count;
+    g_autoptr(Error) err = NULL;
+    open_recording(&r);
+    Console *other = console_new(r.tm->m, NULL, 0, NULL, &r);
+    begin(&r, 60, 100, 1 << 20);
+    g_autofree char *same = g_strdup_printf("%s/.", r.folder);
+    g_assert_false(record_start(other, same, &(RecordLimits){ 1, 1, 1 }, on_end, &r, &err));
+    g_assert_nonnull(strstr(error_text(err), "is being recorded into folder"));
+    g_assert_true(record_stop(r.console, &count, &error_abort_slot));
+    g_assert_true(record_start(other, same, &(RecordLimits){ 1, 1, 1 }, on_end, &r, &error_abort_slot));
+    record_stop_all();
+    console_free(other);
+    close_recording(&r);
+}
+
 static void test_wrong(void)
 {
     Recording r;
@@ -177,6 +213,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/record/changes", test_changes);
     g_test_add_func("/record/limits", test_limits);
+    g_test_add_func("/record/gone", test_gone);
+    g_test_add_func("/record/same-folder", test_same_folder);
     g_test_add_func("/record/wrong", test_wrong);
     return g_test_run();
 }
