@@ -79,11 +79,17 @@ static void flush(void *opaque)
     }
 }
 
+/* The message's head and those of its chunks are small beside what is left. */
+static bool has_room(const VdAgent *s, size_t len)
+{
+    return s->out->len + len <= OUT_MOST;
+}
+
 /* Header and body in chunks. Nothing is kept for an agent that does not read: what it misses is not said. */
 static void say(VdAgent *s, uint32_t type, const uint8_t *body, size_t len)
 {
     g_autoptr(GByteArray) message = g_byte_array_sized_new((guint)(HEAD + len));
-    if (s->out->len + len > OUT_MOST) {
+    if (!has_room(s, len)) {
         return;
     }
     add32(message, PROTOCOL);
@@ -152,6 +158,9 @@ static void give_text(VdAgent *s, uint32_t kind)
 {
     size_t len;
     const char *text = clipboard_text(s->m, &len);
+    if (!has_room(s, 2 * len)) {
+        return; /* a question costs the guest 28 bytes: no work is done for what is not said */
+    }
     if (!s->owns || !text || kind != TYPE_UTF8_TEXT) { /* an answer is due in any case */
         say_clipboard(s, CLIPBOARD, TYPE_NONE, NULL, 0);
         return;

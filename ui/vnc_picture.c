@@ -23,8 +23,11 @@ static void copy_picture(VncServer *s, int x, int y, int w, int h)
 static void set_picture(ConsoleListener *l, Surface *from)
 {
     VncServer *s = server_of(l);
-    Surface *p = surface_new(from ? surface_width(from) : VNC_WIDTH, from ? surface_height(from) : VNC_HEIGHT,
-                             &error_abort_slot);
+    Surface *p = from ? surface_new(surface_width(from), surface_height(from), NULL) : NULL;
+    if (!p) { /* the host has no memory for what the guest chose: that is not shown */
+        from = NULL;
+        p = surface_new(VNC_WIDTH, VNC_HEIGHT, &error_abort_slot);
+    }
     surface_unref(s->source);
     surface_unref(s->picture);
     s->source = from ? surface_ref(from) : NULL;
