@@ -5,7 +5,6 @@ QEMU that is installed: the same ones work, and the others fail with the same cl
 machine runs, and -nic and -net make each kind with each card."""
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from qmp import expect
 
 UNIX = {"type": "unix", "path": "{d}/s"}
 ANNOUNCE = {"initial": 50, "max": 550, "rounds": 1, "step": 100}  # no timer: QEMU 7.2 can end when its back end goes meanwhile
+# This process's own, so that no other test, whose ports the kernel chooses, is there.
+OWN = f"127.{1 + (os.getpid() >> 16) % 254}.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
 # What differs on purpose: a name is for one card or back end, a client waits for its connection, limits are told.
 CALLS = [("query-rx-filter", a) for a in ({"name": "v"}, {"name": "e"}, {"name": "n1"}, {"name": "none"})] + \
     [("set_link", {"name": name, "up": up}) for name in ("n1", "e", "v", "n2") for up in (False, True)] + \
@@ -30,7 +31,7 @@ CALLS = [("query-rx-filter", a) for a in ({"name": "v"}, {"name": "e"}, {"name":
         {"type": "hubport", "id": "h2", "hubid": 0, "netdev": "none"}, {"type": "hubport", "id": "h3", "hubid": 0, "netdev": "k"},
         {"type": "stream", "id": "st", "addr": UNIX, "server": True}, {"type": "dgram", "id": "q"}, {"type": "socket", "id": "q"},
         {"type": "dgram", "id": "dg", "local": {"type": "unix", "path": "{d}/1"}, "remote": {"type": "unix", "path": "{d}/2"}},
-        {"type": "socket", "id": "so", "listen": "127.0.0.1:{port}"}, {"type": "tap", "id": "q", "ifname": "x", "fd": "999"},
+        {"type": "socket", "id": "so", "listen": "{own}:7070"}, {"type": "tap", "id": "q", "ifname": "x", "fd": "999"},
         {"type": "bridge", "id": "q", "helper": "/bin/false"}, {"type": "l2tpv3", "id": "q", "src": "127.0.0.1", "dst": "127.0.0.1"})] + \
     [("netdev_del", {"id": i}) for i in ("st", "dg", "so", "h3", "h", "k")] + \
     [("device_add", {"driver": "e1000", "id": "e9", "netdev": i}) for i in ("n2", "none")] + [("query-rx-filter", {"name": "v"})]
@@ -45,10 +46,7 @@ def qemu():
 
 def answers(binary):
     """What each call gives: True, or the class of its error."""
-    with tempfile.TemporaryDirectory(prefix="rhea-net-") as d, socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-        s.close()
+    with tempfile.TemporaryDirectory(prefix="rhea-net-") as d:
         with qmp.Vm("-M", "pc", "-nodefaults", "-netdev", "user,id=n1", "-netdev", "user,id=n2", "-device", "e1000,netdev=n1,id=e",
                     "-device", "virtio-net-pci,netdev=n2,id=v", binary=binary) as vm:
             c = qmp.Client(vm.path)
@@ -56,7 +54,7 @@ def answers(binary):
                 raise rt.Skip("the QEMU that is installed is not 7.2")
             out = []
             for name, arguments in CALLS:
-                text = qmp.json.dumps(arguments).replace("{d}", d).replace("{port}", str(port))
+                text = qmp.json.dumps(arguments).replace("{d}", d).replace("{own}", OWN)
                 m = c.try_call(name, **qmp.json.loads(text))
                 out.append(m["error"]["class"] if "error" in m else True)
             return out

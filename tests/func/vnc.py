@@ -372,12 +372,12 @@ def vnc_text():
             for r in one, two, three:
                 r.update()
             for text in b"one text", b"", b"x" * 200000:
-                one.s.sendall(struct.pack(">BxxxI", 6, len(text)) + text)
+                one.s.sendall(struct.pack(">B3xI", 6, len(text)) + text)
                 for r in two, three:
                     head = r.read(8)
-                    expect(head == struct.pack(">BxxxI", 3, len(text)) and r.read(len(text)) == text, f"{head}")
-            two.s.sendall(struct.pack(">BxxxI", 6, 300000) + bytes(300000))  # too long: nobody gets it
-            two.s.sendall(struct.pack(">BxxxI", 6, 3) + b"end")
+                    expect(head == struct.pack(">B3xI", 3, len(text)) and r.read(len(text)) == text, f"{head}")
+            two.s.sendall(struct.pack(">B3xI", 6, 300000) + bytes(300000))  # too long: nobody gets it
+            two.s.sendall(struct.pack(">B3xI", 6, 3) + b"end")
             expect(one.read(11)[8:] == b"end" and three.read(11)[8:] == b"end", "the next one")
     finally:
         shutil.rmtree(folder)
@@ -415,8 +415,8 @@ def message(rnd):
             size = rnd.choice((0, len(text), len(text) + 1, 2**31, 2**32 - 1))
             packed = zlib.compress(struct.pack(">I", size) + text) if rnd.random() < 0.995 else text
             body = struct.pack(">I", flags) + (packed if flags >> 28 & 1 else numbers(rnd, "I", 0, 100, 2**31))
-            return struct.pack(">Bxxxi", 6, -len(body)) + body
-        return struct.pack(">BxxxI", 6, len(text)) + text
+            return struct.pack(">B3xi", 6, -len(body)) + body
+        return struct.pack(">B3xI", 6, len(text)) + text
     if kind == 8:
         return b"\x08" + numbers(rnd, "B", 1, 2, 0, 255) + b"\0\0"
     if kind == 250:
