@@ -450,14 +450,11 @@ static const VmState hda_state = {
     .post_load = hda_post_load,
 };
 
-#define OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
 static const Prop hda_props[] = {
     PROP_ONLY_UINT("debug", 0, "the controller prints nothing of its own", "use -d guest_errors"),
     PROP_ONOFFAUTO(IntelHda, msi_prop, "msi", AUTO, "It can interrupt by messages"),
     PROP_BOOL(IntelHda, old_msi_addr, "old_msi_addr", false,
               "The MSI capability is where old versions of QEMU had it: at 50h, not 60h"),
-    PROP_NEVER("x-pcie-extcap-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-lnksta-dllla", OLD_MACHINES),
     { 0 },
 };
 

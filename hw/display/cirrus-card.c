@@ -55,11 +55,8 @@ static const VmState isa_state = {
     PROP_U32(CirrusCard, cirrus.size_mb, "vgamem_mb", 4, 1, 512, "Video memory in MiB: 4, 8 or 16"),         \
         PROP_BOOL(CirrusCard, cirrus.blitter, "blitter", true, "The BLT engine works")
 
-#define OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
 static const Prop pci_props[] = {
     CARD_PROPS,
-    PROP_NEVER("x-pcie-extcap-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-lnksta-dllla", OLD_MACHINES),
     PROP_ONLY_BOOL("global-vmstate", false, "saved states know the card by its place", "leave it out"),
     { 0 },
 };

@@ -79,11 +79,8 @@ static const Prop isa_props[] = {
     PROP_U16(PvPanic, ioport, "ioport", 0x505, 1, UINT16_MAX, "The port"),
     { 0 },
 };
-#define OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
 static const Prop pci_props[] = {
     PROP_EVENTS,
-    PROP_NEVER("x-pcie-extcap-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-lnksta-dllla", OLD_MACHINES),
     { 0 },
 };
 static const IsaOps isa_ops = { .irq = -1 };

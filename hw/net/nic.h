@@ -17,8 +17,7 @@
 #define NIC_PROPS(T)                                                                                         \
     PROP_NETDEV(T, port, "netdev", "The back end: id of a -netdev"),                                         \
         PROP_MAC(T, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),               \
-        PROP_BOOTINDEX(T, bootindex), PROP_NEVER("x-pcie-extcap-init", NIC_OLD_MACHINES),                    \
-        PROP_NEVER("x-pcie-lnksta-dllla", NIC_OLD_MACHINES)
+        PROP_BOOTINDEX(T, bootindex)
 
 enum { NIC_SHORTEST = 60, NIC_CRC = 4, NIC_MICROWIRE_WORDS = 64 };
 

@@ -473,6 +473,12 @@ static bool storage_realize(Device *dev, Error **errp)
                           "logical_block_size=%u with an image of %" G_GUINT64_FORMAT " bytes",
                           (unsigned)s->shape.logical, size);
     }
+    if (s->shape.granularity && s->shape.granularity != DISK_GRANULARITY_AUTO) {
+        return error_fail(errp, "not-supported", "discard_granularity",
+                          "leave it out; virtio-blk-pci discards",
+                          "discard_granularity=%" G_GUINT64_FORMAT ": a USB disk does not discard",
+                          (uint64_t)s->shape.granularity);
+    }
     s->blocks = size / s->shape.logical;
     if (s->write_cache == AUTO) {
         s->write_cache = s->drive.drive && s->drive.drive->write_through ? OFF : ON;
@@ -531,7 +537,7 @@ static const Prop storage_props[] = {
     PROP_DRIVE(UsbStorage, drive, "drive", "The image: a drive's id or a block node's name"),
     PROP_DRIVE_USE(UsbStorage, drive),
     PROP_BOOTINDEX(UsbStorage, bootindex),
-    PROP_DISK_SHAPE(UsbStorage, shape),
+    PROP_DISK_SIZES(UsbStorage, shape),
     PROP_SIZE(UsbStorage, shape.min_io, "min_io_size", 0, 0, UINT32_MAX,
               "Smallest good transfer, bytes; 0: not told"),
     PROP_SIZE(UsbStorage, shape.opt_io, "opt_io_size", 0, 0, UINT32_MAX, "Best transfer, bytes; 0: not told"),

@@ -250,12 +250,6 @@ static const VmState esb_state = {
     .post_load = esb_post_load,
 };
 
-#define OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
-static const Prop esb_props[] = {
-    PROP_NEVER("x-pcie-extcap-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-lnksta-dllla", OLD_MACHINES),
-    { 0 },
-};
 static const PciOps esb_pci = {
     .vendor = 0x8086,
     .device = 0x25ab,
@@ -271,7 +265,6 @@ const DeviceType i6300esb_type = {
     .bus_type = &pci_bus_type,
     .bus_ops = &esb_pci,
     .category = "Watchdog",
-    .props = esb_props,
     .vmstate = &esb_state,
     .realize = esb_realize,
     .reset = esb_reset,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of disks, network cards, sources of random numbers, serial ports, balloons, sound cards, Cirrus graphics cards, pvpanic, watchdogs and vmgenid (hw/net, hw/virtio/virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio-sound.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
+"""Properties of USB controllers and devices, virtio input, disks, network cards, sources of random numbers, serial ports, balloons, sound cards, Cirrus graphics cards, pvpanic, watchdogs and vmgenid (hw/net, hw/usb, hw/virtio/virtio-input.c, virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio-sound.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
 virtio-mmio.c, hw/ide, hw/audio, hw/display/cirrus-card.c, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
@@ -320,7 +320,103 @@ disable-legacy=off *disable-legacy=off: virtio has sound devices since version 1
 disable-modern=on *disable-modern=on: virtio has sound devices since version 1.0 only | leave it out
 ioeventfd=off ok
 """
+USB = """
+attached=on ok
+attached=off *property 'attached' does not accept 'off': a device is plugged in as long as there is one | use device_add
+msos-desc=on *property 'msos-desc' does not accept 'on': descriptors of Microsoft's are not made | leave it out
+pcap=x *property 'pcap' does not accept 'x': packets are not recorded | leave it out; *
+port=2 ok
+port=9 *there is no port '9' on bus 'u.0' | *
+serial=S1 ok
+"""
+HID = USB + """
+usb_version=1 ok
+usb_version=3 *usb_version=3: there are versions 1 and 2 | *
+"""
+DISPLAY = """
+display=v ok
+display=x *there is no device 'x' | info qtree lists them
+"""
+HEAD = DISPLAY + """
+display=v,head=0 ok
+display=v,head=1 *device 'v' has no head 1 | count from 0
+"""
+USB_DISK = USB + USE + """
+backend_defaults=on *backend_defaults=on: block sizes are not taken from the host's disk | give *
+commandlog=on *property 'commandlog' does not accept 'on': commands are not recorded | leave it out; *
+discard_granularity=0 ok
+discard_granularity=4096 *discard_granularity=4096: a USB disk does not discard | leave it out; *
+drive=d ok
+drive=x *there is no drive or block node 'x'*
+bootindex=3 ok
+logical_block_size=4096 ok
+logical_block_size=8192 *logical_block_size=8192 with an image of 67108864 bytes | use 512 or 4096
+physical_block_size=4096 ok
+min_io_size=8192,opt_io_size=1M ok
+min_io_size=700 *must be multiples of logical_block_size*
+removable=on ok
+write-cache=off ok
+"""
+UHCI = """
+bandwidth=1280 ok
+bandwidth=0 *property 'bandwidth' does not accept 0: the range is *
+maxframes=1024 ok
+maxframes=0 *property 'maxframes' does not accept 0: the range is *
+"""
+EHCI = "maxframes=1 ok\nmaxframes=1025 *property 'maxframes' does not accept 1025: the range is *\n"
+COMPANION = UHCI + """
+masterbus=u.0 ok
+masterbus=x *there is no USB bus 'x' | add its controller before: *
+masterbus=u.0,firstport=4 ok
+masterbus=u.0,firstport=5 *firstport=5: it must be between 0 and 4 | companions of two ports each *
+"""
+XHCI = """
+p2=15,p3=15 ok
+p2=16 *p2=16: 0 to 15 are possible | leave it out *
+p3=16 *p3=16: 0 to 15 are possible | leave it out *
+p2=0,p3=0 *p2=0 and p3=0: a controller without ports | leave both out: *
+streams=off ok
+streams=on *property 'streams' does not accept 'on': bulk streams are for UAS disks, * | leave it out
+"""
+NEC = XHCI + """
+force-pcie-endcap=on *property 'force-pcie-endcap' does not accept 'on': the slot decides * | leave it out
+intrs=1 ok
+intrs=17 *intrs=17: 1 to 16 are possible | leave it out *
+slots=1 ok
+slots=65 *slots=65: 1 to 64 are possible | leave it out *
+msi=on,msix=off ok
+msi=off ok
+superspeed-ports-first=off ok
+"""
+VINPUT = RING + HEAD + f"serial=S1 ok\nserial={'x' * 129} *the serial number has 129 characters, 128 are possible\n"
+VPOINTER = VINPUT + "wheel-axis=off ok\n"
+VINPUT_PCI = "\n".join(r for r in PCI.splitlines() if not r.startswith(("disable-modern", "iommu_platform=on "))) + """
+iommu_platform=on ok
+disable-modern=off ok
+disable-modern=on *disable-modern=on: virtio has input devices since version 1.0 only | leave it out
+disable-legacy=off *disable-legacy=off: virtio has input devices since version 1.0 only | leave it out
+"""
+VINPUT_MMIO = "iommu_platform=on ok\n"
 TYPES = {
+    "usb-kbd": ("pc", HID + DISPLAY),
+    "usb-mouse": ("pc", HID),
+    "usb-tablet": ("pc", HID + HEAD),
+    "usb-hub": ("pc", USB + "port-power=off ok\nport-power=on *property 'port-power' does not accept 'on': the ports have power "
+                "always | leave it out\nports=1 ok\nports=9 *ports=9: 1 to 8 are possible | use several hubs\n"),
+    "usb-storage": ("pc", USB_DISK),
+    "piix3-usb-uhci": ("pc", UHCI + ANY_PCI),
+    "piix4-usb-uhci": ("pc", UHCI + ANY_PCI),
+    "ich9-usb-uhci1": ("q35", COMPANION + ANY_PCI),
+    "usb-ehci": ("pc", EHCI + ANY_PCI),
+    "ich9-usb-ehci1": ("q35", EHCI + ANY_PCI),
+    "qemu-xhci": ("pc", XHCI + ANY_PCI),
+    "nec-usb-xhci": ("pc", NEC + ANY_PCI),
+    "virtio-keyboard-pci": ("pc", VINPUT + VINPUT_PCI),
+    "virtio-mouse-pci": ("pc", VPOINTER + VINPUT_PCI),
+    "virtio-tablet-pci": ("pc", VPOINTER + VINPUT_PCI),
+    "virtio-keyboard-device": ("microvm", VINPUT + VINPUT_MMIO),
+    "virtio-mouse-device": ("microvm", VPOINTER + VINPUT_MMIO),
+    "virtio-tablet-device": ("microvm", VPOINTER + VINPUT_MMIO),
     "virtio-sound-pci": ("pc", SOUND + MODERN + "addr=7.1 ok\nvectors=0 ok\n"),
     "virtio-sound-device": ("microvm", SOUND),  # with force-legacy=off
     "intel-hda": ("pc", HDA + ANY_PCI),
@@ -363,7 +459,8 @@ TYPES = {
 WITH_BUS = ("virtserialport", "virtconsole")
 NEWER = ("virtio-sound-pci", "virtio-sound-device")  # than QEMU 7.2
 ON_HDA = ("hda-duplex", "hda-micro", "hda-output")
-WITH_DISK = ("virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd")
+WITH_DISK = ("virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd", "usb-storage")
+ON_USB = ("usb-kbd", "usb-mouse", "usb-tablet", "usb-hub", "usb-storage")
 
 
 def run(board, device):
@@ -373,6 +470,9 @@ def run(board, device):
     args += ["-device", "virtio-serial-pci,id=vs"] if device.startswith(WITH_BUS) else []
     args += ["-audiodev", "none,id=a", "-device", "intel-hda,id=s"] if device.startswith(ON_HDA) else \
         ["-audiodev", "none,id=a"] if device.startswith(NEWER) else []
+    args += ["-device", "qemu-xhci,id=u"] if device.startswith(ON_USB) else []
+    args += ["-device", "ich9-usb-ehci1,id=u"] if "masterbus=" in device else []
+    args += ["-device", "virtio-gpu-device,id=v" if board == "microvm" else "VGA,id=v"] if "display=" in device else []
     args += ["-device", device]
     args += ["-global", "virtio-mmio.force-legacy=off"] if board == "microvm" else []
     p = subprocess.run(args, input=b"quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT, check=False)
@@ -389,7 +489,7 @@ def peer_properties(driver):
         print("# no QEMU 7.2 is installed: its list is not compared")
         return set()
     text = subprocess.run([qemu, "-device", driver + ",help"], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"^  ([\w-]+)=<", text, re.M))
+    return set(re.findall(r"^  ([\w-]+)=<(?!child|link)", text, re.M))
 
 
 def check_row(board, driver, prop, pattern):

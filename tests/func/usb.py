@@ -63,10 +63,11 @@ def place(axis, value):
     return {"type": "abs", "data": {"axis": axis, "value": value}}
 
 
-def heard(vm, want):
+def heard(vm, want, kinds=(1, 3)):
+    """What listen() tells, of these types: keys and places."""
     got = vm.expect(r"@events ([^@]*),@").group(1).decode()
     events = [tuple(int(n) for n in e.split()) for e in got.split(",")]
-    qmp.expect([e for e in events if e[0] in (1, 3)] == want, f"events {events}, wanted {want}")
+    qmp.expect([e for e in events if e[0] in kinds] == want, f"events {events}, wanted {want}")
 
 
 def inputs(host, *args, board="pc"):
