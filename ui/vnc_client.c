@@ -18,6 +18,7 @@
 #include <gmodule.h>
 #include <poll.h>
 #include <rfb/rfb.h>
+#include <rfb/rfbregion.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/select.h>
@@ -29,9 +30,11 @@
     F(rfbNewClient)                                                                                          \
     F(rfbProcessClientMessage)                                                                               \
     F(rfbUpdateClient)                                                                                       \
-    F(rfbClientConnectionGone) F(rfbCloseClient) F(rfbScreenCleanup) F(rfbNewFramebuffer)                    \
-        F(rfbMarkRectAsModified) F(rfbSetCursor) F(rfbWriteExact) F(rfbReadExact)                            \
-            F(rfbRegisterProtocolExtension) F(rfbLogEnable) F(rfbSendServerCutText) F(rfbEncryptBytes)
+    F(rfbClientConnectionGone)                                                                               \
+    F(rfbCloseClient) F(rfbScreenCleanup) F(rfbNewFramebuffer) F(rfbMarkRectAsModified) F(rfbSetCursor)      \
+        F(rfbWriteExact) F(rfbReadExact) F(rfbRegisterProtocolExtension) F(rfbLogEnable)                     \
+            F(rfbSendServerCutText) F(rfbEncryptBytes) F(sraRgnCreate) F(sraRgnCreateRect) F(sraRgnDestroy)  \
+                F(sraRgnOr) F(sraRgnGetIterator) F(sraRgnIteratorNext) F(sraRgnReleaseIterator)
 
 static struct {
 #define FIELD(f) __typeof__(f) *f;
@@ -136,8 +139,8 @@ static void post_text(VncClient *c, GBytes *cut)
 static void on_text(char *text, int len, rfbClientPtr cl)
 {
     gsize n;
-    char *utf8 = len < 0 || len > VNC_CUT_MAX ? NULL
-                                              : g_convert(text, len, "UTF-8", "ISO-8859-1", NULL, &n, NULL);
+    char *utf8 =
+        len < 0 || len > VNC_CUT_MAX ? NULL : g_convert(text, len, "UTF-8", "ISO-8859-1", NULL, &n, NULL);
     if (utf8) {
         post_text(session_of(cl)->c, g_bytes_new_take(utf8, n));
     }
@@ -157,8 +160,8 @@ static void send_text(Session *s, GBytes *cut)
 {
     gsize len, n;
     const char *text = g_bytes_get_data(cut, &len);
-    g_autofree char *latin = g_convert_with_fallback(text, (gssize)len, "ISO-8859-1", "UTF-8", "?", NULL, &n,
-                                                     NULL);
+    g_autofree char *latin =
+        g_convert_with_fallback(text, (gssize)len, "ISO-8859-1", "UTF-8", "?", NULL, &n, NULL);
     if (latin && lib.send_utf8 && s->cl->enableExtendedClipboard) {
         lib.send_utf8(s->screen, (char *)text, (int)len, latin, (int)n);
     } else if (latin) {
@@ -434,6 +437,34 @@ static bool wants_scaling(rfbClientPtr cl)
            (type == rfbSetScale || type == rfbPalmVNCSetScaleFactor);
 }
 
+/* A client may ask for a rectangle without pixels, which regions of the library keep: then its encoders
+ * divide by the width and allocate (size_t)-1 bytes. */
+static void drop_empty(sraRegion **region)
+{
+    sraRect r;
+    bool found = false;
+    sraRectangleIterator *i = lib.sraRgnGetIterator(*region);
+    while (!found && lib.sraRgnIteratorNext(i, &r)) {
+        found = r.x1 >= r.x2 || r.y1 >= r.y2;
+    }
+    lib.sraRgnReleaseIterator(i);
+    if (!found) {
+        return;
+    }
+    sraRegion *good = lib.sraRgnCreate();
+    i = lib.sraRgnGetIterator(*region);
+    while (lib.sraRgnIteratorNext(i, &r)) {
+        if (r.x1 < r.x2 && r.y1 < r.y2) {
+            sraRegion *one = lib.sraRgnCreateRect(r.x1, r.y1, r.x2, r.y2);
+            lib.sraRgnOr(good, one);
+            lib.sraRgnDestroy(one);
+        }
+    }
+    lib.sraRgnReleaseIterator(i);
+    lib.sraRgnDestroy(*region);
+    *region = good;
+}
+
 static void process(Session *s)
 {
     rfbClientPtr cl = s->cl;
@@ -444,6 +475,8 @@ static void process(Session *s)
         return;
     }
     lib.rfbProcessClientMessage(cl);
+    drop_empty(&cl->requestedRegion);
+    drop_empty(&cl->modifiedRegion);
     if (cl->sock >= 0 && cl->scaledScreen != cl->screen) { /* through a WebSocket it is seen only now */
         lib.rfbCloseClient(cl);
         return;

@@ -295,6 +295,25 @@ def vnc_password():
         shutil.rmtree(folder)
 
 
+def vnc_nothing():
+    """Rectangles without pixels, in each encoding, plain and from a browser: whoever asks for them gets what else was asked for."""
+    with Guest("-vnc", "127.0.0.1:0,to=999,lossy=on,websocket=127.0.0.1:0") as vm:
+        c = qmp.Client(vm.path)
+        places = [(s["host"], int(s["service"])) for s in c.call("query-vnc-servers")[0]["server"]]
+        for connect in (lambda e: Rfb(places[0], encodings=e), lambda e: WebRfb(places[1], encodings=e)):
+            for encoding in (0, 2, 4, 5, 6, 7, 16, 17):
+                for more in ((), (-23, -224), (-260,)): # JPEG's quality, the last rectangle; Tight's PNG
+                    r = connect((encoding, *more))
+                    for x, y, w, h in ((0, 0, 0, 480), (0, 7, 640, 0), (640, 0, 9, 480), (7, 7, 0, 0), (7, 0, 0, 480), (7, 7, 0, 9)):
+                        r.s.sendall(struct.pack(">BBHHHH", 3, 0, x, y, w, h))
+                    r.s.sendall(struct.pack(">BBHHHH", 3, 0, 0, 0, 16, 16))
+                    expect(r.read(1) == b"\0", "an update")
+                    n, x, y, w, h = struct.unpack(">xHHHHH", r.read(11))
+                    expect(n and (x, y) == (0, 0) and w and h, f"{n} rectangles, the first is {w} x {h} at {x}, {y}")
+                    r.s.close()
+        c.call("query-vnc")
+
+
 def vnc_share():
     """Clients that want to be alone."""
     folder = tempfile.mkdtemp(prefix="rhea-vnc-")
