@@ -8,6 +8,7 @@
 #include "config.h"
 #include "rhea/ui/layout.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/library.h"
 #include "rhea/util/text.h"
 
 static const struct {
@@ -41,7 +42,6 @@ void key_layout_set_usual(const char *name)
 }
 
 #if HAVE_XKBCOMMON
-#include <gmodule.h>
 #include <xkbcommon/xkbcommon.h>
 
 enum { LEVELS = 4, EVDEV_OFFSET = 8 }; /* X's numbers of keys are Linux's, and 8 */
@@ -55,7 +55,7 @@ enum { LEVELS = 4, EVDEV_OFFSET = 8 }; /* X's numbers of keys are Linux's, and 8
         F(xkb_keymap_num_levels_for_key) F(xkb_keymap_key_get_syms_by_level)                                 \
             F(xkb_keymap_key_get_mods_for_level) F(xkb_utf32_to_keysym)
 
-static struct {
+static struct Lib {
 #define FIELD(f) __typeof__(f) *f;
     XKB_FUNCTIONS(FIELD)
 #undef FIELD
@@ -63,22 +63,18 @@ static struct {
 
 static bool load(Error **errp)
 {
-    static bool there;
-    if (there) {
+    static const LibraryCall calls[] = {
+#define CALL(f) { #f, offsetof(struct Lib, f), false },
+        XKB_FUNCTIONS(CALL)
+#undef CALL
+    };
+    if (lib.xkb_context_new ||
+        library_load("libxkbcommon.so.0", calls, G_N_ELEMENTS(calls), &lib, errp)) {
         return true;
     }
-    GModule *m = g_module_open("libxkbcommon.so.0", G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL);
-    there = m != NULL;
-#define SYMBOL(f) there = there && g_module_symbol(m, #f, (gpointer *)&lib.f);
-    XKB_FUNCTIONS(SYMBOL)
-#undef SYMBOL
-    if (!there) {
-        error_set(errp, "keyboard layouts need libxkbcommon: %s", g_module_error());
-        error_hint(errp, "install libxkbcommon0 and xkb-data");
-        return false;
-    }
-    g_module_make_resident(m);
-    return true;
+    error_prefix(errp, "keyboard layouts need libxkbcommon");
+    error_hint(errp, "install libxkbcommon0 and xkb-data");
+    return false;
 }
 
 struct KeyLayout {

@@ -9,9 +9,9 @@
  * Tests: tests/func/sdl.py (under Xvfb). */
 #include "sdl.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/library.h"
 #include "rhea/util/log.h"
 
-#include <gmodule.h>
 #include <string.h>
 
 enum { ASK_MS = 10, ASK_HIDDEN_MS = 100, MS = 1000000, FIRST_WIDTH = 640, FIRST_HEIGHT = 480 };
@@ -21,27 +21,18 @@ static SdlDisplay *display; /* there is one machine in a process, with one set o
 
 static bool sdl_load(Error **errp)
 {
-    static const struct {
-        const char *name;
-        size_t at;
-    } calls[] = {
-#define CALL(name) { "SDL_" #name, offsetof(SdlLib, name) },
+    static const LibraryCall calls[] = {
+#define CALL(name) { "SDL_" #name, offsetof(SdlLib, name), false },
         SDL_CALLS(CALL)
 #undef CALL
     };
-    GModule *m = g_module_open("libSDL2-2.0.so.0", G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL);
-    bool ok = m != NULL;
-    for (size_t i = 0; ok && i < G_N_ELEMENTS(calls); i++) {
-        ok = g_module_symbol(m, calls[i].name, (gpointer *)((char *)&sdl + calls[i].at));
+    if (library_load("libSDL2-2.0.so.0", calls, G_N_ELEMENTS(calls), &sdl, errp)) {
+        return true;
     }
-    if (!ok) {
-        error_fail(errp, "file-not-found", "type", NULL, "display 'sdl' needs SDL 2: %s",
-                   g_module_error());
-        error_hint(errp, "install it (Debian: libsdl2-2.0-0), or use -display none or -vnc");
-        return false;
-    }
-    g_module_make_resident(m);
-    return true;
+    error_prefix(errp, "display 'sdl' needs SDL 2");
+    error_set_code(errp, "file-not-found", "type");
+    error_hint(errp, "install it (Debian: libsdl2-2.0-0), or use -display none or -vnc");
+    return false;
 }
 
 /* ---- pictures ---- */

@@ -11,11 +11,11 @@
 #include "vnc_internal.h"
 #include "config.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/library.h"
 
 #if HAVE_VNC
 #include <errno.h>
 #include <fcntl.h>
-#include <gmodule.h>
 #include <poll.h>
 #include <rfb/rfb.h>
 #include <rfb/rfbregion.h>
@@ -36,7 +36,7 @@
             F(rfbSendServerCutText) F(rfbEncryptBytes) F(sraRgnCreate) F(sraRgnCreateRect) F(sraRgnDestroy)  \
                 F(sraRgnOr) F(sraRgnGetIterator) F(sraRgnIteratorNext) F(sraRgnReleaseIterator)
 
-static struct {
+static struct Lib {
 #define FIELD(f) __typeof__(f) *f;
     VNC_FUNCTIONS(FIELD)
 #undef FIELD
@@ -289,19 +289,19 @@ bool vnc_library_load(Error **errp)
     if (there) {
         return true;
     }
-    GModule *m = g_module_open("libvncserver.so.1", G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL);
-    there = m != NULL;
-#define SYMBOL(f) there = there && g_module_symbol(m, #f, (gpointer *)&lib.f);
-    VNC_FUNCTIONS(SYMBOL)
-#undef SYMBOL
+    static const LibraryCall calls[] = {
+#define CALL(f) { #f, offsetof(struct Lib, f), false },
+        VNC_FUNCTIONS(CALL)
+#undef CALL
+        { "webSocketsHasDataInBuffer", offsetof(struct Lib, has_data), true },
+        { "rfbSendServerCutTextUTF8", offsetof(struct Lib, send_utf8), true },
+    };
+    there = library_load("libvncserver.so.1", calls, G_N_ELEMENTS(calls), &lib, errp);
     if (!there) {
-        error_set(errp, "VNC needs libvncserver: %s", g_module_error());
+        error_prefix(errp, "VNC needs libvncserver");
         error_hint(errp, "install libvncserver1");
         return false;
     }
-    g_module_symbol(m, "webSocketsHasDataInBuffer", (gpointer *)&lib.has_data);
-    g_module_symbol(m, "rfbSendServerCutTextUTF8", (gpointer *)&lib.send_utf8);
-    g_module_make_resident(m);
     lib.rfbLogEnable(0);
     register_extension();
     prepare_signal();

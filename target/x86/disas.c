@@ -7,12 +7,12 @@
 #include "config.h"
 #include "debug.h"
 #include "decode.h"
+#include "rhea/util/library.h"
 
 #ifdef HAVE_CAPSTONE
 #include <capstone/capstone.h>
-#include <gmodule.h>
 
-static struct {
+static struct Lib {
     bool there;
     __typeof__(cs_open) *open;
     __typeof__(cs_close) *close;
@@ -22,17 +22,16 @@ static struct {
 
 static bool load(void)
 {
+    static const LibraryCall calls[] = {
+        { "cs_open", offsetof(struct Lib, open), false },
+        { "cs_close", offsetof(struct Lib, close), false },
+        { "cs_disasm", offsetof(struct Lib, disasm), false },
+        { "cs_free", offsetof(struct Lib, free), false },
+    };
     static gsize once;
     if (g_once_init_enter(&once)) {
         g_autofree char *name = g_strdup_printf("libcapstone.so.%d", CS_API_MAJOR);
-        GModule *m = g_module_open(name, G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL);
-        lib.there = m && g_module_symbol(m, "cs_open", (gpointer *)&lib.open) &&
-                    g_module_symbol(m, "cs_close", (gpointer *)&lib.close) &&
-                    g_module_symbol(m, "cs_disasm", (gpointer *)&lib.disasm) &&
-                    g_module_symbol(m, "cs_free", (gpointer *)&lib.free);
-        if (lib.there) {
-            g_module_make_resident(m);
-        }
+        lib.there = library_load(name, calls, G_N_ELEMENTS(calls), &lib, NULL);
         g_once_init_leave(&once, 1);
     }
     return lib.there;
