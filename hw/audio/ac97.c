@@ -427,14 +427,8 @@ static const VmField ac97_fields[] = {
     VM_BOOL(Ac97, semaphore),
     { 0 },
 };
-static const VmState ac97_state = {
-    .name = "AC97",
-    .version = 1,
-    .oldest = 1,
-    .fields = ac97_fields,
-    .pre_save = ac97_pre_save,
-    .post_load = ac97_post_load,
-};
+static const VmState ac97_state = { .name = "AC97", .version = 1, .oldest = 1, .fields = ac97_fields,
+                                    .pre_save = ac97_pre_save, .post_load = ac97_post_load };
 static const PciOps ac97_pci = {
     .vendor = 0x8086,
     .device = 0x2415,

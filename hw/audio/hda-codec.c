@@ -300,9 +300,13 @@ static void codec_reset(HdaCodec *c)
     }
 }
 
-static uint32_t put_byte(uint32_t word, unsigned n, uint8_t byte)
+/* Four verbs from `first` on set the bytes of a word; others do nothing to it. */
+static void put_byte(uint32_t *word, unsigned first, unsigned verb, uint8_t byte)
 {
-    return (word & ~(0xffu << 8 * n)) | (uint32_t)byte << 8 * n;
+    unsigned n = verb - first;
+    if (n < 4) {
+        *word = (*word & ~(0xffu << 8 * n)) | (uint32_t)byte << 8 * n;
+    }
 }
 
 static uint32_t group_verb(HdaCodec *c, unsigned verb, uint8_t payload)
@@ -310,17 +314,17 @@ static uint32_t group_verb(HdaCodec *c, unsigned verb, uint8_t payload)
     switch (verb) {
     case VERB_PARAM: return group_param(c, payload);
     case VERB_GET_POWER: return c->power | (uint32_t)c->power << 4;
-    case VERB_SET_POWER: c->power = payload & 3; break;
-    case VERB_GET_SUBSYSTEM: return c->subsystem;
-    case VERB_RESET: codec_reset(c); break;
-    default:
-        if (verb - VERB_SET_SUBSYSTEM < 4) {
-            c->subsystem = put_byte(c->subsystem, verb - VERB_SET_SUBSYSTEM, payload);
-        }
+    case VERB_SET_POWER:
+        c->power = payload & 3;
+        codec_apply(c);
         return 0;
+    case VERB_GET_SUBSYSTEM: return c->subsystem;
+    case VERB_RESET:
+        codec_reset(c);
+        codec_apply(c);
+        return 0;
+    default: put_byte(&c->subsystem, VERB_SET_SUBSYSTEM, verb, payload); return 0;
     }
-    codec_apply(c);
-    return 0;
 }
 
 static uint32_t pin_verb(const HdaCodec *c, CodecPath *p, unsigned nid, unsigned verb, uint8_t payload)
@@ -329,16 +333,13 @@ static uint32_t pin_verb(const HdaCodec *c, CodecPath *p, unsigned nid, unsigned
     case VERB_PARAM: return widget_param(c, nid, payload);
     case VERB_GET_CONNECTION: return nid == NID_PIN_OUT && payload == 0 ? NID_DAC : 0;
     case VERB_GET_PIN: return p->pin;
-    case VERB_SET_PIN: p->pin = payload & (nid == NID_PIN_OUT ? PIN_OUT : PIN_IN); break;
-    case VERB_GET_CONFIG: return p->config;
-    default:
-        if (verb - VERB_SET_CONFIG < 4) {
-            p->config = put_byte(p->config, verb - VERB_SET_CONFIG, payload);
-        }
+    case VERB_SET_PIN:
+        p->pin = payload & (nid == NID_PIN_OUT ? PIN_OUT : PIN_IN);
+        path_apply(p);
         return 0;
+    case VERB_GET_CONFIG: return p->config;
+    default: put_byte(&p->config, VERB_SET_CONFIG, verb, payload); return 0;
     }
-    path_apply(p);
-    return 0;
 }
 
 static uint32_t converter_verb(const HdaCodec *c, CodecPath *p, unsigned nid, unsigned verb, uint8_t payload)
@@ -596,14 +597,8 @@ static const VmField codec_fields[] = {
     VM_U32(HdaCodec, subsystem),
     { 0 },
 };
-static const VmState codec_state = {
-    .name = "hda-codec",
-    .version = 1,
-    .oldest = 1,
-    .fields = codec_fields,
-    .pre_save = codec_pre_save,
-    .post_load = codec_post_load,
-};
+static const VmState codec_state = { .name = "hda-codec", .version = 1, .oldest = 1, .fields = codec_fields,
+                                     .pre_save = codec_pre_save, .post_load = codec_post_load };
 
 static const Prop codec_props[] = {
     PROP_AUDIODEV(HdaCodec, audiodev),
