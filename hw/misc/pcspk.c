@@ -18,12 +18,16 @@
 #include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
 
+#include <string.h>
+
 enum { SPK_GATE = 0x01, SPK_DATA = 0x02, SPK_WRITABLE = 0x0f, SPK_REFRESH = 0x10, SPK_OUT2 = 0x20 };
 enum { REFRESH_CLOCKS = 18 };
 enum {
     SPK_RATE = 48000,
     SPK_RING = 65536,          /* more than the longest time between two looks */
     SPK_SPARE = SPK_RATE / 50, /* what may wait when a sound card is slower than the machine */
+    SPK_AHEAD = SPK_SPARE / 2, /* silence that comes first, for one that is faster */
+    SPK_LOOKS = 2 * SPK_RATE,  /* in so many samples a look ends: nobody comes less often than each second */
     SPK_QUIET = SPK_RATE / 5,  /* off for so long: it is over */
     SPK_SWING = 16384          /* from off to on */
 };
@@ -36,6 +40,7 @@ typedef struct Membrane {     /* what is heard; not saved */
     double was, out;          /* of the filter */
     unsigned quiet;           /* samples since it was on */
     unsigned first, have;
+    unsigned least, taken; /* what waited always, while so many were taken */
     int16_t ring[SPK_RING];
 } Membrane;
 
@@ -71,7 +76,7 @@ static void pcspk_render(void *opaque)
         return;
     }
     uint64_t now = i8254_ticks(s->pit);
-    if (now > b->at + PIT_HZ) { /* as if it had begun now; the ring holds no more anyway */
+    if (now > b->at + PIT_HZ * 5 / 4) { /* as if it had begun now; the ring holds no more anyway */
         b->base = b->at = now;
         b->index = b->high = 0;
     }
@@ -90,6 +95,21 @@ static void pcspk_render(void *opaque)
     }
 }
 
+/* A look comes in pieces: what waits after each of them is too much, and no piece of the same look. */
+static void membrane_spare(Membrane *b, unsigned frames)
+{
+    b->least = MIN(b->least, b->have);
+    b->taken += frames;
+    if (b->taken < SPK_LOOKS) {
+        return;
+    }
+    unsigned n = b->least > SPK_SPARE ? b->least - SPK_AHEAD : 0;
+    b->first = (b->first + n) % SPK_RING;
+    b->have -= n;
+    b->taken = 0;
+    b->least = SPK_RING;
+}
+
 static unsigned pcspk_play(void *opaque, void *buf, unsigned frames)
 {
     PcSpk *s = opaque;
@@ -104,10 +124,7 @@ static unsigned pcspk_play(void *opaque, void *buf, unsigned frames)
         }
         to[i] = GINT16_TO_LE(last);
     }
-    if (b->have > SPK_SPARE) {
-        b->first = (b->first + b->have) % SPK_RING;
-        b->have = 0;
-    }
+    membrane_spare(b, frames);
     if (b->quiet > SPK_QUIET) {
         voice_run(b->voice, false);
     }
@@ -122,8 +139,12 @@ static void pcspk_follow(PcSpk *s)
         return;
     }
     b->base = b->at = i8254_ticks(s->pit);
-    b->index = b->high = b->first = b->have = b->quiet = 0;
+    b->index = b->high = b->first = b->quiet = 0;
+    b->have = SPK_AHEAD;
+    memset(b->ring, 0, SPK_AHEAD * sizeof(b->ring[0]));
     b->was = b->out = 0;
+    b->taken = 0;
+    b->least = SPK_RING;
     voice_run(b->voice, true);
 }
 

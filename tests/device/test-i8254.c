@@ -370,6 +370,27 @@ static void test_speaker(void)
     free_speaker(t);
 }
 
+/* A back end that comes seldom takes what there is in pieces, and all of it. */
+static void test_speaker_seldom(void)
+{
+    enum { MS = 1000000 };
+    IsaTest *t = setup_speaker();
+    unsigned least, most;
+    Audiodev *a = audiodev_get(t->tm->m, "host", &error_abort_slot);
+    a->period_ns = 250 * MS;
+    audiodev_unref(a);
+    program(t, 2, 3, PIT_HZ / 1000, false);
+    outb(t, 0x61, 3);
+    tm_step(t->tm, 5000ll * MS);
+    g_assert_cmpuint(heard(), >=, 5 * 47000);
+    unsigned n = rises(4800, 4800 + 4 * 48000, &least, &most);
+    g_assert_cmpuint(n, >=, 3998);
+    g_assert_cmpuint(n, <=, 4002);
+    g_assert_cmpuint(least, >=, 47);
+    g_assert_cmpuint(most, <=, 49);
+    free_speaker(t);
+}
+
 /* Bit 1 alone, with OUT2 high: widths of pulses are levels. */
 static void test_speaker_pulses(void)
 {
@@ -495,6 +516,7 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/access", test_access);
     g_test_add_func("/i8254/port61", test_port61);
     g_test_add_func("/i8254/speaker", test_speaker);
+    g_test_add_func("/i8254/speaker-seldom", test_speaker_seldom);
     g_test_add_func("/i8254/speaker-pulses", test_speaker_pulses);
     g_test_add_func("/i8254/fast-counter", test_fast_counter);
     g_test_add_func("/i8254/lost-ticks", test_lost_ticks);
