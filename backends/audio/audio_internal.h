@@ -20,7 +20,9 @@ typedef struct AudioDriver {
     /* settings, target: what is asked for; the driver may change both to what it has. */
     bool (*open)(AudioStream *s, Error **errp);
     void (*close)(AudioStream *s);
-    void (*run)(AudioStream *s, bool on); /* it runs while a voice does; NULL: no matter */
+    /* It runs while a voice does and the machine runs. Off: what waits to be played stays, and goes on with
+     * the next on; what was recorded is dropped. NULL: no matter. */
+    void (*run)(AudioStream *s, bool on);
     /* Of a driver with a clock of its own: frames that were written and not played yet, or recorded and not
      * read. NULL: the machine's virtual time is its clock. */
     unsigned (*level)(AudioStream *s);
@@ -33,8 +35,11 @@ struct AudioStream {
     Audiodev *a;
     bool out;
     bool mixing, fixed; /* mixing-engine=, fixed-settings= */
-    bool is_open, failed, runs;
-    AudioSettings settings; /* of the driver; not fixed: of the voice that ran first since it was opened */
+    bool is_open, failed, told; /* failed: for `asked`; told: that it did */
+    bool runs, ending;          /* a voice is active; none is any more, but what they played waits */
+    bool moves;                 /* the driver was told to run */
+    AudioSettings settings;     /* of the driver; not fixed: the voice's that ran first */
+    AudioSettings asked;        /* not fixed: what the driver was asked for */
     unsigned target;        /* frames that are to wait in a driver with a clock of its own */
     uint64_t latency_us;    /* of the options, where target comes from */
     int64_t last_ns;        /* the last look */
@@ -59,6 +64,7 @@ struct Audiodev {
     bool ready, closed;
     int64_t period_ns;
     Timer timer;
+    MachineListener listener; /* while it is ready */
     uint8_t *raw; /* scratch, AUDIO_CHUNK of the largest frames each */
     float *wide, *narrow, *mix;
     void *state; /* the driver's */

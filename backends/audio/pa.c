@@ -3,20 +3,20 @@
  * protocol.
  *
  * Models: a stream for each direction; out.latency is what waits in the server, out.buffer-length the room
- * beyond it. The machine's pace follows the server's. A server that went is not looked for again: nothing is
- * heard. Threads: main loop; the library's own thread runs its protocol, and everything of it is touched with
- * the library's lock held.
+ * beyond it. The machine's pace follows the server's. A server that went is looked for again while something
+ * plays or records, without waiting: meanwhile nothing is heard, and silence is recorded. Threads: main loop;
+ * the library's own thread runs its protocol, and everything of it is touched with the library's lock held.
  *
  * The library is loaded when the first device uses the driver.
  */
 #include "backends/audio/audio_internal.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/library.h"
 #include "rhea/util/log.h"
 
-#include <gmodule.h>
 #include <pulse/pulseaudio.h>
 
-enum { BUFFER_US = 46440, LATENCY_US = 15000 };
+enum { BUFFER_US = 46440, LATENCY_US = 15000, AGAIN_US = 500000 };
 
 #define CALLS(X)                                                                                             \
     X(threaded_mainloop_new)                                                                                 \
@@ -30,9 +30,9 @@ enum { BUFFER_US = 46440, LATENCY_US = 15000 };
                     X(stream_connect_record) X(stream_disconnect) X(stream_get_state)                        \
                         X(stream_set_state_callback) X(stream_writable_size) X(stream_write)                 \
                             X(stream_readable_size) X(stream_peek) X(stream_drop) X(stream_cork)             \
-                                X(stream_flush) X(stream_get_buffer_attr) X(operation_unref) X(strerror)
+                                X(stream_get_buffer_attr) X(operation_unref) X(strerror)
 
-static struct {
+static struct Lib {
 #define MEMBER(f) __typeof__(pa_##f) *f;
     CALLS(MEMBER)
 #undef MEMBER
@@ -41,30 +41,31 @@ static struct {
 typedef struct Server {
     pa_threaded_mainloop *loop;
     pa_context *context;
-    bool told; /* that it went */
 } Server;
 
 typedef struct Stream {
-    pa_stream *stream;
-    uint32_t room; /* bytes that may wait for playing */
-    size_t offset; /* of the piece that is read: bytes that were taken */
+    pa_stream *stream; /* NULL: it could not be made anew */
+    pa_sample_spec spec;
+    pa_buffer_attr wish;
+    size_t offset;     /* of the piece that is read: bytes that were taken */
+    bool runs, lost;   /* lost: it ended without being asked to, and this was said */
+    int64_t again_us;  /* host time from which on it is looked for */
 } Stream;
 
 static bool pa_load(Error **errp)
 {
-    GModule *m = g_module_open("libpulse.so.0", G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL);
-    bool there = m != NULL;
-#define SYMBOL(f) there = there && g_module_symbol(m, "pa_" #f, (gpointer *)&lib.f);
-    CALLS(SYMBOL)
-#undef SYMBOL
-    if (!there) {
-        error_fail(errp, "file-not-found", "driver", NULL, "driver 'pa' needs libpulse: %s",
-                   g_module_error());
-        error_hint(errp, "install it (Debian: libpulse0), or use sdl, wav or none");
-        return false;
+    static const LibraryCall calls[] = {
+#define CALL(f) { "pa_" #f, offsetof(struct Lib, f), false },
+        CALLS(CALL)
+#undef CALL
+    };
+    if (library_load("libpulse.so.0", calls, G_N_ELEMENTS(calls), &lib, errp)) {
+        return true;
     }
-    g_module_make_resident(m);
-    return true;
+    error_prefix(errp, "driver 'pa' needs libpulse");
+    error_set_code(errp, "file-not-found", "driver");
+    error_hint(errp, "install it (Debian: libpulse0), or use sdl, wav or none");
+    return false;
 }
 
 /* ---- the server ---- */
@@ -92,23 +93,40 @@ static void server_free(Server *v)
     g_free(v);
 }
 
-static bool server_connect(Server *v, const char *address)
+/* With the lock held: begins a connection in the place of one that ended. */
+static bool server_dial(Server *v, const char *address)
 {
+    if (v->context) {
+        lib.context_set_state_callback(v->context, NULL, NULL);
+        lib.context_disconnect(v->context);
+        lib.context_unref(v->context);
+    }
     v->context = lib.context_new(lib.threaded_mainloop_get_api(v->loop), "rhea");
     if (!v->context) {
         return false;
     }
     lib.context_set_state_callback(v->context, context_changed, v);
-    lib.threaded_mainloop_lock(v->loop);
-    bool ok = lib.threaded_mainloop_start(v->loop) >= 0 &&
-              lib.context_connect(v->context, address, PA_CONTEXT_NOAUTOSPAWN, NULL) >= 0;
-    pa_context_state_t state = PA_CONTEXT_UNCONNECTED;
-    while (ok && (state = lib.context_get_state(v->context)) != PA_CONTEXT_READY &&
+    return lib.context_connect(v->context, address, PA_CONTEXT_NOAUTOSPAWN, NULL) >= 0;
+}
+
+/* With the lock held: is there a connection? One that has begun is waited for. */
+static bool server_ready(Server *v)
+{
+    pa_context_state_t state = PA_CONTEXT_FAILED;
+    while (v->context && (state = lib.context_get_state(v->context)) != PA_CONTEXT_READY &&
            PA_CONTEXT_IS_GOOD(state)) {
         lib.threaded_mainloop_wait(v->loop);
     }
+    return state == PA_CONTEXT_READY;
+}
+
+static bool server_connect(Server *v, const char *address)
+{
+    lib.threaded_mainloop_lock(v->loop);
+    bool ok =
+        lib.threaded_mainloop_start(v->loop) >= 0 && server_dial(v, address) && server_ready(v);
     lib.threaded_mainloop_unlock(v->loop);
-    return ok && state == PA_CONTEXT_READY;
+    return ok;
 }
 
 static bool pa_init(Audiodev *a, Error **errp)
@@ -165,54 +183,79 @@ static pa_sample_format_t pa_format(AudioSettings *s)
     return all[f].pa;
 }
 
-/* With the lock held: waits until the stream is there. */
-static bool stream_start(AudioStream *s, Stream *t, const pa_buffer_attr *attr)
+/* With the lock held, as all that follows. */
+static void stream_end(Stream *t)
+{
+    if (t->stream) {
+        lib.stream_set_state_callback(t->stream, NULL, NULL);
+        lib.stream_disconnect(t->stream);
+        lib.stream_unref(t->stream);
+    }
+    t->stream = NULL;
+    t->offset = 0;
+}
+
+/* Asks for a stream, in the place of one that ended; false: it cannot be. */
+static bool stream_ask(AudioStream *s, Stream *t)
 {
     Server *v = s->a->state;
-    const char *device = options_of(s)->name;
+    const AudiodevPaPerDirectionOptions *o = options_of(s);
     pa_stream_flags_t flags = PA_STREAM_ADJUST_LATENCY | PA_STREAM_START_CORKED;
-    int err = s->out ? lib.stream_connect_playback(t->stream, device, attr, flags, NULL, NULL)
-                     : lib.stream_connect_record(t->stream, device, attr, flags);
-    pa_stream_state_t state = PA_STREAM_UNCONNECTED;
-    while (err >= 0 && (state = lib.stream_get_state(t->stream)) != PA_STREAM_READY &&
-           PA_STREAM_IS_GOOD(state)) {
+    stream_end(t);
+    t->stream = lib.stream_new(v->context, o->stream_name ? o->stream_name : s->a->id, &t->spec, NULL);
+    if (!t->stream) {
+        return false;
+    }
+    lib.stream_set_state_callback(t->stream, stream_changed, v);
+    return (s->out ? lib.stream_connect_playback(t->stream, o->name, &t->wish, flags, NULL, NULL)
+                   : lib.stream_connect_record(t->stream, o->name, &t->wish, flags)) >= 0;
+}
+
+static bool stream_start(AudioStream *s, Stream *t)
+{
+    Server *v = s->a->state;
+    pa_stream_state_t state = PA_STREAM_FAILED;
+    bool ok = (server_ready(v) || (server_dial(v, s->a->options.u.pa.server) && server_ready(v))) &&
+              stream_ask(s, t);
+    while (ok && (state = lib.stream_get_state(t->stream)) != PA_STREAM_READY && PA_STREAM_IS_GOOD(state)) {
         lib.threaded_mainloop_wait(v->loop);
     }
-    const pa_buffer_attr *got =
-        err >= 0 && state == PA_STREAM_READY ? lib.stream_get_buffer_attr(t->stream) : NULL;
-    t->room = got ? got->tlength : 0;
-    return got != NULL;
+    return state == PA_STREAM_READY;
+}
+
+/* Bytes that may wait to be played: the server may change its mind when it moves the stream elsewhere. */
+static size_t stream_room(const Stream *t)
+{
+    const pa_buffer_attr *now = lib.stream_get_buffer_attr(t->stream);
+    return now ? now->tlength : 0;
 }
 
 static bool pa_open(AudioStream *s, Error **errp)
 {
     Server *v = s->a->state;
     const AudiodevPaPerDirectionOptions *o = options_of(s);
-    pa_sample_spec spec = { .format = pa_format(&s->settings),
-                            .rate = s->settings.frequency,
-                            .channels = s->settings.channels };
-    uint64_t rate = spec.rate, size = audio_frame_size(&s->settings);
+    Stream *t = g_new0(Stream, 1);
+    t->spec.format = pa_format(&s->settings);
+    t->spec.rate = s->settings.frequency;
+    t->spec.channels = s->settings.channels;
+    uint64_t rate = t->spec.rate, size = audio_frame_size(&s->settings);
     uint64_t wait = (o->has_latency ? o->latency : LATENCY_US) * rate / 1000000;
     uint64_t more = (o->has_buffer_length ? o->buffer_length : BUFFER_US) * rate / 1000000;
-    /* Less than two looks would run dry between them; more than ten seconds are nobody's wish. */
-    wait = CLAMP(wait, 2 * (uint64_t)s->a->period_ns * rate / 1000000000, 10 * rate);
-    more = CLAMP(more, wait, 10 * rate);
-    pa_buffer_attr attr = { .maxlength = UINT32_MAX,
-                            .tlength = (wait + more) * size,
-                            .prebuf = 0,
-                            .minreq = UINT32_MAX,
-                            .fragsize = MAX(wait / 2, 1) * size };
-    Stream *t = g_new0(Stream, 1);
+    /* Less than two looks would run dry between them. */
+    wait = MAX(wait, 2 * (uint64_t)s->a->period_ns * rate / 1000000000);
+    more = MAX(more, wait);
+    t->wish = (pa_buffer_attr){ .maxlength = UINT32_MAX,
+                                .tlength = (wait + more) * size,
+                                .prebuf = 0,
+                                .minreq = UINT32_MAX,
+                                .fragsize = MAX(wait / 2, 1) * size };
     lib.threaded_mainloop_lock(v->loop);
-    t->stream = lib.stream_new(v->context, o->stream_name ? o->stream_name : s->a->id, &spec, NULL);
-    bool ok = t->stream != NULL;
-    if (ok) {
-        lib.stream_set_state_callback(t->stream, stream_changed, v);
-        ok = stream_start(s, t, &attr);
-    }
-    int err = lib.context_errno(v->context);
-    if (!ok && t->stream) {
-        lib.stream_unref(t->stream);
+    bool ok = stream_start(s, t);
+    int err = v->context ? lib.context_errno(v->context) : PA_ERR_UNKNOWN;
+    if (ok && s->out) { /* a server may have less room */
+        wait = CLAMP(stream_room(t) / size / 2, 1, wait);
+    } else if (!ok) {
+        stream_end(t);
     }
     lib.threaded_mainloop_unlock(v->loop);
     if (!ok) {
@@ -231,49 +274,80 @@ static void pa_close(AudioStream *s)
     Server *v = s->a->state;
     Stream *t = s->state;
     lib.threaded_mainloop_lock(v->loop);
-    lib.stream_set_state_callback(t->stream, NULL, NULL);
-    lib.stream_disconnect(t->stream);
-    lib.stream_unref(t->stream);
+    stream_end(t);
     lib.threaded_mainloop_unlock(v->loop);
     g_free(t);
 }
 
-/* With the lock held. */
-static bool stream_good(AudioStream *s)
+static void stream_set_running(Stream *t)
 {
-    Server *v = s->a->state;
-    Stream *t = s->state;
-    bool good = lib.stream_get_state(t->stream) == PA_STREAM_READY;
-    if (!good) {
-        log_warn_once(&v->told,
-                      "audiodev '%s': the PulseAudio server ended the stream; nothing is heard or recorded",
-                      s->a->id);
-    }
-    return good;
-}
-
-static void forget(pa_operation *o)
-{
+    pa_operation *o = lib.stream_cork(t->stream, !t->runs, NULL, NULL);
     if (o) {
         lib.operation_unref(o);
     }
+}
+
+/* Begins what brings it back: the connection, then the stream. */
+static void stream_revive(AudioStream *s)
+{
+    Server *v = s->a->state;
+    Stream *t = s->state;
+    int64_t now = g_get_monotonic_time();
+    pa_context_state_t state = v->context ? lib.context_get_state(v->context) : PA_CONTEXT_FAILED;
+    if (now < t->again_us || (PA_CONTEXT_IS_GOOD(state) && state != PA_CONTEXT_READY)) {
+        return;
+    }
+    t->again_us = now + AGAIN_US;
+    if (state == PA_CONTEXT_READY) {
+        stream_ask(s, t);
+    } else {
+        server_dial(v, s->a->options.u.pa.server);
+    }
+}
+
+/* Can it be used? If not, it is looked for. */
+static bool stream_good(AudioStream *s)
+{
+    Stream *t = s->state;
+    pa_stream_state_t state = t->stream ? lib.stream_get_state(t->stream) : PA_STREAM_FAILED;
+    if (state == PA_STREAM_READY) {
+        if (t->lost) {
+            log_info("audiodev '%s': the PulseAudio server is back", s->a->id);
+            t->lost = false;
+            stream_set_running(t);
+        }
+        return true;
+    }
+    if (!t->lost) {
+        log_warn("audiodev '%s': the PulseAudio server ended the stream; nothing is %s until it is back",
+                 s->a->id, s->out ? "heard" : "recorded");
+        t->lost = true;
+    }
+    if (!PA_STREAM_IS_GOOD(state)) {
+        stream_revive(s);
+    }
+    return false;
 }
 
 static void pa_run(AudioStream *s, bool on)
 {
     Server *v = s->a->state;
     Stream *t = s->state;
+    const void *old;
+    size_t len;
     lib.threaded_mainloop_lock(v->loop);
+    t->runs = on;
     if (stream_good(s)) {
-        forget(lib.stream_cork(t->stream, !on, NULL, NULL));
-        if (!on) {
-            forget(lib.stream_flush(t->stream, NULL, NULL)); /* it is too old for the next time */
+        while (on && !s->out && lib.stream_peek(t->stream, &old, &len) >= 0 && len) {
+            lib.stream_drop(t->stream); /* of the last time */
         }
+        t->offset = s->out || !on ? t->offset : 0;
+        stream_set_running(t);
     }
     lib.threaded_mainloop_unlock(v->loop);
 }
 
-/* A stream that is no more is always as full as it should be: time goes on. */
+/* A stream that is away is always as full as it should be: time goes on. */
 static unsigned pa_level(AudioStream *s)
 {
     Server *v = s->a->state;
@@ -285,7 +359,8 @@ static unsigned pa_level(AudioStream *s)
         if (n == (size_t)-1) {
             n = 0;
         }
-        level = (s->out ? t->room - MIN(n, t->room) : n - MIN(t->offset, n)) / size;
+        size_t room = s->out ? stream_room(t) : 0;
+        level = (s->out ? room - MIN(n, room) : n - MIN(t->offset, n)) / size;
     }
     lib.threaded_mainloop_unlock(v->loop);
     return level;
@@ -297,20 +372,26 @@ static void pa_write(AudioStream *s, const void *frames, unsigned n)
     Stream *t = s->state;
     lib.threaded_mainloop_lock(v->loop);
     if (stream_good(s)) {
-        lib.stream_write(t->stream, frames, (size_t)n * audio_frame_size(&s->settings), NULL, 0,
-                         PA_SEEK_RELATIVE);
+        /* What it wants beyond its room it missed already: this is for the time that comes. */
+        size_t size = audio_frame_size(&s->settings), room = stream_room(t);
+        size_t wants = lib.stream_writable_size(t->stream);
+        size_t late = wants != (size_t)-1 && wants > room ? (wants - room) / size * size : 0;
+        lib.stream_write(t->stream, frames, n * size, NULL, (int64_t)late, PA_SEEK_RELATIVE);
     }
     lib.threaded_mainloop_unlock(v->loop);
 }
 
-/* The library gives pieces of its own size; a hole in them (data is NULL) is silence. */
+/* The library gives pieces of its own size; a hole in them (data is NULL) is silence, and so is a stream that
+ * is away. */
 static unsigned pa_read(AudioStream *s, void *frames, unsigned n)
 {
     Server *v = s->a->state;
     Stream *t = s->state;
     size_t size = audio_frame_size(&s->settings), want = n * size, done = 0;
+    int silence = s->settings.format == AUDIO_FORMAT_U8 ? 0x80 : 0;
     lib.threaded_mainloop_lock(v->loop);
-    while (done < want && stream_good(s)) {
+    bool good = stream_good(s);
+    while (good && done < want) {
         const void *data;
         size_t len;
         if (lib.stream_peek(t->stream, &data, &len) < 0 || !len) {
@@ -320,7 +401,7 @@ static unsigned pa_read(AudioStream *s, void *frames, unsigned n)
         if (data) {
             memcpy((char *)frames + done, (const char *)data + t->offset, some);
         } else {
-            memset((char *)frames + done, s->settings.format == AUDIO_FORMAT_U8 ? 0x80 : 0, some);
+            memset((char *)frames + done, silence, some);
         }
         done += some;
         t->offset += some;
@@ -328,6 +409,10 @@ static unsigned pa_read(AudioStream *s, void *frames, unsigned n)
             lib.stream_drop(t->stream);
             t->offset = 0;
         }
+    }
+    if (!good) {
+        memset(frames, silence, want);
+        done = want;
     }
     lib.threaded_mainloop_unlock(v->loop);
     return done / size;

@@ -10,9 +10,9 @@
  */
 #include "backends/audio/audio_internal.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/library.h"
 
 #include <SDL.h>
-#include <gmodule.h>
 
 enum { BUFFER_US = 92880, BUFFERS = 4, MIN_SAMPLES = 64, MAX_SAMPLES = 16384 };
 
@@ -21,9 +21,10 @@ enum { BUFFER_US = 92880, BUFFERS = 4, MIN_SAMPLES = 64, MAX_SAMPLES = 16384 };
     X(QuitSubSystem)                                                                                         \
     X(GetError)                                                                                              \
     X(OpenAudioDevice)                                                                                       \
-    X(CloseAudioDevice) X(PauseAudioDevice) X(QueueAudio) X(DequeueAudio) X(GetQueuedAudioSize)
+    X(CloseAudioDevice)                                                                                      \
+    X(PauseAudioDevice) X(QueueAudio) X(DequeueAudio) X(GetQueuedAudioSize) X(ClearQueuedAudio)
 
-static struct {
+static struct Lib {
 #define MEMBER(f) __typeof__(SDL_##f) *f;
     CALLS(MEMBER)
 #undef MEMBER
@@ -31,18 +32,18 @@ static struct {
 
 static bool sdl_load(Error **errp)
 {
-    GModule *m = g_module_open("libSDL2-2.0.so.0", G_MODULE_BIND_LAZY | G_MODULE_BIND_LOCAL);
-    bool there = m != NULL;
-#define SYMBOL(f) there = there && g_module_symbol(m, "SDL_" #f, (gpointer *)&lib.f);
-    CALLS(SYMBOL)
-#undef SYMBOL
-    if (!there) {
-        error_fail(errp, "file-not-found", "driver", NULL, "driver 'sdl' needs SDL 2: %s", g_module_error());
-        error_hint(errp, "install it (Debian: libsdl2-2.0-0), or use wav or none");
-        return false;
+    static const LibraryCall calls[] = {
+#define CALL(f) { "SDL_" #f, offsetof(struct Lib, f), false },
+        CALLS(CALL)
+#undef CALL
+    };
+    if (library_load("libSDL2-2.0.so.0", calls, G_N_ELEMENTS(calls), &lib, errp)) {
+        return true;
     }
-    g_module_make_resident(m);
-    return true;
+    error_prefix(errp, "driver 'sdl' needs SDL 2");
+    error_set_code(errp, "file-not-found", "driver");
+    error_hint(errp, "install it (Debian: libsdl2-2.0-0), or use wav or none");
+    return false;
 }
 
 static bool sdl_init(Audiodev *a G_GNUC_UNUSED, Error **errp)
@@ -123,6 +124,9 @@ static void sdl_close(AudioStream *s)
 
 static void sdl_run(AudioStream *s, bool on)
 {
+    if (on && !s->out) {
+        lib.ClearQueuedAudio(device_of(s)); /* of the last time */
+    }
     lib.PauseAudioDevice(device_of(s), !on);
 }
 

@@ -60,13 +60,20 @@ static uint64_t frames_between(int64_t from, int64_t to, uint32_t rate)
 static bool stream_open(AudioStream *s, Error **errp)
 {
     s->target = MAX(frames_in(s->latency_us * 1000, s->settings.frequency), 1);
-    if (s->failed || !s->a->driver->open(s, errp)) {
-        s->failed = true;
-        return false;
-    }
-    s->is_open = true;
-    return true;
+    s->is_open = s->a->driver->open(s, errp);
+    s->failed = !s->is_open;
+    return s->is_open;
 }
+
+static void stream_move(AudioStream *s, bool on)
+{
+    if (s->is_open && s->a->driver->run && s->moves != on) {
+        s->moves = on;
+        s->a->driver->run(s, on);
+    }
+}
+
+static void audio_state(void *audiodev, RunState was, RunState now);
 
 static bool audiodev_prepare(Audiodev *a, AudioStream *s, Error **errp)
 {
@@ -75,6 +82,8 @@ static bool audiodev_prepare(Audiodev *a, AudioStream *s, Error **errp)
     }
     if (!a->ready) {
         timer_init(&a->timer, a->m->loop, a->m->clock, audio_tick, a);
+        a->listener = (MachineListener){ .state = audio_state, .opaque = a };
+        machine_add_listener(a->m, &a->listener);
         size_t n = (size_t)AUDIO_CHUNK * AUDIO_MAX_CHANNELS;
         a->raw = g_malloc(n * 4);
         a->wide = g_new(float, n);
@@ -139,19 +148,18 @@ void voice_free(Voice *v)
 
 static void stream_close(AudioStream *s)
 {
-    if (s->runs && s->a->driver->run) {
-        s->a->driver->run(s, false);
-    }
+    stream_move(s, false);
     if (s->is_open) {
         s->a->driver->close(s);
     }
-    s->is_open = s->runs = false;
+    s->is_open = s->runs = s->ending = false;
 }
 
 void audio_stop(Audiodev *a)
 {
     if (a->ready) {
         timer_cancel(&a->timer);
+        machine_remove_listener(a->m, &a->listener);
     }
     stream_close(&a->out);
     stream_close(&a->in);
@@ -308,6 +316,13 @@ static void wanted_gain(const Voice *v, float to[2])
     to[1] = v->mute ? 0 : v->volume[1] / 255.0f;
 }
 
+/* Does it go on with the settings that this look began with? One that stopped and began anew meanwhile takes
+ * part from the next look on. In the domain. */
+static bool voice_goes_on(const Voice *v)
+{
+    return v->running && !v->began;
+}
+
 /* Asks the device for `need` frames and pushes them; not heard: as many of silence. False: nothing came, and
  * nothing will. */
 static bool voice_fetch(Voice *v, unsigned need, bool heard)
@@ -316,11 +331,11 @@ static bool voice_fetch(Voice *v, unsigned need, bool heard)
     float to[2];
     unsigned got = 0;
     domain_lock(v->dev->domain);
-    bool was = v->running;
+    bool was = voice_goes_on(v);
     if (was && need) {
         got = v->ops->play(v->opaque, a->raw, need);
         got = MIN(got, need);
-        v->missing += v->running ? need - got : 0; /* one that stopped itself has said all it had */
+        v->missing += voice_goes_on(v) ? need - got : 0; /* one that stopped itself has said all it had */
     }
     wanted_gain(v, to);
     if (!was && !v->tail && !v->running) {
@@ -432,9 +447,9 @@ static void voice_record(Voice *v, const float *in, unsigned n)
         wanted_gain(v, to);
         apply_volume(v->gain, to, a->wide, channels, some);
         audio_from_float(a->raw, a->wide, v->using.format, (size_t)some * channels);
-        if (v->running) {
+        if (voice_goes_on(v)) {
             unsigned took = v->ops->record(v->opaque, a->raw, some);
-            v->dropped += v->running ? some - MIN(took, some) : 0;
+            v->dropped += voice_goes_on(v) ? some - MIN(took, some) : 0;
         }
         domain_unlock(v->dev->domain);
     }
@@ -490,32 +505,32 @@ static void stream_settle(AudioStream *s)
     }
 }
 
-static void stream_begin(AudioStream *s, int64_t began)
+static bool same_settings(const AudioSettings *a, const AudioSettings *b)
 {
-    Audiodev *a = s->a;
-    if (!s->out && a->driver->out_only) {
-        if (!s->fixed) {
-            stream_settle(s);
-        }
-    } else if (!s->is_open || (!s->fixed && a->driver->run)) {
-        if (s->is_open) {
-            stream_close(s);
-        }
-        if (!s->fixed) {
-            stream_settle(s);
-        }
-        g_autoptr(Error) err = NULL;
-        if (!s->failed && !stream_open(s, &err)) {
-            log_warn("audiodev '%s': %s; nothing is %s", a->id, error_text(err),
-                     s->out ? "heard" : "recorded");
-        }
+    return a->frequency == b->frequency && a->channels == b->channels && a->format == b->format;
+}
+
+/* Without settings of its own: the driver is opened with those of the voice, unless it was already. A guest
+ * may go to and fro between streams, and what cannot be opened is tried once. */
+static void stream_adapt(AudioStream *s)
+{
+    AudioSettings have = s->settings;
+    stream_settle(s);
+    if (!s->out && s->a->driver->out_only) {
+        return;
     }
-    s->runs = true;
-    s->primed = false;
-    s->last_ns = began;
-    s->part = 0;
-    if (s->is_open && a->driver->run) {
-        a->driver->run(s, true);
+    if ((s->is_open || s->failed) && same_settings(&s->settings, &s->asked)) {
+        s->settings = have;
+        return;
+    }
+    AudioSettings asked = s->asked = s->settings;
+    s->settings = have; /* to close it, a driver may look at them */
+    stream_close(s);
+    s->settings = asked;
+    g_autoptr(Error) err = NULL;
+    if (!stream_open(s, &err)) {
+        log_warn_once(&s->told, "audiodev '%s': %s; nothing is %s", s->a->id, error_text(err),
+                      s->out ? "heard" : "recorded");
     }
 }
 
@@ -524,13 +539,42 @@ static bool stream_has_clock(const AudioStream *s)
     return s->is_open && s->a->driver->level;
 }
 
+static void stream_begin(AudioStream *s, int64_t began)
+{
+    if (!s->fixed && (!s->is_open || s->a->driver->run)) {
+        stream_adapt(s);
+    }
+    /* Does the end of another sound wait there? */
+    s->primed = s->ending && s->out && stream_has_clock(s) && s->a->driver->level(s);
+    s->runs = true;
+    s->ending = false;
+    s->last_ns = began;
+    s->part = 0;
+    stream_move(s, true);
+}
+
+/* No voice is left. What waits to be played is, before the driver stops: a look more tells that it is empty,
+ * and twice as long that what a server took out of it was heard. */
+static bool stream_has_ended(AudioStream *s, int64_t now)
+{
+    if (!s->out || !stream_has_clock(s)) {
+        return true;
+    }
+    if (!s->ending) {
+        s->ending = true;
+        s->last_ns = now;
+    }
+    int64_t rest = 2 * (int64_t)((uint64_t)s->target * SECOND / s->settings.frequency) + LATE_NS;
+    return now < s->last_ns || now - s->last_ns > rest;
+}
+
 /* The driver's clock: virtual time runs a little faster while too much waits to be recorded, or too little to
  * be played. */
 static unsigned due_by_level(AudioStream *s, int64_t ns)
 {
     int64_t level = s->a->driver->level(s), target = s->target;
     int64_t more = s->out ? target - level : level - target;
-    int64_t ppm = CLAMP(more * TRIM_PPM / target, -TRIM_PPM, TRIM_PPM);
+    int64_t ppm = s->primed ? CLAMP(more * TRIM_PPM / target, -TRIM_PPM, TRIM_PPM) : 0;
     unsigned __int128 part =
         (unsigned __int128)ns * s->settings.frequency * (uint64_t)(1000000 + ppm) + s->part;
     s->part = part % PART_ONE;
@@ -551,9 +595,10 @@ static unsigned stream_due(AudioStream *s, int64_t now)
     return frames_between(s->last_ns, now, s->settings.frequency);
 }
 
-/* A driver that plays by its own clock begins, and begins again after it ran dry, with silence to spare; one
- * that has far too much leaves some out. True: these frames are for it. */
-static bool stream_has_room(AudioStream *s)
+/* A driver that plays by its own clock begins, and begins again after it ran dry, with silence to spare: so
+ * much that with the `due` frames that come, maybe less than a look's, the next look finds the target there.
+ * One that has far too much leaves some out. True: these frames are for it. */
+static bool stream_has_room(AudioStream *s, unsigned due)
 {
     const AudioDriver *d = s->a->driver;
     if (!stream_has_clock(s)) {
@@ -564,7 +609,8 @@ static bool stream_has_room(AudioStream *s)
         s->underruns += s->primed;
         s->primed = true;
         memset(s->a->mix, 0, (size_t)AUDIO_CHUNK * s->settings.channels * sizeof(float));
-        for (unsigned left = s->target; left;) {
+        unsigned look = frames_in(s->a->period_ns, s->settings.frequency);
+        for (unsigned left = s->target + look - MIN(due, look); left;) {
             unsigned n = MIN(left, AUDIO_CHUNK);
             audio_from_float(s->a->raw, s->a->mix, s->settings.format, (size_t)n * s->settings.channels);
             d->write(s, s->a->raw, n);
@@ -678,14 +724,14 @@ static void stream_tick(AudioStream *s, int64_t now)
 {
     int64_t began;
     if (!stream_wanted(s, now, &began)) {
-        if (s->runs && s->is_open && s->a->driver->run) {
-            s->a->driver->run(s, false);
+        if (s->runs && stream_has_ended(s, now)) {
+            stream_move(s, false);
+            s->runs = s->ending = false;
         }
-        s->runs = false;
         s->only = NULL;
         return;
     }
-    if (!s->runs) {
+    if (!s->runs || s->ending) {
         stream_begin(s, began);
     }
     if (stream_is_deaf(s)) {
@@ -693,7 +739,7 @@ static void stream_tick(AudioStream *s, int64_t now)
         return;
     }
     unsigned due = stream_due(s, now);
-    bool write = s->out && stream_has_room(s);
+    bool write = s->out && stream_has_room(s, due);
     s->last_ns = now;
     while (due) {
         unsigned n = MIN(due, AUDIO_CHUNK);
@@ -716,8 +762,24 @@ void audio_tick(void *audiodev)
     int64_t now = clock_now(a->m->clock);
     stream_tick(&a->out, now);
     stream_tick(&a->in, now);
-    /* One more look after the last voice ended: then the driver rests. */
+    /* One more look after the last voice ended: then the driver rests, when all was played. */
     if (__atomic_load_n(&a->active, __ATOMIC_SEQ_CST) || a->out.runs || a->in.runs) {
         timer_arm(&a->timer, next_look(a, now));
+    }
+}
+
+/* A machine that stands neither plays nor records, and its voices' time stands still. When it goes on, time
+ * may be that of a state which was loaded, long before the next look that was arranged. */
+static void audio_state(void *audiodev, RunState was G_GNUC_UNUSED, RunState now)
+{
+    Audiodev *a = audiodev;
+    AudioStream *streams[] = { &a->out, &a->in };
+    for (unsigned i = 0; i < G_N_ELEMENTS(streams); i++) {
+        AudioStream *s = streams[i];
+        stream_move(s, s->runs && now == RUN_RUNNING);
+        s->primed = s->primed && s->out;
+    }
+    if (now == RUN_RUNNING && timer_armed(&a->timer)) {
+        timer_arm(&a->timer, next_look(a, clock_now(a->m->clock)));
     }
 }

@@ -70,9 +70,9 @@ static bool wav_put(Audiodev *a, const void *buf, size_t len, uint64_t at)
     Wav *w = a->state;
     for (size_t done = 0; done < len && !w->full;) {
         ssize_t n = pwrite(w->fd, (const char *)buf + done, len - done, at + done);
-        if (n < 0 && errno != EINTR) {
+        if (n == 0 || (n < 0 && errno != EINTR)) {
             log_warn("audiodev '%s': cannot write '%s': %s; the rest is not recorded", a->id,
-                     a->options.u.wav.path, g_strerror(errno));
+                     a->options.u.wav.path, g_strerror(n ? errno : ENOSPC));
             w->full = true;
         }
         done += MAX(n, 0);

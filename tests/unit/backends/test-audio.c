@@ -27,6 +27,7 @@ typedef struct Player {
     uint64_t frames;  /* asked for, or come */
     uint64_t limit;   /* it has so many; 0: no end */
     bool stops;       /* and stops itself then */
+    AudioFormat next; /* or begins anew with this format, if it is another one */
     GArray *heard;    /* float, of the first channel */
 } Player;
 
@@ -45,6 +46,12 @@ static unsigned player_play(void *opaque, void *buf, unsigned frames)
     p->frames += n;
     if (p->limit && p->frames == p->limit && p->stops) {
         voice_run(p->voice, false);
+    } else if (p->limit && p->frames == p->limit && p->next != p->s.format) {
+        p->s.format = p->next;
+        p->limit = 0;
+        voice_run(p->voice, false);
+        g_assert_true(voice_set(p->voice, &p->s));
+        voice_run(p->voice, true);
     }
     return n;
 }
@@ -98,6 +105,7 @@ static Player *player(TestMachine *tm, const char *audiodev, bool records, Audio
         tm_device_type(tm, &player_type, NULL, "audiodev", audiodev, "records", records ? "on" : "off", NULL);
     Player *p = dev_as(Player, dev);
     p->s = s;
+    p->next = s.format;
     p->level = 0.5;
     domain_lock(dev->domain);
     g_assert_true(voice_set(p->voice, &s));
@@ -536,6 +544,25 @@ static void test_missing(void)
     wave_free(w);
 }
 
+/* A device that stops and begins anew with other samples in the middle of a look, as one on another thread
+ * may: none of them are taken for the old ones. */
+static void test_restart(void)
+{
+    Wave *w = wave_new(",timer-period=50000,out.frequency=48000,out.channels=1,out.format=f32");
+    Player *p = player(w->tm, "w", false, (AudioSettings){ 192000, 1, AUDIO_FORMAT_F32 });
+    p->next = AUDIO_FORMAT_S16; /* two of them, as a float, are full scale */
+    p->limit = 1000;            /* what is asked for next belongs to the same look */
+    run(p, true);
+    tm_step(w->tm, SEC);
+    wave_read(w);
+    g_assert_cmpuint(p->s.format, ==, AUDIO_FORMAT_S16);
+    for (unsigned i = 0; i < w->f->len; i++) {
+        g_assert_cmpfloat(fabs(g_array_index(w->f, float, i)), <, 0.6);
+    }
+    g_assert_cmpfloat(fabs(g_array_index(w->f, float, w->f->len - 1) - 0.5), <, 1e-3);
+    wave_free(w);
+}
+
 /* fixed-settings=off: the file has those of the device. mixing-engine=off: one voice is heard. */
 static void test_not_fixed(void)
 {
@@ -586,7 +613,8 @@ typedef struct Card {
     double moved; /* frames that it played or recorded */
     uint64_t written, read;
     double worst_low, worst_high;
-    bool runs, open;
+    bool runs, open, refuses;
+    unsigned opened, rests; /* rests: what waited when it was stopped */
 } Card;
 
 static double card_moves(Card *k, double rate)
@@ -597,11 +625,15 @@ static double card_moves(Card *k, double rate)
     return k->moved;
 }
 
-static bool card_open(AudioStream *s, Error **errp G_GNUC_UNUSED)
+static bool card_open(AudioStream *s, Error **errp)
 {
-    ((Card *)s->a->state)->open = true;
-    return true;
+    Card *k = s->a->state;
+    k->open = !k->refuses;
+    k->opened++;
+    return k->open || error_set(errp, "no card");
 }
+
+static unsigned card_level(AudioStream *s);
 
 static void card_close(AudioStream *s)
 {
@@ -611,7 +643,7 @@ static void card_close(AudioStream *s)
 static void card_run(AudioStream *s, bool on)
 {
     Card *k = s->a->state;
-    card_moves(k, s->settings.frequency);
+    k->rests = card_level(s);
     k->runs = on;
 }
 
@@ -702,6 +734,100 @@ static void test_clock(void)
     }
 }
 
+static void test_card_end(void)
+{
+    static const AudioSettings s = { 48000, 1, AUDIO_FORMAT_S16 };
+    TestMachine *tm = tm_new(0);
+    Card k = { .tm = tm, .drift = 1 };
+    Audiodev *a = audiodev_new_driver(tm->m, "card", &card_driver, &k, &s, 50000);
+    Player *p = player(tm, "card", false, s);
+    run(p, true);
+    tm_step(tm, SEC);
+    /* A machine that stands: the card does, too, and what waits is heard afterwards. */
+    machine_stop(tm->m, RUN_PAUSED);
+    g_assert_false(k.runs);
+    unsigned waits = k.rests;
+    g_assert_cmpuint(waits, >, 1000);
+    machine_start(tm->m);
+    g_assert_true(k.runs);
+    g_assert_cmpuint(card_level(&a->out), ==, waits);
+    tm_step(tm, SEC);
+    /* The end of a sound is heard, and a new one that begins meanwhile follows it without a break. */
+    for (unsigned i = 0; i < 2; i++) {
+        run(p, false);
+        tm_step(tm, 40 * MS);
+        g_assert_true(k.runs);
+        if (i == 0) {
+            run(p, true);
+            tm_step(tm, SEC);
+        }
+    }
+    tm_step(tm, SEC);
+    g_assert_false(k.runs);
+    g_assert_cmpuint(k.rests, ==, 0);
+    g_assert_cmpuint(a->out.underruns, ==, 0);
+    g_assert_cmpuint(a->out.late_frames, ==, 0);
+    finish(tm);
+}
+
+/* A state that was saved long ago brings its time with it. */
+static void test_time_goes_back(void)
+{
+    static const AudioSettings s = { 48000, 1, AUDIO_FORMAT_S16 };
+    TestMachine *tm = tm_new(0);
+    Player *p = player(tm, "", false, s);
+    tm_step(tm, 100 * SEC);
+    run(p, true);
+    tm_step(tm, SEC);
+    machine_stop(tm->m, RUN_PAUSED);
+    clock_manual_set((ManualClock *)tm->m->clock, 5 * SEC);
+    machine_start(tm->m);
+    uint64_t was = p->frames;
+    tm_step(tm, SEC);
+    g_assert_cmpuint(p->frames - was, >, 47000);
+    g_assert_cmpuint(p->frames - was, <, 49000);
+    finish(tm);
+}
+
+static void try_card(TestMachine *tm, const char *id, bool refused)
+{
+    g_autoptr(Error) err = NULL;
+    Device *dev = device_new(tm->m, &player_type, tm->m->peripheral, id);
+    g_assert_true(device_set(dev, "audiodev", "card", &error_abort_slot));
+    g_assert_true(device_realize(dev, NULL, &err) != refused);
+    g_assert_true(!refused || strstr(error_text(err), "audiodev 'card': no card"));
+    device_remove(dev);
+}
+
+/* A card that is not there is each device's error, until it is. One that cannot have a device's settings is
+ * not asked for them again and again, but for others; one that has them stays open. */
+static void test_card_refuses(void)
+{
+    static const AudioSettings s = { 48000, 1, AUDIO_FORMAT_S16 }, other = { 8000, 1, AUDIO_FORMAT_S16 };
+    static const unsigned opened[] = { 4, 4, 4, 5, 5, 6 };
+    TestMachine *tm = tm_new(0);
+    Card k = { .tm = tm, .drift = 1, .refuses = true };
+    Audiodev *a = audiodev_new_driver(tm->m, "card", &card_driver, &k, &s, 50000);
+    try_card(tm, "a", true);
+    try_card(tm, "b", true);
+    k.refuses = false;
+    try_card(tm, "c", false);
+    g_assert_cmpuint(k.opened, ==, 3);
+    a->out.fixed = false;
+    Player *p = player(tm, "card", false, s), *q = player(tm, "card", false, other);
+    for (unsigned i = 0; i < 6; i++) {
+        k.refuses = i >= 3 && i < 5;
+        Player *one = i == 3 || i == 4 ? q : p;
+        run(one, true);
+        tm_step(tm, SEC);
+        g_assert_cmpuint(one->frames, >, 7000);
+        run(one, false);
+        tm_step(tm, SEC);
+        g_assert_cmpuint(k.opened, ==, opened[i]);
+    }
+    finish(tm);
+}
+
 /* ---- options ---- */
 
 static void refused(TestMachine *tm, const char *text, const char *word)
@@ -718,6 +844,8 @@ static void test_options(void)
     refused(tm, "pipewire,id=a", "pipewire");
     refused(tm, "none,id=a,timer-period=0", "timer-period");
     refused(tm, "wav,id=a,out.channels=9", "out.channels");
+    refused(tm, "sdl,id=a,out.buffer-length=10000001", "buffer-length");
+    refused(tm, "pa,id=a,out.latency=10000001", "latency");
     refused(tm, "wav,id=a,out.voices=2", "out.voices");
     refused(tm, "wav,id=a,out.buffer-count=2", "buffer-count");
     refused(tm, "none,id=a,in.fixed-settings=off,in.format=s16", "'in'");
@@ -755,9 +883,13 @@ int main(int argc, char **argv)
     g_test_add_func("/audio/mix", test_mix);
     g_test_add_func("/audio/begin", test_begin);
     g_test_add_func("/audio/missing", test_missing);
+    g_test_add_func("/audio/restart", test_restart);
     g_test_add_func("/audio/not-fixed", test_not_fixed);
     g_test_add_func("/audio/late", test_late);
     g_test_add_func("/audio/clock", test_clock);
+    g_test_add_func("/audio/card-end", test_card_end);
+    g_test_add_func("/audio/card-refuses", test_card_refuses);
+    g_test_add_func("/audio/time-goes-back", test_time_goes_back);
     g_test_add_func("/audio/options", test_options);
     return g_test_run();
 }
