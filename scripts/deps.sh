@@ -13,7 +13,7 @@ deps_guest="dpkg-dev"
 deps_test="git clang acpica-tools dmidecode gdb qemu-utils nbdkit libnbd-bin xorriso grub-common
     grub-pc-bin grub-efi-amd64-bin mtools debootstrap e2fsprogs makedumpfile make gcc-12 libelf1
     libvirt-daemon libvirt-clients openssl passt vde2
-    xvfb xdotool x11-apps openbox spice-vdagent xclip
+    xvfb xdotool x11-apps openbox spice-vdagent xclip pulseaudio pulseaudio-utils
     novnc chromium chromium-driver tigervnc-viewer gvncviewer"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel
     pixman-devel nettle-devel liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin
