@@ -6,8 +6,8 @@
  *         keyboard costs nothing.
  * Does not model: streams; isochronous schedules (no device has such an endpoint).
  * Threads: the platform domain. A TD has XHCI_TD_TRBS parts and XHCI_TD_MAX bytes at most; of one ring,
- *          XHCI_TURN are dealt with until others have their turn. A TD under way is no saved state: the ring
- *          stands before it until it ends.
+ *          XHCI_TURN are dealt with, or XHCI_TURN_BYTES moved, until others have their turn. A TD under way
+ *          is no saved state: the ring stands before it until it ends.
  */
 #include "xhci.h"
 
@@ -260,13 +260,14 @@ static bool start(Xhci *x, XhciTransfer *t, XhciEp *e, uint64_t bytes)
 void xhci_kick(Xhci *x, unsigned slot, unsigned dci)
 {
     XhciEp *e = &x->slot[slot].ep[dci];
+    uint64_t moved = 0;
     e->again = false;
     for (unsigned turn = 0; e->state == EP_RUNNING && !e->t && (x->usbcmd & CMD_RUN); turn++) {
         XhciRing r = e->ring;
         uint64_t bytes;
         unsigned cc;
         XhciTrb *trbs;
-        if (turn == XHCI_TURN) {
+        if (turn == XHCI_TURN || moved >= XHCI_TURN_BYTES) {
             e->again = true;
             domain_post(&x->more);
             return;
@@ -287,6 +288,7 @@ void xhci_kick(Xhci *x, unsigned slot, unsigned dci)
         t->trbs = trbs;
         t->n = n;
         t->next = r;
+        moved += bytes;
         if (!start(x, t, e, bytes)) {
             transfer_free(t);
             return;

@@ -66,12 +66,18 @@ static void set_link(XhciPort *p, unsigned pls)
     p->portsc = (p->portsc & ~PORT_PLS) | pls << PORT_PLS_SHIFT;
 }
 
+static bool port_has_device(const XhciPort *p)
+{
+    const UsbDevice *d = p->port->dev;
+    return d && (d->speed == USB_SUPER) == p->super;
+}
+
 /* What the port shows of its device. */
 static void port_state(XhciPort *p)
 {
     static const uint8_t speeds[USB_SPEEDS] = { 2, 1, 3, 4 };
     const UsbDevice *d = p->port->dev;
-    bool here = d && (d->speed == USB_SUPER) == p->super;
+    bool here = port_has_device(p);
     p->portsc &= PORT_CHANGES | PORT_WAKE;
     p->portsc |= PORT_PP;
     set_link(p, !here ? PLS_RX_DETECT : p->super ? PLS_U0 : PLS_POLLING);
@@ -572,6 +578,11 @@ static bool xhci_post_load(void *opaque, Error **errp)
         XhciIntr *r = &x->intr[i];
         if (r->size > 4096 || (r->size && r->at >= r->size)) {
             return error_set(errp, "saved event ring %u of an xHCI controller contradicts itself", i);
+        }
+    }
+    for (unsigned i = 0; i < x->n_ports; i++) {
+        if ((x->ports[i].portsc & PORT_CCS) && !port_has_device(&x->ports[i])) {
+            return error_set(errp, "port %u of a saved xHCI controller has what is not there", i + 1);
         }
     }
     x->command_more = x->command_runs;

@@ -10,7 +10,8 @@
 #include "rhea/hw/usb.h"
 
 enum { XHCI_PORTS = 15, XHCI_SLOTS = 64, XHCI_INTRS = 16, XHCI_EPS = 31, XHCI_TRB = 16 };
-enum { XHCI_TD_TRBS = 1024, XHCI_TD_MAX = 4 << 20, XHCI_LINKS = 32, XHCI_TURN = 64 };
+enum { XHCI_TD_TRBS = 1024, XHCI_TD_MAX = 4 << 20, XHCI_LINKS = 32 };
+enum { XHCI_TURN = 64, XHCI_TURN_BYTES = 1 << 20 };
 enum { /* 6.4.6 */
        TRB_NORMAL = 1,
        TRB_SETUP,

@@ -3,6 +3,7 @@
  * hid-desc.c, storage.c, storage-scsi.c: the test is the driver, which brings up a keyboard, a tablet and a
  * disk by commands and rings, and a hostile one. RHEA_USB_CASES: rounds of that one. Threads: main.
  */
+#include "hw/usb/xhci.h"
 #include "q35test.h"
 #include "rhea/backends/drive.h"
 #include "rhea/hw/usb.h"
@@ -38,7 +39,7 @@ enum {
     COMMAND_EVENT = 33,
     PORT_EVENT = 34
 };
-enum { IDT = 1 << 6, IOC = 1 << 5, IN = 1 << 16, CC_SUCCESS = 1, CC_SHORT = 13 };
+enum { CHAIN = 1 << 4, IDT = 1 << 6, IOC = 1 << 5, IN = 1 << 16 };
 
 typedef struct Guest {
     TestMachine *tm;
@@ -331,6 +332,50 @@ static void test_disk_reset(void)
     usbdisk_free(g.tm);
 }
 
+/* Large transfers take turns with everything else: a doorbell does not do all of a ring. */
+static void test_turns(void)
+{
+    enum { TDS = 7, TRBS = 32, PIECE = 65536 };
+    Guest g;
+    open_with(&g, plug_disk);
+    unsigned slot = address(&g, 1);
+    control_none(&g, slot, 0x00010900);
+    add_endpoint(&g, slot, 3, 6);
+    add_endpoint(&g, slot, 4, 2);
+    usbdisk_read_command(g.tm, DATA + 0x400, 0);
+    wr(&g, DATA + 0x408, TDS * TRBS * PIECE);
+    wr(&g, DATA + 0x40c, 10 << 16 | 0x80); /* TEST UNIT READY: what it does not have is filled up */
+    queue(&g, slot, 4, DATA + 0x400, 31, 1 << 10 | IOC);
+    wr(&g, BELL + 4 * slot, 4);
+    expect(&g, TRANSFER_EVENT, CC_SUCCESS);
+    for (unsigned i = 0; i < TDS * TRBS; i++) {
+        queue(&g, slot, 3, DATA + 0x1000, PIECE, 1 << 10 | (i % TRBS == TRBS - 1 ? IOC : CHAIN));
+    }
+    wr(&g, BELL + 4 * slot, 3);
+    g_assert_true(event(&g));
+    g_assert_false(event(&g));
+    for (unsigned i = 1; i < TDS; i++) {
+        expect(&g, TRANSFER_EVENT, CC_SUCCESS);
+    }
+    usbdisk_free(g.tm);
+}
+
+/* A saved state in which an empty port has a device. */
+static void test_load(void)
+{
+    Guest g;
+    g_autoptr(Error) err = NULL;
+    open_guest(&g);
+    Xhci *x = dev_as(Xhci, q35_find(g.tm, &qemu_xhci_type));
+    g_assert_cmphex(x->ports[0].portsc & 1, ==, 0);
+    x->ports[0].portsc |= 1;
+    g_autoptr(GByteArray) state = tm_save(g.tm);
+    x->ports[0].portsc &= ~1u;
+    g_assert_false(tm_load(g.tm, state, &err));
+    g_assert_nonnull(strstr(error_text(err), "port 1 of a saved xHCI controller"));
+    tm_free(g.tm);
+}
+
 /* A ring of links, one that leads to no memory, and doorbells of what there is not. */
 static void test_bad_rings(void)
 {
@@ -408,6 +453,8 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/tablet", test_tablet);
     g_test_add_func("/xhci/bad-rings", test_bad_rings);
     g_test_add_func("/xhci/disk-reset", test_disk_reset);
+    g_test_add_func("/xhci/turns", test_turns);
+    g_test_add_func("/xhci/load", test_load);
     g_test_add_func("/xhci/storm", test_storm);
     return g_test_run();
 }

@@ -97,7 +97,10 @@ def test_lists(d):
     assert "hpet=<bool>" in run("-M", "pc,help", base=[BIN])[1]
     assert "tcg " in run("-accel", "help", base=[BIN])[1]
     assert "qemu64" in run("-cpu", "help", base=[BIN])[1]
-    assert 'name "isa-serial", bus ISA' in run("-device", "help", base=[BIN])[1]
+    devices = run("-device", "help", base=[BIN])[1]
+    assert 'name "isa-serial", bus ISA' in devices
+    headings = re.findall("^(.*) devices:$", devices, re.M)
+    assert headings == ["Controller/Bridge/Hub", "USB", "Storage", "Network", "Input", "Display", "Sound", "Misc", "Watchdog"], headings
     assert "chardev=<str>" in run("-device", "isa-serial,help", base=[BIN])[1]
     assert "iobase=<" in run("-device", "isa-serial,help", base=[BIN])[1]
     assert "socket" in run("-chardev", "help", base=[BIN])[1]

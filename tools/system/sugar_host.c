@@ -27,10 +27,29 @@ static bool help_done(Cli *cli, GString *text)
 
 /* ---- devices and chardevs ---- */
 
+/* QEMU's headings, in its order. */
+static const struct {
+    const char *category, *heading;
+} headings[] = {
+    { "Bridge", "Controller/Bridge/Hub" }, { "USB", "USB" },     { "Storage", "Storage" },
+    { "Network", "Network" },              { "Input", "Input" }, { "Display", "Display" },
+    { "Sound", "Sound" },                  { "Misc", "Misc" },   { "Watchdog", "Watchdog" },
+};
+
+static unsigned heading_of(const DeviceType *t)
+{
+    const char *category = t->category ? t->category : "Misc";
+    unsigned i = 0;
+    while (i < G_N_ELEMENTS(headings) - 1 && !g_str_equal(headings[i].category, category)) {
+        i++;
+    }
+    return i;
+}
+
 static int by_category(gconstpointer a, gconstpointer b)
 {
     const DeviceType *x = *(const DeviceType *const *)a, *y = *(const DeviceType *const *)b;
-    int c = g_strcmp0(x->category, y->category);
+    int c = (int)heading_of(x) - (int)heading_of(y);
     return c ? c : strcmp(x->name, y->name);
 }
 
@@ -43,12 +62,12 @@ void cli_device_help(GString *s)
         }
     }
     g_ptr_array_sort(list, by_category);
-    const char *category = NULL;
+    unsigned last = G_N_ELEMENTS(headings);
     for (guint i = 0; i < list->len; i++) {
         const DeviceType *t = list->pdata[i];
-        if (!i || g_strcmp0(category, t->category)) {
-            category = t->category;
-            g_string_append_printf(s, "%s%s devices:\n", i ? "\n" : "", category ? category : "Misc");
+        if (heading_of(t) != last) {
+            last = heading_of(t);
+            g_string_append_printf(s, "%s%s devices:\n", i ? "\n" : "", headings[last].heading);
         }
         g_string_append_printf(s, "name \"%s\", bus %s, desc \"%s\"\n", t->name, t->bus_type->name, t->desc);
     }
