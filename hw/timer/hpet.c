@@ -105,6 +105,9 @@ static unsigned hpet_route(const Hpet *h, const HpetTimer *t)
 static void hpet_update(Hpet *h)
 {
     uint32_t high = 0;
+    if (h->pit) { /* first: one that is back tells its output at once, which comes here again */
+        i8254_set_replaced(h->pit, hpet_legacy(h));
+    }
     if (!hpet_legacy(h)) {
         high = (uint32_t)h->fed[0] << HPET_LINE_IRQ0 | (uint32_t)h->fed[1] << HPET_LINE_IRQ8;
     }
@@ -118,9 +121,6 @@ static void hpet_update(Hpet *h)
         }
     }
     h->level_out = high;
-    if (h->pit) {
-        i8254_set_replaced(h->pit, hpet_legacy(h));
-    }
     for (unsigned line = 0; line < HPET_LINES; line++) {
         irq_set(&h->line[line], high >> line & 1);
     }

@@ -157,10 +157,11 @@ uint64_t pit_next_rise(const PitCounter *c, uint64_t now)
     }
 }
 
-/* Looks for the next edge of OUT0. */
+/* Looks for the next edge of OUT0, unless it leads nowhere: firmware leaves a counter behind that would wake
+ * an idle host 18 times a second. */
 static void pit_wait_for_edge(Pit *p)
 {
-    uint64_t rise = p->rise = pit_next_rise(&p->c[0], pit_now(p));
+    uint64_t rise = p->rise = p->replaced ? 0 : pit_next_rise(&p->c[0], pit_now(p));
     p->debt.owed = 0; /* counter 0 was programmed, or the machine reset */
     if (rise) {
         timer_arm(&p->timer, pit_pulse_time(rise));
@@ -223,6 +224,10 @@ static void pit_fire(void *opaque)
     Pit *p = opaque;
     PitCounter *c = &p->c[0];
     uint64_t now = pit_now(p);
+    if (p->replaced) { /* a state from before this was looked at */
+        p->rise = 0;
+        return;
+    }
     if (pit_keeps_ticks(p)) {
         pit_fire_kept(p, now);
         return;
@@ -593,6 +598,7 @@ void i8254_set_replaced(Device *dev, bool replaced)
     if (p->replaced != replaced) {
         pit_pull(p);
         p->replaced = replaced;
+        pit_update_irq(p);
         pit_changed(p);
     }
 }

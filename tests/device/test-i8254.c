@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/device/test-i8254.c - hw/timer/i8254.c and hw/misc/pcspk.c: the interval timer, port 61h and the
- * speaker, by data sheet section. Threads: main.
+ * tests/device/test-i8254.c - hw/timer/i8254.c (and hpet.c in its place) and hw/misc/pcspk.c: the interval
+ * timer, port 61h and the speaker, by data sheet section. Threads: main.
  */
 #include "rhea/hw/pcmisc.h"
 #include "rhea/hw/timer.h"
@@ -505,6 +505,42 @@ static void test_fast_counter(void)
     isatest_free(t);
 }
 
+/* While an HPET stands in for OUT0 nothing waits for its edges, but the counter counts on. */
+static void test_replaced(void)
+{
+    enum { MS = 1000000, CONFIG = HPET_BASE + 0x10, COUNT = PIT_HZ / 250 };
+    IsaTest *t = isatest_new();
+    Machine *m = t->tm->m;
+    Device *hpet = tm_device_type(t->tm, &hpet_type, NULL, NULL), *pit = isatest_add(t, &i8254_type);
+    device_map_mem(hpet, device_region(hpet, 0), HPET_BASE, 0);
+    irq_connect(device_irq(pit, 0), &hpet_legacy_sink, hpet, 0);
+    tm_connect(t->tm, hpet, HPET_LINE_IRQ0, 0);
+    hpet_set_pit(hpet, pit);
+    program(t, 0, 3, COUNT, false);
+    uint64_t p = pulse(t);
+    unsigned *rises = &t->tm->rises[0], before = *rises;
+    tm_step(t->tm, 100 * MS);
+    g_assert_cmpuint(*rises - before, ==, 25);
+    tm_write(t->tm, CONFIG, 8, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        g_autoptr(GByteArray) state = tm_save(t->tm);
+        g_assert_cmpint(loop_deadline(m->loop, m->clock), ==, TIMER_OFF);
+        before = *rises;
+        tm_step(t->tm, 101 * MS);
+        g_assert_cmpuint(*rises, ==, before);
+        g_assert_cmpint(count(t, 0), ==, COUNT - 2 * ((pulse(t) - p - 1) % COUNT % (COUNT / 2)));
+        program(t, 0, 2, 100, false); /* nor after that */
+        g_assert_true(tm_load(t->tm, state, &error_abort_slot));
+    }
+    tm_write(t->tm, CONFIG, 8, 1);
+    g_assert_cmpint(loop_deadline(m->loop, m->clock), !=, TIMER_OFF);
+    tm_step(t->tm, 4 * MS);
+    before = *rises;
+    tm_step(t->tm, 100 * MS);
+    g_assert_cmpuint(*rises - before, ==, 25);
+    isatest_free(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -520,5 +556,6 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/speaker-pulses", test_speaker_pulses);
     g_test_add_func("/i8254/fast-counter", test_fast_counter);
     g_test_add_func("/i8254/lost-ticks", test_lost_ticks);
+    g_test_add_func("/i8254/replaced", test_replaced);
     return g_test_run();
 }
