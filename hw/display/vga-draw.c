@@ -246,11 +246,17 @@ static void line_whole(const Vga *v, int bpp, const uint8_t *from, int width, ui
     }
 }
 
+/* Of VGA_PACKED. */
+static uint64_t line_bytes(const VgaLook *l)
+{
+    return (uint64_t)l->width * (((unsigned)l->bpp + 7) / 8);
+}
+
 /* Of the depths that pixman cannot take where they lie, of palettes, and below what lies over the picture. */
 static void line_packed(const Vga *v, const VgaLook *l, uint32_t at, uint32_t *out)
 {
     unsigned n = ((unsigned)l->bpp + 7) / 8;
-    uint64_t bytes = (uint64_t)n * (unsigned)l->width;
+    uint64_t bytes = line_bytes(l);
     if (!l->big_endian && n != 3 && at % n == 0 && at + bytes <= (uint64_t)l->mask + 1) {
         line_whole(v, l->bpp, v->ram->host + at, l->width, out);
         return;
@@ -325,7 +331,7 @@ static void draw_graphics(Vga *v, bool all)
     const VgaLook *l = &v->look;
     bool packed = l->kind == VGA_PACKED;
     uint64_t unit = packed ? 1 : 4;
-    uint64_t bytes = packed ? (uint64_t)l->width * ((l->bpp + 7) / 8) : ((uint64_t)l->columns + 1) * 4;
+    uint64_t bytes = packed ? line_bytes(l) : ((uint64_t)l->columns + 1) * 4;
     uint32_t before = UINT32_MAX;
     unsigned pan, pan_before = 0;
     int first = -1;
@@ -359,10 +365,13 @@ static void draw_graphics(Vga *v, bool all)
 
 /* ---- memory that is the picture ---- */
 
+/* Not where the picture goes around the end of what the chip addresses: a card may have more memory. */
 static pixman_format_code_t direct_format(const VgaLook *l)
 {
     bool plain = l->row_lines == 1 && !l->double_y && l->split >= l->height - 1 && !l->over;
-    if (l->kind != VGA_PACKED || !plain || (l->big_endian && l->bpp != 32) || l->start % 4 || l->pitch % 4) {
+    uint64_t end = l->start + (uint64_t)(l->height - 1) * l->pitch + line_bytes(l);
+    if (l->kind != VGA_PACKED || !plain || (l->big_endian && l->bpp != 32) || l->start % 4 || l->pitch % 4 ||
+        end > (uint64_t)l->mask + 1) {
         return 0;
     }
     switch (l->bpp) {
@@ -377,7 +386,7 @@ static pixman_format_code_t direct_format(const VgaLook *l)
 static void tell_direct(Vga *v)
 {
     const VgaLook *l = &v->look;
-    uint64_t bytes = (uint64_t)l->width * ((l->bpp + 7) / 8);
+    uint64_t bytes = line_bytes(l);
     int first = -1;
     for (int y = 0; y <= l->height; y++) {
         bool dirty = y < l->height && vga_dirty(v, l->start + (uint64_t)y * l->pitch, bytes);

@@ -678,6 +678,29 @@ static void test_state(void)
     isatest_free(t);
 }
 
+/* The chip of the ISA card knows of 2 MiB, whatever memory there is: its picture goes around their end. */
+static void test_wrap(void)
+{
+    static const struct {
+        uint8_t sr7, hdr;
+        unsigned bytes;
+    } depths[] = { { 0x11, 0, 1 }, { 0x17, 0xc1, 2 }, { 0x15, 0xc5, 3 }, { 0x19, 0xc5, 4 } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(depths); i++) {
+        IsaTest *t;
+        VgaGuest g;
+        open_isa(&t, &g);
+        set_depth(&g, depths[i].sr7, depths[i].hdr, 640 * depths[i].bytes);
+        for (unsigned k = 0; k < depths[i].bytes; k++) {
+            vga_poke(&g, WINDOW + k, 0xff);
+        }
+        uint32_t colour = vga_pixel(&g, 0, 0);
+        g_assert_cmphex(colour, !=, vga_pixel(&g, 1, 0));
+        vga_reg(&g, CRTC, 0x1d, 0x80);
+        g_assert_cmphex(vga_pixel(&g, 0, 0), ==, colour);
+        isatest_free(t);
+    }
+}
+
 static void test_sizes(void)
 {
     IsaTest *t = isatest_new();
@@ -745,6 +768,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cirrus/extremes", test_extremes);
     g_test_add_func("/cirrus/control", test_control);
     g_test_add_func("/cirrus/state", test_state);
+    g_test_add_func("/cirrus/wrap", test_wrap);
     g_test_add_func("/cirrus/sizes", test_sizes);
     g_test_add_func("/cirrus/storm", test_storm);
     return g_test_run();
