@@ -254,8 +254,8 @@ bool gpu_post_load(void *opaque, Error **errp)
         gpu_forget(s);
         return false;
     }
-    if (drawing && s->leave_vga) {
-        s->leave_vga(s, true);
+    if (s->leave_vga) { /* back, too: `drawing` before the load is not known any more */
+        s->leave_vga(s, drawing);
     }
     for (unsigned i = 0; i < s->max_outputs; i++) {
         gpu_show(s, i);

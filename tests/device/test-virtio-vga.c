@@ -238,6 +238,36 @@ static void test_state(void)
     pctest_free(d.t);
 }
 
+/* A state of the VGA into a card that shows its driver's picture, which somebody watches: 256 colours are
+ * drawn into a surface that the VGA has already, and what is written to its memory is seen again. */
+static void test_state_back(void)
+{
+    static const ConsoleListenerOps ops = { .damage = see_damage };
+    ConsoleListener l = { .ops = &ops };
+    Driver d;
+    int w, h;
+    g_autoptr(GByteArray) as_13h = g_byte_array_new();
+    open_card(&d, NULL, NULL);
+    vga_set_mode(&d.vga, &vga_13);
+    vga_poke(&d.vga, 0xa0000, 0);
+    console_add_listener(d.vga.console, &l);
+    uint32_t colour = vga_pixel(&d.vga, 0, 0);
+    vga_dac(&d.vga, 200, 0x3f2010);
+    machine_save(d.t->m, as_13h, true);
+    start_driver(&d);
+    gg_picture(&d.gpu, 1, 0, 320, 199, 7);
+    vga_size(&d.vga, &w, &h);
+    g_assert_cmpint(h, ==, 199);
+    g_assert_true(machine_load(d.t->m, as_13h->data, as_13h->len, &error_abort_slot));
+    vga_size(&d.vga, &w, &h);
+    g_assert_cmpint(h, ==, 400); /* each line twice */
+    g_assert_cmphex(vga_pixel(&d.vga, 0, 0), ==, colour);
+    vga_poke(&d.vga, 0xa0000, 200);
+    g_assert_cmphex(vga_pixel(&d.vga, 0, 0), ==, 0xff8241);
+    console_remove_listener(&l);
+    pctest_free(d.t);
+}
+
 static void test_heads(void)
 {
     Driver d;
@@ -263,6 +293,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-vga/modes", test_modes);
     g_test_add_func("/virtio-vga/watched", test_watched);
     g_test_add_func("/virtio-vga/state", test_state);
+    g_test_add_func("/virtio-vga/state-back", test_state_back);
     g_test_add_func("/virtio-vga/heads", test_heads);
     return g_test_run();
 }
