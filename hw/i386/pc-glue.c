@@ -300,7 +300,6 @@ const DeviceType pc_glue_type = {
     .reset_done = glue_reset_done,
 };
 
-/* After the ISA bus exists: controllers, timers, keyboard controller, and their lines. */
 /* Without a PS/2 mouse, whose interrupt it uses, there is no pointer behind the port. */
 static bool glue_make_vmport(Machine *m, Bus *isa, Device *mouse, Error **errp)
 {
@@ -313,6 +312,7 @@ static bool glue_make_vmport(Machine *m, Bus *isa, Device *mouse, Error **errp)
     return port && (!mouse || pointer);
 }
 
+/* After the ISA bus exists: controllers, timers, keyboard controller, and their lines. */
 bool pc_glue_wire(Machine *m, PcBoard *s, Error **errp)
 {
     Bus *isa = s->isa->bus;
