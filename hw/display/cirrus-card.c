@@ -57,7 +57,7 @@ static const VmState isa_state = {
 
 static const Prop pci_props[] = {
     CARD_PROPS,
-    PROP_ONLY_BOOL("global-vmstate", false, "saved states know the card by its place", "leave it out"),
+    VGA_STATE_PROP,
     { 0 },
 };
 static const Prop isa_props[] = {

@@ -94,7 +94,7 @@ static const VmState vga_pci_state = {
 static const Prop vga_pci_props[] = {
     VGA_PCI_PROPS,
     PROP_BOOL(VgaPci, with_mmio, "mmio", true, "Registers in memory, too (BAR 2)"),
-    PROP_ONLY_BOOL("global-vmstate", false, "saved states know the card by its place", "leave it out"),
+    VGA_STATE_PROP,
     { 0 },
 };
 static const Prop secondary_props[] = {

@@ -119,6 +119,10 @@ struct Vga {
     int over_from, over_to; /* VgaExtra.before */
 };
 
+/* Of the machine's VGA on PCI. */
+#define VGA_STATE_PROP                                                                                       \
+    PROP_ONLY_BOOL("global-vmstate", false, "saved states know the card by its place", "leave it out")
+
 /* size_mb: of memory; a power of two from 1 to 512, else refused. In realize; undone with the device. */
 bool vga_init(Vga *v, Device *owner, uint32_t size_mb, Error **errp);
 /* Where the window of a card on PCI goes, which has its ports: the root bus's memory. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Properties of USB controllers and devices, virtio input, disks, network cards, sources of random numbers, serial ports, balloons, sound cards, Cirrus graphics cards, pvpanic, watchdogs and vmgenid (hw/net, hw/usb, hw/virtio/virtio-input.c, virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio-sound.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c,
-virtio-mmio.c, hw/ide, hw/audio, hw/display/cirrus-card.c, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
+"""Properties of USB controllers and devices, virtio input, disks, network cards, sources of random numbers, serial ports, balloons, sound cards, graphics cards, pvpanic, watchdogs and vmgenid (hw/net, hw/usb, hw/virtio/virtio-input.c, virtio-blk.c, virtio-net.c, virtio-rng.c, virtio-serial*.c, virtio-balloon.c, virtio-sound.c, virtio.c, hw/display/virtio-gpu.c, virtio-vga.c, vga-pci.c,
+vga-isa.c, bochs-display.c, virtio-mmio.c, hw/ide, hw/audio, hw/display/cirrus-card.c, hw/misc/pvpanic.c, vmgenid.c, hw/watchdog, hw/pci/pci.c, hw/block/shape.c): each one that QEMU 7.2 has works here, or is
 refused by its name with a reason and a cure.
 
 A row is a property with a value, and what comes of it: ok, or a pattern (fnmatch) for what is said behind the
@@ -215,6 +215,36 @@ PANIC = """
 events=2 ok
 events=4 *property 'events' does not accept 4: the range is *
 """
+EDID = """
+edid=off ok
+xres=4095,yres=4095 ok
+xres=4096 *property 'xres' does not accept 4096: the range is *
+yres=4096 *property 'yres' does not accept 4096: the range is *
+xmax=16000,ymax=12000 ok
+xmax=16001 *property 'xmax' does not accept 16001: the range is *
+ymax=12001 *property 'ymax' does not accept 12001: the range is *
+refresh_rate=60000 ok
+refresh_rate=1000001 *property 'refresh_rate' does not accept 1000001: the range is *
+big-endian-framebuffer=on ok
+"""
+VGA = EDID + """
+vgamem_mb=1 ok
+vgamem_mb=512 ok
+vgamem_mb=0 *property 'vgamem_mb' does not accept 0: the range is *
+vgamem_mb=3 *vgamem_mb=3 is no possible size | give 16, or another power of two from 1 to 512
+qemu-extended-regs=off ok
+"""
+GLOBAL_STATE = """
+global-vmstate=off ok
+global-vmstate=on *property 'global-vmstate' does not accept 'on': saved states know the card by its place | leave it out
+"""
+BOCHS = EDID + """
+vgamem=4M ok
+vgamem=512M ok
+vgamem=1M *vgamem=1048576 is no possible size | give 16M, or another power of two from 4M to 512M
+vgamem=5M *vgamem=5242880 is no possible size | *
+vgamem=1G *property 'vgamem' does not accept 1073741824: the range is *
+"""
 ANY_PCI = """
 addr=7.1 ok
 acpi-index=0 ok
@@ -226,6 +256,7 @@ romsize=65536 *romsize=65536: '*' has no option ROM | give romfile=, or leave it
 x-pcie-extcap-init=off OLD
 x-pcie-lnksta-dllla=on OLD
 """
+WITH_ROM = "\n".join(r for r in ANY_PCI.splitlines() if not r.startswith("romsize")) + "\nromsize=65536 ok\n"
 NIC = """
 netdev=h ok
 netdev=x *there is no network back end 'x'*
@@ -433,8 +464,11 @@ TYPES = {
     "rtl8139": ("pc", ANY_NIC),
     "virtio-net-pci": ("pc", VNET + VNET_PCI),
     "virtio-net-device": ("microvm", VNET + "iommu_platform=on ok\n"),  # with force-legacy=off
-    "cirrus-vga": ("pc", CIRRUS + ANY_PCI.replace("romsize=65536 *romsize=65536: '*' has no option ROM | give romfile=, or leave it out", "romsize=65536 ok") +
-                   "global-vmstate=on *property 'global-vmstate' does not accept 'on': saved states know the card by its place | leave it out\n"),
+    "VGA": ("pc", VGA + WITH_ROM + GLOBAL_STATE + "mmio=off ok\n"),
+    "secondary-vga": ("pc", VGA + ANY_PCI),
+    "isa-vga": ("pc", "vgamem_mb=8 ok\nvgamem_mb=5 *vgamem_mb=5 is no possible size | give 16, *\n"),
+    "bochs-display": ("pc", BOCHS + WITH_ROM),
+    "cirrus-vga": ("pc", CIRRUS + WITH_ROM + GLOBAL_STATE),
     "isa-cirrus-vga": ("pc", CIRRUS),
     "pvpanic": ("pc", PANIC + "ioport=0x600 ok\nioport=0x60 *0x60*\n"),
     "pvpanic-pci": ("q35", PANIC + ANY_PCI),
