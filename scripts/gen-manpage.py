@@ -60,9 +60,9 @@ def output(program, *options, said=""):
 
 
 def devices(text):
-    """(name, bus, what it is) of each line of -device help."""
+    """(name, bus, second name, what it is) of each line of -device help."""
     for line in text.splitlines():
-        m = re.match(r'name "([^"]+)"(?:, bus ([^,]+))?(?:, desc "(.*)")?$', line)
+        m = re.match(r'name "([^"]+)"(?:, bus ([^,]+))?(?:, alias "([^"]+)")?(?:, desc "(.*)")?$', line)
         if m:
             yield m.groups()
 
@@ -120,8 +120,9 @@ def main():
             for n, line in enumerate(lines):
                 page += ([".br"] if n else []) + [roff(line)]
     page += [".SH DEVICES", "What", ".B \\-device", "takes; NAME,help lists the properties of one."]
-    page += entries_of((name, f"{what or name}{' (bus ' + bus + ')' if bus else ''}") for name, bus, what in
-                       devices(output(program, "-device", "help")))
+    page += entries_of((name, (what or name) + (f" (bus {bus})" if bus else "") +
+                        (f"; also {alias}" if alias else ""))
+                       for name, bus, alias, what in devices(output(program, "-device", "help")))
     page += [".SH MONITOR COMMANDS", "What the human monitor understands. Programs use QMP: rhea\\-qmp(7)."]
     page += entries_of(commands(program))
     page += [".SH TRACE EVENTS", "What", ".B \\-trace", "and the monitor's trace\\-event switch on."]

@@ -4,6 +4,7 @@
  * Threads: main loop, without a domain held.
  */
 #include "internal.h"
+#include "rhea/system/devicealias.h"
 #include "rhea/util/errorcode.h"
 #include "system/trace.h"
 
@@ -58,15 +59,15 @@ static const DeviceType *type_with_bus(const DeviceType *type)
     return type;
 }
 
-/* -global DRIVER.PROP=VALUE: for the type or one it derives from. A bad value is told when the device is
- * realized, where there is somebody to tell. */
+/* -global DRIVER.PROP=VALUE: for the type or one it derives from, by each of its names. A bad value is told
+ * when the device is realized, where there is somebody to tell. */
 static void apply_globals(Device *dev)
 {
     Machine *m = dev->machine;
     for (guint i = 0; m->globals && i < m->globals->len; i++) {
         GlobalProp *g = m->globals->pdata[i];
         for (const DeviceType *t = dev->type; t; t = t->base) {
-            if (strcmp(t->name, g->driver)) {
+            if (strcmp(t->name, g->driver) && g_strcmp0(device_type_alias(t), g->driver)) {
                 continue;
             }
             void *base;

@@ -519,6 +519,23 @@ def test_nodefaults(d):
     assert "serial0" not in out
 
 
+def test_device_aliases(d):
+    """QEMU's second names (system/device_type.c): in -device help, for -device and for -global."""
+    listed = dict(re.findall(r'^name "([^"]+)", .*alias "([^"]+)"', run("-device", "help")[1], re.M))
+    assert listed["virtio-gpu-pci"] == "virtio-gpu" and listed["virtio-blk-pci"] == "virtio-blk", listed
+    qemu = shutil.which("qemu-system-x86_64")
+    if qemu:
+        text = subprocess.run([qemu, "-device", "help"], capture_output=True, text=True, check=True).stdout
+        theirs = dict(re.findall(r'^name "([^"]+)", .*alias "([^"]+)"', text, re.M))
+        assert {n: a for n, a in theirs.items() if f'"{n}"' in run("-device", "help")[1]} == listed, theirs
+    for name, alias in listed.items():
+        assert run("-device", alias + ",help") == run("-device", name + ",help"), alias
+    pc = [BIN, "-nodefaults", "-display", "none", "-M", "pc", "-S", "-monitor", "stdio"]
+    out = run("-device", "virtio-gpu,id=g", "-global", "virtio-gpu.xres=777",
+              stdin=b"qom-get /machine/peripheral/g xres\nqom-get /machine/peripheral/g type\nquit\n", base=pc)
+    assert out[0] == 0 and not out[2] and "777" in out[1] and '"virtio-gpu-pci"' in out[1], out
+
+
 def main():
     tests = [(n[5:], f) for n, f in globals().items() if n.startswith("test_")]
     print(f"1..{len(tests)}")

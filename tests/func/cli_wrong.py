@@ -203,6 +203,7 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -accel tcg,foo=1                    => unknown-member/foo -accel tcg,foo=1: accelerator 'tcg' has no property 'foo'*
 -device foo                         => not-found/driver -device foo: 'foo' is not a device this emulator has | -device help lists those it has
 -device isa-serail                  => not-found/driver -device isa-serail: 'isa-serail' is not a device this emulator has | did you mean 'isa-serial'?
+-M microvm -device virtio-gpu       => no-place/driver -device virtio-gpu: *device 'virtio-gpu-pci'*
 -device vmgenid -device vmgenid     => already-exists/driver -device vmgenid: device 'vmgenid': there is already a vmgenid: a machine has one at most | leave one of them out
 -device vmgenid -machine acpi=off   => conflict/acpi *device 'vmgenid': guests find it by ACPI, which this machine has not | leave out vmgenid or acpi=off
 -M microvm -device vmgenid          => not-supported/driver *device 'vmgenid': machine type 'microvm' has no firmware that could place it | use -machine pc or q35
