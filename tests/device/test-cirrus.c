@@ -36,6 +36,7 @@ typedef struct Fix {
     VgaGuest g;
     unsigned devfn;
     uint8_t *was, *now; /* memory */
+    GRand *r;
 } Fix;
 
 static void open_card(Fix *f, const char *prop, const char *value)
@@ -48,6 +49,7 @@ static void open_card(Fix *f, const char *prop, const char *value)
     f->devfn = pci_func(dev)->devfn;
     f->was = g_malloc(MEMORY);
     f->now = g_malloc(MEMORY);
+    f->r = g_rand_new_with_seed(0xb17);
     vga_guest_open(&f->g, f->t->m);
     pctest_config_write(f->t, f->devfn, 0x10, BAR0, 4);
     pctest_config_write(f->t, f->devfn, 0x14, BAR1, 4);
@@ -60,6 +62,7 @@ static void close_card(Fix *f)
     pctest_free(f->t);
     g_free(f->was);
     g_free(f->now);
+    g_rand_free(f->r);
 }
 
 static uint8_t get(VgaGuest *g, unsigned port, unsigned index)
@@ -105,17 +108,14 @@ static uint32_t colour_8(unsigned i)
 
 /* ---- registers ---- */
 
-static void test_registers(void)
+static void test_registers(Fix *f, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
-    g_assert_cmphex(pctest_config_read(f.t, f.devfn, 0, 4), ==, 0x00b81013);
-    g_assert_cmphex(pctest_config_read(f.t, f.devfn, 8, 4), ==, 0x03000000);
-    pctest_config_write(f.t, f.devfn, 0x10, UINT32_MAX, 4);
-    pctest_config_write(f.t, f.devfn, 0x14, UINT32_MAX, 4);
-    g_assert_cmphex(pctest_config_read(f.t, f.devfn, 0x10, 4), ==, 0xfe000008);
-    g_assert_cmphex(pctest_config_read(f.t, f.devfn, 0x14, 4), ==, 0xfffff000);
+    g_assert_cmphex(pctest_config_read(f->t, f->devfn, 0, 4), ==, 0x00b81013);
+    g_assert_cmphex(pctest_config_read(f->t, f->devfn, 8, 4), ==, 0x03000000);
+    pctest_config_write(f->t, f->devfn, 0x10, UINT32_MAX, 4);
+    pctest_config_write(f->t, f->devfn, 0x14, UINT32_MAX, 4);
+    g_assert_cmphex(pctest_config_read(f->t, f->devfn, 0x10, 4), ==, 0xfe000008);
+    g_assert_cmphex(pctest_config_read(f->t, f->devfn, 0x14, 4), ==, 0xfffff000);
     g_assert_cmphex(get(g, CRTC, 0x27), ==, 0xb8);
     g_assert_cmphex(get(g, SEQ, 0x0f), ==, 0x98);
     g_assert_cmphex(get(g, SEQ, 6), ==, 0x0f); /* the key */
@@ -143,15 +143,11 @@ static void test_registers(void)
     vga_in(g, 0x3da);
     g_assert_cmphex(get(g, CRTC, 0x24), ==, 0);
     g_assert_cmphex(get(g, SEQ, 2), ==, 0);
-    g_assert_cmphex(pctest_in(f.t, 0x1ce, 2), ==, 0xffff); /* no Bochs' interface */
-    close_card(&f);
+    g_assert_cmphex(pctest_in(f->t, 0x1ce, 2), ==, 0xffff); /* no Bochs' interface */
 }
 
-static void test_dac(void)
+static void test_dac(Fix *f G_GNUC_UNUSED, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
     vga_out(g, 0x3c6, 0x5a);
     hidden_dac(g, 0xc5);
     g_assert_cmphex(vga_in(g, 0x3c6), ==, 0x5a);
@@ -174,17 +170,12 @@ static void test_dac(void)
     vga_reg(g, SEQ, 0x12, 0);
     vga_out(g, 0x3c7, 3);
     g_assert_cmphex(vga_in(g, 0x3c9), ==, 0x11);
-    close_card(&f);
 }
 
 /* ---- memory ---- */
 
-static void test_banks(void)
+static void test_banks(Fix *f, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
-    set_depth(g, 0x11, 0, 640);
     static const struct {
         uint8_t mode, bank0, bank1;
         uint32_t first, second; /* where the window's halves are */
@@ -198,26 +189,21 @@ static void test_banks(void)
         vga_reg(g, GFX, 0x0a, cases[i].bank1);
         vga_poke(g, WINDOW + 0x123, 0x40 + i);
         vga_poke(g, WINDOW + 0x8123, 0x50 + i);
-        g_assert_cmphex(pctest_read(f.t, BAR0 + cases[i].first + 0x123, 1), ==, 0x40 + i);
-        g_assert_cmphex(pctest_read(f.t, BAR0 + cases[i].second + 0x123, 1), ==, 0x50 + i);
+        g_assert_cmphex(pctest_read(f->t, BAR0 + cases[i].first + 0x123, 1), ==, 0x40 + i);
+        g_assert_cmphex(pctest_read(f->t, BAR0 + cases[i].second + 0x123, 1), ==, 0x50 + i);
         g_assert_cmphex(vga_peek(g, WINDOW + 0x8123), ==, 0x50 + i);
     }
     vga_reg(g, GFX, 0x0b, 0);
     vga_reg(g, GFX, 0x09, 0xff); /* beyond the end: from its beginning */
-    pctest_write(f.t, BAR0 + 0x1000, 0x77, 1);
+    pctest_write(f->t, BAR0 + 0x1000, 0x77, 1);
     vga_reg(g, GFX, 0x0b, 0x20);
     vga_reg(g, GFX, 0x09, 0xff);
     vga_poke(g, WINDOW + 0x4000 + 0x1000, 0x78);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 0x1000, 1), ==, 0x78);
-    close_card(&f);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 0x1000, 1), ==, 0x78);
 }
 
-static void test_write_modes(void)
+static void test_write_modes(Fix *f, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
-    set_depth(g, 0x11, 0, 640);
     vga_reg(g, GFX, 0x0b, 6); /* extended, and eight bytes for an address */
     vga_reg(g, SEQ, 2, 0xff);
     vga_reg(g, GFX, 1, 0xab);
@@ -229,54 +215,48 @@ static void test_write_modes(void)
     vga_reg(g, SEQ, 2, 0x0f);
     vga_poke(g, WINDOW + 5, 0xff); /* only four of the pixels */
     vga_reg(g, GFX, 0x0b, 0);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 24, 8), ==, 0xab000000000000ab);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 32, 8), ==, 0xabcdcdcdcdcdcdab);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 40, 8), ==, 0xabababab00000000);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 24, 8), ==, 0xab000000000000ab);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 32, 8), ==, 0xabcdcdcdcdcdcdab);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 40, 8), ==, 0xabababab00000000);
     vga_reg(g, GFX, 0x0b, 0x14); /* pixels of two bytes, also in the frame buffer */
     vga_reg(g, SEQ, 2, 0xff);
     vga_reg(g, GFX, 0x10, 0x34);
     vga_reg(g, GFX, 0x11, 0x12);
-    pctest_write(f.t, BAR0 + 16, 0x40, 1);
+    pctest_write(f->t, BAR0 + 16, 0x40, 1);
     vga_reg(g, GFX, 0x0b, 0);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 256, 8), ==, 0x34cd34cd12ab34cd);
-    close_card(&f);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 256, 8), ==, 0x34cd34cd12ab34cd);
 }
 
-static void test_apertures(void)
+static void test_apertures(Fix *f, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
-    set_depth(g, 0x11, 0, 640);
-    pctest_write(f.t, BAR0 + 0x100, 0x44332211, 4);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + MEMORY + 0x100, 4), ==, 0x33441122);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 2 * MEMORY + 0x100, 4), ==, 0x11223344);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 3 * MEMORY + 0x100, 4), ==, UINT32_MAX);
-    pctest_write(f.t, BAR0 + 2 * MEMORY + 0x104, 0x55667788, 4);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 0x104, 4), ==, 0x88776655);
+    pctest_write(f->t, BAR0 + 0x100, 0x44332211, 4);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + MEMORY + 0x100, 4), ==, 0x33441122);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 2 * MEMORY + 0x100, 4), ==, 0x11223344);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 3 * MEMORY + 0x100, 4), ==, UINT32_MAX);
+    pctest_write(f->t, BAR0 + 2 * MEMORY + 0x104, 0x55667788, 4);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 0x104, 4), ==, 0x88776655);
     vga_reg(g, SEQ, 0x17, 4); /* BLT registers at B8000h */
-    pctest_write(f.t, REGISTERS + 0x08, 0x00030007, 4);
+    pctest_write(f->t, REGISTERS + 0x08, 0x00030007, 4);
     g_assert_cmphex(get(g, GFX, 0x20), ==, 7);
     g_assert_cmphex(get(g, GFX, 0x22), ==, 3);
-    g_assert_cmphex(pctest_read(f.t, REGISTERS + 0x08, 4), ==, 0x00030007);
+    g_assert_cmphex(pctest_read(f->t, REGISTERS + 0x08, 4), ==, 0x00030007);
     vga_reg(g, SEQ, 0x17, 0x44); /* at the frame buffer's end */
-    g_assert_cmphex(pctest_read(f.t, BAR0 + MEMORY - 0x100 + 8, 4), ==, 0x00030007);
-    pctest_write(f.t, BAR0 + MEMORY - 0x100 + 0x1a, 0x59, 1);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + MEMORY - 0x100 + 8, 4), ==, 0x00030007);
+    pctest_write(f->t, BAR0 + MEMORY - 0x100 + 0x1a, 0x59, 1);
     g_assert_cmphex(get(g, GFX, 0x32), ==, 0x59);
-    g_assert_cmphex(pctest_read(f.t, REGISTERS + 8, 4), ==, UINT32_MAX);
+    g_assert_cmphex(pctest_read(f->t, REGISTERS + 8, 4), ==, UINT32_MAX);
     vga_reg(g, SEQ, 0x17, 0);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + MEMORY - 0x100 + 8, 4), ==, 0);
-    g_assert_cmphex(pctest_read(f.t, BAR1 + 0x100 + 0x1a, 1), ==, 0x59); /* always behind BAR 1 */
-    pctest_write(f.t, BAR1 + 4, 0x0006, 1);                              /* and the VGA's, from 3C0h on */
-    pctest_write(f.t, BAR1 + 5, 0x12, 1);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + MEMORY - 0x100 + 8, 4), ==, 0);
+    g_assert_cmphex(pctest_read(f->t, BAR1 + 0x100 + 0x1a, 1), ==, 0x59); /* always behind BAR 1 */
+    pctest_write(f->t, BAR1 + 4, 0x0006, 1);                              /* and the VGA's, from 3C0h on */
+    pctest_write(f->t, BAR1 + 5, 0x12, 1);
     g_assert_cmphex(get(g, SEQ, 6), ==, 0x12);
-    g_assert_cmphex(pctest_read(f.t, BAR1 + 0x40, 1), ==, 0xff);
-    close_card(&f);
+    g_assert_cmphex(pctest_read(f->t, BAR1 + 0x40, 1), ==, 0xff);
 }
 
 /* ---- pictures ---- */
 
-static void test_depths(void)
+static void test_depths(Fix *f, VgaGuest *g)
 {
     static const struct {
         uint8_t sr7, hdr;
@@ -287,9 +267,6 @@ static void test_depths(void)
                   { 0x17, 0xc1, 2, 0xf81f, 0xff00ff },
                   { 0x15, 0xc5, 3, 0x123456, 0x123456 },
                   { 0x19, 0xc5, 4, 0x98123456, 0x123456 } };
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
     int w, h;
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         unsigned n = cases[i].bytes, pitch = 640 * n;
@@ -299,7 +276,7 @@ static void test_depths(void)
         g_assert_cmpint(w, ==, 640);
         g_assert_cmpint(h, ==, 480);
         for (unsigned k = 0; k < n; k++) {
-            pctest_write(f.t, BAR0 + pitch * 479 + 639 * n + k, cases[i].value >> (8 * k) & 255, 1);
+            pctest_write(f->t, BAR0 + pitch * 479 + 639 * n + k, cases[i].value >> (8 * k) & 255, 1);
         }
         g_assert_cmphex(vga_pixel(g, 639, 479), ==, want);
         g_assert_cmphex(vga_pixel(g, 638, 479), ==, black);
@@ -312,18 +289,17 @@ static void test_depths(void)
         g_assert_cmphex(vga_pixel(g, 639, 379), ==, black);
         vga_reg(g, CRTC, 9, 0x40);
         for (unsigned k = 0; k < n; k++) {
-            pctest_write(f.t, BAR0 + pitch * 479 + 639 * n + k, 0, 1);
+            pctest_write(f->t, BAR0 + pitch * 479 + 639 * n + k, 0, 1);
         }
     }
     set_depth(g, 0x11, 0, 640); /* the address's upper bits: 80000h double words */
     vga_reg(g, CRTC, 0x1d, 0x80);
-    pctest_write(f.t, BAR0 + 0x200000 + 5, 100, 1);
+    pctest_write(f->t, BAR0 + 0x200000 + 5, 100, 1);
     g_assert_cmphex(vga_pixel(g, 5, 0), ==, colour_8(100));
     vga_reg(g, CRTC, 0x1d, 0);
     vga_reg(g, CRTC, 0x1b, 0x2f);
-    pctest_write(f.t, BAR0 + 0x1c0000 + 5, 101, 1);
+    pctest_write(f->t, BAR0 + 0x1c0000 + 5, 101, 1);
     g_assert_cmphex(vga_pixel(g, 5, 0), ==, colour_8(101));
-    close_card(&f);
 }
 
 static void place_cursor(VgaGuest *g, unsigned x, unsigned y)
@@ -343,21 +319,18 @@ static void expect_cursor(VgaGuest *g, int x, int y, uint32_t below)
     g_assert_cmphex(vga_pixel(g, x + 3, y), ==, 0x00ff00);
 }
 
-static void test_cursor(void)
+static void test_cursor(Fix *f, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
     set_depth(g, 0x19, 0xc5, 2560);
     vga_reg(g, SEQ, 0x12, 2);
     vga_dac(g, 0, 0x3f0000);
     vga_dac(g, 15, 0x003f00);
     hwaddr pattern = BAR0 + MEMORY - 16384;
-    pctest_write(f.t, pattern + 3 * 256 + 4 * 7, 0x50, 1); /* small: planes behind each other */
-    pctest_write(f.t, pattern + 3 * 256 + 128 + 4 * 7, 0x30, 1);
-    pctest_write(f.t, pattern + 8 * 256 + 16 * 40, 0x50, 1); /* big: each line's */
-    pctest_write(f.t, pattern + 8 * 256 + 16 * 40 + 8, 0x30, 1);
-    pctest_write(f.t, BAR0 + 2560 * 57 + 4 * 101, 0x010203, 4);
+    pctest_write(f->t, pattern + 3 * 256 + 4 * 7, 0x50, 1); /* small: planes behind each other */
+    pctest_write(f->t, pattern + 3 * 256 + 128 + 4 * 7, 0x30, 1);
+    pctest_write(f->t, pattern + 8 * 256 + 16 * 40, 0x50, 1); /* big: each line's */
+    pctest_write(f->t, pattern + 8 * 256 + 16 * 40 + 8, 0x30, 1);
+    pctest_write(f->t, BAR0 + 2560 * 57 + 4 * 101, 0x010203, 4);
     place_cursor(g, 101, 50);
     vga_reg(g, SEQ, 0x13, 3);
     vga_reg(g, SEQ, 0x12, 1);
@@ -369,16 +342,15 @@ static void test_cursor(void)
     vga_reg(g, SEQ, 0x13, 0x0b);                   /* a big one's number is a multiple of four */
     vga_reg(g, SEQ, 0x12, 5);
     expect_cursor(g, 200, 100, 0);
-    pctest_write(f.t, BAR0 + 2560 * 100 + 4 * 201, 0x0000ff, 4); /* drawn below it */
+    pctest_write(f->t, BAR0 + 2560 * 100 + 4 * 201, 0x0000ff, 4); /* drawn below it */
     g_assert_cmphex(vga_pixel(g, 201, 100), ==, 0xffff00);
-    pctest_write(f.t, pattern + 8 * 256 + 16 * 40, 0, 1); /* another shape */
+    pctest_write(f->t, pattern + 8 * 256 + 16 * 40, 0, 1); /* another shape */
     g_assert_cmphex(vga_pixel(g, 201, 100), ==, 0x0000ff);
     g_assert_cmphex(vga_pixel(g, 203, 100), ==, 0xff0000);
     place_cursor(g, 638, 470); /* cut off */
     g_assert_cmphex(vga_pixel(g, 639, 479), ==, 0);
     vga_reg(g, SEQ, 0x12, 0);
     g_assert_cmphex(vga_pixel(g, 201, 100), ==, 0x0000ff);
-    close_card(&f);
 }
 
 /* ---- the BLT engine ---- */
@@ -418,20 +390,20 @@ static void get_memory(Fix *f, uint8_t *out)
 
 /* Runs it on the card and on the copy of what memory was, which must then be the same; fill_memory() comes
  * first. */
-static void compare(Fix *f, const CirrusOp *op, GRand *r, const char *what)
+static void compare(Fix *f, const CirrusOp *op, const char *what)
 {
     static const hwaddr ways[] = { WINDOW + 0x100, BAR0 + 0x1234, DATA + 0x40 };
     VgaGuest *g = &f->g;
     uint32_t n = cirrus_op_bytes(op);
     g_autofree uint8_t *cpu = g_malloc(n + 8);
     for (uint32_t i = 0; i < n; i++) {
-        cpu[i] = (uint8_t)g_rand_int(r);
+        cpu[i] = (uint8_t)g_rand_int(f->r);
     }
     set_op(g, op);
     vga_reg(g, GFX, 0x31, START);
-    hwaddr to = ways[g_rand_int_range(r, 0, G_N_ELEMENTS(ways))];
+    hwaddr to = ways[g_rand_int_range(f->r, 0, G_N_ELEMENTS(ways))];
     for (uint32_t at = 0; at < n;) {
-        unsigned size = MIN(1u << g_rand_int_range(r, 0, 4), n - at);
+        unsigned size = MIN(1u << g_rand_int_range(f->r, 0, 4), n - at);
         size = size & (size - 1) ? 1 : size;
         uint64_t v = 0;
         memcpy(&v, cpu + at, size);
@@ -453,11 +425,11 @@ static void compare(Fix *f, const CirrusOp *op, GRand *r, const char *what)
     }
 }
 
-static void fill_memory(Fix *f, GRand *r)
+static void fill_memory(Fix *f)
 {
     static const MemAttrs cpu = { .cpu = true };
     for (uint32_t i = 0; i < MEMORY; i++) { /* bytes that come again and again, so that keys match */
-        uint32_t v = g_rand_int(r);
+        uint32_t v = g_rand_int(f->r);
         f->was[i] = v & 0x300 ? (v & 0x400 ? 0x11 : 0) : (uint8_t)v;
     }
     as_access(&f->t->m->as_mem, BAR0, f->was, MEMORY, true, cpu);
@@ -507,17 +479,13 @@ static unsigned cases(void)
     return s ? (unsigned)atoi(s) : 100;
 }
 
-static void test_rops(void)
+static void test_rops(Fix *f, VgaGuest *g)
 {
     static const uint8_t modes[] = {
         0, OP_BACK, OP_PATTERN | 0x10, OP_EXPAND | 0x20, OP_PATTERN | OP_EXPAND | 0x30, OP_FROM_CPU
     };
-    Fix f;
-    open_card(&f, NULL, NULL);
-    set_depth(&f.g, 0x11, 0, 640);
-    vga_reg(&f.g, GFX, 0x0b, 4); /* all of the colours' bits */
-    GRand *r = g_rand_new_with_seed(0xb17);
-    fill_memory(&f, r);
+    vga_reg(g, GFX, 0x0b, 4); /* all of the colours' bits */
+    fill_memory(f);
     for (unsigned k = 0; k < 16; k++) {
         for (unsigned i = 0; i < G_N_ELEMENTS(modes); i++) {
             CirrusOp op = { .width = 60,
@@ -530,40 +498,28 @@ static void test_rops(void)
                             .rop = cirrus_rop(k),
                             .fg = 0x12345678,
                             .bg = 0x9abcdef0 };
-            compare(&f, &op, r, "rops");
+            compare(f, &op, "rops");
         }
     }
-    g_rand_free(r);
-    close_card(&f);
 }
 
-static void test_blits(void)
+static void test_blits(Fix *f, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    set_depth(&f.g, 0x11, 0, 640);
-    vga_reg(&f.g, GFX, 0x0b, 4);
-    GRand *r = g_rand_new_with_seed(0xb11f);
-    fill_memory(&f, r);
+    vga_reg(g, GFX, 0x0b, 4);
+    fill_memory(f);
     for (unsigned i = 0; i < cases(); i++) {
         CirrusOp op;
-        random_op(r, &op);
-        compare(&f, &op, r, "blits");
+        random_op(f->r, &op);
+        compare(f, &op, "blits");
     }
-    g_rand_free(r);
-    close_card(&f);
 }
 
 /* The widest and highest ones from memory's first and last byte, and overlapping ones. */
-static void test_extremes(void)
+static void test_extremes(Fix *f, VgaGuest *g G_GNUC_UNUSED)
 {
     static const uint8_t modes[] = { 0, OP_BACK, OP_PATTERN | 0x30, OP_EXPAND | 0x30, OP_TRANSPARENT | 0x10 };
     static const uint32_t ends[] = { 0, MEMORY - 1, MEMORY - 8 };
-    Fix f;
-    open_card(&f, NULL, NULL);
-    set_depth(&f.g, 0x11, 0, 640);
-    GRand *r = g_rand_new_with_seed(0xe);
-    fill_memory(&f, r);
+    fill_memory(f);
     for (unsigned i = 0; i < G_N_ELEMENTS(modes); i++) {
         for (unsigned e = 0; e < G_N_ELEMENTS(ends); e++) {
             CirrusOp op = { .width = 8192,
@@ -575,42 +531,36 @@ static void test_extremes(void)
                             .mode = modes[i],
                             .rop = 0x0d,
                             .skip = 31 };
-            compare(&f, &op, r, "extremes");
+            compare(f, &op, "extremes");
             op.dst_pitch = op.src_pitch = 0;
             op.rop = 0x59;
-            compare(&f, &op, r, "pitch 0");
+            compare(f, &op, "pitch 0");
         }
     }
-    g_rand_free(r);
-    close_card(&f);
 }
 
-static void test_control(void)
+static void test_control(Fix *f, VgaGuest *g)
 {
-    Fix f;
-    open_card(&f, NULL, NULL);
-    VgaGuest *g = &f.g;
-    set_depth(g, 0x11, 0, 640);
     CirrusOp op = { .width = 4, .height = 2, .dst_pitch = 4, .dst = 0x100, .rop = 0x0d, .mode = OP_FROM_CPU };
     set_op(g, &op);
     vga_reg(g, GFX, 0x31, START);
-    pctest_write(f.t, DATA, 0x44332211, 4);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 0x100, 4), ==, 0x44332211);
+    pctest_write(f->t, DATA, 0x44332211, 4);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 0x100, 4), ==, 0x44332211);
     vga_reg(g, GFX, 0x31, START); /* once more: nothing */
     g_assert_cmphex(get(g, GFX, 0x31) & 3, ==, BUSY | START);
     vga_reg(g, GFX, 0x31, RESET);
     vga_reg(g, GFX, 0x31, 0);
     g_assert_cmphex(get(g, GFX, 0x31), ==, 0);
-    pctest_write(f.t, BAR0 + 0x200, 0x5555, 4); /* memory again */
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 0x200, 4), ==, 0x5555);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 0x104, 4), ==, 0);
+    pctest_write(f->t, BAR0 + 0x200, 0x5555, 4); /* memory again */
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 0x200, 4), ==, 0x5555);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 0x104, 4), ==, 0);
     op.width = 3; /* what is left of the last write goes nowhere */
     op.height = 1;
     set_op(g, &op);
     vga_reg(g, GFX, 0x31, START);
-    pctest_write(f.t, BAR0 + 0x300, 0x8877665544332211, 8);
+    pctest_write(f->t, BAR0 + 0x300, 0x8877665544332211, 8);
     g_assert_cmphex(get(g, GFX, 0x31), ==, 0);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 0x300, 8), ==, 0);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 0x300, 8), ==, 0);
     op.mode = 2; /* to the CPU: no */
     set_op(g, &op);
     vga_reg(g, GFX, 0x31, START);
@@ -620,9 +570,14 @@ static void test_control(void)
     set_op(g, &op);
     vga_reg(g, GFX, 0x31, AUTOSTART);
     set_field(g, 0x28, 0x400, 3);
-    g_assert_cmphex(pctest_read(f.t, BAR0 + 0x400, 2), ==, 0x5555);
+    g_assert_cmphex(pctest_read(f->t, BAR0 + 0x400, 2), ==, 0x5555);
     g_assert_cmphex(get(g, GFX, 0x31), ==, AUTOSTART);
-    close_card(&f);
+}
+
+static void test_no_blitter(void)
+{
+    static const CirrusOp op = { .width = 4, .height = 1, .dst = 0x100, .src = 0x200, .rop = 0x0d };
+    Fix f;
     open_card(&f, "blitter", "off");
     set_depth(&f.g, 0x11, 0, 640);
     pctest_write(f.t, BAR0 + 0x200, 0x5555, 4);
@@ -711,7 +666,7 @@ static void test_sizes(void)
 
 /* ---- hostile ---- */
 
-static void test_storm(void)
+static void test_storm(Fix *f, VgaGuest *g)
 {
     static const uint16_t ports[] = { 0x3c2, 0x3c4, 0x3c4, 0x3c6, 0x3c9, 0x3ce,
                                       0x3ce, 0x3ce, 0x3d4, 0x3d4, 0x3b4 };
@@ -719,10 +674,7 @@ static void test_storm(void)
                                      BAR0 + MEMORY, DATA,      BAR1, BAR1 + 0x100 };
     static const uint32_t sizes[] = { 0x20000, 0x100, MEMORY, 0x100, 2 * MEMORY, 16 << 20, 0x1000, 0x60 };
     static const MemAttrs cpu = { .cpu = true };
-    Fix f;
-    open_card(&f, NULL, NULL);
-    set_depth(&f.g, 0x11, 0, 640);
-    GRand *r = g_rand_new_with_seed(0x5eed);
+    GRand *r = f->r;
     for (unsigned i = 0; i < cases() * 100; i++) {
         uint64_t v = g_rand_boolean(r) ? g_rand_int(r)
                                        : (uint64_t[]){ 0, 0xff, 2, 4, 0x80, 0x44 }[g_rand_int_range(r, 0, 6)];
@@ -730,46 +682,67 @@ static void test_storm(void)
                  size = 1u << g_rand_int_range(r, 0, 4);
         hwaddr at = places[k] + g_rand_int(r) % sizes[k] / size * size;
         switch (g_rand_int_range(r, 0, 5)) {
-        case 0: as_store(&f.t->m->as_mem, at, size, v | (uint64_t)g_rand_int(r) << 32, cpu); break;
-        case 1: as_load(&f.t->m->as_mem, at, size, &v, cpu); break;
-        case 2: as_load(&f.t->m->as_io, 0x3b0 + g_rand_int_range(r, 0, 0x30), 1, &v, cpu); break;
+        case 0: as_store(&f->t->m->as_mem, at, size, v | (uint64_t)g_rand_int(r) << 32, cpu); break;
+        case 1: as_load(&f->t->m->as_mem, at, size, &v, cpu); break;
+        case 2: as_load(&f->t->m->as_io, 0x3b0 + g_rand_int_range(r, 0, 0x30), 1, &v, cpu); break;
         default:
-            as_store(&f.t->m->as_io, ports[g_rand_int_range(r, 0, G_N_ELEMENTS(ports))], 2,
+            as_store(&f->t->m->as_io, ports[g_rand_int_range(r, 0, G_N_ELEMENTS(ports))], 2,
                      g_rand_int_range(r, 0, 0x40) | v << 8, cpu);
         }
         if (i % 100 == 99) {
-            vga_out(&f.g, 0x3c2, 0x63);
-            vga_out(&f.g, 0x3c0, 0x20);
-            console_refresh(f.g.console);
+            vga_out(g, 0x3c2, 0x63);
+            vga_out(g, 0x3c0, 0x20);
+            console_refresh(g->console);
         }
     }
-    g_rand_free(r);
-    device_reset(f.t->m->root, RESET_COLD); /* then it does what it is told */
-    pctest_config_write(f.t, f.devfn, 0x10, BAR0, 4);
-    pctest_config_write(f.t, f.devfn, 4, 3, 2);
-    set_depth(&f.g, 0x11, 0, 640);
-    pctest_write(f.t, BAR0 + 640, 200, 1);
-    g_assert_cmphex(vga_pixel(&f.g, 0, 1), ==, colour_8(200));
+    device_reset(f->t->m->root, RESET_COLD); /* then it does what it is told */
+    pctest_config_write(f->t, f->devfn, 0x10, BAR0, 4);
+    pctest_config_write(f->t, f->devfn, 4, 3, 2);
+    set_depth(g, 0x11, 0, 640);
+    pctest_write(f->t, BAR0 + 640, 200, 1);
+    g_assert_cmphex(vga_pixel(g, 0, 1), ==, colour_8(200));
+}
+
+/* A test with the card at its beginning, or in a mode of 256 colours. */
+static const struct Case {
+    const char *name;
+    void (*run)(Fix *f, VgaGuest *g);
+    bool in_mode;
+} tests[] = { { "registers", test_registers, false },
+              { "dac", test_dac, false },
+              { "depths", test_depths, false },
+              { "cursor", test_cursor, false },
+              { "banks", test_banks, true },
+              { "write-modes", test_write_modes, true },
+              { "apertures", test_apertures, true },
+              { "rops", test_rops, true },
+              { "blits", test_blits, true },
+              { "extremes", test_extremes, true },
+              { "control", test_control, true },
+              { "storm", test_storm, true } };
+
+static void run_case(gconstpointer data)
+{
+    const struct Case *c = data;
+    Fix f;
+    open_card(&f, NULL, NULL);
+    if (c->in_mode) {
+        set_depth(&f.g, 0x11, 0, 640);
+    }
+    c->run(&f, &f.g);
     close_card(&f);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/cirrus/registers", test_registers);
-    g_test_add_func("/cirrus/dac", test_dac);
-    g_test_add_func("/cirrus/banks", test_banks);
-    g_test_add_func("/cirrus/write-modes", test_write_modes);
-    g_test_add_func("/cirrus/apertures", test_apertures);
-    g_test_add_func("/cirrus/depths", test_depths);
-    g_test_add_func("/cirrus/cursor", test_cursor);
-    g_test_add_func("/cirrus/rops", test_rops);
-    g_test_add_func("/cirrus/blits", test_blits);
-    g_test_add_func("/cirrus/extremes", test_extremes);
-    g_test_add_func("/cirrus/control", test_control);
+    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strdup_printf("/cirrus/%s", tests[i].name);
+        g_test_add_data_func(path, &tests[i], run_case);
+    }
+    g_test_add_func("/cirrus/no-blitter", test_no_blitter);
     g_test_add_func("/cirrus/state", test_state);
     g_test_add_func("/cirrus/wrap", test_wrap);
     g_test_add_func("/cirrus/sizes", test_sizes);
-    g_test_add_func("/cirrus/storm", test_storm);
     return g_test_run();
 }
