@@ -4,7 +4,9 @@
  *
  * Models: virtio 1.2, 5.14 (sound device): PCM streams and their life, channel maps, jacks (nothing is ever
  *         unplugged, so no event is sent). The first half of the streams plays, the rest records, as QEMU's.
- *         Buffers stay here until their sound is due: as many as the queues have entries. A driver that does
+ *         Buffers stay here until their sound is due: as many as the queues have entries, of 2 MiB at most
+ *         (descriptors may name the same memory again and again, and silence fills what a driver releases;
+ *         it is more than half a second of the most that can be played). A driver that does
  *         not follow a stream's life (5.14.6.6.1) gets BAD_MSG, and nothing happens.
  * Does not model: shared memory, polling, notifications of periods and of xruns; remapping of jacks.
  * Threads: the device's domain.
@@ -35,6 +37,7 @@ enum { CHMAP_MONO = 3, CHMAP_FL = 4, CHMAP_FR = 5 };
 enum { JACK_PRESENCE = 1 << 2, JACK_OUT = 1 << 4, JACK_IN = 1 << 5 };
 enum { LINE_OUT = 0x00004010, LINE_IN = 0x00805020 }; /* pins' defaults in HD Audio's terms, two jacks */
 enum { SND_CONFIG = 12, SND_REQUEST = 24, SND_HEADER = 4, SND_STATUS = 8, CHANNELS_MOST = 2 };
+enum { SND_BYTES = 2 << 20 };
 
 /* 5.14.6.6.1 */
 typedef enum PcmState { PCM_NONE, PCM_SET, PCM_PREPARED, PCM_STARTED, PCM_STOPPED, PCM_RELEASED } PcmState;
@@ -162,6 +165,11 @@ static void buffer_add(VirtioSound *s, SndBuffer *b)
     bool wanted = p && p->state >= PCM_PREPARED && p->state <= PCM_STOPPED;
     if (!wanted || b->e.in.bytes < SND_STATUS || is_output(p) != (b->e.q == &s->v.q[TXQ])) {
         guest_error(&s->v.dev, "virtio-sound: a buffer for stream %u, which wants none", id);
+        buffer_finish(&s->v, b, S_BAD_MSG);
+        return;
+    }
+    if (buffer_bytes(p, b) > SND_BYTES) {
+        guest_error(&s->v.dev, "virtio-sound: a buffer of %zu bytes for stream %u", buffer_bytes(p, b), id);
         buffer_finish(&s->v, b, S_BAD_MSG);
         return;
     }

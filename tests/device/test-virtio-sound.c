@@ -194,6 +194,11 @@ static void test_life(void)
     g_assert_cmphex(status_of(&t, TX, 0), ==, BAD_MSG);
     g_assert_cmphex(status_of(&t, TX, 1), ==, BAD_MSG);
     g_assert_cmphex(status_of(&t, RX, 0), ==, BAD_MSG);
+    /* More than anybody waits for: to be filled with silence, it may be the same memory many times. */
+    put(&t, TX, 0, 0, (2 << 20) + 1);
+    g_assert_cmphex(status_of(&t, TX, 2), ==, BAD_MSG);
+    put(&t, TX, 0, 0, 2 << 20);
+    g_assert_cmphex(status_of(&t, TX, 3), ==, 0);
     g_assert_cmphex(mg_rd(&t.g, MG_STATUS), ==, MG_STATUS_OK);
     guest_close(&t);
 }
