@@ -458,9 +458,11 @@ static void bus_detach(Bus *bus, Device *dev)
 {
     HdaBus *b = bus->impl;
     const HdaChild *child = dev->bus_data;
+    domain_lock(dev->domain); /* a vCPU may be among them: the controller's registers go after the codecs */
     if (child->cad < HDA_CODECS && b->codecs[child->cad] == dev_as(HdaCodec, dev)) {
         b->codecs[child->cad] = NULL;
     }
+    domain_unlock(dev->domain);
 }
 
 static void bus_describe(Device *dev, GString *out, int indent)
