@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Debian's kernel plays a tone by each sound card, and the WAV file of the host has all of it; it records silence, as
 long as it should. Covers hw/audio/intel-hda.c, hda-stream.c, hda-codec.c, ac97.c, ac97-codec.c,
-hw/virtio/virtio-sound.c. GRUB plays on the PC's speaker (hw/misc/pcspk.c).
+hw/virtio/virtio-sound.c. GRUB plays on the PC's speaker (hw/misc/pcspk.c), a server's tone is recorded (backends/audio/pa.c).
 
-Time is the guest's (-icount): whatever else the host does, no buffer of the guest's runs empty."""
+Time is the guest's (-icount) but for that: whatever else the host does, no buffer of the guest's runs empty."""
+import array
+import math
 import os
 import shutil
 import sys
@@ -14,6 +16,7 @@ import grubtune
 import qmp
 import rheatest as rt
 import tone
+from soundpeer import Server
 
 CORE = ("sound/soundcore", "sound/core/snd", "sound/core/snd-timer", "sound/core/snd-pcm")
 HDA = CORE + ("sound/core/snd-hwdep", "sound/hda/snd-hda-core", "drivers/leds/trigger/ledtrig-audio",
@@ -42,10 +45,16 @@ RECORD = f"""
 arecord -q -D card -f S16_LE -c 2 -r 48000 -d {SECONDS} /in.wav
 echo "recorded $(tail -c +45 /in.wav | wc -c) bytes, $(tail -c +45 /in.wav | tr -d '\\000' | wc -c) of them not 0"
 """
+HEAR = """
+amixer -q -D card cset name='Capture Switch' on
+amixer -q -D card cset name='Capture Volume' 100%
+arecord -q -D card -f S16_LE -c 2 -r 48000 -d 3 /in.wav
+tail -c 96000 /in.wav | hexdump -v -e '"raw " 64/1 "%02x" "\\n"'
+"""
 
 
-def guest(modules, script, board, *args, rate=48000, more=None):
-    """What the guest's script says, and the host's WAV file: rate, channels."""
+def linux(modules, script, board, *args, rate=48000, more=None):
+    """What the guest's script says."""
     def fill(tree):
         for p in ("aplay", "amixer"):
             rt.add_program(tree, "alsa-utils", f"usr/bin/{p}",
@@ -57,11 +66,16 @@ def guest(modules, script, board, *args, rate=48000, more=None):
             shutil.copy(more, os.path.join(tree, "lib/modules/more.ko"))
         tone.write_wav(os.path.join(tree, "tone.wav"), HERTZ, SECONDS, rate, silence=0.6)
 
+    with rt.booted(modules, PLAY + script + rt.HEALTH, "quiet", *args, flavour="generic", board=board, fill=fill,
+                   timeout=600) as vm:
+        return rt.healthy(rt.once_output(vm).splitlines())
+
+
+def guest(modules, script, board, *args, **how):
+    """What the guest's script says, and the host's WAV file: rate, channels."""
     with tempfile.TemporaryDirectory(prefix="rhea-func-") as d:
         wav = os.path.join(d, "out.wav")
-        with rt.booted(modules, PLAY + script + rt.HEALTH, "quiet", "-icount", "shift=2,sleep=off", "-audiodev",
-                       f"wav,id=a,path={wav}", *args, flavour="generic", board=board, fill=fill, timeout=600) as vm:
-            said = rt.healthy(rt.once_output(vm).splitlines())
+        said = linux(modules, script, board, "-icount", "shift=2,sleep=off", "-audiodev", f"wav,id=a,path={wav}", *args, **how)
         return said, *tone.read_wav(wav)
 
 
@@ -119,6 +133,30 @@ def ac97():
     recorded(said)
 
 
+def pulse_record():
+    """A PulseAudio server's card plays a tone, and the guest hears it. Time is the host's here, and a host that is busy may
+    let the guest's program come late: a fifth of a second in one piece is enough."""
+    with tempfile.TemporaryDirectory(prefix="rhea-pulse-") as d, Server(d) as server:
+        server.start()
+        wave = os.path.join(d, "second.wav")
+        tone.write_wav(wave, HERTZ, 1) # whole periods: it can be repeated
+        with open(wave, "rb") as f:
+            server.sing(f.read()[44:])
+        pa = f"pa,id=a,server=unix:{server.sock},in.name=card.monitor,in.frequency=48000,in.latency=100000"
+        said = linux(HDA, HEAR, "q35", "-audiodev", pa, "-device", "ich9-intel-hda,id=s", "-device", "hda-duplex,bus=s.0,audiodev=a")
+    data = array.array("h", bytes.fromhex("".join(line[4:] for line in said if line.startswith("raw "))))
+    if sys.byteorder == "big":
+        data.byteswap()
+    left = [v / 32768 for v in data[::2]]
+    qmp.expect(data[::2] == data[1::2] and len(left) == 24000, f"the guest has {len(data)} samples")
+    best, run = 0, []
+    for level, phase in tone.measure(left, 48000, HERTZ):
+        same = run and abs(level - run[0]) < 0.02 and abs((phase - run[1] + math.pi) % (2 * math.pi) - math.pi) < 0.05
+        run = [level, phase, run[2] + 1 if same else 1]
+        best = max(best, run[2] if level > 0.1 else 0)
+    qmp.expect(best * tone.WINDOW >= 0.2, f"the tone is in pieces of {best * tone.WINDOW} s at most: {max(left)}")
+
+
 def speaker_grub():
     """GRUB's tune: two tones of a second each, whose periods are all alike."""
     pitches = 1000, 440
@@ -134,5 +172,5 @@ def speaker_grub():
             qmp.expect(0.8 < (last - first) / rate < 1.3, f"{pitch} Hz for {(last - first) / rate} s")
 
 
-TESTS = ["speaker_grub", "ich9_duplex", "ich6_output", "virtio_sound", "virtio_sound_packed", "ac97"]
+TESTS = ["speaker_grub", "pulse_record", "ich9_duplex", "ich6_output", "virtio_sound", "virtio_sound_packed", "ac97"]
 rt.main(*(globals()[n] for n in sys.argv[1:] or TESTS))
