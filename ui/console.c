@@ -407,7 +407,7 @@ Surface *console_surface(Console *c)
     return s;
 }
 
-bool console_text(Console *c, ConsoleText *out)
+static bool read_text(Console *c, ConsoleText *out)
 {
     role_assert_main();
     if (!c->ops || !c->ops->text) {
@@ -417,6 +417,18 @@ bool console_text(Console *c, ConsoleText *out)
     bool ok = c->ops->text(c->opaque, out);
     leave(c);
     return ok;
+}
+
+bool console_text(Console *c, ConsoleText *out)
+{
+    *out = (ConsoleText){ 0 };
+    return read_text(c, out);
+}
+
+bool console_text_coloured(Console *c, ConsoleText *out)
+{
+    *out = (ConsoleText){ .coloured = true };
+    return read_text(c, out);
 }
 
 void console_wish(Console *c, const ConsoleWish *wish)

@@ -15,6 +15,7 @@
 #include "rhea/util/errorcode.h"
 #include "schema/chardev.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum {
@@ -51,13 +52,13 @@ static uint32_t (*key_chars)[4];
 
 /* ---- drawing ---- */
 
+static const uint32_t palette[16] = { /* the VGA's */
+    0x000000, 0xaa0000, 0x00aa00, 0xaa5500, 0x0000aa, 0xaa00aa, 0x00aaaa, 0xaaaaaa,
+    0x555555, 0xff5555, 0x55ff55, 0xffff55, 0x5555ff, 0xff55ff, 0x55ffff, 0xffffff,
+};
+
 static uint32_t rgb(uint32_t colour, bool bright)
 {
-    static const uint32_t palette[16] = {
-        /* the VGA's */
-        0x000000, 0xaa0000, 0x00aa00, 0xaa5500, 0x0000aa, 0xaa00aa, 0x00aaaa, 0xaaaaaa,
-        0x555555, 0xff5555, 0x55ff55, 0xffff55, 0x5555ff, 0xff55ff, 0x55ffff, 0xffffff,
-    };
     if (!(colour & TERM_INDEXED)) {
         return colour;
     }
@@ -112,16 +113,59 @@ static void vc_watched(void *opaque, bool on G_GNUC_UNUSED)
     v->reversed = !term_reversed(v->term); /* all of it is drawn */
 }
 
+/* The palette's colour that is the least far away. */
+static unsigned nearest(uint32_t colour, bool bright)
+{
+    unsigned best = 0;
+    int least = INT_MAX;
+    if (colour & TERM_INDEXED) {
+        return (colour & 15) | (bright ? 8 : 0);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(palette); i++) {
+        int far = 0;
+        for (int part = 0; part < 24; part += 8) {
+            int d = (int)(colour >> part & 255) - (int)(palette[i] >> part & 255);
+            far += d * d;
+        }
+        if (far < least) {
+            least = far;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static uint16_t text_attr(const Vc *v, const TermCell *c)
+{
+    unsigned fg = nearest(c->fg, c->attr & TERM_BOLD), bg = nearest(c->bg, c->attr & TERM_BLINK);
+    if (c->attr & TERM_DIM && fg < 8) {
+        fg = 8; /* as grey as what it stands for */
+    }
+    if (!(c->attr & TERM_REVERSE) != !term_reversed(v->term)) {
+        unsigned was = fg;
+        fg = bg;
+        bg = was;
+    }
+    return (uint16_t)(fg | bg << CELL_BACKGROUND | (c->attr & TERM_UNDERLINE ? CELL_UNDERLINE : 0));
+}
+
 static bool vc_text(void *opaque, ConsoleText *out)
 {
     const Vc *v = opaque;
     int cols = term_cols(v->term), rows = term_rows(v->term);
-    *out = (ConsoleText){ .columns = cols, .rows = rows, .cursor_x = -1, .cursor_y = -1 };
+    *out = (ConsoleText){
+        .columns = cols, .rows = rows, .cursor_x = -1, .cursor_y = -1, .coloured = out->coloured
+    };
     out->cells = g_new(uint32_t, (size_t)cols * (size_t)rows);
+    out->attrs = out->coloured ? g_new(uint16_t, (size_t)cols * (size_t)rows) : NULL;
     for (int y = 0; y < rows; y++) {
         const TermCell *row = term_row(v->term, y);
         for (int x = 0; x < cols; x++) {
-            out->cells[y * cols + x] = row[x].ch ? row[x].ch : ' ';
+            bool seen = row[x].ch && !(row[x].attr & TERM_HIDDEN && out->coloured);
+            out->cells[y * cols + x] = seen ? row[x].ch : ' ';
+            if (out->attrs) {
+                out->attrs[y * cols + x] = text_attr(v, &row[x]);
+            }
         }
     }
     if (!term_cursor(v->term, &out->cursor_x, &out->cursor_y)) {

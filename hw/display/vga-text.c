@@ -169,6 +169,16 @@ void vga_draw_text(Vga *v, bool all, unsigned blink)
 
 /* ---- for programs that read screens ---- */
 
+/* By the numbers of the usual palette. */
+static uint16_t text_attr(const VgaLook *l, uint8_t attr)
+{
+    static const uint8_t colour[8] = { 0, 4, 2, 6, 1, 5, 3, 7 }; /* red and blue change places */
+    bool blinks = l->attr_mode & MODE_BLINK, lined = (attr & 7) == 1 && l->underline < l->row_lines;
+    unsigned fg = colour[attr & 7] | (attr & 8), bg = colour[attr >> 4 & 7] | (blinks ? 0 : attr >> 4 & 8);
+    return (uint16_t)(fg | bg << CELL_BACKGROUND | (blinks && attr & 0x80 ? CELL_BLINK : 0) |
+                      (lined ? CELL_UNDERLINE : 0));
+}
+
 bool vga_text(void *opaque, ConsoleText *out)
 {
     const Vga *v = opaque;
@@ -181,13 +191,20 @@ bool vga_text(void *opaque, ConsoleText *out)
     if (!rows) {
         return false;
     }
-    *out = (ConsoleText){ .columns = l.columns, .rows = rows, .cursor_x = -1, .cursor_y = -1 };
-    out->cells = g_new(uint32_t, (size_t)rows * (size_t)l.columns);
+    size_t n = (size_t)rows * (size_t)l.columns;
+    *out = (ConsoleText){
+        .columns = l.columns, .rows = rows, .cursor_x = -1, .cursor_y = -1, .coloured = out->coloured
+    };
+    out->cells = g_new(uint32_t, n);
+    out->attrs = out->coloured ? g_new(uint16_t, n) : NULL;
     uint32_t cursor = v->crtc[0xe] << 8 | v->crtc[0xf];
     for (int y = 0; y < rows; y++) {
         for (int x = 0; x < l.columns; x++) {
             uint32_t at = (l.start + (uint32_t)y * l.pitch + (uint32_t)x) & 0xffff;
             out->cells[y * l.columns + x] = font_cp437[cell_bytes(v, at)[0]];
+            if (out->attrs) {
+                out->attrs[y * l.columns + x] = text_attr(&l, cell_bytes(v, at)[1]);
+            }
             if (at == cursor && !(l.cursor_first & 0x20)) {
                 out->cursor_x = x;
                 out->cursor_y = y;

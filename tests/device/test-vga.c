@@ -292,7 +292,15 @@ static void test_cursor(void)
     g_assert_cmpint(text.cursor_x, ==, -1);
     g_assert_cmphex(text.cells[0], ==, 0x2591);
     g_assert_cmphex(text.cells[1], ==, 0x263a);
+    g_assert_null(text.attrs);
     g_free(text.cells);
+    put_cell(g, 1, 0, 'B', 0x94); /* red on blue, which blinks or is bright */
+    g_assert_true(console_text_coloured(g->console, &text));
+    g_assert_cmphex(text.attrs[0], ==, CELL_NORMAL);
+    unsigned how = text.attrs[1];
+    g_assert_true(how == (0x41 | CELL_BLINK) || how == 0xc1);
+    g_free(text.cells);
+    g_free(text.attrs);
     vga_set_mode(g, &vga_12);
     g_assert_false(console_text(g->console, &text));
     close_isa(&f);

@@ -61,10 +61,15 @@ typedef struct CursorShape { /* immutable, contents too; its references are the 
 
 /* A text mode's characters, as screens are read by programs. */
 typedef struct ConsoleText {
-    int columns, rows;       /* at most 256 x 128 */
+    int columns, rows;       /* at most 512 x 256 */
     uint32_t *cells;         /* rows * columns Unicode characters; the caller frees it with g_free */
+    uint16_t *attrs;         /* as many, see below; g_free. NULL: not asked for, or all are CELL_NORMAL */
     int cursor_x, cursor_y;  /* -1: hidden */
+    bool coloured;           /* says the asker: with attrs */
 } ConsoleText;
+/* Of an attribute: the character's colour, the background's << 4, and how. Colours in ECMA-48's order: black,
+ * red, green, yellow, blue, magenta, cyan, grey; 8 more: bright. */
+enum { CELL_NORMAL = 7, CELL_BACKGROUND = 4, CELL_BLINK = 0x100, CELL_UNDERLINE = 0x200 };
 
 /* What a viewer would like the guest to show: the size of its window. */
 typedef struct ConsoleWish {
@@ -78,7 +83,8 @@ typedef struct ConsoleOps { /* all in the device's domain, called on the main lo
     /* draw what changed, and say what with console_damage() */
     void (*update)(void *opaque);
     void (*watched)(void *opaque, bool on);                 /* the first listener came, the last one went */
-    bool (*text)(void *opaque, ConsoleText *out);           /* false: no text mode at present */
+    /* fills *out but for `coloured`, which it keeps; false: no text mode at present */
+    bool (*text)(void *opaque, ConsoleText *out);
     void (*wish)(void *opaque, const ConsoleWish *wish);    /* the viewer's window has another size */
 } ConsoleOps;
 
@@ -132,6 +138,7 @@ void console_hurry(Console *c);
 void console_hurry_all(Machine *m); /* MAIN_LOOP */
 Surface *console_surface(Console *c);         /* a new reference, or NULL */
 bool console_text(Console *c, ConsoleText *out);
+bool console_text_coloured(Console *c, ConsoleText *out); /* and attrs, where the device has them */
 void console_wish(Console *c, const ConsoleWish *wish); /* remembered, so that it is told once per change */
 
 /* In order of creation, graphics cards first; index is what `-display`'s heads and Ctrl-Alt-N count.

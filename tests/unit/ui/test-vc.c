@@ -103,7 +103,16 @@ static void test_shows(void)
     g_assert_cmpint(t.cursor_x, ==, 7);
     g_assert_cmpint(t.cursor_y, ==, 1);
     g_assert_cmpuint(t.cells[26], ==, 0xe4);
+    g_assert_null(t.attrs);
     g_free(t.cells);
+    say(&l, "\033[1;7;34;43mx\033[0;4;38;2;250;80;90my");
+    g_assert_true(console_text_coloured(l.console, &t));
+    g_assert_cmphex(t.attrs[0], ==, 1);
+    g_assert_cmphex(t.attrs[6], ==, CELL_NORMAL);
+    g_assert_cmphex(t.attrs[27], ==, 0xc3);
+    g_assert_cmphex(t.attrs[28], ==, 9 | CELL_UNDERLINE);
+    g_free(t.cells);
+    g_free(t.attrs);
     font_set_free(set);
     surface_unref(s);
     close_line(&l);
