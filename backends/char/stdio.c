@@ -4,15 +4,15 @@
  * Models: termios(3) raw input: no echo, no line editing; with signal=off the interrupt, quit and suspend
  * keys go to the guest. Output processing stays on, as users of a terminal expect. Does not model: several
  * stdio chardevs; there is one terminal. Threads: main loop. The terminal is put back from atexit() and from
- * signal handlers, which use nothing but async-signal-safe calls; the state is process-wide because the
- * terminal is.
+ * signal handlers (rhea/util/tty.h), which use nothing but async-signal-safe calls; the state is process-wide
+ * because the terminal is.
  */
 #include "char_internal.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/tty.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -25,35 +25,16 @@ static struct {
     Chardev *user;
     volatile sig_atomic_t changed; /* the terminal is in raw mode */
     struct termios normal, raw;
-    struct sigaction was[8];
     bool hooked;
 } tty;
 
-static const int fatal_signals[] = { SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE };
-
-static void tty_restore(void)
+static void put_back(void)
 {
     if (tty.changed) {
         tty.changed = 0;
         tcsetattr(STDIN_FILENO, TCSANOW, &tty.normal);
     }
     char_fd_restore();
-}
-
-/* Puts the terminal back, then hands over to who handled the signal before: a sanitizer, with the context its
- * report is made of, or the kernel's default action. */
-static void on_fatal(int sig, siginfo_t *info, void *context)
-{
-    tty_restore();
-    for (size_t i = 0; i < G_N_ELEMENTS(fatal_signals); i++) {
-        if (fatal_signals[i] == sig && tty.was[i].sa_flags & SA_SIGINFO) {
-            sigaction(sig, &tty.was[i], NULL);
-            tty.was[i].sa_sigaction(sig, info, context);
-            return;
-        }
-    }
-    signal(sig, SIG_DFL);
-    raise(sig);
 }
 
 static void tty_raw_again(void)
@@ -97,11 +78,7 @@ static void tty_hook(void)
         return;
     }
     tty.hooked = true;
-    atexit(tty_restore);
-    struct sigaction fatal = { .sa_sigaction = on_fatal, .sa_flags = SA_NODEFER | SA_SIGINFO | SA_ONSTACK };
-    for (size_t i = 0; i < G_N_ELEMENTS(fatal_signals); i++) {
-        sigaction(fatal_signals[i], &fatal, &tty.was[i]);
-    }
+    tty_restore_at_end(put_back);
     struct sigaction stop = { .sa_handler = on_suspend, .sa_flags = SA_RESTART };
     struct sigaction cont = { .sa_handler = on_continue, .sa_flags = SA_RESTART };
     sigaction(SIGTSTP, &stop, NULL);
@@ -140,7 +117,13 @@ static bool stdio_open(Chardev *c, const CharConfig *cfg, Error **errp)
         error_hint(errp, "share it: -chardev stdio,id=ID,mux=on and chardev:ID, or mon:stdio");
         return false;
     }
+    g_autofree char *who = g_strdup_printf("chardev '%s'", chardev_id(c));
+    if (!tty_claim(who, errp)) {
+        error_hint(errp, "use vc, which is a text console, or a pty, file or socket");
+        return false;
+    }
     if (isatty(STDIN_FILENO) && !tty_make_raw(cfg->signal, errp)) {
+        tty_release();
         return false;
     }
     tty.user = c;
@@ -154,7 +137,8 @@ static bool stdio_open(Chardev *c, const CharConfig *cfg, Error **errp)
 static void stdio_close(Chardev *c)
 {
     StdioState *s = c->state;
-    tty_restore();
+    put_back();
+    tty_release();
     if (s->own_in) {
         close(s->in_fd);
     }

@@ -13,6 +13,7 @@
 #if HAVE_SECCOMP
 #include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
+#include "rhea/util/tty.h"
 
 #include <asm/prctl.h>
 #include <errno.h>
@@ -130,6 +131,7 @@ static void on_violation(int sig, siginfo_t *info, void *context)
         put(line, sizeof(line), &len, ")");
     }
     put(line, sizeof(line), &len, ": the process ends\n");
+    tty_restore();
     if (write(STDERR_FILENO, line, len) < 0) {
         /* there is nobody to tell */
     }

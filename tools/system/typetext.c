@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * tools/system/typetext.c - text that is typed on the guest's keyboard: x-rhea-type-text, type_text.
  *
- * Each character becomes keys of the layout (-k). A key goes down and up only when the keyboard has room for
- * both, so that the guest loses none and repeats none, however slowly it reads. Times are the guest's: while
- * it stands nothing is typed. One text at a time; an event tells of its end. Threads: main loop.
+ * Each character becomes keys of the layout (-k), which go down and up as rhea/ui/strokes.h says. Times are
+ * the guest's: while it stands nothing is typed. One text at a time; an event tells of its end. Threads: main
+ * loop.
  */
 #include "cli.h"
-#include "rhea/ui/layout.h"
+#include "rhea/ui/strokes.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/text.h"
 #include "schema/qmp-input.h"
@@ -15,18 +15,11 @@
 
 enum { TEXT_MAX = 65536, LOOK_AGAIN_MS = 2, DELAY_MAX_MS = 10000 };
 
-/* Modifiers that go down or up, or a key that does both. */
-typedef struct Stroke {
-    uint8_t key; /* InputKey */
-    enum { STROKE_DOWN, STROKE_UP, STROKE_PRESS } what;
-} Stroke;
-
 /* The process has one machine. */
 static struct Typing {
     Machine *machine; /* NULL: nothing is typed */
     Timer timer;
-    GArray *strokes;
-    guint next;
+    Strokes strokes;
     int64_t delay_ms, chars;
 } typing;
 
@@ -36,33 +29,18 @@ static void end_typing(void)
     json_object_object_add(data, "characters", json_new_int(typing.chars));
     machine_event(typing.machine, "X_RHEA_TEXT_TYPED", data);
     timer_cancel(&typing.timer);
-    g_array_free(typing.strokes, TRUE);
+    strokes_fini(&typing.strokes);
     memset(&typing, 0, sizeof(typing));
 }
 
 static void type_some(void *opaque)
 {
     Machine *m = typing.machine;
-    int64_t wait_ms = LOOK_AGAIN_MS;
     (void)opaque;
-    while (typing.next < typing.strokes->len) {
-        Stroke s = g_array_index(typing.strokes, Stroke, typing.next);
-        UiEvent e[2] = { { .kind = INPUT_KIND_KEY, .code = s.key, .down = s.what != STROKE_UP },
-                         { .kind = INPUT_KIND_KEY, .code = s.key } };
-        unsigned n = s.what == STROKE_PRESS ? 2 : 1;
-        if (input_key_room(m, NULL) < n) {
-            break;
-        }
-        input_send(m, NULL, e, n);
-        typing.next++;
-        if (s.what == STROKE_PRESS && typing.delay_ms) {
-            wait_ms = typing.delay_ms;
-            break;
-        }
-    }
-    if (typing.next == typing.strokes->len) {
+    if (strokes_send(&typing.strokes, m, NULL, typing.delay_ms != 0)) {
         end_typing();
     } else {
+        int64_t wait_ms = MAX(typing.delay_ms, LOOK_AGAIN_MS);
         timer_arm(&typing.timer, clock_now(m->clock) + wait_ms * INT64_C(1000000));
     }
 }
@@ -71,19 +49,13 @@ void type_text_forget(Machine *m)
 {
     if (typing.machine == m) {
         timer_cancel(&typing.timer);
-        g_array_free(typing.strokes, TRUE);
+        strokes_fini(&typing.strokes);
         memset(&typing, 0, sizeof(typing));
     }
 }
 
-static void add_stroke(GArray *strokes, InputKey key, int what)
-{
-    Stroke s = { .key = (uint8_t)key, .what = what };
-    g_array_append_val(strokes, s);
-}
-
 /* False: the layout has no key for a character. */
-static bool add_text(GArray *strokes, const char *text, Error **errp)
+static bool add_text(Strokes *strokes, const char *text, Error **errp)
 {
     KeyLayout *l = key_layout_new(cli_layout(), errp);
     bool ok = l != NULL;
@@ -101,17 +73,7 @@ static bool add_text(GArray *strokes, const char *text, Error **errp)
             ok = false;
             break;
         }
-        for (unsigned m = 0; m < 2; m++) {
-            if (mods >> m & 1) {
-                add_stroke(strokes, m ? INPUT_KEY_ALT_R : INPUT_KEY_SHIFT, STROKE_DOWN);
-            }
-        }
-        add_stroke(strokes, key, STROKE_PRESS);
-        for (unsigned m = 0; m < 2; m++) {
-            if (mods >> m & 1) {
-                add_stroke(strokes, m ? INPUT_KEY_ALT_R : INPUT_KEY_SHIFT, STROKE_UP);
-            }
-        }
+        strokes_add(strokes, key, mods);
     }
     key_layout_free(l);
     return ok;
@@ -134,12 +96,12 @@ bool qmp_x_rhea_type_text(QmpCall *call, const XRheaTypeTextArgs *args, Error **
     if (!input_need(m, INPUT_KIND_KEY, "keyboard", errp)) {
         return false;
     }
-    g_autoptr(GArray) strokes = g_array_new(FALSE, FALSE, sizeof(Stroke));
-    if (!add_text(strokes, args->text, errp)) {
+    strokes_init(&typing.strokes);
+    if (!add_text(&typing.strokes, args->text, errp)) {
+        strokes_fini(&typing.strokes);
         return false;
     }
     typing.machine = m;
-    typing.strokes = g_steal_pointer(&strokes);
     typing.delay_ms = args->has_key_delay ? args->key_delay : 0;
     typing.chars = g_utf8_strlen(args->text, -1);
     timer_init(&typing.timer, m->loop, m->clock, type_some, NULL);
