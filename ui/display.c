@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * ui/display.c - the front ends by name.
- * Models: QEMU 7.2's -display. Threads: main loop. Tests: tests/func/sdl.py, tests/func/cli_wrong.py.
+ * Models: QEMU 7.2's -display. Threads: main loop. Tests: tests/func/sdl.py, tests/func/curses.py,
+ * tests/func/cli_wrong.py.
  */
 #include "rhea/ui/display.h"
 #include "config.h"
@@ -12,6 +13,9 @@
 static const DisplayKind *const kinds[] = {
 #ifdef HAVE_SDL
     &display_sdl,
+#endif
+#if HAVE_CURSES
+    &display_curses,
 #endif
 #if HAVE_VNC
     &display_web,
@@ -27,7 +31,6 @@ static bool check_type(const char *type, Error **errp)
         const char *type, *reason;
     } no[] = {
         { "gtk", "windows are SDL's" },
-        { "curses", "text modes are not shown on terminals" },
         { "egl-headless", "nothing draws by OpenGL" },
         { "dbus", "there is no D-Bus display" },
         { "spice-app", "there is no SPICE server" },
@@ -35,6 +38,9 @@ static bool check_type(const char *type, Error **errp)
         { "vnc", "it needs an address, as in -display vnc=:1" },
 #ifndef HAVE_SDL
         { "sdl", "this program was built without SDL2" },
+#endif
+#if !HAVE_CURSES
+        { "curses", "this program was built without ncurses (ncursesw)" },
 #endif
 #if !HAVE_VNC
         { "web", "this program was built without libvncserver" },

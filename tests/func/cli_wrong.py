@@ -263,6 +263,9 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -display sld                        => not-found/type -display sld: unknown display 'sld' | did you mean 'sdl'?
 -display sdl,gl=on                  => not-supported/gl -display sdl,gl=on: gl=on is not supported: pictures are drawn by the CPU | leave it out
 -display sdl,grab-mod=x             => invalid-value/grab-mod -display sdl,grab-mod=x: 'grab-mod' must be one of 'lctrl-lalt', 'lshift-lctrl-lalt', 'rctrl', not 'x'
+-display curses                     => invalid-value/type -display curses: standard input is no terminal | start it in a terminal without redirection, or use -nographic, or -vnc
+-display curses -nographic          => conflict/nographic -display curses: -nographic has the serial port and the monitor on this terminal | leave one out
+-display curses,show-cursor=on      => not-supported/show-cursor -display curses: 'show-cursor' is not supported: a terminal has no windows | leave it out, or use -display sdl
 -display gtk                        => not-supported/type -display gtk: display 'gtk' is not supported: windows are SDL's | use -display none, sdl where there is a desktop, or -nographic for a serial console here
 -vga foo                            => not-found/vga -vga foo: unknown graphics card 'foo' | use -vga std, or -vga none
 -vga vmware                         => not-supported/vga -vga vmware: graphics card 'vmware' is not supported: VMware's card is not emulated | use -vga std

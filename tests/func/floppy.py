@@ -68,19 +68,26 @@ def floppy_boot():
             raise rt.Failure(f"a disk that is write-protected: status {status}, {out[-300:]}\n{err}")
 
 
+def grub_disk(d, script, *modules):
+    """A disk of 1440 KiB in this folder that starts GRUB, which runs the script."""
+    disk, core, cfg = (os.path.join(d, n) for n in ("disk", "core.img", "grub.cfg"))
+    with open(cfg, "w") as f:
+        f.write(script)
+    tool("grub-mkimage", "-O", "i386-pc", "-o", core, "-p", "(fd0)/", "-c", cfg, "biosdisk", *modules)
+    with open(disk, "wb") as f:
+        for part in ("/usr/lib/grub/i386-pc/boot.img", core):
+            with open(part, "rb") as src:
+                f.write(src.read())
+        f.truncate(1440 << 10)
+    return disk
+
+
 def floppy_grub():
     with tempfile.TemporaryDirectory(prefix="rhea-floppy-") as d:
-        disk, core, cfg = (os.path.join(d, n) for n in ("disk", "core.img", "grub.cfg"))
-        with open(cfg, "w") as f:
-            f.write("serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n"
-                    "echo started from $root\nhexdump -s 1474048 -n 32 (fd0)\nhalt\n")
-        tool("grub-mkimage", "-O", "i386-pc", "-o", core, "-p", "(fd0)/", "-c", cfg, "biosdisk", "serial", "terminal", "echo",
-             "hexdump", "halt", "acpi", "sleep")
-        with open(disk, "wb") as f:
-            for part in ("/usr/lib/grub/i386-pc/boot.img", core):
-                with open(part, "rb") as src:
-                    f.write(src.read())
-            f.truncate(1440 << 10)
+        disk = grub_disk(d, "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n"
+                         "echo started from $root\nhexdump -s 1474048 -n 32 (fd0)\nhalt\n",
+                         "serial", "terminal", "echo", "hexdump", "halt", "acpi", "sleep")
+        with open(disk, "r+b") as f:
             f.seek(1474048)
             f.write(TEXT)
         with rt.Vm("-nodefaults", "-M", "pc", "-accel", "tcg", "-m", "64M", "-display", "none", "-serial", "stdio", "-fda",

@@ -523,8 +523,9 @@ bool cli_build(Cli *cli, Error **errp)
 {
     Machine *m = cli->m;
     close_added(cli);
-    if (!check_kernel_options(m, errp) || !choose_board(cli, errp) || !set_machine_props(cli, errp) ||
-        !choose_accel(cli, errp) || !check_board_options(cli, errp) || !cli_choose_vga(cli, errp)) {
+    if (!check_kernel_options(m, errp) || !cli_check_display(cli, errp) || !choose_board(cli, errp) ||
+        !set_machine_props(cli, errp) || !choose_accel(cli, errp) || !check_board_options(cli, errp) ||
+        !cli_choose_vga(cli, errp)) {
         return false;
     }
     add_defaults(cli);

@@ -136,6 +136,7 @@ bool cli_make_nets(Cli *cli, Error **errp); /* back ends and cards: the machine 
 /* display.c */
 bool cli_choose_vga(Cli *cli, Error **errp);    /* Machine.vga; the board and -device are known */
 bool cli_has_viewer(const Cli *cli); /* somebody will be able to see terminals of ours */
+bool cli_check_display(const Cli *cli, Error **errp); /* -display against other options */
 bool cli_start_display(Cli *cli, Error **errp); /* the machine is ready; display_stop() ends it */
 
 /* build.c: from collected options to a machine that is ready to run */

@@ -142,6 +142,21 @@ OPTION_RUN(opt_display)
     return true;
 }
 
+/* A terminal that has one user. Serial ports and monitors on stdio are found when it is opened. */
+bool cli_check_display(const Cli *cli, Error **errp)
+{
+    bool curses = cli->display_given && cli->display.type == DISPLAY_TYPE_CURSES;
+    if (curses && cli->nographic) {
+        return error_fail(errp, "conflict", "nographic", "leave one out",
+                          "-display curses: -nographic has the serial port and the monitor on this terminal");
+    }
+    if (curses && cli->daemonize) {
+        return error_fail(errp, "conflict", "daemonize", "leave it out, or use -vnc",
+                          "-display curses: -daemonize leaves no terminal to show anything on");
+    }
+    return true;
+}
+
 static bool wants_window(const Cli *cli)
 {
     return !cli->nographic && !cli->daemonize && !cli->vncs && !cli->m->no_defaults && cli->m->vga;

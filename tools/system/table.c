@@ -104,9 +104,11 @@ const Option option_table[] = {
     { "iscsi", NULL, GROUP_BLOCK, NULL, NULL, "there is no iSCSI client", "the host's, and -blockdev host_device" },
     { "usb", NULL, GROUP_USB, "a USB controller: as -machine usb=on", opt_usb },
     { "usbdevice", "keyboard|mouse|tablet", GROUP_USB, "a USB device, with -usb: as -device usb-kbd, usb-mouse, usb-tablet", opt_usbdevice },
-    { "display", "none|vnc=ADDR|web[=ADDR[:PORT]]|sdl[,full-screen=on|off][,window-close=on|off][,show-cursor=on|off][,grab-mod=MODIFIERS]", GROUP_DISPLAY,
+    { "display", "none|vnc=ADDR|web[=ADDR[:PORT]]|sdl|curses[,charset=ENCODING][,full-screen=on|off][,window-close=on|off][,show-cursor=on|off][,grab-mod=MODIFIERS]", GROUP_DISPLAY,
       "what shows the guest's screen ('help' lists them); sdl is a window, and the default where there is a desktop\n"
       "vnc=ADDR[,KEY=VALUE]... is as -vnc\n"
+      "curses shows text modes, the monitor and the serial port on this terminal: Alt-1, Alt-2, Alt-3; charset= is the\n"
+      "encoding of the guest's font (CP437)\n"
       "web is a page for browsers: at 127.0.0.1 and the first free port from 6080 on, or at ADDR:PORT; its address, with\n"
       "the token that lets one in, is printed (token-secret=ID: not a random one; also password=on, password-secret=ID,\n"
       "novnc=FOLDER)\n"

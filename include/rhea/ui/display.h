@@ -26,7 +26,7 @@ void display_help(GString *out); /* names, one a line */
 /* The front end to take when nothing was said: a window where there is a desktop, else none. */
 DisplayType display_default(void);
 
-extern const DisplayKind display_sdl, display_web;
+extern const DisplayKind display_sdl, display_curses, display_web;
 char *display_web_url(void); /* for browsers, with the token; g_free; NULL: there is no web console */
 
 #endif
