@@ -9,6 +9,7 @@
 #include "rhea/util/error.h"
 #include "tests/device/gpuguest.h"
 #include "tests/device/mmioguest.h"
+#include "tests/device/statedump.h"
 #include "tests/device/vgaguest.h"
 
 #include <stdlib.h>
@@ -662,6 +663,47 @@ static void test_storm(void)
     g_rand_free(r);
 }
 
+/* Saved pictures with wrong numbers in them, checksums made right: refused, or drawn and saved again. */
+static void test_hostile_state(void)
+{
+    enum { HEAD = 512, CASES = 2000 }; /* bytes before the pictures, about: most of what decides is there */
+    GRand *r = g_rand_new_with_seed((guint32)g_test_rand_int());
+    g_autoptr(GByteArray) good = g_byte_array_new();
+    unsigned taken = 0;
+    Driver d;
+    open_card(&d, "max_outputs", "2");
+    Device *dev = console_device(head(&d, 0));
+    gg_picture(&d.gpu, 1, 0, 8, 8, 4);
+    gg_picture(&d.gpu, 2, 1, 8, 8, 5);
+    device_tree_save(dev, good);
+    for (unsigned i = 0; i < CASES; i++) {
+        GByteArray *bad = g_byte_array_new(), *again = g_byte_array_new();
+        g_byte_array_append(bad, good->data, good->len);
+        for (int k = g_rand_int_range(r, 1, 5); k; k--) {
+            guint from = g_rand_int_range(r, 0, 4) ? 0 : good->len - HEAD;
+            guint at = from + (guint)g_rand_int_range(r, 0, MIN(3 * HEAD, (int)(good->len - from)));
+            bad->data[at] = g_rand_boolean(r) ? (uint8_t)g_rand_int(r) : bad->data[at] ^ 1;
+        }
+        statedump_fix_checksums(bad);
+        const uint8_t *at = bad->data;
+        Error *err = NULL;
+        taken += device_tree_load(dev, &at, bad->data + bad->len, &err);
+        g_clear_pointer(&err, error_free);
+        console_refresh(head(&d, 0));
+        console_refresh(head(&d, 1));
+        device_tree_save(dev, again);
+        mg_start(&d.g, 0, 2);
+        g_assert_cmphex(gg_create(&d.gpu, 1, BGRX, 4, 4), ==, OK);
+        g_byte_array_unref(bad);
+        g_byte_array_unref(again);
+    }
+    g_test_message("%u of %u were taken", taken, CASES);
+    g_assert_cmpuint(taken, >, CASES / 100); /* else nothing came as far as the pictures */
+    g_assert_cmpuint(taken, <, CASES);
+    mg_close(&d.g);
+    g_rand_free(r);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -678,5 +720,6 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-gpu/turns", test_turns);
     g_test_add_func("/virtio-gpu/state", test_state);
     g_test_add_func("/virtio-gpu/hostile", test_storm);
+    g_test_add_func("/virtio-gpu/hostile-state", test_hostile_state);
     return g_test_run();
 }
