@@ -133,6 +133,8 @@ static void kbd_send_key(Ps2Kbd *k, unsigned key, bool down)
         kbd_emit_pause(k, down);
     } else if (k->set != 3 && key == INPUT_KEY_PRINT) {
         kbd_emit_print(k, down);
+    } else if (!down && (key == INPUT_KEY_LANG1 || key == INPUT_KEY_LANG2)) {
+        return;
     } else if (code && (k->set != 3 || down || k->types[code & 0xff] & KEY_BREAK)) {
         uint8_t out[4];
         kbd_emit(k, out, kbd_put_code(out, k->set, code, down));

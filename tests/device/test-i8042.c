@@ -246,7 +246,7 @@ static void test_scan_codes(void)
     isatest_free(k.t);
 }
 
-/* Every key has different codes, and the translation of set 2 gives set 1. */
+/* Every key has different codes, and the translation of set 2 gives set 1. Some keys are other keyboards'. */
 static void test_every_key(void)
 {
     Kbc k = setup("off");
@@ -266,9 +266,14 @@ static void test_every_key(void)
             text[set1] = g_string_free(s, FALSE);
         }
         g_assert_cmpstr(text[0], ==, text[1]);
+        g_free(text[1]);
+        if (code >= INPUT_KEY_LF && code <= INPUT_KEY_FIND) {
+            g_assert_cmpstr(text[0], ==, "");
+            g_free(text[0]);
+            continue;
+        }
         g_assert_cmpstr(text[0], !=, "");
         g_assert_true(g_hash_table_add(seen, text[0]));
-        g_free(text[1]);
     }
     g_hash_table_destroy(seen);
     isatest_free(k.t);

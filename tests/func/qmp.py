@@ -873,7 +873,8 @@ def qmp_keys():
             c = Client(vm.path)
             hmp = lambda line: c.call("human-monitor-command", command_line=line)
             expect(len(c.call("query-mice")) == 1 and "PS/2" in hmp("info mice"), "a mouse")
-            wrong = [({"keys": [code("hyper")]}, "keys.0.data"), ({"keys": [{"type": "number", "data": 0x7f}]}, "scan code 127"),
+            wrong = [({"keys": [code("hyper")]}, "keys.0.data"), ({"keys": [code("a"), code("unmapped")]}, "'unmapped' is none"),
+                     ({"keys": [{"type": "number", "data": 0x7f}]}, "scan code 127"),
                      ({"keys": [{"type": "number", "data": -1}]}, "scan code -1"), ({"keys": [code("a")] * 600}, "too many"),
                      ({"keys": [code("a")], "hold_time": -1}, "hold-time")]
             for args, text in wrong:
@@ -887,7 +888,12 @@ def qmp_keys():
             c.call("send-key", keys=[{"type": "number", "data": 0x80 | 0x48}], hold_time=1)
             expect(scan_codes(c, 5) == b"\xe0\x75\xe0\xf0\x75", "a key with a prefix")
             expect(hmp("sendkey alt-0x3b 1") == "" and scan_codes(c, 6) == b"\x11\x05\xf0\x05\xf0\x11", "the human monitor")
-            for line, text in (("sendkey", "expected"), ("sendkey ctrl-x-nil", "no key 'nil'"), ("sendkey a soon", "milliseconds")):
+            c.call("send-key", keys=[code("lang1"), code("kp_equals"), code("undo")], hold_time=1)
+            expect(scan_codes(c, 4) == b"\xf2\x0f\xf0\x0f", "keys of other countries; one that the keyboard has not")
+            expect(hmp("sendkey stop 1") == "" and scan_codes(c, 5) == b"\xe0\x28\xe0\xf0\x28", "another name of the browser's stop")
+            expect(hmp("sendkey < 1") == "" and scan_codes(c, 3) == b"\x61\xf0\x61", "and of less")
+            for line, text in (("sendkey", "expected"), ("sendkey ctrl-x-nil", "no key 'nil'"), ("sendkey a soon", "milliseconds"),
+                               ("sendkey kp_entr", "did you mean 'kp_enter'?"), ("sendkey qqqqqqqqqq", "for example ctrl-alt-delete")):
                 expect(text in hmp(line), f"{line} says {text}")
             c.call("input-send-event", events=[key("spc", True), key("spc", False)])
             expect(scan_codes(c, 3) == b"\x29\xf0\x29", "single events")

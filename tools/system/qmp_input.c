@@ -117,6 +117,8 @@ static int find_name(const char *name)
         { "asterisk", "kp_multiply" },
         { "sysrq", "print" },
         { "menu", "compose" },
+        { "stop", "ac_stop" },
+        { "<", "less" },
     };
     for (size_t i = 0; i < G_N_ELEMENTS(same); i++) {
         name = g_str_equal(name, same[i].name) ? same[i].key : name;
@@ -131,6 +133,10 @@ static bool find_key(const KeyValue *v, const char *member, uint8_t *key, Error 
     int k = !number                    ? find_name(qkey_code_names[v->u.qcode.data])
             : code > 0 && code < 0x100 ? input_key_find_code(code)
                                        : -1;
+    if (k < 0 && !number) {
+        return error_fail(errp, "invalid-value", member, "leave it out", "key '%s' is none",
+                          qkey_code_names[v->u.qcode.data]);
+    }
     if (k < 0) {
         error_set(errp, "the keyboard has no key with scan code %" G_GINT64_FORMAT, code);
         error_hint(errp, "codes of set 1 are meant, with 128 added where they begin with e0h: 30 is 'a'");
@@ -152,6 +158,19 @@ bool qmp_send_key(QmpCall *call, const SendKeyArgs *args, Error **errp)
         }
     }
     return queue_keys(call->machine, keys, n, args->has_hold_time ? args->hold_time : HOLD_MS, errp);
+}
+
+static void say_no_key(const char *name, GString *out)
+{
+    const char *all[INPUT_KEYS + 1] = { NULL };
+    Error *err = NULL;
+    for (unsigned k = 0; k < INPUT_KEYS; k++) {
+        all[k] = input_key_name(k);
+    }
+    error_set(&err, "there is no key '%s'", name);
+    error_hint_nearest(&err, name, all);
+    error_hint_else(&err, "for example ctrl-alt-delete, spc, 0x1e");
+    hmp_say_error(out, err);
 }
 
 static bool take_hold(const char *text, uint64_t *ms, GString *out)
@@ -179,8 +198,7 @@ void hmp_sendkey(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
         bool hex = g_str_has_prefix(names[i], "0x") && text_to_u64(names[i], &code, NULL) && code < 0x100;
         int k = hex ? input_key_find_code(code) : find_name(names[i]);
         if (k < 0) {
-            g_string_append_printf(out, "there is no key '%s' (for example ctrl-alt-delete, spc, 0x1e)\n",
-                                   names[i]);
+            say_no_key(names[i], out);
             return;
         }
         keys[i] = k;

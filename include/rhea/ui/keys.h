@@ -2,8 +2,8 @@
  * rhea/ui/keys.h - INPUT_KEY(id, name, set 1, set 2, set 3, usage, evdev): every key and its codes. PS/2
  * make codes (IBM PS/2 Technical Reference, "Scan Codes"; media keys: Microsoft "Keyboard Scan Code
  * Specification"), E0xx: prefixed by E0h, 0: the set has none, `print` and `pause` have sequences of their
- * own (ps2kbd.c). usage: USB HID Usage Tables 1.12, page 7, 0: none. evdev: Linux's input-event-codes.h.
- * Included repeatedly. */
+ * own (ps2kbd.c); F1h and F2h are Korean keyboards', which tell of no release. usage: USB HID Usage Tables
+ * 1.12, page 7, 0: none. evdev: Linux's input-event-codes.h. Included repeatedly. */
 INPUT_KEY(ESC, "esc", 0x01, 0x76, 0x08, 0x29, 1)
 INPUT_KEY(1, "1", 0x02, 0x16, 0x16, 0x1e, 2)
 INPUT_KEY(2, "2", 0x03, 0x1e, 0x1e, 0x1f, 3)
@@ -136,3 +136,18 @@ INPUT_KEY(MAIL, "mail", 0xe06c, 0xe048, 0x00, 0x00, 155)
 INPUT_KEY(MEDIASELECT, "mediaselect", 0xe06d, 0xe050, 0x00, 0x00, 226)
 INPUT_KEY(PRINT, "print", 0xe037, 0xe07c, 0x57, 0x46, 99)
 INPUT_KEY(PAUSE, "pause", 0x00, 0x00, 0x62, 0x48, 119)
+INPUT_KEY(KP_EQUALS, "kp_equals", 0x59, 0x0f, 0x00, 0x67, 117)
+INPUT_KEY(HIRAGANA, "hiragana", 0x77, 0x62, 0x00, 0x93, 91)
+INPUT_KEY(LANG1, "lang1", 0xf2, 0xf2, 0x00, 0x90, 122)
+INPUT_KEY(LANG2, "lang2", 0xf1, 0xf1, 0x00, 0x91, 123)
+INPUT_KEY(LF, "lf", 0x00, 0x00, 0x00, 0x00, 101)
+INPUT_KEY(OPEN, "open", 0x00, 0x00, 0x00, 0x74, 134)
+INPUT_KEY(HELP, "help", 0x00, 0x00, 0x00, 0x75, 138)
+INPUT_KEY(PROPS, "props", 0x00, 0x00, 0x00, 0x76, 130)
+INPUT_KEY(FRONT, "front", 0x00, 0x00, 0x00, 0x77, 132)
+INPUT_KEY(AGAIN, "again", 0x00, 0x00, 0x00, 0x79, 129)
+INPUT_KEY(UNDO, "undo", 0x00, 0x00, 0x00, 0x7a, 131)
+INPUT_KEY(CUT, "cut", 0x00, 0x00, 0x00, 0x7b, 137)
+INPUT_KEY(COPY, "copy", 0x00, 0x00, 0x00, 0x7c, 133)
+INPUT_KEY(PASTE, "paste", 0x00, 0x00, 0x00, 0x7d, 135)
+INPUT_KEY(FIND, "find", 0x00, 0x00, 0x00, 0x7e, 136)
