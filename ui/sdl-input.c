@@ -182,11 +182,12 @@ static bool modifiers_are_down(const SdlDisplay *d, unsigned state)
     return (state & mask) == mask;
 }
 
+/* The last window that can be seen stays: without it there would be none to press keys in. */
 static void show_other(SdlDisplay *d, unsigned i)
 {
     if (i < d->windows->len) {
         SdlWindow *w = d->windows->pdata[i];
-        if (w->hidden || d->windows->len > 1) {
+        if (w->hidden || !sdl_is_last(w)) {
             sdl_show(w, w->hidden);
         }
     }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 enum { ASK_MS = 10, ASK_HIDDEN_MS = 100, MS = 1000000, FIRST_WIDTH = 640, FIRST_HEIGHT = 480 };
+enum { MIN_SIDE = 160, MAX_SIDE = 16384 }; /* of windows that are scaled */
 
 SdlLib sdl;
 static SdlDisplay *display; /* there is one machine in a process, with one set of windows */
@@ -93,8 +94,11 @@ static void on_surface(ConsoleListener *l, Surface *s)
             w->copy = surface_new(surface_width(s), surface_height(s), NULL);
             format = SDL_PIXELFORMAT_RGB888;
         }
-        w->tex = sdl.CreateTexture(w->ren, format, SDL_TEXTUREACCESS_STREAMING, surface_width(s),
-                                   surface_height(s));
+        /* Without memory for the copy there is no picture. */
+        bool drawable = w->copy || sdl_format(pixman_image_get_format(s->image));
+        w->tex = drawable ? sdl.CreateTexture(w->ren, format, SDL_TEXTUREACCESS_STREAMING, surface_width(s),
+                                              surface_height(s))
+                          : NULL;
         if (!w->tex) {
             log_warn("window: a picture of %dx%d cannot be shown: %s", surface_width(s), surface_height(s),
                      sdl.GetError());
@@ -192,9 +196,9 @@ void sdl_scale(SdlWindow *w, int percent)
 {
     int width, height;
     sdl.GetWindowSize(w->win, &width, &height);
-    width = CLAMP(width * percent / 100, 160, 16384);
+    width = CLAMP(width * percent / 100, MIN_SIDE, MAX_SIDE);
     if (w->shown) {
-        height = MAX(1, width * surface_height(w->shown) / surface_width(w->shown));
+        height = CLAMP(width * surface_height(w->shown) / surface_width(w->shown), 1, MAX_SIDE);
     }
     w->sized = true;
     set_window_size(w, width, height);
@@ -203,12 +207,14 @@ void sdl_scale(SdlWindow *w, int percent)
 void sdl_toggle_full(SdlWindow *w)
 {
     w->full = !w->full;
+    w->had_grab = w->full ? w->d->grab == w : w->had_grab;
     sdl.SetWindowFullscreen(w->win, w->full ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
     if (w->full && !input_pointer_is_absolute(w->d->m, w->listener.console)) {
         sdl_set_grab(w->d, w);
     }
     if (!w->full) {
         sdl_native_size(w);
+        sdl_set_grab(w->d, w->had_grab ? w->d->grab : NULL);
     }
     sdl_redraw(w);
 }
@@ -280,7 +286,9 @@ static bool window_new(SdlDisplay *d, Console *c, Error **errp)
     w->id = sdl.GetWindowID(w->win);
     g_ptr_array_add(d->windows, w);
     console_add_listener(c, &w->listener);
-    sdl_title(w);
+    for (guint i = 0; i < d->windows->len; i++) {
+        sdl_title(d->windows->pdata[i]); /* they say which one they are as soon as there are several */
+    }
     sdl_redraw(w);
     return true;
 }
@@ -361,15 +369,20 @@ static void window_resized(SdlWindow *w, int width, int height)
     w->changed = true;
 }
 
+bool sdl_is_last(const SdlWindow *w)
+{
+    bool last = true;
+    for (guint i = 0; i < w->d->windows->len; i++) {
+        const SdlWindow *o = w->d->windows->pdata[i];
+        last = last && (o == w || o->hidden);
+    }
+    return last;
+}
+
 static void window_closed(SdlWindow *w)
 {
     SdlDisplay *d = w->d;
-    bool last = true;
-    for (guint i = 0; i < d->windows->len; i++) {
-        const SdlWindow *o = d->windows->pdata[i];
-        last = last && (o == w || o->hidden);
-    }
-    if (!last) {
+    if (!sdl_is_last(w)) {
         sdl_show(w, false);
     } else if (!d->o.has_window_close || d->o.window_close) {
         machine_request_shutdown(d->m, SHUTDOWN_HOST_QUIT, 0);

@@ -38,6 +38,7 @@ typedef struct SdlWindow {
     SDL_Cursor *cursor;   /* the guest's; NULL: it draws none */
     unsigned id;
     bool hidden, full, changed;
+    bool had_grab;        /* before it filled the screen */
     bool sized;           /* the user has chosen the size: the guest's modes do not change it */
     double fraction[2];   /* of wheels that turn by less than a notch: sideways, up */
 } SdlWindow;
@@ -61,6 +62,7 @@ void sdl_native_size(SdlWindow *w);
 void sdl_scale(SdlWindow *w, int percent);
 void sdl_toggle_full(SdlWindow *w);
 void sdl_show(SdlWindow *w, bool shown);
+bool sdl_is_last(const SdlWindow *w); /* that can be seen */
 void sdl_redraw(SdlWindow *w);
 
 /* sdl-input.c */
