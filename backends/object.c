@@ -8,12 +8,14 @@
 #include "rhea/backends/hostmem.h"
 #include "rhea/backends/rng.h"
 #include "rhea/backends/secret.h"
+#include "rhea/backends/tls.h"
 #include "rhea/system/iothread.h"
 #include "rhea/util/errorcode.h"
 #include "schema/hostmem.h"
 #include "schema/iothread.h"
 #include "schema/rng.h"
 #include "schema/secret.h"
+#include "schema/tls.h"
 
 #include <string.h>
 
@@ -67,11 +69,17 @@ static bool secret_make(Machine *m, const Json *opts, bool from_text, bool preal
     return secret_new_json(m, opts, from_text, errp);
 }
 
+static bool tls_make(Machine *m, const Json *opts, bool from_text, bool prealloc G_GNUC_UNUSED, Error **errp)
+{
+    return tls_creds_new_json(m, opts, from_text, errp);
+}
+
 static const ObjectFamily families[] = {
     { iothread_kind_names, &iothread_options_type, false, iothread_exists, iothread_make, iothread_remove },
     { host_mem_kind_names, &host_mem_options_type, false, hostmem_exists, hostmem_make, hostmem_remove },
     { rng_kind_names, &rng_options_type, false, rng_exists, rng_make, rng_remove },
     { secret_kind_names, &secret_options_type, true, secret_exists, secret_make, secret_remove },
+    { tls_creds_kind_names, &tls_creds_options_type, true, tls_creds_exists, tls_make, tls_creds_remove },
     { throttle_group_kind_names, &throttle_group_options_type, true, drive_throttle_group_exists, group_make,
       drive_throttle_group_remove },
 };

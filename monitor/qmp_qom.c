@@ -21,6 +21,7 @@
 #include "schema/iothread.h"
 #include "schema/rng.h"
 #include "schema/secret.h"
+#include "schema/tls.h"
 #include "schema/qmp.h"
 #include <string.h>
 
@@ -121,7 +122,7 @@ typedef void (*TypeFn)(void *opaque, const char *name, const char *parent, bool 
 static const struct { const char *name, *parent; } classes[] = {
     { "object", NULL },         { "device", "object" },     { "machine", "object" },
     { "accel", "object" },      { "cpu", "device" },        { "memory-backend", "object" },
-    { "rng-backend", "object" }, { "netfilter", "object" },
+    { "rng-backend", "object" }, { "netfilter", "object" }, { "tls-creds", "object" },
 };
 
 static char *device_parent(const DeviceType *t)
@@ -190,6 +191,9 @@ static void each_type(TypeFn fn, void *opaque)
     }
     for (const char *const *k = secret_kind_names; *k; k++) {
         fn(opaque, *k, "object", false);
+    }
+    for (const char *const *k = tls_creds_kind_names; *k; k++) {
+        fn(opaque, *k, "tls-creds", false);
     }
     object_foreach_registered(registered_type, &(TypeCall){ fn, opaque });
     if (qmp_tables()->each_type) {
@@ -305,6 +309,9 @@ bool qmp_qom_list_properties(QmpCall *call, const QomListPropertiesArgs *args, Q
         add_schema_type(l, &iothread_properties_type);
     } else if (type_enum_value(secret_kind_names, args->typename) >= 0) {
         add_schema_type(l, &secret_properties_type);
+    } else if (type_enum_value(tls_creds_kind_names, args->typename) >= 0) {
+        const TypeDesc *const *kinds = tls_creds_options_type.branch;
+        add_schema_type(l, kinds[type_enum_value(tls_creds_kind_names, args->typename)]);
     } else if (!add_registered_kind(l, args->typename)) {
         known = qmp_tables()->type_props && qmp_tables()->type_props(args->typename, l);
     }

@@ -4,7 +4,7 @@
 
 # Debian's names; what each is for stands in docs/devel/dependencies.md.
 deps_build="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev libjson-c-dev
-    libcapstone-dev libpixman-1-dev nettle-dev
+    libcapstone-dev libgnutls28-dev libpixman-1-dev nettle-dev
     liburing-dev libseccomp-dev libslirp-dev libvdeplug-dev libvncserver-dev
     libncurses-dev libsdl2-dev libpulse-dev libxkbcommon-dev xkb-data zlib1g-dev
     libzstd-dev seabios
@@ -17,9 +17,10 @@ deps_test="git clang acpica-tools dmidecode gdb qemu-utils nbdkit libnbd-bin xor
     novnc chromium chromium-driver tigervnc-viewer gvncviewer"
 deps_dnf="gcc binutils meson ninja-build pkgconf python3 glib2-devel json-c-devel capstone-devel
     pixman-devel nettle-devel liburing-devel libslirp-devel zlib-devel libzstd-devel seabios-bin
-    libseccomp-devel libvncserver-devel ncurses-devel SDL2-devel pulseaudio-libs-devel libxkbcommon-devel"
+    gnutls-devel libseccomp-devel libvncserver-devel ncurses-devel SDL2-devel
+    pulseaudio-libs-devel libxkbcommon-devel"
 deps_pacman="gcc binutils meson ninja pkgconf python glib2 json-c capstone pixman nettle liburing libslirp
-    zlib zstd seabios libseccomp libvncserver ncurses sdl2 libpulse libxkbcommon"
+    gnutls zlib zstd seabios libseccomp libvncserver ncurses sdl2 libpulse libxkbcommon"
 
 deps_is_debian() { [ -e /etc/debian_version ] && command -v apt-get >/dev/null; }
 

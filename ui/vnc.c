@@ -5,7 +5,8 @@
  *         While there is a client, what changes on the console is copied into one picture that all clients'
  * threads send from (vnc_picture.c); a client that does not read keeps a region of at most VNC_RECTS
  * rectangles, and nothing else. What clients do goes to the guest (vnc_input.c). vnc_client.c speaks RFB.
- * Does not model: TLS, SASL, sound, connections to listening viewers. Threads: main loop.
+ * TLS comes before that (vnc_relays.c).
+ * Does not model: SASL, sound, connections to listening viewers. Threads: main loop.
  */
 #include "vnc_internal.h"
 #include "rhea/backends/secret.h"
@@ -30,6 +31,8 @@ static void free_server(void *opaque)
     while (s->clients->len) {
         vnc_client_drop(s->clients->pdata[0]);
     }
+    vnc_relays_end(s);
+    tls_creds_unref(s->tls);
     console_watch_list(s->m, NULL, s);
     input_unwatch(&s->input);
     clipboard_leave(&s->clipboard);
@@ -75,6 +78,7 @@ static VncServer *start(Machine *m, VncOptions *options, const char *layout, con
     s->front = front ? *front : (VncFront){ 0 };
     s->expires = INT64_MAX;
     s->clients = g_ptr_array_new();
+    s->relays = g_ptr_array_new();
     s->console = (ConsoleListener){ .ops = &vnc_listener_ops, .period_ms = VNC_PERIOD_MS };
     s->input.changed = vnc_input_changed;
     console_watch_list(m, vnc_consoles_changed, s);
@@ -83,6 +87,10 @@ static VncServer *start(Machine *m, VncOptions *options, const char *layout, con
     clipboard_join(m, &s->clipboard);
     if (s->opts.password_secret && !(s->password = secret_lookup(m, s->opts.password_secret, errp))) {
         error_set_code(errp, "not-found", "password-secret");
+        free_server(s);
+        return NULL;
+    }
+    if (s->opts.tls_creds && !(s->tls = tls_creds_lookup(m, s->opts.tls_creds, errp))) {
         free_server(s);
         return NULL;
     }
@@ -188,9 +196,24 @@ const char *vnc_id(const VncServer *s)
     return s->opts.id;
 }
 
-const char *vnc_auth(const VncServer *s)
+const char *vnc_auth(const VncServer *s, bool websocket)
 {
-    return s->opts.password || s->opts.password_secret ? "vnc" : "none";
+    bool password = s->opts.password || s->opts.password_secret;
+    if (!s->tls || websocket) {
+        return password ? "vnc" : "none";
+    }
+    return tls_creds_are_anonymous(s->tls) ? password ? "vencrypt+tls+vnc" : "vencrypt+tls+none"
+           : password                      ? "vencrypt+x509+vnc"
+                                           : "vencrypt+x509+none";
+}
+
+bool vnc_reload_certificates(VncServer *s, Error **errp)
+{
+    if (!s->tls) {
+        return error_fail(errp, "not-supported", "tls-certs", "start it with tls-creds=, or leave it out",
+                          "VNC server '%s' has no TLS, and so no certificates to read again", s->opts.id);
+    }
+    return tls_creds_reload(s->tls, errp);
 }
 
 const char *vnc_display(const VncServer *s)
@@ -198,12 +221,13 @@ const char *vnc_display(const VncServer *s)
     return s->opts.display;
 }
 
-bool vnc_client_at(const VncServer *s, unsigned n, VncAddress *out)
+bool vnc_client_at(const VncServer *s, unsigned n, VncAddress *out, char **name)
 {
     for (guint i = 0; i < s->clients->len; i++) {
         const VncClient *c = s->clients->pdata[i];
         if (c->told_ready && n-- == 0) {
             *out = c->peer;
+            *name = c->tls ? vnc_tls_name(c->tls) : NULL;
             return true;
         }
     }

@@ -26,10 +26,14 @@ static Json *address_json(const VncAddress *a)
 static void tell(VncServer *s, const char *event, const VncClient *c)
 {
     VncAddress at = vnc_address(s);
-    Json *data = json_new_object(), *server = address_json(&at);
-    json_object_object_add(server, "auth", json_new_string(vnc_auth(s)));
+    Json *data = json_new_object(), *server = address_json(&at), *client = address_json(&c->peer);
+    g_autofree char *name = c->tls ? vnc_tls_name(c->tls) : NULL;
+    json_object_object_add(server, "auth", json_new_string(vnc_auth(s, at.websocket)));
     json_object_object_add(data, "server", server);
-    json_object_object_add(data, "client", address_json(&c->peer));
+    if (name && c->told_ready) {
+        json_object_object_add(client, "x509_dname", json_new_string(name));
+    }
+    json_object_object_add(data, "client", client);
     machine_event(s->m, event, data);
 }
 
@@ -60,6 +64,7 @@ static void free_client(VncClient *c)
     if (c->password) {
         memset(c->password, 0, strlen(c->password));
     }
+    vnc_tls_unref(c->tls);
     g_free(c->password);
     g_free(c->title);
     g_free(c);
@@ -185,6 +190,7 @@ void vnc_client_add(VncServer *s, int fd, bool web, const VncAddress *peer)
     VncClient *c = g_new0(VncClient, 1);
     c->server = s;
     c->peer = *peer;
+    c->tls = vnc_relay_tls(s, fd);
     c->password = password_now(s);
     c->web = web;
     c->lossy = s->opts.lossy;

@@ -8,6 +8,7 @@
 #include "rhea/ui/clipboard.h"
 #include "rhea/ui/vnc.h"
 #include "rhea/util/loop.h"
+#include "vnc_tls.h"
 
 #include <pthread.h>
 
@@ -31,7 +32,18 @@ struct VncServer {
     ClipboardPeer clipboard;
     bool told_fd;     /* of a descriptor that is too high */
     VncFront front;   /* accepted NULL: clients come at once */
+    TlsCreds *tls;    /* NULL: clients speak in plain bytes */
+    GPtrArray *relays; /* VncRelay *: their threads */
+    bool told_tls;    /* of a client that could not speak TLS */
 };
+
+/* A client's TLS; it ends when the client's connection does. */
+typedef struct VncRelay {
+    VncServer *server;
+    VncTls *tls;
+    int plain; /* what was handed over as the client's socket; -1: a client has it */
+    char host[256];
+} VncRelay;
 
 /* What a client did. */
 typedef enum VncEventKind { VNC_KEYSYM, VNC_SCANCODE, VNC_POINTER, VNC_SIZE, VNC_POWER } VncEventKind;
@@ -50,6 +62,7 @@ typedef struct VncClient {
     int wake[2];   /* a pipe: bytes wake the thread */
     pthread_t thread;
     VncAddress peer;
+    VncTls *tls;   /* for its name; or NULL */
     char *password; /* as it was when the client came: NULL: none is needed; "": none is right */
     bool lossy, power, leds_told, web; /* web: it came to the WebSockets' port */
     char *title;
@@ -91,6 +104,12 @@ bool vnc_library_load(Error **errp); /* main loop, once before the first client 
 bool vnc_listen_start(VncServer *s, const SockSpec *place, Error **errp);
 void vnc_listen_stop(VncServer *s);
 VncAddress vnc_address(const VncServer *s); /* of the first listener, for events */
+
+/* vnc_relays.c */
+/* Takes the client's fd; what stands for it, where its bytes are plain. -1: no room, or it failed. */
+int vnc_relay_start(VncServer *s, int fd, bool websocket, const VncAddress *peer);
+VncTls *vnc_relay_tls(VncServer *s, int plain); /* the caller's reference; NULL: it has none */
+void vnc_relays_end(VncServer *s);
 
 /* vnc_clients.c */
 bool vnc_make_room(VncServer *s); /* false: there are too many clients */

@@ -73,6 +73,9 @@ static void on_connection(void *opaque, unsigned revents)
     VncAddress peer = { .websocket = false };
     describe((struct sockaddr *)&sa, len, &peer);
     sock_tune(fd);
+    if (l->server->tls && (fd = vnc_relay_start(l->server, fd, l->address.websocket, &peer)) < 0) {
+        return;
+    }
     if (l->server->front.accepted) {
         l->server->front.accepted(l->server->front.opaque, fd, &peer);
     } else {

@@ -171,9 +171,9 @@ def test_dump_config(d):
 
 def test_object_help(d):
     status, out, err = run("-object", "help", base=[BIN])
-    assert (status, err) == (0, "") and out.split()[-12:] == [
+    assert (status, err) == (0, "") and out.split()[-14:] == [
         "memory-backend-ram", "memory-backend-file", "memory-backend-memfd", "rng-builtin", "rng-random",
-        "secret", "throttle-group", "filter-buffer", "filter-dump", "filter-mirror", "filter-redirector",
+        "secret", "tls-creds-anon", "tls-creds-x509", "throttle-group", "filter-buffer", "filter-dump", "filter-mirror", "filter-redirector",
         "x-rhea-filter-flows"], out
     ram = run("-object", "memory-backend-ram,help", base=[BIN])[1]
     file = run("-object", "memory-backend-file,help", base=[BIN])[1]

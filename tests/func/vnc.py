@@ -132,8 +132,9 @@ class Rfb:
 class WebSocket:
     """RFC 6455 as a socket: what is sent is one masked frame, what is read is what frames contain."""
 
-    def __init__(self, address, path="/", **fields):
+    def __init__(self, address, path="/", tls=None, **fields):
         self.s = socket.create_connection(address, 60 * rt.SLOW)
+        self.s = tls.wrap_socket(self.s, server_hostname="localhost") if tls else self.s
         host = f"{address[0]}:{address[1]}"
         head = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
                 "Sec-WebSocket-Protocol": "binary", "Sec-WebSocket-Version": "13", "Origin": "http://" + host, **fields}
@@ -595,7 +596,7 @@ def vnc_descriptors():
 
 def vnc_refusals():
     """Options that are wrong, or not there."""
-    for option, text in (("127.0.0.1", "is no VNC address"), (":x", "is no VNC address"), (":0,tls-creds=t", "no VeNCrypt"),
+    for option, text in (("127.0.0.1", "is no VNC address"), (":x", "is no VNC address"),
                          (":0,sasl=on", "no SASL"), (":0,audiodev=a", "sound is not sent"), (":0,reverse=on", "clients connect"),
                          (":0,share=some", "share"), (":60000", "is no VNC address"), ("unix:/tmp,websocket=on", "no display number"),
                          ("127.0.0.1:0,to=99,password-secret=s", "'s'"), ("127.0.0.1:0,to=99,display=d", "'d'"), (":0,foo=1", "foo")):

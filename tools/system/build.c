@@ -12,6 +12,7 @@
 #include "rhea/backends/hostmem.h"
 #include "rhea/backends/rng.h"
 #include "rhea/backends/secret.h"
+#include "rhea/backends/tls.h"
 #include "rhea/accel/kvm.h"
 #include "qtest.h"
 #include "rhea/net/net.h"
@@ -565,6 +566,7 @@ void cli_teardown(Cli *cli)
     hostmem_remove_all(m);
     rng_remove_all(m);
     secret_remove_all(m);
+    tls_creds_remove_all(m);
     audiodev_remove_all(m);
     machine_free(m);
     fdset_clear();

@@ -62,7 +62,7 @@ static const struct { const char *prefix, *reason, *cure;
     { "memory-backend", "there is no such memory backend", "memory-backend-ram, -file or -memfd" },
     { "rng-", "there is no such source", "rng-builtin, or rng-random,filename=FILE" },
     { "secret_keyring", "the kernel's keyring is not asked", "secret,id=ID,file=FILE" },
-    { "tls-", "there is no TLS", "a UNIX socket and a TLS proxy" },
+    { "tls-", "there is no such kind of TLS", "tls-creds-x509 or tls-creds-anon" },
     { "sev-guest", "encrypted guest memory is not available", NULL },
     { "filter-", "there is no such filter", "filter-buffer, -dump, -mirror or -redirector" },
     { "can-", "there is no CAN bus", NULL },

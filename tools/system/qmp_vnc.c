@@ -96,8 +96,10 @@ static VncClientInfo *list_clients(const VncServer *s, size_t *n)
 {
     g_autoptr(GArray) all = g_array_new(FALSE, TRUE, sizeof(VncClientInfo));
     VncAddress a;
-    for (unsigned i = 0; vnc_client_at(s, i, &a); i++) {
+    char *name;
+    for (unsigned i = 0; vnc_client_at(s, i, &a, &name); i++) {
         VncClientInfo c = { .host = g_strdup(a.host),
+                            .x509_dname = name,
                             .service = g_strdup(a.service),
                             .family = family_of(&a),
                             .websocket = a.websocket };
@@ -117,28 +119,39 @@ bool qmp_query_vnc(QmpCall *call, VncInfo *ret, Error **errp)
         ret->service = g_strdup(a.service);
         ret->has_family = ret->has_clients = true;
         ret->family = family_of(&a);
-        ret->auth = g_strdup(vnc_auth(s));
+        ret->auth = g_strdup(vnc_auth(s, false));
         ret->clients.items = list_clients(s, &ret->clients.n);
     }
     return true;
 }
 
-static VncPrimaryAuth auth_of(const VncServer *s)
+/* "vencrypt+x509+vnc": *sub is x509-vnc. */
+static VncPrimaryAuth auth_of(const VncServer *s, bool websocket, bool *has_sub, VncVencryptSubAuth *sub)
 {
-    return g_str_equal(vnc_auth(s), "vnc") ? VNC_PRIMARY_AUTH_VNC : VNC_PRIMARY_AUTH_NONE;
+    const char *text = vnc_auth(s, websocket);
+    *has_sub = g_str_has_prefix(text, "vencrypt+");
+    if (!*has_sub) {
+        return g_str_equal(text, "vnc") ? VNC_PRIMARY_AUTH_VNC : VNC_PRIMARY_AUTH_NONE;
+    }
+    g_autofree char *name = g_strdelimit(g_strdup(text + strlen("vencrypt+")), "+", '-');
+    for (unsigned i = 0; vnc_vencrypt_sub_auth_names[i]; i++) {
+        *sub = g_str_equal(vnc_vencrypt_sub_auth_names[i], name) ? (VncVencryptSubAuth)i : *sub;
+    }
+    return VNC_PRIMARY_AUTH_VENCRYPT;
 }
 
 static void describe(VncServer *s, void *opaque)
 {
-    VncInfo2 v = { .id = g_strdup(vnc_id(s)), .auth = auth_of(s), .display = g_strdup(vnc_display(s)) };
+    VncInfo2 v = { .id = g_strdup(vnc_id(s)), .display = g_strdup(vnc_display(s)) };
     g_autoptr(GArray) places = g_array_new(FALSE, TRUE, sizeof(VncServerInfo2));
     VncAddress a;
+    v.auth = auth_of(s, false, &v.has_vencrypt, &v.vencrypt);
     for (unsigned i = 0; vnc_listens_at(s, i, &a); i++) {
         VncServerInfo2 p = { .host = g_strdup(a.host),
                              .service = g_strdup(a.service),
                              .family = family_of(&a),
-                             .websocket = a.websocket,
-                             .auth = v.auth };
+                             .websocket = a.websocket };
+        p.auth = auth_of(s, a.websocket, &p.has_vencrypt, &p.vencrypt);
         g_array_append_val(places, p);
     }
     v.server.n = places->len;
@@ -198,12 +211,8 @@ bool qmp_display_update(QmpCall *call, const DisplayUpdateOptions *args, Error *
 bool qmp_display_reload(QmpCall *call, const DisplayReloadOptions *args, Error **errp)
 {
     const DisplayReloadOptionsVNC *o = &args->u.vnc;
-    if (!vnc_find(call->machine, NULL, errp)) {
-        return false;
-    }
-    return !o->has_tls_certs || !o->tls_certs ||
-           error_fail(errp, "not-supported", "tls-certs", "leave it out",
-                      "the VNC server has no TLS, and so no certificates to read again");
+    VncServer *s = vnc_find(call->machine, NULL, errp);
+    return s && (!o->has_tls_certs || !o->tls_certs || vnc_reload_certificates(s, errp));
 }
 
 /* True: it was about VNC. */
@@ -292,14 +301,19 @@ static void show(VncServer *s, void *opaque)
 {
     GString *out = opaque;
     VncAddress a;
+    char *name;
     g_string_append_printf(out, "%s:\n", vnc_id(s));
     for (unsigned i = 0; vnc_listens_at(s, i, &a); i++) {
         g_string_append_printf(out, "  Server: %s:%s (%s%s)\n    Auth: %s\n", a.host, a.service, a.family,
-                               a.websocket ? ", Websocket" : "", vnc_auth(s));
+                               a.websocket ? ", Websocket" : "", vnc_auth(s, a.websocket));
     }
-    for (unsigned i = 0; vnc_client_at(s, i, &a); i++) {
+    for (unsigned i = 0; vnc_client_at(s, i, &a, &name); i++) {
         g_string_append_printf(out, "  Client: %s:%s (%s%s)\n", a.host, a.service, a.family,
                                a.websocket ? ", Websocket" : "");
+        if (name) {
+            g_string_append_printf(out, "    x509_dname: %s\n", name);
+        }
+        g_free(name);
     }
 }
 

@@ -123,7 +123,7 @@ const Option option_table[] = {
     { "vnc", "[HOST]:N|unix:PATH|none[,KEY=VALUE]...", GROUP_DISPLAY,
       "serve the guest's screen to VNC clients, at TCP port 5900 + N: password=on, password-secret=ID,\n"
       "websocket=PORT|on, share=allow-exclusive|force-shared|ignore, to=N, id=NAME, display=DEVICE, head=N,\n"
-      "key-delay-ms=MS, lossy=on, power-control=on", opt_vnc },
+      "key-delay-ms=MS, lossy=on, power-control=on, tls-creds=ID (of -object tls-creds-x509 or tls-creds-anon)", opt_vnc },
     { "no-acpi", NULL, GROUP_I386, "no ACPI: as -machine acpi=off", opt_machine_flag },
     { "no-hpet", NULL, GROUP_I386, "no HPET: as -machine hpet=off", opt_machine_flag },
     { "smbios", "file=FILE | type=N[,FIELD=VALUE]...", GROUP_I386,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * rhea/backends/object.h - what users make with -object and object-add: memory backends, groups of I/O
- * limits, I/O threads, sources of random numbers, secrets. MAIN_LOOP.
+ * limits, I/O threads, sources of random numbers, secrets, TLS credentials. MAIN_LOOP.
  */
 #ifndef RHEA_BACKENDS_OBJECT_H
 #define RHEA_BACKENDS_OBJECT_H

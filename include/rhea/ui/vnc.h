@@ -47,12 +47,16 @@ bool vnc_set_password(VncServer *s, const char *password, VncConnected connected
 /* "now", "never", "+SECONDS" or seconds since 1970. */
 bool vnc_expire_password(VncServer *s, const char *when, Error **errp);
 
+/* For clients that come. False: *errp, and it has those it had. */
+bool vnc_reload_certificates(VncServer *s, Error **errp);
+
 void vnc_foreach(Machine *m, void (*fn)(VncServer *s, void *opaque), void *opaque);
 const char *vnc_id(const VncServer *s);
-const char *vnc_auth(const VncServer *s); /* "none", "vnc" */
+/* "none", "vnc", "vencrypt+x509+vnc" and the like. Of WebSockets: what comes inside of TLS. */
+const char *vnc_auth(const VncServer *s, bool websocket);
 const char *vnc_display(const VncServer *s); /* the device; NULL: the first one */
 bool vnc_listens_at(const VncServer *s, unsigned n, VncAddress *out); /* false: there are no more */
-/* Of those that are past their handshake. */
-bool vnc_client_at(const VncServer *s, unsigned n, VncAddress *out);
+/* Of those that are past their handshake. *name: the one in its certificate, or NULL; g_free. */
+bool vnc_client_at(const VncServer *s, unsigned n, VncAddress *out, char **name);
 
 #endif

@@ -144,7 +144,7 @@ static void test_read_only(BlockTest *t, gconstpointer data)
     bt_open_fails(t, "meta context 'qemu:dirty-bitmap:b'",
                   "nbd,read-only=on,x-dirty-bitmap=qemu:dirty-bitmap:b,server.type=unix,server.path=%s",
                   d->path);
-    bt_open_fails(t, "there is no TLS", "nbd,tls-creds=x,server.type=unix,server.path=%s", d->path);
+    bt_open_fails(t, "NBD has no TLS", "nbd,tls-creds=x,server.type=unix,server.path=%s", d->path);
     bt_open_fails(t, "cannot connect", "nbd,server.type=unix,server.path=%s.not", d->path);
     unserve(d);
 }

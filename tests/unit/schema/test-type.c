@@ -136,7 +136,8 @@ static void test_errors(void)
     decode_fails(&chardev_options_type, "backend=socket,id=a,telnet=on",
                  "'telnet' is not supported: there is no telnet protocol; use a plain socket", NULL);
     decode_fails(&chardev_options_type, "backend=socket,id=a,tls-creds=t",
-                 "'tls-creds' is not supported: there is no TLS; use a UNIX socket and a TLS proxy", NULL);
+                 "'tls-creds' is not supported: chardevs have no TLS; use a UNIX socket and a TLS "
+                 "proxy", NULL);
     decode_fails(&chardev_options_type, "backend=pty,id=a,mux=maybe",
                  "'mux' is wrong: 'maybe' is not a switch", "use 'on' or 'off'");
     decode_fails(&smp_options_type, "cpus=0", "'cpus' must be between 1 and 4096, not 0", NULL);
