@@ -365,7 +365,7 @@ static void test_disk_unplug(void)
 {
     TestMachine *tm = open_disk();
     begin_slow_read(tm);
-    usbdisk_unplug_reading(tm, disk);
+    usbdisk_remove_reading(tm, disk);
     tm_step(tm, 12 * MS);
     g_assert_cmphex(token(tm, READING) & 0xff, ==, HALTED | XACT);
     g_assert_cmphex(rd(tm, PORTSC) & 7, ==, 2);

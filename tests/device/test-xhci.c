@@ -307,22 +307,29 @@ static void read_command(Guest *g, unsigned slot, uint8_t sector)
     expect(g, TRANSFER_EVENT, CC_SUCCESS);
 }
 
+/* A configured disk, of which a read is under way. Returns its slot. */
+static unsigned begin_slow_read(Guest *g)
+{
+    open_with(g, plug_disk);
+    unsigned slot = address(g, 1);
+    control_none(g, slot, 0x00010900);
+    add_endpoint(g, slot, 3, 6);
+    add_endpoint(g, slot, 4, 2);
+    usbdisk_keep_read();
+    read_command(g, slot, 3);
+    queue(g, slot, 3, DATA + 0x1000, 512, 1 << 10 | IOC);
+    wr(g, BELL + 4 * slot, 3);
+    tm_turns(g->tm);
+    g_assert_true(usbdisk_read_is_kept());
+    return slot;
+}
+
 /* The transport is reset while a read is under way: the TD stays in its ring, and gets the next command's
  * data. */
 static void test_disk_reset(void)
 {
     Guest g;
-    open_with(&g, plug_disk);
-    unsigned slot = address(&g, 1);
-    control_none(&g, slot, 0x00010900);
-    add_endpoint(&g, slot, 3, 6);
-    add_endpoint(&g, slot, 4, 2);
-    usbdisk_keep_read();
-    read_command(&g, slot, 3);
-    queue(&g, slot, 3, DATA + 0x1000, 512, 1 << 10 | IOC);
-    wr(&g, BELL + 4 * slot, 3);
-    tm_turns(g.tm);
-    g_assert_true(usbdisk_read_is_kept());
+    unsigned slot = begin_slow_read(&g);
     control_none(&g, slot, 0xff21);
     usbdisk_end_read(g.tm);
     g_assert_false(event(&g));
@@ -330,6 +337,22 @@ static void test_disk_reset(void)
     expect(&g, TRANSFER_EVENT, CC_SUCCESS);
     g_assert_cmphex(rd(&g, DATA + 0x1000), ==, 0x08080808);
     usbdisk_free(g.tm);
+}
+
+/* The disk, or its controller, goes while the host reads for it; also after a reset of the transport. */
+static void test_disk_goes(void)
+{
+    for (unsigned how = 0; how < 4; how++) {
+        Guest g;
+        unsigned slot = begin_slow_read(&g);
+        if (how & 2) {
+            control_none(&g, slot, 0xff21);
+        }
+        Device *x = q35_find(g.tm, &qemu_xhci_type);
+        usbdisk_remove_reading(g.tm, how & 1 ? x : ((Bus *)x->buses->pdata[0])->children->pdata[0]);
+        tm_turns(g.tm);
+        usbdisk_free(g.tm);
+    }
 }
 
 /* Large transfers take turns with everything else: a doorbell does not do all of a ring. */
@@ -453,6 +476,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/tablet", test_tablet);
     g_test_add_func("/xhci/bad-rings", test_bad_rings);
     g_test_add_func("/xhci/disk-reset", test_disk_reset);
+    g_test_add_func("/xhci/disk-goes", test_disk_goes);
     g_test_add_func("/xhci/turns", test_turns);
     g_test_add_func("/xhci/load", test_load);
     g_test_add_func("/xhci/storm", test_storm);

@@ -107,10 +107,10 @@ void usbdisk_end_read(TestMachine *tm)
     g_assert_null(medium.kept);
 }
 
-void usbdisk_unplug_reading(TestMachine *tm, Device *disk)
+void usbdisk_remove_reading(TestMachine *tm, Device *dev)
 {
     Task task = { .run = end_read };
     loop_post(tm->loop, &task);
-    g_assert_true(device_unplug(disk, &error_abort_slot));
+    device_unplugged(dev);
     g_assert_null(medium.kept);
 }

@@ -21,7 +21,7 @@ void usbdisk_read_command(TestMachine *tm, hwaddr at, uint8_t sector);
 void usbdisk_keep_read(void);           /* the next read does not end */
 bool usbdisk_read_is_kept(void);        /* it has come to the medium */
 void usbdisk_end_read(TestMachine *tm); /* and ends */
-/* device_del, while the read is kept: it ends meanwhile. */
-void usbdisk_unplug_reading(TestMachine *tm, Device *disk);
+/* The disk or its controller goes, as by device_del, while the read is kept: that ends meanwhile. */
+void usbdisk_remove_reading(TestMachine *tm, Device *dev);
 
 #endif
