@@ -30,7 +30,8 @@
 static const char *const core_calls[] = {
     "brk", "clock_getres", "clock_gettime", "clock_nanosleep", "exit", "exit_group", "futex",
     "futex_waitv", "get_mempolicy", "get_robust_list", "getcpu", "getegid", "geteuid", "getgid",
-    "getpgrp", "getpid", "getppid", "getrandom", "getrusage", "gettid", "gettimeofday", "getuid",
+    "getpgrp", "getpid", "getppid", "getrandom", "getresgid", "getresuid", "getrusage", "gettid",
+    "gettimeofday", "getuid",
     "madvise", "mbind", "membarrier", "memfd_create", "mincore", "mlock", "mlock2", "mlockall", "mmap",
     "mprotect", "mremap", "msync", "munlock", "munlockall", "munmap", "nanosleep", "restart_syscall",
     "rseq", "rt_sigpending", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait",
@@ -198,6 +199,7 @@ static bool add_partial(scmp_filter_ctx f, Error **errp)
          * number whose upper half the kernel ignores must not get past this. */
         { "tgkill", { LOW(0, (scmp_datum_t)getpid()) }, 1 },
         { "rt_sigaction", { SCMP_CMP(0, SCMP_CMP_LT, SIGSYS) }, 1 },
+        { "rt_sigaction", { LOW(0, SIGSYS), SCMP_CMP(1, SCMP_CMP_EQ, 0) }, 2 }, /* libpulse asks */
         { "rt_sigaction", { SCMP_CMP(0, SCMP_CMP_EQ, 32) }, 1 },
         { "rt_sigaction", { SCMP_CMP(0, SCMP_CMP_EQ, 33) }, 1 },
         { "rt_sigaction", { SCMP_CMP(0, SCMP_CMP_EQ, 34) }, 1 },
@@ -215,10 +217,11 @@ static bool add_partial(scmp_filter_ctx f, Error **errp)
     return add_rules(f, rules, G_N_ELEMENTS(rules), errp);
 }
 
-/* Names of threads; start_calls have all of it. */
+/* Names of threads, and what libcap asks, which comes with libpulse; start_calls have all of it. */
 static bool add_prctl(scmp_filter_ctx f, Error **errp)
 {
-    const Rule rules[] = { { "prctl", { LOW(0, PR_SET_NAME) }, 1 } };
+    const Rule rules[] = { { "prctl", { LOW(0, PR_SET_NAME) }, 1 },
+                           { "prctl", { LOW(0, PR_CAPBSET_READ) }, 1 } };
     return add_rules(f, rules, G_N_ELEMENTS(rules), errp);
 }
 
@@ -233,6 +236,13 @@ static bool add_threads(scmp_filter_ctx f, Error **errp)
     return add(f, SCMP_ACT_ERRNO(ENOSYS), clone3, errp) && add_rules(f, rules, G_N_ELEMENTS(rules), errp);
 }
 
+/* SDL's sound has a thread that would like to be a more important one, and does without. */
+static bool add_priority(scmp_filter_ctx f, Error **errp)
+{
+    static const char *const calls[] = { "setpriority", NULL };
+    return add(f, SCMP_ACT_ERRNO(EPERM), calls, errp);
+}
+
 static bool fill(scmp_filter_ctx f, const Sandbox *s, bool starting, Error **errp)
 {
     const uint32_t allow = SCMP_ACT_ALLOW, missing = SCMP_ACT_ERRNO(ENOSYS);
@@ -243,7 +253,7 @@ static bool fill(scmp_filter_ctx f, const Sandbox *s, bool starting, Error **err
            (starting ? add(f, allow, start_calls, errp) : add_prctl(f, errp)) &&
            (!s->obsolete || add(f, allow, obsolete_calls, errp)) &&
            (!s->privileges || add(f, allow, privilege_calls, errp)) &&
-           (!s->resources || add(f, allow, resource_calls, errp));
+           (s->resources ? add(f, allow, resource_calls, errp) : add_priority(f, errp));
 }
 
 static bool load(scmp_filter_ctx f, Error **errp)

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,7 +31,7 @@ enum {
     ALL = OBSOLETE | PRIVILEGES | SPAWN | RESOURCES | URING
 };
 
-typedef enum Outcome { KILLED, MADE, MISSING } Outcome;
+typedef enum Outcome { KILLED, MADE, MISSING, REFUSED } Outcome; /* with ENOSYS, with EPERM */
 
 typedef struct Case {
     const char *name;
@@ -73,7 +74,7 @@ G_NORETURN static void child(const Case *c)
     }
     errno = 0;
     long r = syscall(c->nr, c->arg[0], c->arg[1], c->arg[2], c->arg[3]);
-    _exit(r < 0 && errno == ENOSYS);
+    _exit(r >= 0 ? 0 : errno == ENOSYS ? 1 : errno == EPERM && c->outcome == REFUSED ? 2 : 0);
 }
 
 static char *run(const Case *c, int *status)
@@ -112,7 +113,7 @@ static void check(const Case *c)
         g_assert_nonnull(strstr(text, what));
     } else {
         g_assert_true(WIFEXITED(status));
-        g_assert_cmpint(WEXITSTATUS(status), ==, c->outcome == MISSING);
+        g_assert_cmpint(WEXITSTATUS(status), ==, c->outcome == MISSING ? 1 : c->outcome == REFUSED ? 2 : 0);
         g_assert_cmpstr(text, ==, "");
     }
 }
@@ -124,7 +125,7 @@ static void check(const Case *c)
 /* The kernel looks at the lower half of a signal's number only. */
 #define ODD_SIGSYS                                                                                           \
     {                                                                                                        \
-        (1ul << 32) | SIGSYS, 0, 0, 8                                                                        \
+        (1ul << 32) | SIGSYS, 8, 0, 8                                                                        \
     }
 
 static const Case cases[] = {
@@ -170,7 +171,10 @@ static const Case cases[] = {
     { "clone", SPAWN, MADE, SYS_clone, PLAIN_CLONE },
     /* resourcecontrol */
     { "sched_setaffinity", NONE, KILLED, SYS_sched_setaffinity, { 0 } },
-    { "setpriority", OBSOLETE | PRIVILEGES | SPAWN, KILLED, SYS_setpriority, { 99 } },
+    { "sched_setscheduler", OBSOLETE | PRIVILEGES | SPAWN, KILLED, SYS_sched_setscheduler, { 0 } },
+    { "setpriority", OBSOLETE | PRIVILEGES | SPAWN, REFUSED, SYS_setpriority, { 99 } },
+    { "rt_sigaction", NONE, MADE, SYS_rt_sigaction, { SIGSYS, 0, 0, 8 } },
+    { "prctl", NONE, MADE, SYS_prctl, { PR_CAPBSET_READ } },
     { "setpriority", RESOURCES, MADE, SYS_setpriority, { 99 } },
     /* parts of calls */
     { "io_uring_setup", NONE, MISSING, SYS_io_uring_setup, { 0 } },
@@ -181,7 +185,7 @@ static const Case cases[] = {
     { "prctl", NONE, KILLED, SYS_prctl, { 4, 1 } },
     { "arch_prctl", NONE, KILLED, SYS_arch_prctl, { ARCH_SET_FS, 0 } },
     { "tgkill", NONE, KILLED, SYS_tgkill, { 1, 1, 0 } },
-    { "rt_sigaction", NONE, KILLED, SYS_rt_sigaction, { SIGSYS, 0, 0, 8 } },
+    { "rt_sigaction", NONE, KILLED, SYS_rt_sigaction, { SIGSYS, 8, 0, 8 } },
     { "rt_sigaction", NONE, KILLED, SYS_rt_sigaction, ODD_SIGSYS },
     { "rt_sigaction", NONE, MADE, SYS_rt_sigaction, { SIGBUS, 0, 0, 8 } },
 };
