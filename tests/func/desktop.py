@@ -68,14 +68,7 @@ def do(*args):
 
 def until(vm, what, test, seconds=30):
     """Waits for what the desktop does, which nobody tells of."""
-    end = time.monotonic() + seconds * rt.SLOW
-    while True:
-        got = test()
-        if got:
-            return got
-        if time.monotonic() > end:
-            vm.fail(f"{what}: not within {seconds * rt.SLOW:.0f} s")
-        time.sleep(0.05)
+    return rt.until(test, seconds, lambda late: vm.fail(f"{what}: {late}"))
 
 
 def window(name="^Rhea"):

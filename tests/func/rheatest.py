@@ -151,6 +151,18 @@ class Vm:
             self.fail(f"exit status {self.p.returncode}, expected {status}")
 
 
+def until(test, seconds, fail):
+    """Waits for what nobody tells of: until test() says something, which is returned. After so many seconds: fail(words)."""
+    end = time.monotonic() + seconds * SLOW
+    while True:
+        got = test()
+        if got:
+            return got
+        if time.monotonic() > end:
+            fail(f"not within {seconds * SLOW:.0f} s")
+        time.sleep(0.05)
+
+
 def linux(kernel, initrd, append="", *args, timeout=120, mem="512M", accel="tcg", board="pc", **how):
     """A Linux guest with its console on stdout."""
     assert "-accel" not in args, "a second -accel is what is tried after the first"

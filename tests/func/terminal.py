@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 
 import rheatest as rt
 
@@ -61,14 +60,10 @@ class Terminal:
 
     def until(self, what, test, seconds=60):
         """Waits for what the screen shows, which nobody tells of."""
-        end = time.monotonic() + seconds * rt.SLOW
-        while True:
-            got = test()
-            if got:
-                return got
-            if time.monotonic() > end:
-                raise rt.Failure(f"{what}: not within {seconds * rt.SLOW:.0f} s. The screen:\n{self.text()}")
-            time.sleep(0.1)
+        def fail(late):
+            raise rt.Failure(f"{what}: {late}. The screen:\n{self.text()}")
+
+        return rt.until(test, seconds, fail)
 
     def expect(self, text, seconds=60):
         self.until(f"'{text}'", lambda: text in self.text(), seconds)
