@@ -59,11 +59,12 @@ def passt():
 
 
 def fetch(port):
-    """From the guest's server, which may not be there again at once."""
+    """From the guest's server, which may not be there again at once: a passt that has just begun takes a connection before it
+    knows of a guest, and may never tell the guest of it."""
     end = time.monotonic() + 60 * rt.SLOW
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/f", timeout=60 * rt.SLOW) as r:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/f", timeout=5 * rt.SLOW) as r:
                 return hashlib.md5(r.read()).hexdigest()
         except (urllib.error.URLError, OSError):
             if time.monotonic() > end:
