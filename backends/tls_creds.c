@@ -45,12 +45,14 @@ static bool load_library(Error **errp)
         TLS_FUNCTIONS(CALL)
 #undef CALL
     };
-    there = there || library_load("libgnutls.so.30", calls, G_N_ELEMENTS(calls), &tls, errp);
-    if (!there) {
-        error_prefix(errp, "TLS needs GnuTLS");
-        error_hint(errp, "install libgnutls30");
-    }
-    return there;
+    static const Library gnutls = {
+        .file = "libgnutls.so.30",
+        .what = "TLS needs GnuTLS",
+        .cure = "install libgnutls30",
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
+    return there = there || library_load(&gnutls, &tls, errp);
 }
 
 /* ---- what is in files ---- */

@@ -85,13 +85,15 @@ static bool load(Error **errp)
         { "COLORS", offsetof(struct CursesLib, colours), false },
         { "COLOR_PAIRS", offsetof(struct CursesLib, pairs), false },
     };
-    if (library_load("libncursesw.so.6", calls, G_N_ELEMENTS(calls), &lib, errp)) {
-        return true;
-    }
-    error_prefix(errp, "-display curses needs ncurses");
-    error_set_code(errp, "file-not-found", "type");
-    error_hint(errp, "install it (Debian: libncursesw6), or use -nographic");
-    return false;
+    static const Library ncurses = {
+        .file = "libncursesw.so.6",
+        .what = "-display curses needs ncurses",
+        .member = "type",
+        .cure = "install it (Debian: libncursesw6), or use -nographic",
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
+    return library_load(&ncurses, &lib, errp);
 }
 
 /* ---- putting it back ---- */

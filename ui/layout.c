@@ -68,13 +68,14 @@ static bool load(Error **errp)
         XKB_FUNCTIONS(CALL)
 #undef CALL
     };
-    if (lib.xkb_context_new ||
-        library_load("libxkbcommon.so.0", calls, G_N_ELEMENTS(calls), &lib, errp)) {
-        return true;
-    }
-    error_prefix(errp, "keyboard layouts need libxkbcommon");
-    error_hint(errp, "install libxkbcommon0 and xkb-data");
-    return false;
+    static const Library xkb = {
+        .file = "libxkbcommon.so.0",
+        .what = "keyboard layouts need libxkbcommon",
+        .cure = "install libxkbcommon0 and xkb-data",
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
+    return lib.xkb_context_new || library_load(&xkb, &lib, errp);
 }
 
 struct KeyLayout {

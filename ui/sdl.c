@@ -27,13 +27,15 @@ static bool sdl_load(Error **errp)
         SDL_CALLS(CALL)
 #undef CALL
     };
-    if (library_load("libSDL2-2.0.so.0", calls, G_N_ELEMENTS(calls), &sdl, errp)) {
-        return true;
-    }
-    error_prefix(errp, "display 'sdl' needs SDL 2");
-    error_set_code(errp, "file-not-found", "type");
-    error_hint(errp, "install it (Debian: libsdl2-2.0-0), or use -display none or -vnc");
-    return false;
+    static const Library lib = {
+        .file = "libSDL2-2.0.so.0",
+        .what = "display 'sdl' needs SDL 2",
+        .member = "type",
+        .cure = "install it (Debian: libsdl2-2.0-0), or use -display none or -vnc",
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
+    return library_load(&lib, &sdl, errp);
 }
 
 /* ---- pictures ---- */

@@ -296,10 +296,15 @@ bool vnc_library_load(Error **errp)
         { "webSocketsHasDataInBuffer", offsetof(struct Lib, has_data), true },
         { "rfbSendServerCutTextUTF8", offsetof(struct Lib, send_utf8), true },
     };
-    there = library_load("libvncserver.so.1", calls, G_N_ELEMENTS(calls), &lib, errp);
+    static const Library vncserver = {
+        .file = "libvncserver.so.1",
+        .what = "VNC needs libvncserver",
+        .cure = "install libvncserver1",
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
+    there = library_load(&vncserver, &lib, errp);
     if (!there) {
-        error_prefix(errp, "VNC needs libvncserver");
-        error_hint(errp, "install libvncserver1");
         return false;
     }
     lib.rfbLogEnable(0);

@@ -59,13 +59,15 @@ static bool pa_load(Error **errp)
         CALLS(CALL)
 #undef CALL
     };
-    if (library_load("libpulse.so.0", calls, G_N_ELEMENTS(calls), &lib, errp)) {
-        return true;
-    }
-    error_prefix(errp, "driver 'pa' needs libpulse");
-    error_set_code(errp, "file-not-found", "driver");
-    error_hint(errp, "install it (Debian: libpulse0), or use sdl, wav or none");
-    return false;
+    static const Library pulse = {
+        .file = "libpulse.so.0",
+        .what = "driver 'pa' needs libpulse",
+        .member = "driver",
+        .cure = "install it (Debian: libpulse0), or use sdl, wav or none",
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
+    return library_load(&pulse, &lib, errp);
 }
 
 /* ---- the server ---- */

@@ -37,13 +37,15 @@ static bool sdl_load(Error **errp)
         CALLS(CALL)
 #undef CALL
     };
-    if (library_load("libSDL2-2.0.so.0", calls, G_N_ELEMENTS(calls), &lib, errp)) {
-        return true;
-    }
-    error_prefix(errp, "driver 'sdl' needs SDL 2");
-    error_set_code(errp, "file-not-found", "driver");
-    error_hint(errp, "install it (Debian: libsdl2-2.0-0), or use wav or none");
-    return false;
+    static const Library sdl = {
+        .file = "libSDL2-2.0.so.0",
+        .what = "driver 'sdl' needs SDL 2",
+        .member = "driver",
+        .cure = "install it (Debian: libsdl2-2.0-0), or use wav or none",
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
+    return library_load(&sdl, &lib, errp);
 }
 
 static bool sdl_init(Audiodev *a G_GNUC_UNUSED, Error **errp)

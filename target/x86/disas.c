@@ -28,10 +28,16 @@ static bool load(void)
         { "cs_disasm", offsetof(struct Lib, disasm), false },
         { "cs_free", offsetof(struct Lib, free), false },
     };
+    static const Library capstone = {
+        .file = "libcapstone.so." G_STRINGIFY(CS_API_MAJOR),
+        .what = "disassembly needs capstone",
+        .cure = "install libcapstone" G_STRINGIFY(CS_API_MAJOR),
+        .calls = calls,
+        .n = G_N_ELEMENTS(calls),
+    };
     static gsize once;
     if (g_once_init_enter(&once)) {
-        g_autofree char *name = g_strdup_printf("libcapstone.so.%d", CS_API_MAJOR);
-        lib.there = library_load(name, calls, G_N_ELEMENTS(calls), &lib, NULL);
+        lib.there = library_load(&capstone, &lib, NULL);
         g_once_init_leave(&once, 1);
     }
     return lib.there;

@@ -13,9 +13,17 @@ typedef struct LibraryCall {
     bool optional;    /* one that is not there is NULL there */
 } LibraryCall;
 
-/* Any thread; the caller sees to it that nobody uses the table meanwhile. True: the n calls are in the table,
- * and the library stays for good. False: the table is as it was, and *errp says what is not there; the caller
- * adds what it is for (error_prefix()) and how it is installed. */
-bool library_load(const char *file, const LibraryCall *calls, size_t n, void *table, Error **errp);
+typedef struct Library {
+    const char *file;          /* "libpulse.so.0" */
+    const char *what;          /* who needs it, an error's first words: "driver 'pa' needs libpulse" */
+    const char *member, *cure; /* the error's member, or NULL, and its hint */
+    const LibraryCall *calls;  /* n of them */
+    size_t n;
+} Library;
+
+/* Any thread; the caller sees to it that nobody uses the table meanwhile. True: the calls are in the table,
+ * and the library stays for good. False: the table is as it was; *errp, file-not-found, says what is not
+ * there. */
+bool library_load(const Library *lib, void *table, Error **errp);
 
 #endif

@@ -20,21 +20,26 @@ static void test_load(void)
                                          { "sqrt", offsetof(Table, root) },
                                          { "no_function", offsetof(Table, before) },
                                          { "no_other", offsetof(Table, other), .optional = true } };
+    Library m = { "libm.so.6", "sums need libm", "sum", "install libc6", calls, 3 },
+            no = { "libthere-is-none.so.1", "sums need none", "sum", "leave it out", calls, 2 };
     Table t = { .before = 42 }, was = t;
     for (unsigned again = 0; again < 2; again++) {
         g_autoptr(Error) missing = NULL, none = NULL;
-        g_assert_false(library_load("libm.so.6", calls, 3, &t, &missing));
-        g_assert_nonnull(strstr(error_text(missing), "libm.so.6 has no no_function"));
-        g_assert_false(library_load("libthere-is-none.so.1", calls, 2, &t, &none));
-        g_assert_nonnull(strstr(error_text(none), "libthere-is-none.so.1"));
+        g_assert_false(library_load(&m, &t, &missing));
+        g_assert_nonnull(strstr(error_text(missing), "sums need libm: libm.so.6 has no no_function"));
+        g_assert_false(library_load(&no, &t, &none));
+        g_assert_true(g_str_has_prefix(error_text(none), "sums need none: libthere-is-none.so.1"));
         g_assert_cmpmem(&t, sizeof(t), &was, sizeof(was));
     }
-    g_assert_true(library_load("libm.so.6", calls, 2, &t, &error_abort_slot));
+    m.n = 2;
+    g_assert_true(library_load(&m, &t, &error_abort_slot));
     g_assert_cmpfloat(t.cosine(0), ==, 1);
     g_assert_cmpfloat(t.root(4), ==, 2);
     g_assert_cmpint(t.before, ==, 42);
     t.other = test_load;
-    g_assert_true(library_load("libm.so.6", calls + 3, 1, &t, &error_abort_slot));
+    m.calls = calls + 3;
+    m.n = 1;
+    g_assert_true(library_load(&m, &t, &error_abort_slot));
     g_assert_null(t.other);
 }
 
