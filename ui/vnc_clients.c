@@ -184,13 +184,13 @@ static void on_news(void *opaque)
     }
 }
 
-void vnc_client_add(VncServer *s, int fd, bool web, const VncAddress *peer)
+void vnc_client_add(VncServer *s, int fd, VncTls *tls, bool web, const VncAddress *peer)
 {
     Error *err = NULL;
     VncClient *c = g_new0(VncClient, 1);
     c->server = s;
     c->peer = *peer;
-    c->tls = vnc_relay_tls(s, fd);
+    c->tls = tls;
     c->password = password_now(s);
     c->web = web;
     c->lossy = s->opts.lossy;

@@ -41,7 +41,6 @@ struct VncServer {
 typedef struct VncRelay {
     VncServer *server;
     VncTls *tls;
-    int plain; /* what was handed over as the client's socket; -1: a client has it */
     char host[256];
 } VncRelay;
 
@@ -106,15 +105,16 @@ void vnc_listen_stop(VncServer *s);
 VncAddress vnc_address(const VncServer *s); /* of the first listener, for events */
 
 /* vnc_relays.c */
-/* Takes the client's fd; what stands for it, where its bytes are plain. -1: no room, or it failed. */
-int vnc_relay_start(VncServer *s, int fd, bool websocket, const VncAddress *peer);
-VncTls *vnc_relay_tls(VncServer *s, int plain); /* the caller's reference; NULL: it has none */
+/* Takes the client's fd; what stands for it, where its bytes are plain; *tls: a reference to what relays it.
+ * -1: no room, or it failed. */
+int vnc_relay_start(VncServer *s, int fd, bool websocket, const VncAddress *peer, VncTls **tls);
 void vnc_relays_end(VncServer *s);
 
 /* vnc_clients.c */
 bool vnc_make_room(VncServer *s); /* false: there are too many clients */
-/* Takes fd, which is non-blocking; web: it came to the WebSockets' place. */
-void vnc_client_add(VncServer *s, int fd, bool web, const VncAddress *peer);
+/* Takes fd, which is non-blocking, and the reference tls, of what relays it, or NULL; web: it came to the
+ * WebSockets' place. */
+void vnc_client_add(VncServer *s, int fd, VncTls *tls, bool web, const VncAddress *peer);
 void vnc_client_end(VncClient *c);  /* soon; it may be at work */
 void vnc_client_drop(VncClient *c); /* now; its thread has ended, or is about to */
 void vnc_clipboard_changed(ClipboardPeer *p);

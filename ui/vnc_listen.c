@@ -40,24 +40,24 @@ static void describe(const struct sockaddr *sa, socklen_t len, VncAddress *out)
     }
 }
 
-static void take(VncServer *s, int fd, bool web, const VncAddress *peer)
+static void take(VncServer *s, int fd, VncTls *tls, bool web, const VncAddress *peer)
 {
     if (fd >= FD_SETSIZE) { /* the library waits with select(), whose set ends there */
         log_warn_once(&s->told_fd,
                       "VNC server '%s': a client was turned away: descriptor %d is beyond %d. Close other "
                       "connections, or have fewer files open",
                       s->opts.id, fd, FD_SETSIZE - 1);
-        close(fd);
-    } else if (!vnc_make_room(s)) {
-        close(fd);
-    } else {
-        vnc_client_add(s, fd, web, peer);
+    } else if (vnc_make_room(s)) {
+        vnc_client_add(s, fd, tls, web, peer);
+        return;
     }
+    close(fd);
+    vnc_tls_unref(tls);
 }
 
 void vnc_take(VncServer *s, int fd, const VncAddress *peer)
 {
-    take(s, fd, true, peer);
+    take(s, fd, NULL, true, peer);
 }
 
 static void on_connection(void *opaque, unsigned revents)
@@ -70,16 +70,17 @@ static void on_connection(void *opaque, unsigned revents)
     if (fd < 0) {
         return;
     }
+    VncTls *tls = NULL;
     VncAddress peer = { .websocket = false };
     describe((struct sockaddr *)&sa, len, &peer);
     sock_tune(fd);
-    if (l->server->tls && (fd = vnc_relay_start(l->server, fd, l->address.websocket, &peer)) < 0) {
+    if (l->server->tls && (fd = vnc_relay_start(l->server, fd, l->address.websocket, &peer, &tls)) < 0) {
         return;
     }
     if (l->server->front.accepted) {
         l->server->front.accepted(l->server->front.opaque, fd, &peer);
     } else {
-        take(l->server, fd, l->address.websocket, &peer);
+        take(l->server, fd, tls, l->address.websocket, &peer);
     }
 }
 

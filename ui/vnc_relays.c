@@ -31,7 +31,7 @@ static void on_ended(void *opaque, VncTls *t, const char *why)
     free_relay(r);
 }
 
-int vnc_relay_start(VncServer *s, int fd, bool websocket, const VncAddress *peer)
+int vnc_relay_start(VncServer *s, int fd, bool websocket, const VncAddress *peer, VncTls **tls)
 {
     Error *err = NULL;
     int plain = -1;
@@ -56,25 +56,9 @@ int vnc_relay_start(VncServer *s, int fd, bool websocket, const VncAddress *peer
         g_free(r);
         return -1;
     }
-    for (guint i = 0; i < s->relays->len; i++) { /* one that was closed before a client had it */
-        VncRelay *old = s->relays->pdata[i];
-        old->plain = old->plain == plain ? -1 : old->plain;
-    }
-    r->plain = plain;
     g_ptr_array_add(s->relays, r);
+    *tls = vnc_tls_ref(r->tls);
     return plain;
-}
-
-VncTls *vnc_relay_tls(VncServer *s, int plain)
-{
-    for (guint i = 0; i < s->relays->len; i++) {
-        VncRelay *r = s->relays->pdata[i];
-        if (r->plain == plain) {
-            r->plain = -1;
-            return vnc_tls_ref(r->tls);
-        }
-    }
-    return NULL;
 }
 
 void vnc_relays_end(VncServer *s)
