@@ -11,6 +11,7 @@
 #include "rhea/backends/tls.h"
 #include "rhea/system/iothread.h"
 #include "rhea/util/errorcode.h"
+#include "rhea/util/text.h"
 #include "schema/hostmem.h"
 #include "schema/iothread.h"
 #include "schema/rng.h"
@@ -50,10 +51,7 @@ static bool iothread_make(Machine *m, const Json *opts, bool from_text, bool pre
     const IothreadProperties *p = &o.u.iothread;
     IoThreadPoll poll = { p->has_poll_max_ns ? p->poll_max_ns : IOTHREAD_POLL_NS, p->poll_grow,
                           p->poll_shrink };
-    bool ok = iothread_find(m, o.id) ? error_fail(errp, "already-exists", "id",
-                                                  "give another id, or remove that one: object-del",
-                                                  "there is already an iothread '%s'", o.id)
-                                     : iothread_new(m, o.id, poll, errp);
+    bool ok = iothread_new(m, o.id, poll, errp);
     type_clear(&iothread_options_type, &o);
     return ok;
 }
@@ -113,11 +111,11 @@ static const ObjectFamily *family_of(const char *qom_type)
     return NULL;
 }
 
-static const ObjectFamily *family_that_has(Machine *m, const char *id, const ObjectFamily *but)
+static const ObjectFamily *family_that_has(Machine *m, const char *id)
 {
     const ObjectFamily *f;
     for (unsigned i = 0; (f = family_at(i)); i++) {
-        if (f != but && f->exists(m, id)) {
+        if (f->exists(m, id)) {
             return f;
         }
     }
@@ -145,17 +143,19 @@ bool object_new_json(Machine *m, const Json *opts, bool from_text, bool prealloc
 {
     const ObjectFamily *f = family_of(json_get_string(json_member(opts, "qom-type", NULL)));
     const char *id = json_get_string(json_member(opts, "id", NULL));
-    f = f ? f : memory_family;
-    if (id && family_that_has(m, id, f)) { /* of the same kind: make() says so */
+    if (f && id && !text_check_id(id, "obj0", errp)) { /* without them, make() says what is missing */
+        return false;
+    }
+    if (f && id && family_that_has(m, id)) {
         return error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
                           "there is already an object with id '%s'", id);
     }
-    return f->make(m, opts, from_text, prealloc, errp);
+    return (f ? f : memory_family)->make(m, opts, from_text, prealloc, errp);
 }
 
 bool object_remove(Machine *m, const char *id, Error **errp)
 {
-    const ObjectFamily *f = family_that_has(m, id, NULL);
+    const ObjectFamily *f = family_that_has(m, id);
     return (f ? f : memory_family)->remove(m, id, errp);
 }
 
@@ -163,13 +163,13 @@ bool object_remove(Machine *m, const char *id, Error **errp)
 
 Json *object_get(Machine *m, const char *id, const char *name)
 {
-    const ObjectFamily *f = family_that_has(m, id, NULL);
+    const ObjectFamily *f = family_that_has(m, id);
     return f && f->get ? f->get(m, id, name) : NULL;
 }
 
 bool object_set(Machine *m, const char *id, const char *name, const Json *value, Error **errp)
 {
-    const ObjectFamily *f = family_that_has(m, id, NULL);
+    const ObjectFamily *f = family_that_has(m, id);
     return f && f->set ? f->set(m, id, name, value, errp)
                        : error_set(errp, "there is no object '%s' whose properties can change", id);
 }

@@ -10,7 +10,6 @@
 #include "rhea/schema/type.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
-#include "rhea/util/text.h"
 #include "schema/rng.h"
 
 #include <errno.h>
@@ -119,14 +118,6 @@ static void rng_drop(Rng *r)
 /* `file`: NULL, or what rng-random reads. */
 static bool rng_new(Machine *m, const char *id, const char *file, Error **errp)
 {
-    if (!text_is_id(id)) {
-        return error_fail(errp, "invalid-value", "id", "such as rng0",
-                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
-    }
-    if (rng_find(m, id)) {
-        return error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
-                          "there is already an object with id '%s'", id);
-    }
     int fd = file ? open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY) : -1;
     if (file && fd < 0) {
         error_set_errno(errp, errno, "'%s': cannot open '%s'", id, file);

@@ -12,7 +12,6 @@
 #include "rhea/schema/type.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
-#include "rhea/util/text.h"
 #include "schema/secret.h"
 
 #include <errno.h>
@@ -292,14 +291,6 @@ static void secret_free(void *opaque)
 
 static bool secret_new(Machine *m, const SecretOptions *o, Error **errp)
 {
-    if (!text_is_id(o->id)) {
-        return error_fail(errp, "invalid-value", "id", "such as sec0",
-                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
-    }
-    if (secret_find(m, o->id)) {
-        return error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
-                          "there is already an object with id '%s'", o->id);
-    }
     GBytes *bytes = load(m, &o->u.secret, errp);
     if (!bytes) {
         error_prefix(errp, "secret '%s'", o->id);

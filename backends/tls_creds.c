@@ -13,7 +13,6 @@
 #include "rhea/schema/type.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/library.h"
-#include "rhea/util/text.h"
 #include "schema/tls.h"
 
 #include <string.h>
@@ -347,17 +346,8 @@ static void take_options(TlsCreds *c)
     }
 }
 
-static bool check_options(Machine *m, const TlsCreds *c, Error **errp)
+static bool check_options(const TlsCreds *c, Error **errp)
 {
-    const char *id = c->o.id;
-    if (!text_is_id(id)) {
-        return error_fail(errp, "invalid-value", "id", "such as tls0",
-                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
-    }
-    if (find(m, id)) {
-        return error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
-                          "there is already an object with id '%s'", id);
-    }
     if (!c->server) {
         return error_fail(
             errp, "not-supported", "endpoint", "give endpoint=server, for -vnc",
@@ -390,7 +380,7 @@ bool tls_creds_new_json(Machine *m, const Json *opts, bool from_text, Error **er
         return false;
     }
     take_options(c);
-    if (!check_options(m, c, errp) || !load_library(errp) || !take_password(c, m, errp) ||
+    if (!check_options(c, errp) || !load_library(errp) || !take_password(c, m, errp) ||
         !(c->material = load(c, errp))) {
         error_prefix(errp, "TLS credentials '%s'", c->o.id);
         tls_creds_unref(c);

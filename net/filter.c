@@ -187,10 +187,7 @@ static bool filter_make(Machine *m, const Json *opts, bool from_text, bool preal
     if (!type_decode(&net_filter_options_type, opts, from_text, &o, errp)) {
         return false;
     }
-    bool ok =
-        find(m, o.id) ? error_fail(errp, "already-exists", "id",
-                                   "give another id, or remove that one: object-del",
-                                   "there is already a filter '%s'", o.id) : filter_new(m, &o, errp);
+    bool ok = filter_new(m, &o, errp);
     type_clear(&net_filter_options_type, &o);
     return ok;
 }

@@ -103,9 +103,8 @@ static Json *with_text_lists(const Json *opts)
 
 static bool id_is_free(Machine *m, const char *id, Error **errp)
 {
-    if (!text_is_id(id) && id[0] != '#') { /* '#' begins names that this program gives */
-        return error_fail(errp, "invalid-value", "id", "such as net0",
-                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
+    if (id[0] != '#' && !text_check_id(id, "net0", errp)) { /* '#' begins names that this program gives */
+        return false;
     }
     return !net_client_find(m, id) ||
            error_fail(errp, "already-exists", "id", "give another id, or remove that one: netdev_del",

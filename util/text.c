@@ -226,6 +226,17 @@ bool text_is_id(const char *s)
     return true;
 }
 
+bool text_check_id(const char *id, const char *example, Error **errp)
+{
+    if (text_is_id(id)) {
+        return true;
+    }
+    error_fail(errp, "invalid-value", "id", NULL,
+               "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", id);
+    error_hint(errp, "such as %s", example);
+    return false;
+}
+
 const char *text_nearest(const char *word, const char *const *names)
 {
     const char *best = NULL;

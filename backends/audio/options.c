@@ -110,9 +110,8 @@ static bool check_options(Machine *m, const AudiodevOptions *o, Error **errp)
     const AudiodevPerDirectionOptions *in, *out;
     bool none = o->driver == AUDIODEV_DRIVER_NONE;
     directions(o, &in, &out);
-    if (!text_is_id(o->id)) {
-        return error_fail(errp, "invalid-value", "id", "such as audio0",
-                          "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
+    if (!text_check_id(o->id, "audio0", errp)) {
+        return false;
     }
     if (audiodev_exists(m, o->id)) {
         return error_fail(errp, "already-exists", "id", "give another id",

@@ -159,10 +159,7 @@ static Chardev *with_config(Machine *m, const Json *json, bool from_text,
     }
     CharConfig cfg;
     Chardev *c = NULL;
-    if (!text_is_id(o.id)) {
-        error_fail(errp, "invalid-value", "id", "such as char0",
-                   "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o.id);
-    } else if (make_config(&o, &cfg, errp)) {
+    if (text_check_id(o.id, "char0", errp) && make_config(&o, &cfg, errp)) {
         c = use(m, o.id, &cfg, errp);
     }
     type_clear(&chardev_options_type, &o);

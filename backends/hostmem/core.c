@@ -126,16 +126,6 @@ static bool allocate(const HostMemOptions *o, const HostMemMapping *map, Error *
 static HostMem *add(Machine *m, HostMemOptions *o, bool prealloc, Error **errp)
 {
     HostMemMapping map = { .ram.fd = -1 };
-    if (!text_is_id(o->id)) {
-        error_fail(errp, "invalid-value", "id", "such as mem0",
-                   "id '%s' is not a name: a letter, then letters, digits, '-', '.', '_'", o->id);
-        return NULL;
-    }
-    if (hostmem_find(m, o->id)) {
-        error_fail(errp, "already-exists", "id", "give another id, or remove that one: object-del",
-                   "there is already an object with id '%s'", o->id);
-        return NULL;
-    }
     if (!check_options(o, errp) || !hostmem_map(o, &map, errp)) {
         return NULL;
     }

@@ -3,6 +3,7 @@
  * random numbers of each source, within limits, from a source that is empty at times, and breaks the rules.
  * Threads: main.
  */
+#include "rhea/backends/object.h"
 #include "rhea/backends/rng.h"
 #include "rhea/hw/virtio-mmio.h"
 #include "rhea/schema/type.h"
@@ -20,7 +21,7 @@ static void object(MmioGuest *g, const char *text, Error **errp)
 {
     bool from_text;
     g_autoptr(Json) j = keyval_parse(text, "qom-type", &from_text, &error_abort_slot);
-    rng_new_json(g->tm->m, j, from_text, errp);
+    object_new_json(g->tm->m, j, from_text, false, errp);
 }
 
 static void expect_error(MmioGuest *g, const char *text, const char *pattern)

@@ -99,8 +99,9 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -object throttle-group              => missing-member/id -object throttle-group: 'id' is missing*
 -object throttle-group,id=t,x-bps-total=1,limits.bps-total=1 => conflict/object *: x-bps-total and limits.bps-total are the same | leave out one of them
 -object throttle-group,id=t,x-iops-total-max=5 => missing-member/object *: throttle group 't': iops-total: a burst needs the limit that it exceeds | give the limit as well, or leave out the burst
--object throttle-group,id=t -object throttle-group,id=t => already-exists/id *: there is already a throttle group 't' | give another id, or remove that one: object-del
--object iothread,id=t -object iothread,id=t => already-exists/id *: there is already an iothread 't' | give another id, or remove that one: object-del
+-object throttle-group,id=t -object throttle-group,id=t => already-exists/id *: there is already an object with id 't' | give another id, or remove that one: object-del
+-object iothread,id=1               => invalid-value/id *: id '1' is not a name* | such as obj0
+-object iothread,id=t -object iothread,id=t => already-exists/id *: there is already an object with id 't' | give another id, or remove that one: object-del
 -object iothread,id=t -object throttle-group,id=t => already-exists/id *: there is already an object with id 't' | give another id, or remove that one: object-del
 -object iothread,id=t,aio-max-batch=1 => not-supported/aio-max-batch *: 'aio-max-batch' is not supported: requests reach the kernel as they come; leave it out
 -icount shift=3 -object iothread,id=t => conflict/id *: 't': -icount has one thread do everything, so that each run is the same | leave out the iothread, and iothread= of devices

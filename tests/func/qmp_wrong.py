@@ -71,7 +71,7 @@ device_del {"id": "nothing"}                                 => DeviceNotFound/n
 device_del                                                   => missing-member/id 'id' is missing (give it: its id, or its path)
 object-add {"qom-type": "nothing", "id": "a"}                => invalid-value/qom-type 'qom-type' must be one of *
 object-add {"qom-type": "iothread"}                          => missing-member/id 'id' is missing (give it: its id)
-object-add {"qom-type": "iothread", "id": "io"}              => already-exists/id there is already an iothread 'io' (give another id, or remove that one: object-del)
+object-add {"qom-type": "iothread", "id": "io"}              => already-exists/id there is already an object with id 'io' (give another id, or remove that one: object-del)
 object-add {"qom-type": "iothread", "id": "a", "poll-max-ns": -1} => out-of-range/poll-max-ns 'poll-max-ns' must be between 0 and 1000000000, not -1
 object-add {"qom-type": "throttle-group", "id": "a", "limits": {"bps-total": 5, "bps-read": 5}} => conflict/limits.bps-read throttle group 'a': bps-total and bps-read exclude each other (give the sum alone, or reading and writing)
 object-add {"qom-type": "memory-backend-ram", "id": "a", "size": 0} => out-of-range/size 'size' must be between 1 bytes and 8 EiB, not 0 bytes
@@ -188,7 +188,7 @@ object-add {"qom-type": "secret", "id": "s"}                 => missing-member/d
 object-add {"qom-type": "secret", "id": "s", "data": "a", "file": "b"} => conflict/data secret 's': 'data' and 'file' exclude each other (file= keeps the secret out of the list of processes)
 object-add {"qom-type": "secret", "id": "s", "data": "a", "keyid": "nothing", "iv": "AAECAwQFBgcICQoLDA0ODw=="} => not-found/keyid secret 's': 'keyid': there is no secret 'nothing' (make it before, with -object secret,id=nothing,file=FILE)
 object-add {"qom-type": "secret", "id": "s", "data": "%", "format": "base64"} => invalid-value/data secret 's': 'data' is not base64 (format=raw takes the bytes as they are)
-object-add {"qom-type": "throttle-group", "id": "5"}         => invalid-value/id id '5' is not a name: a letter, then letters, digits, '-', '.', '_' (such as group0)
+object-add {"qom-type": "throttle-group", "id": "5"}         => invalid-value/id id '5' is not a name: a letter, then letters, digits, '-', '.', '_' (such as obj0)
 object-add {"qom-type": "memory-backend-ram", "id": "a", "size": 4097} => invalid-value/size 'size' must be a multiple of 4 KiB, not 4097 bytes (round it up)
 device_add {"driver": "virtio-rng-pci", "bus": "nothing"}    => not-found/bus there is no bus 'nothing' for device 'virtio-rng-pci' ('info qtree' in the monitor lists the buses of a machine)
 device_add {"driver": "virtio-rng-pci", "addr": "20.0"}      => invalid-value/addr property 'addr' does not accept '20.0' (give slot and optional function in hexadecimal, such as 06.0 or 1f)

@@ -225,7 +225,7 @@ static bool make_default(Cli *cli, uint64_t size, Error **errp)
     if (cli->mem_path) {
         json_put(j, "mem-path", json_new_string(cli->mem_path));
     }
-    if (hostmem_new_json(cli->m, j, false, cli->mem_prealloc, errp)) {
+    if (object_new_json(cli->m, j, false, cli->mem_prealloc, errp)) {
         cli->m->ram_given = hostmem_claim(cli->m, id, option, errp);
     }
     if (!cli->m->ram_given) {

@@ -119,9 +119,7 @@ bool qmp_block_export_add(QmpCall *call, const BlockExportOptions *args, Error *
                    "there is no block node '%s'", args->node_name);
         return false;
     }
-    if (!text_is_id(args->id)) {
-        error_fail(errp, "invalid-value", "id", "an id is a letter, then letters, digits, '-', '.', '_'",
-                   "'%s' is not a valid id", args->id);
+    if (!text_check_id(args->id, "export0", errp)) {
         return false;
     }
     NbdExportConfig c = { .id = args->id,

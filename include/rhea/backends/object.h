@@ -14,7 +14,7 @@ typedef struct ObjectFamily {
     const TypeDesc *options;  /* a union by qom-type */
     bool for_drives;          /* must be there before drives */
     bool (*exists)(Machine *m, const char *id);
-    bool (*make)(Machine *m, const Json *opts, bool from_text, bool prealloc, Error **errp);
+    bool (*make)(Machine *m, const Json *opts, bool from_text, bool prealloc, Error **errp); /* id is free */
     bool (*remove)(Machine *m, const char *id, Error **errp);
     /* What follows may be NULL. */
     const char *parent; /* the abstract type, "object" unless told */

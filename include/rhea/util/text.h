@@ -22,6 +22,8 @@ bool text_to_uuid(const char *text, uint8_t out[static 16]);
 
 /* What names a thing in options, messages and paths: a letter, then letters, digits, '-', '.', '_'. */
 bool text_is_id(const char *s);
+/* That one, or an error of its member "id"; example: one that is right, for the hint. */
+bool text_check_id(const char *id, const char *example, Error **errp);
 
 /* The name in the NULL-terminated list nearest to `word` by edit distance, NULL if none is near. */
 const char *text_nearest(const char *word, const char *const *names);

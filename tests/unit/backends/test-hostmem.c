@@ -4,6 +4,7 @@
  */
 #include "chartest.h"
 #include "rhea/backends/hostmem.h"
+#include "rhea/backends/object.h"
 #include "rhea/schema/type.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,8 @@ static HostMem *make(Fixture *f, const char *text, Error **errp)
 {
     bool from_text;
     g_autoptr(Json) j = keyval_parse(text, "qom-type", &from_text, &error_abort_slot);
-    return hostmem_new_json(f->m, j, from_text, false, errp);
+    bool made = object_new_json(f->m, j, from_text, false, errp);
+    return made ? f->m->hostmems->pdata[f->m->hostmems->len - 1] : NULL;
 }
 
 static RamBlock *claim(Fixture *f, const char *text)

@@ -4,6 +4,7 @@
  */
 #include "chartest.h"
 #include "config.h"
+#include "rhea/backends/object.h"
 #include "rhea/backends/secret.h"
 #include "rhea/schema/type.h"
 #include "rhea/util/fdset.h"
@@ -18,7 +19,7 @@ static bool make(Fixture *f, const char *text, Error **errp)
 {
     bool from_text;
     g_autoptr(Json) j = keyval_parse(text, "qom-type", &from_text, &error_abort_slot);
-    return secret_new_json(f->m, j, from_text, errp);
+    return object_new_json(f->m, j, from_text, false, errp);
 }
 
 /* The secret a of these options is that text; then it is no more. */

@@ -463,7 +463,7 @@ static void test_objects(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     static const struct {
         const char *text, *says;
     } bad[] = {
-        { "throttle-group,id=g", "already a throttle group 'g'" },
+        { "throttle-group,id=g", "already an object with id 'g'" },
         { "throttle-group,id=1", "id '1' is not a name" },
         { "throttle-group", "id" },
         { "throttle-group,id=x,x-bps-total=1,limits.bps-total=1", "x-bps-total and limits.bps-total are" },

@@ -242,7 +242,8 @@ static void test_dump(void)
     g_assert_cmpmem(one + 4, 150, want, 150);
     refused(&n, "filter-dump,id=e,netdev=h0,file=/dev/full", "cannot write '/dev/full'");
     refused(&n, "filter-dump,id=e,netdev=h0,file=/nonexistent/x", "cannot write '/nonexistent/x'");
-    refused(&n, text, "there is already a filter 'd'");
+    refused(&n, text, "there is already an object with id 'd'");
+    refused(&n, "filter-dump,id=1,netdev=h0,file=/dev/null", "id '1' is not a name");
     test_nic_drop(n.a);
     test_nic_drop(n.b);
     net_close(&n);

@@ -100,10 +100,13 @@ static void test_id(void)
     static const char *const bad[] = { "", "0", "9a", "-a", "_a", ".", "a b", "a/b", "a,b", "a=b",
                                        "\303\244", "a\303\244", "#block000" };
     for (unsigned i = 0; i < G_N_ELEMENTS(good); i++) {
-        g_assert_true(text_is_id(good[i]));
+        g_assert_true(text_is_id(good[i]) && text_check_id(good[i], "net0", &error_abort_slot));
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
-        g_assert_false(text_is_id(bad[i]));
+        Error *err = NULL;
+        g_assert_false(text_is_id(bad[i]) || text_check_id(bad[i], "net0", &err));
+        g_assert_cmpstr(error_hint_text(err), ==, "such as net0");
+        error_free(err);
     }
 }
 
