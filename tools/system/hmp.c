@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tools/system/hmp.c - monitor commands about PC hardware: interrupt controllers, PCI, NMI, nodes, vmgenid.
+ * tools/system/hmp.c - what monitor commands share: arguments, errors; and those about PC hardware:
+ * interrupt controllers, PCI, NMI, nodes, vmgenid.
  *
  * Models: QEMU's commands of these names; the texts come from the devices.
  * Threads: main loop; a device is described with its domain held.
@@ -12,6 +13,45 @@
 #include "rhea/hw/usb.h"
 #include "schema/qmp-machine.h"
 #include <string.h>
+
+bool hmp_take_flag(int *argc, char ***argv, const char *flag)
+{
+    if (*argc < 2 || !g_str_equal((*argv)[1], flag)) {
+        return false;
+    }
+    (*argc)--;
+    (*argv)++;
+    return true;
+}
+
+bool hmp_take_value(int *argc, char **argv, const char *flag, const char **value)
+{
+    int at = 1;
+    *value = NULL;
+    while (at < *argc && !g_str_equal(argv[at], flag)) {
+        at++;
+    }
+    if (at + 1 >= *argc) {
+        return at == *argc;
+    }
+    char *word = argv[at];
+    *value = argv[at + 1];
+    memmove(&argv[at], &argv[at + 2], (size_t)(*argc - at - 2) * sizeof(*argv));
+    *argc -= 2;
+    argv[*argc] = word; /* their owner frees all of them */
+    argv[*argc + 1] = (char *)*value;
+    return true;
+}
+
+void hmp_say_error(GString *out, Error *err)
+{
+    const char *hint = error_hint_text(err);
+    g_string_append_printf(out, "Error: %s\n", error_text(err));
+    if (hint) {
+        g_string_append_printf(out, "%s\n", hint);
+    }
+    error_free(err);
+}
 
 /* Describes every device whose type name is in the list. */
 static unsigned describe_types(Device *dev, const char *const *types, GString *out)

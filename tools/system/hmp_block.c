@@ -9,45 +9,6 @@
 #include "schema/qmp-block.h"
 #include <string.h>
 
-bool hmp_take_value(int *argc, char **argv, const char *flag, const char **value)
-{
-    int at = 1;
-    *value = NULL;
-    while (at < *argc && !g_str_equal(argv[at], flag)) {
-        at++;
-    }
-    if (at + 1 >= *argc) {
-        return at == *argc;
-    }
-    char *word = argv[at];
-    *value = argv[at + 1];
-    memmove(&argv[at], &argv[at + 2], (size_t)(*argc - at - 2) * sizeof(*argv));
-    *argc -= 2;
-    argv[*argc] = word; /* their owner frees all of them */
-    argv[*argc + 1] = (char *)*value;
-    return true;
-}
-
-bool hmp_take_flag(int *argc, char ***argv, const char *flag)
-{
-    if (*argc < 2 || !g_str_equal((*argv)[1], flag)) {
-        return false;
-    }
-    (*argc)--;
-    (*argv)++;
-    return true;
-}
-
-void hmp_say_error(GString *out, Error *err)
-{
-    const char *hint = error_hint_text(err);
-    g_string_append_printf(out, "Error: %s\n", error_text(err));
-    if (hint) {
-        g_string_append_printf(out, "%s\n", hint);
-    }
-    error_free(err);
-}
-
 static void hmp_eject(Monitor *mon, Machine *m, int argc, char **argv, GString *out)
 {
     Error *err = NULL;
