@@ -4,7 +4,6 @@
  * Threads: main loop, without a domain held.
  */
 #include "internal.h"
-#include "rhea/system/devicealias.h"
 #include "rhea/util/errorcode.h"
 #include "system/trace.h"
 
@@ -67,7 +66,7 @@ static void apply_globals(Device *dev)
     for (guint i = 0; m->globals && i < m->globals->len; i++) {
         GlobalProp *g = m->globals->pdata[i];
         for (const DeviceType *t = dev->type; t; t = t->base) {
-            if (strcmp(t->name, g->driver) && g_strcmp0(device_type_alias(t), g->driver)) {
+            if (!device_type_is_called(t, g->driver)) {
                 continue;
             }
             void *base;

@@ -2,45 +2,19 @@
  * system/device_type.c - device types by name.
  * Threads: any; constant data.
  */
-#include "rhea/system/devicealias.h"
+#include "rhea/system/device.h"
 
 #include <string.h>
 
-/* QEMU's on machines with PCI. */
-static const struct {
-    const char *alias, *name;
-} aliases[] = {
-    { "ac97", "AC97" },
-    { "ahci", "ich9-ahci" },
-    { "e1000-82540em", "e1000" },
-    { "virtio-balloon", "virtio-balloon-pci" },
-    { "virtio-blk", "virtio-blk-pci" },
-    { "virtio-gpu", "virtio-gpu-pci" },
-    { "virtio-keyboard", "virtio-keyboard-pci" },
-    { "virtio-mouse", "virtio-mouse-pci" },
-    { "virtio-net", "virtio-net-pci" },
-    { "virtio-rng", "virtio-rng-pci" },
-    { "virtio-serial", "virtio-serial-pci" },
-    { "virtio-tablet", "virtio-tablet-pci" },
-};
-
-const char *device_type_alias(const DeviceType *type)
+bool device_type_is_called(const DeviceType *type, const char *name)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(aliases); i++) {
-        if (!strcmp(aliases[i].name, type->name)) {
-            return aliases[i].alias;
-        }
-    }
-    return NULL;
+    return !strcmp(type->name, name) || !g_strcmp0(type->alias, name);
 }
 
 const DeviceType *device_type_find(const char *name)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(aliases); i++) {
-        name = strcmp(aliases[i].alias, name) ? name : aliases[i].name;
-    }
     for (unsigned i = 0; device_table[i]; i++) {
-        if (!strcmp(device_table[i]->name, name)) {
+        if (device_type_is_called(device_table[i], name)) {
             return device_table[i];
         }
     }

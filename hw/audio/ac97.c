@@ -440,6 +440,7 @@ static const PciOps ac97_pci = {
 
 const DeviceType ac97_type = {
     .name = "AC97",
+    .alias = "ac97",
     .desc = "Intel 82801AA AC97 Audio",
     .size = sizeof(Ac97),
     .bus_type = &pci_bus_type,

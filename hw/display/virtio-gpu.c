@@ -240,6 +240,7 @@ static const Prop gpu_mmio_props[] = { GPU_PROPS, { 0 } };
 
 const DeviceType virtio_gpu_pci_type = {
     .name = "virtio-gpu-pci",
+    .alias = "virtio-gpu",
     .desc = "Virtio graphics card (PCI)",
     .size = sizeof(VirtioGpu),
     .base = &virtio_pci_modern_type,

@@ -374,6 +374,7 @@ static const PciOps ahci_pci_ops = {
 
 const DeviceType ich9_ahci_type = {
     .name = "ich9-ahci",
+    .alias = "ahci",
     .desc = "ICH9 AHCI controller",
     .size = sizeof(Ahci),
     .category = "Storage",

@@ -363,9 +363,9 @@ static const Prop e1000_props[] = {
     NIC_PROPS(E1000),
     PROP_ONLY_BOOL("autonegotiation", true, "agreement is over as soon as it begins", "leave it out"),
     PROP_ONLY_BOOL("mitigation", true, "the driver's ITR is heeded", "leave it out"),
-    PROP_ONLY_BOOL("extra_mac_registers", true, NIC_OLD_MACHINES),
-    PROP_ONLY_BOOL("migrate_tso_props", true, NIC_OLD_MACHINES),
-    PROP_ONLY_BOOL("init-vet", true, NIC_OLD_MACHINES),
+    PROP_ONLY_BOOL("extra_mac_registers", true, PROP_OLD_MACHINES),
+    PROP_ONLY_BOOL("migrate_tso_props", true, PROP_OLD_MACHINES),
+    PROP_ONLY_BOOL("init-vet", true, PROP_OLD_MACHINES),
     { 0 },
 };
 
@@ -381,6 +381,7 @@ static const PciOps e1000_pci_ops = {
 
 const DeviceType e1000_type = {
     .name = "e1000",
+    .alias = "e1000-82540em",
     .desc = "Intel 82540EM gigabit network card",
     .size = sizeof(E1000),
     .bus_type = &pci_bus_type,

@@ -329,7 +329,7 @@ static const VmState e1000e_state = {
 
 static const Prop e1000e_props[] = {
     NIC_PROPS(E1000),
-    PROP_ONLY_BOOL("init-vet", true, NIC_OLD_MACHINES),
+    PROP_ONLY_BOOL("init-vet", true, PROP_OLD_MACHINES),
     PROP_U16(E1000e, subsys_ven, "subsys_ven", 0x8086, 1, UINT16_MAX, "PCI subsystem vendor"),
     PROP_U16(E1000e, subsys, "subsys", 0, 0, UINT16_MAX, "PCI subsystem"),
     PROP_ONLY_UINT("disable_vnet_hdr", 0, "unfinished frames go to back ends that take them", "leave it out"),

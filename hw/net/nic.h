@@ -13,7 +13,6 @@
 #include "rhea/system/vmstate.h"
 
 /* What every card of QEMU's has. T: its struct, with port, mac and bootindex. */
-#define NIC_OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
 #define NIC_PROPS(T)                                                                                         \
     PROP_NETDEV(T, port, "netdev", "The back end: id of a -netdev"),                                         \
         PROP_MAC(T, mac, "mac", "The card's address; default: the next of 52:54:00:12:34:56"),               \

@@ -13,7 +13,6 @@
 #include "rhea/util/errorcode.h"
 #include "rhea/util/log.h"
 
-#define OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
 static const Prop pci_child_props[] = {
     PROP_PCI_ADDR(PciFunc, addr_prop, "addr", "Slot and optional function: DEV[.FN], hexadecimal"),
     PROP_BOOL(PciFunc, multifunction, "multifunction", false,
@@ -27,8 +26,8 @@ static const Prop pci_child_props[] = {
                    "leave it out; give addr=, from which guests make up names"),
     PROP_NEVER("failover_pair_id", "cards that stand in for others are not supported",
                "leave it out"),
-    PROP_NEVER("x-pcie-extcap-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-lnksta-dllla", OLD_MACHINES),
+    PROP_NEVER("x-pcie-extcap-init", PROP_OLD_MACHINES),
+    PROP_NEVER("x-pcie-lnksta-dllla", PROP_OLD_MACHINES),
     { 0 },
 };
 

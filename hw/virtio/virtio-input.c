@@ -522,6 +522,7 @@ static const Prop pointer_mmio_props[] = { INPUT_PROPS_ALL, INPUT_PROP_WHEEL, { 
 #define INPUT_TYPES(SYM, P, NAME, DESC, PROPS)                                                               \
     const DeviceType SYM##_pci_type = {                                                                      \
         .name = NAME "-pci",                                                                                 \
+        .alias = NAME,                                                                                       \
         .desc = DESC " (PCI)",                                                                               \
         .size = sizeof(VirtioInput),                                                                         \
         .base = &virtio_pci_modern_type,                                                                     \

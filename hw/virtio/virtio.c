@@ -455,7 +455,6 @@ static void base_reset_done(Device *dev)
     v->transport->update(v);
 }
 
-#define OLD_MACHINES "a switch for QEMU's older machine types", "leave it out"
 #define COMMON_PROPS                                                                                         \
     PROP_BOOTINDEX(VirtioDevice, bootindex),                                                                 \
         PROP_BOOL(VirtioDevice, indirect, "indirect_desc", true, "Offer indirect descriptors"),              \
@@ -469,9 +468,9 @@ static void base_reset_done(Device *dev)
                   "Legacy: say that descriptors may be cut anywhere"),                                       \
         PROP_BOOL(VirtioDevice, access_platform, "iommu_platform", false,                                    \
                   "The driver must use the platform's addresses, as for other devices (it has no IOMMU)"),   \
-        PROP_ONLY_BOOL("use-started", true, OLD_MACHINES),                                                   \
-        PROP_ONLY_BOOL("use-disabled-flag", true, OLD_MACHINES),                                             \
-        PROP_ONLY_BOOL("x-disable-legacy-check", false, OLD_MACHINES)
+        PROP_ONLY_BOOL("use-started", true, PROP_OLD_MACHINES),                                              \
+        PROP_ONLY_BOOL("use-disabled-flag", true, PROP_OLD_MACHINES),                                        \
+        PROP_ONLY_BOOL("x-disable-legacy-check", false, PROP_OLD_MACHINES)
 
 #define NO_IOMMU "there is no IOMMU whose translations could be kept", "leave it out"
 
@@ -490,13 +489,13 @@ static const Prop base_pci_props[] = {
                    "leave it out; disable-legacy=off has a notification port"),
     PROP_ONLY_BOOL("x-disable-pcie", false, "behind a PCI Express port it is a PCI Express device",
                    "leave it out; on a conventional bus it has no such capability"),
-    PROP_ONLY_BOOL("migrate-extra", true, OLD_MACHINES),
-    PROP_ONLY_BOOL("virtio-pci-bus-master-bug-migration", false, OLD_MACHINES),
-    PROP_ONLY_BOOL("x-ignore-backend-features", false, OLD_MACHINES),
-    PROP_NEVER("x-pcie-deverr-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-flr-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-lnkctl-init", OLD_MACHINES),
-    PROP_NEVER("x-pcie-pm-init", OLD_MACHINES),
+    PROP_ONLY_BOOL("migrate-extra", true, PROP_OLD_MACHINES),
+    PROP_ONLY_BOOL("virtio-pci-bus-master-bug-migration", false, PROP_OLD_MACHINES),
+    PROP_ONLY_BOOL("x-ignore-backend-features", false, PROP_OLD_MACHINES),
+    PROP_NEVER("x-pcie-deverr-init", PROP_OLD_MACHINES),
+    PROP_NEVER("x-pcie-flr-init", PROP_OLD_MACHINES),
+    PROP_NEVER("x-pcie-lnkctl-init", PROP_OLD_MACHINES),
+    PROP_NEVER("x-pcie-pm-init", PROP_OLD_MACHINES),
     PROP_NEVER("virtio-backend", "transport and device are one", "set its properties on the device itself"),
     { 0 },
 };

@@ -4,7 +4,6 @@
  * Threads: main thread, before anything else runs.
  */
 #include "cli.h"
-#include "rhea/system/devicealias.h"
 #include "rhea/tools/trace.h"
 #include "rhea/util/errorcode.h"
 #include "rhea/util/fdset.h"
@@ -70,9 +69,9 @@ void cli_device_help(GString *s)
             last = heading_of(t);
             g_string_append_printf(s, "%s%s devices:\n", i ? "\n" : "", headings[last].heading);
         }
-        const char *alias = device_type_alias(t);
         g_string_append_printf(s, "name \"%s\", bus %s%s%s%s, desc \"%s\"\n", t->name, t->bus_type->name,
-                               alias ? ", alias \"" : "", alias ? alias : "", alias ? "\"" : "", t->desc);
+                               t->alias ? ", alias \"" : "", t->alias ? t->alias : "", t->alias ? "\"" : "",
+                               t->desc);
     }
 }
 

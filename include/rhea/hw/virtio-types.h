@@ -39,11 +39,12 @@
     }
 
 /* SYM##_pci_type, SYM##_pci_transitional_type, SYM##_pci_modern_type and SYM##_device_type, which are called
- * NAME-pci, NAME-pci-transitional, NAME-pci-non-transitional and NAME-device. What follows the properties is
- * in all of them: .category, .realize, .reset. */
+ * NAME-pci (or NAME), NAME-pci-transitional, NAME-pci-non-transitional and NAME-device. What follows the
+ * properties is in all of them: .category, .realize, .reset. */
 #define VIRTIO_TYPES(SYM, P, T, NAME, DESC, PCI_PROPS, MMIO_PROPS, ...)                                      \
     const DeviceType SYM##_pci_type =                                                                        \
-        VIRTIO_PCI_TYPE_(P, T, NAME "-pci", DESC " (PCI)", virtio_pci_any_type, PCI_PROPS, __VA_ARGS__);     \
+        VIRTIO_PCI_TYPE_(P, T, NAME "-pci", DESC " (PCI)", virtio_pci_any_type, PCI_PROPS, .alias = NAME,    \
+                         __VA_ARGS__);                                                                       \
     const DeviceType SYM##_pci_transitional_type =                                                           \
         VIRTIO_PCI_TYPE_(P, T, NAME "-pci-transitional", DESC " (PCI, virtio 1.x and legacy)",               \
                          virtio_pci_transitional_type, PCI_PROPS, __VA_ARGS__);                              \

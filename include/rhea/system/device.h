@@ -20,6 +20,7 @@ typedef enum { RESET_COLD, RESET_WARM, RESET_SNAPSHOT } ResetKind;
 
 typedef struct DeviceType {
     const char *name, *desc;
+    const char *alias; /* QEMU's second name of it, or NULL; of this type alone */
     size_t size;
     const struct DeviceType *base; /* single inheritance by embedding; NULL for most devices. The core calls
                                     * realize, reset, reset_done of each type, base first (unrealize: last);
@@ -149,6 +150,7 @@ bool device_tree_load(Device *root, const uint8_t **p, const uint8_t *end, Error
 
 /* The build's table of all types, ends with NULL; linked by programs and tests. */
 extern const DeviceType *const device_table[];
-const DeviceType *device_type_find(const char *name); /* QEMU's names and aliases */
+bool device_type_is_called(const DeviceType *type, const char *name); /* by either of its names */
+const DeviceType *device_type_find(const char *name);                 /* by either; NULL: there is none */
 
 #endif

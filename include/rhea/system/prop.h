@@ -73,6 +73,7 @@ typedef struct Prop {
 #define PROP_ONLY_SIZE(n, d, ...) PROP_ONLY_(n, PROP_SIZE_, d, UINT64_MAX, __VA_ARGS__)
 #define PROP_ONLY_AUTO(n, ...)    PROP_ONLY_(n, PROP_ONOFFAUTO_, AUTO, 2, __VA_ARGS__)
 #define PROP_NEVER(n, ...)        PROP_ONLY_(n, PROP_STR_, 0, 0, __VA_ARGS__)
+#define PROP_OLD_MACHINES         "a switch for QEMU's older machine types", "leave it out" /* reason, cure */
 static inline bool prop_is_listed(const Prop *p)
 {
     return !p->why;
