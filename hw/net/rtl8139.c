@@ -75,7 +75,8 @@ enum { POLL_SW = 1, POLL_NORMAL = 0x40, POLL_HIGH = 0x80 };
 enum { D_FS = 1 << 29, D_LS = 1 << 28, D_LGSEN = 1 << 27, D_IPCS = 1 << 18, D_UDPCS = 1 << 17,
        D_TCPCS = 1 << 16, D_TAG = 1 << 17, MSS = 0x7ff << 16 };
 enum { RD_MAR = 1 << 26, RD_PAM = 1 << 25, RD_BAR = 1 << 24, RD_TAVA = 1 << 16, RD_SIZE = 0x1fff };
-enum { DESC = 16, RING = 64, TX_TURN = 128, TX_MAX = 65536, RX_LONGEST = 4096, TALLY = 64 };
+enum { DESC = 16, RING = 64, TX_TURN = 128, RX_LONGEST = 4096, TALLY = 64 };
+enum { TX_MAX = 65536, TX_FRAME = TX_MAX - 8, TAG = 4 };
 enum { UNLOCKED = 0xc0, EE_PROGRAM = 0x80, EE_CS = 8, EE_SK = 4, EE_DI = 2, EE_DO = 1 };
 enum { BMSR = 0x7809, BMSR_LINK = 4, BMSR_DONE = 0x20, BMCR_RESET = 0x8000, BMCR_RESTART = 0x200 };
 enum { AGAIN_NS = 1000000, TICK_NS = 30 }; /* 33 MHz */
@@ -235,7 +236,7 @@ static void insert_tag(Rtl8139 *s)
     memmove(s->tx + 16, s->tx + 12, s->tx_len - 12);
     nic_put_be16(s->tx + 12, 0x8100);
     nic_put_be16(s->tx + 14, GUINT16_SWAP_LE_BE((uint16_t)s->tx_tag)); /* VIDH is the lower byte */
-    s->tx_len += 4;
+    s->tx_len += TAG;
 }
 
 /* False: no room, it stays, and its last descriptor is looked at again. */
@@ -252,6 +253,12 @@ static bool finish_frame(Rtl8139 *s)
     prepare_offload(s, &h);
     s->stalled = !(s->tcr & TCR_LBK) && !send_frame(s, &h, s->tx_len);
     return !s->stalled;
+}
+
+static void drop_frame(Rtl8139 *s)
+{
+    s->tx_len = 0;
+    s->tx_skip = s->tx_busy = false;
 }
 
 /* One descriptor; false: it is the driver's, or the network is full. */
@@ -274,7 +281,7 @@ static bool take_descriptor(Rtl8139 *s, unsigned ring)
             s->tx_first = first;
             s->tx_tag = nic_le32(d + 4);
         }
-        if (len > TX_MAX - 8 - s->tx_len) {
+        if (s->tx_len + len > TX_FRAME) {
             s->tx_skip = true;
         } else if (!s->tx_skip) {
             dma_read(dma, nic_le64(d + 8), s->tx + s->tx_len, len);
@@ -285,8 +292,7 @@ static bool take_descriptor(Rtl8139 *s, unsigned ring)
         return false;
     }
     if (first & D_LS) {
-        s->tx_len = 0;
-        s->tx_skip = s->tx_busy = false;
+        drop_frame(s);
     }
     nic_put_le(d, 4, first & ~D_OWN & ~UINT32_C(0x00ff0000)); /* no errors, no collisions */
     dma_write(dma, at, d, 4);
@@ -323,6 +329,9 @@ static void transmit(Rtl8139 *s)
     if (s->cpcr & CPCR_TX) {
         transmit_rings(s);
     } else {
+        if (s->tx_busy) { /* of the other way: it is gone */
+            drop_frame(s);
+        }
         s->stalled = false;
         transmit_slots(s);
     }
@@ -478,9 +487,10 @@ static void reset_transfer(Rtl8139 *s)
     s->mulint = 0;
     s->tx_next = s->tx_at[0] = s->tx_at[1] = s->rx_at = 0;
     s->tx_wanted[0] = s->tx_wanted[1] = false;
-    s->stalled = s->tx_skip = s->tx_busy = false;
+    s->stalled = false;
+    drop_frame(s);
     s->tx_ring = 0;
-    s->tx_len = s->tx_first = s->tx_tag = 0;
+    s->tx_first = s->tx_tag = 0;
     timer_cancel(&s->again);
 }
 
@@ -786,9 +796,12 @@ static void rtl_write(void *opaque, MemAccess *a, uint64_t val)
 
 /* ---- the network's side ---- */
 
-static void go_on(void *opaque)
+static void more(void *dev)
 {
-    transmit(opaque);
+    Rtl8139 *s = dev_as(Rtl8139, (Device *)dev);
+    if (machine_running(s->dev.machine)) { /* else writable() comes when it does */
+        transmit(s);
+    }
 }
 
 static void writable(Device *dev)
@@ -820,18 +833,11 @@ static void make_eeprom(Rtl8139 *s)
     }
 }
 
-static void stop_more(void *opaque)
-{
-    Rtl8139 *s = opaque;
-    loop_unpost(domain_loop(s->dev.domain), &s->more.task);
-}
-
 static bool rtl8139_realize(Device *dev, Error **errp)
 {
     static const MemOps ops = { .read = rtl_read, .write = rtl_write, .min = 1, .max = 4, .impl_max = 4 };
     Rtl8139 *s = dev_as(Rtl8139, dev);
-    domain_task_init(&s->more, dev->domain, go_on, s);
-    device_add_cleanup(dev, stop_more, s);
+    device_add_task(dev, &s->more, more);
     if (!net_port_open(&s->port, dev, &nic_ops, &s->mac, errp) ||
         !machine_add_boot_device(dev, s->bootindex, "/ethernet-phy@0", errp)) {
         return false;
@@ -863,7 +869,7 @@ static void rtl8139_reset_done(Device *dev)
 static bool rtl8139_post_load(void *opaque, Error **errp)
 {
     Rtl8139 *s = opaque;
-    if (s->tx_len > TX_MAX - 8) {
+    if (s->tx_len > TX_FRAME + TAG) {
         return error_set(errp, "saved rtl8139: a frame of %u bytes", s->tx_len);
     }
     if (s->stalled) { /* a frame from descriptors is lost, its last one is done again */
