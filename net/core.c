@@ -148,7 +148,7 @@ static void client_flush(void *opaque)
     }
     /* A back end may have stopped by itself since something waited here; a card only when there was no room.
      */
-    if (tell || (done && !from_card(to) && !data)) {
+    if (tell || (done && !from_card(to) && net_queue_empty(&to->rx))) {
         sender_resumed(to);
     }
 }
@@ -163,10 +163,10 @@ bool net_client_may_send(const NetClient *c)
     return !c->peer || net_queue_empty(&c->peer->rx);
 }
 
-/* At once, or into the queue when the receiver is busy. */
-static bool hand_over(NetClient *to, const NetFrame *f, bool at_once)
+/* At once, or into the queue when the receiver is busy; which is a card, or a back end without one. */
+static bool hand_over(NetClient *to, const NetFrame *f)
 {
-    if (at_once && net_queue_empty(&to->rx) && deliver(to, f, NULL)) {
+    if (net_queue_empty(&to->rx) && deliver(to, f, NULL)) {
         return true;
     }
     uint8_t *room = net_queue_reserve(&to->rx, f->len);
@@ -176,15 +176,13 @@ static bool hand_over(NetClient *to, const NetFrame *f, bool at_once)
     }
     memcpy(room, f->data, f->len);
     net_queue_commit(&to->rx, &f->hdr, f->len);
-    if (!at_once) {
-        net_client_resume(to);
-    }
     return true;
 }
 
 bool net_client_send(NetClient *c, const NetFrame *f)
 {
     NetClient *to = c->peer;
+    g_assert(c->kind != &net_nic_kind); /* its peer's queue is the domain's to fill: net_port_send() */
     if (!to) {
         return true;
     }
@@ -195,11 +193,10 @@ bool net_client_send(NetClient *c, const NetFrame *f)
     if (c->filters && net_filters_keep(c, NET_FROM_BACKEND, f)) {
         return true;
     }
-    bool later = to->filters && c->kind == &net_nic_kind; /* it passes them when the queue is emptied */
-    if (to->filters && !later && net_filters_keep(to, NET_TO_BACKEND, f)) {
+    if (to->filters && net_filters_keep(to, NET_TO_BACKEND, f)) {
         return true;
     }
-    bool taken = hand_over(to, f, !later);
+    bool taken = hand_over(to, f);
     if (!taken) {
         net_client_count_drop(to);
     }
@@ -214,7 +211,7 @@ bool net_client_pass_on(NetClient *backend, NetWay way, const NetFrame *f)
         return true;
     }
     if (way == NET_FROM_BACKEND) {
-        return (peer->filters && net_filters_keep(peer, NET_TO_BACKEND, f)) || hand_over(peer, f, true);
+        return (peer->filters && net_filters_keep(peer, NET_TO_BACKEND, f)) || hand_over(peer, f);
     }
     /* Its queue is the card's to fill: not through that. Half a frame that waits there keeps its place. */
     unsigned segment = backend->segment;
@@ -272,6 +269,13 @@ void net_client_pair(NetClient *a, NetClient *b)
     net_links_changed(a);
 }
 
+static void back_end_may_send(NetClient *c)
+{
+    if (c->kind != &net_nic_kind && c->kind->resumed) {
+        c->kind->resumed(c);
+    }
+}
+
 void net_client_unpair(NetClient *c)
 {
     NetClient *peer = c->peer;
@@ -286,6 +290,8 @@ void net_client_unpair(NetClient *c)
     c->segment = peer->segment = 0;
     tell_link(c);
     tell_link(peer);
+    back_end_may_send(c); /* what it waited for is gone, and may not come again with its next peer */
+    back_end_may_send(peer);
 }
 
 /* ---- life ---- */
@@ -294,7 +300,11 @@ static void machine_state_changed(void *opaque, RunState was, RunState now)
 {
     MachineNet *n = opaque;
     for (guint i = 0; now == RUN_RUNNING && i < n->clients->len; i++) {
-        net_client_resume(n->clients->pdata[i]);
+        NetClient *c = n->clients->pdata[i];
+        net_client_resume(c);
+        if (c->kind == &net_nic_kind) { /* it sends nothing while the machine stands */
+            c->kind->resumed(c);
+        }
     }
 }
 

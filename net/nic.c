@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * net/nic.c - the side of a network card: its properties, and the way between its domain and the main loop.
  *
- * Models: a card has an address, a cable and a queue towards its peer. While the machine stands it takes
- *         nothing; what comes meanwhile waits in its queue, as far as that goes.
+ * Models: a card has an address, a cable and a queue towards its peer. While the machine stands it neither
+ *         takes nor sends; what comes meanwhile waits in its queue, as far as that goes.
  * Threads: net_port_*() in the device's domain; the client's functions on the main loop, where they take that
  *          domain around calls of the device.
  */
@@ -59,7 +59,7 @@ static void nic_resumed(NetClient *c)
 static void nic_writable(void *opaque)
 {
     Nic *n = opaque;
-    if (n->ops->writable) {
+    if (n->ops->writable && machine_running(n->dev->machine)) { /* else it is called when it runs again */
         n->ops->writable(n->dev);
     }
 }
@@ -146,7 +146,12 @@ bool net_nic_announce(NetClient *c)
         memcpy(f + 6, n->mac, NET_MAC);
         memcpy(f + 22, n->mac, NET_MAC);
         memcpy(f + 32, n->mac, NET_MAC);
-        net_client_send(c, &(NetFrame){ .data = f, .len = sizeof(f) });
+        NetHdr plain = { 0 };
+        IoVec v;
+        iov_init_buf(&v, f, sizeof(f));
+        domain_lock(n->dev->domain);
+        net_port_send(n->port, &plain, &v, 0); /* no room: lost, more rounds follow */
+        domain_unlock(n->dev->domain);
     }
     return true;
 }

@@ -42,7 +42,7 @@ static void insert_ip_csum(E1000Tx *t, const E1000Context *c)
 /* 3.5: the headers have neither lengths nor the checksum's share of them. */
 static bool prepare_tso(E1000 *s, E1000Tx *t, NetHdr *h)
 {
-    const E1000Context *c = &t->ctx;
+    const E1000Context *c = &t->tso;
     bool v6 = !(c->cmd & TU_IP);
     size_t ip = c->ipcss, tcp = c->tucss;
     if (!(c->cmd & TU_TCP) || ip < NET_ETH || tcp < ip + 20u || tcp + 20u > t->len || !c->mss ||
@@ -145,19 +145,21 @@ static bool send_frame(E1000 *s, E1000Tx *t)
     return true;
 }
 
+/* 3.3.6: one of each kind is kept, and only another one of its kind takes its place. */
 static void take_context(E1000Tx *t, const uint8_t *d)
 {
     uint32_t low = nic_le32(d + 8);
-    t->ctx = (E1000Context){ .ipcss = d[0],
-                             .ipcso = d[1],
-                             .ipcse = (uint16_t)(d[2] | d[3] << 8),
-                             .tucss = d[4],
-                             .tucso = d[5],
-                             .tucse = (uint16_t)(d[6] | d[7] << 8),
-                             .paylen = low & 0xfffff,
-                             .cmd = d[11],
-                             .hdrlen = d[13],
-                             .mss = (uint16_t)(d[14] | d[15] << 8) };
+    E1000Context *c = d[11] & TU_TSE ? &t->tso : &t->ctx;
+    *c = (E1000Context){ .ipcss = d[0],
+                         .ipcso = d[1],
+                         .ipcse = (uint16_t)(d[2] | d[3] << 8),
+                         .tucss = d[4],
+                         .tucso = d[5],
+                         .tucse = (uint16_t)(d[6] | d[7] << 8),
+                         .paylen = low & 0xfffff,
+                         .cmd = d[11],
+                         .hdrlen = d[13],
+                         .mss = (uint16_t)(d[14] | d[15] << 8) };
 }
 
 static void take_data(E1000 *s, E1000Tx *t, const uint8_t *d)
@@ -241,7 +243,7 @@ void e1000_transmit(E1000 *s, E1000Tx *t)
 
 void e1000_tx_reset(E1000Tx *t)
 {
-    t->ctx = (E1000Context){ 0 };
+    t->ctx = t->tso = (E1000Context){ 0 };
     t->hdr = (NetHdr){ 0 };
     t->stalled = false;
     tx_clear(t);
@@ -252,6 +254,9 @@ bool e1000_tx_loaded(E1000Tx *t, Error **errp)
 {
     if (t->len > TX_MAX - 8) {
         return error_set(errp, "saved e1000: a frame of %u bytes", t->len);
+    }
+    if (!(t->tso.cmd & CMD_DEXT)) { /* an older state has one for both */
+        t->tso = t->ctx;
     }
     if (t->stalled) { /* the frame is lost, its last descriptor is done again */
         t->stalled = false;
@@ -288,6 +293,11 @@ static const VmField tx_fields[] = {
     VM_U16(E1000Tx, special),
     VM_U32(E1000Tx, len),
     VM_U8_ARRAY(E1000Tx, data),
+    { .name = "tso",
+      .kind = VM_STRUCT_,
+      .since = 2,
+      .sub = &context_state,
+      .offset = offsetof(E1000Tx, tso) },
     { 0 },
 };
-const VmState e1000_tx_state = { .name = "e1000-tx", .version = 1, .oldest = 1, .fields = tx_fields };
+const VmState e1000_tx_state = { .name = "e1000-tx", .version = 2, .oldest = 1, .fields = tx_fields };

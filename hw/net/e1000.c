@@ -223,9 +223,7 @@ static void io_write(void *opaque, MemAccess *a, uint64_t val)
 static void e1000_go_on(void *opaque)
 {
     E1000 *s = opaque;
-    if (!s->tx.stalled) {
-        e1000_transmit(s, &s->tx);
-    }
+    e1000_transmit(s, &s->tx);
 }
 
 static void e1000_writable(Device *dev)
@@ -250,10 +248,12 @@ static const NicOps nic_ops = {
 
 /* ---- life ---- */
 
-static void stop_more(void *opaque)
+static void more(void *dev)
 {
-    E1000 *s = opaque;
-    loop_unpost(domain_loop(s->dev.domain), &s->more.task);
+    E1000 *s = dev_as(E1000, (Device *)dev);
+    if (machine_running(s->dev.machine)) { /* else writable() comes when it does */
+        s->kind->go_on(s);
+    }
 }
 
 bool e1000_setup(E1000 *s, const E1000Kind *kind, Error **errp)
@@ -267,8 +267,7 @@ bool e1000_setup(E1000 *s, const E1000Kind *kind, Error **errp)
     Device *dev = &s->dev;
     s->kind = kind;
     s->tx.cause = INT_TXDW;
-    domain_task_init(&s->more, dev->domain, kind->go_on, s);
-    device_add_cleanup(dev, stop_more, s);
+    device_add_task(dev, &s->more, more);
     if (!net_port_open(&s->port, dev, kind->nic, &s->mac, errp) ||
         !machine_add_boot_device(dev, s->bootindex, "/ethernet-phy@0", errp)) {
         return false;

@@ -102,7 +102,7 @@ typedef struct E1000Context { /* 3.3.6: what segmentation and checksums refer to
 typedef struct E1000Tx { /* a transmit queue's frame that is being put together */
     uint8_t queue;   /* set by the device, like what follows */
     uint32_t cause;  /* of the interrupt that says it is done */
-    E1000Context ctx;
+    E1000Context ctx, tso; /* of checksums; of segmentation */
     NetHdr hdr;      /* of a complete one */
     bool stalled;    /* complete, and the network had no room */
     bool skip;       /* longer than any frame: the rest is not looked at */

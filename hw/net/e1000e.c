@@ -203,24 +203,16 @@ static void config_written(Device *dev, unsigned off G_GNUC_UNUSED, unsigned len
 
 /* ---- the network's side ---- */
 
-static void transmit_both(E1000 *s, bool stalled_too)
-{
-    E1000Tx *const tx[] = { &s->tx, &e1000e_of(s)->tx1 };
-    for (unsigned q = 0; q < E_QUEUES; q++) {
-        if (stalled_too || !tx[q]->stalled) {
-            e1000_transmit(s, tx[q]);
-        }
-    }
-}
-
 static void go_on(void *opaque)
 {
-    transmit_both(opaque, false);
+    E1000 *s = opaque;
+    e1000_transmit(s, &s->tx);
+    e1000_transmit(s, &e1000e_of(s)->tx1);
 }
 
 static void writable(Device *dev)
 {
-    transmit_both(dev_as(E1000, dev), true);
+    go_on(dev_as(E1000, dev));
 }
 
 /* ---- life ---- */

@@ -371,9 +371,12 @@ static void ne2k_write(void *opaque, MemAccess *a, uint64_t val)
 
 /* ---- the network's side ---- */
 
-static void go_on(void *opaque)
+static void more(void *dev)
 {
-    transmit(opaque);
+    Ne2k *s = dev_as(Ne2k, (Device *)dev);
+    if (machine_running(s->dev.machine)) { /* else writable() comes when it does */
+        transmit(s);
+    }
 }
 
 static void writable(Device *dev)
@@ -403,18 +406,11 @@ static void reset_all(Ne2k *s)
     memset(s->ram, 0, sizeof(s->ram));
 }
 
-static void stop_more(void *opaque)
-{
-    Ne2k *s = opaque;
-    loop_unpost(domain_loop(s->dev.domain), &s->more.task);
-}
-
 static bool ne2k_realize(Device *dev, Error **errp)
 {
     static const MemOps ops = { .read = ne2k_read, .write = ne2k_write, .min = 1, .max = 4, .impl_max = 4 };
     Ne2k *s = dev_as(Ne2k, dev);
-    domain_task_init(&s->more, dev->domain, go_on, s);
-    device_add_cleanup(dev, stop_more, s);
+    device_add_task(dev, &s->more, more);
     if (!net_port_open(&s->port, dev, &nic_ops, &s->mac, errp) ||
         !machine_add_boot_device(dev, s->bootindex, "/ethernet-phy@0", errp)) {
         return false;

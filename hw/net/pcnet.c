@@ -689,9 +689,12 @@ static void pcnet_write(void *opaque, MemAccess *a, uint64_t val)
 
 /* ---- the network's side ---- */
 
-static void go_on(void *opaque)
+static void more(void *dev)
 {
-    transmit(opaque);
+    Pcnet *s = dev_as(Pcnet, (Device *)dev);
+    if (machine_running(s->dev.machine)) { /* else writable() comes when it does */
+        transmit(s);
+    }
 }
 
 static void writable(Device *dev)
@@ -717,18 +720,11 @@ static const NicOps nic_ops = { .receive = receive, .writable = writable, .link_
 
 /* ---- life ---- */
 
-static void stop_more(void *opaque)
-{
-    Pcnet *s = opaque;
-    loop_unpost(domain_loop(s->dev.domain), &s->more.task);
-}
-
 static bool pcnet_realize(Device *dev, Error **errp)
 {
     static const MemOps ops = { .read = pcnet_read, .write = pcnet_write, .min = 1, .max = 4, .impl_max = 4 };
     Pcnet *s = dev_as(Pcnet, dev);
-    domain_task_init(&s->more, dev->domain, go_on, s);
-    device_add_cleanup(dev, stop_more, s);
+    device_add_task(dev, &s->more, more);
     if (!net_port_open(&s->port, dev, &nic_ops, &s->mac, errp) ||
         !machine_add_boot_device(dev, s->bootindex, "/ethernet-phy@0", errp)) {
         return false;

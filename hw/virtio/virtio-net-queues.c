@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * hw/virtio/virtio-net-queues.c - frames on their way out of and into a virtio network card's rings.
  *
- * Models: virtio 1.2, 5.1.6.2 (transmission), 5.1.6.3 and 5.1.6.4 (receive buffers, merging, the header).
- * Models: virtio 1.2, 5.1.6.2 (transmission), 5.1.6.3 and 5.1.6.4 (receive buffers, merging, header).
- * to wait for a buffer keeps those behind it waiting, whatever their queue: the card has one way in.
+ * Models: virtio 1.2, 5.1.6.2 (transmission), 5.1.6.3 and 5.1.6.4 (receive buffers, merging, header). A frame
+ * that has to wait for a buffer keeps those behind it waiting, whatever their queue: the card has one way in.
  * Threads: the device's domain.
  */
 #include "virtio-net.h"

@@ -23,9 +23,12 @@ static void net_writable(Device *dev)
     net_go_on(net_of(dev_as(VirtioDevice, dev)));
 }
 
-static void net_more(void *opaque)
+static void net_more(void *dev)
 {
-    net_go_on(opaque);
+    VirtioNet *s = net_of(dev_as(VirtioDevice, (Device *)dev));
+    if (machine_running(s->v.dev.machine)) { /* else writable() comes when it does */
+        net_go_on(s);
+    }
 }
 
 /* ---- the device ---- */
@@ -251,12 +254,6 @@ static const VirtioClass net_class = {
     .elem_size = sizeof(VirtElem),
 };
 
-static void net_stop_more(void *opaque)
-{
-    VirtioNet *s = opaque;
-    loop_unpost(domain_loop(s->v.dev.domain), &s->more.task);
-}
-
 /* 5.1.4: as many pairs as the back end has queues, if the driver can be told of them. */
 static bool net_count_pairs(VirtioNet *s, Error **errp)
 {
@@ -277,8 +274,7 @@ static bool net_realize(Device *dev, Error **errp)
     if (!net_check(s, errp) || !net_count_pairs(s, errp)) {
         return false;
     }
-    domain_task_init(&s->more, dev->domain, net_more, s);
-    device_add_cleanup(dev, net_stop_more, s);
+    device_add_task(dev, &s->more, net_more);
     s->v.features = net_features(s);
     for (unsigned i = 0; i < s->pairs; i++) { /* the others have the receive queues' */
         s->v.pool[NET_TXQ(i)].size = s->tx_queue_size;

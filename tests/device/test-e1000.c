@@ -320,6 +320,88 @@ static void test_many(void)
     guest_close(&g);
 }
 
+/* A machine that stands sends nothing: what one turn leaves goes out before it counts as stopped, what finds
+ * the network full when it runs again. */
+static void test_stopped(void)
+{
+    Guest g;
+    enum { MANY = 2048, RING = 0x80000, FIRST = 600, LEN = 3000 };
+    unsigned got = 0;
+    guest_open(&g);
+    Machine *m = g.n.t->m;
+    for (unsigned i = 0; i < MANY; i++) {
+        put(ram(&g, RING + 16 * i), 8, BUF);
+        put(ram(&g, RING + 16 * i) + 8, 8, (i < FIRST ? 60 : LEN) | (uint64_t)(EOP | RS) << 24);
+    }
+    frame_fill(ram(&g, BUF), LEN, 1);
+    wr(&g, E_TDBAL, RING);
+    wr(&g, E_TDLEN, MANY * 16);
+    wr(&g, E_TDT, FIRST);
+    g_assert_cmpuint(rd(&g, E_TDH), ==, 512);
+    machine_stop(m, RUN_PAUSED);
+    g_assert_cmpuint(rd(&g, E_TDH), ==, FIRST);
+    machine_start(m);
+    turns(&g);
+    test_nic_drop(g.n.peer);
+    wr(&g, E_TDT, MANY - 1);
+    unsigned at = rd(&g, E_TDH);
+    g_assert_cmpuint(at, <, MANY - 1); /* full */
+    machine_stop(m, RUN_PAUSED);
+    g_assert_cmpuint(rd(&g, E_TDH), ==, at);
+    NetClient *end = net_client_find(m, "h0");
+    net_queue_clear(&end->rx); /* all of it is gone, as with another machine at the end */
+    end->peer->kind->resumed(end->peer);
+    turns(&g);
+    g_assert_cmpuint(rd(&g, E_TDH), ==, at);
+    machine_start(m);
+    for (unsigned i = 0; i < 100 && rd(&g, E_TDH) != MANY - 1; i++) {
+        turns(&g);
+        got += g.n.peer->got->len;
+        test_nic_drop(g.n.peer);
+    }
+    g_assert_cmpuint(rd(&g, E_TDH), ==, MANY - 1);
+    g_assert_cmpuint(got, >, 0);
+    guest_close(&g);
+}
+
+static void send_datagram(Guest *g, const uint8_t *f, size_t len)
+{
+    memcpy(ram(g, BUF), f, len);
+    add(g, BUF, len | 1 << 20 | (uint64_t)(DEXT | EOP | RS) << 24 | UINT64_C(2) << 40);
+    go(g);
+    g_autoptr(GByteArray) got = test_nic_take(g->n.peer);
+    uint16_t want = (uint16_t)~net_checksum(f + 34, len - 34);
+    g_assert_cmpuint(got->len, ==, len);
+    g_assert_cmphex(got->data[40] << 8 | got->data[41], ==, want);
+    g_assert_cmpmem(got->data + 42, len - 42, f + 42, len - 42);
+}
+
+/* 3.3.6: the contexts of checksums and of segmentation are two, each good until another one of its kind. */
+static void test_contexts(void)
+{
+    Guest g;
+    uint8_t udp[200], tcp[3054];
+    guest_open(&g);
+    frame_fill(udp, sizeof(udp), 9);
+    memset(udp + 40, 0, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        add(&g, (uint64_t)34 << 32 | (uint64_t)40 << 40, (uint64_t)DEXT << 24);
+        send_datagram(&g, udp, sizeof(udp));
+        if (i == 0) {
+            add(&g, 14 | 24 << 8 | 33 << 16 | (uint64_t)34 << 32 | (uint64_t)50 << 40,
+                3000 | (uint64_t)(DEXT | 7) << 24 | UINT64_C(54) << 40 | UINT64_C(1440) << 48);
+        }
+        size_t len = nicguest_packet(tcp, true, 3000);
+        memcpy(ram(&g, BUF), tcp, len);
+        add(&g, BUF, len | 1 << 20 | (uint64_t)(DEXT | TSE | EOP | RS) << 24 | UINT64_C(3) << 40);
+        go(&g);
+        g_assert_cmpuint(g.n.peer->got->len, ==, 3);
+        test_nic_drop(g.n.peer);
+        send_datagram(&g, udp, sizeof(udp));
+    }
+    guest_close(&g);
+}
+
 typedef enum Tag { UNTAGGED, TAG_BY_CARD, TAG_BY_DRIVER } Tag;
 
 /* 3.5: one frame of many segments, checked as the receiver's stack would. */
@@ -641,6 +723,8 @@ int main(int argc, char **argv)
     g_test_add_func("/e1000/send", test_send);
     g_test_add_func("/e1000/send-more", test_send_more);
     g_test_add_func("/e1000/many", test_many);
+    g_test_add_func("/e1000/stopped", test_stopped);
+    g_test_add_func("/e1000/contexts", test_contexts);
     g_test_add_func("/e1000/tso", test_tso);
     g_test_add_func("/e1000/full", test_full);
     g_test_add_func("/e1000/receive", test_receive);

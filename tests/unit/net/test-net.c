@@ -309,6 +309,129 @@ static void test_announce(void)
     tm_free(tm);
 }
 
+/* ---- a back end of the test's own ---- */
+
+typedef struct Plain {
+    bool closed; /* it takes nothing */
+    unsigned resumed;
+    GPtrArray *got; /* GByteArray * */
+} Plain;
+
+static bool plain_receive(NetClient *c, const NetFrame *f)
+{
+    Plain *p = c->state;
+    if (!p->closed) {
+        GByteArray *a = g_byte_array_new();
+        g_byte_array_append(a, f->data, (guint)f->len);
+        g_ptr_array_add(p->got, a);
+    }
+    return !p->closed;
+}
+
+static void plain_resumed(NetClient *c)
+{
+    ((Plain *)c->state)->resumed++;
+}
+
+static void plain_close(NetClient *c)
+{
+    g_ptr_array_unref(((Plain *)c->state)->got);
+}
+
+static Plain *plain_new(TestMachine *tm, NetClient **client)
+{
+    static const NetKind kind = { .name = "plain", .state_size = sizeof(Plain), .receive = plain_receive,
+                                  .resumed = plain_resumed, .close = plain_close };
+    *client = net_client_new(tm->m, &kind, "plain");
+    Plain *p = (*client)->state;
+    p->got = g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
+    return p;
+}
+
+/* A back end stops by itself while something waits for its peer: it is told when nothing does any more, be it
+ * that the last frame ended a turn, or that the peer is another one. */
+static void test_resumed(void)
+{
+    TestMachine *tm = tm_new(0);
+    NetClient *c;
+    Plain *p = plain_new(tm, &c);
+    TestNic *n = test_nic_new(tm, "n", "plain");
+    uint8_t f[1514] = { 0 };
+    const unsigned turn = NET_TURN_BYTES / sizeof(f) + 1;
+    for (unsigned frames = turn - 1; frames <= 2 * turn; frames++) {
+        n->closed = true;
+        for (unsigned i = 0; i < frames; i++) {
+            g_assert_true(net_client_send(c, &(NetFrame){ .data = f, .len = sizeof(f) }));
+        }
+        tm_turns(tm);
+        p->resumed = 0;
+        g_assert_false(net_client_may_send(c));
+        test_nic_open(n);
+        tm_turns(tm);
+        g_assert_cmpuint(n->got->len, ==, frames);
+        g_assert_cmpuint(p->resumed, >, 0);
+        test_nic_drop(n);
+    }
+    n->closed = true;
+    net_client_send(c, &(NetFrame){ .data = f, .len = sizeof(f) });
+    p->resumed = 0;
+    net_client_unpair(c);
+    g_assert_true(net_client_may_send(c));
+    g_assert_cmpuint(p->resumed, ==, 1);
+    net_test_free(tm);
+}
+
+typedef struct Sender {
+    TestNic *n;
+    NetClient *to;
+    int stage; /* atomic */
+    uint8_t frame[3000];
+} Sender;
+
+static gpointer send_slowly(gpointer opaque)
+{
+    Sender *s = opaque;
+    NetHdr h = { 0 };
+    domain_lock(s->n->dev.domain);
+    uint8_t *room = net_queue_reserve(&s->to->rx, sizeof(s->frame));
+    memcpy(room, s->frame, sizeof(s->frame));
+    g_atomic_int_set(&s->stage, 1);
+    g_usleep(20000);
+    net_queue_commit(&s->to->rx, &h, sizeof(s->frame));
+    domain_unlock(s->n->dev.domain);
+    return NULL;
+}
+
+/* An announcement does not get into a frame that a vCPU is sending. */
+static void test_announce_beside(void)
+{
+    TestMachine *tm = tm_new(0);
+    NetClient *c;
+    AnnounceParameters once = { .initial = 1, .max = 1, .rounds = 1, .step = 0 };
+    Plain *p = plain_new(tm, &c);
+    Sender s = { .n = test_nic_new(tm, "n", "plain"), .to = c };
+    frame_fill(s.frame, sizeof(s.frame), 5);
+    p->closed = true;
+    g_assert_true(test_nic_send(s.n, NULL, s.frame, 100)); /* one waits: what comes goes behind it */
+    GThread *t = g_thread_new("sender", send_slowly, &s);
+    while (!g_atomic_int_get(&s.stage)) {
+        g_usleep(100);
+    }
+    net_announce(tm->m, &once);
+    g_thread_join(t);
+    p->closed = false;
+    net_client_resume(c);
+    tm_turns(tm);
+    static const size_t lengths[] = { 100, sizeof(s.frame), 60 };
+    g_assert_cmpuint(p->got->len, ==, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        const GByteArray *got = p->got->pdata[i];
+        g_assert_cmpuint(got->len, ==, lengths[i]);
+        g_assert_cmpmem(got->data, i == 2 ? 0 : got->len, s.frame, i == 2 ? 0 : got->len);
+    }
+    net_test_free(tm);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -320,5 +443,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/link", test_link);
     g_test_add_func("/net/options", test_options);
     g_test_add_func("/net/announce", test_announce);
+    g_test_add_func("/net/announce-beside", test_announce_beside);
+    g_test_add_func("/net/resumed", test_resumed);
     return g_test_run();
 }
