@@ -117,12 +117,15 @@ int net_child_spawn(char *const argv[], int in_fd, pid_t *pid)
     return forbidden ? EPERM : spawn(argv, POSIX_SPAWN_SETSID, in_fd, -1, -1, pid);
 }
 
+bool net_may_start(const char *program, Error **errp)
+{
+    return !forbidden || error_fail(errp, "permission-denied", NULL, "-sandbox on,spawn=allow permits them",
+                                    "'%s' must not be started: -sandbox forbids programs", program);
+}
+
 bool net_child_run(char *const argv[], int keep_fd, Error **errp)
 {
-    if (forbidden) { /* trying it would end this process */
-        error_fail(errp, "permission-denied", NULL, NULL,
-                   "'%s' must not be started: -sandbox forbids programs", argv[0]);
-        error_hint(errp, "-sandbox on,spawn=allow permits them");
+    if (!net_may_start(argv[0], errp)) {
         return false;
     }
     int err_fd = memfd_create("complaints", MFD_CLOEXEC), status;

@@ -2,10 +2,11 @@
  * net/filter-flows.c - -object x-rhea-filter-flows: what the guest may reach, and how much goes where.
  *
  * Models: a table of flows (protocol, addresses, ports); the least recently used one leaves when it is full.
- *         Who sent a flow's first packet began it (of a SYN-ACK: who gets it). With allow= the guest may only
- *         begin what a rule fits; answers to what others began pass. A refused TCP connection is reset, the
- *         rest dropped. ARP, neighbour discovery, DHCP and what goes to groups are the network's own
- *         business and pass, as later fragments do: without their first one they are nothing.
+ *         Who sent a flow's first packet began it; others' SYN-ACKs answer the guest. With allow= the guest
+ *         may only begin what a rule fits; answers to what others began pass. A refused TCP connection is
+ *         reset, the rest dropped. ARP, neighbour discovery, what goes to groups and to the server that
+ *         DHCP's answers come from are the network's own business and pass, as later fragments do: without
+ *         their first one they are nothing.
  * Threads: main loop.
  */
 #include "filter_internal.h"
@@ -37,6 +38,7 @@ typedef struct Flows {
     char *allow;
     GArray *rules;     /* NULL: everything is allowed */
     uint64_t refused, evicted; /* flows */
+    uint8_t dhcp[2][16];       /* IPv4's and IPv6's server that answered last */
 } Flows;
 
 /* ---- the table ---- */
@@ -85,7 +87,7 @@ static Flow *find_flow(Flows *s, const NetPacket *p, NetWay way)
     bool answer = (p->flags & (NET_TCP_SYN | NET_TCP_ACK)) == (NET_TCP_SYN | NET_TCP_ACK);
     flow = g_new0(Flow, 1);
     flow->key = key;
-    flow->by_guest = out != answer;
+    flow->by_guest = out || answer; /* the guest's own flags prove nothing */
     flow->generation = s->generation - 1;
     flow->link.data = flow;
     g_queue_push_head_link(&s->used, &flow->link);
@@ -108,14 +110,33 @@ static void decide(Flows *s, Flow *flow)
     s->refused += !flow->allowed;
 }
 
-static bool is_housekeeping(const NetPacket *p)
+/* A frame to a group may carry a packet to anybody. */
+static bool is_for_group(const NetFrame *frame, const NetPacket *p)
+{
+    bool group = p->v6 ? p->dst[0] == 0xff
+                       : p->dst[0] >> 4 == 0xe || !memcmp(p->dst, "\xff\xff\xff\xff", 4);
+    return group && (frame->data[0] & 1);
+}
+
+static bool is_dhcp(Flows *s, const NetPacket *p, NetWay way)
+{
+    unsigned server = p->v6 ? DHCP6_SERVER : DHCP_SERVER, client = p->v6 ? server - 1 : server + 1;
+    bool out = way == NET_TO_BACKEND;
+    if (p->proto != IPPROTO_UDP || p->sport != (out ? client : server) ||
+        p->dport != (out ? server : client)) {
+        return false;
+    }
+    if (!out) {
+        memcpy(s->dhcp[p->v6], p->src, sizeof(s->dhcp[0]));
+    }
+    return !out || !memcmp(s->dhcp[p->v6], p->dst, sizeof(s->dhcp[0]));
+}
+
+static bool is_housekeeping(Flows *s, const NetFrame *frame, const NetPacket *p, NetWay way)
 {
     bool neighbours = p->v6 && p->proto == IPPROTO_ICMP && p->icmp >= ROUTER_SOLICIT &&
                       p->icmp <= NEIGHBOUR_ADVERT;
-    unsigned server = p->v6 ? DHCP6_SERVER : DHCP_SERVER, client = p->v6 ? server - 1 : server + 1;
-    bool dhcp = p->proto == IPPROTO_UDP && ((p->dport == server && p->sport == client) ||
-                                            (p->sport == server && p->dport == client));
-    return neighbours || dhcp;
+    return neighbours || is_for_group(frame, p) || is_dhcp(s, p, way);
 }
 
 static void refuse(NetFilter *f, const NetFrame *frame, const NetPacket *p)
@@ -137,7 +158,7 @@ static bool flows_frame(NetFilter *f, NetWay way, const NetFrame *frame)
         f->lost++;
         return true;
     }
-    if (kind != NET_PACKET_IP || (frame->data[0] & 1) || is_housekeeping(&p)) {
+    if (kind != NET_PACKET_IP || is_housekeeping(s, frame, &p, way)) {
         return false;
     }
     Flow *flow = find_flow(s, &p, way);

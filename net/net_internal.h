@@ -143,6 +143,7 @@ Json *net_address_json(const struct sockaddr_storage *sa, socklen_t len); /* an 
 /* child.c: waits for the program argv[0]; it inherits no descriptor but keep_fd (-1: none). False: it did not
  * start, or failed; its complaints are in the error. */
 bool net_child_run(char *const argv[], int keep_fd, Error **errp);
+bool net_may_start(const char *program, Error **errp); /* false: -sandbox would end this process for it */
 const char *net_drop_option(void); /* NULL, or "-runas", "-chroot": it will be taken later */
 bool net_programs_filtered(void); /* -sandbox: it would have no more system calls than this process */
 /* Starts it with that input, nothing else, and a session of its own, which signals of a terminal do not

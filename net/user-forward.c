@@ -36,7 +36,10 @@ typedef struct GuestForward {
     int port;
     Chardev *chr; /* made for this */
     CharPort front;
+    GByteArray *kept; /* the guest's bytes that it has no room for */
+    size_t sent;      /* so many of them are gone */
 } GuestForward;
+enum { GUEST_KEPT = 256 << 10, IP4_HEAD = 20, TCP_HEAD = 20 };
 
 /* ---- text ---- */
 
@@ -237,10 +240,67 @@ static void guest_receive(void *opaque, const uint8_t *buf, size_t len)
     user_leave(g->user);
 }
 
+static void guest_drain(void *opaque)
+{
+    GuestForward *g = opaque;
+    size_t n;
+    while (g->sent < g->kept->len &&
+           (n = char_write(&g->front, g->kept->data + g->sent, g->kept->len - g->sent)) > 0) {
+        g->sent += n;
+    }
+    if (g->sent >= g->kept->len / 2) { /* not each time: the rest moves */
+        g_byte_array_remove_range(g->kept, 0, (guint)g->sent);
+        g->sent = 0;
+    }
+    if (g->kept->len) {
+        char_notify_writable(&g->front, guest_drain);
+    }
+}
+
+/* The library acknowledges all of it, whatever is returned, and asks nobody whether there is room: what the
+ * device does not take is kept, and with GUEST_KEPT bytes of it the guest's next frames are lost. */
 static ssize_t guest_write(const void *buf, size_t len, void *opaque)
 {
     GuestForward *g = opaque;
-    return (ssize_t)char_write(&g->front, buf, len);
+    bool idle = g->kept->len == 0;
+    size_t n = idle ? char_write(&g->front, buf, len) : 0;
+    if (n < len && char_is_open(&g->front)) {
+        g_byte_array_append(g->kept, (const uint8_t *)buf + n, (guint)(len - n));
+        if (idle) {
+            char_notify_writable(&g->front, guest_drain);
+        }
+    }
+    return (ssize_t)len;
+}
+
+static void guest_event(void *opaque, CharEvent event)
+{
+    GuestForward *g = opaque;
+    if (event == CHAR_OPENED || event == CHAR_CLOSED) { /* what was for the one before is for nobody */
+        g_byte_array_set_size(g->kept, 0);
+        g->sent = 0;
+    }
+}
+
+bool user_guestfwd_has_room(UserNet *u, const NetFrame *f)
+{
+    const uint8_t *ip = f->data + NET_ETH;
+    if (!u->guests->len || f->len < NET_ETH + IP4_HEAD || memcmp(f->data + 12, "\x08\x00", 2) ||
+        ip[9] != IPPROTO_TCP) {
+        return true;
+    }
+    size_t head = (ip[0] & 15u) * 4, bytes = (size_t)(ip[2] << 8 | ip[3]);
+    const uint8_t *tcp = ip + head;
+    if (f->len < NET_ETH + head + TCP_HEAD || bytes <= head + (tcp[12] >> 4) * 4u) {
+        return true; /* it acknowledges, or ends something */
+    }
+    for (guint i = 0; i < u->guests->len; i++) {
+        const GuestForward *g = u->guests->pdata[i];
+        if (g->port == (tcp[2] << 8 | tcp[3]) && !memcmp(&g->addr, ip + 16, sizeof(g->addr))) {
+            return g->kept->len - g->sent < GUEST_KEPT;
+        }
+    }
+    return true;
 }
 
 void user_guests_resumed(UserNet *u)
@@ -256,12 +316,13 @@ static void guest_free(GuestForward *g)
     if (g->chr) {
         chardev_remove(g->user->client->machine, chardev_id(g->chr), NULL);
     }
+    g_byte_array_unref(g->kept);
     g_free(g);
 }
 
 static bool guest_connect(GuestForward *g, const char *target, Error **errp)
 {
-    static const CharHandler handler = { .room = guest_room, .receive = guest_receive };
+    static const CharHandler handler = { .room = guest_room, .receive = guest_receive, .event = guest_event };
     Machine *m = g->user->client->machine;
     g_autofree char *id = g_strdup_printf("guestfwd.%s.%d", g->user->client->name, g->port);
     bool named = g_str_has_prefix(target, "chardev:");
@@ -295,11 +356,16 @@ bool user_guestfwd_add(UserNet *u, const char *rule, Error **errp)
         return error_fail(errp, "invalid-syntax", "guestfwd", "it looks like tcp:10.0.2.100:80-chardev:ID",
                           "an IPv4 address and a port in the guest's network are needed");
     }
+    bool command = g_str_has_prefix(target, "cmd:");
+    if (command && !net_may_start(target + 4, errp)) { /* it is started later, for each connection */
+        error_member_default(errp, "guestfwd");
+        return false;
+    }
     struct in_addr addr = p.in.sin_addr;
     int port = (int)place_port(&p), r;
     GuestForward *g = NULL;
     user_enter(u);
-    if (g_str_has_prefix(target, "cmd:")) {
+    if (command) {
         r = slirp_add_exec(u->slirp, target + 4, &addr, port);
     } else {
         g = g_new0(GuestForward, 1);
@@ -316,6 +382,7 @@ bool user_guestfwd_add(UserNet *u, const char *rule, Error **errp)
         return false;
     }
     if (g) {
+        g->kept = g_byte_array_new();
         g_ptr_array_add(u->guests, g);
         return guest_connect(g, target, errp);
     }

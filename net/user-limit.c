@@ -59,7 +59,7 @@ static bool refuse(UserNet *u)
 bool user_flow_allowed(UserNet *u, const NetFrame *f)
 {
     UserFlows *flows = u->flows;
-    bool full = g_hash_table_size(u->fds) >= flows->limit;
+    bool full = g_hash_table_size(u->fds) + u->fresh >= flows->limit;
     const uint8_t *ip = f->data + NET_ETH, *addr;
     unsigned protocol, head, size;
     if (f->len < NET_ETH + IP4_HEAD) {

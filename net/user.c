@@ -63,7 +63,7 @@ static bool user_receive(NetClient *c, const NetFrame *f)
         return false; /* user_update() resumes */
     }
     NetFrame given = *f;
-    if (!user_guard(u, &given) || !user_flow_allowed(u, &given)) {
+    if (!user_guard(u, &given) || !user_guestfwd_has_room(u, &given) || !user_flow_allowed(u, &given)) {
         return true;
     }
     user_enter(u);
@@ -160,6 +160,7 @@ static void cb_register_poll_fd(int fd, void *opaque)
 {
     UserNet *u = opaque;
     g_hash_table_remove(u->fds, GINT_TO_POINTER(fd)); /* of a descriptor closed unseen */
+    u->fresh++;
 }
 
 /* The C library keeps what was freed below something that is still there: without this a guest that made
@@ -245,6 +246,7 @@ static void user_update(void *opaque)
     u->round++;
     g_ptr_array_set_size(u->polled, 0);
     slirp_pollfds_fill(u->slirp, &timeout, cb_add_poll, u);
+    u->fresh = 0;
     u->inside = false;
     g_hash_table_iter_init(&it, u->fds);
     while (g_hash_table_iter_next(&it, NULL, &value)) {

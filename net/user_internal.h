@@ -16,7 +16,8 @@ typedef struct UserNet {
     NetClient *client;
     Slirp *slirp;
     bool inside;       /* a call of the library is on the stack: it cannot be entered again */
-    GHashTable *fds;   /* fd -> UserFd * */
+    GHashTable *fds;   /* fd -> UserFd *, of those that the library named when it was last asked */
+    unsigned fresh;    /* descriptors that it has opened since, at most */
     GPtrArray *polled; /* UserFd *, by the number the library knows them by since it was last asked */
     unsigned round;
     Task update;
@@ -51,6 +52,8 @@ bool user_forward_remove(UserNet *u, const char *rule, Error **errp);
 bool user_guestfwd_add(UserNet *u, const char *rule, Error **errp);
 void user_forwards_free(UserNet *u);
 void user_guests_resumed(UserNet *u); /* the guest took something: more may fit */
+/* False: the frame has bytes for a character device that is far behind; lost, it comes again. */
+bool user_guestfwd_has_room(UserNet *u, const NetFrame *f);
 void user_forwards_list(UserNet *u, const char *id, GArray *out);
 
 /* user-guard.c. False: the library is not given this frame; else *f may have become another one, which stays

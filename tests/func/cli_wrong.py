@@ -300,6 +300,7 @@ disk.img                            => file-not-found/hda -hda disk.img: cannot 
 -netdev user,id=n,smb=/nonexistent  => file-not-found/smb -netdev user,id=n,smb=/nonexistent: 'smb' does not take '/nonexistent': No such file or directory | create it first
 -netdev user,id=n,smb=/dev/null     => file-not-found/smb -netdev user,id=n,smb=/dev/null: 'smb' does not take '/dev/null': it is no folder | create it first
 -netdev user,id=n,smbserver=10.0.2.4 => conflict/smbserver -netdev user,id=n,smbserver=10.0.2.4: 'smbserver' is the address of a server that 'smb' would make | give smb=FOLDER, too
+-sandbox on -netdev user,id=n,guestfwd=tcp:10.0.2.100:7-cmd:/bin/cat => permission-denied/guestfwd -netdev user,id=n,guestfwd=tcp:10.0.2.100:7-cmd:/bin/cat: guestfwd=tcp:10.0.2.100:7-cmd:/bin/cat: '/bin/cat' must not be started: -sandbox forbids programs | -sandbox on,spawn=allow permits them
 -sandbox on -netdev user,id=n,smb=/ => not-supported/smb -netdev user,id=n,smb=/: 'smb' is not supported below -sandbox, which forbids the program smbd or filters it | *
 -chroot / -netdev user,id=n,smb=/   => not-supported/smb -netdev user,id=n,smb=/: 'smb' is not supported with -chroot: smbd is started later, for each connection | start the machine as *
 -netdev user,id=n,net=10.0.2.0/33   => out-of-range/net -netdev user,id=n,net=10.0.2.0/33: 'net' does not take '10.0.2.0/33': a prefix has 1 to 30 bits | it looks like 10.0.2.0/24

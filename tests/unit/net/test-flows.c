@@ -69,17 +69,21 @@ static size_t packet(uint8_t *f, const char *peer, uint8_t proto, unsigned port,
     return len;
 }
 
-/* Did it arrive? */
-static bool passes(Net *n, const char *peer, uint8_t proto, unsigned port, uint8_t flags, bool from_guest)
+static bool arrives(Net *n, const uint8_t *f, size_t len, bool from_guest)
 {
-    uint8_t f[200];
-    size_t len = packet(f, peer, proto, port, 1000, flags, from_guest);
     TestNic *to = from_guest ? n->world : n->guest;
     test_nic_drop(to);
     g_assert_true(test_nic_send(from_guest ? n->guest : n->world, NULL, f, len));
     tm_turns(n->tm);
     g_assert_cmpuint(to->got->len, <=, 1);
     return to->got->len == 1;
+}
+
+/* Did it arrive? */
+static bool passes(Net *n, const char *peer, uint8_t proto, unsigned port, uint8_t flags, bool from_guest)
+{
+    uint8_t f[200];
+    return arrives(n, f, packet(f, peer, proto, port, 1000, flags, from_guest), from_guest);
 }
 
 #define OUT(peer, proto, port) passes(&n, peer, proto, port, SYN, true)
@@ -136,6 +140,36 @@ static void test_rules(void)
     /* neighbours and DHCP are the network's */
     g_assert_true(passes(&n, "fe80::2", IPPROTO_ICMPV6, 0, 135, true));
     g_assert_false(passes(&n, "fe80::2", IPPROTO_ICMPV6, 0, 128, true));
+    net_test_free(n.tm);
+}
+
+/* What a guest says of itself lets it go nowhere: an answer to nobody, a frame to all, DHCP's ports. */
+static void test_tricks(void)
+{
+    Net n;
+    uint8_t f[200];
+    net_open(&n, "");
+    g_assert_false(passes(&n, "10.9.9.9", IPPROTO_TCP, 443, SYN | ACK, true));
+    g_assert_false(OUT("10.9.9.9", IPPROTO_TCP, 443));
+    size_t len = packet(f, "10.9.9.9", IPPROTO_TCP, 80, 1000, SYN, true);
+    memset(f, 0xff, 6);
+    g_assert_false(arrives(&n, f, len, true));
+    len = packet(f, "239.1.2.3", IPPROTO_UDP, 80, 1000, 0, true);
+    g_assert_false(arrives(&n, f, len, true));
+    memcpy(f, "\1\0\x5e\1\2\3", 6);
+    g_assert_true(arrives(&n, f, len, true));
+    for (unsigned six = 0; six < 2; six++) {
+        const char *server = six ? "fe80::2" : "10.0.2.2", *stranger = six ? "fd02::1" : "10.9.9.9";
+        unsigned port = six ? 547 : 67, mine = six ? 546 : 68;
+        len = packet(f, server, IPPROTO_UDP, port, mine, 0, true);
+        g_assert_false(arrives(&n, f, len, true)); /* nobody knows it yet */
+        len = packet(f, server, IPPROTO_UDP, port, mine, 0, false);
+        g_assert_true(arrives(&n, f, len, false));
+        len = packet(f, server, IPPROTO_UDP, port, mine, 0, true);
+        g_assert_true(arrives(&n, f, len, true));
+        len = packet(f, stranger, IPPROTO_UDP, port, mine, 0, true);
+        g_assert_false(arrives(&n, f, len, true));
+    }
     net_test_free(n.tm);
 }
 
@@ -267,6 +301,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     net_register();
     g_test_add_func("/flows/rules", test_rules);
+    g_test_add_func("/flows/tricks", test_tricks);
     g_test_add_func("/flows/reset", test_reset);
     g_test_add_func("/flows/change", test_change);
     g_test_add_func("/flows/nonsense", test_nonsense);

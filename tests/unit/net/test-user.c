@@ -405,6 +405,7 @@ typedef struct Tcp {
     TestMachine *tm;
     TestNic *n;
     uint32_t peer, seq, ack; /* its address; our next byte, the next one that we expect */
+    uint32_t acked;          /* what it got of ours */
     uint16_t port;
     GByteArray *got;
 } Tcp;
@@ -442,6 +443,8 @@ static void tcp_take(Tcp *t)
         memcpy(&seq, h + 4, 4);
         seq = ntohl(seq);
         g_assert_cmphex(h[13] & 4, ==, 0); /* no reset */
+        memcpy(&t->acked, h + 8, 4);
+        t->acked = ntohl(t->acked);
         if (h[13] & 2) {
             t->ack = seq + 1;
         } else if (seq == t->ack) {
@@ -571,6 +574,68 @@ static void test_guestfwd(void)
     g_rmdir(dir);
 }
 
+/* The guest is faster than who reads the device, which is nobody at first. */
+enum { UPLOAD = 2 << 20, PIECE = 1024, PATIENCE = 200 };
+typedef struct Upload {
+    Tcp *t;
+    int fd;
+    uint32_t first;
+    unsigned read, turns; /* bytes; since something was acknowledged */
+    unsigned most;        /* acknowledged before any was read */
+} Upload;
+
+static bool upload_over(void *opaque)
+{
+    Upload *u = opaque;
+    Tcp *t = u->t;
+    uint8_t piece[PIECE];
+    tcp_take(t);
+    unsigned done = t->acked - u->first;
+    bool fresh = t->acked == t->seq;
+    u->turns = fresh ? 0 : u->turns + 1;
+    if (!u->most && u->turns == PATIENCE) {
+        u->most = done;
+    }
+    if (done < UPLOAD && (fresh || u->turns % 50 == 0)) { /* the next one, or the same again */
+        for (unsigned i = 0; i < PIECE; i++) {
+            piece[i] = flood_byte(done + i);
+        }
+        t->seq = t->acked;
+        tcp_send(t, 0x18, (char *)piece, PIECE);
+    }
+    ssize_t n = u->most ? read(u->fd, piece, PIECE) : 0;
+    for (ssize_t i = 0; i < n; i++) {
+        g_assert_cmphex(piece[i], ==, flood_byte(u->read++));
+    }
+    return u->read == UPLOAD;
+}
+
+static void test_guestfwd_slow(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("rhea-user-XXXXXX", NULL);
+    g_autofree char *path = g_strconcat(dir, "/p", NULL), *in = g_strconcat(path, ".in", NULL),
+                    *out = g_strconcat(path, ".out", NULL),
+                    *options = g_strdup_printf(",guestfwd=tcp:10.0.2.100:8-pipe:%s", path);
+    g_assert_cmpint(mkfifo(in, 0600), ==, 0);
+    g_assert_cmpint(mkfifo(out, 0600), ==, 0);
+    TestNic *n;
+    TestMachine *tm = user_new(options, &n);
+    g_autoptr(GByteArray) got = g_byte_array_new();
+    Tcp t = { .tm = tm, .n = n, .peer = 0x0a000264, .seq = 1000, .port = 8, .got = got };
+    Upload u = { .t = &t, .fd = open(out, O_RDONLY | O_NONBLOCK), .first = 1001 };
+    learn_guest(tm, n);
+    tcp_send(&t, 2, "", 0);
+    turn(tm, tcp_open, &t);
+    turn(tm, upload_over, &u);
+    g_assert_cmpuint(u.most, >, 256 << 10);
+    g_assert_cmpuint(u.most, <, 600 << 10); /* the pipe's and the device's 64 KiB each, and what is kept */
+    net_test_free(tm);
+    close(u.fd);
+    g_unlink(in);
+    g_unlink(out);
+    g_rmdir(dir);
+}
+
 /* A connection from outside reaches the guest as a SYN for its port. */
 static void test_forward(void)
 {
@@ -689,7 +754,8 @@ static unsigned arrived(TestMachine *tm, int fd)
     return got;
 }
 
-static void test_flood(void)
+/* So many datagrams at a time, each from another port. */
+static void flood(unsigned burst)
 {
     struct rlimit old, low;
     getrlimit(RLIMIT_NOFILE, &old);
@@ -708,8 +774,10 @@ static void test_flood(void)
     turn(tm, tcp_open, &t);
     for (unsigned i = 0; i < 1000; i++) {
         send_udp(n, 2000 + i, port);
-        got += arrived(tm, fd);
-        g_assert_cmpuint(got, ==, MIN(i + 1, 63)); /* and the connection: half of the descriptors */
+        if ((i + 1) % burst == 0) {
+            got += arrived(tm, fd);
+            g_assert_cmpuint(got, ==, MIN(i + 1, 63)); /* and the connection: half of the descriptors */
+        }
     }
     send_udp(n, 2062, port); /* has its socket */
     g_assert_cmpuint(arrived(tm, fd), ==, 1);
@@ -722,6 +790,12 @@ static void test_flood(void)
     close(late);
     net_test_free(tm);
     g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &old), ==, 0);
+}
+
+static void test_flood(void)
+{
+    flood(1);
+    flood(500);
 }
 
 static void test_hostile(void)
@@ -766,6 +840,7 @@ int main(int argc, char **argv)
     g_test_add_func("/user/taken", test_taken);
     g_test_add_func("/user/rules", test_rules);
     g_test_add_func("/user/guestfwd", test_guestfwd);
+    g_test_add_func("/user/guestfwd-slow", test_guestfwd_slow);
     g_test_add_func("/user/forward", test_forward);
     g_test_add_func("/user/fragments", test_fragments);
     g_test_add_func("/user/flood", test_flood);
