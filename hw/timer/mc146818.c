@@ -525,7 +525,7 @@ static void rtc_pre_save(void *opaque)
 static bool rtc_post_load(void *opaque, Error **errp)
 {
     Rtc *r = opaque;
-    if (ABS(r->offset_s) > INT64_C(1) << 40) {
+    if (r->offset_s > INT64_C(1) << 40 || r->offset_s < -(INT64_C(1) << 40)) { /* INT64_MIN has no ABS() */
         return error_set(errp, "the clock is %" PRId64 " s off, beyond any calendar", r->offset_s);
     }
     bool standing = (r->cmos[R_A] & A_DV) != A_DV_RUN || r->cmos[R_B] & B_SET;

@@ -4,6 +4,7 @@
  */
 #include "rhea/hw/timer.h"
 #include "tests/device/isatest.h"
+#include <string.h>
 
 enum { START = 951782398 }; /* 2000-02-28 23:59:58 UTC, a Monday */
 #define MS INT64_C(1000000)
@@ -315,6 +316,30 @@ static void test_reset(void)
     isatest_free(t);
 }
 
+/* A saved state may say anything of the distance from the host's clock. */
+static void test_hostile_offset(void)
+{
+    const int64_t limit = INT64_C(1) << 40;
+    const int64_t bad[] = { INT64_MIN, INT64_MIN + 1, -limit - 1, limit + 1, INT64_MAX };
+    IsaTest *t = isatest_new_with(options);
+    Device *rtc = isatest_add(t, &mc146818_type);
+    const VmState *state = mc146818_type.vmstate;
+    const VmField *f = state->fields;
+    while (strcmp(f->name, "offset_s")) {
+        f++;
+    }
+    int64_t *offset = (int64_t *)((char *)rtc + f->offset), good = *offset;
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(Error) err = NULL;
+        *offset = bad[i];
+        g_assert_false(state->post_load(rtc, &err));
+        g_assert_nonnull(strstr(error_text(err), "beyond any calendar"));
+    }
+    *offset = good;
+    g_assert_true(state->post_load(rtc, &error_abort_slot));
+    isatest_free(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -327,5 +352,6 @@ int main(int argc, char **argv)
     g_test_add_func("/mc146818/slew-rate", test_slew_rate);
     g_test_add_func("/mc146818/forget", test_forget);
     g_test_add_func("/mc146818/reset", test_reset);
+    g_test_add_func("/mc146818/hostile-offset", test_hostile_offset);
     return g_test_run();
 }
