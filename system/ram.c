@@ -143,6 +143,8 @@ void ram_foreach(Machine *m, void (*fn)(RamBlock *ram, void *opaque), void *opaq
  * later write would go unheard, lasts only inside a take, and that take reports the page anyway. */
 static void ram_page_written(RamBlock *ram, uint64_t page, uint8_t flags)
 {
+    /* Threads that do I/O come here outside any read section; dirty_enable() may be giving the map up. */
+    rcu_read_lock();
     for (unsigned c = 0; c < DIRTY_CLIENTS; c++) {
         if (c == DIRTY_CODE || !(flags & (1u << c))) {
             continue;
@@ -153,6 +155,7 @@ static void ram_page_written(RamBlock *ram, uint64_t page, uint8_t flags)
             __atomic_or_fetch(&map[page / WORD_BITS], 1ul << (page % WORD_BITS), __ATOMIC_ACQ_REL);
         }
     }
+    rcu_read_unlock();
 }
 
 void ram_written(RamBlock *ram, uint64_t off, uint64_t len)

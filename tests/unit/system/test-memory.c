@@ -373,6 +373,34 @@ static void test_dirty_race(void)
     tm_free(tm);
 }
 
+/* A thread that does I/O writes outside any read section, while a client comes and goes. */
+static void *outside_writer(void *opaque)
+{
+    DirtyRace *d = opaque;
+    while (!__atomic_load_n(&d->stop, __ATOMIC_ACQUIRE)) {
+        ram_written(d->tm->m->ram, 0, d->tm->m->ram->size);
+    }
+    return NULL;
+}
+
+static void test_dirty_client(void)
+{
+    enum { PAGES = 1024 };
+    TestMachine *tm = tm_new((size_t)PAGES << RAM_PAGE_BITS);
+    DirtyRace d = { .tm = tm };
+    unsigned long bits[PAGES / 64];
+    GThread *t = g_thread_new("writer", outside_writer, &d);
+    for (unsigned i = 0; i < 2000; i++) {
+        dirty_enable(tm->m->ram, DIRTY_DISPLAY, true);
+        dirty_take(tm->m->ram, DIRTY_DISPLAY, 0, PAGES, bits);
+        dirty_enable(tm->m->ram, DIRTY_DISPLAY, false);
+    }
+    __atomic_store_n(&d.stop, 1, __ATOMIC_RELEASE);
+    g_thread_join(t);
+    rcu_barrier(); /* the maps are gone before the program ends */
+    tm_free(tm);
+}
+
 /* ---- DMA ---- */
 
 typedef struct Peer {
@@ -632,6 +660,7 @@ int main(int argc, char **argv)
     g_test_add_func("/system/memory/rom", test_rom);
     g_test_add_func("/system/memory/dirty", test_dirty);
     g_test_add_func("/system/memory/dirty-race", test_dirty_race);
+    g_test_add_func("/system/memory/dirty-client", test_dirty_client);
     g_test_add_func("/system/memory/dma", test_dma);
     g_test_add_func("/system/memory/index-whole", test_index_whole);
     g_test_add_func("/system/memory/readers", test_readers);
