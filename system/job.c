@@ -144,6 +144,10 @@ bool job_start(Machine *m, const char *id, const JobOps *ops, void *opaque, unsi
 bool job_may_go_on(Job *j)
 {
     while (j->wants_pause && !j->cancelled) {
+        if (j->machine->priv->quitting) { /* nobody will resume it, and the loop cannot end below it */
+            j->cancelled = true;
+            break;
+        }
         set_status(j, JOB_STATUS_PAUSED);
         loop_turn(j->machine->loop, true);
     }

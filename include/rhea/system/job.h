@@ -29,7 +29,8 @@ enum {
  * caller's then. */
 bool job_start(Machine *m, const char *id, const JobOps *ops, void *opaque, unsigned flags, Error **errp);
 
-/* For run(). Waits while the job is paused, turning the main loop; false: it was cancelled. */
+/* For run(). Waits while the job is paused, turning the main loop; false: it was cancelled, as the end of the
+ * machine does to one that is paused. */
 bool job_may_go_on(Job *job);
 void job_set_progress(Job *job, int64_t done, int64_t total);
 

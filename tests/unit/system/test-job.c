@@ -227,6 +227,30 @@ static void test_cancelled(void)
     end(tm, &w);
 }
 
+/* The end of the machine does not wait for somebody to resume a job. */
+static void quit(Job *job)
+{
+    expect_events("a:created a:running a:paused ");
+    machine_request_shutdown(machine, SHUTDOWN_HOST_QUIT, 0);
+}
+
+static void pause_and_quit(Job *job, unsigned step)
+{
+    g_assert_true(job_pause(job, &error_abort_slot));
+    in_a_turn(job, machine, quit);
+}
+
+static void test_quit(void)
+{
+    Work w = { .steps = 3, .at_step = pause_and_quit };
+    TestMachine *tm = start("a", &w, 0);
+    machine = tm->m;
+    tm_turns(tm);
+    expect_events("a:running a:aborting a:concluded a:null ");
+    g_assert_cmpuint(w.done, ==, 0);
+    end(tm, &w);
+}
+
 /* One that has not begun never does. */
 static void test_early(void)
 {
@@ -273,6 +297,7 @@ int main(int argc, char **argv)
     g_test_add_func("/job/failed", test_failed);
     g_test_add_func("/job/paused", test_paused);
     g_test_add_func("/job/cancelled", test_cancelled);
+    g_test_add_func("/job/quit", test_quit);
     g_test_add_func("/job/early", test_early);
     g_test_add_func("/job/names", test_names);
     int status = g_test_run();
