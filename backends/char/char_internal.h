@@ -85,7 +85,7 @@ typedef struct CharPortPrivate {
     bool ready;                /* char_attach() was called */
     bool open;                 /* atomic: somebody listens there */
     bool dead;
-    bool running;              /* port_deliver() is on the stack: it frees a dead port */
+    unsigned running;          /* port_deliver()s on the stack: the outermost frees a dead port */
     DomainTask deliver_domain; /* for ports in a domain */
     DomainTask writable_domain;
     Task deliver_loop;         /* for ports on the main loop */

@@ -61,7 +61,7 @@ static void port_deliver(void *opaque)
     CharPortPrivate *p = opaque;
     Chardev *c = p->chr;
     bool took = false;
-    p->running = true;
+    p->running++;
     while (!p->dead && p->ready && p->port->handler) {
         const CharHandler *h = p->port->handler;
         CharEvent event;
@@ -94,9 +94,11 @@ static void port_deliver(void *opaque)
             h->receive(p->port->opaque, buf, n);
         }
     }
-    p->running = false;
-    if (p->dead) {
-        port_private_free(p); /* a callback detached the port */
+    p->running--;
+    if (p->dead) { /* a callback detached the port */
+        if (!p->running) { /* else this was a turn of the loop inside another delivery, which looks too */
+            port_private_free(p);
+        }
     } else if (took) {
         loop_post(c->loop, &c->resume);
     }

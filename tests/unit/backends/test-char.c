@@ -484,6 +484,37 @@ static void test_answers(Fixture *f, gconstpointer data)
     char_detach(&front.port);
 }
 
+typedef struct Nested {
+    CharPort port;
+    Fixture *f;
+    Chardev *c;
+    GString *got;
+} Nested;
+
+/* A command that waits, turning the main loop, while more comes; then the front end goes away. */
+static void nested_receive(void *opaque, const uint8_t *buf, size_t len)
+{
+    Nested *n = opaque;
+    g_string_append_len(n->got, (const char *)buf, (gssize)len);
+    if (n->got->len == len) {
+        feed(n->f, n->c, "inner");
+        g_string_append_c(n->got, '.');
+        char_detach(&n->port);
+    }
+}
+
+static void test_nested_detach(Fixture *f, gconstpointer data)
+{
+    static const CharHandler handler = { .receive = nested_receive };
+    Nested n = { .f = f, .c = chardev_new_buffer(f->m, "b"), .got = g_string_new(NULL) };
+    chardev_connect(n.c, &n.port, &error_abort_slot);
+    char_attach(&n.port, &handler, &n, NULL);
+    feed(f, n.c, "outer ");
+    g_assert_cmpstr(n.got->str, ==, "outer inner.");
+    feed(f, n.c, "nobody listens");
+    g_string_free(n.got, TRUE);
+}
+
 static void read_all(Fixture *f, MuxEnds *e, GString *into, const char *last)
 {
     turn_until(f, ({
@@ -552,6 +583,7 @@ int main(int argc, char **argv)
     ADD("change", test_change);
     ADD("change-waiting", test_change_waiting);
     ADD("many-events", test_many_events);
+    ADD("nested-detach", test_nested_detach);
     ADD("answers", test_answers);
     return g_test_run();
 }
