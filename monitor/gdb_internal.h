@@ -16,9 +16,10 @@ typedef struct GdbServer {
     MachineListener listener;
     Monitor console;        /* of `monitor COMMAND`: remembers the CPU and formats */
     GString *out;           /* what the host did not take yet */
-    bool busy;              /* a packet is being handled */
+    bool busy;              /* handling a packet or stopping the machine, which may turn the loop */
 
     /* of this connection */
+    unsigned session;       /* its number */
     bool open, no_ack, multiprocess, tells_breaks, physical;
     bool waiting;           /* the debugger resumed the machine and waits for a stop */
     unsigned sstep;         /* DEBUG_STEP_* for its steps */
@@ -30,7 +31,7 @@ typedef struct GdbServer {
     GdbParser in;
 } GdbServer;
 
-enum { GDB_EINVAL = 22, GDB_EFAULT = 14, GDB_ESRCH = 3 };
+enum { GDB_EINVAL = 22, GDB_EBUSY = 16, GDB_EFAULT = 14, GDB_ESRCH = 3 };
 
 /* gdb_server.c */
 void gdb_send(GdbServer *s, const char *payload, size_t len);

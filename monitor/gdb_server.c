@@ -46,6 +46,20 @@ void gdb_error(GdbServer *s, unsigned code)
 
 /* ---- stopping ---- */
 
+/* Stopping waits for disks, which turns the main loop: others may end this connection there, ask for another
+ * server, or start the machine again. False: there is nobody to answer any more. */
+static bool stop_machine(GdbServer *s)
+{
+    unsigned session = s->session;
+    bool was_busy = s->busy;
+    if (machine_running(s->m)) {
+        s->busy = true;
+        machine_stop(s->m, RUN_PAUSED);
+        s->busy = was_busy;
+    }
+    return s->session == session;
+}
+
 /* GDB's numbers of signals (include/gdb/signals.def in its manual's words: "as on most systems" up to 15). */
 static unsigned signal_of(RunState state)
 {
@@ -142,22 +156,30 @@ static void put_ack(GdbServer *s, char c)
  * stopped machine, stops it. */
 static void take_packet(GdbServer *s)
 {
+    unsigned session = s->session;
+    bool answer = true;
     put_ack(s, '+');
-    if (machine_running(s->m)) {
-        machine_stop(s->m, RUN_PAUSED);
+    if (!stop_machine(s)) {
+        return;
     }
     g_string_truncate(s->reply, 0);
-    s->busy = true;
-    if (gdb_handle_packet(s, s->in.data, s->in.len)) {
+    if (machine_running(s->m)) { /* again: somebody wants it to */
+        gdb_error(s, GDB_EBUSY);
+    } else {
+        s->busy = true;
+        answer = gdb_handle_packet(s, s->in.data, s->in.len) && s->session == session;
+        s->busy = false;
+    }
+    if (answer) {
         gdb_send(s, s->reply->str, s->reply->len);
     }
-    s->busy = false;
 }
 
 static void gdb_receive(void *opaque, const uint8_t *buf, size_t len)
 {
     GdbServer *s = opaque;
-    for (size_t i = 0; i < len; i++) {
+    unsigned session = s->session;
+    for (size_t i = 0; i < len && s->session == session; i++) {
         switch (gdb_parser_byte(&s->in, buf[i])) {
         case GDB_PACKET: take_packet(s); break;
         case GDB_DAMAGED: put_ack(s, '-'); break;
@@ -167,24 +189,22 @@ static void gdb_receive(void *opaque, const uint8_t *buf, size_t len)
                 flush_out(s);
             }
             break;
-        case GDB_INTERRUPT:
-            if (machine_running(s->m)) {
-                machine_stop(s->m, RUN_PAUSED);
-            }
-            break;
+        case GDB_INTERRUPT: stop_machine(s); break;
         default: break;
         }
     }
 }
 
+/* What comes while the server is busy waits: the delivery that it is busy in goes on with it. */
 static size_t gdb_room(void *opaque)
 {
     GdbServer *s = opaque;
-    return s->out->len < PENDING_LIMIT ? 4096 : 0;
+    return !s->busy && s->out->len < PENDING_LIMIT ? 4096 : 0;
 }
 
 static void session_reset(GdbServer *s)
 {
+    s->session++;
     s->no_ack = s->multiprocess = s->tells_breaks = s->physical = s->waiting = false;
     s->sstep = DEBUG_STEP_ON | DEBUG_STEP_NO_IRQ | DEBUG_STEP_NO_TIMER;
     s->cpu = s->resume_cpu = 0;
@@ -200,8 +220,7 @@ static void gdb_event(void *opaque, CharEvent event)
     if (event == CHAR_OPENED && !s->open) {
         session_reset(s);
         s->open = true;
-        if (machine_running(s->m)) {
-            machine_stop(s->m, RUN_PAUSED);
+        if (machine_running(s->m) && stop_machine(s)) {
             s->signal = 5;
         }
     } else if (event == CHAR_CLOSED && s->open) {
@@ -303,8 +322,8 @@ bool gdb_server_start(Machine *m, const char *dev, Error **errp)
 {
     role_assert_main();
     if (m->gdb && m->gdb->busy) {
-        return error_fail(errp, "in-use", NULL, "use another monitor",
-                          "the GDB server cannot be changed by the debugger that it serves");
+        return error_fail(errp, "in-use", NULL, "use another monitor, when it has done that",
+                          "the GDB server cannot be changed while it does what its debugger asked for");
     }
     if (!g_str_equal(dev, "none") && !debug_supported(m, errp)) {
         return false;

@@ -44,13 +44,21 @@ static void points_changed(MachineDebug *d)
     d->serial = d->serial == UINT32_MAX ? 1 : d->serial + 1;
 }
 
+static bool stands(const Machine *m, Error **errp)
+{
+    return !machine_running(m) || error_set(errp, "points cannot be changed while the machine runs");
+}
+
 bool debug_point_add(Machine *m, DebugPoint p, Error **errp)
 {
     static const char *const names[] = { "software breakpoints", "hardware breakpoints", "write watchpoints",
                                          "read watchpoints", "access watchpoints" };
     MachineDebug *d = &m->debug;
     role_assert_main();
-    g_assert(!machine_running(m) && p.kind < DEBUG_POINT_KINDS);
+    g_assert(p.kind < DEBUG_POINT_KINDS);
+    if (!stands(m, errp)) {
+        return false;
+    }
     if (!(m->accel->debug_kinds >> p.kind & 1)) {
         return error_set(errp, "accelerator '%s' has no %s", m->accel->name, names[p.kind]);
     }
@@ -91,8 +99,7 @@ static bool point_remove(Machine *m, DebugPoint p, Error **errp)
 bool debug_point_remove(Machine *m, DebugPoint p, Error **errp)
 {
     role_assert_main();
-    g_assert(!machine_running(m));
-    return point_remove(m, p, errp);
+    return stands(m, errp) && point_remove(m, p, errp);
 }
 
 static void points_clear(Machine *m)

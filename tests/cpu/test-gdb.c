@@ -4,6 +4,7 @@
  * (kernel-irqchip=split), and, where hosts emulate, with the interpreter's (off).
  * Threads: main, and the vCPUs.
  */
+#include "rhea/util/errorcode.h"
 #include "target/x86/sysint.h"
 #include "tests/cpu/gdbguest.h"
 
@@ -229,7 +230,7 @@ static void test_monitor(void)
     g_autofree char *d = monitor(&f, "p $rdi");
     g_assert_cmpstr(d, ==, "0x300000\n"); /* the session remembers it */
     g_autofree char *e = monitor(&f, "gdbserver none");
-    g_assert_nonnull(strstr(e, "cannot be changed by the debugger"));
+    g_assert_nonnull(strstr(e, "cannot be changed while"));
     g_autofree char *h = monitor(&f, "help");
     g_assert_nonnull(strstr(h, "gdbserver"));
     g_autofree char *i = monitor(&f, "info history");
@@ -339,6 +340,96 @@ static void test_server(void)
     gdb_guest_free(&f);
 }
 
+/* --- others' doings while the server stops the machine, which turns the main loop --- */
+
+static GdbGuest *nested;
+static void (*nested_do)(void);
+
+static void nested_drain(Machine *m, bool cancel)
+{
+    void (*now)(void) = nested_do;
+    nested_do = NULL;
+    if (now) {
+        now();
+    }
+}
+
+/* Runs the machine; `now` is done in the next stop. */
+static void run_until_stop(GdbGuest *f, void (*now)(void))
+{
+    machine_start(f->m);
+    g_assert_true(machine_running(f->m));
+    nested = f;
+    nested_do = now;
+    f->m->drain_backends = nested_drain;
+}
+
+static void do_start(void)
+{
+    g_assert_false(machine_running(nested->m));
+    machine_start(nested->m);
+}
+
+static void do_send(void)
+{
+    gc_raw(nested->c, "$qAttached:1#fa", 15);
+    gc_turns(nested->c);
+}
+
+static void do_change(void)
+{
+    g_autoptr(Error) err = NULL;
+    g_assert_false(gdb_server_start(nested->m, "none", &err));
+    g_assert_cmpstr(error_code(err), ==, "in-use");
+}
+
+static void do_reconnect(void)
+{
+    gc_disconnect(nested->c);
+    gc_connect(nested->c);
+}
+
+static void test_nested(void)
+{
+    GdbGuest f = gdb_guest_new(1, true);
+    DebugPoint p = { .kind = DEBUG_BREAK_SOFT, .addr = AT(gdb_f), .len = 1 };
+    static const char *const packets[] = { "Z0,1000,1", "z0,1000,1", "?", "g", "c" };
+    for (unsigned i = 0; i < G_N_ELEMENTS(packets); i++) {
+        run_until_stop(&f, do_start);
+        gc_expect(f.c, packets[i], "E10");
+        g_assert_true(machine_running(f.m));
+    }
+    g_autoptr(Error) err = NULL;
+    g_assert_false(debug_point_add(f.m, p, &err));
+    g_assert_nonnull(strstr(error_text(err), "while the machine runs"));
+    g_assert_false(debug_point_remove(f.m, p, NULL));
+    gc_expect(f.c, "?", "T02*");
+    /* the next packet is not begun before the first is done */
+    run_until_stop(&f, do_send);
+    gc_expect(f.c, "qC", "QC1");
+    g_assert_cmpstr(gc_wait(f.c), ==, "1");
+    /* the server stays while it is at work: for a packet, for Ctrl-C, for a debugger that comes */
+    run_until_stop(&f, do_change);
+    gc_expect(f.c, "qC", "QC1");
+    run_until_stop(&f, do_change);
+    gc_raw(f.c, "\3", 1);
+    gc_turns(f.c);
+    g_assert_null(nested_do);
+    gc_disconnect(f.c);
+    run_until_stop(&f, do_change);
+    gc_connect(f.c);
+    g_assert_null(nested_do);
+    gc_expect(f.c, "?", "T05*");
+    /* nobody gets the answer to a question of one who has gone */
+    run_until_stop(&f, do_reconnect);
+    gc_raw(f.c, "$qC#b4$qAttached:1#fa", 21);
+    g_assert_true(gc_quiet(f.c));
+    g_assert_null(nested_do);
+    gc_expect(f.c, "?", "T05*");
+    f.m->drain_backends = NULL;
+    gdb_guest_free(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -356,5 +447,6 @@ int main(int argc, char **argv)
     g_test_add_func("/gdb/life", test_life);
     g_test_add_func("/gdb/kill", test_kill);
     g_test_add_func("/gdb/server", test_server);
+    g_test_add_func("/gdb/nested", test_nested);
     return g_test_run();
 }
