@@ -3,13 +3,35 @@
  *
  * Models: a request counts itself in, then looks whether the gate is closed; who closes sets `closed`, then
  * looks at the count. Both are sequentially consistent, so one of them sees the other: no request is inside
- *         when block_gate_close() returns, and none is forgotten in front of an open gate.
+ *         when block_gate_close() returns, and none is forgotten in front of an open gate. A gate knows whom
+ *         it has closed: while it waits the loop turns, in which clients come and go. Who comes above a
+ *         closed gate is closed by it, who goes is forgotten, and it opens those that are left.
  * Threads: requests on any loop; gates, creation and removal on the main loop's thread.
  */
 #include "block/trace.h"
 #include "internal.h"
 
 #include <errno.h>
+
+struct BlockGate {
+    BlockGate *next;    /* closed before this one */
+    BlockNode *node;    /* with a reference: its last client may go meanwhile */
+    GPtrArray *clients; /* BlockClient *, borrowed: those it has closed, each once */
+};
+
+/* Closes every client from which requests can reach `n`. The loop does not turn: none goes meanwhile. */
+static void gate_take(BlockGate *gate, BlockNode *n)
+{
+    for (unsigned i = 0; i < n->edges_up->len; i++) {
+        BlockEdge *e = g_ptr_array_index(n->edges_up, i);
+        if (!e->client) {
+            gate_take(gate, e->parent);
+        } else if (!g_ptr_array_find(gate->clients, e->client, NULL)) {
+            __atomic_add_fetch(&e->client->closed, 1, __ATOMIC_SEQ_CST);
+            g_ptr_array_add(gate->clients, e->client);
+        }
+    }
+}
 
 BlockClient *block_client_new(BlockNode *n, const char *name, unsigned perm, unsigned shared, Error **errp)
 {
@@ -23,21 +45,35 @@ BlockClient *block_client_new(BlockNode *n, const char *name, unsigned perm, uns
         g_free(c);
         return NULL;
     }
+    for (BlockGate *gate = n->graph->gates; gate; gate = gate->next) {
+        gate_take(gate, gate->node);
+    }
     return c;
 }
 
-static void gate_close(BlockClient *c)
+static bool any_in_flight(const GPtrArray *clients)
 {
-    BlockGraph *g = c->edge.node->graph;
+    for (guint i = 0; i < clients->len; i++) {
+        const BlockClient *c = g_ptr_array_index(clients, i);
+        if (__atomic_load_n(&c->in_flight, __ATOMIC_SEQ_CST)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Turns the loop; who is among `clients` may change with each turn. */
+static void wait_for_requests(BlockGraph *g, const GPtrArray *clients)
+{
     __atomic_add_fetch(&g->closing, 1, __ATOMIC_SEQ_CST);
-    __atomic_add_fetch(&c->closed, 1, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&c->in_flight, __ATOMIC_SEQ_CST)) {
+    while (any_in_flight(clients)) {
         loop_turn(g->loop, true);
     }
     __atomic_sub_fetch(&g->closing, 1, __ATOMIC_SEQ_CST);
 }
 
-static void gate_open(BlockClient *c)
+/* One gate less is closed for it. */
+static void client_open(BlockClient *c)
 {
     pthread_mutex_lock(&c->lock);
     CoWaiter *w = NULL;
@@ -59,8 +95,15 @@ void block_client_free(BlockClient *c)
         return;
     }
     role_assert_main();
-    gate_close(c);
+    BlockGraph *g = c->edge.node->graph;
+    g_autoptr(GPtrArray) only = g_ptr_array_new();
+    g_ptr_array_add(only, c);
+    __atomic_add_fetch(&c->closed, 1, __ATOMIC_SEQ_CST);
+    wait_for_requests(g, only);
     g_assert(!c->waiting.first);
+    for (BlockGate *gate = g->gates; gate; gate = gate->next) {
+        g_ptr_array_remove(gate->clients, c);
+    }
     block_edge_remove(&c->edge);
     pthread_mutex_destroy(&c->lock);
     g_free((char *)c->edge.role);
@@ -77,31 +120,35 @@ void block_client_set_write_through(BlockClient *c, bool on)
     c->write_through = on;
 }
 
-/* Every client from which requests can reach `n`. */
-static void each_client_above(BlockNode *n, void (*fn)(BlockClient *c))
-{
-    for (unsigned i = 0; i < n->edges_up->len; i++) {
-        BlockEdge *e = g_ptr_array_index(n->edges_up, i);
-        if (e->client) {
-            fn(e->client);
-        } else {
-            each_client_above(e->parent, fn);
-        }
-    }
-}
-
 void block_gate_close(BlockNode *n)
 {
     role_assert_main();
     trace_block_gate(block_name(n), true);
-    each_client_above(n, gate_close);
+    BlockGraph *g = n->graph;
+    BlockGate *gate = g_new0(BlockGate, 1);
+    *gate = (BlockGate){ .next = g->gates, .node = block_ref(n), .clients = g_ptr_array_new() };
+    g->gates = gate;
+    gate_take(gate, n);
+    wait_for_requests(g, gate->clients);
 }
 
 void block_gate_open(BlockNode *n)
 {
     role_assert_main();
     trace_block_gate(block_name(n), false);
-    each_client_above(n, gate_open);
+    BlockGate **link = &n->graph->gates;
+    while (*link && (*link)->node != n) {
+        link = &(*link)->next;
+    }
+    BlockGate *gate = *link;
+    g_assert(gate);
+    *link = gate->next;
+    for (guint i = 0; i < gate->clients->len; i++) {
+        client_open(g_ptr_array_index(gate->clients, i)); /* who waited goes on in a later turn */
+    }
+    g_ptr_array_free(gate->clients, TRUE);
+    block_unref(gate->node);
+    g_free(gate);
 }
 
 /* Once the count is 0 the client may be gone; the graph stays. */

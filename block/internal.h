@@ -9,13 +9,16 @@
 enum { BLOCK_WORKERS = 64, BLOCK_MAX_DEPTH = 200, BLOCK_BOUNCE = 1024 * 1024 };
 #define BLOCK_MAX_SIZE ((int64_t)0x7ffffffffffffe00)
 
+typedef struct BlockGate BlockGate;
+
 struct BlockGraph {
     Loop *loop;
     WorkerPool *workers;
     GPtrArray *nodes; /* all, borrowed */
     GPtrArray *throttles; /* all, borrowed */
     unsigned next_name, depth;
-    unsigned closing; /* atomic: gates that the main loop is waiting to see empty */
+    BlockGate *gates; /* closed ones, the latest first (client.c) */
+    unsigned closing; /* atomic: how often the main loop is waiting for clients' requests to end */
     Task drained;     /* ends the turn it waits in */
     BlockDebugSay *debug_say; /* NULL: nobody listens */
     void *debug_opaque;
@@ -27,7 +30,7 @@ struct BlockClient {
     BlockEdge edge;
     bool write_through;
     unsigned in_flight;   /* atomic: requests inside */
-    unsigned closed;      /* atomic: gate_close calls that are not undone; written by the main loop */
+    unsigned closed;      /* atomic: gates closed for it, and its removal; the main loop's to write */
     pthread_mutex_t lock; /* for `waiting` */
     CoList waiting;       /* requests in front of the closed gate */
 };

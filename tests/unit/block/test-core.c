@@ -124,6 +124,151 @@ static void test_gate(BlockTest *t, gconstpointer data)
     block_unref(n);
 }
 
+/* Clients that come and go in the turns in which a gate waits. */
+
+enum { CLIENTS = 4, TURNS = 50 };
+
+typedef struct Shifting {
+    BlockNode *n;
+    BlockClient *c[CLIENTS];
+    unsigned gone, passed[CLIENTS]; /* gone: a bit for each that is freed in the turn */
+    bool comes;                     /* one more comes then */
+    Task task;
+} Shifting;
+
+typedef struct Ask {
+    Shifting *s;
+    unsigned who;
+} Ask;
+
+static BlockDriver holding; /* its writes end when somebody wakes them */
+static Co *held;
+static bool hold;
+
+static int held_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
+{
+    if (hold) {
+        held = co_self();
+        co_yield ();
+    }
+    return 0;
+}
+
+static void ask_body(void *opaque)
+{
+    Ask a = *(Ask *)opaque;
+    IoVec v;
+    char byte = 0;
+    iov_init_buf(&v, &byte, 1);
+    g_assert_cmpint(block_pwritev(a.s->c[a.who], 0, &v, 0), ==, 0);
+    a.s->passed[a.who]++;
+}
+
+static void ask(BlockTest *t, Shifting *s, unsigned who)
+{
+    Ask a = { s, who };
+    co_enter(t->loop, ask_body, &a);
+}
+
+static BlockClient *new_client(BlockNode *n)
+{
+    return block_client_new(n, "x", BLOCK_PERM_WRITE, BLOCK_PERM_ALL, &error_abort_slot);
+}
+
+static void come_and_go(void *opaque)
+{
+    Shifting *s = opaque;
+    hold = false;
+    co_wake(held);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (s->gone >> i & 1) {
+            block_client_free(s->c[i]);
+            s->c[i] = NULL;
+        }
+    }
+    if (s->comes) {
+        s->c[CLIENTS - 1] = new_client(s->n);
+    }
+}
+
+/* Whoever is there while the gate is closed waits, and passes when it is open: with request `busy` in flight
+ * the clients `gone` go. */
+static void shift(BlockTest *t, unsigned busy, unsigned gone, bool comes)
+{
+    Shifting s = { .n = bt_open(t, "null-co,size=4096"), .gone = gone, .comes = comes };
+    holding = block_null_driver;
+    holding.pwritev = held_pwritev;
+    s.n->driver = &holding;
+    s.task = (Task){ .run = come_and_go, .opaque = &s };
+    for (unsigned i = 0; i < CLIENTS - 1; i++) {
+        s.c[i] = new_client(s.n);
+    }
+    hold = true;
+    ask(t, &s, busy);
+    loop_post(t->loop, &s.task);
+    block_gate_close(s.n);
+    g_assert_cmpuint(s.passed[busy], ==, 1);
+    g_assert_false(hold);
+    s.passed[busy] = 0;
+    if (!s.c[CLIENTS - 1]) { /* one that comes while nobody waits */
+        s.c[CLIENTS - 1] = new_client(s.n);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (s.c[i]) {
+            ask(t, &s, i);
+        }
+    }
+    for (unsigned i = 0; i < TURNS; i++) {
+        loop_turn(t->loop, false);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        g_assert_cmpuint(s.passed[i], ==, 0);
+    }
+    block_gate_open(s.n);
+    for (unsigned i = 0; i < TURNS; i++) {
+        loop_turn(t->loop, false);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        g_assert_cmpuint(s.passed[i], ==, s.c[i] ? 1 : 0);
+        block_client_free(s.c[i]);
+    }
+    block_unref(s.n);
+}
+
+static void test_gate_shift(BlockTest *t, gconstpointer data)
+{
+    for (unsigned busy = 0; busy < CLIENTS - 1; busy++) {
+        for (unsigned gone = 0; gone < 1 << (CLIENTS - 1); gone++) {
+            shift(t, busy, gone, false);
+            shift(t, busy, gone, true);
+        }
+    }
+}
+
+/* A node's last client goes, and the last reference with it: the node stays until its gate is open. */
+static void go(void *opaque)
+{
+    Shifting *s = opaque;
+    come_and_go(s);
+    block_unref(s->n);
+}
+
+static void test_gate_last(BlockTest *t, gconstpointer data)
+{
+    Shifting s = { .n = bt_open(t, "null-co,size=4096"), .gone = 1 };
+    holding = block_null_driver;
+    holding.pwritev = held_pwritev;
+    s.n->driver = &holding;
+    s.task = (Task){ .run = go, .opaque = &s };
+    s.c[0] = new_client(s.n);
+    hold = true;
+    ask(t, &s, 0);
+    loop_post(t->loop, &s.task);
+    block_gate_close(s.n);
+    g_assert_null(s.c[0]);
+    block_gate_open(s.n); /* the last reference goes; bt_teardown() sees that none is left */
+}
+
 static void test_image_options(BlockTest *t, gconstpointer data)
 {
     g_autofree char *path = bt_file(t, "img", 4096);
@@ -189,6 +334,8 @@ int main(int argc, char **argv)
     ADD(json);
     ADD(perm);
     ADD(gate);
+    ADD(gate_shift);
+    ADD(gate_last);
     ADD(image_options);
     ADD(threshold);
     return g_test_run();
