@@ -2,8 +2,9 @@
  * block/bitmap-cmd.c - what users do with dirty bitmaps: QMP's block-dirty-bitmap-* and rhea-img bitmap.
  *
  * Models: each command checks all it needs, then changes. The image's copy of a persistent bitmap is marked
- * as old before the one in memory changes, so that a crash leaves none that claims too little. Threads: the
- * main loop's.
+ * as old before the one in memory changes, so that a crash leaves none that claims too little. That takes
+ * turns of the loop, in which other sessions' commands run: the bitmaps of the command are busy until it is
+ * done, and their nodes in use, so that these are refused. Threads: the main loop's.
  */
 #include "internal.h"
 #include "rhea/block/bitmap.h"
@@ -36,6 +37,24 @@ static bool touch(BlockNode *n, bool persistent, Error **errp)
     return t.ok;
 }
 
+/* From here on other commands can neither change nor remove it, nor its node. */
+static void hold(BlockBitmap *b)
+{
+    block_ref(b->node);
+    b->busy++;
+}
+
+/* Undoes hold(); `remove`: and the bitmap goes. */
+static void let_go(BlockBitmap *b, bool remove)
+{
+    BlockNode *n = b->node;
+    b->busy--;
+    if (remove) {
+        block_bitmap_remove(b);
+    }
+    block_unref(n);
+}
+
 BlockBitmap *block_bitmap_get(const BlockNode *n, const char *name, Error **errp)
 {
     BlockBitmap *b = block_bitmap_find(n, name);
@@ -64,13 +83,14 @@ bool block_bitmap_cmd_add(BlockNode *n, const char *name, uint64_t granularity, 
     if (!b) {
         return false;
     }
-    if (!touch(n, persistent, errp)) {
-        block_bitmap_remove(b);
-        return false;
+    hold(b);
+    bool ok = touch(n, persistent, errp);
+    if (ok) {
+        b->persistent = persistent;
+        block_bitmap_set_recording(b, recording);
     }
-    b->persistent = persistent;
-    block_bitmap_set_recording(b, recording);
-    return true;
+    let_go(b, !ok);
+    return ok;
 }
 
 bool block_bitmap_cmd_remove(BlockNode *n, const char *name, Error **errp)
@@ -83,18 +103,28 @@ bool block_bitmap_cmd_remove(BlockNode *n, const char *name, Error **errp)
         return error_fail(errp, "in-use", "name", "wait for the operation to end",
                           "Bitmap '%s' is currently in use by another operation", name);
     }
-    if (!touch(n, b->persistent, errp)) {
-        return false;
-    }
-    block_bitmap_remove(b);
-    return true;
+    hold(b);
+    bool ok = touch(n, b->persistent, errp);
+    let_go(b, ok);
+    return ok;
 }
 
-/* A bitmap that may be changed, its copy in the image marked. */
+/* Marks the copy in the image; true: `b` is held until let_go(). */
+static bool begin_change(BlockBitmap *b, Error **errp)
+{
+    hold(b);
+    bool ok = touch(b->node, b->persistent, errp);
+    if (!ok) {
+        let_go(b, false);
+    }
+    return ok;
+}
+
+/* A bitmap that may be changed, its copy in the image marked; held. */
 static BlockBitmap *get_to_change(BlockNode *n, const char *name, Error **errp)
 {
     BlockBitmap *b = block_bitmap_get(n, name, errp);
-    return b && block_bitmap_usable(b, errp) && touch(n, b->persistent, errp) ? b : NULL;
+    return b && block_bitmap_usable(b, errp) && begin_change(b, errp) ? b : NULL;
 }
 
 bool block_bitmap_cmd_clear(BlockNode *n, const char *name, Error **errp)
@@ -102,6 +132,7 @@ bool block_bitmap_cmd_clear(BlockNode *n, const char *name, Error **errp)
     BlockBitmap *b = get_to_change(n, name, errp);
     if (b) {
         block_bitmap_clear(b);
+        let_go(b, false);
     }
     return b != NULL;
 }
@@ -111,6 +142,7 @@ bool block_bitmap_cmd_record(BlockNode *n, const char *name, bool on, Error **er
     BlockBitmap *b = get_to_change(n, name, errp);
     if (b) {
         block_bitmap_set_recording(b, on);
+        let_go(b, false);
     }
     return b != NULL;
 }
@@ -129,9 +161,22 @@ bool block_bitmap_cmd_merge(BlockNode *n, const char *name, BlockBitmap *const *
                               block_size(n), block_size(from[i]->node));
         }
     }
-    BlockBitmap *b = get_to_change(n, name, errp);
-    for (unsigned i = 0; b && i < count; i++) {
+    BlockBitmap *b = block_bitmap_get(n, name, errp);
+    if (!b || !block_bitmap_usable(b, errp)) { /* before any is held: it may be one of `from` */
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        hold(from[i]);
+    }
+    bool ok = begin_change(b, errp);
+    for (unsigned i = 0; ok && i < count; i++) {
         block_bitmap_merge(b, from[i]);
     }
-    return b != NULL;
+    if (ok) {
+        let_go(b, false);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        let_go(from[i], false);
+    }
+    return ok;
 }

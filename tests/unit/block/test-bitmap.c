@@ -195,6 +195,85 @@ static void test_open(BlockTest *t, gconstpointer data)
     block_client_free(c);
 }
 
+/* Commands of another session, in the turns of the loop in which one of ours marks the image. */
+typedef struct Meddle {
+    Task task;
+    BlockNode *n;
+    const char *name; /* the bitmap they are about */
+    bool ran;
+} Meddle;
+
+static void refused(bool done, Error **err, const char *text)
+{
+    g_assert_false(done);
+    g_assert_nonnull(strstr(error_text(*err), text));
+    g_clear_pointer(err, error_free);
+}
+
+static void meddle(void *opaque)
+{
+    Meddle *k = opaque;
+    Error *err = NULL;
+    k->ran = true;
+    g_assert_cmpuint(k->n->refs, >, 2); /* blockdev-del is refused */
+    refused(block_bitmap_cmd_remove(k->n, k->name, &err), &err, "in use by another operation");
+    refused(block_bitmap_cmd_clear(k->n, k->name, &err), &err, "in use by another operation");
+    refused(block_bitmap_cmd_record(k->n, k->name, true, &err), &err, "in use by another operation");
+    refused(block_bitmap_cmd_add(k->n, k->name, 0, false, true, &err), &err, "already exists");
+}
+
+enum { CMD_ADD, CMD_REMOVE, CMD_CLEAR, CMD_RECORD, CMD_MERGE_TO, CMD_MERGE_FROM, CMD_MERGE_SELF, CMDS };
+
+static void test_meddle(BlockTest *t, gconstpointer data)
+{
+    g_autofree char *path = bt_path(t, "img");
+    for (int cmd = 0; cmd < CMDS; cmd++) {
+        bt_create(t, "qcow2", path, "size=1M");
+        BlockClient *c = open_image(t, path);
+        BlockNode *n = block_client_node(c);
+        block_bitmap_cmd_add(n, "a", 0, true, true, &error_abort_slot);
+        block_bitmap_cmd_add(n, "b", 0, true, true, &error_abort_slot);
+        g_assert_cmpint(bt_zero(c, 65536, 512, 0), ==, 0);
+        block_client_free(c);
+        c = open_image(t, path); /* the first change marks the image, which waits for the file */
+        n = block_client_node(c);
+        block_ref(n);
+        BlockBitmap *a = get(c, "a"), *b = get(c, "b");
+        block_bitmap_clear(b);
+        Meddle k = { .n = n, .name = cmd == CMD_ADD ? "new" : cmd == CMD_MERGE_TO ? "b" : "a" };
+        k.task = (Task){ .run = meddle, .opaque = &k };
+        loop_post(t->loop, &k.task);
+        switch (cmd) {
+        case CMD_ADD: block_bitmap_cmd_add(n, "new", 0, true, false, &error_abort_slot); break;
+        case CMD_REMOVE: block_bitmap_cmd_remove(n, "a", &error_abort_slot); break;
+        case CMD_CLEAR: block_bitmap_cmd_clear(n, "a", &error_abort_slot); break;
+        case CMD_RECORD: block_bitmap_cmd_record(n, "a", false, &error_abort_slot); break;
+        case CMD_MERGE_TO:
+        case CMD_MERGE_FROM: block_bitmap_cmd_merge(n, "b", &a, 1, &error_abort_slot); break;
+        case CMD_MERGE_SELF: block_bitmap_cmd_merge(n, "a", &a, 1, &error_abort_slot); break;
+        }
+        g_assert_true(k.ran);
+        g_assert_cmpuint(n->refs, ==, 2);
+        block_client_free(c);
+        block_unref(n);
+        c = open_image(t, path);
+        n = block_client_node(c);
+        a = block_bitmap_find(n, "a");
+        b = get(c, "b");
+        g_assert_cmpint(a != NULL, ==, cmd != CMD_REMOVE);
+        g_assert_cmpint(block_bitmap_find(n, "new") != NULL, ==, cmd == CMD_ADD);
+        g_assert_true(!a || block_bitmap_dirty_bytes(a) == (cmd == CMD_CLEAR ? 0 : 65536));
+        g_assert_true(!a || a->recording == (cmd != CMD_RECORD));
+        g_assert_cmpint(block_bitmap_dirty_bytes(b), ==,
+                        cmd == CMD_MERGE_TO || cmd == CMD_MERGE_FROM ? 65536 : 0);
+        for (unsigned i = 0; i < block_bitmap_count(n); i++) { /* nothing is held any more */
+            g_assert_true(block_bitmap_usable(block_bitmap_at(n, i), &error_abort_slot));
+        }
+        block_bitmap_cmd_remove(n, "b", &error_abort_slot);
+        block_client_free(c);
+    }
+}
+
 /* Damage: bytes at an offset of the directory (or of a table, or the extension), and what becomes of it. */
 static const struct {
     enum { IN_DIR, IN_TABLE, IN_EXT } where;
@@ -304,6 +383,7 @@ int main(int argc, char **argv)
         g_test_add(path, BlockTest, cases[i], bt_setup, test_model, bt_teardown);
     }
     g_test_add("/block/bitmap/open", BlockTest, NULL, bt_setup, test_open, bt_teardown);
+    g_test_add("/block/bitmap/meddle", BlockTest, NULL, bt_setup, test_meddle, bt_teardown);
     g_test_add("/block/bitmap/damage", BlockTest, NULL, bt_setup, test_damage, bt_teardown);
     return g_test_run();
 }
