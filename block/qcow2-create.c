@@ -81,6 +81,7 @@ static int preallocate(Qcow2 *q, int64_t from, int64_t to, int64_t *end)
             if (!q->external) {
                 r = qref_alloc(q, 1, true, &first, &got, &fresh);
                 host = first << q->cluster_bits;
+                r = r < 0 ? r : qmap_table(q, cluster, true, &t); /* allocating may have moved the table */
             }
             if (r == 0) {
                 qmap_set(q, t, cluster,

@@ -156,6 +156,14 @@ static bool copies_whole(const Qcow2 *q, uint64_t e)
     return e & QCOW2_COMPRESSED || (qmap_has_host(q, e) && !(e & QCOW2_COPIED));
 }
 
+/* A failed write: nothing refers to the new clusters. Data on its way to them has arrived or failed. */
+static void plan_undo(Qcow2 *q, const Plan *p)
+{
+    if (p->clusters) {
+        qref_add(q, p->first, p->clusters, -1);
+    }
+}
+
 /* With the lock: how much from p->off on can be done at once, and where it goes. */
 static int plan_make(Qcow2 *q, Plan *p)
 {
@@ -187,7 +195,12 @@ static int plan_make(Qcow2 *q, Plan *p)
         if (r < 0) {
             return r;
         }
-        if (p->clusters < n) { /* the last one is another one now */
+        if (p->clusters < n) { /* the last one is another one now; allocating may have moved the table */
+            r = qmap_table(q, p->off, false, &t);
+            if (r < 0) {
+                plan_undo(q, p);
+                return r;
+            }
             last = qmap_entry(q, t, cluster + (p->clusters - 1) * q->cluster_size, &bitmap);
         }
         p->host = p->first << q->cluster_bits;
@@ -267,14 +280,6 @@ static int plan_link(Qcow2 *q, const Plan *p)
         }
     }
     return 0;
-}
-
-/* A failed write: nothing refers to the new clusters. Data on its way to them has arrived or failed. */
-static void plan_undo(Qcow2 *q, const Plan *p)
-{
-    if (p->clusters) {
-        qref_add(q, p->first, p->clusters, -1);
-    }
 }
 
 static int write_allocating(Qcow2 *q, int64_t off, IoVec *v, size_t at, size_t *done)

@@ -27,26 +27,28 @@ static void l1_set(Qcow2 *q, uint32_t i, uint64_t entry)
     q->l1_hi = MAX(q->l1_hi, i + 1);
 }
 
-/* A table of its own for L1 entry i: a copy of the shared one, or empty. */
+/* A table of its own for L1 entry i: a copy of the shared one, or empty. The old one is copied first:
+ * allocating, and making room for the new one, may commit, and what a commit frees leaves the cache. */
 static int table_make(Qcow2 *q, uint32_t i, QTable **out)
 {
     uint64_t was = q->l1[i] & QCOW2_OFFSET;
     int64_t cluster, got;
     bool fresh;
-    QTable *old = NULL, *t;
-    int r = qref_alloc(q, 1, true, &cluster, &got, &fresh);
-    r = r < 0 ? r : qcache_new(q, &q->l2, cluster << q->cluster_bits, &t);
-    if (r == 0 && was) {
+    QTable *t;
+    g_autofree uint8_t *content = NULL;
+    int r = 0;
+    if (was) {
         qevent(q, BLKDEBUG_EVENT_L2_ALLOC_COW_READ);
-        r = qcache_get(q, &q->l2, (int64_t)was, &old);
-        if (r == 0) {
-            memcpy(t->data, old->data, (size_t)q->cluster_size);
-            t->fresh = true; /* making room may have committed it, still empty */
-            qcache_touch(&q->l2, t, 0, (uint32_t)q->cluster_size);
-        }
+        r = qcache_get(q, &q->l2, (int64_t)was, &t);
+        content = r < 0 ? NULL : g_memdup2(t->data, (gsize)q->cluster_size);
     }
+    r = r < 0 ? r : qref_alloc(q, 1, true, &cluster, &got, &fresh);
+    r = r < 0 ? r : qcache_new(q, &q->l2, cluster << q->cluster_bits, &t);
     if (r < 0) {
         return r;
+    }
+    if (content) {
+        memcpy(t->data, content, (size_t)q->cluster_size);
     }
     if (q->metadata) {
         g_hash_table_add(q->metadata, GSIZE_TO_POINTER((size_t)cluster));

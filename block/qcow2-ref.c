@@ -247,6 +247,26 @@ static int block_ensure(Qcow2 *q, int64_t k)
     return blocks_create(q, k, 1, unused ? own : q->fresh_from);
 }
 
+/* Clusters that wait for a commit to be counted down. They still have a count, so none of them can be
+ * allocated; where an image says otherwise, the commit would take away what was put there meanwhile. */
+
+static void waiting_add(Qcow2 *q, int64_t first, int64_t n)
+{
+    for (int64_t end = first + n, stop; first < end; first = stop) {
+        gpointer group = GSIZE_TO_POINTER((size_t)(first >> 5));
+        stop = MIN((first | 31) + 1, end);
+        uint32_t bits = UINT32_MAX >> (32 - (stop - first)) << (first & 31);
+        bits |= GPOINTER_TO_UINT(g_hash_table_lookup(q->waiting, group));
+        g_hash_table_insert(q->waiting, group, GUINT_TO_POINTER(bits));
+    }
+}
+
+static bool is_waiting(const Qcow2 *q, int64_t cluster)
+{
+    gpointer group = GSIZE_TO_POINTER((size_t)(cluster >> 5));
+    return GPOINTER_TO_UINT(g_hash_table_lookup(q->waiting, group)) >> (cluster & 31) & 1;
+}
+
 int qref_set(Qcow2 *q, int64_t cluster, uint64_t count)
 {
     QTable *t;
@@ -257,6 +277,10 @@ int qref_set(Qcow2 *q, int64_t cluster, uint64_t count)
     }
     if (r < 0) {
         return r;
+    }
+    if (count && !q->repairing && is_waiting(q, cluster) &&
+        entry_get(q, t->data, cluster % q->refs_per_block) == 0) {
+        return qcow2_corrupt(q, "cluster %" PRId64 " was in use but is counted as free", cluster);
     }
     block_put(q, t, cluster, count);
     if (count == 0) {
@@ -409,6 +433,7 @@ int qref_alloc(Qcow2 *q, int64_t want, bool exact, int64_t *first, int64_t *got,
 
 void qref_free_later(Qcow2 *q, int64_t first, int64_t n)
 {
+    waiting_add(q, first, n);
     if (q->freed->len) {
         QFreed *last = &g_array_index(q->freed, QFreed, q->freed->len - 1);
         if (last->first + last->n == first) {
@@ -424,14 +449,18 @@ void qref_free_later(Qcow2 *q, int64_t first, int64_t n)
 
 void qref_free_entry(Qcow2 *q, uint64_t entry)
 {
+    int64_t off = (int64_t)(entry & QCOW2_OFFSET), len = 1;
     if (entry & QCOW2_COMPRESSED) {
-        int64_t off, len;
         qmap_compressed(q, entry, &off, &len);
-        int64_t first = off >> q->cluster_bits;
-        qref_free_later(q, first, ((off + len - 1) >> q->cluster_bits) - first + 1);
-    } else if (entry & QCOW2_OFFSET && !q->external) {
-        qref_free_later(q, (int64_t)(entry & QCOW2_OFFSET) >> q->cluster_bits, 1);
+    } else if (!off || q->external) {
+        return;
     }
+    int64_t first = off >> q->cluster_bits, n = ((off + len - 1) >> q->cluster_bits) - first + 1;
+    if (qref_is_metadata(q, first, n)) { /* a commit would free a table that is being used */
+        qcow2_corrupt(q, "guest data at host offset %#" PRIx64 " lies on metadata", off);
+        return;
+    }
+    qref_free_later(q, first, n);
 }
 
 /* One run of clusters whose users are gone on disk, too. Discards come first: afterwards they may have new
@@ -465,6 +494,7 @@ static int apply_freed(Qcow2 *q)
     int r = 0;
     q->freed = g_array_new(FALSE, FALSE, sizeof(QFreed));
     q->freed_clusters = 0;
+    g_hash_table_remove_all(q->waiting);
     for (unsigned i = 0; i < freed->len; i++) {
         int e = free_run(q, g_array_index(freed, QFreed, i));
         r = r < 0 ? r : e; /* a failure leaks clusters, no more */

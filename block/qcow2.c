@@ -419,6 +419,7 @@ static bool qcow2_open(BlockNode *n, const BlockdevOptions *o, bool from_text, E
     co_mutex_init(&q->lock);
     co_range_init(&q->ranges);
     q->freed = g_array_new(FALSE, FALSE, sizeof(QFreed));
+    q->waiting = g_hash_table_new(NULL, NULL);
     q->snapshots = g_array_new(FALSE, TRUE, sizeof(QSnapshot));
     q->unknown_ext = g_byte_array_new();
     q->bitmap_list = g_array_new(FALSE, FALSE, sizeof(QBitmap));
@@ -497,6 +498,7 @@ static void qcow2_close(BlockNode *n)
     qcow2_free_snapshots(q);
     g_array_free(q->snapshots, TRUE);
     g_array_free(q->freed, TRUE);
+    g_hash_table_destroy(q->waiting);
     g_byte_array_free(q->unknown_ext, TRUE);
     qcow2_free_bitmaps(q);
     g_array_free(q->bitmap_list, TRUE);

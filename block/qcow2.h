@@ -153,11 +153,12 @@ typedef struct Qcow2 {
     int64_t fresh_from;   /* clusters from here on were never written */
     GArray *freed;        /* QFreed: users dropped, not yet counted; not to be used again before a commit */
     int64_t freed_clusters;
-    int64_t comp_next; /* where the next compressed cluster may go on, 0: nowhere */
-    bool ready;        /* the first write's preparations are made */
-    bool repairing;    /* counts are not to be trusted */
-    bool broken;       /* corruption was found: no more writes */
-    GArray *snapshots; /* QSnapshot */
+    GHashTable *waiting; /* the clusters of `freed`: number / 32 -> a bit for each */
+    int64_t comp_next;   /* where the next compressed cluster may go on, 0: nowhere */
+    bool ready;          /* the first write's preparations are made */
+    bool repairing;      /* counts are not to be trusted */
+    bool broken;         /* corruption was found: no more writes */
+    GArray *snapshots;   /* QSnapshot */
     int64_t snapshots_offset, snapshots_bytes;
 } Qcow2;
 
@@ -224,8 +225,9 @@ int qref_add(Qcow2 *q, int64_t first, int64_t n, int change) CO_FN; /* at once; 
 int qref_alloc(Qcow2 *q, int64_t want, bool exact, int64_t *first, int64_t *got, bool *fresh) CO_FN;
 /* Users of these are gone in what memory holds; counted down once that is on disk. */
 void qref_free_later(Qcow2 *q, int64_t first, int64_t n);
-void qref_free_entry(Qcow2 *q, uint64_t entry); /* a cluster or compressed data that an L2 entry named */
-int qref_commit(Qcow2 *q, bool sync) CO_FN;     /* metadata to disk, in order */
+/* The same for a cluster or compressed data that an L2 entry named. Metadata stays: the image is corrupt. */
+void qref_free_entry(Qcow2 *q, uint64_t entry) CO_FN;
+int qref_commit(Qcow2 *q, bool sync) CO_FN; /* metadata to disk, in order */
 int64_t qcow2_used_clusters(BlockNode *n) CO_FN;
 bool qref_is_metadata(Qcow2 *q, int64_t first, int64_t n);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/block/test-hostile.c - qcow2 images that lie: one clear error each, no write on open, bounded
  * memory.
- * Covers: block/qcow2.c, qcow2-cache.c, qcow2-check.c, qcow2-map.c, qcow2-ref.c.
+ * Covers: block/qcow2.c, qcow2-cache.c, qcow2-check.c, qcow2-io.c, qcow2-map.c, qcow2-ref.c.
  */
 #include "blocktest.h"
 #include <errno.h>
@@ -276,6 +276,74 @@ static void test_refcount_blocks(BlockTest *t, gconstpointer data)
     }
 }
 
+static uint64_t peek64(const char *path, int64_t at)
+{
+    uint64_t v;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    g_assert_cmpint(pread(fd, &v, 8, at), ==, 8);
+    close(fd);
+    return GUINT64_FROM_BE(v);
+}
+
+/* Where the tables of an image of 4 KiB clusters are that has data at guest offset 0. */
+enum { SMALL = 4096 };
+typedef struct Places {
+    char *path;
+    uint64_t l1, l2, data, reftable, block;
+} Places;
+
+static void places_find(BlockTest *t, Places *p)
+{
+    static const uint64_t mask = 0x00fffffffffffe00;
+    p->path = bt_path(t, "small");
+    bt_create(t, "qcow2", p->path, "size=64M,cluster_size=4k");
+    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", p->path));
+    g_assert_cmpint(bt_write(c, 0, "hello", 5, 0), ==, 0);
+    block_client_free(c);
+    p->l1 = peek64(p->path, 40);
+    p->l2 = peek64(p->path, (int64_t)p->l1) & mask;
+    p->data = peek64(p->path, (int64_t)p->l2) & mask;
+    p->reftable = peek64(p->path, 48);
+    p->block = peek64(p->path, (int64_t)p->reftable);
+}
+
+/* A cluster in use is counted as free. The guest gives it up, and the next tables want one: it is not taken
+ * while it waits to be counted down, when it would become free with a table in it. */
+static void test_waiting(BlockTest *t, gconstpointer data)
+{
+    Places p;
+    int r = 0;
+    places_find(t, &p);
+    poke(p.path, (int64_t)(p.block + 2 * (p.data / SMALL)), "\0\0", 2);
+    BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", p.path));
+    g_assert_cmpint(bt_discard(c, 0, SMALL), ==, 0);
+    for (int64_t off = 2 << 20; r == 0 && off < 32 << 20; off += 2 << 20) { /* an L2 table for each */
+        r = bt_write(c, off, "abc", 3, 0);
+    }
+    g_assert_cmpint(r, ==, -EIO);
+    block_client_free(c);
+    g_free(p.path);
+}
+
+/* An entry names a table as the guest's data: giving that up does not free the table. */
+static void test_discard_table(BlockTest *t, gconstpointer data)
+{
+    Places p;
+    places_find(t, &p);
+    const uint64_t tables[] = { p.l1, p.l2, p.reftable, p.block };
+    for (unsigned i = 0; i < G_N_ELEMENTS(tables); i++) {
+        poke64(p.path, (int64_t)p.l2 + 8, (uint64_t)1 << 63 | tables[i]);
+        poke64(p.path, 72, 0); /* the mark of the last time */
+        BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", p.path));
+        bt_discard(c, SMALL, SMALL);
+        g_assert_cmpint(bt_flush(c), ==, -EIO);
+        g_assert_cmpint(bt_write(c, 4 << 20, "abc", 3, 0), ==, -EIO);
+        block_client_free(c);
+        g_assert_cmpuint(peek64(p.path, 72), ==, 2);
+    }
+    g_free(p.path);
+}
+
 static void test_corrupt_bit(BlockTest *t, gconstpointer data)
 {
     g_autofree char *path = make(t);
@@ -303,6 +371,8 @@ int main(int argc, char **argv)
     ADD(corrupt_bit, "", NULL);
     ADD(repetition, "", NULL);
     ADD(refcount_blocks, "", NULL);
+    ADD(waiting, "", NULL);
+    ADD(discard_table, "", NULL);
     ADD(damage, "/small", "size=1M,cluster_size=4k");
     ADD(damage, "/extended", "size=1M,cluster_size=16k,extended_l2=on");
     ADD(damage, "/v2", "size=1M,cluster_size=4k,compat=0.10");
