@@ -189,9 +189,7 @@ bool qcow2_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
     }
     int r = 0;
     if (size < was) {
-        int64_t from = (size + q->cluster_size - 1) & ~(q->cluster_size - 1);
-        r = from < was ? qcow2_discard(n, from, was - from) : 0;
-        r = r == -ENOTSUP ? 0 : r;
+        r = qcow2_cut(q, (size + q->cluster_size - 1) & ~(q->cluster_size - 1));
     }
     co_mutex_lock(&q->lock);
     r = r < 0 ? r : qcow2_prepare(q);

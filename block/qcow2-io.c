@@ -422,6 +422,7 @@ int qcow2_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
 }
 
 /* Zeros and discards: changes of the mapping alone. */
+typedef enum { UNMAP_ZERO, UNMAP_DISCARD, UNMAP_CUT } Unmap; /* cut: the image will end in front of it */
 
 static bool backed(const Qcow2 *q, int64_t off)
 {
@@ -465,22 +466,22 @@ static int zero_entry(Qcow2 *q, int64_t cluster, unsigned flags, unsigned a, uns
     return 0;
 }
 
-static int discard_entry(Qcow2 *q, int64_t cluster, uint64_t *e, uint64_t *bitmap)
+static int discard_entry(Qcow2 *q, int64_t cluster, Unmap how, uint64_t *e, uint64_t *bitmap)
 {
     if (q->external_raw) {
         return 0; /* each cluster keeps its place, where zeros are put */
     }
-    if (q->version < 3 && backed(q, cluster)) {
+    bool hide = backed(q, cluster) && how != UNMAP_CUT; /* an image that grows hides what is below */
+    if (q->version < 3 && hide) {
         return -ENOTSUP; /* the old data below would come back */
     }
-    bool hide = backed(q, cluster);
     *e = hide && !q->extended ? QCOW2_ZERO : 0;
     *bitmap = hide && q->extended ? (uint64_t)UINT32_MAX << 32 : 0;
     return 0;
 }
 
 /* With the lock: one cluster's part. */
-static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, bool discard, unsigned flags)
+static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, Unmap how, unsigned flags)
 {
     QTable *t;
     int64_t cluster = off & ~(q->cluster_size - 1), unit = (int64_t)1 << q->sc_bits;
@@ -491,10 +492,11 @@ static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, bool discard, unsig
         return r; /* zeros already */
     }
     uint64_t bitmap, e = qmap_entry(q, t, off, &bitmap), was = e, was_bitmap = bitmap;
-    if (discard && (a > 0 || (b < q->sc_count && end != block_size(q->node)))) {
+    if (how != UNMAP_ZERO && (a > 0 || (b < q->sc_count && end != block_size(q->node)))) {
         return 0; /* only whole clusters go; the last one may be short */
     }
-    r = discard ? discard_entry(q, cluster, &e, &bitmap) : zero_entry(q, cluster, flags, a, b, &e, &bitmap);
+    r = how == UNMAP_ZERO ? zero_entry(q, cluster, flags, a, b, &e, &bitmap)
+                          : discard_entry(q, cluster, how, &e, &bitmap);
     if (r < 0 || (e == was && bitmap == was_bitmap)) {
         return r;
     }
@@ -509,7 +511,7 @@ static int unmap_cluster(Qcow2 *q, int64_t off, int64_t end, bool discard, unsig
     return 0;
 }
 
-static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, bool discard, unsigned flags)
+static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, Unmap how, unsigned flags)
 {
     int64_t end = off + bytes, mask = q->cluster_size - 1;
     CoRange range;
@@ -517,7 +519,7 @@ static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, bool discard, unsig
     co_mutex_lock(&q->lock);
     int r = qcow2_prepare(q);
     while (r == 0 && off < end) {
-        r = unmap_cluster(q, off, end, discard, flags);
+        r = unmap_cluster(q, off, end, how, flags);
         off = (off & ~mask) + q->cluster_size;
         if (r == 0 && q->freed_clusters > FREED_LIMIT) {
             r = qref_commit(q, false);
@@ -530,7 +532,7 @@ static int unmap_range(Qcow2 *q, int64_t off, int64_t bytes, bool discard, unsig
 
 int qcow2_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags)
 {
-    return unmap_range(n->state, off, bytes, false, flags);
+    return unmap_range(n->state, off, bytes, UNMAP_ZERO, flags);
 }
 
 /* The space in an external data file is given back as well; one that is an image by itself holds zeros there
@@ -554,8 +556,15 @@ static int discard_external(Qcow2 *q, int64_t off, int64_t bytes)
 int qcow2_discard(BlockNode *n, int64_t off, int64_t bytes)
 {
     Qcow2 *q = n->state;
-    int r = unmap_range(q, off, bytes, true, 0);
+    int r = unmap_range(q, off, bytes, UNMAP_DISCARD, 0);
     return r == 0 && q->external ? discard_external(q, off, bytes) : r;
+}
+
+int qcow2_cut(Qcow2 *q, int64_t from)
+{
+    int64_t bytes = block_size(q->node) - from;
+    int r = bytes > 0 ? unmap_range(q, from, bytes, UNMAP_CUT, 0) : 0;
+    return r == 0 && bytes > 0 && q->external ? discard_external(q, from, bytes) : r;
 }
 
 int qcow2_flush(BlockNode *n)

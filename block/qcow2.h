@@ -252,6 +252,9 @@ int qcow2_preadv(BlockNode *n, int64_t off, IoVec *v, unsigned flags) CO_FN;
 int qcow2_pwritev(BlockNode *n, int64_t off, IoVec *v, unsigned flags) CO_FN;
 int qcow2_write_zeroes(BlockNode *n, int64_t off, int64_t bytes, unsigned flags) CO_FN;
 int qcow2_discard(BlockNode *n, int64_t off, int64_t bytes) CO_FN;
+/* Nothing is mapped at or behind `from` any more, the start of a cluster: before the image becomes shorter.
+ */
+int qcow2_cut(Qcow2 *q, int64_t from) CO_FN;
 int qcow2_flush(BlockNode *n) CO_FN;
 int qcow2_extent(BlockNode *n, int64_t off, int64_t bytes, BlockExtent *out) CO_FN;
 int qcow2_map(BlockNode *n, int64_t off, int64_t bytes, BlockMap *out) CO_FN;

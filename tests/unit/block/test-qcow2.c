@@ -276,6 +276,37 @@ static void test_resize(BlockTest *t, gconstpointer options)
     block_client_free(c);
 }
 
+/* What lies behind the new end goes, whether a backing file lies below its first part or not: version 2 has
+ * no other way to say that than no mapping. */
+static void test_cut(BlockTest *t, gconstpointer options)
+{
+    enum { BELOW = 1 << 20, DATA = 9 << 20, WHOLE = 10 << 20, SHORT = 512 << 10 };
+    g_autofree char *path = bt_path(t, "img"), *base = bt_path(t, "base"), *create = NULL;
+    g_autofree uint8_t *buf = g_malloc(BELOW);
+    memset(buf, 0x11, BELOW);
+    bt_create(t, "raw", base, "size=1M");
+    BlockClient *c = bt_client(bt_open(t, "file,filename=%s", base));
+    g_assert_cmpint(bt_write(c, 0, buf, BELOW, 0), ==, 0);
+    block_client_free(c);
+    create = g_strdup_printf("size=10M,backing_file=%s,backing_fmt=raw,%s", base, (const char *)options);
+    bt_create(t, "qcow2", path, create);
+    c = open_image(t, path, "");
+    memset(buf, 0x22, BELOW);
+    g_assert_cmpint(bt_write(c, SHORT + 65536, buf, 65536, 0), ==, 0); /* over the backing file */
+    g_assert_cmpint(bt_write(c, DATA, buf, 65536, 0), ==, 0);
+    g_assert_true(bt_truncate(c, SHORT - 512, &error_abort_slot));
+    check_clean(t, block_client_node(c));
+    g_assert_true(bt_truncate(c, WHOLE, &error_abort_slot));
+    bt_check_bytes(c, 0, SHORT - 512, 0x11);
+    bt_check_bytes(c, SHORT - 512, WHOLE - SHORT + 512, 0);
+    check_clean(t, block_client_node(c));
+    block_client_free(c);
+    check_by_qemu(path);
+    c = open_image(t, path, "");
+    bt_check_bytes(c, SHORT - 512, WHOLE - SHORT + 512, 0);
+    block_client_free(c);
+}
+
 static void test_prealloc(BlockTest *t, gconstpointer options)
 {
     g_autofree char *path = bt_path(t, "img"), *create = g_strdup_printf("size=1M,%s", (const char *)options);
@@ -523,6 +554,9 @@ int main(int argc, char **argv)
     ADD(resize, "small", "cluster_size=512");
     ADD(resize, "v2", "compat=0.10,cluster_size=4k");
     ADD(resize, "extended", "extended_l2=on");
+    ADD(cut, "v3", "cluster_size=64k");
+    ADD(cut, "v2", "compat=0.10");
+    ADD(cut, "extended", "extended_l2=on");
     ADD(nested_commit, "small-cache", NULL);
     ADD(unmarked, "shuffled", NULL);
     ADD(prealloc, "metadata", "preallocation=metadata");
