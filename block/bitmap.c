@@ -123,18 +123,27 @@ static uint64_t default_granularity(const BlockNode *n)
     return cluster ? (uint64_t)CLAMP(cluster, 4096, 65536) : 65536;
 }
 
+/* Bytes of the bits of all bitmaps when the node has that size; more than the limit when they are too many.
+ */
+static int64_t bytes_at(const BlockNode *n, int64_t size)
+{
+    int64_t sum = 0;
+    for (unsigned i = 0; n->bitmaps && i < n->bitmaps->len && sum <= BLOCK_BITMAP_MAX_BYTES; i++) {
+        const BlockBitmap *b = g_ptr_array_index(n->bitmaps, i);
+        sum += (bits_of(size, b->granularity_bits) + 7) / 8;
+    }
+    return sum;
+}
+
 static bool room_for(const BlockNode *n, int64_t bits, Error **errp)
 {
-    int64_t sum = bits / 8;
-    for (unsigned i = 0; n->bitmaps && i < n->bitmaps->len; i++) {
-        sum += block_bitmap_bytes(g_ptr_array_index(n->bitmaps, i));
-    }
+    int64_t sum = bytes_at(n, block_size(n)) + (bits + 7) / 8;
     if (sum <= BLOCK_BITMAP_MAX_BYTES && block_bitmap_count(n) < BLOCK_BITMAP_MAX_PER_NODE) {
         return true;
     }
     error_fail(errp, "too-many", "granularity", NULL,
-               "the bitmaps of node '%s' would have more than %" PRId64 " bytes, or be more than %d",
-               n->name, BLOCK_BITMAP_MAX_BYTES, BLOCK_BITMAP_MAX_PER_NODE);
+               "the bitmaps of node '%s' would have more than %" PRId64 " bytes, or be more than %d", n->name,
+               BLOCK_BITMAP_MAX_BYTES, BLOCK_BITMAP_MAX_PER_NODE);
     error_hint(errp, "a larger granularity makes them smaller");
     return false;
 }
@@ -227,8 +236,8 @@ BlockBitmap *block_bitmap_find(const BlockNode *n, const char *name)
 bool block_bitmap_usable(const BlockBitmap *b, Error **errp)
 {
     if (b->inconsistent) {
-        error_fail(errp, "inconsistent", "name", NULL,
-                   "Bitmap '%s' is inconsistent and cannot be used", b->name);
+        error_fail(errp, "inconsistent", "name", NULL, "Bitmap '%s' is inconsistent and cannot be used",
+                   b->name);
         error_hint(errp, "it was not stored when the image was last written; remove it");
         return false;
     }
@@ -338,6 +347,20 @@ static void resize_one(BlockBitmap *b, int64_t size)
     }
     b->n_bits = bits;
     b->changed = true;
+}
+
+bool block_bitmaps_fit(BlockNode *n, int64_t size, Error **errp)
+{
+    lock(n);
+    bool fit = bytes_at(n, size) <= BLOCK_BITMAP_MAX_BYTES;
+    unlock(n);
+    if (!fit) {
+        error_fail(errp, "too-many", "size",
+                   "remove bitmaps (block-dirty-bitmap-remove), or make them again with a larger granularity",
+                   "with %" PRId64 " bytes the bitmaps of node '%s' would need more than %" PRId64 " bytes",
+                   size, block_label(n), BLOCK_BITMAP_MAX_BYTES);
+    }
+    return fit;
 }
 
 void block_bitmaps_resize(BlockNode *n, int64_t size)

@@ -321,7 +321,7 @@ bool node_truncate(BlockNode *n, int64_t size, int prealloc, Error **errp)
     if (!n->driver->truncate) {
         return error_set(errp, "'%s' nodes cannot be resized", n->driver->name);
     }
-    if (!n->driver->truncate(n, size, prealloc, errp)) {
+    if (!block_bitmaps_fit(n, size, errp) || !n->driver->truncate(n, size, prealloc, errp)) {
         return false;
     }
     block_bitmaps_resize(n, block_size(n)); /* a new part is not dirty, as in QEMU */

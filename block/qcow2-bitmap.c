@@ -62,7 +62,8 @@ static bool within(const Qcow2 *q, uint64_t at, uint64_t bytes)
            bytes <= ((size - at + 511) & ~511ull);
 }
 
-/* Bytes of the entry at p, or -1. */
+/* Bytes of the entry at p, or -1. What is stored passes: clusters have 512 bytes at least, so a table has no
+ * more entries than that of all the bits that the core lets a node have. */
 static int64_t parse_entry(Qcow2 *q, const uint8_t *p, int64_t room, int64_t at)
 {
     QBitmap e = { .at = at };

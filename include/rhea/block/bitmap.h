@@ -17,7 +17,7 @@ enum {
     BLOCK_BITMAP_MAX_NAME = 1023,
     BLOCK_BITMAP_MAX_PER_NODE = 65535,
 };
-/* Bytes of bits that all bitmaps of a node have at most. */
+/* Bytes of bits that all bitmaps of a node have at most; formats may count on it for what they store. */
 #define BLOCK_BITMAP_MAX_BYTES ((int64_t)1 << 30)
 
 typedef struct BlockBitmap BlockBitmap;
@@ -71,6 +71,7 @@ void block_bitmap_put_bits(BlockBitmap *b, int64_t at, const uint8_t *in, int64_
 
 /* For the core. */
 void block_bitmaps_mark(BlockNode *n, int64_t off, int64_t bytes);
+bool block_bitmaps_fit(BlockNode *n, int64_t size, Error **errp); /* may the node get that size? */
 void block_bitmaps_resize(BlockNode *n, int64_t size);
 void block_bitmaps_free(BlockNode *n) MAIN_LOOP;
 

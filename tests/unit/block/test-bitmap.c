@@ -274,6 +274,39 @@ static void test_meddle(BlockTest *t, gconstpointer data)
     }
 }
 
+/* A size with which the bits would take more than the limit is refused before anything is changed. What just
+ * fits can be stored and loaded. */
+static void test_limit(BlockTest *t, gconstpointer data)
+{
+    const int64_t most = BLOCK_BITMAP_MAX_BYTES * 8 * 512;
+    const int64_t sizes[] = { most + 512, (int64_t)1 << 51, (int64_t)1 << 52 };
+    g_autofree char *path = bt_path(t, "img"), *before = NULL, *after = NULL;
+    gsize len, len2;
+    bool persistent = GPOINTER_TO_INT(data);
+    bt_create(t, "qcow2", path, "size=1M,cluster_size=2M");
+    BlockClient *c = open_image(t, path);
+    BlockNode *n = block_client_node(c);
+    block_bitmap_cmd_add(n, "fine", 512, persistent, true, &error_abort_slot);
+    g_assert_cmpint(bt_write(c, 0, "x", 1, 0), ==, 0);
+    g_assert_true(g_file_get_contents(path, &before, &len, NULL));
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        g_autoptr(Error) err = NULL;
+        g_assert_false(bt_truncate(c, sizes[i], &err));
+        g_assert_nonnull(strstr(error_text(err), "the bitmaps of"));
+        g_assert_cmpint(block_size(n), ==, 1 << 20);
+    }
+    g_assert_true(g_file_get_contents(path, &after, &len2, NULL));
+    g_assert_cmpmem(before, len, after, len2);
+    g_assert_true(bt_truncate(c, most, &error_abort_slot));
+    g_assert_cmpint(bt_write(c, most - 512, "x", 1, 0), ==, 0);
+    g_assert_cmpint(block_bitmap_dirty_bytes(get(c, "fine")), ==, 1024);
+    block_client_free(c);
+    c = open_image(t, path);
+    BlockBitmap *b = block_bitmap_find(block_client_node(c), "fine");
+    g_assert_true(persistent ? b && !b->inconsistent && block_bitmap_dirty_bytes(b) == 1024 : !b);
+    block_client_free(c);
+}
+
 /* Damage: bytes at an offset of the directory (or of a table, or the extension), and what becomes of it. */
 static const struct {
     enum { IN_DIR, IN_TABLE, IN_EXT } where;
@@ -384,6 +417,9 @@ int main(int argc, char **argv)
     }
     g_test_add("/block/bitmap/open", BlockTest, NULL, bt_setup, test_open, bt_teardown);
     g_test_add("/block/bitmap/meddle", BlockTest, NULL, bt_setup, test_meddle, bt_teardown);
+    g_test_add("/block/bitmap/limit/volatile", BlockTest, NULL, bt_setup, test_limit, bt_teardown);
+    g_test_add("/block/bitmap/limit/persistent", BlockTest, GINT_TO_POINTER(1), bt_setup, test_limit,
+               bt_teardown);
     g_test_add("/block/bitmap/damage", BlockTest, NULL, bt_setup, test_damage, bt_teardown);
     return g_test_run();
 }
