@@ -134,7 +134,21 @@ int qcow2_preadv(BlockNode *n, int64_t off, IoVec *v, unsigned flags)
     return read_range(n->state, off, v, false);
 }
 
-/* Writing. A plan covers neighbouring clusters that get the same treatment. */
+/* Writing */
+
+/* With the lock: may data go there? */
+static int check_target(Qcow2 *q, int64_t host, int64_t bytes)
+{
+    if (q->external) {
+        return 0;
+    }
+    int64_t first = host >> q->cluster_bits, last = (host + bytes - 1) >> q->cluster_bits;
+    return qref_is_metadata(q, first, last - first + 1)
+               ? qcow2_corrupt(q, "guest data at host offset %#" PRIx64 " lies on metadata", host)
+               : 0;
+}
+
+/* A plan covers neighbouring clusters that get the same treatment. */
 typedef struct Plan {
     int64_t off, bytes;      /* the guest's bytes */
     int64_t start, end;      /* with what is copied around them */
@@ -176,9 +190,17 @@ static int plan_make(Qcow2 *q, Plan *p)
     uint64_t bitmap, e = qmap_entry(q, t, p->off, &bitmap), last = e;
     int64_t unit = copies_whole(q, e) ? q->cluster_size : (int64_t)1 << q->sc_bits;
     int64_t table_end = ((p->off >> (q->cluster_bits + q->l2_bits)) + 1) << (q->cluster_bits + q->l2_bits);
+    r = qmap_check(q, p->off, e, bitmap);
+    if (r < 0) {
+        return r;
+    }
     p->start = p->off & -unit;
     if (fully_usable(q, e) || q->external) {
         p->host = q->external ? cluster : (int64_t)(e & QCOW2_OFFSET);
+        r = check_target(q, p->host, q->cluster_size);
+        if (r < 0) {
+            return r;
+        }
         p->bytes = MIN(p->bytes, cluster + q->cluster_size - p->off);
         p->clusters = 0;
         p->fresh = false;
@@ -326,18 +348,6 @@ static bool is_in_place(Qcow2 *q, const QRun *run)
     return run->kind == Q_NORMAL && run->in_place;
 }
 
-/* With the lock: may data go there? */
-static int check_target(Qcow2 *q, const QRun *run)
-{
-    if (q->external) {
-        return 0;
-    }
-    int64_t first = run->host >> q->cluster_bits, last = (run->host + run->bytes - 1) >> q->cluster_bits;
-    return qref_is_metadata(q, first, last - first + 1)
-               ? qcow2_corrupt(q, "guest data at host offset %#" PRIx64 " lies on metadata", run->host)
-               : 0;
-}
-
 /* From *at on, as far as nothing has to be allocated. */
 static int write_placed(Qcow2 *q, int64_t off, IoVec *v, size_t *at, bool *blocked)
 {
@@ -349,7 +359,7 @@ static int write_placed(Qcow2 *q, int64_t off, IoVec *v, size_t *at, bool *block
         r = qcow2_prepare(q);
         r = r < 0 ? r : qmap_lookup(q, off + (int64_t)*at, (int64_t)(v->bytes - *at), &run);
         *blocked = r == 0 && !is_in_place(q, &run);
-        r = r < 0 || *blocked ? r : check_target(q, &run);
+        r = r < 0 || *blocked ? r : check_target(q, run.host, run.bytes);
         co_mutex_unlock(&q->lock);
         if (r == 0 && !*blocked) {
             r = write_in_place(q, &run, v, *at);

@@ -120,7 +120,7 @@ static QKind entry_kind(const Qcow2 *q, uint64_t e, uint64_t bitmap, unsigned sc
     return e & QCOW2_ZERO && q->version >= 3 ? Q_ZERO : qmap_has_host(q, e) ? Q_NORMAL : Q_UNALLOCATED;
 }
 
-static int entry_check(Qcow2 *q, int64_t off, uint64_t e, uint64_t bitmap)
+int qmap_check(Qcow2 *q, int64_t off, uint64_t e, uint64_t bitmap)
 {
     uint64_t at = e & QCOW2_OFFSET, cluster = (uint64_t)off & ~((uint64_t)q->cluster_size - 1);
     if (e & QCOW2_COMPRESSED) {
@@ -154,7 +154,7 @@ int qmap_lookup(Qcow2 *q, int64_t off, int64_t bytes, QRun *run)
     while (at < end) {
         uint64_t bitmap, e = qmap_entry(q, t, at, &bitmap);
         int64_t cluster = at & ~(q->cluster_size - 1), cluster_end = MIN(cluster + q->cluster_size, end);
-        r = entry_check(q, at, e, bitmap);
+        r = qmap_check(q, at, e, bitmap);
         if (r < 0) {
             return at == off ? r : 0; /* the good part first */
         }

@@ -238,6 +238,7 @@ static inline void qevent(Qcow2 *q, BlkdebugEvent e)
 }
 int qmap_table(Qcow2 *q, int64_t off, bool write, QTable **out) CO_FN; /* *out NULL: none (reading) */
 uint64_t qmap_entry(const Qcow2 *q, const QTable *t, int64_t off, uint64_t *bitmap);
+int qmap_check(Qcow2 *q, int64_t off, uint64_t entry, uint64_t bitmap); /* -EIO: no valid one for `off` */
 void qmap_set(Qcow2 *q, QTable *t, int64_t off, uint64_t entry, uint64_t bitmap);
 int qmap_lookup(Qcow2 *q, int64_t off, int64_t bytes, QRun *run) CO_FN;
 static inline bool qmap_has_host(const Qcow2 *q, uint64_t entry)

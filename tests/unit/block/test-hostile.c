@@ -344,6 +344,44 @@ static void test_discard_table(BlockTest *t, gconstpointer data)
     g_free(p.path);
 }
 
+/* An entry that reads as zeros, or that compressed data replaces, has a place that data would go to: not when
+ * that is a table, or in the middle of clusters. */
+static void test_write_table(BlockTest *t, gconstpointer data)
+{
+    static const uint64_t zero = (uint64_t)1 << 63 | 1, normal = (uint64_t)1 << 63;
+    Places p;
+    places_find(t, &p);
+    const struct {
+        uint64_t entry;
+        unsigned flags;
+    } cases[] = { { zero | p.l1, 0 },
+                  { zero | p.l2, 0 },
+                  { zero | p.reftable, 0 },
+                  { zero | p.block, 0 },
+                  { normal | p.l1, BLK_COMPRESSED },
+                  { normal | p.block, BLK_COMPRESSED },
+                  { normal | (p.data + 512), BLK_COMPRESSED } };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        uint8_t buf[SMALL];
+        g_autofree char *before = NULL, *after = NULL;
+        gsize len, len2;
+        for (unsigned k = 0; k < SMALL; k++) { /* does not get smaller */
+            buf[k] = (uint8_t)g_random_int();
+        }
+        poke64(p.path, (int64_t)p.l2 + 8, cases[i].entry);
+        poke64(p.path, 72, 0); /* the mark of the last time */
+        g_assert_true(g_file_get_contents(p.path, &before, &len, NULL));
+        BlockClient *c = bt_client(bt_open(t, "qcow2,file.driver=file,file.filename=%s", p.path));
+        g_assert_cmpint(bt_write(c, SMALL, buf, SMALL, cases[i].flags), ==, -EIO);
+        block_client_free(c);
+        g_assert_cmpuint(peek64(p.path, 72), ==, 2);
+        poke64(p.path, 72, 0);
+        g_assert_true(g_file_get_contents(p.path, &after, &len2, NULL));
+        g_assert_cmpmem(before, len, after, len2);
+    }
+    g_free(p.path);
+}
+
 static void test_corrupt_bit(BlockTest *t, gconstpointer data)
 {
     g_autofree char *path = make(t);
@@ -373,6 +411,7 @@ int main(int argc, char **argv)
     ADD(refcount_blocks, "", NULL);
     ADD(waiting, "", NULL);
     ADD(discard_table, "", NULL);
+    ADD(write_table, "", NULL);
     ADD(damage, "/small", "size=1M,cluster_size=4k");
     ADD(damage, "/extended", "size=1M,cluster_size=16k,extended_l2=on");
     ADD(damage, "/v2", "size=1M,cluster_size=4k,compat=0.10");
