@@ -4,7 +4,8 @@
  *     u32 devices, each: u16 n, path[n], u16 n, type[n], u32 length, sections, u32 lines, a byte each
  *   sections: bus child state, then each type of the inheritance chain, base first; lines: levels of the
  *   exported interrupt lines.
- * Threads: main loop, vCPUs parked; each device's domain is held around its callbacks.
+ * Threads: main loop, which alone changes the tree; vCPUs parked, or (reset only) no guest reaches the
+ * devices: hot-plug, secondary bus reset. Each device's domain is held around its callbacks.
  */
 #include "internal.h"
 

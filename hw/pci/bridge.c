@@ -7,8 +7,9 @@
  * Does not model: the bridge's bus master bit, which SeaBIOS leaves off on root ports whose devices it
  *         boots from: requests from behind always pass; VGA and ISA modes of bridge control, subtractive
  *         decoding, discard timers, delayed transactions, requests from one device behind to another.
- * Threads: registers in the bridge's domain; pins come from any domain and are kept under a leaf lock,
- *         which is held while the bus above is told.
+ * Threads: registers in the bridge's domain; those behind are reset by the main loop, each in its own domain;
+ *         pins come from any domain and are kept under a leaf lock, which is held while the bus above is
+ *         told.
  */
 #include "rhea/hw/pcie.h"
 #include "pci_internal.h"
@@ -40,7 +41,8 @@ static void bridge_update_windows(PciBridge *b)
         MemRegion *w = &b->window[k];
         hwaddr base, limit;
         pci_bridge_window(b, k, &base, &limit);
-        bool want = (cmd & (k == PCI_BRIDGE_IO ? PCI_CMD_IO : PCI_CMD_MEM)) && base <= limit;
+        unsigned enable = k == PCI_BRIDGE_IO ? PCI_CMD_IO : PCI_CMD_MEM;
+        bool want = !b->shut && (cmd & enable) && base <= limit;
         if (region_mapped(w) && (!want || w->at != base || w->size != limit - base + 1)) {
             region_unmap(w);
         }
@@ -99,19 +101,80 @@ void pci_bridge_own_pin(PciFunc *f, unsigned pin, bool level)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* ---- what the bus calls ---- */
+/* ---- secondary bus reset ----
+ *
+ * 3.2.5.17: RST# is asserted behind the bridge as long as the bit is set, and software waits before it looks
+ * (PCI 3.0, 4.3.2). The write shuts the bus at once. What is plugged into those behind comes and goes, so the
+ * main loop alone may walk it: it resets them. The bus opens when the bit is clear and they are reset. */
 
-static void bridge_reset_secondary(PciBridge *b)
+bool pci_bus_is_shut(const PciBus *bus)
 {
-    for (unsigned devfn = 0; devfn < 8u * b->secondary->n_slots; devfn++) {
-        Device *d = rcu_get(&b->secondary->slot[devfn]);
-        if (d && d->domain == b->dev->domain) {
-            device_reset(d, RESET_WARM);
-        } else if (d) {
-            guest_unimp(b->dev, "secondary bus reset: '%s' runs in a thread of its own", device_name(d));
+    for (; bus->bridge; bus = pci_func(bus->bridge->dev)->bus) {
+        if (__atomic_load_n(&bus->bridge->shut, __ATOMIC_RELAXED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void bridge_update_shut(PciBridge *b)
+{
+    __atomic_store_n(&b->shut, b->in_reset || b->reset_wanted, __ATOMIC_RELAXED);
+    bridge_update_windows(b);
+}
+
+/* Before the main loop comes to them, nobody behind writes memory or sends messages. Their command registers
+ * belong to their own domains; nobody reads them before the reset clears them. */
+static void bridge_stop_masters(const PciBus *bus)
+{
+    for (unsigned devfn = 0; devfn < 8u * bus->n_slots; devfn++) {
+        Device *d = rcu_get(&bus->slot[devfn]);
+        if (d) {
+            __atomic_store_n(&pci_func(d)->bus_master, false, __ATOMIC_RELAXED);
+        }
+        if (d && pci_func(d)->bridge) {
+            bridge_stop_masters(pci_func(d)->bridge->secondary);
         }
     }
 }
+
+/* Entered in the bridge's domain, as every task; those behind may have others, and a thread holds one at a
+ * time. A reset wanted again meanwhile is done by this one: nobody reaches them, so they stay as they are. */
+static TSA_NO_ANALYSIS void bridge_reset_secondary(void *opaque)
+{
+    Device *dev = opaque;
+    PciBridge *b = pci_func(dev)->bridge;
+    if (!b->reset_wanted) { /* a reset of the whole machine came first */
+        return;
+    }
+    domain_unlock(dev->domain);
+    for (unsigned devfn = 0; devfn < 8u * b->secondary->n_slots; devfn++) {
+        Device *d = b->secondary->slot[devfn];
+        if (d) {
+            device_reset(d, RESET_WARM);
+        }
+    }
+    domain_lock(dev->domain);
+    b->reset_wanted = false;
+    bridge_update_shut(b);
+}
+
+static void bridge_control_written(PciBridge *b)
+{
+    bool was = b->in_reset;
+    b->in_reset = pci_func(b->dev)->config[PCI_BRIDGE_CTL] & PCI_BRIDGE_RESET;
+    if (b->in_reset == was) {
+        return;
+    }
+    b->reset_wanted |= b->in_reset;
+    bridge_update_shut(b);
+    if (b->in_reset) {
+        bridge_stop_masters(b->secondary);
+        domain_post(&b->reset);
+    }
+}
+
+/* ---- what the bus calls ---- */
 
 void pci_bridge_written(PciFunc *f, unsigned off, unsigned len)
 {
@@ -120,9 +183,8 @@ void pci_bridge_written(PciFunc *f, unsigned off, unsigned len)
         bridge_update_windows(b);
         bridge_update_numbers(b);
     }
-    if (off <= PCI_BRIDGE_CTL && off + len > PCI_BRIDGE_CTL &&
-        (f->config[PCI_BRIDGE_CTL] & PCI_BRIDGE_RESET)) {
-        bridge_reset_secondary(b);
+    if (off <= PCI_BRIDGE_CTL && off + len > PCI_BRIDGE_CTL) {
+        bridge_control_written(b);
     }
 }
 
@@ -138,7 +200,9 @@ void pci_bridge_reset(PciFunc *f)
 void pci_bridge_sync(PciFunc *f)
 {
     PciBridge *b = f->bridge;
-    bridge_update_windows(b);
+    b->in_reset = f->config[PCI_BRIDGE_CTL] & PCI_BRIDGE_RESET;
+    b->reset_wanted = false; /* those behind have been reset with it, or are loaded */
+    bridge_update_shut(b);
     bridge_update_numbers(b);
     pthread_mutex_lock(&b->lock);
     for (unsigned pin = 0; pin < 4; pin++) {
@@ -175,6 +239,7 @@ bool pci_bridge_init(PciBridge *b, Device *dev, const char *name, bool express, 
         region_init_alias(&b->window[k], dev, names[k], k == PCI_BRIDGE_IO ? &b->io : &b->mem, 0, 0x1000);
     }
     device_add_cleanup(dev, bridge_cleanup, b);
+    device_add_task(dev, &b->reset, bridge_reset_secondary);
     b->secondary = pci_bus_new(dev, dev->id ? dev->id : name, &b->mem, &b->io, &ops, b);
     b->secondary->bridge = b;
     b->secondary->express = express;

@@ -177,7 +177,7 @@ static void pci_header_written(PciFunc *f, unsigned off, unsigned len)
 
 static uint32_t pci_func_read(PciFunc *f, unsigned off, unsigned len)
 {
-    if (f->gone) {
+    if (f->gone || pci_bus_is_shut(f->bus)) {
         return UINT32_MAX >> (32 - 8 * len);
     }
     if (f->ops->config_read) {
@@ -188,7 +188,7 @@ static uint32_t pci_func_read(PciFunc *f, unsigned off, unsigned len)
 
 static void pci_func_write(PciFunc *f, unsigned off, uint32_t val, unsigned len)
 {
-    if (f->gone) {
+    if (f->gone || pci_bus_is_shut(f->bus)) {
         return;
     }
     for (unsigned i = 0; i < len; i++) {

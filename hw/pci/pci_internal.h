@@ -82,5 +82,6 @@ void pci_bridge_written(PciFunc *f, unsigned off, unsigned len);
 void pci_bridge_reset(PciFunc *f);
 void pci_bridge_sync(PciFunc *f);       /* numbers, windows and pins as the registers say */
 void pci_bridge_own_pin(PciFunc *f, unsigned pin, bool level);
+bool pci_bus_is_shut(const PciBus *bus); /* a bridge above is at its secondary bus reset; any thread */
 
 #endif

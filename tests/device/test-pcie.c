@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * tests/device/test-pcie.c - bridges, root ports, the PCI Express capability, ECAM and MSI: hw/pci/bridge.c,
  * root-port.c, pcie.c, msi.c and the bus numbers of pci-config.c.
- * Threads: main.
+ * Threads: main, and one in place of a CPU.
  */
 #include "pctest.h"
 #include "rhea/hw/msi.h"
 #include "rhea/hw/pcie.h"
+#include "rhea/util/rcu.h"
+
+#include <pthread.h>
 
 enum { ECAM = 0xb0000000, PORT = PCI_DEVFN(4, 0), ISA = PCI_DEVFN(1, 0) };
 
@@ -14,7 +17,10 @@ typedef struct Probe {
     MemRegion io, mem;
     IrqLine irq;
     PciMsi msi;
+    unsigned resets;
 } Probe;
+
+static Domain *far_domain; /* of a "far" probe */
 
 static uint64_t probe_read(void *opaque G_GNUC_UNUSED, MemAccess *a)
 {
@@ -38,6 +44,18 @@ static bool probe_realize(Device *dev, Error **errp)
     return pci_msi_init(&p->msi, dev, 4, errp);
 }
 
+static void probe_reset(Device *dev, ResetKind kind G_GNUC_UNUSED)
+{
+    role_assert_main();
+    g_assert_true(domain_held(dev->domain));
+    dev_as(Probe, dev)->resets++;
+}
+
+static Domain *far_choose_domain(Device *dev G_GNUC_UNUSED)
+{
+    return far_domain;
+}
+
 static const PciOps probe_ops = {
     .vendor = 0x1234,
     .device = 0x5678,
@@ -52,6 +70,14 @@ static const DeviceType probe_type = {
     .bus_type = &pci_bus_type,
     .bus_ops = &probe_ops,
     .realize = probe_realize,
+    .reset = probe_reset,
+};
+/* As a device that an I/O thread serves. */
+static const DeviceType far_type = {
+    .name = "far",
+    .size = sizeof(Probe),
+    .base = &probe_type,
+    .choose_domain = far_choose_domain,
 };
 
 typedef struct Pcie {
@@ -73,7 +99,9 @@ static void open_pcie(Pcie *p)
     p->t = pctest_new(16 * MIB, NULL);
     p->t->pci->express = true;
     p->port = add(p, "pcie-root-port", "rp", p->t->pci->bus, "4", &error_abort_slot);
-    p->probe = dev_as(Probe, add(p, "probe", "p", p->port->buses->pdata[0], "0", &error_abort_slot));
+    p->probe =
+        dev_as(Probe, device_create(p->t->m, &probe_type, p->t->m->peripheral, "p", p->port->buses->pdata[0],
+                                    &error_abort_slot, "addr", "0", "multifunction", "on", NULL));
     pcie_ecam_init(&p->ecam, NULL, p->t->pci);
     region_map(&p->t->m->sysmem, ECAM, &p->ecam.region, 2);
 }
@@ -252,16 +280,188 @@ static void test_capability(void)
     close_pcie(&p);
 }
 
+enum { CONTROL = 0x3e, RESET_BIT = 0x40 };
+
+static void turn(Pcie *p)
+{
+    while (loop_turn(p->t->loop, false)) {
+    }
+}
+
+/* Nobody behind the port answers, and nobody there writes memory. */
+static void expect_shut(Pcie *p)
+{
+    uint32_t v = 1;
+    g_assert_cmphex(get(p, 2, 0, 0, 4), ==, 0xffffffff);
+    g_assert_cmphex(pctest_in(p->t, 0xc004, 4), ==, 0xffffffff);
+    g_assert_cmphex(pctest_read(p->t, 0xe0001010, 4), ==, 0xffffffff);
+    g_assert_cmpint(dma_write(&pci_func(&p->probe->dev)->dma, 0x5000, &v, 4), !=, MEM_OK);
+    g_assert_cmphex(get(p, 0, PORT, 0x04, 2), ==, 7); /* the bridge itself goes on */
+}
+
+static void expect_open(Pcie *p)
+{
+    g_assert_cmphex(get(p, 2, 0, 0, 4), ==, 0x56781234);
+    g_assert_cmphex(get(p, 2, 0, 0x3c, 1), ==, 0);
+    g_assert_cmphex(get(p, 2, 0, 0x04, 2), ==, 0);
+    program_port(p);
+    g_assert_cmphex(pctest_in(p->t, 0xc004, 4), ==, 0x5a0004);
+    g_assert_cmphex(pctest_read(p->t, 0xe0001010, 4), ==, 0x5a0010);
+}
+
 static void test_secondary_reset(void)
 {
     Pcie p;
     open_pcie(&p);
     program_port(&p);
     set(&p, 2, 0, 0x3c, 0x55, 1);
-    set(&p, 0, PORT, 0x3e, 0x40, 2);
-    g_assert_cmphex(get(&p, 2, 0, 0x3c, 1), ==, 0);
-    g_assert_cmphex(get(&p, 2, 0, 0x04, 2), ==, 0);
-    g_assert_cmphex(get(&p, 0, PORT, 0x04, 2), ==, 7); /* the bridge itself goes on */
+    unsigned before = p.probe->resets;
+    set(&p, 0, PORT, CONTROL, RESET_BIT, 2);
+    expect_shut(&p);
+    set(&p, 2, 0, 0x3c, 0xaa, 1); /* lost */
+    g_assert_cmphex(pci_func(&p.probe->dev)->config[0x3c], ==, 0x55);
+    g_assert_cmpuint(p.probe->resets, ==, before); /* the main loop's to do */
+    turn(&p);
+    g_assert_cmpuint(p.probe->resets, ==, before + 1);
+    expect_shut(&p);
+    set(&p, 0, PORT, CONTROL, RESET_BIT | 1, 2); /* it was set before: no second reset */
+    turn(&p);
+    g_assert_cmpuint(p.probe->resets, ==, before + 1);
+    expect_shut(&p);
+    set(&p, 0, PORT, CONTROL, 0, 2);
+    expect_open(&p);
+    close_pcie(&p);
+}
+
+/* A pulse that is over before the main loop comes to it. */
+static void test_reset_pulse(void)
+{
+    Pcie p;
+    open_pcie(&p);
+    program_port(&p);
+    unsigned before = p.probe->resets;
+    for (unsigned i = 0; i < 3; i++) {
+        set(&p, 0, PORT, CONTROL, RESET_BIT, 2);
+        set(&p, 0, PORT, CONTROL, 0, 2);
+    }
+    expect_shut(&p);
+    turn(&p);
+    g_assert_cmpuint(p.probe->resets, ==, before + 1);
+    expect_open(&p);
+    /* a reset of the machine between: the pulse's is done with it */
+    set(&p, 0, PORT, CONTROL, RESET_BIT, 2);
+    machine_reset(p.t->m, RESET_WARM);
+    g_assert_cmpuint(p.probe->resets, ==, before + 2);
+    program_port(&p);
+    turn(&p);
+    g_assert_cmpuint(p.probe->resets, ==, before + 2);
+    g_assert_cmphex(get(&p, 2, 0, 0x04, 2), ==, 7);
+    close_pcie(&p);
+}
+
+/* Those that other threads serve are reset, too, each in its own domain. */
+static void test_reset_domains(void)
+{
+    Pcie p;
+    open_pcie(&p);
+    far_domain = domain_new("far", p.t->loop);
+    Bus *behind = p.port->buses->pdata[0];
+    Probe *far = dev_as(Probe, device_create(p.t->m, &far_type, p.t->m->peripheral, "far", behind,
+                                             &error_abort_slot, "addr", "0.1", NULL));
+    program_port(&p);
+    set(&p, 2, 1, 0x04, 7, 2);
+    unsigned before = far->resets;
+    uint32_t v = 1;
+    g_assert_cmpint(dma_write(&pci_func(&far->dev)->dma, 0x5000, &v, 4), ==, MEM_OK);
+    set(&p, 0, PORT, CONTROL, RESET_BIT, 2);
+    g_assert_cmphex(get(&p, 2, 1, 0, 4), ==, 0xffffffff);
+    g_assert_cmpint(dma_write(&pci_func(&far->dev)->dma, 0x5000, &v, 4), !=, MEM_OK);
+    set(&p, 0, PORT, CONTROL, 0, 2);
+    turn(&p);
+    g_assert_cmpuint(far->resets, ==, before + 1);
+    g_assert_cmphex(get(&p, 2, 1, 0x04, 4), ==, 0x00100000);
+    close_pcie(&p);
+    domain_free(far_domain);
+}
+
+/* What is wanted is done before the machine counts as stopped; the bit itself is saved. */
+static void test_reset_saved(void)
+{
+    Pcie p;
+    open_pcie(&p);
+    program_port(&p);
+    machine_start(p.t->m);
+    unsigned before = p.probe->resets;
+    set(&p, 0, PORT, CONTROL, RESET_BIT, 2);
+    machine_stop(p.t->m, RUN_PAUSED);
+    g_assert_cmpuint(p.probe->resets, ==, before + 1);
+    g_autoptr(GByteArray) state = g_byte_array_new();
+    device_tree_save(p.port, state);
+    set(&p, 0, PORT, CONTROL, 0, 2);
+    expect_open(&p);
+    const uint8_t *at = state->data;
+    device_tree_load(p.port, &at, state->data + state->len, &error_abort_slot);
+    expect_shut(&p);
+    set(&p, 0, PORT, CONTROL, RESET_BIT, 2); /* it was set when the state was saved */
+    turn(&p);
+    g_assert_cmpuint(p.probe->resets, ==, before + 1);
+    set(&p, 0, PORT, CONTROL, 0, 2);
+    expect_open(&p);
+    close_pcie(&p);
+}
+
+typedef struct Presser {
+    Pcie *p;
+    bool end;         /* atomic */
+    unsigned presses; /* atomic */
+} Presser;
+
+static void *press(void *opaque)
+{
+    Presser *w = opaque;
+    do {
+        set(w->p, 0, PORT, CONTROL, RESET_BIT, 2);
+        set(w->p, 0, PORT, CONTROL, 0, 2);
+        __atomic_fetch_add(&w->presses, 1, __ATOMIC_RELEASE);
+    } while (!__atomic_load_n(&w->end, __ATOMIC_ACQUIRE));
+    rcu_unregister_thread();
+    return NULL;
+}
+
+/* A CPU that resets all the time what the host adds to and removes from: the main loop alone walks that tree,
+ * which the probe's reset asserts. */
+static void test_reset_and_hotplug(void)
+{
+    Pcie p;
+    open_pcie(&p);
+    Machine *m = p.t->m;
+    Device *serial = add(&p, "virtio-serial-pci", "vs", p.port->buses->pdata[0], "0.1", &error_abort_slot);
+    unsigned before = p.probe->resets;
+    Presser w = { .p = &p };
+    pthread_t cpu;
+    g_assert_cmpint(pthread_create(&cpu, NULL, press, &w), ==, 0);
+    for (unsigned round = 0; round < 100; round++) {
+        Device *ports[4];
+        for (unsigned i = 0; i < G_N_ELEMENTS(ports); i++) {
+            g_autofree char *id = g_strdup_printf("vp%u", i);
+            ports[i] = device_create(m, device_type_find("virtserialport"), m->peripheral, id,
+                                     serial->buses->pdata[0], &error_abort_slot, NULL);
+        }
+        unsigned was = __atomic_load_n(&w.presses, __ATOMIC_ACQUIRE);
+        while (__atomic_load_n(&w.presses, __ATOMIC_ACQUIRE) == was) {
+            g_thread_yield();
+        }
+        loop_turn(p.t->loop, false);
+        for (unsigned i = 0; i < G_N_ELEMENTS(ports); i++) {
+            device_remove(ports[i]);
+        }
+    }
+    __atomic_store_n(&w.end, true, __ATOMIC_RELEASE);
+    pthread_join(cpu, NULL);
+    turn(&p);
+    g_assert_cmpuint(p.probe->resets, >, before);
+    set(&p, 0, PORT, 0x18, 0x00020200, 4);
+    g_assert_cmphex(get(&p, 2, 1, 0, 2), ==, 0x1af4);
     close_pcie(&p);
 }
 
@@ -309,6 +509,10 @@ int main(int argc, char **argv)
     g_test_add_func("/pcie/pins", test_pins);
     g_test_add_func("/pcie/capability", test_capability);
     g_test_add_func("/pcie/secondary-reset", test_secondary_reset);
+    g_test_add_func("/pcie/secondary-reset/pulse", test_reset_pulse);
+    g_test_add_func("/pcie/secondary-reset/domains", test_reset_domains);
+    g_test_add_func("/pcie/secondary-reset/saved", test_reset_saved);
+    g_test_add_func("/pcie/secondary-reset/hotplug", test_reset_and_hotplug);
     g_test_add_func("/pcie/msi", test_msi);
     return g_test_run();
 }

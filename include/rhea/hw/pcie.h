@@ -32,6 +32,11 @@ typedef struct PciBridge {
     uint64_t behind[4][4];                 /* by pin of this bridge: a bit for each function behind it */
     bool own[4];                           /* what the bridge itself asks for */
     PcieSlot slot;
+    /* Secondary bus reset; the bridge's domain's, `shut` atomic. */
+    bool in_reset;     /* the control register's bit before the guest's last write */
+    bool reset_wanted; /* who is behind has still to be reset, by the main loop */
+    bool shut;         /* one of the two: no guest reaches who is behind */
+    DomainTask reset;
 } PciBridge;
 
 /* Makes the secondary bus: named as the bridge's id, else `name`. express: a PCI Express port, with one slot. */
