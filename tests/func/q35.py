@@ -64,7 +64,7 @@ def q35_linux():
 
 
 def q35_root_port():
-    """A virtio disk behind a root port: bus 1, link up, MSI-X; written and read."""
+    """A virtio disk behind a root port: bus 1, link up, MSI-X; written and read, also after the kernel reset the port's bus."""
     with tempfile.TemporaryDirectory(prefix="rhea-q35-") as d:
         image = os.path.join(d, "disk.raw")
         subprocess.run([IMG, "create", "-q", "-f", "raw", image, "16M"], check=True)
@@ -76,6 +76,13 @@ dd if=/bin/busybox of=/dev/vda bs=64k conv=fsync 2>/dev/null
 n=$(stat -c %s /bin/busybox)
 echo 3 > /proc/sys/vm/drop_caches
 head -c $n /dev/vda | cmp - /bin/busybox && echo equal
+pci=/sys/bus/pci/devices/0000:01:00.0
+echo bus > $pci/reset_method
+echo 0000:01:00.0 > /sys/bus/pci/drivers/virtio-pci/unbind
+echo 1 > $pci/reset && echo "bus reset"
+echo 0000:01:00.0 > /sys/bus/pci/drivers/virtio-pci/bind
+until [ -b /dev/vda ]; do usleep 20000; done
+head -c $n /dev/vda | cmp - /bin/busybox && echo "equal after it"
 """
         text, _ = boot(script, "-device", "pcie-root-port,id=rp1,bus=pcie.0,addr=2,chassis=1,multifunction=on",
                        "-device", "pcie-root-port,id=rp2,bus=pcie.0,addr=2.1,chassis=2",
@@ -83,7 +90,7 @@ head -c $n /dev/vda | cmp - /bin/busybox && echo equal
                        modules=VIRTIO)
         need(text, "pci 0000:00:02.0 0x1b36 0x000c 0x060400 4096", "pci 0000:00:02.1 0x1b36 0x000c 0x060400 4096",
              "pci 0000:01:00.0 0x1af4 0x1042 0x010000 4096", "/sys/devices/pci0000:00/0000:00:02.0/0000:01:00.0",
-             "2.5 GT/s", "virtio0-req.0", "equal")
+             "2.5 GT/s", "virtio0-req.0", "equal", "bus reset", "equal after it")
         with open(image, "rb") as f, open(guest_assets.busybox(), "rb") as g:
             want = g.read()
             if f.read(len(want)) != want:
