@@ -2,8 +2,9 @@
  * backends/block/errors.c - rerror and werror: failed requests are told to the guest, ignored, or held back.
  *
  * Models: QEMU's report, ignore, stop and enospc, and its event BLOCK_IO_ERROR. A request that is held back
- * stops the machine (io-error) and is tried again when that goes on; a reset ends it with its error. Threads:
- * a request's end in its device's domain; the rest on the main loop.
+ * stops the machine (io-error) and is tried again when that goes on; a reset ends it with its error, and
+ * those that the device makes then, without running them. Threads: a request's end in its device's domain;
+ * the rest on the main loop.
  */
 #include "drive_internal.h"
 
@@ -109,13 +110,10 @@ void drive_hold(DrivePort *p, DriveRequest *r)
     drive_hold_back(r);
 }
 
-static void port_release_held(DrivePort *p, bool again)
+/* Those that there are, not those that fail again meanwhile. */
+static void release_held(DrivePort *p, bool again)
 {
-    if (!p->dev) {
-        return;
-    }
-    domain_lock(p->dev->domain);
-    unsigned n = p->held.length; /* not those that fail again meanwhile */
+    unsigned n = p->held.length;
     for (unsigned i = 0; i < n; i++) {
         DriveRequest *r = g_queue_pop_head(&p->held);
         __atomic_store_n(&p->n_held, p->held.length, __ATOMIC_RELEASE);
@@ -124,6 +122,20 @@ static void port_release_held(DrivePort *p, bool again)
         } else {
             r->done(r);
         }
+    }
+}
+
+static void port_release_held(DrivePort *p, bool again)
+{
+    if (!p->dev) {
+        return;
+    }
+    domain_lock(p->dev->domain);
+    p->cancels = !again;
+    release_held(p, again);
+    p->cancels = false;
+    if (!again) { /* and those that came from these */
+        release_held(p, false);
     }
     domain_unlock(p->dev->domain);
 }

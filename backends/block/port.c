@@ -273,6 +273,11 @@ void drive_submit(DrivePort *p, DriveRequest *r)
     g_assert(p->client);
     r->port = p;
     r->client = p->client;
+    if (p->cancels) { /* from the end of a request that never ran: nor does this one */
+        r->result = -ECANCELED;
+        drive_hold_back(r);
+        return;
+    }
     r->start = clock_now(&clock_host_monotonic);
     __atomic_add_fetch(&p->in_flight, 1, __ATOMIC_SEQ_CST);
     co_start(domain_loop(p->dev->domain), request_body, r);

@@ -6,7 +6,8 @@
  * Does not model: data address marks: none is a deleted one, and none is kept; FM; other sectors than those
  *         of 512 bytes; the time that the disk takes.
  * Threads: the controller's domain. One sector at a time; what a request does follows from saved state, so
- *         that a loaded controller hands it in again, and a reset only forgets it.
+ *         that a loaded controller hands it in again, and a reset only forgets it: the next one is not made
+ *         before that has ended.
  */
 #include "fdc.h"
 #include "rhea/system/machine.h"
@@ -14,7 +15,8 @@
 #include <string.h>
 
 struct FdcRequest {
-    Fdc *s; /* NULL: forgotten */
+    Fdc *s;        /* forgotten: s->request is another one, or none */
+    unsigned unit; /* of the drive */
     DriveRequest r;
     uint8_t data[FLOPPY_SECTOR];
 };
@@ -90,8 +92,8 @@ static bool advance(Fdc *s)
 void fdc_forget(Fdc *s)
 {
     if (s->request) {
-        s->request->s = NULL;
         s->request = NULL;
+        s->forgotten++;
     }
 }
 
@@ -140,12 +142,14 @@ static void request_done(DriveRequest *r)
     FdcRequest *q = r->opaque;
     Fdc *s = q->s;
     iov_fini(&r->v);
-    if (s) {
+    if (s->request == q) {
         s->request = NULL;
         if (s->phase == FDC_READ) {
             memcpy(s->buf, q->data, FLOPPY_SECTOR);
         }
         medium_done(s, r->result);
+    } else if (--s->forgotten == 0 && s->drive[q->unit]) { /* else it is being taken away */
+        fdc_resume(s);
     }
     g_free(q);
 }
@@ -164,8 +168,12 @@ static void medium_start(Fdc *s)
         medium_done(s, write ? -1 : 0);
         return;
     }
+    if (s->forgotten) { /* the end of the last one comes back here */
+        return;
+    }
     FdcRequest *q = g_new0(FdcRequest, 1);
     q->s = s;
+    q->unit = s->fifo[1] & 3;
     q->r = (DriveRequest){ .op = write ? DRIVE_WRITE : DRIVE_READ, .off = off, .order = &s->order,
                            .done = request_done, .opaque = q };
     if (write) {

@@ -67,6 +67,7 @@ typedef struct Fdc {
     Floppy *drive[FDC_UNITS];
     CoMutex order;
     FdcRequest *request; /* the one in flight that counts, or NULL */
+    unsigned forgotten;  /* others in flight: nothing starts before they end, so there is one at most */
     DomainTask resume;
     /* registers */
     uint8_t dor, tdr, rate;

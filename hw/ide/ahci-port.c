@@ -7,7 +7,8 @@
  * are the drive's: a Register FIS is written into its channel's registers, PIO data moved for it. Does not
  * model: port multipliers, FIS-based switching, DMA Setup FISes (data of queued commands just comes), the log
  * of a failed queued command (software resets the port), partial and slumber states. Threads: the domain of
- * the controller. Requests of queued commands run beside each other and are handed in again after a load.
+ * the controller. Requests of queued commands run beside each other and are handed in again after a load;
+ * none is made while one that was forgotten is in flight.
  */
 #include "ahci.h"
 #include "rhea/hw/pci.h"
@@ -23,7 +24,8 @@ enum { READ_QUEUED = 0x60, WRITE_QUEUED = 0x61, PACKET = 0xa0 };
 
 typedef struct AhciQueued {
     DriveRequest r;
-    AhciTag *tag; /* NULL: forgotten */
+    AhciTag *tag; /* forgotten: tag->request is another one, or none */
+    IdeDrive *drive;
     AhciSg after; /* where the data ends */
     uint32_t bytes;
     uint8_t *data;
@@ -243,23 +245,27 @@ static void queued_done(DriveRequest *r)
 {
     AhciQueued *q = r->opaque;
     AhciTag *t = q->tag;
-    if (t) {
-        t->request = NULL;
-        bool good = r->result >= 0;
-        if (good && !t->write) {
-            good = sg_copy(t->port, &t->sg, q->data, q->bytes, true);
-        }
-        t->sg = t->write ? q->after : t->sg;
-        t->lba += q->bytes / IDE_SECTOR;
-        t->left -= q->bytes / IDE_SECTOR;
-        if (good && t->left) {
-            tag_start(t);
-        } else {
-            tag_end(t, !good);
-            ahci_port_run(t->port);
-        }
+    if (t->request != q) {
+        IdeDrive *d = q->drive;
+        queued_free(q);
+        ide_drive_forgotten_ended(d);
+        return;
     }
+    t->request = NULL;
+    bool good = r->result >= 0;
+    if (good && !t->write) {
+        good = sg_copy(t->port, &t->sg, q->data, q->bytes, true);
+    }
+    t->sg = t->write ? q->after : t->sg;
+    t->lba += q->bytes / IDE_SECTOR;
+    t->left -= q->bytes / IDE_SECTOR;
     queued_free(q);
+    if (good && t->left) {
+        tag_start(t);
+    } else {
+        tag_end(t, !good);
+        ahci_port_run(t->port);
+    }
 }
 
 static void tag_start(AhciTag *t)
@@ -267,8 +273,12 @@ static void tag_start(AhciTag *t)
     AhciPort *p = t->port;
     IdeDrive *d = port_drive(p);
     const IdeDisk *k = (const IdeDisk *)d;
+    if (!d || d->forgotten) { /* it is being unplugged, or ahci_port_resume() comes back */
+        return;
+    }
     AhciQueued *q = g_new0(AhciQueued, 1);
     q->tag = t;
+    q->drive = d;
     q->bytes = (uint32_t)MIN((uint64_t)t->left * IDE_SECTOR, (uint64_t)AHCI_CHUNK);
     q->data = g_malloc(q->bytes);
     q->after = t->sg;
@@ -434,12 +444,24 @@ void ahci_port_resume(AhciPort *p)
     ahci_port_run(p);
 }
 
-static void tag_forget(AhciTag *t)
+static void request_forget(AhciTag *t)
 {
     if (t->request) {
-        t->request->tag = NULL;
+        t->request->drive->forgotten++;
         t->request = NULL;
     }
+}
+
+void ahci_port_forget(AhciPort *p)
+{
+    for (unsigned i = 0; i < AHCI_SLOTS; i++) {
+        request_forget(&p->tag[i]);
+    }
+}
+
+static void tag_forget(AhciTag *t)
+{
+    request_forget(t);
     t->active = t->write = t->fua = false;
     t->lba = t->left = 0;
     t->sg = (AhciSg){ 0 };
@@ -514,11 +536,17 @@ static void port_dma_done(void *host G_GNUC_UNUSED, IdeChannel *c G_GNUC_UNUSED)
     /* The drive's interrupt, which came before, has ended the command. */
 }
 
+static void port_resume(void *host G_GNUC_UNUSED, IdeChannel *c)
+{
+    ahci_port_resume(of_ide(c));
+}
+
 const IdeOps ahci_ide_ops = {
     .irq = port_irq,
     .dma_ready = port_dma_ready,
     .dma_copy = port_dma_copy,
     .dma_done = port_dma_done,
+    .resume = port_resume,
 };
 
 static const VmField sg_fields[] = {

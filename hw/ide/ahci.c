@@ -310,6 +310,7 @@ static bool ahci_post_load(void *opaque, Error **errp)
             (p->slot != AHCI_NO_SLOT && !p->ide.drive[0])) {
             return error_set(errp, "saved AHCI port %u: slot %u runs", i, p->slot);
         }
+        ahci_port_forget(p);
         p->clb &= ~UINT64_C(1023);
         p->fb &= ~UINT64_C(255);
         p->cmd = (p->cmd & CMD_BITS) | CMD_SUD | CMD_POD;

@@ -40,7 +40,7 @@ typedef struct AhciSg { /* where a command's data is, and how far it has got */
 
 typedef struct AhciTag { /* a queued command */
     struct AhciPort *port;
-    struct AhciQueued *request; /* in flight; NULL: none */
+    struct AhciQueued *request; /* in flight; NULL: none, or it waits for forgotten ones to end */
     /* guest-visible state */
     bool active, write, fua;
     uint64_t lba;
@@ -81,7 +81,8 @@ void ahci_port_event(AhciPort *p, uint32_t bits); /* sets bits of PxIS */
 extern const IdeOps ahci_ide_ops;
 extern const VmState ahci_tag_state, ahci_sg_state;
 void ahci_port_run(AhciPort *p);       /* starts what can be started, goes on with what can go on */
-void ahci_port_resume(AhciPort *p);    /* after a load */
+void ahci_port_resume(AhciPort *p);    /* after a load, or when the last forgotten request has ended */
+void ahci_port_forget(AhciPort *p);    /* the tags' requests: a loaded port has made none */
 void ahci_port_stop(AhciPort *p);      /* ST was cleared: forgets all commands */
 void ahci_port_signature(AhciPort *p); /* the device's first FIS after a reset */
 void ahci_port_defaults(AhciPort *p);  /* the registers after a reset; the drive is left alone */

@@ -4,7 +4,7 @@
  * Models: ATA/ATAPI-6 (T13/1410D): signature after a reset (9.12), EXECUTE DEVICE DIAGNOSTIC (8.9), transfer
  * modes (8.46.11). Threads: the domain of the adapter. A command that needs the medium hands in one request;
  * what it will do follows from saved state alone, so that a loaded drive hands it in again. A reset forgets
- * the request; it ends by itself, and the drive's later ones come after it.
+ * the request; it ends by itself, and the drive's next one is not made before that.
  */
 #include "ide.h"
 #include "rhea/system/machine.h"
@@ -88,8 +88,21 @@ bool ide_drive_set_mode(IdeDrive *d)
 void ide_drive_forget(IdeDrive *d)
 {
     if (d->request) {
-        d->request->d = NULL;
         d->request = NULL;
+        d->forgotten++;
+    }
+}
+
+/* A drive that is being unplugged is not on its cable any more: it starts nothing. */
+void ide_drive_forgotten_ended(IdeDrive *d)
+{
+    IdeChannel *c = d->channel;
+    if (--d->forgotten || c->drive[((const IdeChild *)d->dev.bus_data)->unit] != d) {
+        return;
+    }
+    d->kind->start(d);
+    if (c->ops->resume) {
+        c->ops->resume(c->host, c);
     }
 }
 
@@ -111,11 +124,14 @@ static void request_done(DriveRequest *r)
 {
     IdeRequest *q = r->opaque;
     IdeDrive *d = q->d;
-    if (d) {
+    if (d->request == q) {
         d->request = NULL;
         d->kind->done(d, q);
+        ide_request_free(q);
+    } else {
+        ide_request_free(q);
+        ide_drive_forgotten_ended(d);
     }
-    ide_request_free(q);
 }
 
 void ide_request_submit(IdeDrive *d, IdeRequest *q, DriveOp op, uint64_t off, unsigned flags)

@@ -105,6 +105,9 @@ static void cd_start(IdeDrive *d)
         }
         return;
     }
+    if (d->forgotten) {
+        return;
+    }
     if (!d->port.client || !cd_ready(s) || d->lba > s->blocks ||
         d->left > s->blocks - d->lba) { /* taken out meanwhile */
         cd_check(s, s->tray_open ? SENSE_TRAY_OPEN : s->blocks ? SENSE_BAD_ADDRESS : SENSE_NO_MEDIUM);

@@ -146,7 +146,7 @@ static void disk_start(IdeDrive *d)
                                              [IDE_DMA_OUT] = DRIVE_WRITE };
     bool dma = d->phase == IDE_DMA_IN || d->phase == IDE_DMA_OUT, trim = d->phase >= IDE_TRIM_DATA;
     bool bus = dma || d->phase == IDE_TRIM_DATA;
-    if (d->request || d->phase < IDE_LOAD || (bus && !c->ops->dma_ready(c->host, c))) {
+    if (d->request || d->forgotten || d->phase < IDE_LOAD || (bus && !c->ops->dma_ready(c->host, c))) {
         return;
     }
     if (!d->port.client) {

@@ -44,6 +44,8 @@ typedef struct IdeOps { /* the host adapter; in its domain */
     /* Moves len bytes of the current transfer; false: the descriptors ended. */
     bool (*dma_copy)(void *host, IdeChannel *c, uint8_t *buf, size_t len, bool to_guest);
     void (*dma_done)(void *host, IdeChannel *c);
+    /* The last forgotten request has ended: the adapter's own commands go on. May be NULL. */
+    void (*resume)(void *host, IdeChannel *c);
 } IdeOps;
 
 struct IdeChannel {
@@ -58,7 +60,7 @@ struct IdeChannel {
 
 typedef struct IdeRequest {
     DriveRequest r;
-    IdeDrive *d; /* NULL: forgotten */
+    IdeDrive *d; /* forgotten: d->request is another one, or none */
     unsigned blocks; /* of the medium; for the drive's own use */
     int64_t range;   /* bytes of a discard, which has no data */
     size_t bytes;
@@ -91,6 +93,9 @@ struct IdeDrive {
     IdeChannel *channel;
     CoMutex order;
     IdeRequest *request;
+    /* Requests in flight that do not count any more, an adapter's too: nothing starts before they end. So a
+     * guest cannot make more and more of them, and none comes after what was written later. */
+    unsigned forgotten;
     DomainTask resume;
     /* guest-visible state */
     uint8_t reg[8], hob[8]; /* [REG_DEVICE], [REG_COMMAND] unused; hob: what was there before */
@@ -155,6 +160,7 @@ void ide_drive_finish(IdeDrive *d, uint8_t error); /* the command has ended: sta
 void ide_drive_busy(IdeDrive *d, IdePhase phase);  /* and starts it */
 void ide_drive_reset_registers(IdeDrive *d);
 void ide_drive_forget(IdeDrive *d);                /* the request in flight */
+void ide_drive_forgotten_ended(IdeDrive *d);       /* after the last one: what had to wait starts */
 void ide_drive_diagnostic(IdeChannel *c);          /* EXECUTE DEVICE DIAGNOSTIC: both drives */
 bool ide_drive_set_mode(IdeDrive *d);              /* SET FEATURES 03h; false: not possible */
 static inline bool ide_phase_dma(const IdeDrive *d)

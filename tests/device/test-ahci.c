@@ -4,7 +4,9 @@
  */
 #include "pctest.h"
 #include "rhea/backends/drive.h"
+#include "rhea/block/driver.h"
 #include "rhea/hw/ide.h"
+#include "rhea/util/co.h"
 
 enum { ABAR = 0xe0000000, FN = PCI_DEVFN(4, 0), CLB = 0x10000, FB = 0x11000, TABLE = 0x12000, BUF = 0x20000 };
 enum {
@@ -278,16 +280,18 @@ static void test_packet(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_cmphex(pctest_read(f->t, CLB + 0x404, 4), ==, 18);
 }
 
-/* A queued command that was in flight when the state was saved is handed in again. */
+/* A queued command that was in flight when the state was saved is handed in again; one that is in flight when
+ * a port without any is loaded counts no more. */
 static void test_state(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     fill(f);
     prepare(f, 0, 2, 0x60, 0, 8, 4096);
     set(f, 0, P_SACT, 4);
     set(f, 0, P_CI, 4);
-    g_autoptr(GByteArray) state = g_byte_array_new();
+    g_autoptr(GByteArray) state = g_byte_array_new(), idle = g_byte_array_new();
     device_tree_save(f->ahci, state);
     pctest_settle(f->t);
+    device_tree_save(f->ahci, idle);
     fill(f);
     const uint8_t *at = state->data;
     device_tree_load(f->ahci, &at, state->data + state->len, &error_abort_slot);
@@ -296,6 +300,21 @@ static void test_state(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     pctest_settle(f->t);
     g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
     g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        fill(f);
+        set(f, 0, P_SACT, 4);
+        set(f, 0, P_CI, 4);
+        if (i == 0) {
+            at = idle->data;
+            device_tree_load(f->ahci, &at, idle->data + idle->len, &error_abort_slot);
+            g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
+            continue;
+        }
+        g_assert_cmphex(reg(f, 0, P_SACT), ==, 4);
+        pctest_settle(f->t);
+        g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
+        g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0);
+    }
 }
 
 /* It is pulled out with queued commands under way: nobody is there any more, no data comes, the drive's node
@@ -319,6 +338,139 @@ static void test_removed(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_true(blockdev_del(f->t->m, "n", &error_abort_slot));
 }
 
+/* ---- commands that are forgotten ---- */
+
+/* What reached the medium: a letter and the first sector of each write, F for a flush; one write is kept
+ * until it is let go. */
+static struct {
+    bool slow;
+    Co *kept;
+    GString *list;
+} medium;
+
+static int medium_pwritev(BlockNode *n G_GNUC_UNUSED, int64_t off, IoVec *v, unsigned flags G_GNUC_UNUSED)
+{
+    uint8_t c;
+    iov_to_buf(v, 0, &c, 1);
+    if (medium.slow) {
+        medium.slow = false;
+        medium.kept = co_self();
+        co_yield();
+        medium.kept = NULL;
+    }
+    g_string_append_printf(medium.list, "%c%u+%u ", c, (unsigned)(off / 512), (unsigned)(v->bytes / 512));
+    return 0;
+}
+
+static int medium_flush(BlockNode *n G_GNUC_UNUSED)
+{
+    g_string_append(medium.list, "F ");
+    return 0;
+}
+
+static void medium_begin(Fixture *f, bool slow)
+{
+    static BlockDriver driver;
+    BlockNode *n = block_find(machine_block_graph(f->t->m), "n");
+    driver = *n->driver;
+    driver.pwritev = medium_pwritev;
+    driver.flush = medium_flush;
+    n->driver = &driver;
+    medium.slow = slow;
+    medium.kept = NULL;
+    medium.list = g_string_new(NULL);
+}
+
+static void medium_end(const char *list)
+{
+    g_assert_cmpstr(medium.list->str, ==, list);
+    g_string_free(medium.list, TRUE);
+}
+
+static void some_turns(Fixture *f)
+{
+    for (unsigned i = 0; i < 100 && loop_turn(f->t->loop, false); i++) {
+    }
+}
+
+static void issue(Fixture *f, uint32_t queued, uint32_t others)
+{
+    set(f, 0, P_SACT, queued);
+    set(f, 0, P_CI, queued | others);
+}
+
+static void restart(Fixture *f)
+{
+    set(f, 0, P_CMD, 0x10);
+    set(f, 0, P_IS, 0xffffffff);
+    set(f, 0, P_CMD, 0x11);
+}
+
+/* A port is stopped and started with all its slots full, again and again: no more requests are in flight than
+ * those that were forgotten first. When they have ended, the commands that the port has by then are done. */
+static void test_forgotten_bounded(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    DrivePort *p = drive_port_find(f->t->m, "d", &error_abort_slot);
+    for (unsigned slot = 0; slot < 32; slot++) {
+        prepare(f, 0, slot, slot & 1 ? 0x61 : 0x60, 8 * slot, 8, 4096);
+    }
+    prepare(f, 0, 31, 0x25, 0, 8, 4096);
+    for (unsigned i = 0; i < 1000; i++) {
+        issue(f, 0x7fffffff, 0x80000000);
+        g_assert_cmpuint(p->in_flight, <=, 32);
+        restart(f);
+    }
+    g_assert_cmpuint(p->in_flight, ==, 32);
+    fill(f);
+    issue(f, 0x7fffffff, 0x80000000);
+    g_assert_cmphex(reg(f, 0, P_SACT), ==, 0x7fffffff);
+    pctest_settle(f->t);
+    g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
+    g_assert_cmphex(reg(f, 0, P_CI), ==, 0);
+    g_assert_cmphex(pctest_read(f->t, BUF, 8), ==, 0);
+    g_assert_cmpuint(p->in_flight, ==, 0);
+}
+
+/* A write that the guest gave up does not come after what it wrote instead, queued or not, or a flush. */
+static void test_forgotten_order(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    static const struct {
+        uint8_t first, second;
+        const char *list;
+    } cases[] = {
+        { 0x61, 0x61, "A64+8 B64+8 F " },
+        { 0x61, 0x35, "A64+8 B64+8 F " },
+        { 0x35, 0x61, "A64+8 B64+8 F " },
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        medium_begin(f, true);
+        pctest_write(f->t, BUF, 'A', 1);
+        prepare(f, 0, 0, cases[i].first, 64, 8, 4096);
+        issue(f, cases[i].first == 0x61, 1);
+        some_turns(f);
+        g_assert_nonnull(medium.kept);
+        restart(f);
+        if (cases[i].first != 0x61) { /* the drive is busy still */
+            set(f, 0, P_SCTL, 0x301);
+            set(f, 0, P_SCTL, 0x300);
+        }
+        pctest_write(f->t, BUF, 'B', 1);
+        prepare(f, 0, 1, cases[i].second, 64, 8, 4096);
+        issue(f, cases[i].second == 0x61 ? 2 : 0, 2);
+        some_turns(f);
+        g_assert_cmpstr(medium.list->str, ==, "");
+        g_assert_cmphex(reg(f, 0, P_SACT) | reg(f, 0, P_CI), ==, 2);
+        co_wake(medium.kept);
+        pctest_settle(f->t);
+        g_assert_cmphex(reg(f, 0, P_SACT) | reg(f, 0, P_CI), ==, 0);
+        prepare(f, 0, 2, 0xea, 0, 0, 512);
+        issue(f, 0, 4);
+        pctest_settle(f->t);
+        g_assert_cmphex(reg(f, 0, P_CI), ==, 0);
+        medium_end(cases[i].list);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -335,5 +487,7 @@ int main(int argc, char **argv)
     ADD("packet", test_packet);
     ADD("state", test_state);
     ADD("removed", test_removed);
+    ADD("forgotten-bounded", test_forgotten_bounded);
+    ADD("forgotten-order", test_forgotten_order);
     return g_test_run();
 }

@@ -3,8 +3,10 @@
  * FIFO, what they leave on the image, media, saved state, random commands. Threads: main.
  */
 #include "rhea/backends/drive.h"
+#include "rhea/block/driver.h"
 #include "rhea/hw/fdc.h"
 #include "rhea/hw/isadma.h"
+#include "rhea/util/co.h"
 #include "tests/device/isatest.h"
 
 #include <glib/gstdio.h>
@@ -469,6 +471,109 @@ static void test_state(Fix *f, gconstpointer data G_GNUC_UNUSED)
     g_byte_array_free(state, TRUE);
 }
 
+/* ---- writes that a reset forgets ---- */
+
+static struct {
+    bool slow;
+    Co *kept;
+    GString *list; /* a letter for each write that has reached the medium */
+} medium;
+
+static int medium_pwritev(BlockNode *n G_GNUC_UNUSED, int64_t off, IoVec *v, unsigned flags G_GNUC_UNUSED)
+{
+    uint8_t c;
+    iov_to_buf(v, 0, &c, 1);
+    g_assert_cmpint(off, ==, 0);
+    if (medium.slow) {
+        medium.slow = false;
+        medium.kept = co_self();
+        co_yield();
+        medium.kept = NULL;
+    }
+    for (unsigned i = 0; i < 20; i++) { /* each takes some turns of the loop */
+        co_wake(co_self());
+        co_yield();
+    }
+    g_string_append_c(medium.list, (char)c);
+    return 0;
+}
+
+static void write_first(Fix *f, unsigned unit, char c)
+{
+    ram(f)[0] = (uint8_t)c;
+    dma(f, OUT, BUF, 512);
+    COMMAND(f, WRITE, (uint8_t)unit, 0, 0, 1, 2, 18, 0x1b, 0xff);
+}
+
+static DrivePort *medium_of(Fix *f, const char *drive)
+{
+    static BlockDriver driver;
+    DrivePort *p = drive_port_find(f->t->tm->m, drive, &error_abort_slot);
+    driver = *p->node->driver;
+    driver.pwritev = medium_pwritev;
+    p->node->driver = &driver;
+    return p;
+}
+
+/* The first write is under way, and stays so. */
+static void medium_begin(Fix *f, unsigned unit)
+{
+    medium.slow = true;
+    medium.list = g_string_new(NULL);
+    start(f, 0);
+    write_first(f, unit, 'A');
+    for (unsigned i = 0; !medium.kept && i < 1000; i++) {
+        loop_turn(f->t->tm->loop, false);
+    }
+    g_assert_nonnull(medium.kept);
+}
+
+/* However often the controller is reset, the write that was forgotten first is the one in flight; when it has
+ * ended, the last one is made. */
+static void test_forgotten(Fix *f, gconstpointer data G_GNUC_UNUSED)
+{
+    DrivePort *p = medium_of(f, "fd");
+    medium_begin(f, 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        start(f, 0);
+        write_first(f, 0, i < 999 ? 'B' : 'C');
+        g_assert_cmpuint(p->in_flight, ==, 1);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        loop_turn(f->t->tm->loop, false);
+    }
+    g_assert_cmpstr(medium.list->str, ==, "");
+    g_assert_cmphex(inb(f->t, MSR), ==, 0x10);
+    co_wake(medium.kept);
+    wait_irq(f);
+    RESULTS(f, 0, 0, 0, 0, 0, 2, 2);
+    g_assert_cmpstr(medium.list->str, ==, "AC");
+    g_string_free(medium.list, TRUE);
+}
+
+/* A write to drive A waits for a forgotten one to drive B; a stop waits for both. */
+static void test_forgotten_other(Fix *f, gconstpointer data G_GNUC_UNUSED)
+{
+    Machine *m = f->t->tm->m;
+    g_autofree char *text =
+        g_strdup_printf("{\"file\": \"%s\", \"format\": \"raw\", \"if\": \"none\", \"id\": \"fd1\"}",
+                        f->path[1]);
+    g_autoptr(Json) o = json_parse(text, -1, &error_abort_slot);
+    drive_add_json(m, o, false, false, &error_abort_slot);
+    tm_device_type(f->t->tm, &floppy_type, f->fdc->buses->pdata[0], "drive", "fd1", NULL);
+    DrivePort *p[] = { medium_of(f, "fd"), medium_of(f, "fd1") };
+    medium_begin(f, 1);
+    start(f, 0);
+    write_first(f, 0, 'B');
+    g_assert_cmpuint(p[0]->in_flight, ==, 0);
+    g_assert_cmpuint(p[1]->in_flight, ==, 1);
+    co_wake(medium.kept);
+    machine_stop(m, RUN_PAUSED);
+    g_assert_cmpuint(p[0]->in_flight + p[1]->in_flight, ==, 0);
+    g_assert_cmpstr(medium.list->str, ==, "AB");
+    g_string_free(medium.list, TRUE);
+}
+
 /* Commands at random with good and bad parts, resets and media changes between. */
 static void test_storm(Fix *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -527,6 +632,7 @@ int main(int argc, char **argv)
         { "simple", test_simple }, { "read", test_read },   { "not-found", test_not_found },
         { "write", test_write },   { "fifo", test_fifo },   { "media", test_media },
         { "state", test_state },   { "storm", test_storm }, { "refusals", test_refusals },
+        { "forgotten", test_forgotten }, { "forgotten-other", test_forgotten_other },
     };
     g_test_init(&argc, &argv, NULL);
     role_become_main();

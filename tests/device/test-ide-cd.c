@@ -310,6 +310,22 @@ static void test_dma(Fixture *f, gconstpointer data)
     }
     pctest_out(f->t, BM, 0, 1);
     pctest_out(f->t, BM + 2, 4, 1);
+    /* The master stopped and started while the medium is read: one request is in flight, however often. */
+    const DrivePort *port = drive_port_find(f->t->m, "d", &error_abort_slot);
+    pctest_write(f->t, 0x100000, 0, 1);
+    packet(f, p, 0, true);
+    for (unsigned i = 0; i < 1000; i++) {
+        pctest_out(f->t, BM, 9, 1);
+        g_assert_cmpuint(port->in_flight, ==, 1);
+        pctest_out(f->t, BM, 8, 1);
+    }
+    pctest_out(f->t, BM, 9, 1);
+    pctest_settle(f->t);
+    g_assert_true(irq(f));
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    g_assert_cmpuint(pctest_read(f->t, 0x100000, 1), ==, 10);
+    pctest_out(f->t, BM, 0, 1);
+    pctest_out(f->t, BM + 2, 4, 1);
     /* An answer by DMA, into a table with room for more. */
     static const uint8_t inquiry[12] = { 0x12, 0, 0, 0, 36 };
     pctest_prd(f->t, PRD, 0, BUF, 0x80000000 | 64);

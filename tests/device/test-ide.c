@@ -408,6 +408,95 @@ static void test_forgotten_slow(Fixture *f, gconstpointer data)
     medium_end("ABC");
 }
 
+/* The machine is reset while the forgotten write waits for it to go on: neither that one nor the one that had
+ * to wait for it gets to the medium, and the drive works. */
+static void test_forgotten_cancelled(Fixture *f, gconstpointer data)
+{
+    medium_begin(f, 1, false);
+    write_sector(f, 'A');
+    while (medium.list->len == 0) {
+        loop_turn(f->t->loop, false);
+    }
+    soft_reset(f);
+    write_sector(f, 'B');
+    some_turns(f);
+    g_assert_cmpint(f->t->m->state, ==, RUN_IO_ERROR);
+    machine_reset(f->t->m, RESET_COLD);
+    some_turns(f);
+    g_assert_cmpstr(medium.list->str, ==, "a");
+    machine_start(f->t->m);
+    pci_config_write(f->t->pci, 0x09, 0x04, 5, 2);
+    write_sector(f, 'C');
+    pctest_settle(f->t);
+    g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+    machine_stop(f->t->m, RUN_PAUSED);
+    medium_end("aC");
+}
+
+static unsigned in_flight(Fixture *f)
+{
+    return drive_port_find(f->t->m, "d", &error_abort_slot)->in_flight;
+}
+
+/* However often the guest stops the bus master or resets the drive, one request is in flight: the first that
+ * was forgotten. When it ends, the command that the drive has by then is carried out, and no other. */
+static void test_forgotten_bounded(Fixture *f, gconstpointer data)
+{
+    for (unsigned dma = 0; dma < 2; dma++) {
+        medium_begin(f, 0, true);
+        write_sector(f, 'A');
+        some_turns(f);
+        g_assert_nonnull(medium.kept);
+        soft_reset(f);
+        pctest_prd(f->t, PRD, 0, BUF, 0x80000000 | 512);
+        pctest_out(f->t, BM + 4, PRD, 4);
+        pctest_out(f->t, BM + 2, 6, 1);
+        if (dma) {
+            command(f, 5, 1, 0xca, false);
+        }
+        for (unsigned i = 0; i < 1000; i++) {
+            if (dma) {
+                pctest_out(f->t, BM, 1, 1);
+                pctest_out(f->t, BM, 0, 1);
+            } else {
+                write_sector(f, 'B');
+                soft_reset(f);
+            }
+            g_assert_cmpuint(in_flight(f), ==, 1);
+        }
+        pctest_write(f->t, BUF, 'C', 1);
+        if (dma) {
+            pctest_out(f->t, BM, 1, 1);
+        } else {
+            write_sector(f, 'C');
+        }
+        some_turns(f);
+        g_assert_cmpstr(medium.list->str, ==, "");
+        co_wake(medium.kept);
+        pctest_settle(f->t);
+        g_assert_true(irq(f));
+        g_assert_cmphex(pctest_in(f->t, CMD + 7, 1), ==, RDY);
+        g_assert_cmpuint(in_flight(f), ==, 0);
+        pctest_out(f->t, BM, 0, 1);
+        machine_stop(f->t->m, RUN_PAUSED);
+        medium_end("AC");
+    }
+}
+
+/* The drive goes while its command waits for a forgotten one: that is not begun. */
+static void test_forgotten_removed(Fixture *f, gconstpointer data)
+{
+    medium_begin(f, 0, true);
+    write_sector(f, 'A');
+    some_turns(f);
+    soft_reset(f);
+    write_sector(f, 'B');
+    co_wake(medium.kept);
+    device_remove(f->disk);
+    machine_stop(f->t->m, RUN_PAUSED);
+    medium_end("A");
+}
+
 /* ---- TRIM ---- */
 
 static GString *discards;
@@ -567,6 +656,9 @@ int main(int argc, char **argv)
         { "storm", test_storm },
         { "forgotten-failed", test_forgotten_failed },
         { "forgotten-slow", test_forgotten_slow },
+        { "forgotten-cancelled", test_forgotten_cancelled },
+        { "forgotten-bounded", test_forgotten_bounded },
+        { "forgotten-removed", test_forgotten_removed },
         { "trim", test_trim },
     };
     g_test_init(&argc, &argv, NULL);

@@ -90,6 +90,7 @@ typedef struct DrivePort {
     DriveThrottle *throttle; /* private, atomic; with a drive: that one's counts */
     unsigned in_flight;  /* private, atomic */
     bool ends;           /* private: the device is being unplugged, and its -drive goes with it */
+    bool cancels;        /* private: requests that wait for the machine end; so do those that follow them */
     uint8_t io_status;   /* DriveIoStatus of what stopped the machine last, until cont; atomic */
     GQueue held;         /* DriveRequest * that wait for the machine to go on; the device's domain */
     unsigned n_held;     /* private, atomic: their number */
