@@ -310,23 +310,27 @@ static void port_queue(AhciPort *p, unsigned slot, const uint8_t *fis, const Ahc
 {
     IdeDrive *d = port_drive(p);
     AhciTag *t = &p->tag[slot];
-    t->write = fis[2] == WRITE_QUEUED;
-    t->fua = fis[7] & 0x80;
-    t->lba = le32((const uint8_t[]){ fis[4], fis[5], fis[6], fis[8] }) | (uint64_t)fis[9] << 32 |
-             (uint64_t)fis[10] << 40;
-    t->left = fis[3] | (uint32_t)fis[11] << 8;
-    t->left = t->left ? t->left : 65536;
-    t->sg = *sg;
-    if (t->active || fis[12] >> 3 != slot || !tag_fits(t)) {
+    uint32_t sectors = fis[3] | (uint32_t)fis[11] << 8;
+    AhciTag new = {
+        .port = p,
+        .active = true,
+        .write = fis[2] == WRITE_QUEUED,
+        .fua = fis[7] & 0x80,
+        .lba = le32((const uint8_t[]){ fis[4], fis[5], fis[6], fis[8] }) | (uint64_t)fis[9] << 32 |
+               (uint64_t)fis[10] << 40,
+        .left = sectors ? sectors : 65536,
+        .sg = *sg,
+    };
+    if (t->active || fis[12] >> 3 != slot || !tag_fits(&new)) { /* one that runs there stays as it is */
         guest_error(&p->hba->dev, "queued command in slot %u: tag %u, %u sectors", slot, fis[12] >> 3,
-                    t->left);
+                    new.left);
         d->error = ER_ABRT | ER_IDNF;
         d->status = ST_DRDY | ST_DSC | ST_ERR;
         post_register_fis(p, true);
         port_halt(p, PORT_TFES | PORT_DHRS);
         return;
     }
-    t->active = true;
+    *t = new;
     p->ci &= ~(UINT32_C(1) << slot);
     d->error = 0;
     d->status = ST_DRDY | ST_DSC;

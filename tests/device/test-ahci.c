@@ -338,7 +338,7 @@ static void test_removed(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_true(blockdev_del(f->t->m, "n", &error_abort_slot));
 }
 
-/* ---- commands that are forgotten ---- */
+/* ---- commands that are forgotten, or refused ---- */
 
 /* What reached the medium: a letter and the first sector of each write, F for a flush; one write is kept
  * until it is let go. */
@@ -471,6 +471,30 @@ static void test_forgotten_order(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     }
 }
 
+/* A queued command whose slot is in use is refused, and the one that runs there is done as it was given. */
+static void test_refused(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    enum { DATA = 0x200000, REGION = TABLE + 0x100 * 3 + 0x80 };
+    medium_begin(f, true);
+    pctest_write(f->t, DATA, 'A', 1);
+    pctest_write(f->t, DATA + (512 << 10), 'B', 1);
+    prepare(f, 0, 3, 0x61, 4096, 2048, 1 << 20);
+    pctest_write(f->t, REGION, DATA, 8);
+    issue(f, 1 << 3, 0);
+    some_turns(f);
+    g_assert_nonnull(medium.kept);
+    prepare(f, 0, 3, 0x60, 77, 1, 1 << 20);
+    pctest_write(f->t, REGION, DATA, 8);
+    issue(f, 1 << 3, 0);
+    g_assert_cmphex(reg(f, 0, P_IS) >> 30 & 1, ==, 1);
+    g_assert_cmphex(reg(f, 0, P_TFD) & 0xff, ==, 0x51);
+    g_assert_cmphex(reg(f, 0, P_SACT), ==, 1 << 3);
+    co_wake(medium.kept);
+    pctest_settle(f->t);
+    g_assert_cmphex(reg(f, 0, P_SACT), ==, 0);
+    medium_end("A4096+1024 B5120+1024 ");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -489,5 +513,6 @@ int main(int argc, char **argv)
     ADD("removed", test_removed);
     ADD("forgotten-bounded", test_forgotten_bounded);
     ADD("forgotten-order", test_forgotten_order);
+    ADD("refused", test_refused);
     return g_test_run();
 }
