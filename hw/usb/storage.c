@@ -53,12 +53,10 @@ static void request_free(StorageRequest *q)
     g_free(q);
 }
 
-/* Nobody waits any more; it ends by itself, and later ones come after it. */
+/* Nobody waits any more; it ends by itself, and until then the host is told to ask again. */
 static void forget_request(UsbStorage *s)
 {
-    if (s->request) {
-        s->request->s = NULL;
-    }
+    s->forgotten += s->request != NULL;
     s->request = NULL;
     s->packet = NULL;
 }
@@ -88,11 +86,15 @@ static UsbResult submit(UsbStorage *s, UsbPacket *p, StorageRequest *q, DriveOp 
 static UsbPacket *request_ended(StorageRequest *q)
 {
     UsbStorage *s = q->s;
-    UsbPacket *p = s ? s->packet : NULL;
-    if (s) {
-        s->request = NULL;
-        s->packet = NULL;
+    if (s->request != q) {
+        if (--s->forgotten == 0 && s->waited) {
+            domain_post(&s->wake);
+        }
+        return NULL;
     }
+    UsbPacket *p = s->packet;
+    s->request = NULL;
+    s->packet = NULL;
     return p;
 }
 
@@ -326,7 +328,7 @@ static UsbResult give_status(UsbStorage *s, UsbPacket *p)
 static UsbResult move_data(UsbStorage *s, UsbPacket *p)
 {
     bool in = p->pid == USB_IN;
-    if (s->packet) { /* one after the other */
+    if (s->packet || s->forgotten) { /* one after the other */
         return USB_NAK;
     }
     switch (s->phase) {
@@ -461,6 +463,7 @@ static bool storage_realize(Device *dev, Error **errp)
     UsbStorage *s = storage_of(dev);
     co_mutex_init(&s->order); /* until the drive is closed: requests hold it */
     device_add_cleanup(dev, storage_fini, s);
+    device_add_task(dev, &s->wake, wake); /* likewise: their end posts it */
     if (!check_drive(s, errp) || !drive_open(&s->drive, dev, drive_medium_read_only(&s->drive), errp)) {
         return false;
     }
@@ -483,7 +486,6 @@ static bool storage_realize(Device *dev, Error **errp)
     if (s->write_cache == AUTO) {
         s->write_cache = s->drive.drive && s->drive.drive->write_through ? OFF : ON;
     }
-    device_add_task(dev, &s->wake, wake);
     usb_device_init(&s->u, &storage_desc);
     if (!s->u.serial) {
         const char *of_drive = s->drive.drive ? s->drive.drive->serial : NULL;

@@ -15,7 +15,7 @@ enum { STORE_CDB = 16, STORE_REPLY_SIZE = 256, STORE_GATHER = 4096 };
 
 typedef struct StorageRequest { /* to the disk; outlives a packet that is cancelled */
     DriveRequest r;
-    struct UsbStorage *s; /* NULL: nobody waits for it */
+    struct UsbStorage *s; /* forgotten: s->request is another one, or none */
     uint8_t *data;
     uint64_t at;
     uint32_t len, taken; /* taken: of the packet */
@@ -32,6 +32,7 @@ typedef struct UsbStorage {
     CoMutex order;
     uint64_t blocks;
     StorageRequest *request; /* under way */
+    unsigned forgotten;      /* others: nothing begins before they end, so there is one at most */
     UsbPacket *packet;       /* what waits for it */
     DomainTask wake;
     bool waited;    /* a packet was sent away */

@@ -360,6 +360,24 @@ static void test_disk_reset(void)
     usbdisk_free(tm);
 }
 
+/* The next command is not taken before the forgotten read has ended: there are never two. */
+static void test_disk_forgotten(void)
+{
+    TestMachine *tm = open_disk();
+    begin_slow_read(tm);
+    request(tm, 0xff21);
+    usbdisk_read_command(tm, DATA + 0x400, 7);
+    td(tm, 2, true, OUT, 31, DATA + 0x400);
+    run_from(tm, RING_OUT, 2);
+    g_assert_cmphex(token(tm, 2) & 0xff, ==, ACTIVE);
+    usbdisk_end_read(tm);
+    tm_step(tm, 24 * MS);
+    g_assert_cmphex(token(tm, 2) & 0xff, ==, 0);
+    g_assert_cmphex(token(tm, READING) & 0x7fff00ff, ==, 0);
+    g_assert_cmphex(rd(tm, SECTOR), ==, 0x08080808);
+    usbdisk_free(tm);
+}
+
 /* The disk goes while the host reads for it: its transfer finds nobody. */
 static void test_disk_unplug(void)
 {
@@ -454,6 +472,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ehci/companion", test_companion);
     g_test_add_func("/ehci/refusals", test_refusals);
     g_test_add_func("/ehci/disk-reset", test_disk_reset);
+    g_test_add_func("/ehci/disk-forgotten", test_disk_forgotten);
     g_test_add_func("/ehci/disk-unplug", test_disk_unplug);
     g_test_add_func("/ehci/storm", test_storm);
     return g_test_run();
