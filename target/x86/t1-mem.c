@@ -362,6 +362,9 @@ static void e_check_all(T1 *t, T1Side **side, HOp at, unsigned n, bool write, un
     if (g && tlb && align && g->n > align) {
         g = NULL;
     }
+    if (g && (int64_t)at.disp + g->lo < INT32_MIN) { /* it would wrap, and another page be looked at */
+        g = NULL;
+    }
     if (g) {
         at.disp += g->lo;
         n = g->n;

@@ -528,6 +528,49 @@ static void test_frame(void)
     guest_free(g);
 }
 
+/* A group whose first member has nearly the lowest displacement: where the others begin is more than 2^31 below its register. What
+ * lies 4 GiB higher is mapped, too, so that looking there by mistake finds a page. */
+#define FAR_GROUP(name, base, first, second)                                                                 \
+    GUEST_CODE(name, 64,                                                                                     \
+               "mov $400, %ebx\n"                                                                            \
+               "1: mov (%rdi), %rcx\n mov %rcx, (%rdi)\n call 2f\n dec %ebx\n jnz 1b\n hlt\n"               \
+               "2: mov %rsi, %" base "\n" first "\n sub $0x38, %" base "\n" second "\n ret\n")
+#define FAR_AX "-0x80000000(%rax)"
+#define FAR_12 "-0x80000000(%r12)"
+FAR_GROUP(code_far_load, "rax", "mov " FAR_AX ", %rdx", "mov " FAR_AX ", %rbp");
+FAR_GROUP(code_far_load_r12, "r12", "mov " FAR_12 ", %rdx", "mov " FAR_12 ", %rbp");
+FAR_GROUP(code_far_store, "rax", "mov %rbx, " FAR_AX, "mov %rdi, " FAR_AX);
+FAR_GROUP(code_far_store_r12, "r12", "mov %rbx, " FAR_12, "mov %rdi, " FAR_12);
+
+static void test_far_group(void)
+{
+    enum { PD = G_PT + 0x9000, AT = G_DATA + 0x100, OTHER = 0x400000 };
+    const struct { const uint8_t *from, *end; } codes[] = { { code_far_load, code_far_load_end },
+                                                            { code_far_load_r12, code_far_load_r12_end },
+                                                            { code_far_store, code_far_store_end },
+                                                            { code_far_store_r12, code_far_store_r12_end } };
+    Guest *g = guest_new(NULL);
+    for (unsigned i = 0; i < 2 * G_N_ELEMENTS(codes); i++) {
+        bool user = i % 2, store = i >= 4;
+        guest_long(g);
+        guest_st(g, G_PT + 0x1000 + 4 * 8, 8, PD | 7);
+        guest_st(g, PD, 8, OTHER | 0x87);
+        if (user) {
+            guest_user(g);
+        }
+        guest_st(g, AT, 8, 1000);
+        guest_st(g, AT + 0x38, 8, 7);
+        g->cpu->gpr[R_RDI] = (UINT64_C(1) << 32) + AT;
+        g->cpu->gpr[R_RSI] = UINT64_C(0x80000000) + AT + 0x38;
+        guest_run_code(g, codes[i / 2].from, (size_t)(codes[i / 2].end - codes[i / 2].from));
+        g_assert_cmpint(guest_vector(g), ==, user ? EXC_GP : -1); /* HLT */
+        g_assert_cmpuint(g->cpu->gpr[R_RBX], ==, 0);
+        g_assert_cmphex(store ? guest_ld(g, AT + 0x38, 8) : g->cpu->gpr[R_RDX], ==, store ? 1 : 7);
+        g_assert_cmphex(store ? guest_ld(g, AT, 8) : g->cpu->gpr[R_RBP], ==, store ? g->cpu->gpr[R_RDI] : 1000);
+    }
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -538,6 +581,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/fastpath/bits", test_bits);
     g_test_add_func("/cpu/fastpath/chain", test_chain);
     g_test_add_func("/cpu/fastpath/frame", test_frame);
+    g_test_add_func("/cpu/fastpath/far-group", test_far_group);
     g_test_add_func("/cpu/fastpath/near", test_near);
     g_test_add_func("/cpu/fastpath/odd", test_odd);
     g_test_add_func("/cpu/fastpath/moves", test_moves);
