@@ -409,15 +409,23 @@ void x86_soft_int(X86Cpu *cpu, int vector, unsigned insn_len G_GNUC_UNUSED, bool
     x86_interrupt(cpu, vector, is_icebp ? INT_ICEBP : INT_SOFT, false, 0);
 }
 
+/* #AC and #DB become no double fault: where their own delivery raises them again, hardware is in there for ever.
+ * Who waits for this CPU is not. */
+enum { DELIVERIES = 64 };
+
 bool x86_deliver_pending(X86Cpu *cpu)
 {
     sigjmp_buf outer;
+    volatile unsigned deliveries = 0;
     memcpy(&outer, &cpu->fault_jmp, sizeof(outer));
     /* A fault while delivering comes back here with the next vector (or -1) to deliver. */
     (void)sigsetjmp(cpu->fault_jmp, 0);
     cpu->cur = NULL;
     int vector = cpu->exc_vector;
     if (vector >= 0) {
+        if (++deliveries > DELIVERIES) {
+            x86_shutdown(cpu, "an exception that its own delivery raises,", x86_vector_name(vector));
+        }
         cpu->exc_in_flight = true;
         if (vector == EXC_DB) {
             cpu->dr[7] &= ~(uint64_t)DR7_GD; /* SDM 17.2.4 */

@@ -221,6 +221,23 @@ static void test_double_and_triple(void)
     guest_free(g);
 }
 
+/* 6.15: #AC is benign, so that one which the delivery of #AC raises is no double fault. */
+GUEST_CODE(code_ac_for_ever, 32, "mov $0x18001, %esp\n push %eax\n nop");
+
+static void test_endless_delivery(void)
+{
+    Guest *g = guest_new(NULL);
+    guest_pm32(g);
+    guest_gate32(g, G_IDT + EXC_AC * 8, S_CODE3, G_HANDLERS + EXC_AC * 16, 0xee); /* no other stack */
+    g->cpu->cr0 |= CR0_AM;
+    guest_user(g);
+    x86_set_eflags(g->cpu, FL_AC, FL_AC);
+    g->cpu->sys->reports = 100; /* not on stderr */
+    guest_run(g, code_ac_for_ever);
+    g_assert_true(g->shut_down);
+    guest_free(g);
+}
+
 #define PTE(at) (G_PT + 0x1000 + ((at) >> 12) * 4)
 
 static void run_paged(Guest *g, bool user, uint32_t pte, const uint8_t *code, size_t n)
@@ -526,6 +543,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu/sys/call-gate", test_call_gate);
     g_test_add_func("/cpu/sys/task-switch", test_task_switch);
     g_test_add_func("/cpu/sys/double-triple", test_double_and_triple);
+    g_test_add_func("/cpu/sys/endless-delivery", test_endless_delivery);
     g_test_add_func("/cpu/sys/paging32", test_paging32);
     g_test_add_func("/cpu/sys/smep-smap", test_smep_smap);
     g_test_add_func("/cpu/sys/single-step", test_single_step);
