@@ -175,6 +175,7 @@ bool tlb_unmap_writes(X86Cpu *cpu, uintptr_t host_page);
 void tlb_recheck_writes(X86Cpu *cpu);
 
 void t1_forget_page(X86Cpu *cpu, uint64_t lin, uint64_t mask); /* t1.c: jump-cache entries of code there */
+void t1_salts_drop(X86Cpu *cpu); /* t1.c: all of them: generations begin anew */
 
 /* tlbwin.c */
 void tlb_windows_drop(X86Cpu *cpu);

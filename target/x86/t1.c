@@ -322,6 +322,14 @@ static X86Unit *translate(X86Cpu *cpu, UnitPlace *at, uint32_t mode)
 
 /* --- running --- */
 
+void t1_salts_drop(X86Cpu *cpu)
+{
+    jumps_drop_all(cpu);
+    x86_transitions_drop(cpu);
+    memset(cpu->t1->salts, 0xff, sizeof(cpu->t1->salts));
+    cpu->t1->salt_next = 0;
+}
+
 /* The lowest bit says that supervisor code is in MMU index 0, not 2: STAC and CLAC of translated code flip it. */
 uint64_t t1_salt_for(X86Cpu *cpu, uint32_t mode)
 {
@@ -337,10 +345,7 @@ uint64_t t1_salt_for(X86Cpu *cpu, uint32_t mode)
         }
     }
     if (s->salt_next + 3 > limit || s->salt_shift != shift) {
-        jumps_drop_all(cpu);
-        x86_transitions_drop(cpu);
-        memset(s->salts, 0xff, sizeof(s->salts));
-        s->salt_next = 0;
+        t1_salts_drop(cpu);
         s->salt_shift = shift;
     }
     uint32_t n = user ? s->salt_next + 1 : (s->salt_next + 2) & ~1u;

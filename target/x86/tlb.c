@@ -12,8 +12,9 @@
  * One number for supervisor code, one for user code: kernels map themselves global, and then their part of the jump
  * cache outlives a change of address space. PCIDs that were not flushed meanwhile get their numbers back. */
 
-static uint32_t gen_new(T0State *t)
+static uint32_t gen_new(X86Cpu *cpu)
 {
+    T0State *t = cpu->t0;
     TlbState *s = &t->tlb;
     if (++s->gen_serial == 0) { /* 2^32 generations: an old entry must not come back to life */
         memset(t->jc, 0, sizeof(t->jc));
@@ -21,6 +22,9 @@ static uint32_t gen_new(T0State *t)
         ctx_flush_all(s, false);
         s->gen_serial = 1;
         s->gen_floor = 0;
+        if (cpu->t1) { /* evicted units are found by what it knows of their generation */
+            t1_salts_drop(cpu);
+        }
     }
     return s->gen_serial;
 }
@@ -46,8 +50,8 @@ void tlb_new_generation(X86Cpu *cpu)
     T0State *t = cpu->t0;
     TlbState *s = &t->tlb;
     s->gen_floor = s->gen_serial;
-    s->gen[0] = gen_new(t);
-    s->gen[1] = gen_new(t);
+    s->gen[0] = gen_new(cpu);
+    s->gen[1] = gen_new(cpu);
     s->fetched_local = false;
     s->fetched_1g = 0;
     memset(s->fetched, 0, sizeof(s->fetched));
@@ -61,10 +65,10 @@ static void gen_enter(X86Cpu *cpu)
 {
     TlbState *s = &cpu->t0->tlb;
     PcidState *p = &s->pcids[s->pcid];
-    s->gen[1] = p->gen[1] > s->gen_floor ? p->gen[1] : gen_new(cpu->t0);
+    s->gen[1] = p->gen[1] > s->gen_floor ? p->gen[1] : gen_new(cpu);
     if (s->fetched_local) {
         bool known = p->gen[0] > s->gen_floor;
-        s->gen[0] = known ? p->gen[0] : gen_new(cpu->t0);
+        s->gen[0] = known ? p->gen[0] : gen_new(cpu);
         s->fetched_local = known; /* nothing was fetched under a new number */
     }
     gen_select(cpu);
@@ -239,7 +243,7 @@ void x86_tlb_flush(X86Cpu *cpu, bool keep_global)
         return;
     }
     s->gen_floor = s->gen_serial; /* user code of all PCIDs; supervisor code was global */
-    s->gen[1] = gen_new(t);
+    s->gen[1] = gen_new(cpu);
     gen_select(cpu);
 }
 

@@ -260,9 +260,31 @@ static void test_32(void)
     guest_free(g);
 }
 
+/* The number of generations wraps: tier 1's cache, whose places it may have given to other code meanwhile, knows none of before. */
+GUEST_CODE(code_calls, 64, "mov $100, %ecx\n 1: call 2f\n dec %ecx\n jnz 1b\n hlt\n 2: inc %eax\n ret");
+
+static void test_generations(void)
+{
+    Guest *g = guest_new(NULL);
+    guest_long(g);
+    guest_run(g, code_calls);
+    g_assert_cmpint(guest_vector(g), ==, -1);
+    g->cpu->t0->tlb.gen_serial = UINT32_MAX - 1;
+    tlb_new_generation(g->cpu);
+    const X86JumpTarget *all = &g->cpu->tr1.jc2[0][0];
+    for (unsigned i = 0; i < sizeof(g->cpu->tr1.jc2) / sizeof(*all); i++) {
+        g_assert_cmphex(all[i].tag, ==, 0);
+    }
+    g->cpu->gpr[R_RAX] = 0;
+    guest_run(g, code_calls);
+    g_assert_cmpuint(g->cpu->gpr[R_RAX], ==, 100);
+    guest_free(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cpu/smc/generations", test_generations);
     g_test_add_func("/smc/own-unit", test_own_unit);
     g_test_add_func("/smc/own-unit-32", test_32);
     g_test_add_func("/smc/mixed-page", test_mixed);
