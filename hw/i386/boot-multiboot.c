@@ -82,7 +82,7 @@ static bool mb_load_by_header(const BootRequest *r, const uint8_t *h, size_t lef
     }
     uint64_t start = at - before, size = load_end ? load_end - load : n - start;
     uint64_t mem = bss > load + size ? bss - load : size;
-    if ((load_end && load_end < load) || size > n - start || mem > boot_ram_end(r)) {
+    if ((load_end && load_end < load) || size > n - start || load + mem > boot_ram_end(r)) {
         return error_set(errp,
                          "-kernel file '%s': its Multiboot header asks for 0x%" PRIx64 " bytes at 0x%" PRIx64
                          ", more than the file or the memory has",

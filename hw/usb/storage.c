@@ -498,7 +498,8 @@ static bool storage_realize(Device *dev, Error **errp)
 
 static bool storage_post_load(void *opaque, Error **errp)
 {
-    const UsbStorage *s = opaque;
+    UsbStorage *s = opaque;
+    drop_cache(s); /* of what the disk had before */
     uint64_t size = s->blocks * s->shape.logical;
     bool reply = s->kind == STORE_REPLY;
     if ((reply && (s->pos > STORE_REPLY_SIZE || s->avail > STORE_REPLY_SIZE - s->pos)) ||
