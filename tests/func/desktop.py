@@ -30,22 +30,30 @@ kill %1
 """
 
 
+def xvfb():
+    """An Xvfb and its number. Two that begin at once may choose the same one: then one of them ends."""
+    for _ in range(5):
+        read, write = os.pipe()
+        x = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "%dx%dx24" % SCREEN, "-nolisten", "tcp"],
+                             pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as f:
+            number = f.readline().strip()
+        if number:
+            return x, number
+        x.wait()
+    raise rt.Skip("Xvfb does not start here")
+
+
 @contextlib.contextmanager
 def desktop():
     """DISPLAY is that of an Xvfb with openbox."""
     for program in ("Xvfb", "xdotool", "xwd", "openbox"):
         if not shutil.which(program):
             raise rt.Skip(f"{program} is not installed")
-    read, write = os.pipe()
-    x = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "%dx%dx24" % SCREEN, "-nolisten", "tcp"],
-                         pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.close(write)
+    x, number = xvfb()
     wm = None
     try:
-        with os.fdopen(read) as f:
-            number = f.readline().strip()
-        if not number:
-            raise rt.Skip("Xvfb does not start here")
         os.environ["DISPLAY"] = ":" + number
         os.environ["SDL_VIDEODRIVER"] = "x11"
         wm = subprocess.Popen(["openbox"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
