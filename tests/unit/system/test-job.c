@@ -199,10 +199,24 @@ static void pause_at_1(Job *job, unsigned step)
     }
 }
 
-static void pause_and_cancel(Job *job, unsigned step)
+static void (*end_of_paused)(Job *job);
+
+static void pause_and_end(Job *job, unsigned step)
 {
     g_assert_true(job_pause(job, &error_abort_slot));
-    in_a_turn(job, machine, give_up);
+    in_a_turn(job, machine, end_of_paused);
+}
+
+static void ends_paused(void (*fn)(Job *job))
+{
+    Work w = { .steps = 3, .at_step = pause_and_end };
+    TestMachine *tm = start("a", &w, 0);
+    machine = tm->m;
+    end_of_paused = fn;
+    tm_turns(tm);
+    expect_events("a:running a:aborting a:concluded a:null ");
+    g_assert_cmpuint(w.done, ==, 0);
+    end(tm, &w);
 }
 
 static void test_paused(void)
@@ -218,13 +232,7 @@ static void test_paused(void)
 
 static void test_cancelled(void)
 {
-    Work w = { .steps = 3, .at_step = pause_and_cancel };
-    TestMachine *tm = start("a", &w, 0);
-    machine = tm->m;
-    tm_turns(tm);
-    expect_events("a:running a:aborting a:concluded a:null ");
-    g_assert_cmpuint(w.done, ==, 0);
-    end(tm, &w);
+    ends_paused(give_up);
 }
 
 /* The end of the machine does not wait for somebody to resume a job. */
@@ -234,21 +242,9 @@ static void quit(Job *job)
     machine_request_shutdown(machine, SHUTDOWN_HOST_QUIT, 0);
 }
 
-static void pause_and_quit(Job *job, unsigned step)
-{
-    g_assert_true(job_pause(job, &error_abort_slot));
-    in_a_turn(job, machine, quit);
-}
-
 static void test_quit(void)
 {
-    Work w = { .steps = 3, .at_step = pause_and_quit };
-    TestMachine *tm = start("a", &w, 0);
-    machine = tm->m;
-    tm_turns(tm);
-    expect_events("a:running a:aborting a:concluded a:null ");
-    g_assert_cmpuint(w.done, ==, 0);
-    end(tm, &w);
+    ends_paused(quit);
 }
 
 /* One that has not begun never does. */
