@@ -261,7 +261,11 @@ void xhci_kick(Xhci *x, unsigned slot, unsigned dci)
 {
     XhciEp *e = &x->slot[slot].ep[dci];
     uint64_t moved = 0;
-    e->again = false;
+    /* A disk's request that ends would begin the next one, and stopping the machine wait for all of them. */
+    e->again = !machine_running(x->dev.machine);
+    if (e->again) {
+        return;
+    }
     for (unsigned turn = 0; e->state == EP_RUNNING && !e->t && (x->usbcmd & CMD_RUN); turn++) {
         XhciRing r = e->ring;
         uint64_t bytes;

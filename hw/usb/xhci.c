@@ -7,7 +7,6 @@
  * domain.
  */
 #include "xhci.h"
-#include "rhea/system/machine.h"
 #include "rhea/util/errorcode.h"
 
 #include <string.h>
@@ -197,6 +196,21 @@ static void more(void *opaque)
             }
         }
     }
+}
+
+/* Rings that had to wait for it are looked at again. */
+static void machine_changed(void *opaque, RunState was, RunState now)
+{
+    Xhci *x = opaque;
+    if (now == RUN_RUNNING) {
+        domain_post(&x->more);
+    }
+}
+
+static void forget_machine(void *opaque)
+{
+    Xhci *x = opaque;
+    machine_remove_listener(x->dev.machine, &x->listener);
 }
 
 /* ---- registers (5.3 to 5.6) ---- */
@@ -520,6 +534,9 @@ static bool xhci_realize(Device *dev, Error **errp)
     device_add_cleanup(dev, unmap_parts, x);
     device_add_irq(dev, &x->intx);
     device_add_task(dev, &x->more, more);
+    x->listener = (MachineListener){ .state = machine_changed, .opaque = x };
+    machine_add_listener(dev->machine, &x->listener);
+    device_add_cleanup(dev, forget_machine, x);
     usb_bus_init(&x->bus, dev, &bus_ops, x);
     make_ports(x);
     unsigned messages = 1;

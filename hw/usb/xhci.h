@@ -8,6 +8,7 @@
 #include "rhea/hw/msi.h"
 #include "rhea/hw/msix.h"
 #include "rhea/hw/usb.h"
+#include "rhea/system/machine.h"
 
 enum { XHCI_PORTS = 15, XHCI_SLOTS = 64, XHCI_INTRS = 16, XHCI_EPS = 31, XHCI_TRB = 16 };
 enum { XHCI_TD_TRBS = 1024, XHCI_TD_MAX = 4 << 20, XHCI_LINKS = 32 };
@@ -140,6 +141,7 @@ typedef struct Xhci {
     UsbBus bus;
     UsbPort uport[XHCI_PORTS];
     DomainTask more;
+    MachineListener listener;
     bool nec;
     bool loaded; /* slots do not know their devices yet */
     /* properties */

@@ -339,6 +339,22 @@ static void test_disk_reset(void)
     usbdisk_free(g.tm);
 }
 
+/* The end of a request does not begin the next while the machine stands: stopping it would wait for all. */
+static void test_disk_stopped(void)
+{
+    Guest g;
+    unsigned slot = begin_slow_read(&g);
+    queue(&g, slot, 3, DATA + 0x2000, 13, 1 << 10 | IOC);
+    usbdisk_stop_reading(g.tm);
+    tm_turns(g.tm);
+    g_assert_cmphex(rd(&g, DATA + 0x1000), ==, 0x04040404);
+    g_assert_cmphex(rd(&g, DATA + 0x2000), ==, 0);
+    machine_start(g.tm->m);
+    tm_turns(g.tm);
+    g_assert_cmphex(rd(&g, DATA + 0x2000), ==, 0x53425355);
+    usbdisk_free(g.tm);
+}
+
 /* The disk, or its controller, goes while the host reads for it; also after a reset of the transport. */
 static void test_disk_goes(void)
 {
@@ -476,6 +492,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xhci/tablet", test_tablet);
     g_test_add_func("/xhci/bad-rings", test_bad_rings);
     g_test_add_func("/xhci/disk-reset", test_disk_reset);
+    g_test_add_func("/xhci/disk-stopped", test_disk_stopped);
     g_test_add_func("/xhci/disk-goes", test_disk_goes);
     g_test_add_func("/xhci/turns", test_turns);
     g_test_add_func("/xhci/load", test_load);

@@ -107,6 +107,16 @@ void usbdisk_end_read(TestMachine *tm)
     g_assert_null(medium.kept);
 }
 
+void usbdisk_stop_reading(TestMachine *tm)
+{
+    Task task = { .run = end_read };
+    loop_post(tm->loop, &task);
+    machine_stop(tm->m, RUN_PAUSED);
+    while (medium.kept) {
+        loop_turn(tm->loop, false);
+    }
+}
+
 void usbdisk_remove_reading(TestMachine *tm, Device *dev)
 {
     Task task = { .run = end_read };

@@ -21,6 +21,7 @@ void usbdisk_read_command(TestMachine *tm, hwaddr at, uint8_t sector);
 void usbdisk_keep_read(void);           /* the next read does not end */
 bool usbdisk_read_is_kept(void);        /* it has come to the medium */
 void usbdisk_end_read(TestMachine *tm); /* and ends */
+void usbdisk_stop_reading(TestMachine *tm); /* the machine is stopped, and the read ends meanwhile */
 /* The disk or its controller goes, as by device_del, while the read is kept: that ends meanwhile. */
 void usbdisk_remove_reading(TestMachine *tm, Device *dev);
 
