@@ -527,24 +527,54 @@ static bool pipe_has_five(void *opaque)
     return p->n >= 5;
 }
 
+/* A user network whose 10.0.2.100 leads to a command at port 7, and at port 8 to a pair of named pipes; the
+ * other ends of these are the test's. */
+typedef struct Forward {
+    char *dir, *in, *out;
+    TestMachine *tm;
+    TestNic *n;
+    int reader, writer;
+} Forward;
+
+static void forward_open(Forward *f)
+{
+    f->dir = g_dir_make_tmp(NULL, NULL);
+    g_autofree char *path = g_build_filename(f->dir, "p", NULL);
+    f->in = g_strconcat(path, ".in", NULL);
+    f->out = g_strconcat(path, ".out", NULL);
+    g_assert_cmpint(mkfifo(f->in, 0600), ==, 0);
+    g_assert_cmpint(mkfifo(f->out, 0600), ==, 0);
+    g_autofree char *options =
+        g_strdup_printf(",guestfwd.0=tcp:10.0.2.100:7-cmd:cat,guestfwd.1=tcp:10.0.2.100:8-pipe:%s", path);
+    f->tm = user_new(options, &f->n);
+    f->reader = open(f->out, O_RDONLY | O_NONBLOCK);
+    f->writer = open(f->in, O_WRONLY | O_NONBLOCK);
+    g_assert_cmpint(f->writer, >=, 0);
+    learn_guest(f->tm, f->n);
+}
+
+static void forward_close(Forward *f)
+{
+    net_test_free(f->tm);
+    close(f->reader);
+    close(f->writer);
+    g_unlink(f->in);
+    g_unlink(f->out);
+    g_rmdir(f->dir);
+    g_free(f->dir);
+    g_free(f->in);
+    g_free(f->out);
+}
+
 /* What the guest sends to an address goes to a command or a character device, and back. */
 static void test_guestfwd(void)
 {
-    g_autofree char *dir = g_dir_make_tmp("rhea-user-XXXXXX", NULL);
-    g_autofree char *path = g_strconcat(dir, "/p", NULL), *in = g_strconcat(path, ".in", NULL),
-                    *out = g_strconcat(path, ".out", NULL);
-    g_assert_cmpint(mkfifo(in, 0600), ==, 0);
-    g_assert_cmpint(mkfifo(out, 0600), ==, 0);
-    TestNic *n;
-    g_autofree char *options =
-        g_strdup_printf(",guestfwd.0=tcp:10.0.2.100:7-cmd:cat,guestfwd.1=tcp:10.0.2.100:8-pipe:%s", path);
-    TestMachine *tm = user_new(options, &n);
-    Pipe reader = { .fd = open(out, O_RDONLY | O_NONBLOCK) };
-    int writer = open(in, O_WRONLY | O_NONBLOCK);
-    g_assert_cmpint(writer, >=, 0);
-    learn_guest(tm, n);
+    Forward f;
+    forward_open(&f);
+    TestMachine *tm = f.tm;
+    Pipe reader = { .fd = f.reader };
     for (unsigned i = 0; i < 2; i++) {
-        Tcp t = { .tm = tm, .n = n, .peer = 0x0a000264, .seq = 1000, .port = (uint16_t)(7 + i),
+        Tcp t = { .tm = tm, .n = f.n, .peer = 0x0a000264, .seq = 1000, .port = (uint16_t)(7 + i),
                   .got = g_byte_array_new() };
         tcp_send(&t, 2, "", 0);
         turn(tm, tcp_open, &t);
@@ -552,12 +582,12 @@ static void test_guestfwd(void)
         if (i) {
             turn(tm, pipe_has_five, &reader);
             g_assert_cmpmem(reader.text, (size_t)reader.n, "hello", 5);
-            g_assert_cmpint(write(writer, "reply", 5), ==, 5);
+            g_assert_cmpint(write(f.writer, "reply", 5), ==, 5);
         }
         turn(tm, tcp_has_five, &t);
         g_assert_cmpmem(t.got->data, t.got->len, i ? "reply" : "hello", 5);
         if (i) {
-            Flood flood = { .t = &t, .fd = writer };
+            Flood flood = { .t = &t, .fd = f.writer };
             g_byte_array_set_size(t.got, 0);
             turn(tm, flood_over, &flood);
             for (unsigned k = 0; k < MUCH; k++) {
@@ -566,12 +596,7 @@ static void test_guestfwd(void)
         }
         g_byte_array_unref(t.got);
     }
-    net_test_free(tm);
-    close(reader.fd);
-    close(writer);
-    g_unlink(in);
-    g_unlink(out);
-    g_rmdir(dir);
+    forward_close(&f);
 }
 
 /* The guest is faster than who reads the device, which is nobody at first. */
@@ -612,28 +637,17 @@ static bool upload_over(void *opaque)
 
 static void test_guestfwd_slow(void)
 {
-    g_autofree char *dir = g_dir_make_tmp("rhea-user-XXXXXX", NULL);
-    g_autofree char *path = g_strconcat(dir, "/p", NULL), *in = g_strconcat(path, ".in", NULL),
-                    *out = g_strconcat(path, ".out", NULL),
-                    *options = g_strdup_printf(",guestfwd=tcp:10.0.2.100:8-pipe:%s", path);
-    g_assert_cmpint(mkfifo(in, 0600), ==, 0);
-    g_assert_cmpint(mkfifo(out, 0600), ==, 0);
-    TestNic *n;
-    TestMachine *tm = user_new(options, &n);
+    Forward f;
+    forward_open(&f);
     g_autoptr(GByteArray) got = g_byte_array_new();
-    Tcp t = { .tm = tm, .n = n, .peer = 0x0a000264, .seq = 1000, .port = 8, .got = got };
-    Upload u = { .t = &t, .fd = open(out, O_RDONLY | O_NONBLOCK), .first = 1001 };
-    learn_guest(tm, n);
+    Tcp t = { .tm = f.tm, .n = f.n, .peer = 0x0a000264, .seq = 1000, .port = 8, .got = got };
+    Upload u = { .t = &t, .fd = f.reader, .first = 1001 };
     tcp_send(&t, 2, "", 0);
-    turn(tm, tcp_open, &t);
-    turn(tm, upload_over, &u);
+    turn(f.tm, tcp_open, &t);
+    turn(f.tm, upload_over, &u);
     g_assert_cmpuint(u.most, >, 256 << 10);
     g_assert_cmpuint(u.most, <, 600 << 10); /* the pipe's and the device's 64 KiB each, and what is kept */
-    net_test_free(tm);
-    close(u.fd);
-    g_unlink(in);
-    g_unlink(out);
-    g_rmdir(dir);
+    forward_close(&f);
 }
 
 /* A connection from outside reaches the guest as a SYN for its port. */
